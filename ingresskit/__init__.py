@@ -1,0 +1,1 @@
+"""A typed SDK for writing Kubernetes ingress controllers."""

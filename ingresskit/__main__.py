@@ -1,0 +1,1 @@
+"""The pipeline over a folder of manifests, without a cluster: render, check, explain."""

@@ -1,0 +1,1 @@
+"""What we believe the cluster holds: reflectors, stores, informers and the work queue."""

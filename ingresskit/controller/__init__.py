@@ -1,0 +1,1 @@
+"""The loop: wait for a change, translate, render, plan, apply, report."""

@@ -1,0 +1,107 @@
+"""What a cluster user wrote that cannot be served as written: a value, never an exception."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ingresskit.models import ObjectKey, ObjectRef
+
+__all__ = ["Diagnostic", "Reason", "Severity", "sorted_diagnostics"]
+
+
+class Severity(StrEnum):
+    """How much of what was asked for is lost."""
+
+    WARNING = "warning"
+    """Everything is served, but not quite as the object says or as its author may think."""
+    ERROR = "error"
+    """A part of the object is not served."""
+
+
+class Reason(StrEnum):
+    """Why, as a stable word: the reason of the Event, the label of the metric, the heading in the docs.
+
+    Reasons are never renamed; a reason that is no longer given keeps its heading.
+    """
+
+    # Objects
+    OBJECT_INVALID = "ObjectInvalid"
+    # Which Ingresses are ours
+    INGRESS_CLASS_NOT_FOUND = "IngressClassNotFound"
+    INGRESS_CLASS_CONFLICT = "IngressClassConflict"
+    INGRESS_CLASS_PARAMETERS_IGNORED = "IngressClassParametersIgnored"
+    # Rules
+    EMPTY_INGRESS = "EmptyIngress"
+    INVALID_HOST = "InvalidHost"
+    INVALID_PATH = "InvalidPath"
+    INVALID_PATH_TYPE = "InvalidPathType"
+    PATH_LOOKS_LIKE_REGEX = "PathLooksLikeRegex"
+    # Conflicts
+    HOST_CONFLICT = "HostConflict"
+    ROUTE_CONFLICT = "RouteConflict"
+    # Backends
+    INVALID_BACKEND = "InvalidBackend"
+    RESOURCE_BACKEND = "ResourceBackend"
+    SERVICE_NOT_FOUND = "ServiceNotFound"
+    SERVICE_PORT_NOT_FOUND = "ServicePortNotFound"
+    NO_ENDPOINTS = "NoEndpoints"
+    EXTERNAL_NAME_REFUSED = "ExternalNameRefused"
+    ADDRESS_REFUSED = "AddressRefused"
+    # TLS
+    SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a reason, not a secret
+    CERTIFICATE_INVALID = "CertificateInvalid"
+    CERTIFICATE_HOST_MISMATCH = "CertificateHostMismatch"
+    CERTIFICATE_EXPIRED = "CertificateExpired"
+    CERTIFICATE_CONFLICT = "CertificateConflict"
+    # Annotations
+    ANNOTATION_UNKNOWN = "AnnotationUnknown"
+    ANNOTATION_INVALID = "AnnotationInvalid"
+    ANNOTATION_IGNORED = "AnnotationIgnored"
+    # Renderers
+    POLICY_UNSUPPORTED = "PolicyUnsupported"
+    PROTOCOL_UNSUPPORTED = "ProtocolUnsupported"
+    # Our own fault, kept to one object
+    INTERNAL_ERROR = "InternalError"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnostic:
+    """One thing that is wrong with one object, said so that its author can mend it.
+
+    Attributes:
+        subject: The object at fault.
+        field: The path of its field, ``"spec.rules[0].http.paths[1].path"`` or
+            ``"metadata.annotations[ingresskit.dev/connect-timeout]"``; empty when the whole object is.
+        reason: Stable; see `Reason`.
+        message: One sentence that quotes the value and the rule, without the subject's name.
+        related: The other side of it: the object that won a conflict, the Secret that is missing.
+    """
+
+    subject: ObjectRef
+    field: str
+    reason: Reason
+    message: str
+    severity: Severity = Severity.ERROR
+    related: tuple[ObjectRef, ...] = ()
+
+    def __str__(self) -> str:
+        """One line: ``error RouteConflict Ingress shop/late, spec.rules[0]…: …``."""
+        where = f", {self.field}" if self.field else ""
+        return f"{self.severity} {self.reason} {self.subject}{where}: {self.message}"
+
+    @property
+    def namespace(self) -> str:
+        """Whose namespace it concerns; empty for cluster-scoped objects and files."""
+        return self.subject.key.namespace
+
+
+def sorted_diagnostics(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """Each diagnostic once, sorted by subject, field, reason and message."""
+    return tuple(sorted(set(diagnostics), key=_order))
+
+
+def _order(diagnostic: Diagnostic) -> tuple[str, ObjectKey, str, str, str]:
+    subject = diagnostic.subject
+    return (subject.kind, subject.key, diagnostic.field, diagnostic.reason, diagnostic.message)

@@ -1,0 +1,58 @@
+"""What should be served: virtual hosts, routes, backends and certificates, and which rule takes what."""
+
+from ingresskit.graph.diff import Changes, GraphDiff, diff
+from ingresskit.graph.explain import Explanation, Miss, NearMiss, Request, explain, redirects_to_tls
+from ingresskit.graph.graph import RouteGraph
+from ingresskit.graph.hosts import ANY_HOST, HostRefused, host_candidates, normalise_host, rule_host
+from ingresskit.graph.match import PathKind, PathMatch
+from ingresskit.graph.nodes import (
+    Action,
+    Backend,
+    BackendKey,
+    Certificate,
+    Endpoint,
+    Forward,
+    Protocol,
+    Redirect,
+    Respond,
+    Route,
+    Unserved,
+    VirtualHost,
+    WeightedBackend,
+)
+from ingresskit.graph.paths import PathRefused, normalise_path
+
+__all__ = [
+    "ANY_HOST",
+    "Action",
+    "Backend",
+    "BackendKey",
+    "Certificate",
+    "Changes",
+    "Endpoint",
+    "Explanation",
+    "Forward",
+    "GraphDiff",
+    "HostRefused",
+    "Miss",
+    "NearMiss",
+    "PathKind",
+    "PathMatch",
+    "PathRefused",
+    "Protocol",
+    "Redirect",
+    "Request",
+    "Respond",
+    "Route",
+    "RouteGraph",
+    "Unserved",
+    "VirtualHost",
+    "WeightedBackend",
+    "diff",
+    "explain",
+    "host_candidates",
+    "normalise_host",
+    "normalise_path",
+    "redirects_to_tls",
+    "rule_host",
+]

@@ -1,0 +1,142 @@
+"""The graph as JSON values: for goldens, digests, the admin API and dry runs."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import fields
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import TYPE_CHECKING, assert_never
+
+from ingresskit.graph.nodes import (
+    Action,
+    Backend,
+    Certificate,
+    Forward,
+    Redirect,
+    Respond,
+    Route,
+    Unserved,
+    VirtualHost,
+)
+from ingresskit.policies import Origin, Policy, PolicySet
+
+if TYPE_CHECKING:
+    from ingresskit.graph.graph import RouteGraph
+
+__all__ = ["dump_graph", "dump_route"]
+
+
+def dump_graph(graph: RouteGraph) -> dict[str, object]:
+    """The graph as JSON values, in its own order. Certificates appear by digest, without key material."""
+    default = graph.default_certificate
+    return {
+        "virtualHosts": [_virtual_host(host) for host in graph.virtual_hosts],
+        "backends": {str(key): _backend(backend) for key, backend in graph.backends.items()},
+        "certificates": {str(key): _certificate(item) for key, item in graph.certificates.items()},
+        "serverNames": {name: str(key) for name, key in graph.server_names.items()},
+        "defaultCertificate": None if default is None else str(default),
+        "hostFallthrough": graph.host_fallthrough,
+        "unserved": [_unserved(item) for item in graph.unserved],
+    }
+
+
+def dump_route(route: Route) -> dict[str, object]:
+    """One route as JSON values."""
+    return {
+        "match": {"type": str(route.match.kind), "path": route.match.value},
+        "action": _action(route.action),
+        "origin": _origin(route.origin),
+        "policies": _policies(route.policies),
+        "fallback": route.fallback,
+    }
+
+
+def _virtual_host(host: VirtualHost) -> dict[str, object]:
+    return {
+        "host": host.host,
+        "tls": host.tls,
+        "owner": host.owner,
+        "routes": [dump_route(route) for route in host.routes],
+    }
+
+
+def _action(action: Action) -> dict[str, object]:
+    match action:
+        case Forward():
+            shares = [{"backend": str(backend.key), "weight": backend.weight} for backend in action.backends]
+            return {"forward": shares}
+        case Redirect():
+            return {"redirect": {"location": action.location, "status": action.status}}
+        case Respond():
+            return {
+                "respond": {"status": action.status, "reason": _json(action.reason), "message": action.message}
+            }
+        case _:
+            assert_never(action)
+
+
+def _backend(backend: Backend) -> dict[str, object]:
+    endpoints = [
+        {"address": item.address, "port": item.port, "zone": item.zone, "draining": item.draining}
+        for item in backend.endpoints
+    ]
+    return {"protocol": str(backend.protocol), "endpoints": endpoints, "note": backend.note}
+
+
+def _certificate(certificate: Certificate) -> dict[str, object]:
+    return {
+        "digest": certificate.digest,
+        "names": list(certificate.names),
+        "notBefore": certificate.not_before.isoformat(),
+        "notAfter": certificate.not_after.isoformat(),
+    }
+
+
+def _unserved(item: Unserved) -> dict[str, object]:
+    return {
+        "origin": _origin(item.origin),
+        "host": item.host,
+        "path": item.path,
+        "reason": item.reason,
+        "message": item.message,
+        "winner": None if item.winner is None else str(item.winner),
+    }
+
+
+def _origin(origin: Origin) -> dict[str, object]:
+    return {"object": str(origin.subject), "field": origin.field}
+
+
+def _policies(policies: PolicySet) -> dict[str, object]:
+    return {
+        type(policy).__name__: {
+            "values": _policy(policy),
+            "origins": {name: _origin(origin) for name, origin in policies.origins(type(policy)).items()},
+        }
+        for policy in policies
+    }
+
+
+def _policy(policy: Policy) -> dict[str, object]:
+    return {item.name: _json(getattr(policy, item.name)) for item in fields(policy)}
+
+
+def _json(value: object) -> object:
+    match value:
+        case Enum():
+            return str(value)
+        case None | bool() | int() | float() | str():
+            return value
+        case timedelta():
+            return f"{value / timedelta(milliseconds=1):g}ms"
+        case datetime():
+            return value.isoformat()
+        case ipaddress.IPv4Network() | ipaddress.IPv6Network():
+            return str(value)
+        case tuple() | list() | frozenset():
+            return [_json(item) for item in value]
+        case dict():
+            return {str(key): _json(item) for key, item in value.items()}
+        case _:
+            return repr(value)

@@ -1,0 +1,116 @@
+"""The route graph: what should be served, and the oracle that says which rule takes a request."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ingresskit.graph.dump import dump_graph
+from ingresskit.graph.hosts import ANY_HOST, HostRefused, host_candidates, normalise_host
+from ingresskit.graph.nodes import Backend, BackendKey, Certificate, Route, Unserved, VirtualHost
+from ingresskit.graph.paths import PathRefused, normalise_path
+from ingresskit.models import ObjectKey
+
+__all__ = ["RouteGraph"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteGraph:
+    """Everything that should be served, independent of any proxy. Immutable.
+
+    Successive graphs share structure: a part that did not change is the same object in both.
+
+    Attributes:
+        virtual_hosts: Each host once: names, then wildcards, then ``*``, each sorted by name.
+        backends: By key, sorted; exactly those that a route forwards to.
+        certificates: By Secret, sorted; exactly those that `server_names` or the default refer to.
+        server_names: Which certificate serves which TLS server name (a name, or ``*.`` and a name).
+        default_certificate: The one for all other server names; ``None`` leaves it to the proxy, which
+            then serves one that it signed itself.
+        host_fallthrough: Whether a request whose path nothing takes under the most specific host may
+            be taken by the wildcard host, and then by ``*``. Off unless asked for: the most specific
+            host owns the request.
+        unserved: Rules that were seen and are not served, sorted by origin.
+    """
+
+    virtual_hosts: tuple[VirtualHost, ...] = ()
+    backends: Mapping[BackendKey, Backend] = field(default_factory=dict[BackendKey, Backend])
+    certificates: Mapping[ObjectKey, Certificate] = field(default_factory=dict[ObjectKey, Certificate])
+    server_names: Mapping[str, ObjectKey] = field(default_factory=dict[str, ObjectKey])
+    default_certificate: ObjectKey | None = None
+    host_fallthrough: bool = False
+    unserved: tuple[Unserved, ...] = ()
+    _hosts: Mapping[str, VirtualHost] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hosts", {host.host: host for host in self.virtual_hosts})
+
+    def virtual_host(self, host: str) -> VirtualHost | None:
+        """The virtual host of exactly that rule host: ``"shop.test"``, ``"*.test"`` or ``"*"``."""
+        return self._hosts.get(host)
+
+    def candidates(self, host: str) -> tuple[VirtualHost, ...]:
+        """The virtual hosts that may take a request for *host*, most specific first.
+
+        Args:
+            host: As the client sent it, with or without port.
+
+        Returns:
+            One at most, unless `host_fallthrough` is on; empty when nobody claims the host.
+
+        Raises:
+            HostRefused: *host* is not a host.
+        """
+        found = [self._hosts[name] for name in host_candidates(normalise_host(host)) if name in self._hosts]
+        return tuple(found if self.host_fallthrough else found[:1])
+
+    def resolve(self, host: str, path: str) -> Route | None:
+        """The route that takes a request: what every renderer is held to.
+
+        Args:
+            host: As the client sent it, with or without port.
+            path: As the client sent it, without the query.
+
+        Returns:
+            The route, or ``None`` when no rule takes the request (404), or when host or path are
+            such that no proxy should serve them (400).
+        """
+        try:
+            hosts, normal = self.candidates(host), normalise_path(path)
+        except (HostRefused, PathRefused):
+            return None
+        for virtual_host in hosts:
+            for route in virtual_host.routes:
+                if route.match.matches(normal):
+                    return route
+        return None
+
+    def certificate_for(self, server_name: str | None) -> Certificate | None:
+        """The certificate for a TLS server name; ``None`` when only the proxy's own one is left.
+
+        Args:
+            server_name: As the client sent it; ``None`` when it sent none.
+        """
+        key = self.default_certificate
+        if server_name:
+            name = server_name.lower().removesuffix(".")
+            for candidate in host_candidates(name):
+                if candidate != ANY_HOST and candidate in self.server_names:
+                    key = self.server_names[candidate]
+                    break
+        return None if key is None else self.certificates.get(key)
+
+    def dump(self) -> dict[str, object]:
+        """The graph as stable JSON values: equal graphs give equal dumps. Holds no key material."""
+        return dump_graph(self)
+
+    def to_json(self) -> bytes:
+        """`dump` as bytes: equal graphs give equal bytes. UTF-8, indented by 2, sorted."""
+        return json.dumps(self.dump(), indent=2, sort_keys=True).encode() + b"\n"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of `to_json`, lower-case hexadecimal."""
+        return hashlib.sha256(self.to_json()).hexdigest()

@@ -1,0 +1,215 @@
+"""What should be served, in words that no proxy owns.
+
+Three planes hang together by keys, so that a change in one never rewrites another: routes
+(`VirtualHost`, `Route`), endpoints (`Backend`) and certificates (`Certificate`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from ingresskit.diagnostics import Reason
+from ingresskit.graph.match import PathMatch
+from ingresskit.models import ObjectKey, ObjectRef
+from ingresskit.policies import Origin, PolicySet
+
+__all__ = [
+    "Action",
+    "Backend",
+    "BackendKey",
+    "Certificate",
+    "Endpoint",
+    "Forward",
+    "Protocol",
+    "Redirect",
+    "Respond",
+    "Route",
+    "Unserved",
+    "VirtualHost",
+    "WeightedBackend",
+]
+
+
+class Protocol(StrEnum):
+    """What the endpoints of a backend speak."""
+
+    HTTP = "http"
+    HTTPS = "https"
+    H2C = "h2c"
+
+
+class BackendKey(NamedTuple):
+    """Which backend: a port of a Service, by its number."""
+
+    namespace: str
+    service: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.service}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where a pod (or what stands for one) takes connections.
+
+    Attributes:
+        address: An IPv4 or IPv6 address in its shortest form; a DNS name only for an ExternalName
+            Service that the destination policy allows.
+        port: 1 to 65535.
+        zone: The zone it runs in, where known.
+        draining: It is terminating but still serves; it is listed only while nothing else is ready.
+    """
+
+    address: str
+    port: int
+    zone: str | None = None
+    draining: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """The endpoints of a port of a Service.
+
+    Attributes:
+        endpoints: Sorted by address, then port; each once; empty when nothing can take requests, and
+            then its routes answer 503.
+        protocol: What they speak.
+        note: Why *endpoints* is empty, for people; empty otherwise.
+    """
+
+    key: BackendKey
+    endpoints: tuple[Endpoint, ...] = ()
+    protocol: Protocol = Protocol.HTTP
+    note: str = ""
+
+
+class WeightedBackend(NamedTuple):
+    """A backend and its share of the requests: more than 0, at most 1,000,000."""
+
+    key: BackendKey
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forward:
+    """Send the request to an endpoint of one of the backends, chosen by weight.
+
+    Attributes:
+        backends: At least one; each key once; sorted by key.
+    """
+
+    backends: tuple[WeightedBackend, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redirect:
+    """Answer with a redirect.
+
+    Attributes:
+        location: An absolute URL or a path, sent as it is.
+        status: 301, 302, 303, 307 or 308.
+    """
+
+    location: str
+    status: int = 308
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Respond:
+    """Answer without asking an endpoint.
+
+    Attributes:
+        status: 400 to 599.
+        reason: Why, when it stands for a backend or a protection that could not be built.
+        message: That reason in words, for people; it names objects and never goes to clients.
+    """
+
+    status: int
+    reason: Reason | None = None
+    message: str = ""
+
+
+Action = Forward | Redirect | Respond
+"""What happens to a request. Closed: a renderer handles the three and ends with ``assert_never``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """What is done with the requests that one path of one rule takes.
+
+    Attributes:
+        origin: The Ingress and the field that asked for it.
+        policies: All that apply to it.
+        fallback: It stands in for a default backend: nobody wrote this path.
+    """
+
+    match: PathMatch
+    action: Action
+    origin: Origin
+    policies: PolicySet = PolicySet()
+    fallback: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VirtualHost:
+    """A host and all that is served there.
+
+    Attributes:
+        host: A lower-case name, ``*.`` and a name (takes exactly one label more), or ``*`` (any).
+        routes: Sorted by precedence: the first whose match takes the path is the one. No two have the
+            same match. May be empty: then the host is known and every path is 404.
+        tls: Whether the host has TLS settings of its own, and so whether plain HTTP is redirected
+            where no policy says otherwise.
+        owner: The namespace that holds the host; ``None`` when hosts are shared, or nobody's.
+    """
+
+    host: str
+    routes: tuple[Route, ...] = ()
+    tls: bool = False
+    owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """A certificate chain and its key. Neither appears in a ``repr``, a dump or a log.
+
+    Attributes:
+        secret: The Secret it comes from.
+        chain: PEM, leaf first.
+        private_key: PEM, not encrypted, fits the leaf.
+        digest: SHA-256 over chain and key, lower-case hexadecimal: changes when either does.
+        names: The DNS names the leaf is for, lower case, sorted.
+        not_after: When it expires.
+    """
+
+    secret: ObjectKey
+    chain: bytes = field(repr=False)
+    private_key: bytes = field(repr=False)
+    digest: str
+    names: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unserved:
+    """A rule that was seen and is not served; kept so that `explain` can say why.
+
+    Attributes:
+        host: The host as it would be served, or as written when it cannot be.
+        path: The match it asks for in words, ``"Prefix /foo"``; empty when the whole host or object is meant.
+        match: That match when it is a valid one.
+        winner: Who is served instead, where there is one.
+    """
+
+    origin: Origin
+    host: str
+    path: str = ""
+    match: PathMatch | None = None
+    reason: str
+    message: str
+    winner: ObjectRef | None = None

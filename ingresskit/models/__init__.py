@@ -1,0 +1,71 @@
+"""What Kubernetes says: typed, immutable models of the objects an ingress controller reads."""
+
+from ingresskit.models.config import ConfigMap, Namespace, Secret
+from ingresskit.models.decode import KINDS, decode, decode_any
+from ingresskit.models.ingress import (
+    HTTPIngressPath,
+    HTTPIngressRuleValue,
+    Ingress,
+    IngressBackend,
+    IngressClass,
+    IngressClassParameters,
+    IngressClassSpec,
+    IngressRule,
+    IngressServiceBackend,
+    IngressSpec,
+    IngressTLS,
+    ServiceBackendPort,
+    TypedLocalObjectReference,
+)
+from ingresskit.models.meta import KubeObject, ObjectKey, ObjectMeta, ObjectRef, age_order
+from ingresskit.models.service import (
+    EndpointAddress,
+    EndpointConditions,
+    EndpointPort,
+    Endpoints,
+    EndpointSlice,
+    EndpointSubset,
+    Service,
+    ServicePort,
+    ServiceSpec,
+    SliceEndpoint,
+)
+from ingresskit.models.snapshot import Snapshot
+
+__all__ = [
+    "KINDS",
+    "ConfigMap",
+    "EndpointAddress",
+    "EndpointConditions",
+    "EndpointPort",
+    "EndpointSlice",
+    "EndpointSubset",
+    "Endpoints",
+    "HTTPIngressPath",
+    "HTTPIngressRuleValue",
+    "Ingress",
+    "IngressBackend",
+    "IngressClass",
+    "IngressClassParameters",
+    "IngressClassSpec",
+    "IngressRule",
+    "IngressServiceBackend",
+    "IngressSpec",
+    "IngressTLS",
+    "KubeObject",
+    "Namespace",
+    "ObjectKey",
+    "ObjectMeta",
+    "ObjectRef",
+    "Secret",
+    "Service",
+    "ServiceBackendPort",
+    "ServicePort",
+    "ServiceSpec",
+    "SliceEndpoint",
+    "Snapshot",
+    "TypedLocalObjectReference",
+    "age_order",
+    "decode",
+    "decode_any",
+]

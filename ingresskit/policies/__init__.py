@@ -1,0 +1,55 @@
+"""What annotations mean: typed policies, the value types they are made of, and the registry."""
+
+from ingresskit.policies.base import Annotation, Origin, Policy, PolicySet, annotated
+from ingresskit.policies.builtin import (
+    BUILTIN_POLICIES,
+    Algorithm,
+    AllowedSources,
+    BodyLimit,
+    LoadBalancing,
+    PermanentRedirect,
+    PrefixRewrite,
+    RedirectStatus,
+    RequestHeaders,
+    ResponseHeaders,
+    Retries,
+    Timeouts,
+    TlsRedirect,
+    TrafficSplit,
+)
+from ingresskit.policies.registry import (
+    NATIVE_PREFIX,
+    Dialect,
+    NativeDialect,
+    ParsedPolicies,
+    PolicyRegistry,
+    default_policies,
+)
+
+__all__ = [
+    "BUILTIN_POLICIES",
+    "NATIVE_PREFIX",
+    "Algorithm",
+    "AllowedSources",
+    "Annotation",
+    "BodyLimit",
+    "Dialect",
+    "LoadBalancing",
+    "NativeDialect",
+    "Origin",
+    "ParsedPolicies",
+    "PermanentRedirect",
+    "Policy",
+    "PolicyRegistry",
+    "PolicySet",
+    "PrefixRewrite",
+    "RedirectStatus",
+    "RequestHeaders",
+    "ResponseHeaders",
+    "Retries",
+    "Timeouts",
+    "TlsRedirect",
+    "TrafficSplit",
+    "annotated",
+    "default_policies",
+]

@@ -1,0 +1,174 @@
+"""What a policy is, and the typed set of policies that a route carries.
+
+A policy says what its author wants (`Timeouts`, `RateLimit`), never how a proxy is told. Each field
+names the native annotation that sets it; other dialects map their annotations onto the same fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar, cast
+
+from ingresskit.errors import ConfigurationError
+from ingresskit.models import ObjectRef
+
+__all__ = ["Annotation", "Origin", "Policy", "PolicySet", "annotated"]
+
+V = TypeVar("V")
+P = TypeVar("P", bound="Policy")
+
+_METADATA_KEY = "ingresskit.annotation"
+
+
+class Origin(NamedTuple):
+    """Where something was asked for: an object and the path of a field in it."""
+
+    subject: ObjectRef
+    field: str
+
+    def __str__(self) -> str:
+        return f"{self.subject}, {self.field}" if self.field else str(self.subject)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotation:
+    """How an annotation sets a field of a policy.
+
+    Attributes:
+        name: The part after the prefix and ``/``: ``"connect-timeout"``.
+        parse: Text to value; raises `ValueError` whose text states the rule, ``"must be …"``.
+        grammar: The rule in a few words for the documentation, ``"a duration: 500ms, 5s, 1m, 1h"``.
+        summary: What setting it does, one sentence for the documentation.
+    """
+
+    name: str
+    parse: Callable[[str], object]
+    grammar: str
+    summary: str
+
+
+def annotated(name: str, parse: Callable[[str], V], *, default: V, grammar: str, summary: str) -> V:
+    """Declare a field of a `Policy` that a native annotation sets.
+
+    Args:
+        name: As `Annotation.name`, and so the others.
+        parse: As `Annotation.parse`.
+        default: What the field holds when no annotation sets it.
+        grammar: As `Annotation.grammar`.
+        summary: As `Annotation.summary`.
+
+    Returns:
+        A dataclass field; typed as its value, as `dataclasses.field` is.
+    """
+    annotation = Annotation(name=name, parse=parse, grammar=grammar, summary=summary)
+    return field(default=default, metadata={_METADATA_KEY: annotation})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Base of all policies. A subclass is a frozen, slotted, keyword-only dataclass of values.
+
+    Two policies are equal when their values are. A policy whose ``protects`` is true guards its
+    route: where it cannot be built or a renderer cannot honour it, the route answers 503 instead
+    of being served without it.
+    """
+
+    protects: ClassVar[bool] = False
+
+    @classmethod
+    def annotations(cls) -> Mapping[str, Annotation]:
+        """For each field that a native annotation sets, that annotation; in the order of the fields."""
+        return {
+            item.name: cast(Annotation, item.metadata[_METADATA_KEY])
+            for item in fields(cls)
+            if _METADATA_KEY in item.metadata
+        }
+
+    @classmethod
+    def build(cls, values: Mapping[str, object]) -> Self:
+        """The policy with these values for its fields.
+
+        Raises:
+            ValueError: The values contradict each other, or a field without a default is missing.
+        """
+        for item in fields(cls):
+            if item.default is MISSING and item.default_factory is MISSING and item.name not in values:
+                raise ValueError(f"needs {item.name!r} too")
+        return cls(**cast("dict[str, Any]", values))
+
+
+class PolicySet:
+    """The policies of a route: at most one of each type, each field knowing where it was asked for.
+
+    Immutable. Sets with the same policies and origins are equal.
+    """
+
+    __slots__ = ("_hash", "_origins", "_policies")
+
+    def __init__(
+        self,
+        policies: Iterable[Policy] = (),
+        origins: Mapping[type[Policy], Mapping[str, Origin]] | None = None,
+    ) -> None:
+        """Hold *policies*; *origins* gives for a type and field name where its value was asked for.
+
+        Raises:
+            ConfigurationError: Two policies have the same type.
+        """
+        held: dict[type[Policy], Policy] = {}
+        for policy in sorted(policies, key=lambda policy: type(policy).__name__):
+            if type(policy) in held:
+                raise ConfigurationError(f"two policies of type {type(policy).__name__} in one set")
+            held[type(policy)] = policy
+        self._policies = held
+        self._origins = {kind: dict(fields_) for kind, fields_ in (origins or {}).items() if kind in held}
+        self._hash = hash(tuple(held.values()))
+
+    def get(self, kind: type[P]) -> P | None:
+        """The policy of that type, or ``None`` when nobody asked for one."""
+        return cast("P | None", self._policies.get(kind))
+
+    def origin(self, kind: type[Policy], field_name: str) -> Origin | None:
+        """Where the value of a field was asked for; ``None`` when it holds its default."""
+        return self._origins.get(kind, {}).get(field_name)
+
+    def origins(self, kind: type[Policy]) -> Mapping[str, Origin]:
+        """For each field of that policy which was asked for, where; empty when it is not held."""
+        return self._origins.get(kind, {})
+
+    def without(self, *kinds: type[Policy]) -> PolicySet:
+        """This set less the policies of those types."""
+        if not any(kind in self._policies for kind in kinds):
+            return self
+        kept = (policy for kind, policy in self._policies.items() if kind not in kinds)
+        return PolicySet(kept, self._origins)
+
+    def merged(self, other: PolicySet) -> PolicySet:
+        """Both sets; a policy of *other* replaces one of the same type here, whole."""
+        if not other:
+            return self
+        if not self:
+            return other
+        return PolicySet((self._policies | other._policies).values(), self._origins | other._origins)
+
+    def __iter__(self) -> Iterator[Policy]:
+        """The policies, sorted by the name of their type."""
+        return iter(self._policies.values())
+
+    def __len__(self) -> int:
+        return len(self._policies)
+
+    def __contains__(self, kind: type[Policy]) -> bool:
+        return kind in self._policies
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, PolicySet):
+            return NotImplemented
+        return self is other or (self._policies == other._policies and self._origins == other._origins)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __repr__(self) -> str:
+        return f"PolicySet({', '.join(map(repr, self))})"

@@ -1,0 +1,211 @@
+"""From annotations to policies: a registry is a value, made of dialects."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from ingresskit.diagnostics import Diagnostic, Reason, Severity
+from ingresskit.errors import ConfigurationError
+from ingresskit.models import ObjectRef
+from ingresskit.policies.base import Annotation, Origin, Policy, PolicySet
+from ingresskit.policies.builtin import BUILTIN_POLICIES
+
+__all__ = ["NATIVE_PREFIX", "Dialect", "NativeDialect", "ParsedPolicies", "PolicyRegistry", "default_policies"]
+
+NATIVE_PREFIX = "ingresskit.dev"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedPolicies:
+    """What the annotations of one object mean.
+
+    Attributes:
+        policies: Those that could be read.
+        diagnostics: Unknown and invalid annotations, in the order of their names.
+        unprotected: The first fault of an annotation that belongs to a protecting policy; when set, the
+            routes of the object must not be served.
+    """
+
+    policies: PolicySet = PolicySet()
+    diagnostics: tuple[Diagnostic, ...] = ()
+    unprotected: Diagnostic | None = None
+
+
+class Dialect(Protocol):
+    """A family of annotations under one prefix, read into policies."""
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the ``/`` in its annotations."""
+        ...
+
+    def parse(self, annotations: Mapping[str, str], subject: ObjectRef) -> ParsedPolicies:
+        """Read those annotations that are of this dialect. Never raises for what users write."""
+        ...
+
+
+class NativeDialect:
+    """ingresskit's own annotations: one for each annotated field of each policy.
+
+    Raises:
+        ConfigurationError: Two policies ask for the same annotation, or two have the same name.
+    """
+
+    def __init__(
+        self, policies: Iterable[type[Policy]] = BUILTIN_POLICIES, *, prefix: str = NATIVE_PREFIX
+    ) -> None:
+        self.prefix = prefix
+        self.policies = tuple(sorted(policies, key=lambda policy: policy.__name__))
+        self._fields: dict[str, tuple[type[Policy], str, Annotation]] = {}
+        for policy in self.policies:
+            for field_name, annotation in policy.annotations().items():
+                if annotation.name in self._fields:
+                    other = self._fields[annotation.name][0]
+                    raise ConfigurationError(
+                        f"{policy.__name__} and {other.__name__} both read the annotation {annotation.name!r}"
+                    )
+                self._fields[annotation.name] = (policy, field_name, annotation)
+
+    def table(self) -> tuple[tuple[Annotation, type[Policy]], ...]:
+        """Every annotation and the policy it belongs to, sorted by name."""
+        return tuple((annotation, policy) for _, (policy, _, annotation) in sorted(self._fields.items()))
+
+    def parse(self, annotations: Mapping[str, str], subject: ObjectRef) -> ParsedPolicies:
+        """Read the annotations under the prefix; each that is unknown or invalid costs only itself."""
+        start = self.prefix + "/"
+        ours = sorted(key for key in annotations if key.startswith(start))
+        if not ours:
+            return _NOTHING
+        values: dict[type[Policy], dict[str, object]] = {}
+        origins: dict[type[Policy], dict[str, Origin]] = {}
+        diagnostics: list[Diagnostic] = []
+        unprotected: Diagnostic | None = None
+        for key in ours:
+            place = f"metadata.annotations[{key}]"
+            known = self._fields.get(key.removeprefix(start))
+            if known is None:
+                fault = self._unknown(key, subject, place)
+                diagnostics.append(fault)
+                unprotected = unprotected or (fault if fault.severity is Severity.ERROR else None)
+                continue
+            policy, field_name, annotation = known
+            try:
+                value = annotation.parse(annotations[key])
+            except ValueError as exc:
+                fault = _invalid(subject, place, annotations[key], str(exc), protects=policy.protects)
+                diagnostics.append(fault)
+                unprotected = unprotected or (fault if policy.protects else None)
+                continue
+            values.setdefault(policy, {})[field_name] = value
+            origins.setdefault(policy, {})[field_name] = Origin(subject, place)
+        built: list[Policy] = []
+        for policy, found in values.items():
+            try:
+                built.append(policy.build(found))
+            except ValueError as exc:
+                place = next(iter(origins[policy].values())).field
+                fault = _invalid(subject, place, "", str(exc), protects=policy.protects)
+                diagnostics.append(fault)
+                unprotected = unprotected or (fault if policy.protects else None)
+        return ParsedPolicies(
+            policies=PolicySet(built, origins), diagnostics=tuple(diagnostics), unprotected=unprotected
+        )
+
+    def _unknown(self, key: str, subject: ObjectRef, place: str) -> Diagnostic:
+        """A warning; an error when it looks like the slip of someone who asked for protection."""
+        name = key.removeprefix(self.prefix + "/")
+        close = difflib.get_close_matches(name, self._fields, n=1)
+        message = f"no annotation is called {_shown(key)}"
+        if close:
+            message += f"; did you mean {self.prefix}/{close[0]}?"
+        protection = any(
+            self._fields[near][0].protects for near in difflib.get_close_matches(name, self._fields, 1, 0.8)
+        )
+        if protection:
+            message += " The routes of this object answer 503, for that one would protect them"
+        return Diagnostic(
+            subject=subject,
+            field=place,
+            reason=Reason.ANNOTATION_UNKNOWN,
+            message=message,
+            severity=Severity.ERROR if protection else Severity.WARNING,
+        )
+
+
+class PolicyRegistry:
+    """The dialects that are understood. A value: ``with_dialect`` gives a new registry.
+
+    Raises:
+        ConfigurationError: Two dialects have the same prefix.
+    """
+
+    def __init__(self, dialects: Iterable[Dialect]) -> None:
+        self.dialects = tuple(dialects)
+        prefixes = [dialect.prefix for dialect in self.dialects]
+        for prefix in prefixes:
+            if prefixes.count(prefix) > 1:
+                raise ConfigurationError(f"two dialects have the prefix {prefix!r}")
+
+    def with_dialect(self, dialect: Dialect) -> PolicyRegistry:
+        """This registry and one dialect more; where two set the same policy, the later dialect wins."""
+        return PolicyRegistry((*self.dialects, dialect))
+
+    def parse(self, annotations: Mapping[str, str], subject: ObjectRef) -> ParsedPolicies:
+        """What all dialects make of the annotations of one object."""
+        if not annotations:
+            return _NOTHING
+        policies = PolicySet()
+        diagnostics: list[Diagnostic] = []
+        unprotected: Diagnostic | None = None
+        for dialect in self.dialects:
+            parsed = dialect.parse(annotations, subject)
+            for policy in parsed.policies:
+                if type(policy) in policies and policies.get(type(policy)) != policy:
+                    diagnostics.extend(_overridden(policies, parsed.policies, type(policy)))
+            policies = policies.merged(parsed.policies)
+            diagnostics += parsed.diagnostics
+            unprotected = unprotected or parsed.unprotected
+        return ParsedPolicies(policies=policies, diagnostics=tuple(diagnostics), unprotected=unprotected)
+
+
+def default_policies(*extra: type[Policy], prefix: str = NATIVE_PREFIX) -> PolicyRegistry:
+    """The native dialect with every built-in policy, and *extra* policies of your own.
+
+    Raises:
+        ConfigurationError: An extra policy reads an annotation that another one reads.
+    """
+    return PolicyRegistry([NativeDialect((*BUILTIN_POLICIES, *extra), prefix=prefix)])
+
+
+def _invalid(subject: ObjectRef, place: str, value: str, rule: str, *, protects: bool) -> Diagnostic:
+    said = f"{_shown(value)} {rule}" if value else rule
+    return Diagnostic(
+        subject=subject,
+        field=place,
+        reason=Reason.ANNOTATION_INVALID,
+        message=f"{said}; the routes of this object answer 503" if protects else f"{said}; it is ignored",
+        severity=Severity.ERROR if protects else Severity.WARNING,
+    )
+
+
+def _overridden(before: PolicySet, after: PolicySet, policy: type[Policy]) -> Iterable[Diagnostic]:
+    winner = next(iter(after.origins(policy).values()), None)
+    for origin in before.origins(policy).values():
+        yield Diagnostic(
+            subject=origin.subject,
+            field=origin.field,
+            reason=Reason.ANNOTATION_IGNORED,
+            message=f"{winner.field if winner else 'another dialect'} sets the same policy and wins",
+            severity=Severity.WARNING,
+        )
+
+
+def _shown(text: str) -> str:
+    """A user's text as part of a message: quoted, escaped, at most 80 characters of it."""
+    return ascii(text if len(text) <= 80 else text[:77] + "...")
+
+
+_NOTHING = ParsedPolicies()

@@ -1,0 +1,174 @@
+"""What a renderer is: the class to subclass for a proxy of your own."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from typing import ClassVar, Generic, TypeVar
+
+from ingresskit.diagnostics import Diagnostic, Reason, Severity, sorted_diagnostics
+from ingresskit.errors import ConfigurationError
+from ingresskit.graph import Backend, Protocol, Respond, Route, RouteGraph, VirtualHost
+from ingresskit.models import ObjectKey, ObjectRef, Service
+from ingresskit.policies import Policy
+
+__all__ = ["ArtifactT", "RenderedFile", "Renderer", "Rendering", "Restricted"]
+
+ArtifactT = TypeVar("ArtifactT")
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedFile:
+    """One file of a `Rendering`.
+
+    Attributes:
+        path: Relative, without ``..``.
+        content: Its bytes; not in the ``repr``.
+        secret: Whether it holds key material: it is written with mode 0600 and never shown.
+
+    Raises:
+        ConfigurationError: *path* is absolute, empty, or has a ``..`` element or a control character.
+    """
+
+    path: PurePosixPath
+    content: bytes = field(repr=False)
+    secret: bool = False
+
+    def __post_init__(self) -> None:
+        text = str(self.path)
+        if self.path.is_absolute() or ".." in self.path.parts or text == "." or not text.isprintable():
+            raise ConfigurationError(f"{text!r} is not a relative path inside a rendering")
+
+    @classmethod
+    def text(cls, path: str, content: str) -> RenderedFile:
+        """A file of text, in UTF-8."""
+        return cls(PurePosixPath(path), content.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """The artifact of most renderers: files.
+
+    Attributes:
+        files: Sorted by path; each path once.
+
+    Raises:
+        ConfigurationError: Two files have the same path.
+    """
+
+    files: tuple[RenderedFile, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "files", tuple(sorted(self.files, key=lambda item: item.path)))
+        paths = [item.path for item in self.files]
+        if len(set(paths)) < len(paths):
+            raise ConfigurationError("a rendering has the same path twice")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over paths and contents, lower-case hexadecimal."""
+        total = hashlib.sha256()
+        for item in self.files:
+            total.update(f"{item.path}\0{len(item.content)}\0".encode())
+            total.update(item.content)
+        return total.hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restricted:
+    """A graph reduced to what a renderer can honour, and what that costs whom."""
+
+    graph: RouteGraph
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+class Renderer(ABC, Generic[ArtifactT]):
+    """Turns a route graph into what one proxy needs to serve it.
+
+    Subclass it, say in `supports` which policies the proxy honours, and write `render`. Whoever runs
+    a renderer passes the graph through `restrict` first, so that `render` never sees a protection
+    that it cannot give.
+    """
+
+    name: ClassVar[str]
+    """A short word for it, as on a command line: ``"nginx"``."""
+    supports: ClassVar[frozenset[type[Policy]]] = frozenset()
+    """The policies it honours. Every other policy of a route is reported to the route's author."""
+    protocols: ClassVar[frozenset[Protocol]] = frozenset({Protocol.HTTP})
+    """What it can speak to endpoints. A backend with another protocol is served as having none."""
+
+    @abstractmethod
+    def render(self, graph: RouteGraph) -> ArtifactT:
+        """The artifact for *graph*.
+
+        Pure: the same graph gives an equal artifact, byte for byte, in any process. May remember
+        what it rendered before, to do less work for a graph that shares parts with the last one.
+
+        Raises:
+            RenderError: The graph cannot be expressed; what is served stays.
+        """
+
+    def restrict(self, graph: RouteGraph) -> Restricted:
+        """*graph* as this renderer can serve it: fail closed, say so, and leave the rest untouched.
+
+        A policy that is not in `supports` is reported; if it protects its route, the route answers 503.
+        A backend whose protocol is not in `protocols` is reported and has no endpoints.
+
+        Returns:
+            The graph, itself when nothing had to change, and a diagnostic for each loss, sorted.
+        """
+        diagnostics: list[Diagnostic] = []
+        hosts = tuple(self._restricted_host(host, diagnostics) for host in graph.virtual_hosts)
+        backends = {
+            key: self._restricted_backend(backend, diagnostics) for key, backend in graph.backends.items()
+        }
+        changed = any(new is not old for new, old in zip(hosts, graph.virtual_hosts, strict=True))
+        if changed or any(backends[key] is not graph.backends[key] for key in backends):
+            graph = replace(graph, virtual_hosts=hosts, backends=backends)
+        return Restricted(graph=graph, diagnostics=sorted_diagnostics(diagnostics))
+
+    def _restricted_host(self, host: VirtualHost, diagnostics: list[Diagnostic]) -> VirtualHost:
+        routes = tuple(
+            self._restricted_route(route, diagnostics) if route.policies else route for route in host.routes
+        )
+        unchanged = all(new is old for new, old in zip(routes, host.routes, strict=True))
+        return host if unchanged else replace(host, routes=routes)
+
+    def _restricted_route(self, route: Route, diagnostics: list[Diagnostic]) -> Route:
+        for policy in route.policies:
+            kind = type(policy)
+            if kind in self.supports:
+                continue
+            for origin in dict.fromkeys(route.policies.origins(kind).values()) or [route.origin]:
+                effect = "the route answers 503" if kind.protects else "it is ignored"
+                diagnostics.append(
+                    Diagnostic(
+                        subject=origin.subject,
+                        field=origin.field,
+                        reason=Reason.POLICY_UNSUPPORTED,
+                        message=f"the {self.name} renderer cannot honour {kind.__name__}; {effect}",
+                        severity=Severity.ERROR if kind.protects else Severity.WARNING,
+                    )
+                )
+            if kind.protects and not isinstance(route.action, Respond):
+                message = f"the {self.name} renderer cannot honour {kind.__name__}"
+                action = Respond(status=503, reason=Reason.POLICY_UNSUPPORTED, message=message)
+                route = replace(route, action=action)
+        return route
+
+    def _restricted_backend(self, backend: Backend, diagnostics: list[Diagnostic]) -> Backend:
+        if backend.protocol in self.protocols:
+            return backend
+        note = f"the {self.name} renderer cannot speak {backend.protocol}"
+        namespace, service, port = backend.key
+        diagnostics.append(
+            Diagnostic(
+                subject=ObjectRef(Service.kind, ObjectKey(namespace, service)),
+                field=f"spec.ports[{port}].appProtocol",
+                reason=Reason.PROTOCOL_UNSUPPORTED,
+                message=f"{note}; routes to it answer 503",
+            )
+        )
+        return replace(backend, endpoints=(), note=note)

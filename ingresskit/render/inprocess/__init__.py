@@ -1,0 +1,6 @@
+"""Rendering for the in-process proxy: the graph as a routing table."""
+
+from ingresskit.render.inprocess.renderer import InProcessRenderer
+from ingresskit.render.inprocess.table import HostTable, RoutingTable, Target
+
+__all__ = ["HostTable", "InProcessRenderer", "RoutingTable", "Target"]

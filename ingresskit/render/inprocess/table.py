@@ -1,0 +1,130 @@
+"""The artifact of the in-process renderer: a routing table made for speed, and for swapping whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from ingresskit.graph import ANY_HOST, Backend, BackendKey, Certificate, Route, host_candidates
+from ingresskit.policies import Algorithm
+from ingresskit.policies.values import Network
+
+__all__ = ["HostTable", "RoutingTable", "Target"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A route, its policies worked out to what a proxy does per request.
+
+    Attributes:
+        route: What it was made of; its ``action`` says what happens.
+        host: The rule host it stands under.
+        matched: The path of the match without a trailing slash: what a prefix rewrite replaces.
+        redirect_to_tls: Plain HTTP requests are answered 308 to HTTPS.
+        connect_timeout: Seconds; ``None`` is the proxy's default; so the next two.
+        max_body_bytes: 0 is no limit.
+        rewrite_prefix: Takes the place of *matched*: without trailing slash, so empty means ``/``;
+            ``None`` rewrites nothing.
+        request_headers: Names and values to set on the request, as written.
+        drop_request_headers: Names to take out of the request, lower case; those of *request_headers*
+            are among them. The same for the answer.
+        allowed: Client networks that are let in; empty lets all in.
+    """
+
+    route: Route
+    host: str
+    matched: str
+    redirect_to_tls: bool = False
+    connect_timeout: float | None = None
+    read_timeout: float | None = None
+    send_timeout: float | None = None
+    retries: int = 1
+    max_body_bytes: int = 0
+    rewrite_prefix: str | None = None
+    request_headers: tuple[tuple[bytes, bytes], ...] = ()
+    drop_request_headers: frozenset[bytes] = frozenset()
+    response_headers: tuple[tuple[bytes, bytes], ...] = ()
+    drop_response_headers: frozenset[bytes] = frozenset()
+    algorithm: Algorithm = Algorithm.ROUND_ROBIN
+    allowed: tuple[Network, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostTable:
+    """The targets of one virtual host.
+
+    Attributes:
+        exact: By path.
+        prefixes: By prefix without trailing slash; the prefix of everything is the empty text.
+    """
+
+    host: str
+    exact: Mapping[str, Target] = field(default_factory=dict[str, Target])
+    prefixes: Mapping[str, Target] = field(default_factory=dict[str, Target])
+
+    def find(self, path: str) -> Target | None:
+        """The target for a path in normal form: one look-up per element of the path at most."""
+        if target := self.exact.get(path):
+            return target
+        prefixes = self.prefixes
+        if not prefixes:
+            return None
+        cut = len(path)
+        while True:
+            if target := prefixes.get(path[:cut]):
+                return target
+            if cut <= 0:
+                return None
+            cut = path.rfind("/", 0, cut)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutingTable:
+    """Everything the in-process proxy needs to serve a graph. Immutable; swapped whole.
+
+    Attributes:
+        hosts: By rule host.
+        backends: By key; exactly those the targets forward to.
+        certificates: By TLS server name (a name, or ``*.`` and a name).
+        default_certificate: For all other server names; ``None``: the proxy's own.
+    """
+
+    hosts: Mapping[str, HostTable] = field(default_factory=dict[str, HostTable])
+    backends: Mapping[BackendKey, Backend] = field(default_factory=dict[BackendKey, Backend])
+    certificates: Mapping[str, Certificate] = field(default_factory=dict[str, Certificate])
+    default_certificate: Certificate | None = None
+    host_fallthrough: bool = False
+
+    def find(self, host: str, path: str) -> Target | None:
+        """The target for a request; agrees with `RouteGraph.resolve`.
+
+        Args:
+            host: In normal form.
+            path: In normal form.
+
+        Returns:
+            The target, or ``None`` when no rule takes the request.
+        """
+        for table in self._candidates(host):
+            target = table.find(path)
+            if target is not None or not self.host_fallthrough:
+                return target
+        return None
+
+    def knows(self, host: str) -> bool:
+        """Whether any rule is for *host* (in normal form), a wildcard or host-less rule included."""
+        return next(self._candidates(host), None) is not None
+
+    def certificate_for(self, server_name: str | None) -> Certificate | None:
+        """The certificate for a TLS server name, as `RouteGraph.certificate_for`."""
+        if server_name:
+            for candidate in host_candidates(server_name.lower().removesuffix(".")):
+                if candidate != ANY_HOST and (found := self.certificates.get(candidate)):
+                    return found
+        return self.default_certificate
+
+    def _candidates(self, host: str) -> Iterator[HostTable]:
+        hosts = self.hosts
+        for candidate in host_candidates(host):
+            if table := hosts.get(candidate):
+                yield table

@@ -1,0 +1,119 @@
+"""What a source is, and the store that most sources write into."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+import anyio
+
+from ingresskit.errors import DecodeError
+from ingresskit.models import KubeObject, ObjectKey, Snapshot
+
+__all__ = ["SnapshotStore", "Source"]
+
+
+class Source(Protocol):
+    """Where the controller's objects come from.
+
+    A source is level-based: it always holds the latest snapshot and says when there is a newer one.
+    Intermediate states may be skipped; the last one never is.
+    """
+
+    async def run(self) -> None:
+        """Keep the snapshot up to date until cancelled. Called once, by one task.
+
+        Raises:
+            SourceError: It cannot deliver at all, and trying again will not help.
+        """
+        ...
+
+    def snapshot(self) -> Snapshot | None:
+        """What is known now; ``None`` until everything has been read once, so that nobody acts on half."""
+        ...
+
+    async def wait_changed(self, revision: int) -> None:
+        """Return once `snapshot` has a revision above *revision*. Any number of tasks may wait."""
+        ...
+
+
+class SnapshotStore:
+    """Holds objects and makes snapshots of them that share whatever did not change.
+
+    One task writes; reads are safe from any thread, because snapshots are immutable. Writing an
+    object that equals the one held changes nothing and wakes nobody.
+    """
+
+    def __init__(self) -> None:
+        self._snapshot: Snapshot | None = None
+        self._revision = 0
+        self._changed = anyio.Event()
+
+    def snapshot(self) -> Snapshot | None:
+        """The latest snapshot; ``None`` before the first `replace` or `update`."""
+        return self._snapshot
+
+    def replace(self, objects: Iterable[KubeObject], problems: Iterable[DecodeError] = ()) -> bool:
+        """Hold exactly these objects; of two with the same kind and key the later one.
+
+        Returns:
+            Whether anything changed. Always true for the first call.
+        """
+        held = self._snapshot or Snapshot()
+        kinds = dict(Snapshot.of(objects).objects)
+        for kind, new in kinds.items():
+            kinds[kind] = _shared(held.objects.get(kind, {}), new)
+        return self._publish(kinds, tuple(sorted(set(problems), key=str)))
+
+    def update(
+        self,
+        apply: Iterable[KubeObject] = (),
+        delete: Iterable[tuple[type[KubeObject], ObjectKey]] = (),
+    ) -> bool:
+        """Hold these objects too, or in place of those with the same key, and drop the others named.
+
+        Returns:
+            Whether anything changed. Always true for the first call.
+        """
+        held = self._snapshot or Snapshot()
+        kinds = dict(held.objects)
+        touched: dict[type[KubeObject], dict[ObjectKey, KubeObject]] = {}
+        for item in apply:
+            kind = type(item)
+            objects = touched.setdefault(kind, dict(kinds.get(kind, {})))
+            if objects.get(item.key) != item:
+                objects[item.key] = item
+        for kind, key in delete:
+            touched.setdefault(kind, dict(kinds.get(kind, {}))).pop(key, None)
+        for kind, objects in touched.items():
+            kinds[kind] = _shared(kinds.get(kind, {}), objects)
+        return self._publish(kinds, held.problems)
+
+    async def wait_changed(self, revision: int) -> None:
+        """Return once the snapshot's revision is above *revision*."""
+        while self._revision <= revision:
+            await self._changed.wait()
+
+    def _publish(
+        self, kinds: dict[type[KubeObject], Mapping[ObjectKey, KubeObject]], problems: tuple[DecodeError, ...]
+    ) -> bool:
+        held = self._snapshot
+        kinds = {kind: objects for kind, objects in kinds.items() if objects}
+        if held is not None and problems == held.problems and kinds.keys() == held.objects.keys():
+            if all(kinds[kind] is held.objects[kind] for kind in kinds):
+                return False
+        self._revision += 1
+        self._snapshot = Snapshot(objects=kinds, revision=self._revision, problems=problems)
+        self._changed.set()
+        self._changed = anyio.Event()
+        return True
+
+
+def _shared(
+    old: Mapping[ObjectKey, KubeObject], new: Mapping[ObjectKey, KubeObject]
+) -> Mapping[ObjectKey, KubeObject]:
+    """*new*, keeping every object of *old* that is equal, and *old* itself when all are."""
+    merged = {key: old[key] if old.get(key) == item else item for key, item in new.items()}
+    if len(merged) == len(old) and all(old.get(key) is item for key, item in merged.items()):
+        return old
+    return merged

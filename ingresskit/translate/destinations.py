@@ -1,0 +1,80 @@
+"""Which addresses requests may be sent to, whoever wrote them into an EndpointSlice."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from ingresskit.policies.values import Network
+
+__all__ = ["DestinationPolicy"]
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_REFUSED: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("unspecified", ("0.0.0.0/8", "::/128")),
+    ("loopback", ("127.0.0.0/8", "::1/128")),
+    ("link-local", ("169.254.0.0/16", "fe80::/10")),
+    ("multicast", ("224.0.0.0/4", "ff00::/8")),
+    ("broadcast or reserved", ("240.0.0.0/4",)),
+    # Metadata services outside link-local: AWS over IPv6, Alibaba Cloud, Oracle Cloud.
+    ("cloud metadata", ("fd00:ec2::254/128", "100.100.100.200/32", "192.0.0.192/32")),
+)
+_NETWORKS = tuple((name, ipaddress.ip_network(network)) for name, networks in _REFUSED for network in networks)
+_NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
+_COMPATIBLE = ipaddress.IPv6Network("::/96")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestinationPolicy:
+    """Refuses loopback, unspecified, link-local, metadata, multicast and reserved addresses.
+
+    An IPv6 spelling of an IPv4 address (mapped, compatible, NAT64, 6to4) is judged as that address.
+
+    Attributes:
+        allow: Ranges in which every address is let through.
+        external_names: Whether Services of type ExternalName are served at all. Their name is looked
+            up by the proxy when it connects, and each address it gets is judged by this policy then.
+
+    Source: Kubernetes advisory CVE-2021-25740 (endpoint writers can point anywhere).
+    """
+
+    allow: tuple[Network, ...] = ()
+    external_names: bool = False
+
+    def fault(self, address: str) -> str | None:
+        """Why *address* may not be a destination, as a clause; ``None`` when it may.
+
+        Args:
+            address: A literal IPv4 or IPv6 address; anything else, zone identifiers included, is a fault.
+        """
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return "is not an IP address"
+        if isinstance(parsed, ipaddress.IPv6Address) and parsed.scope_id is not None:
+            return "has a zone identifier"
+        spellings = (parsed, *_embedded(parsed))
+        if any(item in network for item in spellings for network in self.allow):
+            return None
+        for item in spellings:
+            for name, network in _NETWORKS:
+                if item in network:
+                    return f"is a {name} address, which no endpoint may have"
+        return None
+
+
+def _embedded(address: Address) -> tuple[Address, ...]:
+    """The IPv4 addresses that an IPv6 address stands for."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return ()
+    found: list[Address] = []
+    if address.ipv4_mapped is not None:
+        found.append(address.ipv4_mapped)
+    if address.sixtofour is not None:
+        found.append(address.sixtofour)
+    if any(address in network for network in _NAT64):
+        found.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    if address in _COMPATIBLE and int(address) > 0xFFFF:
+        found.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    return tuple(found)

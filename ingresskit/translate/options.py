@@ -1,0 +1,103 @@
+"""What an integrator decides about translation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from ingresskit.errors import ConfigurationError
+from ingresskit.models import ObjectKey
+from ingresskit.policies import PolicyRegistry, default_policies
+from ingresskit.translate.destinations import DestinationPolicy
+from ingresskit.translate.selectors import LabelSelector
+
+__all__ = ["DefaultBackend", "HostOwnership", "Scope", "TranslateOptions"]
+
+_CONTROLLER_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*/[A-Za-z0-9/._-]+")
+
+
+class HostOwnership(StrEnum):
+    """Whether namespaces may share a host."""
+
+    STRICT = "strict"
+    """The namespace of the oldest Ingress that claims a host holds it; other namespaces' rules for it lose."""
+    SHARED = "shared"
+    """Rules for one host from all namespaces are merged; conflicts are decided path by path."""
+
+
+class DefaultBackend(NamedTuple):
+    """A Service for requests that no rule takes. ``port`` ``None``: its first port."""
+
+    service: ObjectKey
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Which Ingresses are looked at, before their class is.
+
+    Attributes:
+        namespaces: Only these; empty means all.
+        namespace_selector: Only namespaces with these labels; ``None`` means all.
+        ingress_selector: Only Ingresses with these labels; ``None`` means all.
+    """
+
+    namespaces: frozenset[str] = frozenset()
+    namespace_selector: LabelSelector | None = None
+    ingress_selector: LabelSelector | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranslateOptions:
+    """What an integrator decides about translation; the defaults are those of the reference controller.
+
+    Attributes:
+        controller_name: The ``spec.controller`` of the IngressClasses that are ours.
+        ingress_class: The value of the legacy annotation ``kubernetes.io/ingress.class`` that is ours.
+        watch_ingress_without_class: Also take Ingresses with neither field nor annotation.
+        policies: Which annotations are understood.
+        default_backend: For requests that nothing else takes; ``None``: they get 404.
+        default_certificate: The Secret with the certificate for server names that have none.
+        host_ownership: Whether namespaces may share a host.
+        host_fallthrough: See `ingresskit.graph.RouteGraph`.
+        destinations: Which endpoint addresses are let through.
+        scope: Which Ingresses are looked at.
+
+    Raises:
+        ConfigurationError: *controller_name* is not a domain-prefixed path, or a name is empty.
+    """
+
+    controller_name: str = "ingresskit.dev/ingress-controller"
+    ingress_class: str = "ingresskit"
+    watch_ingress_without_class: bool = False
+    policies: PolicyRegistry = field(default_factory=default_policies)
+    default_backend: DefaultBackend | None = None
+    default_certificate: ObjectKey | None = None
+    host_ownership: HostOwnership = HostOwnership.STRICT
+    host_fallthrough: bool = False
+    destinations: DestinationPolicy = field(default_factory=DestinationPolicy)
+    scope: Scope = field(default_factory=Scope)
+
+    def __post_init__(self) -> None:
+        if not _CONTROLLER_NAME.fullmatch(self.controller_name):
+            raise ConfigurationError(
+                f"the controller name {self.controller_name!r} is not of the form example.com/name"
+            )
+        if not self.ingress_class:
+            raise ConfigurationError("the ingress class has no name")
+
+
+def in_scope(
+    scope: Scope, namespace: str, labels: Mapping[str, str], namespace_labels: Mapping[str, str]
+) -> str:
+    """Why an Ingress is not looked at, as a clause; empty when it is."""
+    if scope.namespaces and namespace not in scope.namespaces:
+        return f"the namespace {namespace} is not watched"
+    if scope.namespace_selector is not None and not scope.namespace_selector.matches(namespace_labels):
+        return f"the labels of the namespace {namespace} do not match {scope.namespace_selector}"
+    if scope.ingress_selector is not None and not scope.ingress_selector.matches(labels):
+        return f"its labels do not match {scope.ingress_selector}"
+    return ""
