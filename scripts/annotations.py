@@ -1,0 +1,114 @@
+"""Write docs/annotations.md from the policies themselves: `python scripts/annotations.py`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import fields
+from datetime import timedelta
+from pathlib import Path
+
+from ingresskit.policies import (
+    NATIVE_PREFIX,
+    Annotation,
+    NativeDialect,
+    PermanentRedirect,
+    Policy,
+    TrafficSplit,
+)
+from ingresskit.render.inprocess import InProcessRenderer
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "annotations.md"
+
+_INTRODUCTION = f"""\
+<!-- Written by scripts/annotations.py from the policies; do not edit. -->
+
+# Annotations
+
+An annotation of an Ingress says how its paths are served.
+All of them begin with `{NATIVE_PREFIX}/`:
+
+```yaml
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: web
+  namespace: shop
+  annotations:
+    {NATIVE_PREFIX}/read-timeout: 30s
+    {NATIVE_PREFIX}/body-limit: 8m
+```
+
+Nothing is ignored silently.
+An annotation under this prefix that nobody knows is reported as
+[AnnotationUnknown](diagnostics.md#annotationunknown), with the nearest name that is known.
+A value that is not of the form given below is reported as
+[AnnotationInvalid](diagnostics.md#annotationinvalid);
+the annotation is then ignored, and the rest of the Ingress is served.
+A renderer that cannot honour a policy says so with
+[PolicyUnsupported](diagnostics.md#policyunsupported).
+
+A policy that **protects** its routes fails closed:
+when it cannot be read or the renderer cannot honour it, they answer 503 instead of being served without it.
+
+Values are read as a whole, by the grammar in the table and nothing more.
+White space around them does not matter.
+"""
+
+
+def page() -> str:
+    """The whole page, as it stands in docs/annotations.md."""
+    dialect = NativeDialect()
+    tables: dict[type[Policy], list[Annotation]] = {}
+    for annotation, policy in dialect.table():
+        tables.setdefault(policy, []).append(annotation)
+    lines = [_INTRODUCTION]
+    for policy in dialect.policies:
+        lines += [f"## {policy.__name__}", "", *_about(policy), ""]
+        lines += ["| annotation | value | default | meaning |", "|---|---|---|---|"]
+        lines += [_row(policy, annotation) for annotation in tables[policy]]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _about(policy: type[Policy]) -> Iterator[str]:
+    text = (inspect.getdoc(policy) or "").partition("\nAttributes:")[0].strip().replace("``", "`")
+    for paragraph in text.split("\n\n"):
+        sentence = " ".join(paragraph.split())
+        yield sentence.replace(". ", ".\n")
+        yield ""
+    protects = "This policy **protects** its routes. " if policy.protects else ""
+    yield protects + f"Honoured by {_honoured_by(policy)}."
+
+
+# These say what a route does rather than how: the translator turns them into actions of the graph.
+_IN_THE_GRAPH = frozenset({PermanentRedirect, TrafficSplit})
+
+
+def _honoured_by(policy: type[Policy]) -> str:
+    if policy in _IN_THE_GRAPH:
+        return "every renderer, for it is part of the route graph itself"
+    return "the in-process proxy" if policy in InProcessRenderer.supports else "no renderer yet"
+
+
+def _row(policy: type[Policy], annotation: Annotation) -> str:
+    name = next(name for name, item in policy.annotations().items() if item == annotation)
+    default = next(item.default for item in fields(policy) if item.name == name)
+    cells = (f"`{NATIVE_PREFIX}/{annotation.name}`", annotation.grammar, _default(default), annotation.summary)
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _default(value: object) -> str:
+    match value:
+        case None | ():
+            return "none"
+        case bool():
+            return f"`{str(value).lower()}`"
+        case timedelta():
+            return f"`{value.total_seconds():g}s`"
+        case _:
+            return f"`{value}`"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
