@@ -41,6 +41,7 @@ class Reason(StrEnum):
     # Conflicts
     HOST_CONFLICT = "HostConflict"
     ROUTE_CONFLICT = "RouteConflict"
+    DEFAULT_BACKEND_UNUSED = "DefaultBackendUnused"
     # Backends
     INVALID_BACKEND = "InvalidBackend"
     RESOURCE_BACKEND = "ResourceBackend"

@@ -34,7 +34,7 @@ def dump_graph(graph: RouteGraph) -> dict[str, object]:
         "virtualHosts": [_virtual_host(host) for host in graph.virtual_hosts],
         "backends": {str(key): _backend(backend) for key, backend in graph.backends.items()},
         "certificates": {str(key): _certificate(item) for key, item in graph.certificates.items()},
-        "serverNames": {name: str(key) for name, key in graph.server_names.items()},
+        "serverNames": {name: None if key is None else str(key) for name, key in graph.server_names.items()},
         "defaultCertificate": None if default is None else str(default),
         "hostFallthrough": graph.host_fallthrough,
         "unserved": [_unserved(item) for item in graph.unserved],

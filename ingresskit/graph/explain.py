@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher, get_close_matches
 from enum import StrEnum
 from typing import assert_never
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ from ingresskit.policies import Origin, TlsRedirect
 __all__ = ["Explanation", "Miss", "NearMiss", "Request", "explain"]
 
 _MOST_NEAR_MISSES = 50
+_MOST_OTHER_HOSTS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,18 +215,30 @@ def _served_misses(
                 reason, message = _path_miss(route.match, path, winner)
                 yield _near(virtual_host, route, reason, message)
     names = {item.host for item in candidates}
-    may_take = set(host_candidates(host))
-    for virtual_host in graph.virtual_hosts:
-        if virtual_host.host in names:
-            continue
-        for route in virtual_host.routes:
-            if route.match.matches(path) and not route.fallback:
-                if virtual_host.host in may_take:
-                    taken = candidates[0].host
-                    message = f"the host {taken} is more specific than {_named(virtual_host.host)}"
-                    yield _near(virtual_host, route, Miss.LESS_SPECIFIC_HOST, message)
-                elif _akin(virtual_host.host, host):
-                    yield _near(virtual_host, route, Miss.HOST_DIFFERS, _host_message(virtual_host.host, host))
+    for name in host_candidates(host):
+        other = graph.virtual_host(name)
+        if other is not None and name not in names:
+            message = f"the host {candidates[0].host} is more specific than {_named(name)}"
+            yield from _first_match(other, path, Miss.LESS_SPECIFIC_HOST, message)
+    for other in _hosts_like(graph, host):
+        yield from _first_match(other, path, Miss.HOST_DIFFERS, _host_message(other.host, host))
+
+
+def _first_match(host: VirtualHost, path: str, reason: Miss, message: str) -> Iterator[NearMiss]:
+    """The rule that would take the path if the host were right."""
+    route = next((item for item in host.routes if item.match.matches(path) and not item.fallback), None)
+    if route is not None:
+        yield _near(host, route, reason, message)
+
+
+def _hosts_like(graph: RouteGraph, host: str) -> list[VirtualHost]:
+    """Hosts that somebody who asks for *host* may have meant, likest first, a handful at most."""
+    mine = set(host_candidates(host))
+    others = {item.host: item for item in graph.virtual_hosts if item.host not in mine}
+    kin = [name for name in others if _akin(name, host)]
+    kin.sort(key=lambda name: (-SequenceMatcher(None, name, host).quick_ratio(), name))
+    typos = get_close_matches(host, others, n=_MOST_OTHER_HOSTS, cutoff=0.8)
+    return [others[name] for name in dict.fromkeys([*typos, *kin])][:_MOST_OTHER_HOSTS]
 
 
 def _near(host: VirtualHost, route: Route, reason: Miss, message: str) -> NearMiss:
@@ -247,9 +261,9 @@ def _path_miss(match: PathMatch, path: str, winner: Route | None) -> tuple[Miss,
 
 
 def _akin(rule: str, host: str) -> bool:
-    """Whether somebody who asks for *host* may have meant *rule*: one name inside the other."""
+    """Whether one name stands inside the other: ``shop.test`` and ``www.shop.test``."""
     bare = rule.removeprefix("*.")
-    return host.endswith(bare) or bare.endswith(host) or bare.split(".")[1:] == host.split(".")[1:]
+    return f".{host}".endswith(f".{bare}") or f".{bare}".endswith(f".{host}")
 
 
 def _host_message(rule: str, host: str) -> str:

@@ -26,7 +26,8 @@ class RouteGraph:
         virtual_hosts: Each host once: names, then wildcards, then ``*``, each sorted by name.
         backends: By key, sorted; exactly those that a route forwards to.
         certificates: By Secret, sorted; exactly those that `server_names` or the default refer to.
-        server_names: Which certificate serves which TLS server name (a name, or ``*.`` and a name).
+        server_names: Which certificate serves which TLS server name (a name, or ``*.`` and a name);
+            ``None``: the default one, although a wildcard would fit.
         default_certificate: The one for all other server names; ``None`` leaves it to the proxy, which
             then serves one that it signed itself.
         host_fallthrough: Whether a request whose path nothing takes under the most specific host may
@@ -38,7 +39,7 @@ class RouteGraph:
     virtual_hosts: tuple[VirtualHost, ...] = ()
     backends: Mapping[BackendKey, Backend] = field(default_factory=dict[BackendKey, Backend])
     certificates: Mapping[ObjectKey, Certificate] = field(default_factory=dict[ObjectKey, Certificate])
-    server_names: Mapping[str, ObjectKey] = field(default_factory=dict[str, ObjectKey])
+    server_names: Mapping[str, ObjectKey | None] = field(default_factory=dict[str, "ObjectKey | None"])
     default_certificate: ObjectKey | None = None
     host_fallthrough: bool = False
     unserved: tuple[Unserved, ...] = ()
@@ -98,7 +99,7 @@ class RouteGraph:
             name = server_name.lower().removesuffix(".")
             for candidate in host_candidates(name):
                 if candidate != ANY_HOST and candidate in self.server_names:
-                    key = self.server_names[candidate]
+                    key = self.server_names[candidate] or key
                     break
         return None if key is None else self.certificates.get(key)
 

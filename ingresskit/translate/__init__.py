@@ -3,5 +3,16 @@
 from ingresskit.translate.destinations import DestinationPolicy
 from ingresskit.translate.options import DefaultBackend, HostOwnership, Scope, TranslateOptions
 from ingresskit.translate.selectors import LabelSelector
+from ingresskit.translate.translator import Translation, Translator, translate
 
-__all__ = ["DefaultBackend", "DestinationPolicy", "HostOwnership", "LabelSelector", "Scope", "TranslateOptions"]
+__all__ = [
+    "DefaultBackend",
+    "DestinationPolicy",
+    "HostOwnership",
+    "LabelSelector",
+    "Scope",
+    "TranslateOptions",
+    "Translation",
+    "Translator",
+    "translate",
+]

@@ -60,7 +60,10 @@ class InProcessRenderer(Renderer[RoutingTable]):
         return RoutingTable(
             hosts={name: table for name, (_, table) in rendered.items()},
             backends=graph.backends,
-            certificates={name: graph.certificates[key] for name, key in graph.server_names.items()},
+            certificates={
+                name: None if key is None else graph.certificates[key]
+                for name, key in graph.server_names.items()
+            },
             default_certificate=None if default is None else graph.certificates[default],
             host_fallthrough=graph.host_fallthrough,
         )

@@ -85,13 +85,13 @@ class RoutingTable:
     Attributes:
         hosts: By rule host.
         backends: By key; exactly those the targets forward to.
-        certificates: By TLS server name (a name, or ``*.`` and a name).
+        certificates: By TLS server name (a name, or ``*.`` and a name); ``None``: the default one.
         default_certificate: For all other server names; ``None``: the proxy's own.
     """
 
     hosts: Mapping[str, HostTable] = field(default_factory=dict[str, HostTable])
     backends: Mapping[BackendKey, Backend] = field(default_factory=dict[BackendKey, Backend])
-    certificates: Mapping[str, Certificate] = field(default_factory=dict[str, Certificate])
+    certificates: Mapping[str, Certificate | None] = field(default_factory=dict[str, "Certificate | None"])
     default_certificate: Certificate | None = None
     host_fallthrough: bool = False
 
@@ -119,8 +119,8 @@ class RoutingTable:
         """The certificate for a TLS server name, as `RouteGraph.certificate_for`."""
         if server_name:
             for candidate in host_candidates(server_name.lower().removesuffix(".")):
-                if candidate != ANY_HOST and (found := self.certificates.get(candidate)):
-                    return found
+                if candidate != ANY_HOST and candidate in self.certificates:
+                    return self.certificates[candidate] or self.default_certificate
         return self.default_certificate
 
     def _candidates(self, host: str) -> Iterator[HostTable]:

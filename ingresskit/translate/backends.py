@@ -1,0 +1,331 @@
+"""From a Service and its EndpointSlices to where requests go.
+
+Two questions are kept apart, because their answers change at different times: whether a backend
+*exists* depends on the Service alone and shapes the routes; which *endpoints* it has depends on the
+slices and never touches a route.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ingresskit.diagnostics import Diagnostic, Reason, Severity
+from ingresskit.graph import Backend, BackendKey, Endpoint, Protocol
+from ingresskit.models import (
+    Endpoints,
+    EndpointSlice,
+    ObjectKey,
+    ObjectRef,
+    Service,
+    ServicePort,
+    SliceEndpoint,
+    Snapshot,
+)
+from ingresskit.translate.destinations import DestinationPolicy
+from ingresskit.translate.rules import BackendFault, ServiceRef
+
+__all__ = ["BackendTable", "Resolution", "ResolvedBackend"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_EXTERNAL_NAME = "ExternalName"
+
+_PROTOCOLS: Mapping[str, Protocol] = {
+    "": Protocol.HTTP,
+    "http": Protocol.HTTP,
+    "ws": Protocol.HTTP,
+    "kubernetes.io/ws": Protocol.HTTP,
+    "https": Protocol.HTTPS,
+    "wss": Protocol.HTTPS,
+    "kubernetes.io/wss": Protocol.HTTPS,
+    "h2c": Protocol.H2C,
+    "kubernetes.io/h2c": Protocol.H2C,
+    "grpc": Protocol.H2C,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """Whether the backend that a rule names exists: a key, or why not."""
+
+    key: BackendKey | None = None
+    fault: BackendFault | None = None
+    service: ObjectRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedBackend:
+    """A backend with its endpoints, and what was wrong with some of them."""
+
+    backend: Backend
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+class BackendTable:
+    """Answers both questions for one snapshot after another, working out only what changed.
+
+    Give it each snapshot with `advance`, in order; ask then.
+    """
+
+    def __init__(self, destinations: DestinationPolicy) -> None:
+        self._destinations = destinations
+        self._services: Mapping[ObjectKey, Service] = {}
+        self._slice_objects: Mapping[ObjectKey, EndpointSlice] = {}
+        self._endpoints_objects: Mapping[ObjectKey, Endpoints] = {}
+        self._slices: dict[ObjectKey, dict[ObjectKey, EndpointSlice]] = {}
+        self._resolutions: dict[ObjectKey, dict[str | int, Resolution]] = {}
+        self._backends: dict[ObjectKey, dict[int, ResolvedBackend]] = {}
+
+    def advance(self, snapshot: Snapshot) -> None:
+        """Look at *snapshot* from now on; forget what was worked out for Services that changed."""
+        services = snapshot.by_key(Service)
+        slices = snapshot.by_key(EndpointSlice)
+        endpoints = snapshot.by_key(Endpoints)
+        for key, _, _ in _changes(self._services, services):
+            self._resolutions.pop(key, None)
+            self._backends.pop(key, None)
+        for key, old, new in _changes(self._slice_objects, slices):
+            for item in (old, new):
+                if item is not None and item.service is not None:
+                    self._backends.pop(item.service, None)
+            if old is not None and old.service is not None:
+                self._slices.get(old.service, {}).pop(key, None)
+            if new is not None and new.service is not None:
+                self._slices.setdefault(new.service, {})[key] = new
+        for key, _, _ in _changes(self._endpoints_objects, endpoints):
+            self._backends.pop(key, None)
+        self._services, self._slice_objects, self._endpoints_objects = services, slices, endpoints
+
+    def service(self, key: ObjectKey) -> Service | None:
+        """The Service with that key, or ``None``."""
+        return self._services.get(key)
+
+    def resolve(self, ref: ServiceRef) -> Resolution:
+        """Whether the backend exists; the same object for as long as its Service does not change."""
+        known = self._resolutions.setdefault(ref.service, {})
+        if (found := known.get(ref.port)) is None:
+            found = known[ref.port] = self._resolve(ref)
+        return found
+
+    def backend(self, key: BackendKey) -> ResolvedBackend:
+        """The endpoints of a backend that exists; the same object for as long as they do not change."""
+        known = self._backends.setdefault(ObjectKey(key.namespace, key.service), {})
+        if (found := known.get(key.port)) is None:
+            found = known[key.port] = self._backend(key)
+        return found
+
+    def _resolve(self, ref: ServiceRef) -> Resolution:
+        about = ObjectRef(Service.kind, ref.service)
+        service = self._services.get(ref.service)
+        if service is None:
+            return _fault(about, Reason.SERVICE_NOT_FOUND, f"there is no Service {ref.service}")
+        external = service.spec.type == _EXTERNAL_NAME
+        if external and not self._destinations.external_names:
+            message = f"the Service {ref.service} is of type ExternalName, which is not let through"
+            return _fault(about, Reason.EXTERNAL_NAME_REFUSED, message)
+        port = _service_port(service, ref.port)
+        if port is None and external and isinstance(ref.port, int) and not service.spec.ports:
+            port = ServicePort(port=ref.port)  # such a Service needs no ports: the number is meant as it is
+        if port is None or not 0 < port.port < 65536:
+            has = ", ".join(_port_text(item) for item in service.spec.ports) or "none"
+            what = f"named {ref.port!r}" if isinstance(ref.port, str) else str(ref.port)
+            message = f"the Service {ref.service} has no port {what}; it has {has}"
+            return _fault(about, Reason.SERVICE_PORT_NOT_FOUND, message)
+        if (port.protocol or "TCP") != "TCP":
+            message = f"port {port.port} of the Service {ref.service} is {port.protocol}, not TCP"
+            return _fault(about, Reason.SERVICE_PORT_NOT_FOUND, message)
+        return Resolution(key=BackendKey(*ref.service, port.port), service=about)
+
+    def _backend(self, key: BackendKey) -> ResolvedBackend:
+        service = self._services[ObjectKey(key.namespace, key.service)]
+        port = _service_port(service, key.port) or ServicePort(port=key.port)
+        protocol = _PROTOCOLS.get((port.app_protocol or "").lower())
+        diagnostics: list[Diagnostic] = []
+        if protocol is None:
+            protocol = Protocol.HTTP
+            diagnostics.append(_unknown_protocol(service, port))
+        if service.spec.type == _EXTERNAL_NAME:
+            endpoints, note = self._external(service, port, diagnostics)
+        else:
+            endpoints, note = self._collect(service, port, diagnostics)
+        return ResolvedBackend(
+            backend=Backend(key=key, endpoints=endpoints, protocol=protocol, note=note),
+            diagnostics=tuple(diagnostics),
+        )
+
+    def _collect(
+        self, service: Service, port: ServicePort, diagnostics: list[Diagnostic]
+    ) -> tuple[tuple[Endpoint, ...], str]:
+        ready: dict[tuple[bytes, int], Endpoint] = {}
+        draining: dict[tuple[bytes, int], Endpoint] = {}
+        total = 0
+        for candidate in self._candidates(service.key, port.name or "", diagnostics):
+            total += 1
+            chosen = ready if candidate.ready else draining if candidate.draining else None
+            if chosen is None:
+                continue
+            address = ipaddress.ip_address(candidate.address)
+            chosen.setdefault(
+                (address.packed, candidate.port),
+                Endpoint(
+                    address=str(address),
+                    port=candidate.port,
+                    zone=candidate.zone,
+                    draining=not candidate.ready,
+                ),
+            )
+        used = ready or draining
+        if used:
+            return tuple(used[key] for key in sorted(used)), ""
+        if total:
+            return (), f"none of the {total} endpoints of the Service {service.key} is ready"
+        return (), f"the Service {service.key} has no endpoints"
+
+    def _candidates(
+        self, key: ObjectKey, port_name: str, diagnostics: list[Diagnostic]
+    ) -> Iterator[_Candidate]:
+        slices = self._slices.get(key)
+        if slices:
+            for _, item in sorted(slices.items()):
+                yield from self._slice_candidates(item, port_name, diagnostics)
+        elif (legacy := self._endpoints_objects.get(key)) is not None:
+            yield from self._legacy_candidates(legacy, port_name, diagnostics)
+
+    def _slice_candidates(
+        self, item: EndpointSlice, port_name: str, diagnostics: list[Diagnostic]
+    ) -> Iterator[_Candidate]:
+        if item.address_type not in ("IPv4", "IPv6"):
+            message = f"addresses of type {item.address_type!r} are not let through, only IPv4 and IPv6"
+            diagnostics.append(_refused(item.ref, "addressType", message))
+            return
+        for index, port in enumerate(item.ports):
+            if (port.name or "") != port_name or (port.protocol or "TCP") != "TCP":
+                continue
+            if port.port is None or not 0 < port.port < 65536:
+                message = f"the port {port.port} is not from 1 to 65535"
+                diagnostics.append(_refused(item.ref, f"ports[{index}].port", message))
+                continue
+            for number, endpoint in enumerate(item.endpoints):
+                if not endpoint.addresses:
+                    continue
+                address = endpoint.addresses[0]
+                if fault := self._destinations.fault(address):
+                    message = f"{address!r} {fault}"
+                    diagnostics.append(_refused(item.ref, f"endpoints[{number}].addresses[0]", message))
+                    continue
+                yield _candidate(endpoint, address, port.port)
+
+    def _legacy_candidates(
+        self, item: Endpoints, port_name: str, diagnostics: list[Diagnostic]
+    ) -> Iterator[_Candidate]:
+        for number, subset in enumerate(item.subsets):
+            for port in subset.ports:
+                wrong = port.port is None or not 0 < port.port < 65536
+                if (port.name or "") != port_name or (port.protocol or "TCP") != "TCP" or wrong:
+                    continue
+                both = [(address, True) for address in subset.addresses]
+                both += [(address, False) for address in subset.not_ready_addresses]
+                for address, ready in both:
+                    if fault := self._destinations.fault(address.ip):
+                        message = f"{address.ip!r} {fault}"
+                        diagnostics.append(_refused(item.ref, f"subsets[{number}].addresses", message))
+                        continue
+                    yield _Candidate(address=address.ip, port=port.port or 0, ready=ready)
+
+    def _external(
+        self, service: Service, port: ServicePort, diagnostics: list[Diagnostic]
+    ) -> tuple[tuple[Endpoint, ...], str]:
+        name = (service.spec.external_name or "").rstrip(".").lower()
+        fault = self._destinations.fault(name)
+        if fault == "is not an IP address":
+            # A name: the proxy judges the addresses it gets for it. Spellings of addresses that only
+            # resolvers understand ("127.1", "2130706433", "0x7f.1") are no names.
+            labels = name.split(".")
+            wrong = len(name) > 253 or not all(map(_is_label, labels)) or _is_number(labels[-1])
+            fault = f"{name!r} is not a DNS name" if wrong or name == "localhost" else None
+        if fault is not None:
+            diagnostics.append(_refused(service.ref, "spec.externalName", f"{name!r} {fault}"))
+            return (), f"the external name of the Service {service.key} is not let through"
+        return (Endpoint(address=name, port=port.port),), ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Candidate:
+    address: str
+    port: int
+    ready: bool
+    draining: bool = False
+    zone: str | None = None
+
+
+def _candidate(endpoint: SliceEndpoint, address: str, port: int) -> _Candidate:
+    """Source: EndpointConditions: unknown ``ready`` is ready, unknown ``serving`` is what ``ready`` is."""
+    conditions = endpoint.conditions
+    if conditions is None:
+        return _Candidate(address=address, port=port, ready=True, zone=endpoint.zone)
+    ready = conditions.ready is not False
+    serving = ready if conditions.serving is None else conditions.serving
+    return _Candidate(
+        address=address,
+        port=port,
+        ready=ready,
+        draining=serving and conditions.terminating is True,
+        zone=endpoint.zone,
+    )
+
+
+def _service_port(service: Service, wanted: str | int) -> ServicePort | None:
+    fitting = [
+        port for port in service.spec.ports if (port.name if isinstance(wanted, str) else port.port) == wanted
+    ]
+    # One number may be there for TCP and for UDP; only TCP can be served.
+    fitting.sort(key=lambda port: (port.protocol or "TCP") != "TCP")
+    return fitting[0] if fitting else None
+
+
+def _port_text(port: ServicePort) -> str:
+    return f"{port.port} ({port.name})" if port.name else str(port.port)
+
+
+def _fault(service: ObjectRef, reason: Reason, message: str) -> Resolution:
+    return Resolution(fault=BackendFault(reason=reason, message=message), service=service)
+
+
+def _refused(subject: ObjectRef, field: str, message: str) -> Diagnostic:
+    return Diagnostic(subject=subject, field=field, reason=Reason.ADDRESS_REFUSED, message=message)
+
+
+def _unknown_protocol(service: Service, port: ServicePort) -> Diagnostic:
+    return Diagnostic(
+        subject=service.ref,
+        field=f"spec.ports[{service.spec.ports.index(port)}].appProtocol",
+        reason=Reason.PROTOCOL_UNSUPPORTED,
+        message=f"the protocol {port.app_protocol!r} is not known; HTTP is spoken",
+        severity=Severity.WARNING,
+    )
+
+
+def _is_label(label: str) -> bool:
+    """A label of a DNS name; not exactly RFC 1123, but with no character that could mean something else."""
+    return 0 < len(label) < 64 and label.isascii() and label.replace("-", "").isalnum()
+
+
+def _is_number(label: str) -> bool:
+    return label.isdigit() or label.startswith("0x")
+
+
+def _changes(old: Mapping[K, V], new: Mapping[K, V]) -> Iterable[tuple[K, V | None, V | None]]:
+    """Each key whose value is another object now, with both values."""
+    if old is new:
+        return
+    for key, item in new.items():
+        before = old.get(key)
+        if before is not item:
+            yield key, before, item
+    for key, item in old.items():
+        if key not in new:
+            yield key, item, None

@@ -1,0 +1,293 @@
+"""Who gets which host and path: the oldest Ingress that asks, and the others are told.
+
+One virtual host is decided at a time, from everything that decides it (`HostInputs`), so that a
+host is decided anew only when one of those things is another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ingresskit.diagnostics import Diagnostic, Reason, Severity
+from ingresskit.graph import (
+    Action,
+    Forward,
+    PathMatch,
+    Redirect,
+    Respond,
+    Route,
+    Unserved,
+    VirtualHost,
+    WeightedBackend,
+)
+from ingresskit.models import ObjectRef
+from ingresskit.policies import Origin, PermanentRedirect, TrafficSplit
+from ingresskit.translate.backends import Resolution
+from ingresskit.translate.rules import BackendFault, Claim, Fragment, ServiceRef
+
+__all__ = ["Contribution", "DecidedHost", "HostInputs", "backend_refs", "decide_host"]
+
+_CONSUMED = (PermanentRedirect, TrafficSplit)
+"""Policies that are fully said by a route's action; no renderer needs to know them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Contribution:
+    """A fragment, and whether the backends it names exist. Compared by identity.
+
+    Attributes:
+        resolutions: For every reference of `backend_refs`.
+    """
+
+    fragment: Fragment
+    resolutions: Mapping[ServiceRef, Resolution]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostInputs:
+    """Everything that decides a virtual host.
+
+    Attributes:
+        contributions: Those that name the host, oldest first; at least one, unless there is a default.
+        owner: The namespace that holds the host; ``None`` when hosts are shared.
+        default: Who takes what nothing here takes: the claim of an Ingress without rules.
+        default_backend: The controller's own default backend, behind that.
+        tls: Whether the host has TLS settings of its own.
+    """
+
+    host: str
+    contributions: tuple[Contribution, ...]
+    owner: str | None
+    default: Contribution | None
+    default_backend: Resolution | None
+    tls: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecidedHost:
+    """A virtual host, and who lost what there."""
+
+    host: VirtualHost
+    diagnostics: tuple[Diagnostic, ...] = ()
+    unserved: tuple[Unserved, ...] = ()
+
+
+def backend_refs(fragment: Fragment) -> Iterable[ServiceRef]:
+    """Every backend whose existence decides a route of *fragment*, each once, in order."""
+    refs: dict[ServiceRef, None] = {}
+    split = fragment.policies.policies.get(TrafficSplit)
+    for claim in fragment.claims:
+        if isinstance(claim.backend, ServiceRef):
+            refs[claim.backend] = None
+            for share in _shares(claim.backend, split):
+                refs[share[0]] = None
+    return refs
+
+
+def decide_host(inputs: HostInputs) -> DecidedHost:
+    """The virtual host that *inputs* amount to."""
+    decision = _Decision(inputs)
+    for contribution in inputs.contributions:
+        if inputs.owner is not None and contribution.fragment.ingress.metadata.namespace != inputs.owner:
+            decision.refuse(contribution)
+            continue
+        for claim in contribution.fragment.claims:
+            if claim.host == inputs.host and not claim.fallback:
+                decision.admit(contribution, claim)
+    for contribution in inputs.contributions:
+        if inputs.owner in (None, contribution.fragment.ingress.metadata.namespace):
+            for claim in contribution.fragment.claims:
+                if claim.host == inputs.host and claim.fallback:
+                    decision.admit_fallback(contribution, claim)
+    decision.fill_up()
+    return DecidedHost(
+        host=VirtualHost(
+            host=inputs.host,
+            routes=tuple(sorted(decision.routes.values(), key=lambda route: route.match.precedence)),
+            tls=inputs.tls,
+            owner=inputs.owner,
+        ),
+        diagnostics=tuple(decision.diagnostics),
+        unserved=tuple(decision.unserved),
+    )
+
+
+class _Decision:
+    def __init__(self, inputs: HostInputs) -> None:
+        self._inputs = inputs
+        self._winners: dict[PathMatch, Claim] = {}
+        self.routes: dict[PathMatch, Route] = {}
+        self.diagnostics: list[Diagnostic] = []
+        self.unserved: list[Unserved] = []
+
+    def refuse(self, contribution: Contribution) -> None:
+        fragment, host = contribution.fragment, self._inputs.host
+        catch_all = fragment.catch_all
+        origin = fragment.hosts.get(host) or (
+            catch_all.origin if catch_all else Origin(fragment.ingress.ref, "")
+        )
+        holder = self._inputs.contributions[0].fragment.ingress.ref
+        what = "all hosts" if host == "*" else f"the host {host}"
+        message = (
+            f"{what} belongs to the namespace {self._inputs.owner}, whose {holder} is the oldest that claims it"
+        )
+        self._lose(origin, Reason.HOST_CONFLICT, message, host, None, holder)
+
+    def admit(self, contribution: Contribution, claim: Claim) -> None:
+        winner = self._winners.setdefault(claim.match, claim)
+        if winner is claim:
+            self.routes[claim.match] = _route(contribution, claim)
+            return
+        own = winner.origin.subject == claim.origin.subject
+        who = winner.origin.field if own else f"the older {winner.origin}"
+        message = f"{claim.match} of {_host_text(claim.host)} is held by {who}; this path is not served"
+        severity = Severity.WARNING if own and winner.backend == claim.backend else Severity.ERROR
+        self._lose(
+            claim.origin,
+            Reason.ROUTE_CONFLICT,
+            message,
+            claim.host,
+            claim.match,
+            winner.origin.subject,
+            severity,
+        )
+
+    def admit_fallback(self, contribution: Contribution, claim: Claim) -> None:
+        winner = self._winners.setdefault(claim.match, claim)
+        if winner is claim:
+            self.routes[claim.match] = _route(contribution, claim)
+            return
+        message = f"on {_host_text(claim.host)} it is never reached: {winner.origin} takes every path"
+        severity = Severity.WARNING if contribution.fragment.ingress.spec.rules else Severity.ERROR
+        self._lose(
+            claim.origin,
+            Reason.DEFAULT_BACKEND_UNUSED,
+            message,
+            claim.host,
+            claim.match,
+            winner.origin.subject,
+            severity,
+        )
+
+    def fill_up(self) -> None:
+        """What no rule of the host takes goes to the default of all hosts, where there is one."""
+        everything = PathMatch.prefix("/")
+        if everything in self.routes:
+            return
+        default = self._inputs.default
+        if default is not None and (claim := default.fragment.catch_all) is not None:
+            self.routes[everything] = _route(default, claim)
+        elif (own := self._inputs.default_backend) is not None:
+            self.routes[everything] = Route(
+                match=everything, action=_forward([(own, 1)]), origin=Origin(own.service, ""), fallback=True
+            )
+
+    def _lose(
+        self,
+        origin: Origin,
+        reason: Reason,
+        message: str,
+        host: str,
+        match: PathMatch | None,
+        winner: ObjectRef,
+        severity: Severity = Severity.ERROR,
+    ) -> None:
+        self.diagnostics.append(
+            Diagnostic(
+                subject=origin.subject,
+                field=origin.field,
+                reason=reason,
+                message=message,
+                severity=severity,
+                related=() if winner == origin.subject else (winner,),
+            )
+        )
+        self.unserved.append(
+            Unserved(
+                origin=origin,
+                host=host,
+                path=str(match or ""),
+                match=match,
+                reason=reason,
+                message=message,
+                winner=winner,
+            )
+        )
+
+
+def backend_faults(contribution: Contribution) -> Iterable[Diagnostic]:
+    """A diagnostic for every backend of the contribution that does not exist."""
+    split = contribution.fragment.policies.policies.get(TrafficSplit)
+    told: set[tuple[str, ServiceRef]] = set()
+    for claim in contribution.fragment.claims:
+        if not isinstance(claim.backend, ServiceRef):
+            continue
+        for ref, weight in [(claim.backend, 1), *_shares(claim.backend, split)]:
+            resolution = contribution.resolutions[ref]
+            if resolution.fault is None or (claim.origin.field, ref) in told:
+                continue
+            told.add((claim.origin.field, ref))
+            field = claim.origin.field if claim.fallback else f"{claim.origin.field}.backend"
+            effect = "requests are answered 503"
+            if split is not None and (ref != claim.backend or weight == 0):
+                effect = "its share goes to the others"
+            yield Diagnostic(
+                subject=claim.origin.subject,
+                field=field,
+                reason=resolution.fault.reason,
+                message=f"{resolution.fault.message}; {effect}",
+                related=(resolution.service,),
+            )
+
+
+def _route(contribution: Contribution, claim: Claim) -> Route:
+    parsed = contribution.fragment.policies
+    return Route(
+        match=claim.match,
+        action=_action(contribution, claim),
+        origin=claim.origin,
+        policies=parsed.policies.without(*_CONSUMED),
+        fallback=claim.fallback,
+    )
+
+
+def _action(contribution: Contribution, claim: Claim) -> Action:
+    """The protection comes first: where it cannot be built, nothing else about the route matters."""
+    parsed = contribution.fragment.policies
+    if parsed.unprotected is not None:
+        message = f"{parsed.unprotected.field} cannot be read and would protect it"
+        return Respond(status=503, reason=parsed.unprotected.reason, message=message)
+    redirect = parsed.policies.get(PermanentRedirect)
+    if redirect is not None and redirect.location is not None:
+        return Redirect(location=redirect.location, status=int(redirect.status))
+    if isinstance(claim.backend, BackendFault):
+        return Respond(status=503, reason=claim.backend.reason, message=claim.backend.message)
+    shares = _shares(claim.backend, parsed.policies.get(TrafficSplit)) or [(claim.backend, 1)]
+    return _forward([(contribution.resolutions[ref], weight) for ref, weight in shares])
+
+
+def _forward(shares: Sequence[tuple[Resolution, int]]) -> Action:
+    weights = {resolution.key: weight for resolution, weight in shares if resolution.key and weight}
+    if weights:
+        return Forward(backends=tuple(WeightedBackend(key, weights[key]) for key in sorted(weights)))
+    fault = next((resolution.fault for resolution, _ in shares if resolution.fault), None)
+    return Respond(
+        status=503,
+        reason=fault.reason if fault else None,
+        message=fault.message if fault else "no backend has a share",
+    )
+
+
+def _shares(backend: ServiceRef, split: TrafficSplit | None) -> list[tuple[ServiceRef, int]]:
+    """How a split divides the requests of *backend*; empty when it does not name that Service."""
+    if split is None or all(name != backend.service.name for name, _ in split.shares):
+        return []
+    return [
+        (ServiceRef(service=backend.service._replace(name=name), port=backend.port), weight)
+        for name, weight in split.shares
+    ]
+
+
+def _host_text(host: str) -> str:
+    return "any host" if host == "*" else host

@@ -1,0 +1,297 @@
+"""One Ingress, looked at alone: what it claims, and what is wrong with it in itself.
+
+Everything here depends on one Ingress (and the classes) only, so that its result can be kept for
+as long as that Ingress does not change, and so that a bad Ingress can cost nobody but itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ingresskit.diagnostics import Diagnostic, Reason, Severity
+from ingresskit.graph import (
+    ANY_HOST,
+    HostRefused,
+    PathMatch,
+    PathRefused,
+    Unserved,
+    normalise_path,
+    rule_host,
+)
+from ingresskit.models import HTTPIngressPath, Ingress, IngressBackend, ObjectKey
+from ingresskit.policies import Origin, ParsedPolicies, PolicyRegistry
+
+__all__ = ["BackendFault", "Claim", "Fragment", "ServiceRef", "TlsClaim", "read_ingress"]
+
+CLASS_NOT_OURS = "ClassNotOurs"
+
+# nginx reads at most 4,096 bytes as one token and HAProxy's map rows have a like bound: a longer
+# path would be a fault of the whole configuration there. One limit for all, so that a path which
+# one renderer serves is served by every renderer.
+MAX_RULE_PATH_BYTES = 3000
+_FORBIDDEN_IN_PATH = ("//", "/./", "/../", "%2f", "%2F")
+_REGEX_SIGNS = re.compile(r"\(.*\)|\[.*\]|\.\*|\.\+|\\[dws]|\$$|\^")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceRef:
+    """A port of a Service, as a backend names it: by name or by number."""
+
+    service: ObjectKey
+    port: str | int
+
+    def __str__(self) -> str:
+        return f"{self.service}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendFault:
+    """A backend that can never be resolved, whatever the cluster holds."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A path of a host that an Ingress wants.
+
+    Attributes:
+        fallback: The path stands for the Ingress's default backend.
+    """
+
+    host: str
+    match: PathMatch
+    backend: ServiceRef | BackendFault
+    origin: Origin
+    fallback: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsClaim:
+    """A certificate that an Ingress wants served.
+
+    Attributes:
+        hosts: Valid rule hosts, in the order written; empty: for whatever the certificate is for.
+        secret: ``None``: the default certificate.
+    """
+
+    hosts: tuple[str, ...]
+    secret: ObjectKey | None
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fragment:
+    """What one Ingress claims.
+
+    Attributes:
+        ingress: The Ingress.
+        hosts: Every host it names in a rule, with the field that names it first, in that order.
+        claims: Its paths, in the order written; one fallback claim per host last, when it has a
+            default backend (for `ANY_HOST` when it has no rules).
+        tls: Its certificates.
+        policies: What its annotations mean.
+        diagnostics: What is wrong with it in itself.
+        unserved: Rules of it that cannot be served.
+    """
+
+    ingress: Ingress
+    hosts: dict[str, Origin] = field(default_factory=dict[str, Origin])
+    claims: tuple[Claim, ...] = ()
+    tls: tuple[TlsClaim, ...] = ()
+    policies: ParsedPolicies = field(default_factory=ParsedPolicies)
+    diagnostics: tuple[Diagnostic, ...] = ()
+    unserved: tuple[Unserved, ...] = ()
+
+    @property
+    def catch_all(self) -> Claim | None:
+        """The claim of an Ingress without rules on all that nothing else takes."""
+        if not self.ingress.spec.rules and self.claims:
+            return self.claims[0]
+        return None
+
+
+def not_ours(ingress: Ingress, why: str, diagnostics: tuple[Diagnostic, ...]) -> Fragment:
+    """The fragment of an Ingress that is not ours: nothing but a note per host for `explain`."""
+    hosts = {rule.host or ANY_HOST: index for index, rule in reversed(list(enumerate(ingress.spec.rules)))}
+    unserved = tuple(
+        Unserved(
+            origin=Origin(ingress.ref, f"spec.rules[{index}].host"),
+            host=host,
+            reason=CLASS_NOT_OURS,
+            message=f"the Ingress is not ours: {why}",
+        )
+        for host, index in sorted(hosts.items(), key=lambda item: item[1])
+    )
+    return Fragment(ingress=ingress, diagnostics=diagnostics, unserved=unserved)
+
+
+def read_ingress(ingress: Ingress, registry: PolicyRegistry) -> Fragment:
+    """What *ingress*, which is ours, claims."""
+    reader = _Reader(ingress)
+    policies = registry.parse(ingress.metadata.annotations, ingress.ref)
+    claims = tuple(reader.claims())
+    fallbacks = tuple(reader.fallbacks())
+    tls = tuple(reader.tls())
+    return Fragment(
+        ingress=ingress,
+        hosts=reader.hosts,
+        claims=claims + fallbacks,
+        tls=tls,
+        policies=policies,
+        diagnostics=(*reader.diagnostics, *policies.diagnostics),
+        unserved=tuple(reader.unserved),
+    )
+
+
+class _Reader:
+    """Walks one Ingress and gathers what is wrong on the way."""
+
+    def __init__(self, ingress: Ingress) -> None:
+        self.ingress = ingress
+        self.hosts: dict[str, Origin] = {}
+        self.diagnostics: list[Diagnostic] = []
+        self.unserved: list[Unserved] = []
+
+    def claims(self) -> Iterator[Claim]:
+        spec = self.ingress.spec
+        if not spec.rules and spec.default_backend is None:
+            self._fault(
+                "spec", Reason.EMPTY_INGRESS, "it has neither rules nor a default backend; nothing is served"
+            )
+        for number, rule in enumerate(spec.rules):
+            place = f"spec.rules[{number}]"
+            try:
+                host = rule_host(rule.host)
+            except HostRefused as exc:
+                message = f"the host {_shown(rule.host or '')} {exc}; its paths are not served"
+                self._refuse(f"{place}.host", Reason.INVALID_HOST, message, host=rule.host or "")
+                continue
+            self.hosts.setdefault(host, Origin(self.ingress.ref, f"{place}.host" if rule.host else place))
+            for index, path in enumerate(rule.http.paths if rule.http else ()):
+                claim = self._claim(host, path, f"{place}.http.paths[{index}]")
+                if claim is not None:
+                    yield claim
+
+    def fallbacks(self) -> Iterator[Claim]:
+        spec = self.ingress.spec
+        if spec.default_backend is None:
+            return
+        origin = Origin(self.ingress.ref, "spec.defaultBackend")
+        backend = self._backend(spec.default_backend, "spec.defaultBackend")
+        # With rules whose hosts are all invalid it serves nothing: it must not become a catch-all.
+        for host in self.hosts if spec.rules else (ANY_HOST,):
+            yield Claim(host=host, match=PathMatch.prefix("/"), backend=backend, origin=origin, fallback=True)
+
+    def tls(self) -> Iterator[TlsClaim]:
+        for number, entry in enumerate(self.ingress.spec.tls):
+            place = f"spec.tls[{number}]"
+            hosts: list[str] = []
+            for index, text in enumerate(entry.hosts):
+                try:
+                    host = rule_host(text)
+                except HostRefused as exc:
+                    message = f"the host {_shown(text)} {exc}; no certificate is served for it"
+                    self._fault(f"{place}.hosts[{index}]", Reason.INVALID_HOST, message)
+                    continue
+                if host != ANY_HOST:
+                    hosts.append(host)
+            if entry.hosts and not hosts:
+                continue
+            if not entry.hosts:
+                hosts = [host for host in self.hosts if host != ANY_HOST]
+            secret = (
+                ObjectKey(self.ingress.metadata.namespace, entry.secret_name) if entry.secret_name else None
+            )
+            yield TlsClaim(
+                hosts=tuple(dict.fromkeys(hosts)), secret=secret, origin=Origin(self.ingress.ref, place)
+            )
+
+    def _claim(self, host: str, path: HTTPIngressPath, place: str) -> Claim | None:
+        match = self._match(host, path, place)
+        if match is None:
+            return None
+        backend = self._backend(path.backend, f"{place}.backend")
+        return Claim(host=host, match=match, backend=backend, origin=Origin(self.ingress.ref, place))
+
+    def _match(self, host: str, path: HTTPIngressPath, place: str) -> PathMatch | None:
+        text, kind = path.path or "", path.path_type
+        if kind not in ("Exact", "Prefix", "ImplementationSpecific"):
+            said = (
+                "is missing"
+                if kind is None
+                else f"{_shown(kind)} is not Exact, Prefix or ImplementationSpecific"
+            )
+            message = f"the path type {said}; the path is not served"
+            self._refuse(f"{place}.pathType", Reason.INVALID_PATH_TYPE, message, host=host, path=text)
+            return None
+        specific = kind == "ImplementationSpecific"
+        try:
+            if not specific:
+                _check_as_the_api_does(text)
+            normal = normalise_path(text or "/") if specific else normalise_path(text)
+            if len(normal) > MAX_RULE_PATH_BYTES:
+                raise PathRefused(f"is longer than {MAX_RULE_PATH_BYTES} bytes")
+        except PathRefused as exc:
+            message = f"the path {_shown(text)} {exc}; it is not served"
+            self._refuse(f"{place}.path", Reason.INVALID_PATH, message, host=host, path=f"{kind} {text}")
+            return None
+        if specific and _REGEX_SIGNS.search(text):
+            message = f"the path {_shown(text)} looks like a regular expression, but is taken letter by letter"
+            self._fault(f"{place}.path", Reason.PATH_LOOKS_LIKE_REGEX, message, Severity.WARNING)
+        return PathMatch.exact(normal) if kind == "Exact" else PathMatch.prefix(normal)
+
+    def _backend(self, backend: IngressBackend, place: str) -> ServiceRef | BackendFault:
+        service = backend.service
+        if service is not None and backend.resource is None:
+            port: str | int | None = service.port.name or service.port.number
+            if service.port.name and service.port.number:
+                return self._backend_fault(f"{place}.service.port", "has both a name and a number")
+            if not service.name:
+                return self._backend_fault(f"{place}.service.name", "is empty")
+            if not port:
+                return self._backend_fault(f"{place}.service.port", "has neither a name nor a number")
+            return ServiceRef(service=ObjectKey(self.ingress.metadata.namespace, service.name), port=port)
+        if backend.resource is not None and service is None:
+            message = f"a {_shown(backend.resource.kind)} cannot be a backend here, only a Service can"
+            self._fault(f"{place}.resource", Reason.RESOURCE_BACKEND, f"{message}; requests are answered 503")
+            return BackendFault(reason=Reason.RESOURCE_BACKEND, message=message)
+        both = "has both a service and a resource" if service else "has neither a service nor a resource"
+        return self._backend_fault(place, both)
+
+    def _backend_fault(self, place: str, what: str) -> BackendFault:
+        self._fault(place, Reason.INVALID_BACKEND, f"it {what}; requests are answered 503")
+        return BackendFault(reason=Reason.INVALID_BACKEND, message=f"{place} {what}")
+
+    def _fault(self, place: str, reason: Reason, message: str, severity: Severity = Severity.ERROR) -> None:
+        self.diagnostics.append(
+            Diagnostic(subject=self.ingress.ref, field=place, reason=reason, message=message, severity=severity)
+        )
+
+    def _refuse(self, place: str, reason: Reason, message: str, *, host: str, path: str = "") -> None:
+        self._fault(place, reason, message)
+        self.unserved.append(
+            Unserved(
+                origin=Origin(self.ingress.ref, place), host=host, path=path, reason=reason, message=message
+            )
+        )
+
+
+def _check_as_the_api_does(path: str) -> None:
+    """The rules for Exact and Prefix that newer API servers enforce and older objects may break.
+
+    Source: Kubernetes ``validateIngressBackend``/``validateHTTPIngressPath``: invalid path sequences.
+    """
+    for sequence in _FORBIDDEN_IN_PATH:
+        if sequence in path:
+            raise PathRefused(f"has {sequence!r}, which only ImplementationSpecific paths may have")
+    if path.endswith(("/.", "/..")):
+        raise PathRefused("ends in a dot element, which only ImplementationSpecific paths may")
+
+
+def _shown(text: str) -> str:
+    """A user's text as part of a message: quoted, escaped, at most 80 characters of it."""
+    return ascii(text if len(text) <= 80 else text[:77] + "...")

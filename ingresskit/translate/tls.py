@@ -1,0 +1,198 @@
+"""Which certificate answers for which TLS server name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ingresskit.diagnostics import Diagnostic, Reason, Severity
+from ingresskit.graph import Certificate, HostRefused, rule_host
+from ingresskit.models import ObjectKey, ObjectRef, Secret
+from ingresskit.policies import Origin
+from ingresskit.translate.certificates import CertificateTable, covers
+from ingresskit.translate.rules import Fragment, TlsClaim
+
+__all__ = ["TlsPlane", "build_tls", "expiries"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsPlane:
+    """The certificates of a graph.
+
+    Attributes:
+        hosts: Rule hosts with TLS settings of their own, whether or not their certificate is good.
+    """
+
+    certificates: dict[ObjectKey, Certificate] = field(default_factory=dict[ObjectKey, Certificate])
+    server_names: dict[str, ObjectKey | None] = field(default_factory=dict[str, ObjectKey | None])
+    default: ObjectKey | None = None
+    hosts: frozenset[str] = frozenset()
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+def build_tls(
+    fragments: Iterable[Fragment],
+    owners: Mapping[str, str],
+    table: CertificateTable,
+    default: ObjectKey | None,
+) -> TlsPlane:
+    """Decide server name by server name; the oldest Ingress that names one decides it.
+
+    Args:
+        fragments: Those that are ours, oldest first.
+        owners: The namespace that holds each host; empty when hosts are shared.
+        table: The certificates.
+        default: The Secret of the default certificate.
+    """
+    builder = _Builder(owners, table)
+    if default is not None:
+        builder.default(default)
+    for fragment in fragments:
+        for claim in fragment.tls:
+            builder.claim(claim)
+    builder.keep_strangers_out()
+    names = builder.names
+    used = {key for key in names.values() if key is not None} | {key for key in (builder.chosen,) if key}
+    return TlsPlane(
+        certificates={key: builder.usable[key] for key in sorted(used)},
+        server_names={name: names[name] for name in sorted(names)},
+        default=builder.chosen,
+        hosts=frozenset(builder.hosts),
+        diagnostics=tuple(builder.diagnostics),
+    )
+
+
+class _Builder:
+    def __init__(self, owners: Mapping[str, str], table: CertificateTable) -> None:
+        self._owners = owners
+        self._table = table
+        self._decided: dict[str, TlsClaim] = {}
+        self.usable: dict[ObjectKey, Certificate] = {}
+        self.names: dict[str, ObjectKey | None] = {}
+        self.hosts: set[str] = set()
+        self.chosen: ObjectKey | None = None
+        self.diagnostics: list[Diagnostic] = []
+
+    def default(self, key: ObjectKey) -> None:
+        origin = Origin(ObjectRef(Secret.kind, key), "")
+        certificate = self._certificate(key, origin, "the proxy's own certificate is served in its place")
+        if certificate is not None:
+            self.usable[key] = certificate
+            self.chosen = key
+
+    def claim(self, claim: TlsClaim) -> None:
+        namespace = claim.origin.subject.key.namespace
+        if claim.secret is None:
+            for host in claim.hosts:
+                self._decide(host, claim, namespace, None)
+            return
+        effect = "the default certificate is served in its place"
+        certificate = self._certificate(
+            claim.secret, Origin(claim.origin.subject, f"{claim.origin.field}.secretName"), effect
+        )
+        for host in claim.hosts or _own_names(certificate):
+            if certificate is not None and not covers(certificate, host):
+                self._mismatch(claim, host, certificate)
+                self._decide(host, claim, namespace, None)
+            elif self._decide(host, claim, namespace, certificate) and certificate is not None:
+                self.usable[certificate.secret] = certificate
+
+    def keep_strangers_out(self) -> None:
+        """A wildcard certificate answers for hosts of its own namespace only, where hosts have owners."""
+        for host, owner in self._owners.items():
+            _, dot, parent = host.partition(".")
+            wildcard = self.names.get(f"*.{parent}") if dot else None
+            if wildcard is not None and host not in self.names and wildcard.namespace != owner:
+                self.names[host] = None
+
+    def _decide(self, host: str, claim: TlsClaim, namespace: str, certificate: Certificate | None) -> bool:
+        owner = self._owners.get(host)
+        if owner is not None and owner != namespace:
+            message = f"the host {host} belongs to the namespace {owner}; this certificate is not served for it"
+            self._tell(claim.origin, Reason.CERTIFICATE_CONFLICT, message)
+            return False
+        key = certificate.secret if certificate is not None else None
+        if (winner := self._decided.get(host)) is not None:
+            if winner.secret != claim.secret:
+                named = winner.secret or "the default certificate"
+                message = f"for {host} {named} is served, which the older {winner.origin.subject} names"
+                if winner.origin.subject == claim.origin.subject:
+                    message = f"for {host} {named} is served, which {winner.origin.field} names"
+                self._tell(claim.origin, Reason.CERTIFICATE_CONFLICT, message, related=(winner.origin.subject,))
+            return False
+        self._decided[host] = claim
+        self.names[host] = key
+        self.hosts.add(host)
+        return True
+
+    def _certificate(self, key: ObjectKey, origin: Origin, effect: str) -> Certificate | None:
+        parsed = self._table.get(key)
+        secret = ObjectRef(Secret.kind, key)
+        if parsed is None:
+            message = f"there is no Secret {key}; {effect}"
+            self._tell(origin, Reason.SECRET_NOT_FOUND, message, related=(secret,))
+            return None
+        if parsed.fault:
+            kept = "its last good certificate is still served" if parsed.certificate else effect
+            message = f"the Secret {key} {parsed.fault}; {kept}"
+            self._tell(origin, Reason.CERTIFICATE_INVALID, message, related=(secret,))
+        return parsed.certificate
+
+    def _mismatch(self, claim: TlsClaim, host: str, certificate: Certificate) -> None:
+        names = ", ".join(certificate.names[:5]) or "no DNS name"
+        effect = "the default certificate is served for it"
+        message = f"the certificate of {certificate.secret} is for {names}, not for {host}; {effect}"
+        related = (ObjectRef(Secret.kind, certificate.secret),)
+        self._tell(claim.origin, Reason.CERTIFICATE_HOST_MISMATCH, message, related=related)
+
+    def _tell(
+        self,
+        origin: Origin,
+        reason: Reason,
+        message: str,
+        severity: Severity = Severity.ERROR,
+        related: tuple[ObjectRef, ...] = (),
+    ) -> None:
+        self.diagnostics.append(
+            Diagnostic(
+                subject=origin.subject,
+                field=origin.field,
+                reason=reason,
+                message=message,
+                severity=severity,
+                related=related,
+            )
+        )
+
+
+def expiries(certificates: Iterable[Certificate], now: datetime) -> Iterable[Diagnostic]:
+    """A warning for each certificate that is not valid at *now*.
+
+    Such a certificate is served all the same: the client decides, and the default one would fit no better.
+    """
+    for certificate in certificates:
+        if certificate.not_after <= now:
+            what = f"expired at {certificate.not_after:%Y-%m-%dT%H:%M:%SZ}"
+        elif certificate.not_before > now:
+            what = f"is not valid before {certificate.not_before:%Y-%m-%dT%H:%M:%SZ}"
+        else:
+            continue
+        yield Diagnostic(
+            subject=ObjectRef(Secret.kind, certificate.secret),
+            field="data[tls.crt]",
+            reason=Reason.CERTIFICATE_EXPIRED,
+            message=f"the certificate {what}; it is served all the same",
+            severity=Severity.WARNING,
+        )
+
+
+def _own_names(certificate: Certificate | None) -> tuple[str, ...]:
+    """The names of a certificate that an Ingress without host names wants served for what it is for."""
+    names: list[str] = []
+    for name in certificate.names if certificate is not None else ():
+        try:
+            names.append(rule_host(name))
+        except HostRefused:
+            continue
+    return tuple(names)

@@ -1,0 +1,407 @@
+"""The order of work from a snapshot to a route graph.
+
+A pure function made incremental by memory: every step depends on immutable inputs, is kept with
+them, and is done again only when one of them is another object.
+
+1. Each Ingress alone (`rules`): is it ours, what does it claim. Kept while the Ingress and the
+   classes stay.
+2. Which backends exist (`backends`). Kept while their Services stay.
+3. Each host (`claims`): who holds it, which path goes where. Kept while its contributors stay.
+4. Certificates (`tls`).
+5. Endpoints (`backends`). Kept while the slices of their Service stay.
+
+When only endpoints changed, steps 1 to 4 are skipped whole.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import chain
+from typing import TypeVar
+
+from ingresskit.diagnostics import Diagnostic, Reason, Severity, sorted_diagnostics
+from ingresskit.errors import DecodeError
+from ingresskit.graph import ANY_HOST, Backend, BackendKey, Forward, RouteGraph, Unserved, VirtualHost
+from ingresskit.models import (
+    Ingress,
+    IngressClass,
+    KubeObject,
+    Namespace,
+    ObjectKey,
+    ObjectRef,
+    Secret,
+    Service,
+    Snapshot,
+    age_order,
+)
+from ingresskit.policies import Origin
+from ingresskit.translate.backends import BackendTable, Resolution
+from ingresskit.translate.certificates import CertificateTable
+from ingresskit.translate.claims import (
+    Contribution,
+    DecidedHost,
+    HostInputs,
+    backend_faults,
+    backend_refs,
+    decide_host,
+)
+from ingresskit.translate.classes import ClassTable
+from ingresskit.translate.options import HostOwnership, TranslateOptions
+from ingresskit.translate.rules import Fragment, ServiceRef, not_ours, read_ingress
+from ingresskit.translate.tls import TlsPlane, build_tls, expiries
+
+__all__ = ["Translation", "Translator", "translate"]
+
+_logger = logging.getLogger(__name__)
+
+K = TypeVar("K", bound=KubeObject)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Translation:
+    """A route graph, and everything that is wrong with what it was made of.
+
+    Attributes:
+        diagnostics: Sorted by subject, field, reason and message; each once.
+    """
+
+    graph: RouteGraph
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+def translate(
+    snapshot: Snapshot, options: TranslateOptions | None = None, *, now: datetime | None = None
+) -> Translation:
+    """The route graph of *snapshot*.
+
+    Pure: equal snapshots give equal translations whatever the order of their objects. Never raises
+    for what users of a cluster write.
+
+    Args:
+        snapshot: What the cluster holds.
+        options: What the integrator decides; the defaults when left out.
+        now: To report certificates that have expired; ``None`` reports none.
+    """
+    return Translator(options, retain=False).translate(snapshot, now=now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Routes:
+    """Steps 1 to 4, done: everything but the endpoints."""
+
+    virtual_hosts: tuple[VirtualHost, ...] = ()
+    needed: tuple[BackendKey, ...] = ()
+    tls: TlsPlane = field(default_factory=TlsPlane)
+    unserved: tuple[Unserved, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+class Translator:
+    """Translates one snapshot after another, doing only the work that the changes ask for.
+
+    The graphs share structure: a host, backend or certificate that did not change is the same object
+    in successive graphs. Not safe to use from two threads at once.
+
+    Args:
+        options: What the integrator decides; the defaults when left out.
+        retain: Go on serving the last good certificate of a Secret whose new content is no good. The
+            one thing in which a translator's answer depends on what it was given before.
+    """
+
+    def __init__(self, options: TranslateOptions | None = None, *, retain: bool = True) -> None:
+        self._options = options or TranslateOptions()
+        self._backends = BackendTable(self._options.destinations)
+        self._certificates = CertificateTable(retain=retain)
+        self._inputs: tuple[object, ...] | None = None
+        self._class_objects: Mapping[ObjectKey, IngressClass] | None = None
+        self._classes = ClassTable()
+        self._fragments: dict[ObjectKey, _Judged] = {}
+        self._contributions: dict[ObjectKey, Contribution] = {}
+        self._hosts: dict[str, tuple[HostInputs, DecidedHost]] = {}
+        self._routes = _Routes()
+        self._backend_plane: Mapping[BackendKey, Backend] = {}
+        self._last: Translation | None = None
+
+    def translate(self, snapshot: Snapshot, *, now: datetime | None = None) -> Translation:
+        """The route graph of *snapshot*. See `translate`."""
+        self._backends.advance(snapshot)
+        kinds = (Ingress, IngressClass, Service, Secret, Namespace)
+        inputs = tuple(snapshot.objects.get(kind) for kind in kinds)
+        if self._inputs is None or any(a is not b for a, b in zip(inputs, self._inputs, strict=True)):
+            self._routes = self._translate_routes(snapshot)
+            self._inputs = inputs
+        return self._assemble(snapshot, now)
+
+    def _translate_routes(self, snapshot: Snapshot) -> _Routes:
+        self._certificates.advance(snapshot.by_key(Secret))
+        fragments = self._read(snapshot)
+        contributions = self._contribute(fragments)
+        owners = self._owners(contributions)
+        default_backend = self._default_backend()
+        tls = build_tls(
+            (item.fragment for item in contributions),
+            owners,
+            self._certificates,
+            self._options.default_certificate,
+        )
+        decided = self._decide(contributions, owners, tls, default_backend)
+        needed = {
+            share.key
+            for item in decided
+            for route in item.host.routes
+            if isinstance(route.action, Forward)
+            for share in route.action.backends
+        }
+        diagnostics = chain(
+            self._classes.diagnostics,
+            chain.from_iterable(item.fragment.diagnostics for item in fragments),
+            chain.from_iterable(backend_faults(item) for item in contributions),
+            chain.from_iterable(item.diagnostics for item in decided),
+            tls.diagnostics,
+            _default_backend_fault(default_backend),
+        )
+        unserved = chain(
+            chain.from_iterable(item.fragment.unserved for item in fragments),
+            chain.from_iterable(item.unserved for item in decided),
+        )
+        return _Routes(
+            virtual_hosts=tuple(sorted((item.host for item in decided), key=_host_order)),
+            needed=tuple(sorted(needed)),
+            tls=tls,
+            unserved=tuple(sorted(unserved, key=_unserved_order)),
+            diagnostics=tuple(diagnostics),
+        )
+
+    def _read(self, snapshot: Snapshot) -> list[_Judged]:
+        """Step 1, in no particular order."""
+        classes = snapshot.by_key(IngressClass)
+        if classes is not self._class_objects:
+            table = ClassTable.of(classes, self._options)
+            if table != self._classes:
+                self._classes = table
+                self._fragments = {}
+            self._class_objects = classes
+        namespaces: Mapping[ObjectKey, Namespace] = {}
+        if self._options.scope.namespace_selector is not None:
+            namespaces = snapshot.by_key(Namespace)
+        before, after = self._fragments, dict[ObjectKey, _Judged]()
+        for key, ingress in snapshot.by_key(Ingress).items():
+            namespace = namespaces.get(ObjectKey("", key.namespace))
+            known = before.get(key)
+            if known is None or known.fragment.ingress is not ingress or known.namespace is not namespace:
+                known = self._judge(ingress, namespace)
+            after[key] = known
+        self._fragments = after
+        return list(after.values())
+
+    def _judge(self, ingress: Ingress, namespace: Namespace | None) -> _Judged:
+        labels: Mapping[str, str] = namespace.metadata.labels if namespace is not None else {}
+        try:
+            verdict = self._classes.judge(ingress, labels, self._options)
+            if verdict.ours:
+                fragment = read_ingress(ingress, self._options.policies)
+                if verdict.diagnostics:
+                    fragment = _with_diagnostics(fragment, verdict.diagnostics)
+            else:
+                fragment = not_ours(ingress, verdict.why, verdict.diagnostics)
+        except Exception:
+            # A dialect or policy of the integrator's own may raise anything; one object pays for it.
+            _logger.exception("ingress could not be read", extra={"ingress": str(ingress.key)})
+            return _Judged(fragment=_broken(ingress), namespace=namespace, ours=False)
+        return _Judged(fragment=fragment, namespace=namespace, ours=verdict.ours)
+
+    def _contribute(self, fragments: Iterable[_Judged]) -> list[Contribution]:
+        """Step 2, for those that are ours, oldest first."""
+        after: dict[ObjectKey, Contribution] = {}
+        for item in sorted((item for item in fragments if item.ours), key=_age):
+            fragment = item.fragment
+            resolutions = {ref: self._backends.resolve(ref) for ref in backend_refs(fragment)}
+            known = self._contributions.get(fragment.ingress.key)
+            if known is None or known.fragment is not fragment or not _same(known.resolutions, resolutions):
+                known = Contribution(fragment=fragment, resolutions=resolutions)
+            after[fragment.ingress.key] = known
+        self._contributions = after
+        return list(after.values())
+
+    def _owners(self, contributions: Iterable[Contribution]) -> dict[str, str]:
+        """The namespace that holds each host; empty when hosts are shared."""
+        owners: dict[str, str] = {}
+        if self._options.host_ownership is HostOwnership.STRICT:
+            for item in contributions:
+                for host in _claimed_hosts(item.fragment):
+                    owners.setdefault(host, item.fragment.ingress.metadata.namespace)
+        return owners
+
+    def _default_backend(self) -> Resolution | None:
+        default = self._options.default_backend
+        if default is None:
+            return None
+        service = self._backends.service(default.service)
+        first = service.spec.ports[0].port if service is not None and service.spec.ports else 80
+        return self._backends.resolve(ServiceRef(service=default.service, port=default.port or first))
+
+    def _decide(
+        self,
+        contributions: Iterable[Contribution],
+        owners: Mapping[str, str],
+        tls: TlsPlane,
+        default_backend: Resolution | None,
+    ) -> list[DecidedHost]:
+        """Step 3."""
+        by_host: dict[str, list[Contribution]] = {}
+        for item in contributions:
+            for host in _claimed_hosts(item.fragment):
+                by_host.setdefault(host, []).append(item)
+        if default_backend is not None:
+            by_host.setdefault(ANY_HOST, [])
+        catch_all = self._catch_all(by_host.get(ANY_HOST, []), owners)
+        after: dict[str, tuple[HostInputs, DecidedHost]] = {}
+        for host, items in by_host.items():
+            owner = owners.get(host)
+            default = catch_all if _may_default(catch_all, owner) else None
+            inputs = HostInputs(
+                host=host,
+                contributions=tuple(items),
+                owner=owner,
+                default=default,
+                default_backend=default_backend,
+                tls=host in tls.hosts,
+            )
+            known = self._hosts.get(host)
+            # Contributions compare by identity, so this is a handful of pointer comparisons.
+            after[host] = known if known and known[0] == inputs else (inputs, decide_host(inputs))
+        self._hosts = after
+        return [decided for _, decided in after.values()]
+
+    def _catch_all(self, items: Iterable[Contribution], owners: Mapping[str, str]) -> Contribution | None:
+        """The oldest Ingress without rules that may speak for all hosts."""
+        owner = owners.get(ANY_HOST)
+        for item in items:
+            if item.fragment.catch_all and owner in (None, item.fragment.ingress.metadata.namespace):
+                return item
+        return None
+
+    def _assemble(self, snapshot: Snapshot, now: datetime | None) -> Translation:
+        """Step 5, and the graph."""
+        routes, before = self._routes, self._last
+        resolved = [self._backends.backend(key) for key in routes.needed]
+        backends = {item.backend.key: item.backend for item in resolved}
+        plane = self._backend_plane
+        if len(plane) != len(backends) or any(plane.get(key) is not item for key, item in backends.items()):
+            self._backend_plane = plane = backends
+        empty = {key: item.note for key, item in plane.items() if not item.endpoints}
+        diagnostics = sorted_diagnostics(
+            chain(
+                routes.diagnostics,
+                chain.from_iterable(item.diagnostics for item in resolved),
+                _without_endpoints(routes.virtual_hosts, empty),
+                map(_unreadable, snapshot.problems),
+                expiries(routes.tls.certificates.values(), now) if now else (),
+            )
+        )
+        graph = RouteGraph(
+            virtual_hosts=routes.virtual_hosts,
+            backends=plane,
+            certificates=routes.tls.certificates,
+            server_names=routes.tls.server_names,
+            default_certificate=routes.tls.default,
+            host_fallthrough=self._options.host_fallthrough,
+            unserved=routes.unserved,
+        )
+        if before is not None and before.graph == graph:
+            graph = before.graph
+        self._last = Translation(graph=graph, diagnostics=diagnostics)
+        return self._last
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """A fragment, the Namespace that was looked at for it, and whether it is ours."""
+
+    fragment: Fragment
+    namespace: Namespace | None
+    ours: bool
+
+
+def _claimed_hosts(fragment: Fragment) -> Iterable[str]:
+    return (ANY_HOST,) if fragment.catch_all else fragment.hosts
+
+
+def _may_default(catch_all: Contribution | None, owner: str | None) -> bool:
+    """Whether a catch-all takes what a host's own rules leave: of a host with an owner, its owner's does."""
+    return catch_all is not None and owner in (None, catch_all.fragment.ingress.metadata.namespace)
+
+
+def _age(item: _Judged) -> tuple[datetime, str, str, str]:
+    return age_order(item.fragment.ingress)
+
+
+def _same(old: Mapping[ServiceRef, Resolution], new: Mapping[ServiceRef, Resolution]) -> bool:
+    return len(old) == len(new) and all(old.get(ref) is item for ref, item in new.items())
+
+
+def _with_diagnostics(fragment: Fragment, diagnostics: tuple[Diagnostic, ...]) -> Fragment:
+    return Fragment(
+        ingress=fragment.ingress,
+        hosts=fragment.hosts,
+        claims=fragment.claims,
+        tls=fragment.tls,
+        policies=fragment.policies,
+        diagnostics=diagnostics + fragment.diagnostics,
+        unserved=fragment.unserved,
+    )
+
+
+def _broken(ingress: Ingress) -> Fragment:
+    message = "it could not be read because of a fault in this program or in an extension of it; see the log"
+    diagnostic = Diagnostic(subject=ingress.ref, field="", reason=Reason.INTERNAL_ERROR, message=message)
+    return Fragment(ingress=ingress, diagnostics=(diagnostic,))
+
+
+def _default_backend_fault(resolution: Resolution | None) -> Iterable[Diagnostic]:
+    if resolution is not None and resolution.fault is not None:
+        message = f"{resolution.fault.message}; it is the default backend, and requests for it are answered 503"
+        yield Diagnostic(subject=resolution.service, field="", reason=resolution.fault.reason, message=message)
+
+
+def _without_endpoints(hosts: Iterable[VirtualHost], empty: Mapping[BackendKey, str]) -> Iterable[Diagnostic]:
+    if not empty:
+        return
+    for host in hosts:
+        for route in host.routes:
+            if not isinstance(route.action, Forward):
+                continue
+            shares = route.action.backends
+            for share in shares:
+                if share.key in empty:
+                    effect = "its share goes to the others" if len(shares) > 1 else "requests are answered 503"
+                    yield Diagnostic(
+                        subject=route.origin.subject,
+                        field=route.origin.field,
+                        reason=Reason.NO_ENDPOINTS,
+                        message=f"{empty[share.key]}; {effect}",
+                        severity=Severity.WARNING,
+                        related=(ObjectRef(Service.kind, ObjectKey(share.key.namespace, share.key.service)),),
+                    )
+
+
+def _unreadable(problem: DecodeError) -> Diagnostic:
+    where = f"{problem.location}: " if problem.location else ""
+    return Diagnostic(
+        subject=ObjectRef(problem.kind, ObjectKey(problem.namespace, problem.name)),
+        field=problem.field,
+        reason=Reason.OBJECT_INVALID,
+        message=f"{where}{problem.reason}",
+    )
+
+
+def _host_order(host: VirtualHost) -> tuple[bool, bool, str]:
+    return (host.host == ANY_HOST, host.host.startswith("*."), host.host)
+
+
+def _unserved_order(item: Unserved) -> tuple[ObjectRef, str, str, str, str]:
+    origin: Origin = item.origin
+    return (origin.subject, origin.field, item.host, item.path, item.reason)
