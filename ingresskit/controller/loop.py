@@ -1,0 +1,337 @@
+"""The loop: wait for a change, settle, translate and render in a thread, plan, apply, report.
+
+One of three things happens to each pass:
+
+1. It goes live. Its outcome becomes `Controller.outcome`, and the failures in a row are forgotten.
+2. It fails: a renderer, a plan or an apply raised, or the apply took too long. What was live stays,
+   and the loop tries again after a wait that grows, or at the next change, whichever is first.
+3. It never ends, because a renderer hangs. Python cannot end a thread, and a second pass beside the
+   first would run the same renderer twice at once, so the loop waits; `Health` reports the stall,
+   which lets whoever watches the process restart it. Everything else, cancellation included, goes on.
+
+A task that dies takes the loop with it: `Controller.run` raises what killed it. There is no state in
+which the controller looks alive and watches nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Generic, NoReturn
+
+import anyio
+import anyio.to_thread
+
+from ingresskit.apply import Applier, Dynamic, NoOp, Plan, Reload
+from ingresskit.controller.events import Event, EventKind, Events, Subscription
+from ingresskit.controller.ledger import Ledger
+from ingresskit.controller.outcome import Outcome, Restriction, restrict
+from ingresskit.controller.report import DiagnosticsLog, graph_facts
+from ingresskit.controller.settings import ControllerSettings
+from ingresskit.controller.statistics import ApplyKind, ControllerStatistics, Stage, State
+from ingresskit.controller.timing import retry_delay, settle
+from ingresskit.diagnostics import Diagnostic
+from ingresskit.errors import ApplyError, ConfigurationError, IngressKitError, SourceError
+from ingresskit.models import Snapshot
+from ingresskit.render.base import ArtifactT, Renderer
+from ingresskit.sources import Source
+from ingresskit.translate import TranslateOptions, Translator
+
+__all__ = ["Controller"]
+
+_logger = logging.getLogger(__name__)
+
+
+class Controller(Generic[ArtifactT]):
+    """Keeps a proxy serving what a source says, until cancelled.
+
+    Building one does no I/O. All methods are for the event loop that `run` runs on.
+
+    Args:
+        source: Where objects come from; the controller runs it.
+        renderer: Makes the artifact; called in a worker thread, one call at a time.
+        applier: Puts artifacts live; its ``plan`` is called in that thread too, its ``apply`` on the
+            event loop, never both at once.
+        options: How to translate; the defaults when ``None``.
+        settings: How to batch and to try again; the defaults when ``None``.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        renderer: Renderer[ArtifactT],
+        applier: Applier[ArtifactT],
+        options: TranslateOptions | None = None,
+        settings: ControllerSettings | None = None,
+    ) -> None:
+        self._source = source
+        self._renderer = renderer
+        self._applier = applier
+        self._options = options
+        self._settings = settings or ControllerSettings()
+        self._translator = Translator(options)
+        self._outcome: Outcome[ArtifactT] | None = None
+        # What the applier is known to serve. Differs from the outcome's artifact after an apply whose
+        # end nobody knows: then it is None, and the next plan assumes nothing.
+        self._served: ArtifactT | None = None
+        self._diagnostics = DiagnosticsLog()
+        self._events = Events(self._settings.event_buffer)
+        self._ledger = Ledger()
+        self._applied = anyio.Event()
+        self._death: Exception | None = None
+
+    @property
+    def renderer_name(self) -> str:
+        """The name of the renderer."""
+        return self._renderer.name
+
+    @property
+    def settings(self) -> ControllerSettings:
+        """How it was set up."""
+        return self._settings
+
+    @property
+    def outcome(self) -> Outcome[ArtifactT] | None:
+        """What is live; ``None`` until something is. A pass that fails does not change it."""
+        return self._outcome
+
+    @property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """What is wrong now, by the newest snapshot that could be translated; sorted.
+
+        Newer than `outcome` while passes fail.
+        """
+        return self._diagnostics.held
+
+    def statistics(self) -> ControllerStatistics:
+        """What the controller has done so far."""
+        return self._ledger.statistics(readers=self._events.readers, dropped=self._events.dropped)
+
+    def object_counts(self) -> Mapping[str, int]:
+        """By kind, how many objects the source knows; sorted by kind; empty before the first snapshot."""
+        snapshot = self._source.snapshot()
+        objects = (snapshot or Snapshot()).objects
+        return dict(sorted((kind.kind, len(items)) for kind, items in objects.items()))
+
+    def subscribe(self) -> AbstractContextManager[Subscription]:
+        """The events from now on, for as long as the context is open.
+
+        Example:
+            ``with controller.subscribe() as events:`` then ``async for event in events:``.
+        """
+        return self._events.subscribe()
+
+    async def wait_applied(self, revision: int) -> Outcome[ArtifactT]:
+        """What is live, once that was made of the snapshot with *revision* or of a later one.
+
+        Raises:
+            IngressKitError: `run` ended before.
+        """
+        while True:
+            if self._outcome is not None and self._outcome.revision >= revision:
+                return self._outcome
+            if self._ledger.state in (State.STOPPED, State.DEAD):
+                raise IngressKitError(f"the controller ended before revision {revision} was live")
+            await self._applied.wait()
+
+    async def run(self) -> None:
+        """Run the source and the loop until cancelled. Called once.
+
+        What is live when it ends stays so: stopping a proxy is its owner's business.
+
+        Raises:
+            ConfigurationError: It was called before.
+            SourceError: The source cannot go on, or ended by itself.
+            Exception: Whatever else the source raised.
+        """
+        if self._ledger.state is not State.NEW:
+            raise ConfigurationError("a controller runs once; build another one")
+        self._ledger.start()
+        _logger.info("controller started", extra={"renderer": self.renderer_name})
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._guard, "source", self._run_source, tasks.cancel_scope)
+                tasks.start_soon(self._guard, "loop", self._loop, tasks.cancel_scope)
+        finally:
+            self._ledger.end()
+            self._events.close()
+            self._wake()
+        if self._death is not None:
+            raise self._death
+
+    async def _guard(
+        self, name: str, task: Callable[[], Awaitable[NoReturn]], scope: anyio.CancelScope
+    ) -> None:
+        """Run *task*; remember what killed it first and end the other one."""
+        try:
+            await task()
+        except Exception as exc:
+            _logger.error("task died", extra={"task": name}, exc_info=exc)
+            if self._death is None:
+                self._death = exc
+                self._ledger.die(name, exc)
+            scope.cancel()
+
+    async def _run_source(self) -> NoReturn:
+        await self._source.run()
+        raise SourceError("the source ended by itself; nothing would be seen any more")
+
+    async def _loop(self) -> NoReturn:
+        settings = self._settings
+        limiter = anyio.CapacityLimiter(1)
+        snapshot = await self._first_snapshot()
+        while True:
+            await self._pass(snapshot, limiter)
+            failure = self._ledger.failing
+            wait = None if failure is None else failure.retry_after.total_seconds()
+            with anyio.move_on_after(wait) as waiting:
+                await self._source.wait_changed(snapshot.revision)
+            newest = self._source.snapshot() or snapshot
+            if not waiting.cancelled_caught:
+                newest = await settle(self._source, newest, settings.settle_quiet, settings.settle_ceiling)
+            snapshot = newest
+
+    async def _first_snapshot(self) -> Snapshot:
+        while (snapshot := self._source.snapshot()) is None:
+            await self._source.wait_changed(0)
+            # A source that says "changed" and has nothing to show must not cost a busy loop.
+            await anyio.sleep(0.01 if self._source.snapshot() is None else 0)
+        return snapshot
+
+    async def _pass(self, snapshot: Snapshot, limiter: anyio.CapacityLimiter) -> None:
+        attempt = _Attempt[ArtifactT](snapshot)
+        self._ledger.begin(attempt)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._warn_of_stall, snapshot.revision)
+            await anyio.to_thread.run_sync(
+                partial(self._prepare, attempt), limiter=limiter, abandon_on_cancel=True
+            )
+            tasks.cancel_scope.cancel()
+        if attempt.restriction is not None:
+            self._report_diagnostics(attempt.restriction, snapshot.revision)
+        if attempt.plan is not None:
+            await self._apply(attempt, attempt.plan)
+        if attempt.error is None and attempt.outcome is not None:
+            self._succeed(attempt, attempt.outcome)
+        else:
+            self._fail(attempt)
+
+    def _prepare(self, attempt: _Attempt[ArtifactT]) -> None:
+        """Everything that only computes. Runs in a worker thread and never raises."""
+        try:
+            attempt.stage = Stage.TRANSLATE
+            translation = self._translator.translate(attempt.snapshot)
+            attempt.stage = Stage.RENDER
+            restriction = attempt.restriction = restrict(translation, self._renderer)
+            artifact = self._renderer.render(restriction.graph)
+            attempt.outcome = Outcome(
+                revision=attempt.revision,
+                graph=restriction.graph,
+                diagnostics=restriction.diagnostics,
+                artifact=artifact,
+            )
+            attempt.stage = Stage.PLAN
+            attempt.plan = self._applier.plan(self._served, artifact)
+        except Exception as exc:  # noqa: BLE001 - an integrator's code; reported by `_fail`
+            attempt.error = exc
+            if attempt.stage is Stage.TRANSLATE:
+                # What it remembers may be half of something.
+                self._translator = Translator(self._options)
+
+    async def _apply(self, attempt: _Attempt[ArtifactT], plan: Plan[ArtifactT]) -> None:
+        attempt.stage = Stage.APPLY
+        begun = anyio.current_time()
+        limit = self._settings.apply_timeout.total_seconds()
+        try:
+            with anyio.move_on_after(limit) as scope:
+                await self._applier.apply(plan)
+            if scope.cancelled_caught:
+                attempt.error = ApplyError(f"the applier did not finish within {limit:g} s")
+                self._served = None
+        except ApplyError as exc:
+            attempt.error = exc  # by contract what was served still is
+        except Exception as exc:  # noqa: BLE001 - an integrator's code; reported by `_fail`
+            attempt.error = exc
+            self._served = None
+        attempt.apply_duration = timedelta(seconds=anyio.current_time() - begun)
+
+    def _succeed(self, attempt: _Attempt[ArtifactT], outcome: Outcome[ArtifactT]) -> None:
+        plan = attempt.plan
+        kind, reason = _described(plan)
+        last = self._ledger.succeed(attempt, kind, reason, attempt.apply_duration)
+        before, self._outcome = self._outcome, outcome
+        self._served = outcome.artifact
+        level = logging.DEBUG if kind is ApplyKind.NO_OP else logging.INFO
+        seconds = round(last.duration.total_seconds(), 6)
+        facts = {"applyKind": str(kind), "reason": reason, "durationSeconds": seconds}
+        _logger.log(level, "configuration live", extra={"revision": outcome.revision, **facts})
+        if changes := graph_facts(None if before is None else before.graph, outcome.graph):
+            self._publish(EventKind.GRAPH, outcome.revision, changes)
+        self._publish(EventKind.APPLY, outcome.revision, {"ok": True, **facts})
+        self._wake()
+
+    def _fail(self, attempt: _Attempt[ArtifactT]) -> None:
+        settings = self._settings
+        failures = self._ledger.failures_in_row + 1
+        jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
+        delay = retry_delay(failures, settings.retry_first, settings.retry_ceiling, jitter)
+        failure = self._ledger.fail(attempt, attempt.error, delay, attempt.apply_duration)
+        facts: dict[str, object] = {
+            "stage": str(failure.stage),
+            "retrySeconds": round(delay.total_seconds(), 3),
+        }
+        _logger.error(
+            "pass failed, what was live stays",
+            extra={"revision": attempt.revision, "failures": failures, **facts},
+            exc_info=attempt.error,
+        )
+        self._publish(EventKind.APPLY, attempt.revision, {"ok": False, "reason": failure.message, **facts})
+
+    def _report_diagnostics(self, restriction: Restriction, revision: int) -> None:
+        if (facts := self._diagnostics.update(restriction.diagnostics)) is not None:
+            self._publish(EventKind.DIAGNOSTICS, revision, facts)
+
+    async def _warn_of_stall(self, revision: int) -> None:
+        limit = self._settings.stall_limit.total_seconds()
+        await anyio.sleep(limit)
+        _logger.warning("pass takes too long", extra={"revision": revision, "limitSeconds": limit})
+
+    def _publish(self, kind: EventKind, revision: int, facts: Mapping[str, object]) -> None:
+        self._events.publish(Event(kind=kind, revision=revision, at=datetime.now(UTC), facts=facts))
+
+    def _wake(self) -> None:
+        self._applied.set()
+        self._applied = anyio.Event()
+
+
+@dataclass(slots=True)
+class _Attempt(Generic[ArtifactT]):
+    """How far one pass came. Written by the worker thread, then by the loop."""
+
+    snapshot: Snapshot
+    stage: Stage = Stage.TRANSLATE
+    restriction: Restriction | None = None
+    outcome: Outcome[ArtifactT] | None = None
+    plan: Plan[ArtifactT] | None = None
+    error: Exception | None = None
+    apply_duration: timedelta = timedelta(0)
+
+    @property
+    def revision(self) -> int:
+        return self.snapshot.revision
+
+
+def _described(plan: Plan[ArtifactT] | None) -> tuple[ApplyKind, str]:
+    match plan:
+        case Dynamic():
+            return ApplyKind.DYNAMIC, plan.summary
+        case Reload():
+            return ApplyKind.RELOAD, plan.reason
+        case NoOp() | None:
+            return ApplyKind.NO_OP, ""

@@ -1,0 +1,80 @@
+"""One pass without I/O: from a snapshot to an artifact, and all that is to be said about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from ingresskit.diagnostics import Diagnostic, sorted_diagnostics
+from ingresskit.graph import RouteGraph
+from ingresskit.models import Snapshot
+from ingresskit.render.base import ArtifactT, Renderer
+from ingresskit.translate import TranslateOptions, Translation, Translator
+
+__all__ = ["Outcome", "Restriction", "reconcile", "restrict"]
+
+ArtifactT_co = TypeVar("ArtifactT_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome(Generic[ArtifactT_co]):
+    """What one pass made of a snapshot.
+
+    Attributes:
+        revision: The snapshot's revision.
+        graph: What should be served, reduced to what the renderer can honour.
+        diagnostics: What the translator and the renderer could not honour; sorted, each once.
+        artifact: What the proxy needs to serve the graph. Not in the ``repr``: it may be long, and
+            hold keys.
+    """
+
+    revision: int
+    graph: RouteGraph
+    diagnostics: tuple[Diagnostic, ...] = ()
+    artifact: ArtifactT_co = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restriction:
+    """A translation as a renderer can serve it, before it is rendered.
+
+    Attributes:
+        diagnostics: The translation's and those of the restriction; sorted, each once.
+    """
+
+    graph: RouteGraph
+    diagnostics: tuple[Diagnostic, ...]
+
+
+def reconcile(
+    snapshot: Snapshot, renderer: Renderer[ArtifactT], options: TranslateOptions | None = None
+) -> Outcome[ArtifactT]:
+    """Translate and render *snapshot* once: what a controller would serve. Nothing is put live.
+
+    Args:
+        snapshot: What is known of the cluster.
+        renderer: Makes the artifact.
+        options: How to translate; the defaults when ``None``.
+
+    Returns:
+        The outcome; the same arguments give an equal one.
+
+    Raises:
+        RenderError: The renderer cannot express the graph.
+    """
+    restriction = restrict(Translator(options).translate(snapshot), renderer)
+    return Outcome(
+        revision=snapshot.revision,
+        graph=restriction.graph,
+        diagnostics=restriction.diagnostics,
+        artifact=renderer.render(restriction.graph),
+    )
+
+
+def restrict(translation: Translation, renderer: Renderer[ArtifactT]) -> Restriction:
+    """*translation* as *renderer* can serve it."""
+    restricted = renderer.restrict(translation.graph)
+    diagnostics = translation.diagnostics
+    if restricted.diagnostics:
+        diagnostics = sorted_diagnostics((*diagnostics, *restricted.diagnostics))
+    return Restriction(graph=restricted.graph, diagnostics=diagnostics)

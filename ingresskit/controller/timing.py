@@ -1,0 +1,54 @@
+"""When a pass begins: after a quiet moment, or after a wait that grows with each failure."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import anyio
+
+from ingresskit.models import Snapshot
+from ingresskit.sources import Source
+
+__all__ = ["retry_delay", "settle"]
+
+
+def retry_delay(failures: int, first: timedelta, ceiling: timedelta, jitter: float) -> timedelta:
+    """How long to wait after *failures* failures in a row.
+
+    Args:
+        failures: 1 or more.
+        first: The wait after the first failure, before jitter.
+        ceiling: The longest wait.
+        jitter: 0 up to 1: how much of half the wait is left out, so that controllers that failed
+            together do not try again together.
+
+    Returns:
+        *first*, doubled with each further failure, at most *ceiling*, less up to half of it.
+    """
+    # 2**32 times a microsecond is over an hour; a larger exponent would only overflow.
+    whole = min(ceiling, first * 2 ** min(failures - 1, 32)) if failures < 33 else ceiling
+    return whole - whole * (jitter / 2)
+
+
+async def settle(source: Source, snapshot: Snapshot, quiet: timedelta, ceiling: timedelta) -> Snapshot:
+    """The snapshot once *source* has been quiet for *quiet*, or when *ceiling* has passed.
+
+    Args:
+        source: Whose changes are batched.
+        snapshot: The one whose arrival began the wait.
+        quiet: How long nothing may change.
+        ceiling: The longest wait, counted from the call.
+
+    Returns:
+        The newest snapshot; *snapshot* itself when nothing followed it.
+    """
+    end = anyio.current_time() + ceiling.total_seconds()
+    while True:
+        left = min(quiet.total_seconds(), end - anyio.current_time())
+        if left <= 0:
+            return source.snapshot() or snapshot
+        with anyio.move_on_after(left) as scope:
+            await source.wait_changed(snapshot.revision)
+        if scope.cancelled_caught:
+            return source.snapshot() or snapshot
+        snapshot = source.snapshot() or snapshot
