@@ -1,6 +1,7 @@
 """Where objects come from."""
 
 from ingresskit.sources.base import SnapshotStore, Source
+from ingresskit.sources.files import FileSource
 from ingresskit.sources.memory import MemorySource
 
-__all__ = ["MemorySource", "SnapshotStore", "Source"]
+__all__ = ["FileSource", "MemorySource", "SnapshotStore", "Source"]
