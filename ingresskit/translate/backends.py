@@ -69,6 +69,9 @@ class BackendTable:
     """Answers both questions for one snapshot after another, working out only what changed.
 
     Give it each snapshot with `advance`, in order; ask then.
+
+    Attributes:
+        changed_services: The Services that the last `advance` found new, gone or changed.
     """
 
     def __init__(self, destinations: DestinationPolicy) -> None:
@@ -79,13 +82,15 @@ class BackendTable:
         self._slices: dict[ObjectKey, dict[ObjectKey, EndpointSlice]] = {}
         self._resolutions: dict[ObjectKey, dict[str | int, Resolution]] = {}
         self._backends: dict[ObjectKey, dict[int, ResolvedBackend]] = {}
+        self.changed_services: frozenset[ObjectKey] = frozenset()
 
     def advance(self, snapshot: Snapshot) -> None:
         """Look at *snapshot* from now on; forget what was worked out for Services that changed."""
         services = snapshot.by_key(Service)
         slices = snapshot.by_key(EndpointSlice)
         endpoints = snapshot.by_key(Endpoints)
-        for key, _, _ in _changes(self._services, services):
+        self.changed_services = frozenset(key for key, _, _ in _changes(self._services, services))
+        for key in self.changed_services:
             self._resolutions.pop(key, None)
             self._backends.pop(key, None)
         for key, old, new in _changes(self._slice_objects, slices):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.graph import (
     Action,
+    BackendKey,
     Forward,
     PathMatch,
     Redirect,
@@ -38,10 +39,18 @@ class Contribution:
 
     Attributes:
         resolutions: For every reference of `backend_refs`.
+        diagnostics: One for every backend that does not exist.
     """
 
     fragment: Fragment
     resolutions: Mapping[ServiceRef, Resolution]
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    @classmethod
+    def of(cls, fragment: Fragment, resolutions: Mapping[ServiceRef, Resolution]) -> Contribution:
+        """The contribution of *fragment*, with what its missing backends cost."""
+        faults = tuple(_backend_faults(fragment, resolutions))
+        return cls(fragment=fragment, resolutions=resolutions, diagnostics=faults)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +75,14 @@ class HostInputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecidedHost:
-    """A virtual host, and who lost what there."""
+    """A virtual host, and who lost what there.
+
+    Attributes:
+        needs: The backends its routes forward to.
+    """
 
     host: VirtualHost
+    needs: frozenset[BackendKey] = frozenset()
     diagnostics: tuple[Diagnostic, ...] = ()
     unserved: tuple[Unserved, ...] = ()
 
@@ -107,6 +121,12 @@ def decide_host(inputs: HostInputs) -> DecidedHost:
             routes=tuple(sorted(decision.routes.values(), key=lambda route: route.match.precedence)),
             tls=inputs.tls,
             owner=inputs.owner,
+        ),
+        needs=frozenset(
+            share.key
+            for route in decision.routes.values()
+            if isinstance(route.action, Forward)
+            for share in route.action.backends
         ),
         diagnostics=tuple(decision.diagnostics),
         unserved=tuple(decision.unserved),
@@ -216,15 +236,14 @@ class _Decision:
         )
 
 
-def backend_faults(contribution: Contribution) -> Iterable[Diagnostic]:
-    """A diagnostic for every backend of the contribution that does not exist."""
-    split = contribution.fragment.policies.policies.get(TrafficSplit)
+def _backend_faults(fragment: Fragment, resolutions: Mapping[ServiceRef, Resolution]) -> Iterable[Diagnostic]:
+    split = fragment.policies.policies.get(TrafficSplit)
     told: set[tuple[str, ServiceRef]] = set()
-    for claim in contribution.fragment.claims:
+    for claim in fragment.claims:
         if not isinstance(claim.backend, ServiceRef):
             continue
         for ref, weight in [(claim.backend, 1), *_shares(claim.backend, split)]:
-            resolution = contribution.resolutions[ref]
+            resolution = resolutions[ref]
             if resolution.fault is None or (claim.origin.field, ref) in told:
                 continue
             told.add((claim.origin.field, ref))

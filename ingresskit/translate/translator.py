@@ -44,7 +44,6 @@ from ingresskit.translate.claims import (
     Contribution,
     DecidedHost,
     HostInputs,
-    backend_faults,
     backend_refs,
     decide_host,
 )
@@ -148,17 +147,11 @@ class Translator:
             self._options.default_certificate,
         )
         decided = self._decide(contributions, owners, tls, default_backend)
-        needed = {
-            share.key
-            for item in decided
-            for route in item.host.routes
-            if isinstance(route.action, Forward)
-            for share in route.action.backends
-        }
+        needed = set[BackendKey]().union(*(item.needs for item in decided))
         diagnostics = chain(
             self._classes.diagnostics,
             chain.from_iterable(item.fragment.diagnostics for item in fragments),
-            chain.from_iterable(backend_faults(item) for item in contributions),
+            chain.from_iterable(item.diagnostics for item in contributions),
             chain.from_iterable(item.diagnostics for item in decided),
             tls.diagnostics,
             _default_backend_fault(default_backend),
@@ -218,13 +211,20 @@ class Translator:
         after: dict[ObjectKey, Contribution] = {}
         for item in sorted((item for item in fragments if item.ours), key=_age):
             fragment = item.fragment
-            resolutions = {ref: self._backends.resolve(ref) for ref in backend_refs(fragment)}
             known = self._contributions.get(fragment.ingress.key)
-            if known is None or known.fragment is not fragment or not _same(known.resolutions, resolutions):
-                known = Contribution(fragment=fragment, resolutions=resolutions)
+            if known is None or known.fragment is not fragment or not self._still_resolved(known):
+                resolutions = {ref: self._backends.resolve(ref) for ref in backend_refs(fragment)}
+                known = Contribution.of(fragment, resolutions)
             after[fragment.ingress.key] = known
         self._contributions = after
         return list(after.values())
+
+    def _still_resolved(self, contribution: Contribution) -> bool:
+        changed = self._backends.changed_services
+        return not changed or all(
+            ref.service not in changed or self._backends.resolve(ref) == resolution
+            for ref, resolution in contribution.resolutions.items()
+        )
 
     def _owners(self, contributions: Iterable[Contribution]) -> dict[str, str]:
         """The namespace that holds each host; empty when hosts are shared."""
@@ -337,10 +337,6 @@ def _may_default(catch_all: Contribution | None, owner: str | None) -> bool:
 
 def _age(item: _Judged) -> tuple[datetime, str, str, str]:
     return age_order(item.fragment.ingress)
-
-
-def _same(old: Mapping[ServiceRef, Resolution], new: Mapping[ServiceRef, Resolution]) -> bool:
-    return len(old) == len(new) and all(old.get(ref) is item for ref, item in new.items())
 
 
 def _with_diagnostics(fragment: Fragment, diagnostics: tuple[Diagnostic, ...]) -> Fragment:
