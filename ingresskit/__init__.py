@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ingresskit.apply import Applier, Dynamic, InProcessApplier, NoOp, Plan, Reload
+    from ingresskit.controller import Controller, ControllerSettings, Outcome, reconcile
     from ingresskit.diagnostics import Diagnostic, Reason, Severity
     from ingresskit.errors import (
         ApplyError,
@@ -51,8 +52,16 @@ if TYPE_CHECKING:
     )
     from ingresskit.render import RenderedFile, Renderer, Rendering
     from ingresskit.render.inprocess import InProcessRenderer
-    from ingresskit.sources import MemorySource, Source
-    from ingresskit.translate import DefaultBackend, DestinationPolicy, HostOwnership, Scope, TranslateOptions
+    from ingresskit.sources import FileSource, MemorySource, Source
+    from ingresskit.translate import (
+        DefaultBackend,
+        DestinationPolicy,
+        HostOwnership,
+        Scope,
+        TranslateOptions,
+        Translation,
+        Translator,
+    )
 
 __all__ = [
     "Action",
@@ -63,6 +72,8 @@ __all__ = [
     "Certificate",
     "CheckFailed",
     "ConfigurationError",
+    "Controller",
+    "ControllerSettings",
     "DecodeError",
     "DefaultBackend",
     "DestinationPolicy",
@@ -70,6 +81,7 @@ __all__ = [
     "Dynamic",
     "Endpoint",
     "Explanation",
+    "FileSource",
     "Forward",
     "HostOwnership",
     "InProcessApplier",
@@ -83,6 +95,7 @@ __all__ = [
     "ObjectKey",
     "ObjectRef",
     "Origin",
+    "Outcome",
     "PathKind",
     "PathMatch",
     "Plan",
@@ -107,11 +120,14 @@ __all__ = [
     "Source",
     "SourceError",
     "TranslateOptions",
+    "Translation",
+    "Translator",
     "VirtualHost",
     "WeightedBackend",
     "__version__",
     "annotated",
     "default_policies",
+    "reconcile",
 ]
 
 __version__ = "0.1.0"
@@ -126,6 +142,8 @@ _HOMES = {
     "Certificate": "ingresskit.graph",
     "CheckFailed": "ingresskit.errors",
     "ConfigurationError": "ingresskit.errors",
+    "Controller": "ingresskit.controller",
+    "ControllerSettings": "ingresskit.controller",
     "DecodeError": "ingresskit.errors",
     "DefaultBackend": "ingresskit.translate",
     "DestinationPolicy": "ingresskit.translate",
@@ -133,6 +151,7 @@ _HOMES = {
     "Dynamic": "ingresskit.apply",
     "Endpoint": "ingresskit.graph",
     "Explanation": "ingresskit.graph",
+    "FileSource": "ingresskit.sources",
     "Forward": "ingresskit.graph",
     "HostOwnership": "ingresskit.translate",
     "InProcessApplier": "ingresskit.apply",
@@ -146,6 +165,7 @@ _HOMES = {
     "ObjectKey": "ingresskit.models",
     "ObjectRef": "ingresskit.models",
     "Origin": "ingresskit.policies",
+    "Outcome": "ingresskit.controller",
     "PathKind": "ingresskit.graph",
     "PathMatch": "ingresskit.graph",
     "Plan": "ingresskit.apply",
@@ -170,10 +190,13 @@ _HOMES = {
     "Source": "ingresskit.sources",
     "SourceError": "ingresskit.errors",
     "TranslateOptions": "ingresskit.translate",
+    "Translation": "ingresskit.translate",
+    "Translator": "ingresskit.translate",
     "VirtualHost": "ingresskit.graph",
     "WeightedBackend": "ingresskit.graph",
     "annotated": "ingresskit.policies",
     "default_policies": "ingresskit.policies",
+    "reconcile": "ingresskit.controller",
 }
 
 if not TYPE_CHECKING:  # or every misspelt name would have a type

@@ -1,0 +1,142 @@
+"""What the documentation says is so: its code runs, its lists are complete, its generated page is fresh."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import re
+import runpy
+import shutil
+from pathlib import Path
+
+import pytest
+
+import ingresskit
+from ingresskit.diagnostics import Reason
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("changelog.d/*.md")])
+FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+TITLE = re.compile(r'title="([^"]+)"')
+ROOMS = {module.name for module in pkgutil.iter_modules(ingresskit.__path__) if not module.name.startswith("_")}
+
+
+def page_id(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """The fenced blocks of a page: what stands after the fence, and the code."""
+    return [
+        (found["info"].strip(), found["code"]) for found in FENCE.finditer(page.read_text(encoding="utf-8"))
+    ]
+
+
+def headings(page: Path) -> list[str]:
+    prose = FENCE.sub("", page.read_text(encoding="utf-8"))
+    return re.findall(r"^## (.+)$", prose, re.MULTILINE)
+
+
+def table_column(page: Path, heading: str) -> list[str]:
+    """The first column of the first table under a heading, without code marks."""
+    section = page.read_text(encoding="utf-8").split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    return re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
+
+
+PAGES_WITH_CODE = [page for page in PAGES if any(info.startswith("python") for info, _ in blocks(page))]
+
+
+@pytest.mark.parametrize("page", PAGES_WITH_CODE, ids=page_id)
+def test_python_on_the_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From top to bottom in one namespace. A block with a title is a file that later blocks can import."""
+    shutil.copytree(ROOT / "examples" / "manifests" / "demo", tmp_path / "manifests")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    namespace: dict[str, object] = {"__name__": "page"}
+
+    for info, code in blocks(page):
+        if not info.startswith("python"):
+            continue
+        title = TITLE.search(info)
+        name = title[1] if title else "block.py"
+        (tmp_path / name).write_text(code, encoding="utf-8")
+        exec(compile(code, f"{page_id(page)}: {name}", "exec"), namespace)  # noqa: S102 - our own pages
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_every_fenced_block_says_its_language(page: Path) -> None:
+    assert [code for info, code in blocks(page) if not info] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    prose = FENCE.sub("", page.read_text(encoding="utf-8"))
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", prose) if "://" not in link and link[0] != "#"]
+
+    assert [link for link in links if not (page.parent / link.partition("#")[0]).exists()] == []
+
+
+def test_every_reason_has_its_heading() -> None:
+    assert headings(DOCS / "diagnostics.md") == [str(reason) for reason in Reason]
+
+
+def test_every_reason_has_an_example_of_its_own_and_a_way_to_mend_it() -> None:
+    text = (DOCS / "diagnostics.md").read_text(encoding="utf-8")
+    sections = {part.split("\n", 1)[0]: part for part in text.split("\n## ")[1:]}
+
+    wanting = [
+        reason
+        for reason, section in sections.items()
+        if not re.search(rf"^(error|warning) {reason} \w+ ", section, re.MULTILINE)
+        or "- **Lost:** " not in section
+        or "- **Mend:** " not in section
+    ]
+
+    assert wanting == []
+
+
+def test_the_architecture_page_names_the_rooms_of_the_tree() -> None:
+    assert set(table_column(DOCS / "architecture.md", "The rooms")) == ROOMS
+
+
+def test_the_concepts_page_has_a_heading_for_every_room() -> None:
+    assert set(headings(DOCS / "concepts.md")) == ROOMS
+
+
+def test_the_architecture_page_draws_the_floors_as_they_are_checked() -> None:
+    def floors(text: str) -> list[set[str]]:
+        rows = [set(re.findall(r"\b(?!_[a-z])\w+", line)) for line in text.strip().splitlines()]
+        return [
+            row for row in rows if row
+        ]  # what only one room uses has an underscore, and no place in the picture
+
+    checked = (ROOT / ".importlinter").read_text(encoding="utf-8").split("layers =\n", 1)[1].split("\n\n", 1)[0]
+    drawn = (DOCS / "architecture.md").read_text(encoding="utf-8").split("## Floors", 1)[1]
+    drawn = drawn.split("```text\n", 1)[1].split("```", 1)[0]
+
+    assert floors(drawn) == floors(checked.replace("ingresskit.", ""))
+
+
+def test_the_page_of_annotations_is_fresh() -> None:
+    script = runpy.run_path(str(ROOT / "scripts" / "annotations.py"))
+
+    assert (DOCS / "annotations.md").read_text(encoding="utf-8") == script["page"](), (
+        "run python scripts/annotations.py"
+    )
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+
+    assert [page_id(page) for page in DOCS.rglob("*.md") if str(page.relative_to(DOCS)) not in navigation] == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    sorted(module.name for module in pkgutil.walk_packages(ingresskit.__path__, "ingresskit.")),
+)
+def test_examples_in_docstrings_run(name: str) -> None:
+    if name != "ingresskit.__main__":
+        assert doctest.testmod(importlib.import_module(name)).failed == 0
