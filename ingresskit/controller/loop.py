@@ -34,7 +34,7 @@ from ingresskit.controller.outcome import Outcome, Restriction, restrict
 from ingresskit.controller.report import DiagnosticsLog, graph_facts
 from ingresskit.controller.settings import ControllerSettings
 from ingresskit.controller.statistics import ApplyKind, ControllerStatistics, Stage, State
-from ingresskit.controller.timing import retry_delay, settle
+from ingresskit.controller.timing import next_turn, retry_delay, settle
 from ingresskit.diagnostics import Diagnostic
 from ingresskit.errors import ApplyError, ConfigurationError, IngressKitError, SourceError
 from ingresskit.models import Snapshot
@@ -188,14 +188,22 @@ class Controller(Generic[ArtifactT]):
         snapshot = await self._first_snapshot()
         while True:
             await self._pass(snapshot, limiter)
-            failure = self._ledger.failing
-            wait = None if failure is None else failure.retry_after.total_seconds()
-            with anyio.move_on_after(wait) as waiting:
+            with anyio.move_on_after(self._longest_wait()) as waiting:
                 await self._source.wait_changed(snapshot.revision)
             newest = self._source.snapshot() or snapshot
             if not waiting.cancelled_caught:
                 newest = await settle(self._source, newest, settings.settle_quiet, settings.settle_ceiling)
             snapshot = newest
+
+    def _longest_wait(self) -> float | None:
+        """In how many seconds a pass is due though nothing changes; ``None``: never."""
+        if (failure := self._ledger.failing) is not None:
+            return failure.retry_after.total_seconds()
+        certificates = {} if self._outcome is None else self._outcome.graph.certificates
+        now = datetime.now(UTC)
+        turn = next_turn(certificates.values(), now)
+        # The clock of the certificates and that of the event loop may drift apart: look again each day.
+        return None if turn is None else min((turn - now).total_seconds(), 86_400) + 0.001
 
     async def _first_snapshot(self) -> Snapshot:
         while (snapshot := self._source.snapshot()) is None:
@@ -226,7 +234,7 @@ class Controller(Generic[ArtifactT]):
         """Everything that only computes. Runs in a worker thread and never raises."""
         try:
             attempt.stage = Stage.TRANSLATE
-            translation = self._translator.translate(attempt.snapshot)
+            translation = self._translator.translate(attempt.snapshot, now=datetime.now(UTC))
             attempt.stage = Stage.RENDER
             restriction = attempt.restriction = restrict(translation, self._renderer)
             artifact = self._renderer.render(restriction.graph)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Generic, TypeVar
 
 from ingresskit.diagnostics import Diagnostic, sorted_diagnostics
 from ingresskit.graph import RouteGraph
 from ingresskit.models import Snapshot
 from ingresskit.render.base import ArtifactT, Renderer
-from ingresskit.translate import TranslateOptions, Translation, Translator
+from ingresskit.translate import TranslateOptions, Translation, translate
 
 __all__ = ["Outcome", "Restriction", "reconcile", "restrict"]
 
@@ -47,7 +48,11 @@ class Restriction:
 
 
 def reconcile(
-    snapshot: Snapshot, renderer: Renderer[ArtifactT], options: TranslateOptions | None = None
+    snapshot: Snapshot,
+    renderer: Renderer[ArtifactT],
+    options: TranslateOptions | None = None,
+    *,
+    now: datetime | None = None,
 ) -> Outcome[ArtifactT]:
     """Translate and render *snapshot* once: what a controller would serve. Nothing is put live.
 
@@ -55,6 +60,7 @@ def reconcile(
         snapshot: What is known of the cluster.
         renderer: Makes the artifact.
         options: How to translate; the defaults when ``None``.
+        now: To report certificates that are not valid at that moment; ``None`` reports none.
 
     Returns:
         The outcome; the same arguments give an equal one.
@@ -62,7 +68,7 @@ def reconcile(
     Raises:
         RenderError: The renderer cannot express the graph.
     """
-    restriction = restrict(Translator(options).translate(snapshot), renderer)
+    restriction = restrict(translate(snapshot, options, now=now), renderer)
     return Outcome(
         revision=snapshot.revision,
         graph=restriction.graph,

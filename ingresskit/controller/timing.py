@@ -1,15 +1,17 @@
-"""When a pass begins: after a quiet moment, or after a wait that grows with each failure."""
+"""When a pass begins: after a quiet moment, after a wait that grows with each failure, or by the clock."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 
 import anyio
 
+from ingresskit.graph import Certificate
 from ingresskit.models import Snapshot
 from ingresskit.sources import Source
 
-__all__ = ["retry_delay", "settle"]
+__all__ = ["next_turn", "retry_delay", "settle"]
 
 
 def retry_delay(failures: int, first: timedelta, ceiling: timedelta, jitter: float) -> timedelta:
@@ -52,3 +54,12 @@ async def settle(source: Source, snapshot: Snapshot, quiet: timedelta, ceiling: 
         if scope.cancelled_caught:
             return source.snapshot() or snapshot
         snapshot = source.snapshot() or snapshot
+
+
+def next_turn(certificates: Iterable[Certificate], now: datetime) -> datetime | None:
+    """The first moment after *now* at which a certificate begins or ceases to be valid.
+
+    That is when a translation of the same objects says something else.
+    """
+    turns = (turn for item in certificates for turn in (item.not_before, item.not_after) if turn > now)
+    return min(turns, default=None)
