@@ -179,7 +179,8 @@ class PermanentRedirect(Policy):
         """As `Policy.build`; a status alone redirects nowhere and is refused."""
         if "location" not in values:
             raise ValueError("has no effect without the annotation redirect")
-        return super().build(values)
+        # `slots=True` makes the class anew, so that `super()` alone would speak of the one before.
+        return super(PermanentRedirect, cls).build(values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
