@@ -1,0 +1,175 @@
+"""A folder carried through the pipeline once, and what there is to say about it, line by line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import anyio
+
+from ingresskit.diagnostics import Diagnostic, Severity, sorted_diagnostics
+from ingresskit.errors import SourceError
+from ingresskit.graph import (
+    BackendKey,
+    Explanation,
+    Forward,
+    Redirect,
+    Respond,
+    Route,
+    RouteGraph,
+    redirects_to_tls,
+)
+from ingresskit.graph.dump import dump_route
+from ingresskit.models import Ingress, ObjectRef, Snapshot
+from ingresskit.render.inprocess import InProcessRenderer
+from ingresskit.sources import FileSource
+from ingresskit.translate import TranslateOptions, translate
+
+__all__ = ["Offline", "diagnostic_lines", "dump_explanation", "explanation_lines", "graph_lines"]
+
+_MOST_ENDPOINTS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offline:
+    """A folder of manifests, carried through the pipeline once.
+
+    Attributes:
+        graph: What would be served.
+        diagnostics: All of them, those of the renderer included; sorted.
+        ingresses: How many Ingresses the folder holds.
+        files: For each object, the file it was read from, relative to the folder.
+    """
+
+    graph: RouteGraph
+    diagnostics: tuple[Diagnostic, ...]
+    ingresses: int
+    files: Mapping[ObjectRef, str] = field(default_factory=dict[ObjectRef, str])
+
+    @classmethod
+    def load(cls, folder: Path, options: TranslateOptions) -> Offline:
+        """Read *folder*, and translate and restrict what it holds.
+
+        Raises:
+            SourceError: It is not a folder that can be read.
+        """
+        source = FileSource(folder)
+        snapshot = anyio.run(_first_snapshot, source)
+        translation = translate(snapshot, options, now=datetime.now(UTC))
+        restricted = InProcessRenderer().restrict(translation.graph)
+        return cls(
+            graph=restricted.graph,
+            diagnostics=sorted_diagnostics((*translation.diagnostics, *restricted.diagnostics)),
+            ingresses=len(snapshot.by_key(Ingress)),
+        )
+
+    def count(self, severity: Severity) -> int:
+        """How many diagnostics have that severity."""
+        return sum(item.severity is severity for item in self.diagnostics)
+
+
+async def _first_snapshot(source: FileSource) -> Snapshot:
+    failures: list[SourceError] = []
+    async with anyio.create_task_group() as tasks:
+
+        async def follow() -> None:
+            try:
+                await source.run()
+            except SourceError as exc:  # kept out of the group, which would wrap it
+                failures.append(exc)
+                tasks.cancel_scope.cancel()
+
+        tasks.start_soon(follow)
+        await source.wait_changed(0)
+        tasks.cancel_scope.cancel()
+    if (snapshot := source.snapshot()) is None:
+        raise failures[0] if failures else SourceError("the folder was not read")
+    return snapshot
+
+
+def diagnostic_lines(offline: Offline) -> Iterator[str]:
+    """A line for each diagnostic: file, severity, reason, object, field, message."""
+    for item in offline.diagnostics:
+        file = offline.files.get(item.subject)
+        yield f"{file}: {item}" if file else str(item)
+
+
+def graph_lines(graph: RouteGraph) -> Iterator[str]:
+    """The graph for people: each host with its rules, in the order in which they are tried."""
+    for host in graph.virtual_hosts:
+        marks = [f"owned by {host.owner}"] if host.owner else []
+        marks += ["TLS"] if host.tls else []
+        yield f"{host.host}{' (' + ', '.join(marks) + ')' if marks else ''}"
+        width = max((len(str(route.match)) for route in host.routes), default=0)
+        for route in host.routes:
+            tls = "308 to HTTPS, then " if redirects_to_tls(host, route) else ""
+            yield f"  {route.match!s:{width}}  {tls}{_action(graph, route)}  [{route.origin}]"
+    for name, key in graph.server_names.items():
+        if key is None:
+            yield f"certificate for {name}: the default one"
+            continue
+        certificate = graph.certificates[key]
+        yield f"certificate for {name}: Secret {key}, until {certificate.not_after:%Y-%m-%d}"
+
+
+def _action(graph: RouteGraph, route: Route) -> str:
+    match route.action:
+        case Forward(backends=backends):
+            weighted = len(backends) > 1
+            return ", ".join(
+                f"{_backend(graph, key)}{f', weight {weight}' if weighted else ''}" for key, weight in backends
+            )
+        case Redirect(status=status, location=location):
+            return f"{status} to {location}"
+        case Respond(status=status, message=message):
+            return f"{status}: {message}" if message else str(status)
+
+
+def _backend(graph: RouteGraph, key: BackendKey) -> str:
+    backend = graph.backends[key]
+    places = [f"{item.address}:{item.port}" for item in backend.endpoints]
+    shown = [*places[:_MOST_ENDPOINTS], *(["…"] if len(places) > _MOST_ENDPOINTS else [])]
+    return f"{key} ({', '.join(shown) or backend.note or 'no endpoints'})"
+
+
+def explanation_lines(graph: RouteGraph, explanation: Explanation) -> Iterator[str]:
+    """An explanation for people: what happens, the rule that decides it, and each near miss."""
+    request, route = explanation.request, explanation.route
+    yield f"{request.method} {request.scheme}://{explanation.host}{explanation.path}"
+    yield f"  {explanation.verdict}"
+    if route is not None:
+        yield f"  rule: {route.match} of {explanation.virtual_host}, from {route.origin}"
+        yield f"  action: {_action(graph, route)}"
+        for policy in route.policies:
+            yield f"  policy: {policy}"
+    if explanation.near_misses:
+        yield "near misses:"
+    for miss in explanation.near_misses:
+        winner = f" (served instead: {miss.winner})" if miss.winner else ""
+        yield f"  {miss.path or 'every path'} of {miss.host or 'any host'}, from {miss.origin}"
+        yield f"    {miss.reason}: {miss.message}{winner}"
+
+
+def dump_explanation(explanation: Explanation) -> dict[str, object]:
+    """An explanation as JSON values."""
+    return {
+        "host": explanation.host,
+        "path": explanation.path,
+        "status": explanation.status,
+        "verdict": explanation.verdict,
+        "virtualHost": explanation.virtual_host,
+        "route": None if explanation.route is None else dump_route(explanation.route),
+        "nearMisses": [
+            {
+                "origin": {"object": str(miss.origin.subject), "field": miss.origin.field},
+                "host": miss.host,
+                "path": miss.path,
+                "reason": str(miss.reason),
+                "message": miss.message,
+                "winner": None if miss.winner is None else str(miss.winner),
+            }
+            for miss in explanation.near_misses
+        ],
+    }
