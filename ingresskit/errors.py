@@ -61,6 +61,8 @@ class DecodeError(IngressKitError, ValueError):
         super().__init__(self._sentence())
 
     def _sentence(self) -> str:
+        if self.kind == "File" and self.name and self.location.startswith(self.name):
+            return f"File {self.location}: {self.reason}"  # the location says the name already
         name = f"{self.namespace}/{self.name}" if self.namespace else self.name
         where = f" ({self.location})" if self.location else ""
         field = f"{self.field}: " if self.field else ""

@@ -80,7 +80,9 @@ def load_yaml(text: bytes) -> list[object]:
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         reason = " ".join(part for part in (exc.context, exc.problem) if part)
-        raise YamlFault(f"is not YAML: {reason}", mark.line if mark else None) from None
+        # What is left open is found out at the end: the last line that says something is the nearest.
+        line = min(mark.line, text.rstrip().count(b"\n")) if mark else None
+        raise YamlFault(f"is not YAML: {reason}", line) from None
     except yaml.YAMLError as exc:
         # The reader of the library found a byte that no YAML text may hold.
         reason = getattr(exc, "reason", "it cannot be read")
