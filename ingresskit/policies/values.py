@@ -135,7 +135,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def parse_byte_size(text: str) -> int:
-    """A number of bytes: a whole number, optionally with ``k``, ``m`` or ``g`` (powers of 1024); 0: no limit."""
+    """A number of bytes: a whole number, optionally ``k``, ``m`` or ``g`` (powers of 1024); 0: no limit."""
     if found := _SIZE.fullmatch(text.strip()):
         return int(found[1]) * _FACTORS[found[2].lower()]
     raise ValueError("must be a size: a whole number and optionally k, m or g, such as 8m; 0 for no limit")
