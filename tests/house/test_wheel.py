@@ -1,0 +1,75 @@
+"""The wheel, installed in an empty environment: all that belongs in it, nothing else, and it works."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "ingresskit"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", str(folder), str(ROOT)], check=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def names(wheel: Path) -> list[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return archive.namelist()
+
+
+@pytest.fixture(scope="module")
+def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment that holds the wheel and what it depends on, no extras."""
+    environment = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
+    interpreter = environment / "bin" / "python"
+    pip = [str(interpreter), "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "install", str(wheel)], check=True)
+    return interpreter
+
+
+def test_the_wheel_holds_the_package_and_its_metadata_only(names: list[str]) -> None:
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"ingresskit"}
+    assert [name for name in names if "test_" in name or "__pycache__" in name] == []
+
+
+def test_the_wheel_holds_every_file_of_the_package(names: list[str]) -> None:
+    files = {str(file.relative_to(ROOT)) for file in sources(PACKAGE)}
+
+    assert files - set(names) == set()
+    assert "ingresskit/py.typed" in names
+
+
+def sources(folder: Path) -> Iterator[Path]:
+    for item in folder.iterdir():
+        if item.is_dir() and item.name != "__pycache__":
+            yield from sources(item)
+        elif item.is_file():
+            yield item
+
+
+def test_the_metadata_says_what_it_is_and_needs(wheel: Path, names: list[str]) -> None:
+    (place,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = Parser().parsestr(archive.read(place).decode())
+
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert any(name.endswith("/LICENSE") for name in names)
+    assert metadata.get_payload(), "the README is its description"
+    assert {"admin", "all", "docs", "files", "proxy", "test", "tls"} <= set(
+        metadata.get_all("Provides-Extra", [])
+    )
