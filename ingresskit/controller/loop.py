@@ -199,9 +199,10 @@ class Controller(Generic[ArtifactT]):
         """In how many seconds a pass is due though nothing changes; ``None``: never."""
         if (failure := self._ledger.failing) is not None:
             return failure.retry_after.total_seconds()
-        certificates = {} if self._outcome is None else self._outcome.graph.certificates
         now = datetime.now(UTC)
-        turn = next_turn(certificates.values(), now)
+        turn = None
+        if self._outcome is not None:
+            turn = next_turn(self._outcome.graph.certificates.values(), now)
         # The clock of the certificates and that of the event loop may drift apart: look again each day.
         return None if turn is None else min((turn - now).total_seconds(), 86_400) + 0.001
 

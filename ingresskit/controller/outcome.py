@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -12,7 +13,7 @@ from ingresskit.models import Snapshot
 from ingresskit.render.base import ArtifactT, Renderer
 from ingresskit.translate import TranslateOptions, Translation, translate
 
-__all__ = ["Outcome", "Restriction", "reconcile", "restrict"]
+__all__ = ["Outcome", "Restriction", "graph_counts", "reconcile", "restrict"]
 
 ArtifactT_co = TypeVar("ArtifactT_co", covariant=True)
 
@@ -84,3 +85,16 @@ def restrict(translation: Translation, renderer: Renderer[ArtifactT]) -> Restric
     if restricted.diagnostics:
         diagnostics = sorted_diagnostics((*diagnostics, *restricted.diagnostics))
     return Restriction(graph=restricted.graph, diagnostics=diagnostics)
+
+
+def graph_counts(graph: RouteGraph) -> Mapping[str, int]:
+    """How many parts of each sort *graph* has."""
+    return {
+        "virtual_hosts": len(graph.virtual_hosts),
+        "routes": sum(len(host.routes) for host in graph.virtual_hosts),
+        "backends": len(graph.backends),
+        "backends_without_endpoints": sum(not item.endpoints for item in graph.backends.values()),
+        "endpoints": sum(len(item.endpoints) for item in graph.backends.values()),
+        "certificates": len(graph.certificates),
+        "unserved": len(graph.unserved),
+    }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import traceback
 
-__all__ = ["REDACTED", "redacted"]
+__all__ = ["REDACTED", "loggable", "redacted"]
 
 REDACTED = "[redacted]"
 
@@ -17,3 +18,10 @@ _PRIVATE_KEY = re.compile(
 def redacted(text: str) -> str:
     """*text* with every PEM private key replaced by ``[redacted]``."""
     return _PRIVATE_KEY.sub(REDACTED, text) if "PRIVATE KEY" in text else text
+
+
+def loggable(error: BaseException | None) -> BaseException | None:
+    """*error* for a log's traceback; ``None`` when that would show a private key."""
+    if error is None or "PRIVATE KEY" not in "".join(traceback.format_exception(error)):
+        return error
+    return None

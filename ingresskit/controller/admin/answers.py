@@ -1,0 +1,217 @@
+"""The shapes of the API: values in, JSON values with stable camel-case keys out. No I/O, no key material."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from ingresskit.controller.events import Event
+from ingresskit.controller.health import HealthReport
+from ingresskit.controller.outcome import Outcome, graph_counts
+from ingresskit.controller.redact import redacted
+from ingresskit.controller.statistics import ControllerStatistics, ControllerView
+from ingresskit.controller.version import package_version
+from ingresskit.diagnostics import Diagnostic, Severity
+from ingresskit.graph import Certificate, Explanation, Route
+from ingresskit.graph.dump import dump_route
+from ingresskit.models import ObjectRef
+from ingresskit.policies import Origin
+from ingresskit.render.base import RenderedFile, Rendering
+from ingresskit.render.inprocess import RoutingTable
+
+__all__ = [
+    "dump_config",
+    "dump_diagnostic",
+    "dump_diagnostics",
+    "dump_event",
+    "dump_explanation",
+    "dump_health",
+    "dump_status",
+]
+
+
+def dump_health(report: HealthReport) -> dict[str, object]:
+    """``/healthz`` and ``/readyz``."""
+    return {"status": "ok" if report.ok else "unavailable", "problems": list(report.problems)}
+
+
+def dump_status(
+    controller: ControllerView, live: HealthReport, ready: HealthReport, now: datetime
+) -> dict[str, object]:
+    """``/api/status``."""
+    statistics, outcome = controller.statistics(), controller.outcome
+    severities = Counter(item.severity for item in controller.diagnostics)
+    counts = dict[str, int]() if outcome is None else graph_counts(outcome.graph)
+    return {
+        "versions": {"ingresskit": package_version()},
+        "renderer": controller.renderer_name,
+        "state": statistics.state,
+        "live": dump_health(live),
+        "ready": dump_health(ready),
+        "now": _time(now),
+        "startedAt": _time(statistics.started_at),
+        "generation": {"seen": statistics.revision_seen, "applied": statistics.revision_applied},
+        "passes": statistics.passes,
+        "applies": {str(kind): count for kind, count in statistics.applies.items()},
+        "failures": {str(stage): count for stage, count in statistics.failures.items()},
+        "failuresInRow": statistics.failures_in_row,
+        "passRunningSeconds": _seconds(statistics.pass_running),
+        "lastApply": _last_apply(statistics),
+        "lastFailure": _last_failure(statistics),
+        "leader": None,
+        "caches": [
+            {"kind": kind, "objects": count, "lastContactSeconds": None}
+            for kind, count in controller.object_counts().items()
+        ],
+        "counts": {_camel(name): count for name, count in counts.items()},
+        "diagnostics": {str(severity): severities[severity] for severity in Severity},
+    }
+
+
+def dump_diagnostics(diagnostics: tuple[Diagnostic, ...]) -> dict[str, object]:
+    """``/api/diagnostics``."""
+    return {"diagnostics": [dump_diagnostic(item) for item in diagnostics]}
+
+
+def dump_diagnostic(item: Diagnostic) -> dict[str, object]:
+    """One diagnostic."""
+    return {
+        "subject": _object(item.subject),
+        "field": item.field,
+        "reason": item.reason,
+        "severity": item.severity,
+        "message": redacted(item.message),
+        "related": [_object(other) for other in item.related],
+    }
+
+
+def dump_explanation(explanation: Explanation) -> dict[str, object]:
+    """``/api/explain``; the same shape offline."""
+    route: Route | None = explanation.route
+    return {
+        "host": explanation.host,
+        "path": explanation.path,
+        "virtualHost": explanation.virtual_host,
+        "route": None if route is None else dump_route(route),
+        "status": explanation.status,
+        "verdict": explanation.verdict,
+        "nearMisses": [
+            {
+                "origin": _origin(miss.origin),
+                "host": miss.host,
+                "path": miss.path,
+                "reason": str(miss.reason),
+                "message": miss.message,
+                "winner": None if miss.winner is None else str(miss.winner),
+            }
+            for miss in explanation.near_misses
+        ],
+    }
+
+
+def dump_config(renderer: str, outcome: Outcome[object]) -> dict[str, object]:
+    """``/api/config``: what the proxy was given. Files marked secret appear by name and size only.
+
+    An artifact of a type that is not ours appears by the name of its type: nobody but its renderer
+    knows what in it is secret.
+    """
+    artifact = outcome.artifact
+    config: dict[str, object] = {"renderer": renderer, "revision": outcome.revision}
+    match artifact:
+        case Rendering():
+            config |= {
+                "kind": "files",
+                "digest": artifact.digest,
+                "files": [_file(item) for item in artifact.files],
+            }
+        case RoutingTable():
+            config |= {"kind": "routing-table", "table": _table(artifact)}
+        case _:
+            config |= {"kind": "other", "type": type(artifact).__name__}
+    return config
+
+
+def dump_event(event: Event) -> dict[str, object]:
+    """The data of an event of ``/api/events``."""
+    return {"kind": event.kind, "revision": event.revision, "at": _time(event.at), **event.facts}
+
+
+def _last_apply(statistics: ControllerStatistics) -> dict[str, object] | None:
+    last = statistics.last_apply
+    if last is None:
+        return None
+    return {
+        "kind": last.kind,
+        "reason": last.reason,
+        "durationSeconds": _seconds(last.duration),
+        "at": _time(last.at),
+        "revision": last.revision,
+    }
+
+
+def _last_failure(statistics: ControllerStatistics) -> dict[str, object] | None:
+    last = statistics.last_failure
+    if last is None:
+        return None
+    return {
+        "stage": last.stage,
+        "message": last.message,
+        "at": _time(last.at),
+        "revision": last.revision,
+        "retryAfterSeconds": _seconds(last.retry_after),
+    }
+
+
+def _file(item: RenderedFile) -> dict[str, object]:
+    content = None if item.secret else redacted(item.content.decode("utf-8", "replace"))
+    return {"path": str(item.path), "bytes": len(item.content), "secret": item.secret, "content": content}
+
+
+def _table(table: RoutingTable) -> dict[str, object]:
+    return {
+        "hosts": [
+            {
+                "host": host.host,
+                "exact": sorted(host.exact),
+                "prefixes": sorted(prefix or "/" for prefix in host.prefixes),
+            }
+            for _, host in sorted(table.hosts.items())
+        ],
+        "backends": {
+            str(key): [_address(item.address, item.port) for item in backend.endpoints]
+            for key, backend in sorted(table.backends.items())
+        },
+        "certificates": {name: _digest(item) for name, item in sorted(table.certificates.items())},
+        "defaultCertificate": _digest(table.default_certificate),
+        "hostFallthrough": table.host_fallthrough,
+    }
+
+
+def _digest(certificate: Certificate | None) -> str | None:
+    return None if certificate is None else certificate.digest
+
+
+def _address(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _object(ref: ObjectRef) -> dict[str, str]:
+    return {"kind": ref.kind, "namespace": ref.key.namespace, "name": ref.key.name}
+
+
+def _origin(origin: Origin) -> Mapping[str, str]:
+    return {"object": str(origin.subject), "field": origin.field}
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="milliseconds")
+
+
+def _seconds(duration: timedelta | None) -> float | None:
+    return None if duration is None else round(duration.total_seconds(), 6)
+
+
+def _camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return head + "".join(word.capitalize() for word in tail)

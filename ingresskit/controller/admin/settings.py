@@ -1,0 +1,48 @@
+"""What an operator can set on the admin server: limits, and whom it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import timedelta
+
+from ingresskit.errors import ConfigurationError
+
+__all__ = ["AdminSettings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminSettings:
+    """Limits of the admin server. The defaults let a thousand idle clients do no harm.
+
+    Attributes:
+        max_connections: Connections at a time. One more ends the connection that has waited longest
+            for its client's next request; when none waits, the new one is closed.
+        max_streams: Of these, how many may be event streams; one more is answered 503.
+        max_head_bytes: A longer request head is answered 431.
+        head_timeout: A client has this long, from connecting or from the last answer, to send a
+            whole request head.
+        write_timeout: A client has this long to take 64 KiB of an answer.
+        heartbeat: An event stream on which nothing happens says so this often.
+        allowed_hosts: Names that a request may give as its host beside ``localhost`` and addresses.
+            Checked when the server is bound to a loopback address, and when there are any: a page
+            whose name was pointed at the server's address must not read what it says.
+
+    Raises:
+        ConfigurationError: A limit is not positive.
+    """
+
+    max_connections: int = 64
+    max_streams: int = 16
+    max_head_bytes: int = 16 * 1024
+    head_timeout: timedelta = timedelta(seconds=30)
+    write_timeout: timedelta = timedelta(seconds=10)
+    heartbeat: timedelta = timedelta(seconds=15)
+    allowed_hosts: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value: object = getattr(self, item.name)
+            if (isinstance(value, int) and value < 1) or (
+                isinstance(value, timedelta) and value <= timedelta(0)
+            ):
+                raise ConfigurationError(f"{item.name} must be positive, not {value}")

@@ -1,0 +1,119 @@
+"""No key material leaves by any door, whoever put it where."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import ClassVar
+
+import anyio
+import pytest
+from typing_extensions import override
+
+from ingresskit.apply import Dynamic, NoOp, Plan
+from ingresskit.controller import Controller
+from ingresskit.controller.admin import AdminServer
+from ingresskit.errors import ApplyError
+from ingresskit.graph import RouteGraph
+from ingresskit.models import Secret
+from ingresskit.render.base import RenderedFile, Renderer, Rendering
+from ingresskit.sources import MemorySource
+from tests.unit.controller.certificates import tls_secret
+from tests.unit.controller.client import admin_over, exchange
+from tests.unit.controller.doubles import DEADLINE, QUICK, ingress, web
+
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
+
+CANARY = "Y2FuYXJ5LXRoYXQtbXVzdC1uZXZlci1zaW5n"
+PATHS = (
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/api/status",
+    "/api/graph",
+    "/api/diagnostics",
+    "/api/explain?url=https://shop.test/",
+    "/api/config",
+)
+
+
+def with_canary(secret: Secret) -> tuple[Secret, list[str]]:
+    """The Secret, and what of it must not be seen: the body of the key, and a value nobody reads."""
+    lines = secret.data["tls.key"].decode().splitlines()[1:-1]
+    return replace(secret, data={**secret.data, "password": CANARY.encode()}), [CANARY, *lines]
+
+
+class Leaky(Renderer[Rendering]):
+    """Writes the key into a secret file, as it should, and into another one, as it should not."""
+
+    name: ClassVar[str] = "leaky"
+
+    @override
+    def render(self, graph: RouteGraph) -> Rendering:
+        keys = b"".join(item.private_key for item in graph.certificates.values())
+        return Rendering(
+            files=(
+                RenderedFile(PurePosixPath("tls/key.pem"), keys, secret=True),
+                RenderedFile(PurePosixPath("proxy.conf"), b"listen 80;\n" + keys + b"end;\n"),
+            )
+        )
+
+
+class Talkative:
+    """Puts what it was given into its error."""
+
+    def __init__(self) -> None:
+        self.fail = False
+
+    def plan(self, old: Rendering | None, new: Rendering) -> Plan[Rendering]:
+        return NoOp() if old == new else Dynamic(artifact=new)
+
+    async def apply(self, plan: Plan[Rendering]) -> None:
+        if self.fail and not isinstance(plan, NoOp):
+            raise ApplyError(f"refused: {plan.artifact.files[0].content.decode()}")
+
+
+async def test_keys_of_a_served_certificate_are_in_no_answer(
+    caplog: pytest.LogCaptureFixture, anyio_backend: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    secret, canaries = with_canary(tls_secret("shop-tls", "shop.test"))
+    async with admin_over(ingress("shop", "shop.test", tls="shop-tls"), secret, *web()) as admin:
+        bodies = {path: (await admin.get(path)).body.decode() for path in PATHS}
+        outcome = admin.controller.outcome
+
+    assert "shop.test" in bodies["/api/config"]
+    assert outcome is not None
+    assert len(outcome.graph.certificates) == 1
+    shown = [*bodies.values(), caplog.text, repr(outcome)]
+    assert [canary for canary in canaries for text in shown if canary in text] == []
+
+
+async def test_keys_in_files_that_should_not_hold_them_and_in_errors_are_redacted(anyio_backend: str) -> None:
+    secret, canaries = with_canary(tls_secret("shop-tls", "shop.test"))
+    other, more = with_canary(tls_secret("blog-tls", "blog.test"))
+    source = MemorySource([ingress("shop", "shop.test", tls="shop-tls"), secret, *web()])
+    applier = Talkative()
+    controller = Controller(source=source, renderer=Leaky(), applier=applier, settings=QUICK)
+    server = AdminServer(controller, port=0)
+    with anyio.fail_after(DEADLINE):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(server.run)
+            tasks.start_soon(controller.run)
+            address = await server.wait_listening()
+            await controller.wait_applied(1)
+            applier.fail = True
+            with controller.subscribe() as events:
+                source.apply(ingress("blog", "blog.test", tls="blog-tls"), other)
+                heard = [repr(await anext(events)) for _ in range(1)]
+            bodies = {path: (await exchange(address, path)) for path in PATHS}
+            tasks.cancel_scope.cancel()
+
+    files = {item["path"]: item for item in bodies["/api/config"].json["files"]}
+    assert files["tls/key.pem"]["content"] is None
+    assert files["tls/key.pem"]["secret"] is True
+    assert files["proxy.conf"]["content"] == "listen 80;\n[redacted]\nend;\n"
+    assert "[redacted]" in bodies["/api/status"].json["lastFailure"]["message"]
+    shown = [*(reply.body.decode() for reply in bodies.values()), *heard]
+    assert [canary for canary in canaries + more for text in shown if canary in text] == []
