@@ -1,0 +1,78 @@
+"""The proxy's own answers: a status, one line of text, nothing about what stands behind."""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Final
+
+__all__ = ["SENTENCES", "build_answer", "reason_phrase"]
+
+SENTENCES: Final = {
+    400: "The request could not be understood.",
+    403: "Access is not allowed from your address.",
+    404: "Nothing is served here.",
+    408: "The request did not arrive in time.",
+    413: "The request body is too large.",
+    414: "The request line is too long.",
+    431: "The request header is too large.",
+    500: "The proxy could not handle the request.",
+    502: "The service did not give a proper answer.",
+    503: "The service has nothing that could answer at the moment.",
+    504: "The service did not answer in time.",
+}
+"""What stands in the body, by status; other statuses say their name."""
+
+
+def reason_phrase(status: int) -> str:
+    """The name of a status, ``"Not Found"``; empty for one without a name."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+def build_answer(
+    status: int,
+    *,
+    sentence: str = "",
+    location: str = "",
+    extra: tuple[tuple[bytes, bytes], ...] = (),
+    head_only: bool = False,
+    connection: bytes = b"",
+) -> tuple[bytes, int]:
+    """The bytes of an answer, and how many of them are body.
+
+    Args:
+        status: Its name is looked up.
+        sentence: For the body; by default what `SENTENCES` has.
+        location: For the ``Location`` field; empty leaves it out.
+        extra: Header fields to add.
+        head_only: The request was HEAD: the length is said, the body is not sent.
+        connection: For the ``Connection`` field; empty leaves it out.
+    """
+    phrase = reason_phrase(status)
+    text = sentence or SENTENCES.get(status) or f"{phrase or 'Status ' + str(status)}."
+    body = f"{text}\n".encode()
+    lines = [f"HTTP/1.1 {status} {phrase}".encode(), b"Date: " + _date()]
+    if location:
+        lines.append(b"Location: " + location.encode("ascii"))
+    lines += [name + b": " + value for name, value in extra]
+    lines.append(b"Content-Type: text/plain; charset=utf-8")
+    lines.append(b"Content-Length: %d" % len(body))
+    if connection:
+        lines.append(b"Connection: " + connection)
+    sent = b"" if head_only else body
+    return b"\r\n".join(lines) + b"\r\n\r\n" + sent, len(sent)
+
+
+_date_cache: tuple[int, bytes] = (0, b"")
+
+
+def _date() -> bytes:
+    global _date_cache
+    now = int(time.time())
+    if _date_cache[0] != now:
+        _date_cache = (now, formatdate(now, usegmt=True).encode("ascii"))
+    return _date_cache[1]

@@ -1,0 +1,532 @@
+"""One client connection: a machine that is always in one of six states.
+
+    HEAD ──head complete──► BODY ──last byte──► WAIT ──answer complete──► HEAD
+      │  └──no body────────────────────────────► │
+      │                                          └──101──► TUNNEL
+      └──any doubt, or an end after this request──► LINGER ──► CLOSED
+
+While a request is under way nothing more than one read of the next one is taken: pipelined requests
+wait in the kernel. LINGER is for clients that are still sending: closing with unread bytes would
+reset the connection and could take the answer away with it (RFC 9112, 9.6).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final, cast
+
+from typing_extensions import override
+
+from ingresskit.proxy.access import AccessRecord
+from ingresskit.proxy.answers import build_answer
+from ingresskit.proxy.bodies import Body, BodyError
+from ingresskit.proxy.deadlines import NEVER
+from ingresskit.proxy.exchange import Exchange
+from ingresskit.proxy.forwarded import Address, Peer, parse_address
+from ingresskit.proxy.heads import BadRequest, RequestHead, RequestReader
+from ingresskit.proxy.requests import OwnAnswer, RequestedHost, admit
+
+if TYPE_CHECKING:
+    from ingresskit.proxy.plane import Plane
+    from ingresskit.proxy.tunnel import Tunnel
+
+__all__ = ["ClientConnection"]
+
+_logger = logging.getLogger(__name__)
+
+_LINGER_SECONDS: Final = 2.0
+_LINGER_BYTES: Final = 1 << 20
+
+
+class State(IntEnum):
+    """Where a connection stands; see the module."""
+
+    HEAD = 0
+    BODY = 1
+    WAIT = 2
+    TUNNEL = 3
+    LINGER = 4
+    CLOSED = 5
+
+
+_HEAD, _BODY, _WAIT, _TUNNEL, _LINGER, _CLOSED = State
+
+# Why a connection is not read at the moment.
+_NO_CONNECTION: Final = 1
+_ENDPOINT_FULL: Final = 2
+_AHEAD: Final = 4
+
+
+class ClientConnection(asyncio.Protocol):
+    """A connection from a client.
+
+    Attributes:
+        full: The client takes nothing at the moment.
+    """
+
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_ended",
+        "_exchange",
+        "_held",
+        "_host",
+        "_lingered",
+        "_parsing",
+        "_peer",
+        "_plane",
+        "_proxied",
+        "_reader",
+        "_scanned",
+        "_state",
+        "_tls",
+        "_tunnel",
+        "bucket",
+        "deadline",
+        "full",
+        "transport",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, plane: Plane, *, tls: bool, proxied: tuple[Address, int] | None = None) -> None:
+        self._plane = plane
+        self._tls = tls
+        self._proxied = proxied
+        self._peer: Peer | None = None
+        self._reader = RequestReader(plane.settings)
+        self._state = _HEAD
+        self._buffer = b""
+        self._scanned = 0
+        self._parsing = False
+        self._body: Body | None = None
+        self._exchange: Exchange | None = None
+        self._tunnel: Tunnel | None = None
+        self._host: RequestedHost | None = None
+        self._held = 0
+        self._ended = False
+        self._lingered = 0
+        self.full = False
+        self.deadline = NEVER
+        self.bucket: int | None = None
+
+    # For the event loop.
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        plane = self._plane
+        self.transport = cast(asyncio.Transport, transport)
+        plane.counters.connections_total += 1
+        plane.counters.connections_open += 1
+        plane.clients.add(self)
+        plane.emptied.clear()
+        if len(plane.clients) > plane.settings.max_connections or plane.draining:
+            plane.counters.connections_refused += 1
+            self._state = _CLOSED
+            self.transport.abort()
+            return
+        self._peer = self._find_peer()
+        if self._peer is None:
+            self._state = _CLOSED
+            self.transport.abort()
+            return
+        self.transport.set_write_buffer_limits(high=plane.settings.buffer_bytes)
+        plane.deadlines.set(self, plane.deadlines.now() + plane.header_timeout)
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        self._plane.counters.received_bytes += len(data)
+        state = self._state
+        if state == _HEAD:
+            if self._buffer:
+                self._buffer += data
+            else:
+                self._buffer = data
+                self._plane.deadlines.set(self, self._plane.deadlines.now() + self._plane.header_timeout)
+            self._parse()
+        elif state == _BODY:
+            self._take_body(data)
+        elif state == _WAIT:
+            self._buffer += data
+            self._hold(_AHEAD)
+        elif state == _TUNNEL and self._tunnel is not None:
+            self._tunnel.from_client(data)
+        elif state == _LINGER:
+            self._lingered += len(data)
+            if self._lingered > _LINGER_BYTES:
+                self.transport.abort()
+
+    @override
+    def eof_received(self) -> bool:
+        if self._state == _TUNNEL and self._tunnel is not None:
+            return self._tunnel.client_ended()
+        # A client may shut its side down and still wait for the answers to what it sent.
+        if not self._tls and (self._state == _WAIT or (self._state == _HEAD and self._buffer and self.full)):
+            self._ended = True
+            return True
+        return False
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._state = _CLOSED
+        self._buffer = b""
+        plane = self._plane
+        plane.deadlines.forget(self)
+        plane.counters.connections_open -= 1
+        plane.clients.discard(self)
+        if not plane.clients:
+            plane.emptied.set()
+        exchange, self._exchange = self._exchange, None
+        tunnel, self._tunnel = self._tunnel, None
+        if exchange is not None:
+            exchange.client_lost()
+        if tunnel is not None:
+            tunnel.client_lost()
+
+    @override
+    def pause_writing(self) -> None:
+        self.full = True
+        if self._tunnel is not None:
+            self._tunnel.pause_endpoint()
+            return
+        plane = self._plane
+        plane.deadlines.set(self, plane.deadlines.now() + plane.client_write_timeout)
+        if self._exchange is not None:
+            self._exchange.client_is_full()
+
+    @override
+    def resume_writing(self) -> None:
+        self.full = False
+        if self._tunnel is not None:
+            self._tunnel.resume_endpoint()
+            return
+        self._restart_deadline()
+        if self._exchange is not None:
+            self._exchange.client_has_room()
+        elif self._state == _HEAD and self._buffer:
+            self._parse()
+
+    def deadline_passed(self) -> None:
+        """For `Deadlines`."""
+        if self.full or self._state in (_LINGER, _CLOSED):
+            self.transport.abort()
+        elif self._state == _HEAD:
+            if self._buffer:
+                self._refuse(BadRequest(408, ""))
+            else:
+                self.close()
+        elif self._state == _BODY and self._exchange is not None:
+            self._exchange.client_timed_out()
+
+    # For the proxy.
+
+    def drain(self) -> None:
+        """Close now when idle; else the end of the present request is the end."""
+        if self._state == _HEAD and not self._buffer and self._exchange is None:
+            self.close()
+
+    def close(self) -> None:
+        """Close when what is written has been sent."""
+        if self._state != _CLOSED:
+            self._state = _CLOSED
+            self.transport.close()
+            plane = self._plane
+            plane.deadlines.set(self, plane.deadlines.now() + plane.client_write_timeout)
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        self.transport.abort()
+
+    # For the exchange and the tunnel.
+
+    def send(self, data: bytes) -> None:
+        """Send bytes to the client."""
+        self._plane.counters.sent_bytes += len(data)
+        self.transport.write(data)
+
+    def send_own(
+        self, status: int, *, sentence: str = "", head_only: bool, closing: bool, location: str = ""
+    ) -> int:
+        """Send an answer of the proxy's own; returns how many bytes its body has."""
+        connection = b"close" if closing or self._plane.draining else b""
+        data, size = build_answer(
+            status, sentence=sentence, head_only=head_only, connection=connection, location=location
+        )
+        self.send(data)
+        return size
+
+    def exchange_over(self, *, closing: bool) -> None:
+        """The answer is written; *closing*: it was the last one."""
+        self._exchange = None
+        if self._state == _CLOSED:
+            return
+        if closing or self._plane.draining:
+            self._finish()
+            return
+        self._state = _HEAD
+        self._body = None
+        if self._held:
+            self._release(self._held)
+        self._restart_deadline()
+        if self._buffer:
+            self._parse()
+        elif self._ended:
+            self.close()
+
+    def begin_tunnel(self, tunnel: Tunnel) -> None:
+        """From now on bytes belong to *tunnel*; those that came early are its first."""
+        self._exchange = None
+        if self._state == _CLOSED or self.transport.is_closing():
+            tunnel.client_lost()
+            return
+        self._tunnel = tunnel
+        self._state = _TUNNEL
+        self._plane.deadlines.set(self, NEVER)
+        early, self._buffer = self._buffer, b""
+        if early:
+            tunnel.from_client(early)
+        self._release(self._held)
+        if self._ended:
+            tunnel.client_ended()
+
+    def hold_for_connection(self) -> None:
+        """Read no more until the request has a connection."""
+        self._hold(_NO_CONNECTION)
+
+    def release_for_connection(self) -> None:
+        """Undo `hold_for_connection`."""
+        self._release(_NO_CONNECTION)
+
+    def hold_for_endpoint(self) -> None:
+        """Read no more while the endpoint cannot take it."""
+        self._hold(_ENDPOINT_FULL)
+
+    def release_for_endpoint(self) -> None:
+        """Undo `hold_for_endpoint`."""
+        self._release(_ENDPOINT_FULL)
+
+    def requested_host(self, raw: bytes) -> RequestedHost:
+        """The ``Host`` field, read.
+
+        Raises:
+            BadRequest: It cannot be a host.
+        """
+        host = self._host
+        if host is None or host.raw != raw:
+            host = self._host = RequestedHost(raw)
+        return host
+
+    def log_fault(self, what: str, endpoint: str, clause: str) -> None:
+        """Say in the log what an endpoint did wrong; clients are not told."""
+        _logger.debug(what, extra={"endpoint": endpoint, "reason": clause})
+
+    # Requests.
+
+    def _parse(self) -> None:
+        """Begin requests out of the buffer, until one has to wait. Never nested: pipelines are long."""
+        if self._parsing:
+            return
+        self._parsing = True
+        try:
+            while self._state == _HEAD and self._buffer and not self.full:
+                data = self._buffer
+                if data.startswith(b"\r\n"):
+                    # RFC 9112, 2.2: one empty line before a request is to be forgiven; not two.
+                    data = self._buffer = data[2:]
+                    if data.startswith(b"\r\n"):
+                        raise BadRequest(400, "The request does not begin with a request line.")
+                    if not data:
+                        break
+                end = data.find(b"\r\n\r\n", self._scanned)
+                if end < 0:
+                    self._judge_beginning(data)
+                    if self._ended:
+                        self.close()
+                    break
+                self._scanned = 0
+                self._buffer = data[end + 4 :]
+                self._begin(data[: end + 4])
+        except BadRequest as exc:
+            self._refuse(exc)
+        finally:
+            self._parsing = False
+
+    def _judge_beginning(self, data: bytes) -> None:
+        """Refuse early what cannot become a head; else wait for more."""
+        settings = self._plane.settings
+        self._scanned = max(0, len(data) - 3)
+        if not 0x41 <= data[0] <= 0x5A:
+            raise BadRequest(400, "The request line could not be read.")
+        self._check_sizes(data, len(data))
+        if data.find(b"\n") < 0 and len(data) > settings.max_request_line_bytes:
+            raise BadRequest(414, "")
+        if data.count(b"\n") > data.count(b"\r"):
+            raise BadRequest(400, "The request has a bare LF.")
+
+    def _check_sizes(self, data: bytes, size: int) -> None:
+        settings = self._plane.settings
+        if size > settings.max_request_line_bytes and data.find(b"\n") > settings.max_request_line_bytes:
+            raise BadRequest(414, "")
+        if size > settings.max_header_bytes:
+            raise BadRequest(431, "")
+
+    def _begin(self, raw: bytes) -> None:
+        peer = self._peer
+        assert peer is not None  # noqa: S101 - set before anything is read
+        self._check_sizes(raw, len(raw))
+        head = self._reader.read(raw)
+        result = admit(self._plane, self, peer, head)
+        if isinstance(result, OwnAnswer):
+            self._answer(result, head, peer)
+            return
+        self._exchange = result
+        if head.length == 0:
+            self._state = _WAIT
+            self._plane.deadlines.set(self, NEVER)
+            if self._buffer:
+                self._hold(_AHEAD)
+            result.start(b"", complete=True)
+            return
+        body = self._body = head.body()
+        data, self._buffer = self._buffer, b""
+        try:
+            payload, rest = body.take(data)
+        except BodyError as exc:
+            result.refuse(400, f"The body {exc}.")
+            return
+        self._after_body(body, rest)
+        result.start(payload, complete=body.complete)
+
+    def _take_body(self, data: bytes) -> None:
+        body, exchange = self._body, self._exchange
+        if body is None or exchange is None:
+            return
+        try:
+            payload, rest = body.take(data)
+        except BodyError as exc:
+            exchange.refuse(400, f"The body {exc}.")
+            return
+        self._after_body(body, rest)
+        exchange.request_data(payload, complete=body.complete)
+
+    def _after_body(self, body: Body, rest: bytes) -> None:
+        deadlines = self._plane.deadlines
+        if body.complete:
+            self._state = _WAIT
+            self._buffer = rest
+            deadlines.set(self, NEVER)
+            if rest:
+                self._hold(_AHEAD)
+        else:
+            self._state = _BODY
+            if not self._held and not self.full:
+                deadlines.set(self, deadlines.now() + self._plane.body_timeout)
+
+    def _answer(self, answer: OwnAnswer, head: RequestHead, peer: Peer) -> None:
+        complete = head.length == 0
+        if not complete:
+            # A body that is here already is passed over; one that is not would have to be waited for.
+            body = head.body()
+            try:
+                _, rest = body.take(self._buffer)
+            except BodyError:
+                rest = b""
+            complete = body.complete
+            self._buffer = rest if complete else b""
+        closing = not complete or not head.keep_alive
+        size = self.send_own(
+            answer.status, head_only=head.method == b"HEAD", closing=closing, location=answer.location
+        )
+        self._plane.counters.count_request(answer.rule_host, answer.status, 0.0)
+        self._log(peer, head.method, answer, size)
+        if not complete:
+            self._state = _BODY
+        self.exchange_over(closing=closing)
+
+    def _refuse(self, refusal: BadRequest) -> None:
+        """Answer a request that could not be read, and end the connection."""
+        size = self.send_own(refusal.status, sentence=str(refusal), head_only=False, closing=True)
+        self._plane.counters.count_request("", refusal.status, 0.0)
+        if self._peer is not None:
+            self._log(self._peer, b"", OwnAnswer(refusal.status, host="", path=""), size)
+        self._buffer = b""
+        self._linger()
+
+    def _log(self, peer: Peer, method: bytes, answer: OwnAnswer, size: int) -> None:
+        log = self._plane.settings.access_log
+        if log is not None:
+            log(
+                AccessRecord(
+                    client=peer.text,
+                    method=method.decode("ascii"),
+                    host=answer.host,
+                    path=answer.path,
+                    rule_host=answer.rule_host,
+                    status=answer.status,
+                    sent_bytes=size,
+                    duration=0.0,
+                    backend=None,
+                    endpoint="",
+                    attempts=0,
+                    request_id="",
+                )
+            )
+
+    # The end.
+
+    def _finish(self) -> None:
+        if self._state == _BODY or self._buffer:
+            self._linger()
+        else:
+            self.close()
+
+    def _linger(self) -> None:
+        if self._tls or self.transport.is_closing() or not self.transport.can_write_eof():
+            self.close()
+            return
+        self._state = _LINGER
+        self._body = None
+        self._buffer = b""
+        self.transport.write_eof()
+        self._release(self._held)
+        self._plane.deadlines.set(self, self._plane.deadlines.now() + _LINGER_SECONDS)
+
+    def _hold(self, reason: int) -> None:
+        if not self._held and not self.transport.is_closing():
+            self.transport.pause_reading()
+            if self._state == _BODY:
+                self._plane.deadlines.set(self, NEVER)
+        self._held |= reason
+
+    def _release(self, reason: int) -> None:
+        if not self._held:
+            return
+        self._held &= ~reason
+        if not self._held and not self.transport.is_closing():
+            self.transport.resume_reading()
+            if self._state == _BODY:
+                self._restart_deadline()
+
+    def _restart_deadline(self) -> None:
+        plane = self._plane
+        now = plane.deadlines.now()
+        if self.full:
+            plane.deadlines.set(self, now + plane.client_write_timeout)
+        elif self._state == _HEAD:
+            plane.deadlines.set(self, now + (plane.header_timeout if self._buffer else plane.idle_timeout))
+        elif self._state == _BODY:
+            plane.deadlines.set(self, NEVER if self._held else now + plane.body_timeout)
+        elif self._state == _WAIT:
+            plane.deadlines.set(self, NEVER)
+
+    def _find_peer(self) -> Peer | None:
+        """Who is there; ``None`` when it is gone already."""
+        local = self.transport.get_extra_info("sockname")
+        remote = self.transport.get_extra_info("peername")
+        if not local or not remote:
+            return None
+        address = self._proxied[0] if self._proxied else parse_address(str(remote[0]))
+        port = self._proxied[1] if self._proxied else int(local[1])
+        return Peer(address, tls=self._tls, port=port, trusted=self._plane.settings.trusted_proxies)

@@ -1,0 +1,505 @@
+"""One forwarded request and its answer.
+
+An exchange ends in one of these ways, and each says what becomes of the two connections:
+
+- the answer is complete, and so was the request: both go on (the endpoint's to the pool);
+- the answer is complete before the request: neither is used again, since unread request bytes would
+  be taken for the next request;
+- no answer began: another try where that is safe, else an answer of our own; the endpoint's
+  connection is gone either way;
+- the answer broke off: the client's connection is cut, which is the only way left to tell it.
+
+Another try is safe when nothing was sent, or when the method may be repeated (RFC 9110, 9.2.2),
+nothing was received, and all that was sent of the body is still here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ingresskit.graph import Protocol
+from ingresskit.policies import Algorithm
+from ingresskit.proxy.access import AccessRecord
+from ingresskit.proxy.heads import Field
+from ingresskit.proxy.pool import ConnectFailed, EndpointState
+from ingresskit.proxy.tunnel import Tunnel
+
+if TYPE_CHECKING:
+    from ingresskit.proxy.balance import BackendState
+    from ingresskit.proxy.client import ClientConnection
+    from ingresskit.proxy.heads import ResponseHead
+    from ingresskit.proxy.plane import Plane
+    from ingresskit.proxy.requests import Admitted
+    from ingresskit.proxy.upstream import UpstreamConnection
+
+__all__ = ["Exchange", "chunk", "join_fields"]
+
+_IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
+_join_field: Final = b": ".join
+_LAST_CHUNK: Final = b"0\r\n\r\n"
+_LEFT: Final = 499  # nginx's number for a client that did not wait; nobody is ever sent it
+
+
+def join_fields(fields: list[Field]) -> bytes:
+    """Header lines, each with its line end."""
+    return b"\r\n".join(map(_join_field, fields)) + b"\r\n" if fields else b""
+
+
+def chunk(payload: bytes) -> bytes:
+    """*payload*, which is not empty, as one chunk."""
+    return b"%x\r\n%b\r\n" % (len(payload), payload)
+
+
+class Exchange:
+    """A request on its way to an endpoint, and its answer on the way back.
+
+    Attributes:
+        head_only: The request is HEAD: its answer has no body.
+        answered: The head of the answer is sent to the client; nothing else may be any more.
+    """
+
+    __slots__ = (
+        "_admitted",
+        "_attempts",
+        "_began",
+        "_body_lost",
+        "_body_size",
+        "_chunked_answer",
+        "_client",
+        "_closing",
+        "_complete",
+        "_endpoint",
+        "_held",
+        "_held_size",
+        "_over",
+        "_plane",
+        "_repeatable",
+        "_request",
+        "_sent",
+        "_stale_tries",
+        "_state",
+        "_status",
+        "_tried",
+        "_tries_left",
+        "_upstream",
+        "answered",
+        "head_only",
+    )
+
+    def __init__(self, plane: Plane, client: ClientConnection, admitted: Admitted, state: BackendState) -> None:
+        self._plane = plane
+        self._client = client
+        self._admitted = admitted
+        self._state = state
+        self._began = plane.deadlines.now()
+        self._request = b""
+        self._repeatable = admitted.head.method in _IDEMPOTENT
+        self._tries_left = admitted.target.retries
+        self._stale_tries = 1
+        self._tried: tuple[EndpointState, ...] = ()
+        self._endpoint: EndpointState | None = None
+        self._upstream: UpstreamConnection | None = None
+        self._attempts = 0
+        # The body as it is sent, chunk framing included, while it may have to be sent (again).
+        self._held: list[bytes] = []
+        self._held_size = 0
+        self._body_lost = False
+        self._body_size = 0
+        self._complete = False
+        self._chunked_answer = False
+        self._closing = False
+        self._status = 0
+        self._sent = 0
+        self._over = False
+        self.head_only = admitted.head.method == b"HEAD"
+        self.answered = False
+        state.requests += 1
+        state.active += 1
+
+    # What the client does.
+
+    def start(self, payload: bytes, *, complete: bool) -> None:
+        """Send the request, and what is there of its body."""
+        self._request = self._admitted.build()
+        if payload and not self._within_limit(payload):
+            return
+        if payload or complete:
+            self._hold(self._frame_request(payload, complete))
+        self._complete = complete
+        self._try()
+
+    def request_data(self, payload: bytes, *, complete: bool) -> None:
+        """Send more of the request's body, *complete* with its last byte."""
+        if self._over or (payload and not self._within_limit(payload)):
+            return
+        self._complete = complete
+        data = self._frame_request(payload, complete)
+        upstream = self._upstream
+        if upstream is None:
+            self._hold(data)
+            if self._held_size > self._plane.settings.buffer_bytes and not complete:
+                self._client.hold_for_connection()
+            return
+        if data:
+            if not self._body_lost:
+                if self._held_size + len(data) > self._plane.settings.buffer_bytes:
+                    self._lose_body()
+                else:
+                    self._hold(data)
+            upstream.write(data)
+        if complete:
+            upstream.wait_for_answer(self._read_timeout)
+
+    def client_lost(self) -> None:
+        """The client is gone: nobody waits for the answer."""
+        if not self._over:
+            self._drop_upstream()
+            self._end(self._status or _LEFT)
+
+    def client_timed_out(self) -> None:
+        """The client did not send its body in time."""
+        self._fail(408)
+
+    def client_is_full(self) -> None:
+        """The client takes nothing at the moment: read nothing for it."""
+        if self._upstream is not None:
+            self._upstream.pause_reading()
+
+    def client_has_room(self) -> None:
+        """Undo `client_is_full`."""
+        if self._upstream is not None:
+            self._upstream.resume_reading()
+            if self._complete or self.answered:
+                self._upstream.wait_for_answer(self._read_timeout)
+
+    def refuse(self, status: int, sentence: str) -> None:
+        """The rest of the request is wrong: answer, or cut when an answer has begun."""
+        self._fail(status, sentence)
+
+    # What the endpoint does.
+
+    def interim_answer(self, head: ResponseHead) -> None:
+        """A 1xx: hand it on to clients that can take it."""
+        if self._admitted.head.old:
+            return
+        if head.status == 100:
+            if self._admitted.head.expects_continue:
+                self._client.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        elif head.status in (102, 103):
+            line = b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason)
+            self._client.send(line + join_fields(head.fields) + b"\r\n")
+
+    def answer(self, head: ResponseHead, payload: bytes, *, complete: bool) -> None:
+        """The head of the answer, and what is there of its body: in one write."""
+        request = self._admitted.head
+        target = self._admitted.target
+        fields = head.fields
+        if target.drop_response_headers:
+            dropped = target.drop_response_headers
+            fields = [field for field in fields if field[0].lower() not in dropped]
+        if target.response_headers:
+            fields = [*fields, *target.response_headers]
+        status = head.status
+        closing = not self._complete or self._plane.draining or not request.keep_alive
+        framing = b""
+        if status == 204:
+            pass
+        elif head.length is not None:
+            framing = b"Content-Length: %d\r\n" % head.length
+        elif self.head_only or status == 304:
+            framing = b"Transfer-Encoding: chunked\r\n" if head.chunked and not request.old else b""
+        elif request.old:
+            closing = True  # to HTTP/1.0, the end of the connection is the end of the body
+        else:
+            self._chunked_answer = True
+            framing = b"Transfer-Encoding: chunked\r\n"
+        if closing:
+            framing += b"Connection: close\r\n"
+        elif request.old:
+            framing += b"Connection: keep-alive\r\n"
+        self._closing = closing
+        self._status = status
+        self._sent = len(payload)
+        self.answered = True
+        self._client.send(
+            b"HTTP/1.1 %d %b\r\n%b%b\r\n%b"
+            % (status, head.reason, join_fields(fields), framing, self._frame_answer(payload, complete))
+        )
+        if complete:
+            self._answer_complete()
+        elif self._upstream is not None and not self._client.full:
+            self._upstream.wait_for_answer(self._read_timeout)
+
+    def answer_data(self, payload: bytes, *, complete: bool) -> None:
+        """More of the answer's body, *complete* with its last byte."""
+        self._sent += len(payload)
+        data = self._frame_answer(payload, complete)
+        if data:
+            self._client.send(data)
+        if self._over:
+            return
+        if complete:
+            self._answer_complete()
+        elif self._upstream is not None and not self._client.full:
+            self._upstream.wait_for_answer(self._read_timeout)
+
+    def answer_broken(self, clause: str) -> None:
+        """The answer is not to be trusted."""
+        self._client.log_fault("answer refused", str(self._endpoint), clause)
+        self._state.failures += 1
+        self._fail(502)
+
+    def switch_protocols(self, head: ResponseHead, data: bytes) -> None:
+        """The endpoint says 101: from now on bytes pass both ways, if that is what was asked for."""
+        asked = self._admitted.head.upgrade
+        upstream = self._upstream
+        if not asked or head.upgrade.lower() != asked.lower() or upstream is None:
+            self.answer_broken("switches to a protocol that was not asked for")
+            return
+        self.answered = True
+        target = self._admitted.target
+        dropped = target.drop_response_headers
+        fields = [field for field in head.fields if field[0].lower() not in dropped]
+        upstream.exchange = None
+        self._upstream = None
+        tunnel = Tunnel(self._plane, self._client, upstream, self._read_timeout, self._release_endpoint)
+        self._client.send(
+            b"HTTP/1.1 101 Switching Protocols\r\n%b%bConnection: Upgrade\r\nUpgrade: %b\r\n\r\n%b"
+            % (join_fields(fields), join_fields(list(target.response_headers)), head.upgrade, data)
+        )
+        self._end(101)
+        self._client.begin_tunnel(tunnel)
+
+    def endpoint_lost(self, upstream: UpstreamConnection) -> None:
+        """The connection ended before the answer did."""
+        if upstream is not self._upstream or self._over:
+            return
+        self._upstream = None
+        self._state.failures += 1
+        if self.answered:
+            self._cut()
+            return
+        if self._repeatable and not upstream.heard and not self._body_lost:
+            if upstream.reused and self._stale_tries:
+                # The endpoint closed an idle connection just when we took it: nobody's fault, and
+                # not one of the tries of the policy. A new connection to the same endpoint.
+                self._stale_tries -= 1
+                self._state.failures -= 1
+                self._connect(fresh=True)
+                return
+            if self._next_endpoint():
+                return
+        self._fail(502)
+
+    def endpoint_timed_out(self) -> None:
+        """The endpoint neither took nor sent anything for too long."""
+        self._state.failures += 1
+        self._fail(504)
+
+    def endpoint_is_full(self) -> None:
+        """The endpoint takes nothing at the moment: read no more of the request."""
+        self._client.hold_for_endpoint()
+        if self._upstream is not None:
+            self._upstream.wait_for_answer(self._send_timeout)
+
+    def endpoint_has_room(self) -> None:
+        """Undo `endpoint_is_full`."""
+        self._client.release_for_endpoint()
+        if self._upstream is not None and not self._over:
+            self._upstream.wait_for_answer(self._read_timeout if self._complete else 86400.0)
+
+    # The tries.
+
+    @property
+    def _read_timeout(self) -> float:
+        timeout = self._admitted.target.read_timeout
+        return self._plane.read_timeout if timeout is None else timeout
+
+    @property
+    def _send_timeout(self) -> float:
+        timeout = self._admitted.target.send_timeout
+        return self._plane.send_timeout if timeout is None else timeout
+
+    def _try(self) -> None:
+        """Choose an endpoint, and send the request there."""
+        algorithm = self._admitted.target.algorithm
+        client = str(self._admitted.forwarding.client) if algorithm is Algorithm.CLIENT_HASH else ""
+        endpoint = self._state.choose(algorithm, client, self._tried, self._began)
+        if endpoint is None:
+            self._fail(503)
+            return
+        self._leave_endpoint()
+        self._endpoint = endpoint
+        endpoint.active += 1
+        self._connect(fresh=False)
+
+    def _connect(self, *, fresh: bool) -> None:
+        endpoint = self._endpoint
+        assert endpoint is not None  # noqa: S101 - set by _try, always before
+        self._attempts += 1
+        name = self._admitted.server_name if endpoint.protocol is Protocol.HTTPS else ""
+        if not fresh:
+            repeatable = self._repeatable and not self._body_lost
+            if (idle := self._plane.pool.take(endpoint, name, repeatable=repeatable)) is not None:
+                self._plane.counters.upstream_reused += 1
+                self._send(idle)
+                return
+        timeout = self._admitted.target.connect_timeout
+        seconds = self._plane.connect_timeout if timeout is None else timeout
+        task = self._plane.loop.create_task(self._wait_for_connection(endpoint, name, seconds))
+        self._plane.tasks.add(task)
+        task.add_done_callback(self._plane.tasks.discard)
+
+    async def _wait_for_connection(self, endpoint: EndpointState, name: str, seconds: float) -> None:
+        try:
+            upstream = await self._plane.pool.connect(endpoint, name, seconds)
+        except ConnectFailed as exc:
+            if not self._over:
+                self._state.failures += 1
+                self._client.log_fault("endpoint not reached", str(endpoint), str(exc))
+                if not self._next_endpoint():
+                    self._fail(504 if exc.timed_out else 502)
+            return
+        if self._over:
+            # The client left meanwhile; the connection is as good as new.
+            self._plane.pool.put(upstream)
+        else:
+            self._send(upstream)
+
+    def _next_endpoint(self) -> bool:
+        """Go on with another endpoint, if the policy lets us and there is one."""
+        if not self._tries_left or self._endpoint is None:
+            return False
+        tried = (*self._tried, self._endpoint)
+        if all(endpoint in tried for endpoint in self._state.endpoints):
+            return False
+        self._tries_left -= 1
+        self._tried = tried
+        self._plane.counters.retries += 1
+        self._try()
+        return True
+
+    def _send(self, upstream: UpstreamConnection) -> None:
+        """Send all there is, in one write."""
+        self._upstream = upstream
+        data = self._request
+        if self._held:
+            data = b"".join((data, *self._held))
+            if not self._repeatable or self._held_size > self._plane.settings.buffer_bytes:
+                self._lose_body()
+        elif not self._repeatable:
+            self._body_lost = True
+        upstream.serve(self, data)
+        if self._client.full:
+            upstream.pause_reading()
+        if self._complete and not self._client.full:
+            upstream.wait_for_answer(self._read_timeout)
+        self._client.release_for_connection()
+
+    # The request's body.
+
+    def _frame_request(self, payload: bytes, complete: bool) -> bytes:
+        if self._admitted.head.length is not None:
+            return payload
+        framed = chunk(payload) if payload else b""
+        return framed + _LAST_CHUNK if complete else framed
+
+    def _within_limit(self, payload: bytes) -> bool:
+        self._body_size += len(payload)
+        limit = self._admitted.target.max_body_bytes
+        if limit and self._body_size > limit:
+            self._fail(413)
+            return False
+        return True
+
+    def _hold(self, data: bytes) -> None:
+        if data:
+            self._held.append(data)
+            self._held_size += len(data)
+
+    def _lose_body(self) -> None:
+        self._body_lost = True
+        self._held.clear()
+        self._held_size = 0
+
+    # The end.
+
+    def _frame_answer(self, payload: bytes, complete: bool) -> bytes:
+        if not self._chunked_answer:
+            return payload
+        framed = chunk(payload) if payload else b""
+        return framed + _LAST_CHUNK if complete else framed
+
+    def _answer_complete(self) -> None:
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            if upstream.reusable and self._complete:
+                self._plane.pool.put(upstream)
+            else:
+                upstream.close()
+        self._end(self._status)
+        self._client.exchange_over(closing=self._closing or not self._complete)
+
+    def _fail(self, status: int, sentence: str = "") -> None:
+        """Answer with an error of our own; when an answer has begun already, cut it."""
+        if self._over:
+            return
+        self._drop_upstream()
+        if self.answered:
+            self._cut()
+            return
+        self.answered = True
+        self._sent = self._client.send_own(
+            status,
+            sentence=sentence,
+            head_only=self.head_only,
+            closing=not self._complete or not self._admitted.head.keep_alive,
+        )
+        self._end(status)
+        self._client.exchange_over(closing=not self._complete or not self._admitted.head.keep_alive)
+
+    def _cut(self) -> None:
+        self._end(self._status)
+        self._client.abort()
+
+    def _drop_upstream(self) -> None:
+        if self._upstream is not None:
+            self._upstream.close()
+            self._upstream = None
+
+    def _leave_endpoint(self) -> None:
+        if self._endpoint is not None:
+            self._endpoint.active -= 1
+            self._endpoint = None
+
+    def _release_endpoint(self) -> None:
+        self._state.active -= 1
+        self._leave_endpoint()
+
+    def _end(self, status: int) -> None:
+        self._over = True
+        endpoint = str(self._endpoint) if self._endpoint is not None else ""
+        if status != 101:
+            self._release_endpoint()
+        admitted = self._admitted
+        plane = self._plane
+        duration = plane.deadlines.now() - self._began
+        plane.counters.count_request(admitted.target.host, status, duration)
+        log = plane.settings.access_log
+        if log is not None:
+            log(
+                AccessRecord(
+                    client=str(admitted.forwarding.client),
+                    method=admitted.head.method.decode("ascii"),
+                    host=admitted.host,
+                    path=admitted.path,
+                    rule_host=admitted.target.host,
+                    status=status,
+                    sent_bytes=self._sent,
+                    duration=duration,
+                    backend=self._state.backend.key,
+                    endpoint=endpoint,
+                    attempts=self._attempts,
+                    request_id=admitted.request_id.decode("ascii"),
+                )
+            )

@@ -1,0 +1,177 @@
+"""Who the client is, and what endpoints are told about it.
+
+The whole family (``X-Forwarded-*``, ``X-Real-IP``, ``Forwarded``) belongs to the proxy. What a peer
+sends of it is dropped, in any spelling, unless the peer is a trusted proxy; then its chain is kept,
+our peer is added to it, and the client is the right-most address that is not a trusted proxy: an
+address further left may have been made up by the client.
+
+Source: RFC 7239; the Traefik advisories of 2024 to 2026 on X-Forwarded aliases.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+
+from ingresskit.graph import HostRefused, normalise_host
+from ingresskit.policies.values import Network
+from ingresskit.proxy.heads import Field
+
+__all__ = ["Address", "Forwarding", "Peer", "parse_address"]
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_WITH_PORT = re.compile(r"\[(?P<six>[0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|(?P<four>[0-9.]+)(?::[0-9]{1,5})?")
+_FOR = re.compile(r'(?:^|;)\s*for\s*=\s*(?:"(?P<quoted>[^"\\]*)"|(?P<plain>[^;",\s]+))', re.IGNORECASE)
+_HOPS = 64
+
+
+def parse_address(text: str) -> Address:
+    """The address in *text*; an IPv4 address mapped into IPv6 comes back as IPv4.
+
+    Raises:
+        ValueError: It is none.
+    """
+    parsed = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
+        return parsed.ipv4_mapped
+    return parsed
+
+
+class Forwarding:
+    """What one request is told to come from.
+
+    Attributes:
+        client: The client's address.
+        https: The client spoke TLS, to us or to a trusted proxy.
+        lines: The header lines for the endpoint, each with its line end.
+    """
+
+    __slots__ = ("client", "https", "lines")
+
+    def __init__(self, *, client: Address, https: bool, lines: bytes) -> None:
+        self.client = client
+        self.https = https
+        self.lines = lines
+
+
+class Peer:
+    """The other end of a client connection.
+
+    Attributes:
+        address: Of the peer; that in the PROXY header, where one was read.
+        trusted: It is a trusted proxy.
+        tls: It speaks TLS to us.
+        port: The port it reached us at.
+    """
+
+    __slots__ = ("_known", "_known_host", "_trusted_networks", "address", "port", "text", "tls", "trusted")
+
+    def __init__(self, address: Address, *, tls: bool, port: int, trusted: tuple[Network, ...]) -> None:
+        self.address = address
+        self.text = str(address)
+        self.tls = tls
+        self.port = port
+        self._trusted_networks = trusted
+        self.trusted = _within(address, trusted)
+        self._known_host: bytes | None = None
+        self._known: Forwarding | None = None
+
+    def forwarding(self, host: bytes, said: list[Field]) -> Forwarding:
+        """What a request with this ``Host``, of which the peer says *said*, comes from."""
+        if not self.trusted or not said:
+            # The same for every request of a connection to one host: worth remembering.
+            if self._known is None or self._known_host != host:
+                self._known = self._lines(
+                    [], self.address, "https" if self.tls else "http", host, self.port, b""
+                )
+                self._known_host = host
+            return self._known
+        values: dict[bytes, list[str]] = {}
+        for name, value in said:
+            values.setdefault(name.lower(), []).append(value.decode("latin-1"))
+        chain = _split(values.get(b"x-forwarded-for", ()))
+        elements = _split(values.get(b"forwarded", ()))
+        hops = [_read_hop(text) for text in chain] if chain else [_read_for(text) for text in elements]
+        proto = values.get(b"x-forwarded-proto", [""])[-1].strip().lower()
+        if proto not in ("http", "https"):
+            proto = "https" if self.tls else "http"
+        port_text = values.get(b"x-forwarded-port", [""])[-1].strip()
+        port = int(port_text) if re.fullmatch(r"[0-9]{1,5}", port_text) and int(port_text) < 65536 else 0
+        # A trusted proxy that says https came to its own port, not to ours.
+        port = port or (self.port if (proto == "https") == self.tls else 443 if proto == "https" else 80)
+        said_host = _decent_host(values.get(b"x-forwarded-host", [""])[0])
+        kept = b"".join(
+            name + b": " + value + b"\r\n"
+            for name, value in said
+            if name.lower() not in _OURS and name.lower().startswith(b"x-forwarded-")
+        )
+        if elements:
+            ours = f'"[{self.text}]"' if self.address.version == 6 else self.text
+            joined = ", ".join([*elements, f"for={ours};proto={proto}"])
+            kept += b"Forwarded: " + joined.encode("latin-1") + b"\r\n"
+        return self._lines(chain, self._client(hops), proto, said_host or host, port, kept)
+
+    def _client(self, hops: list[Address | None]) -> Address:
+        client = self.address
+        for hop in reversed(hops[-_HOPS:]):
+            if hop is None:
+                break  # what lies beyond an entry that is no address cannot be judged
+            client = hop
+            if not _within(hop, self._trusted_networks):
+                break
+        return client
+
+    def _lines(
+        self, chain: list[str], client: Address, proto: str, host: bytes, port: int, more: bytes
+    ) -> Forwarding:
+        addresses = ", ".join([*chain, self.text])
+        lines = (
+            f"X-Forwarded-For: {addresses}\r\nX-Forwarded-Proto: {proto}\r\n"
+            f"X-Forwarded-Port: {port}\r\nX-Real-IP: {client}\r\n"
+        ).encode("latin-1")
+        return Forwarding(
+            client=client,
+            https=proto == "https",
+            lines=lines + b"X-Forwarded-Host: " + host + b"\r\n" + more,
+        )
+
+
+_OURS = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-port", b"x-forwarded-host"))
+
+
+def _within(address: Address, networks: Iterable[Network]) -> bool:
+    return any(address in network for network in networks)
+
+
+def _split(values: Iterable[str]) -> list[str]:
+    return [entry for value in values for part in value.split(",") if (entry := part.strip())]
+
+
+def _read_hop(text: str) -> Address | None:
+    """An entry of X-Forwarded-For: an address, some proxies add the port."""
+    try:
+        return parse_address(text)
+    except ValueError:
+        pass
+    if found := _WITH_PORT.fullmatch(text):
+        try:
+            return parse_address(found["six"] or found["four"])
+        except ValueError:
+            pass
+    return None
+
+
+def _read_for(element: str) -> Address | None:
+    """The node of an element of Forwarded; obfuscated and unknown ones are no address."""
+    found = _FOR.search(element)
+    return _read_hop(found["quoted"] or found["plain"] or "") if found else None
+
+
+def _decent_host(text: str) -> bytes:
+    try:
+        normalise_host(text)
+    except HostRefused:
+        return b""
+    return text.encode("latin-1")

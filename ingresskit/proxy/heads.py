@@ -1,0 +1,413 @@
+"""Message heads, read strictly or not at all.
+
+The C parser (llhttp, by httptools) finds the fields; this module decides whether the message is one
+that every other parser would read the same way. What llhttp lets through and we do not: no or several
+``Host`` fields, lists and signs in ``Content-Length``, it beside ``Transfer-Encoding``, codings
+other than ``chunked``, folded lines, bare LF, white space games, any number and size of fields.
+
+A head is handed over whole, up to and with its empty line, so that counting line ends is enough to
+know that each line was one field. A parser that is not at the start of a message afterwards is
+thrown away: bodies are read by `ingresskit.proxy.bodies`.
+
+Source: RFC 9112; RFC 9110, sections 7.2 and 7.6.1; measured against 179 hostile requests in 2026.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+import httptools
+
+from ingresskit.proxy.bodies import Body, ChunkedBody, LengthBody
+
+if TYPE_CHECKING:
+    from ingresskit.proxy.settings import ProxySettings
+
+__all__ = ["BadAnswer", "BadRequest", "Field", "RequestHead", "RequestReader", "ResponseHead", "ResponseReader"]
+
+Field = tuple[bytes, bytes]
+"""A field's name as it was spelled, and its value without white space around."""
+
+
+class BadRequest(Exception):
+    """Raised when a request is refused unread. Its text is one sentence for the client."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        self.status = status
+        super().__init__(sentence)
+
+
+class BadAnswer(Exception):
+    """Raised when an endpoint's answer cannot be trusted to end where we think. Its text is a clause."""
+
+
+class Kind(IntEnum):
+    """What a field means to a proxy. 0 is: nothing."""
+
+    ORDINARY = 0
+    HOST = 1
+    LENGTH = 2
+    CODING = 3
+    CONNECTION = 4
+    UPGRADE = 5
+    EXPECT = 6
+    CLIENT = 7  # says who the client is: proxy-owned
+    REQUEST_ID = 8
+    HOP = 9  # for this connection only
+    ALIAS = 10  # has "_": many applications cannot tell it from "-"
+
+
+_KINDS: Final = {
+    b"host": Kind.HOST,
+    b"content-length": Kind.LENGTH,
+    b"transfer-encoding": Kind.CODING,
+    b"connection": Kind.CONNECTION,
+    b"upgrade": Kind.UPGRADE,
+    b"expect": Kind.EXPECT,
+    b"forwarded": Kind.CLIENT,
+    b"x-real-ip": Kind.CLIENT,
+    b"x-request-id": Kind.REQUEST_ID,
+    b"keep-alive": Kind.HOP,
+    b"http2-settings": Kind.HOP,
+    # We drop trailers, so promising to take them, or announcing them, would be wrong.
+    b"te": Kind.HOP,
+    b"trailer": Kind.HOP,
+}
+_TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+_LENGTH: Final = re.compile(rb"[0-9]{1,15}")
+_REQUEST_LINE: Final = re.compile(rb"([A-Z][A-Z-]{0,31}) ([\x21-\x7e]+) HTTP/1\.([01])\r\n")
+_OTHER_VERSION: Final = re.compile(rb"[A-Z-]+ [^ ]+ HTTP/[0-9](?:\.[0-9])?\r\n")
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n")
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._=+/:@-]{1,128}")
+_PROTOCOL: Final = re.compile(rb"[A-Za-z0-9._+-]{1,32}(?:/[A-Za-z0-9._-]{1,16})?")
+_MAX_SPELLINGS: Final = 4096
+
+
+def _kind(name: bytes) -> Kind:
+    lower = name.lower()
+    if b"_" in lower:
+        return Kind.ALIAS
+    if lower.startswith(b"x-forwarded"):
+        return Kind.CLIENT
+    if lower.startswith(b"proxy-"):
+        return Kind.HOP
+    return _KINDS.get(lower, Kind.ORDINARY)
+
+
+class _Spellings(dict[bytes, Kind]):
+    """The kind of a name as spelled, remembered: a look-up costs a third of ``lower()`` and a look-up."""
+
+    def __missing__(self, name: bytes) -> Kind:
+        kind = _kind(name)
+        if len(self) < _MAX_SPELLINGS and len(name) <= 64:
+            self[name] = kind
+        return kind
+
+
+_spellings: Final = _Spellings()
+
+
+class RequestHead:
+    """A request that passed all checks.
+
+    Attributes:
+        method: Upper case; never CONNECT or TRACE.
+        target: As sent: printable ASCII, begins with ``/`` or is absolute (`host` agrees with it then).
+        old: The client speaks HTTP/1.0.
+        host: The value of the one ``Host`` field.
+        length: Of the body; 0 without one; ``None`` when it is chunked.
+        keep_alive: The client wants to go on after the answer.
+        fields: All others, without hop-by-hop and proxy-owned ones, in order.
+        client_fields: What the peer says about who the client is.
+        has_length: There was a ``Content-Length``.
+        upgrade: The protocol asked for, or empty.
+        expects_continue: The client waits for a 100 before it sends the body.
+        request_id: The client's ``X-Request-ID``, if it is a decent one; else empty.
+    """
+
+    __slots__ = (
+        "client_fields",
+        "expects_continue",
+        "fields",
+        "has_length",
+        "host",
+        "keep_alive",
+        "length",
+        "method",
+        "old",
+        "request_id",
+        "target",
+        "upgrade",
+    )
+
+    def __init__(self, method: bytes, target: bytes, *, old: bool, fields: list[Field]) -> None:
+        self.method = method
+        self.target = target
+        self.old = old
+        self.host = b""
+        self.length: int | None = 0
+        self.has_length = False
+        self.keep_alive = not old
+        self.fields = fields
+        self.client_fields: list[Field] = []
+        self.upgrade = b""
+        self.expects_continue = False
+        self.request_id = b""
+
+    def body(self) -> Body:
+        """A reader for the body."""
+        return ChunkedBody() if self.length is None else LengthBody(self.length)
+
+
+class ResponseHead:
+    """An answer of an endpoint that passed all checks.
+
+    Attributes:
+        status: 100 to 599.
+        old: The endpoint speaks HTTP/1.0.
+        length: Of the body; ``None`` when unknown.
+        chunked: The body is; never with *length*.
+        keep_alive: The endpoint goes on after the answer.
+        fields: All without hop-by-hop ones, in order. Framing is not among them.
+        upgrade: The protocol switched to, when *status* is 101.
+    """
+
+    __slots__ = ("chunked", "fields", "keep_alive", "length", "old", "reason", "status", "upgrade")
+
+    def __init__(self, status: int, reason: bytes, *, old: bool, fields: list[Field]) -> None:
+        self.status = status
+        self.reason = reason
+        self.old = old
+        self.length: int | None = None
+        self.chunked = False
+        self.keep_alive = not old
+        self.fields = fields
+        self.upgrade = b""
+
+
+class _Reader:
+    """Gathers what llhttp finds in one head."""
+
+    __slots__ = ("complete", "fields", "special")
+
+    def __init__(self) -> None:
+        self.fields: list[Field] = []
+        self.special: list[tuple[Kind, bytes, bytes]] = []
+        self.complete = False
+
+    def on_header(self, name: bytes, value: bytes | None) -> None:
+        kind = _spellings[name]
+        if kind:
+            self.special.append((kind, name, value or b""))
+        else:
+            self.fields.append((name, value or b""))
+
+    def on_message_complete(self) -> None:
+        self.complete = True
+
+
+class RequestReader(_Reader):
+    """Reads request heads of one connection, one at a time."""
+
+    __slots__ = ("_max_headers", "_parser")
+
+    def __init__(self, settings: ProxySettings) -> None:
+        super().__init__()
+        self._max_headers = settings.max_headers
+        self._parser: httptools.HttpRequestParser | None = None
+
+    def read(self, raw: bytes) -> RequestHead:
+        """The head in *raw*, which ends with its empty line.
+
+        Raises:
+            BadRequest: Any doubt; the connection must end.
+        """
+        line = _REQUEST_LINE.match(raw)
+        if line is None:
+            raise _line_refusal(raw)
+        method, target, minor = line.groups()
+        lines = raw.count(b"\n")
+        if raw.count(b"\r") != lines:
+            raise BadRequest(400, "The request has a bare CR or LF.")
+        if lines - 2 > self._max_headers:
+            raise BadRequest(431, "The request has too many header fields.")
+        if method in (b"CONNECT", b"TRACE"):
+            raise BadRequest(405, "The method is not allowed here.")
+        fields: list[Field] = []
+        special: list[tuple[Kind, bytes, bytes]] = []
+        self.fields, self.special = fields, special
+        self.complete = False
+        parser = self._parser
+        if parser is None:
+            parser = httptools.HttpRequestParser(self)
+        self._parser = None
+        try:
+            parser.feed_data(raw)
+        except httptools.HttpParserUpgrade:
+            pass  # whether it is one, we see by the fields; the parser is thrown away
+        except httptools.HttpParserInvalidMethodError:
+            raise BadRequest(501, "The method is not known.") from None
+        except httptools.HttpParserError:
+            raise BadRequest(400, "The request could not be read.") from None
+        else:
+            if self.complete:
+                self._parser = parser
+        if len(fields) + len(special) != lines - 2:
+            raise BadRequest(400, "The request has a header field over several lines.")
+        head = RequestHead(method, target, old=minor == b"0", fields=fields)
+        _judge_request(head, special)
+        if self.complete != (head.length == 0) and not head.upgrade:
+            raise BadRequest(400, "The request has a body whose length is in doubt.")
+        return head
+
+
+def _line_refusal(raw: bytes) -> BadRequest:
+    if _OTHER_VERSION.match(raw):
+        return BadRequest(505, "Only HTTP/1.0 and HTTP/1.1 are spoken here.")
+    return BadRequest(400, "The request line could not be read.")
+
+
+def _judge_request(head: RequestHead, special: list[tuple[Kind, bytes, bytes]]) -> None:
+    hosts = 0
+    coding: bytes | None = None
+    length: bytes | None = None
+    tokens: set[bytes] | None = None
+    upgrade = b""
+    for kind, name, value in special:
+        if kind == Kind.HOST:
+            hosts += 1
+            head.host = value
+        elif kind == Kind.CONNECTION:
+            tokens = _tokens(value) if tokens is None else tokens | _tokens(value)
+        elif kind == Kind.CLIENT:
+            head.client_fields.append((name, value))
+        elif kind == Kind.LENGTH:
+            if length is not None:
+                raise BadRequest(400, "The request has more than one Content-Length.")
+            length = value
+        elif kind == Kind.CODING:
+            if coding is not None:
+                raise BadRequest(400, "The request has more than one Transfer-Encoding.")
+            coding = value
+        elif kind == Kind.UPGRADE:
+            # Two fields are a list; we take single offers only.
+            upgrade = b"," if upgrade else value.strip(b" \t")
+        elif kind == Kind.EXPECT:
+            if value.strip(b" \t").lower() != b"100-continue":
+                raise BadRequest(417, "The expectation cannot be met.")
+            head.expects_continue = not head.old
+        elif kind == Kind.REQUEST_ID and _REQUEST_ID.fullmatch(value):
+            head.request_id = value
+    if hosts != 1:
+        raise BadRequest(400, "The request must have exactly one Host.")
+    if coding is not None:
+        if length is not None:
+            raise BadRequest(400, "The request has both Content-Length and Transfer-Encoding.")
+        if head.old or coding.strip(b" \t").lower() != b"chunked":
+            raise BadRequest(400 if head.old else 501, "The transfer coding is not understood.")
+        head.length = None
+    elif length is not None:
+        stripped = length.strip(b" \t")
+        if not _LENGTH.fullmatch(stripped):
+            raise BadRequest(400, "The Content-Length is not a number.")
+        head.length = int(stripped)
+        head.has_length = True
+    if tokens is not None:
+        head.keep_alive = b"close" not in tokens and (not head.old or b"keep-alive" in tokens)
+        # An upgrade to another HTTP would carry requests past all that stands in this file, and one
+        # with a body has two readings of where the new protocol begins.
+        if upgrade and b"upgrade" in tokens and not head.old and head.length == 0 and _may_upgrade(upgrade):
+            head.upgrade = upgrade
+        head.fields = _without(head.fields, tokens)
+
+
+def _may_upgrade(protocol: bytes) -> bool:
+    return bool(_PROTOCOL.fullmatch(protocol)) and not protocol.lower().startswith(
+        (b"h2", b"h3", b"http", b"tls")
+    )
+
+
+def _tokens(value: bytes) -> set[bytes]:
+    return {token.strip(b" \t").lower() for token in value.split(b",")}
+
+
+_OWN_TOKENS: Final = frozenset((b"", b"close", b"keep-alive", b"upgrade", b"te", b"http2-settings"))
+
+
+def _without(fields: list[Field], tokens: set[bytes]) -> list[Field]:
+    """The fields that a ``Connection`` field does not name. Proxy-owned ones are added after this."""
+    if tokens <= _OWN_TOKENS:
+        return fields
+    return [field for field in fields if field[0].lower() not in tokens]
+
+
+class ResponseReader(_Reader):
+    """Reads the heads of answers of one connection to an endpoint."""
+
+    __slots__ = ("_max_headers",)
+
+    def __init__(self, settings: ProxySettings) -> None:
+        super().__init__()
+        self._max_headers = settings.max_response_headers
+
+    def read(self, raw: bytes) -> ResponseHead:
+        """The head in *raw*, which ends with its empty line.
+
+        Raises:
+            BadAnswer: Any doubt.
+        """
+        line = _STATUS_LINE.match(raw)
+        if line is None:
+            raise BadAnswer("has a wrong status line")
+        lines = raw.count(b"\n")
+        if raw.count(b"\r") != lines:
+            raise BadAnswer("has a bare CR or LF")
+        if lines - 2 > self._max_headers:
+            raise BadAnswer("has too many header fields")
+        self.fields = []
+        self.special = []
+        # Without a request to go with, llhttp cannot know whether a body follows: a parser serves once.
+        try:
+            httptools.HttpResponseParser(self).feed_data(raw)
+        except httptools.HttpParserUpgrade:
+            pass
+        except httptools.HttpParserError:
+            raise BadAnswer("could not be read") from None
+        if len(self.fields) + len(self.special) != lines - 2:
+            raise BadAnswer("has a header field over several lines")
+        minor, status, reason = line.groups()
+        head = ResponseHead(int(status), reason or b"", old=minor == b"0", fields=self.fields)
+        _judge_response(head, self.special)
+        return head
+
+
+def _judge_response(head: ResponseHead, special: list[tuple[Kind, bytes, bytes]]) -> None:
+    tokens: set[bytes] | None = None
+    upgrade = b""
+    for kind, name, value in special:
+        if kind == Kind.LENGTH:
+            stripped = value.strip(b" \t")
+            if head.length is not None or not _LENGTH.fullmatch(stripped):
+                raise BadAnswer("has a wrong or second Content-Length")
+            head.length = int(stripped)
+        elif kind == Kind.CODING:
+            if head.chunked or head.old or value.strip(b" \t").lower() != b"chunked":
+                raise BadAnswer("has a transfer coding that is not understood")
+            head.chunked = True
+        elif kind == Kind.CONNECTION:
+            tokens = _tokens(value) if tokens is None else tokens | _tokens(value)
+        elif kind == Kind.UPGRADE:
+            upgrade = value.strip(b" \t")
+        elif kind != Kind.HOP:
+            # Names with "_" and X-Forwarded-* mean nothing special on the way back.
+            head.fields.append((name, value))
+    if head.chunked and head.length is not None:
+        raise BadAnswer("has both Content-Length and Transfer-Encoding")
+    if tokens is not None:
+        head.keep_alive = b"close" not in tokens and not head.old
+        if b"upgrade" in tokens:
+            head.upgrade = upgrade
+        head.fields = _without(head.fields, tokens)

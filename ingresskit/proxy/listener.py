@@ -1,0 +1,139 @@
+"""Sockets that clients connect to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from typing import TYPE_CHECKING, Final
+
+from ingresskit.proxy.client import ClientConnection
+from ingresskit.proxy.forwarded import Address, parse_address
+from ingresskit.proxy.proxy_protocol import BadProxyHeader, read_proxy_header
+
+if TYPE_CHECKING:
+    from ingresskit.proxy.plane import Plane
+
+__all__ = ["Listener", "open_listener"]
+
+_BACKLOG: Final = 1024
+# Out of file descriptors: accepting again at once would only spin.
+_ACCEPT_PAUSE: Final = 0.2
+
+
+class Listener:
+    """A socket that takes client connections.
+
+    Attributes:
+        address: What it is bound to: the numeric address and the port, with the real port where 0
+            was asked for.
+        tls: Whether clients speak TLS there.
+    """
+
+    def __init__(self, plane: Plane, bound: socket.socket, context: ssl.SSLContext | None) -> None:
+        self._plane = plane
+        self._socket = bound
+        self._context = context
+        self._server: asyncio.Server | None = None
+        self._accepting: asyncio.Task[None] | None = None
+        self._arriving: set[asyncio.Task[None]] = set()
+        name = bound.getsockname()
+        self.address: tuple[str, int] = (str(name[0]), int(name[1]))
+        self.tls = context is not None
+
+    async def start(self) -> None:
+        """Begin to take connections."""
+        plane = self._plane
+        if plane.settings.proxy_protocol:
+            self._socket.listen(_BACKLOG)
+            self._accepting = plane.loop.create_task(self._accept())
+            return
+        handshake = plane.settings.handshake_timeout.total_seconds()
+        self._server = await plane.loop.create_server(
+            lambda: ClientConnection(plane, tls=self.tls),
+            sock=self._socket,
+            backlog=_BACKLOG,
+            ssl=self._context,
+            ssl_handshake_timeout=handshake if self.tls else None,
+        )
+
+    async def close(self) -> None:
+        """Take no more connections; those that stand are not touched."""
+        if self._server is not None:
+            self._server.close()
+        tasks = [task for task in (self._accepting, *self._arriving) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._socket.close()
+
+    async def _accept(self) -> None:
+        """Take connections from load balancers: their PROXY header comes before everything else."""
+        loop = self._plane.loop
+        while True:
+            try:
+                connection, remote = await loop.sock_accept(self._socket)
+            except OSError:
+                await asyncio.sleep(_ACCEPT_PAUSE)
+                continue
+            task = loop.create_task(self._arrive(connection, parse_address(str(remote[0]))))
+            self._arriving.add(task)
+            task.add_done_callback(self._arriving.discard)
+
+    async def _arrive(self, connection: socket.socket, remote: Address) -> None:
+        plane = self._plane
+        taken = False
+        try:
+            if len(self._arriving) > plane.settings.max_connections:
+                return
+            connection.setblocking(False)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            proxied: tuple[Address, int] | None = None
+            if any(remote in network for network in plane.settings.trusted_proxies):
+                async with asyncio.timeout(plane.header_timeout):
+                    proxied = await read_proxy_header(connection)
+            handshake = plane.settings.handshake_timeout.total_seconds()
+            with contextlib.suppress(OSError):
+                taken = True  # from here on the transport owns the socket, also when the handshake fails
+                await plane.loop.connect_accepted_socket(
+                    lambda: ClientConnection(plane, tls=self.tls, proxied=proxied),
+                    connection,
+                    ssl=self._context,
+                    ssl_handshake_timeout=handshake if self.tls else None,
+                )
+        except (BadProxyHeader, OSError):
+            return  # nobody to answer: without the header we do not know whose words these are
+        finally:
+            if not taken:
+                connection.close()
+
+
+async def open_listener(plane: Plane, host: str, port: int, context: ssl.SSLContext | None) -> Listener:
+    """A listener that takes connections.
+
+    Args:
+        plane: Whose connections they will be.
+        host: A numeric address, or a name; empty is every address of both families, where there are both.
+        port: 0 takes a free one.
+        context: For TLS; ``None`` is plain.
+
+    Raises:
+        OSError: The address cannot be bound to.
+    """
+    if host:
+        found = await plane.loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        bound = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    elif socket.has_dualstack_ipv6():
+        bound = socket.create_server(("", port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True)
+    else:
+        bound = socket.create_server(("", port), backlog=_BACKLOG)
+    bound.setblocking(False)
+    listener = Listener(plane, bound, context)
+    try:
+        await listener.start()
+    except BaseException:
+        bound.close()
+        raise
+    return listener

@@ -1,0 +1,60 @@
+"""What all connections of one proxy share."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from ingresskit.proxy.balance import Balancer
+from ingresskit.proxy.deadlines import Deadlines
+from ingresskit.proxy.pool import Pool
+from ingresskit.proxy.settings import ProxySettings
+from ingresskit.proxy.statistics import Counters
+
+if TYPE_CHECKING:
+    from ingresskit.proxy.client import ClientConnection
+    from ingresskit.render.inprocess import RoutingTable
+
+__all__ = ["Plane"]
+
+
+class Plane:
+    """The state of a running proxy. Only the event loop's thread touches it.
+
+    Attributes:
+        table: What is served now; each request reads it once.
+        https_port: Where plain requests are redirected to; ``None``: TLS is not served.
+        draining: No connection outlives the request it serves.
+    """
+
+    def __init__(
+        self, settings: ProxySettings, table: RoutingTable, counters: Counters, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.settings = settings
+        self.table = table
+        self.counters = counters
+        self.loop = loop
+        self.deadlines = Deadlines(loop)
+        self.pool = Pool(self)
+        self.balancer = Balancer(self.pool)
+        self.clients: set[ClientConnection] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.https_port = settings.https_port
+        self.draining = False
+        self.emptied = asyncio.Event()
+        # In seconds, worked out once: these are read at every request.
+        self.connect_timeout = settings.connect_timeout.total_seconds()
+        self.read_timeout = settings.read_timeout.total_seconds()
+        self.send_timeout = settings.send_timeout.total_seconds()
+        self.header_timeout = settings.header_timeout.total_seconds()
+        self.body_timeout = settings.body_timeout.total_seconds()
+        self.client_write_timeout = settings.client_write_timeout.total_seconds()
+        self.idle_timeout = settings.idle_timeout.total_seconds()
+        self.upstream_idle_timeout = settings.upstream_idle_timeout.total_seconds()
+        self.unsafe_reuse = settings.unsafe_reuse.total_seconds()
+
+    def swap(self, table: RoutingTable) -> None:
+        """Serve *table* from the next request on."""
+        self.table = table
+        self.balancer.follow(table)
+        self.counters.keep_hosts(table.hosts)

@@ -1,0 +1,230 @@
+"""Connections to endpoints: made, kept while idle, taken again.
+
+A connection comes back here only when both messages of its exchange are complete and nothing else
+was received (`ingresskit.proxy.exchange` decides that). The last one returned is taken first: it is
+the least likely one to be closed by its endpoint at this moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import socket
+import ssl
+from typing import TYPE_CHECKING, Final
+
+from ingresskit.graph import Endpoint, Protocol
+from ingresskit.proxy.upstream import UpstreamConnection
+
+if TYPE_CHECKING:
+    from ingresskit.proxy.plane import Plane
+
+__all__ = ["ConnectFailed", "EndpointState", "Pool"]
+
+_logger = logging.getLogger(__name__)
+
+# After a failed connection an endpoint is left alone for a while, if there is another one: long
+# enough to matter to clients, short enough not to matter to a pod that comes back.
+_FIRST_BACK_OFF: Final = 2.0
+_LONGEST_BACK_OFF: Final = 10.0
+
+
+class ConnectFailed(Exception):
+    """Raised when no connection to an endpoint could be made. Nothing was sent.
+
+    Attributes:
+        timed_out: It took too long.
+    """
+
+    def __init__(self, message: str, *, timed_out: bool) -> None:
+        self.timed_out = timed_out
+        super().__init__(message)
+
+
+class EndpointState:
+    """What is known of one endpoint, whichever backends it belongs to.
+
+    Attributes:
+        active: Requests under way.
+        users: Backends in use that list it; 0 when it is gone from the table.
+        retry_at: Of the loop's clock; until then others are preferred. 0 when it is well.
+    """
+
+    __slots__ = ("active", "address", "failures", "idle", "port", "protocol", "retry_at", "users")
+
+    def __init__(self, address: str, port: int, protocol: Protocol) -> None:
+        self.address = address
+        self.port = port
+        self.protocol = protocol
+        self.idle: list[UpstreamConnection] = []
+        self.active = 0
+        self.users = 0
+        self.failures = 0
+        self.retry_at = 0.0
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+    def failed(self, now: float) -> None:
+        """A connection could not be made."""
+        self.retry_at = now + min(_LONGEST_BACK_OFF, _FIRST_BACK_OFF * 2 ** min(self.failures, 8))
+        self.failures += 1
+        if self.failures == 1:
+            _logger.warning("endpoint takes no connections", extra={"endpoint": str(self)})
+
+    def worked(self) -> None:
+        """A connection was made."""
+        self.failures = 0
+        self.retry_at = 0.0
+
+
+class Pool:
+    """All endpoints in use and their idle connections."""
+
+    def __init__(self, plane: Plane) -> None:
+        self._plane = plane
+        self._endpoints: dict[tuple[str, int, Protocol], EndpointState] = {}
+        self._context: ssl.SSLContext | None = None
+        self._open: set[UpstreamConnection] = set()
+
+    def endpoint(self, endpoint: Endpoint, protocol: Protocol) -> EndpointState:
+        """The state of an endpoint; the caller becomes a user of it until `leave`."""
+        key = (endpoint.address, endpoint.port, protocol)
+        state = self._endpoints.get(key)
+        if state is None:
+            state = self._endpoints[key] = EndpointState(*key)
+        state.users += 1
+        return state
+
+    def leave(self, state: EndpointState) -> None:
+        """A backend does not list the endpoint any more; without users its idle connections go."""
+        state.users -= 1
+        if state.users <= 0:
+            self._endpoints.pop((state.address, state.port, state.protocol), None)
+            for connection in state.idle:
+                connection.close()
+            state.idle.clear()
+
+    def take(self, state: EndpointState, server_name: str, *, repeatable: bool) -> UpstreamConnection | None:
+        """An idle connection, or ``None``.
+
+        Args:
+            state: Of which endpoint.
+            server_name: The TLS server name it must have been made with; empty for plain HTTP.
+            repeatable: The request may be sent again if the connection turns out to be closing.
+        """
+        idle = state.idle
+        if not idle:
+            return None
+        oldest = 0.0 if repeatable else self._plane.deadlines.now() - self._plane.unsafe_reuse
+        for index in range(len(idle) - 1, -1, -1):
+            connection = idle[index]
+            if connection.idle_since < oldest:
+                return None  # all before it are older still
+            if connection.server_name == server_name and not connection.closing:
+                del idle[index]
+                return connection
+        return None
+
+    def put(self, connection: UpstreamConnection) -> None:
+        """Keep a connection whose exchange is over and complete."""
+        state = connection.endpoint
+        if self._plane.draining or not state.users or connection.closing:
+            connection.close()
+            return
+        now = self._plane.deadlines.now()
+        connection.rest(now, now + self._plane.upstream_idle_timeout)
+        state.idle.append(connection)
+        if len(state.idle) > self._plane.settings.max_idle_per_endpoint:
+            state.idle.pop(0).close()
+
+    async def connect(self, state: EndpointState, server_name: str, timeout: float) -> UpstreamConnection:  # noqa: ASYNC109
+        """A new connection.
+
+        Raises:
+            ConnectFailed: None could be made in time, or the address may not be connected to.
+        """
+        plane = self._plane
+        try:
+            async with asyncio.timeout(timeout):
+                address = await self._address(state)
+                _, connection = await plane.loop.create_connection(
+                    lambda: UpstreamConnection(plane, state, server_name),
+                    address,
+                    state.port,
+                    ssl=self._tls_context() if state.protocol is Protocol.HTTPS else None,
+                    server_hostname=(server_name or "") if state.protocol is Protocol.HTTPS else None,
+                )
+        except (OSError, ValueError) as exc:
+            plane.counters.upstream_failed += 1
+            state.failed(plane.deadlines.now())
+            raise ConnectFailed(
+                str(exc) or type(exc).__name__, timed_out=isinstance(exc, TimeoutError)
+            ) from exc
+        except ConnectFailed:
+            plane.counters.upstream_failed += 1
+            raise
+        state.worked()
+        return connection
+
+    def close_idle(self) -> None:
+        """Close all idle connections."""
+        for state in self._endpoints.values():
+            for connection in state.idle:
+                connection.close()
+            state.idle.clear()
+
+    def opened(self, connection: UpstreamConnection) -> None:
+        """Called by a connection when it is open."""
+        self._open.add(connection)
+        self._plane.counters.upstream_opened += 1
+        self._plane.counters.upstream_open += 1
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        """Called by a connection when it is gone."""
+        self._open.discard(connection)
+        self._plane.counters.upstream_open -= 1
+        if connection in connection.endpoint.idle:
+            connection.endpoint.idle.remove(connection)
+
+    def abort_all(self) -> None:
+        """Cut every connection, whatever it does."""
+        for connection in list(self._open):
+            connection.abort()
+
+    async def _address(self, state: EndpointState) -> str:
+        """The address to connect to, as the destination policy lets it be.
+
+        A name (of an ExternalName Service) is looked up here, and the very address that was judged
+        is connected to: a second look-up could give another one.
+        """
+        judge = self._plane.settings.destination_fault
+        try:
+            ipaddress.ip_address(state.address)
+            addresses = [state.address]
+        except ValueError:
+            found = await self._plane.loop.getaddrinfo(state.address, state.port, type=socket.SOCK_STREAM)
+            addresses = [str(entry[4][0]) for entry in found]
+        fault = "has no address"
+        for address in addresses:
+            reason = judge(address) if judge is not None else None
+            if reason is None:
+                return address
+            fault = reason
+        _logger.warning("destination refused", extra={"endpoint": str(state), "reason": fault})
+        raise ConnectFailed(f"{state.address} {fault}", timed_out=False)
+
+    def _tls_context(self) -> ssl.SSLContext:
+        """For HTTPS endpoints. Pods have certificates nobody signed: TLS to them keeps secrets, no more.
+
+        Not verified by default, as in every ingress controller.
+        """
+        if self._context is None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            context.set_alpn_protocols(["http/1.1"])
+            self._context = context
+        return self._context

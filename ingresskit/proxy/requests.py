@@ -1,0 +1,202 @@
+"""From a request head to what happens with it: the one place where rules are asked.
+
+Order matters: an address that is not allowed learns nothing else, neither a redirect nor a limit.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Final, assert_never
+
+from ingresskit.graph import (
+    Forward,
+    HostRefused,
+    PathRefused,
+    Redirect,
+    Respond,
+    normalise_host,
+    normalise_path,
+    rule_host,
+)
+from ingresskit.proxy.exchange import Exchange, join_fields
+from ingresskit.proxy.forwarded import Forwarding, Peer
+from ingresskit.proxy.heads import BadRequest, RequestHead
+
+if TYPE_CHECKING:
+    from ingresskit.proxy.client import ClientConnection
+    from ingresskit.proxy.plane import Plane
+    from ingresskit.render.inprocess import Target
+
+__all__ = ["Admitted", "OwnAnswer", "RequestedHost", "admit"]
+
+_HOST_END: Final = (b"/", b"?")
+
+
+class OwnAnswer:
+    """The proxy answers by itself."""
+
+    __slots__ = ("host", "location", "path", "rule_host", "status")
+
+    def __init__(self, status: int, *, host: str, path: str, rule_host: str = "", location: str = "") -> None:
+        self.status = status
+        self.host = host
+        self.path = path
+        self.rule_host = rule_host
+        self.location = location
+
+
+class RequestedHost:
+    """A ``Host`` field, read. Connections remember the last one: clients rarely change it.
+
+    Attributes:
+        raw: As sent.
+        name: In normal form, for matching.
+        wire: In normal form with the port as sent, for the endpoint.
+    """
+
+    __slots__ = ("name", "raw", "wire")
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        text = raw.decode("latin-1")
+        try:
+            self.name = normalise_host(text)
+        except HostRefused as exc:
+            raise BadRequest(400, f"The Host {exc}.") from None
+        _, _, port = text.rpartition("]")[2].rpartition(":") if ":" in text.rpartition("]")[2] else ("", "", "")
+        if port and int(port) > 65535:
+            raise BadRequest(400, "The Host has a wrong port.")
+        self.wire = (f"{self.name}:{port}" if port else self.name).encode("ascii")
+
+
+class Admitted:
+    """A request that will be forwarded.
+
+    Attributes:
+        path: In normal form, as it was matched; `build` rewrites it.
+        server_name: For TLS to the endpoint; empty when the host cannot be one.
+        request_id: What is sent as ``X-Request-ID``.
+    """
+
+    __slots__ = ("forwarding", "head", "host", "path", "query", "request_id", "target", "wire_host")
+
+    def __init__(
+        self,
+        head: RequestHead,
+        host: RequestedHost,
+        path: str,
+        query: bytes,
+        target: Target,
+        forwarding: Forwarding,
+    ) -> None:
+        self.head = head
+        self.host = host.name
+        self.wire_host = host.wire
+        self.path = path
+        self.query = query
+        self.target = target
+        self.forwarding = forwarding
+        self.request_id = head.request_id or b"%032x" % random.getrandbits(128)
+
+    @property
+    def server_name(self) -> str:
+        """The TLS server name: the host the client asked for, as endpoints expect their own name."""
+        try:
+            return rule_host(self.host)
+        except HostRefused:
+            return ""
+
+    def build(self) -> bytes:
+        """The head to send. What the proxy owns is set last, so that nothing can take it away."""
+        head, target = self.head, self.target
+        path = self.path
+        if target.rewrite_prefix is not None:
+            path = (target.rewrite_prefix + path[len(target.matched) :]) or "/"
+        fields = head.fields
+        if target.drop_request_headers:
+            dropped = target.drop_request_headers
+            fields = [field for field in fields if field[0].lower() not in dropped]
+        own = b"X-Request-ID: %b\r\n" % self.request_id
+        if target.drop_request_headers and b"x-request-id" in target.drop_request_headers:
+            own = b""
+        if target.request_headers:
+            own += join_fields(list(target.request_headers))
+        if head.length is None:
+            own += b"Transfer-Encoding: chunked\r\n"
+        elif head.has_length:
+            own += b"Content-Length: %d\r\n" % head.length
+        if head.upgrade:
+            own += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade
+        if head.expects_continue and head.length != 0:
+            own += b"Expect: 100-continue\r\n"
+        return b"%b %b%b HTTP/1.1\r\nHost: %b\r\n%b%b%b\r\n" % (
+            head.method,
+            path.encode("ascii"),
+            self.query,
+            self.wire_host,
+            join_fields(fields),
+            self.forwarding.lines,
+            own,
+        )
+
+
+def admit(plane: Plane, client: ClientConnection, peer: Peer, head: RequestHead) -> Exchange | OwnAnswer:
+    """What happens with a request.
+
+    Raises:
+        BadRequest: Its host or path cannot be one.
+    """
+    host = client.requested_host(head.host)
+    target_bytes = head.target
+    if target_bytes[0] != 0x2F:
+        target_bytes = _from_absolute(target_bytes, host)
+    if b"#" in target_bytes:
+        raise BadRequest(400, "The target has a fragment.")
+    raw_path, mark, query = target_bytes.partition(b"?")
+    try:
+        path = normalise_path(raw_path.decode("ascii"))
+    except PathRefused as exc:
+        raise BadRequest(400, f"The path {exc}.") from None
+    table = plane.table
+    target = table.find(host.name, path)
+    if target is None:
+        return OwnAnswer(404, host=host.name, path=path)
+    forwarding = peer.forwarding(host.wire, head.client_fields)
+    if target.allowed and not any(forwarding.client in network for network in target.allowed):
+        return OwnAnswer(403, host=host.name, path=path, rule_host=target.host)
+    if target.redirect_to_tls and not forwarding.https and plane.https_port is not None:
+        port = "" if plane.https_port == 443 else f":{plane.https_port}"
+        location = f"https://{host.name}{port}{path}{(mark + query).decode('ascii')}"
+        return OwnAnswer(308, host=host.name, path=path, rule_host=target.host, location=location)
+    action = target.route.action
+    match action:
+        case Forward():
+            if head.length and head.length > target.max_body_bytes > 0:
+                return OwnAnswer(413, host=host.name, path=path, rule_host=target.host)
+            state = plane.balancer.choose_backend(action, table)
+            if state is None:
+                return OwnAnswer(503, host=host.name, path=path, rule_host=target.host)
+            return Exchange(plane, client, Admitted(head, host, path, mark + query, target, forwarding), state)
+        case Redirect(location=location, status=status):
+            return OwnAnswer(status, host=host.name, path=path, rule_host=target.host, location=location)
+        case Respond(status=status):
+            return OwnAnswer(status, host=host.name, path=path, rule_host=target.host)
+        case _:
+            assert_never(action)
+
+
+def _from_absolute(target: bytes, host: RequestedHost) -> bytes:
+    """The origin form of an absolute target.
+
+    RFC 9112, 3.2.2 lets the target win over ``Host``; we refuse when they differ, since whatever
+    checked the request before us may have read the other one.
+    """
+    scheme, separator, rest = target.partition(b"://")
+    if not separator or scheme.lower() not in (b"http", b"https"):
+        raise BadRequest(400, "The target is neither a path nor an http URL.")
+    cuts = [cut for mark in _HOST_END if (cut := rest.find(mark)) >= 0]
+    cut = min(cuts, default=len(rest))
+    if RequestedHost(rest[:cut]).wire != host.wire:
+        raise BadRequest(400, "The target and the Host are not the same.")
+    path = rest[cut:]
+    return path if path.startswith(b"/") else b"/" + path

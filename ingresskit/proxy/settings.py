@@ -1,0 +1,89 @@
+"""What an operator can set on the in-process proxy: time-outs, limits, whom to believe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from datetime import timedelta
+
+from ingresskit.errors import ConfigurationError
+from ingresskit.policies.values import Network
+from ingresskit.proxy.access import AccessRecord
+
+__all__ = ["ProxySettings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxySettings:
+    """Settings of a `Proxy`. The policies of a route override the first three time-outs.
+
+    Attributes:
+        connect_timeout: For a connection to an endpoint, its TLS handshake included.
+        read_timeout: Between two reads of an answer; also how long a tunnel may be silent.
+        send_timeout: Between two writes to an endpoint.
+        header_timeout: For a whole request head, from its first byte (from the connection, for the
+            first one).
+        body_timeout: Between two reads of a request body.
+        client_write_timeout: How long a client may take nothing of an answer that waits for it.
+        idle_timeout: For a client connection between two requests.
+        upstream_idle_timeout: For a pooled connection to an endpoint.
+        unsafe_reuse: A request that must not be sent twice takes a pooled connection only when it was
+            idle for no longer than this: the endpoint may be closing an older one just now.
+        handshake_timeout: For the TLS handshake of a client.
+        max_request_line_bytes: A longer request line is answered 414.
+        max_header_bytes: For a request head as a whole; a larger one is answered 431.
+        max_headers: Fields in a request head; more are answered 431.
+        max_response_header_bytes: For the head of an answer; a larger one is a 502.
+        max_response_headers: Fields in the head of an answer.
+        max_connections: Client connections at a time; further ones are closed at once.
+        max_idle_per_endpoint: Pooled connections kept open to one endpoint.
+        buffer_bytes: High-water mark of what waits to be written to one side; the other side is not
+            read while it is exceeded. Also how much of a request body is kept for another try.
+        trusted_proxies: Peers whose ``X-Forwarded-*`` and ``Forwarded`` are believed.
+        proxy_protocol: Peers in *trusted_proxies* must open with a PROXY protocol header, version 1
+            or 2; that of other peers is not read.
+        https_port: The port clients reach TLS at. ``None``: that of the proxy's own TLS listener;
+            without one, nothing is redirected to TLS.
+        access_log: Called after each request, on the event loop: it must not block or raise.
+        destination_fault: Why an address may not be connected to, as a clause; ``None`` when it may.
+            Asked about each address a connection is about to be made to, after names are looked up.
+    """
+
+    connect_timeout: timedelta = timedelta(seconds=5)
+    read_timeout: timedelta = timedelta(seconds=60)
+    send_timeout: timedelta = timedelta(seconds=60)
+    header_timeout: timedelta = timedelta(seconds=15)
+    body_timeout: timedelta = timedelta(seconds=60)
+    client_write_timeout: timedelta = timedelta(seconds=60)
+    idle_timeout: timedelta = timedelta(seconds=75)
+    upstream_idle_timeout: timedelta = timedelta(seconds=60)
+    unsafe_reuse: timedelta = timedelta(seconds=1)
+    handshake_timeout: timedelta = timedelta(seconds=10)
+    max_request_line_bytes: int = 8192
+    max_header_bytes: int = 32768
+    max_headers: int = 100
+    max_response_header_bytes: int = 65536
+    max_response_headers: int = 200
+    max_connections: int = 16384
+    max_idle_per_endpoint: int = 64
+    buffer_bytes: int = 65536
+    trusted_proxies: tuple[Network, ...] = ()
+    proxy_protocol: bool = False
+    https_port: int | None = None
+    access_log: Callable[[AccessRecord], None] | None = None
+    destination_fault: Callable[[str], str | None] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work.
+
+        Raises:
+            ConfigurationError: A time-out is not more than zero, or a limit is less than one.
+        """
+        for item in fields(self):
+            value: object = getattr(self, item.name)
+            if isinstance(value, timedelta) and value <= timedelta(0):
+                raise ConfigurationError(f"{item.name} must be more than zero, not {value}")
+            if isinstance(value, int) and not isinstance(value, bool) and value < 1:
+                raise ConfigurationError(f"{item.name} must be at least 1, not {value}")
+        if self.proxy_protocol and not self.trusted_proxies:
+            raise ConfigurationError("proxy_protocol needs trusted_proxies: it is read from those peers only")

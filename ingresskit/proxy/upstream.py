@@ -1,0 +1,278 @@
+"""One connection to an endpoint: reads answers, knows nothing of clients.
+
+It is idle in the pool, or it serves exactly one exchange, or it is one end of a tunnel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, cast
+
+from typing_extensions import override
+
+from ingresskit.proxy.bodies import Body, BodyError, ChunkedBody, LengthBody, UntilClose
+from ingresskit.proxy.deadlines import NEVER
+from ingresskit.proxy.heads import BadAnswer, ResponseHead, ResponseReader
+
+if TYPE_CHECKING:
+    from ingresskit.proxy.exchange import Exchange
+    from ingresskit.proxy.plane import Plane
+    from ingresskit.proxy.pool import EndpointState
+    from ingresskit.proxy.tunnel import Tunnel
+
+__all__ = ["UpstreamConnection"]
+
+_MAX_INTERIM: Final = 16
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """A connection to an endpoint.
+
+    Attributes:
+        server_name: The TLS server name it was made with; empty for plain HTTP.
+        reused: It has served an exchange before the present one.
+        heard: Something was received in the present exchange.
+        reusable: The present answer ended where it should, and the endpoint wants to go on.
+    """
+
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_interim",
+        "_plane",
+        "_reader",
+        "_reading",
+        "bucket",
+        "deadline",
+        "endpoint",
+        "exchange",
+        "heard",
+        "idle_since",
+        "reusable",
+        "reused",
+        "server_name",
+        "transport",
+        "tunnel",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, plane: Plane, endpoint: EndpointState, server_name: str) -> None:
+        self._plane = plane
+        self.endpoint = endpoint
+        self.server_name = server_name
+        self.exchange: Exchange | None = None
+        self.tunnel: Tunnel | None = None
+        self.deadline = NEVER
+        self.bucket: int | None = None
+        self.idle_since = 0.0
+        self.reused = False
+        self.heard = False
+        self.reusable = False
+        self._reader = ResponseReader(plane.settings)
+        self._buffer = b""
+        self._body: Body | None = None
+        self._interim = 0
+        self._reading = True
+
+    # For the exchange and the pool.
+
+    @property
+    def closing(self) -> bool:
+        """It cannot be used any more."""
+        return self.transport.is_closing()
+
+    def serve(self, exchange: Exchange, data: bytes) -> None:
+        """Begin an exchange by sending *data*."""
+        self.exchange = exchange
+        self.heard = False
+        self.reusable = False
+        self._body = None
+        self._buffer = b""
+        self._interim = 0
+        self._plane.deadlines.set(self, NEVER)
+        self.transport.write(data)
+
+    def rest(self, now: float, until: float) -> None:
+        """The exchange is over; keep quiet until *until*."""
+        self.exchange = None
+        self.reused = True
+        self.idle_since = now
+        self.resume_reading()
+        self._plane.deadlines.set(self, until)
+
+    def write(self, data: bytes) -> None:
+        """Send more of the request."""
+        self.transport.write(data)
+
+    def wait_for_answer(self, timeout: float) -> None:
+        """The request is sent: from now on silence counts."""
+        self._plane.deadlines.set(self, self._plane.deadlines.now() + timeout)
+
+    def pause_reading(self) -> None:
+        """Take no more of the answer; silence does not count meanwhile."""
+        if self._reading and not self.transport.is_closing():
+            self._reading = False
+            self.transport.pause_reading()
+            self._plane.deadlines.set(self, NEVER)
+
+    def resume_reading(self) -> None:
+        """Undo `pause_reading`; the exchange sets the deadline."""
+        if not self._reading:
+            self._reading = True
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    def close(self) -> None:
+        """End the connection; nothing is reported to the exchange any more."""
+        self.exchange = None
+        self._plane.deadlines.forget(self)
+        self.transport.abort()
+
+    def abort(self) -> None:
+        """Cut the connection; the exchange is told."""
+        self.transport.abort()
+
+    def deadline_passed(self) -> None:
+        """For `Deadlines`."""
+        if self.tunnel is not None:
+            self.tunnel.timed_out()
+        elif self.exchange is not None:
+            self.exchange.endpoint_timed_out()
+        else:
+            self.transport.abort()
+
+    # For the event loop.
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=self._plane.settings.buffer_bytes)
+        self._plane.pool.opened(self)
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        exchange = self.exchange
+        if exchange is None:
+            if self.tunnel is not None:
+                self.tunnel.from_endpoint(data)
+            else:
+                # Unasked-for bytes on an idle connection would become the answer to the next request.
+                self.transport.abort()
+            return
+        self.heard = True
+        body = self._body
+        if body is None:
+            self._read_head(exchange, data)
+            return
+        try:
+            payload, rest = body.take(data)
+        except BodyError as exc:
+            exchange.answer_broken(str(exc))
+            return
+        if body.complete:
+            self.reusable = self.reusable and not rest
+            exchange.answer_data(payload, complete=True)
+        elif payload:
+            exchange.answer_data(payload, complete=False)
+
+    @override
+    def eof_received(self) -> bool:
+        if self.tunnel is not None:
+            return self.tunnel.endpoint_ended()
+        return False
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._plane.deadlines.forget(self)
+        self._plane.pool.lost(self)
+        exchange, tunnel = self.exchange, self.tunnel
+        if tunnel is not None:
+            tunnel.endpoint_lost()
+        elif exchange is not None:
+            self.exchange = None
+            self.reusable = False
+            if exc is None and isinstance(self._body, UntilClose):
+                exchange.answer_data(b"", complete=True)
+            else:
+                exchange.endpoint_lost(self)
+
+    @override
+    def pause_writing(self) -> None:
+        if self.tunnel is not None:
+            self.tunnel.pause_client()
+        elif self.exchange is not None:
+            self.exchange.endpoint_is_full()
+
+    @override
+    def resume_writing(self) -> None:
+        if self.tunnel is not None:
+            self.tunnel.resume_client()
+        elif self.exchange is not None:
+            self.exchange.endpoint_has_room()
+
+    def _read_head(self, exchange: Exchange, data: bytes) -> None:
+        if self._buffer:
+            data = self._buffer + data
+        try:
+            while True:
+                end = data.find(b"\r\n\r\n")
+                if end < 0:
+                    self._hold(data)
+                    return
+                if end + 4 > self._plane.settings.max_response_header_bytes:
+                    raise BadAnswer("has a head that is too large")
+                head = self._reader.read(data[: end + 4])
+                data = data[end + 4 :]
+                if head.status >= 200 or head.status == 101:
+                    break
+                self._interim += 1
+                if self._interim > _MAX_INTERIM:
+                    raise BadAnswer("does not come to an end of interim answers")
+                exchange.interim_answer(head)
+                if self.exchange is not exchange:
+                    return
+                if not data:
+                    self._buffer = b""
+                    return
+            self._buffer = b""
+            if head.status == 101:
+                exchange.switch_protocols(head, data)
+                return
+            payload, complete = self._begin_body(head, data, head_only=exchange.head_only)
+        except (BadAnswer, BodyError) as exc:
+            exchange.answer_broken(str(exc))
+            return
+        exchange.answer(head, payload, complete=complete)
+
+    def _begin_body(self, head: ResponseHead, data: bytes, *, head_only: bool) -> tuple[bytes, bool]:
+        """Work out how the answer ends (RFC 9112, 6.3), and read what is there of it."""
+        body: Body
+        self.reusable = head.keep_alive
+        if head_only or head.status in (204, 304):
+            body = LengthBody(0)
+            if head.status == 204 and (head.length or head.chunked):
+                self.reusable = False  # it said two things; whichever it meant, what follows is unsafe
+        elif head.chunked:
+            body = ChunkedBody()
+        elif head.length is not None:
+            body = LengthBody(head.length)
+        else:
+            body = UntilClose()
+            self.reusable = False
+        self._body = body
+        if not data:
+            return b"", body.complete
+        payload, rest = body.take(data)
+        if rest:
+            self.reusable = False
+        return payload, body.complete
+
+    def _hold(self, data: bytes) -> None:
+        if len(data) > self._plane.settings.max_response_header_bytes:
+            raise BadAnswer("has a head that is too large")
+        if data.count(b"\n") - data.endswith(b"\n") > data.count(b"\r"):
+            raise BadAnswer("has a bare LF")
+        if not data.startswith(b"HTTP/1."[: len(data)]):
+            raise BadAnswer("is not HTTP/1")
+        self._buffer = data
