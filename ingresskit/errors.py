@@ -5,8 +5,19 @@
     ├── DecodeError             one object of the cluster (or one file) that cannot be read
     ├── SourceError             a source of objects that cannot go on
     ├── RenderError             a renderer that cannot express a graph
-    └── ApplyError              an artifact that could not be put live; the old one still serves
-        └── CheckFailed         the proxy's own checker refused the artifact
+    ├── ApplyError              an artifact that could not be put live; the old one still serves
+    │   └── CheckFailed         the proxy's own checker refused the artifact
+    ├── ApiError                the API server answered, and said no
+    │   ├── Conflict            409: someone else changed or made the object first
+    │   ├── Expired             410: the resource version or list token asked for is too old
+    │   ├── Forbidden           403: a right is missing
+    │   ├── NotFound            404: no such object, or no such API
+    │   ├── TooManyRequests     429: come back later
+    │   └── Unauthorized        401: the credentials are refused, also after being renewed
+    └── TransportError          the API server gave no usable answer: refused, reset, cut, garbled
+        ├── CredentialsError    the credentials for it cannot be had or read
+        ├── IdleTimeout         an open watch said nothing for too long
+        └── RequestTimeout      a request was not answered before its deadline
 
 A mistake of a cluster user is never an exception on its way through the pipeline: it is a
 :class:`ingresskit.diagnostics.Diagnostic`. `DecodeError` is the one that starts as an exception,
@@ -15,14 +26,29 @@ because decoding happens at the door; sources keep it as a value and the transla
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import NamedTuple
+
 __all__ = [
+    "ApiError",
     "ApplyError",
     "CheckFailed",
     "ConfigurationError",
+    "Conflict",
+    "CredentialsError",
     "DecodeError",
+    "Expired",
+    "Forbidden",
+    "IdleTimeout",
     "IngressKitError",
+    "NotFound",
     "RenderError",
+    "RequestTimeout",
     "SourceError",
+    "StatusCause",
+    "TooManyRequests",
+    "TransportError",
+    "Unauthorized",
 ]
 
 
@@ -92,3 +118,86 @@ class ApplyError(IngressKitError):
 
 class CheckFailed(ApplyError):
     """Raised when the proxy's own checker refused an artifact. What served before still serves."""
+
+
+class StatusCause(NamedTuple):
+    """One cause in a ``Status`` answer: the field at fault, a CamelCase word, a sentence. Any may be empty."""
+
+    field: str
+    reason: str
+    message: str
+
+
+class ApiError(IngressKitError):
+    """Raised when the API server answered a request, or ended a watch, with an error.
+
+    Attributes:
+        status: The HTTP status code; for an error inside a watch, the code its ``Status`` states.
+        reason: The ``reason`` of the ``Status``, ``"AlreadyExists"``; empty when the body was not one.
+        message: The server's sentence; the status line when it had none.
+        retry_after: How long the server asks to be left alone; ``None`` when it does not say.
+        causes: The ``details.causes`` of the ``Status``, in its order.
+        request: What was asked, ``"GET /api/v1/services"``; empty for an error inside a watch.
+    """
+
+    def __init__(
+        self,
+        *,
+        status: int,
+        reason: str = "",
+        message: str = "",
+        retry_after: timedelta | None = None,
+        causes: tuple[StatusCause, ...] = (),
+        request: str = "",
+    ) -> None:
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.retry_after = retry_after
+        self.causes = causes
+        self.request = request
+        super().__init__(
+            f"{request or 'the watch'} was answered with {status}"
+            + (f" {reason}" if reason else "")
+            + (f": {message}" if message else "")
+        )
+
+
+class Conflict(ApiError):
+    """Raised for 409: the object was changed, or made, by someone else first."""
+
+
+class Expired(ApiError):
+    """Raised for 410: the resource version or the list token is older than what the server remembers."""
+
+
+class Forbidden(ApiError):
+    """Raised for 403: the service account lacks the right. The message says which verb and resource."""
+
+
+class NotFound(ApiError):
+    """Raised for 404: there is no such object, or the server does not serve this kind at all."""
+
+
+class TooManyRequests(ApiError):
+    """Raised for 429: the server sheds load. `retry_after` is the least to wait."""
+
+
+class Unauthorized(ApiError):
+    """Raised for 401, after the credentials were renewed once and refused again."""
+
+
+class TransportError(IngressKitError):
+    """Raised when the API server gave no usable answer. Trying again later is always allowed."""
+
+
+class CredentialsError(TransportError):
+    """Raised when a kubeconfig, a token or certificate file, or a credential plugin does not deliver."""
+
+
+class IdleTimeout(TransportError):
+    """Raised when an open watch was silent for longer than a healthy one can be."""
+
+
+class RequestTimeout(TransportError):
+    """Raised when a request was not answered in full before its deadline."""

@@ -1,0 +1,106 @@
+"""From the bytes of a watch to its lines.
+
+Our own, because a line of a watch is a whole object: readers made for text lines give up at a few
+kilobytes or megabytes (aiohttp's raises above twice its buffer), or keep what never ends.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import anyio
+
+from ingresskit.errors import IdleTimeout, TransportError
+from ingresskit.kube.transport import ByteStream
+
+__all__ = ["LineReader", "LineSplitter"]
+
+# etcd refuses objects above 1.5 MB; as JSON, with everything in it escaped, that can grow several times.
+MAX_LINE_BYTES = 16 * 1024 * 1024
+
+
+class LineSplitter:
+    """Cuts bytes into lines wherever the chunks of a network happen to end.
+
+    A multi-byte character cut in two is not noticed: a line feed is never part of one.
+    """
+
+    __slots__ = ("_max_line_bytes", "_parts", "_size")
+
+    def __init__(self, *, max_line_bytes: int = MAX_LINE_BYTES) -> None:
+        self._max_line_bytes = max_line_bytes
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    @property
+    def pending_bytes(self) -> int:
+        """The size of the line that has begun and not ended."""
+        return self._size
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The lines that *chunk* completes, in order, without their line ends; blank ones are left out.
+
+        Raises:
+            TransportError: A line is longer than allowed. Nothing more can be read.
+        """
+        *whole, rest = chunk.split(b"\n")
+        lines: list[bytes] = []
+        if whole and self._parts:
+            whole[0] = b"".join((*self._parts, whole[0]))
+            self._parts.clear()
+            self._size = 0
+        for line in whole:
+            self._check(len(line))
+            if line.strip():
+                lines.append(line)
+        if rest:
+            self._parts.append(rest)
+            self._size += len(rest)
+            self._check(self._size)
+        return lines
+
+    def _check(self, size: int) -> None:
+        if size > self._max_line_bytes:
+            raise TransportError(f"a line of the watch is longer than {self._max_line_bytes} bytes")
+
+
+class LineReader:
+    """Reads an open watch line by line, and notices when it has died without saying so."""
+
+    __slots__ = ("_idle", "_splitter", "_stream")
+
+    def __init__(
+        self, stream: ByteStream, *, idle_timeout: timedelta, max_line_bytes: int = MAX_LINE_BYTES
+    ) -> None:
+        """Wrap *stream*.
+
+        Args:
+            stream: What to read. Closing it stays with whoever opened it.
+            idle_timeout: How long it may be silent. Longer than the time the server was asked to keep the
+                watch open, else healthy watches of quiet kinds are cut.
+            max_line_bytes: More in one line is an error; 16 MiB unless given.
+        """
+        self._stream = stream
+        self._idle = idle_timeout.total_seconds()
+        self._splitter = LineSplitter(max_line_bytes=max_line_bytes)
+
+    async def receive(self) -> list[bytes]:
+        """The lines that have arrived: at least one, none blank, in order.
+
+        Raises:
+            anyio.EndOfStream: The server ended the stream after a whole line.
+            IdleTimeout: Nothing arrived for too long.
+            TransportError: The connection broke, a line was cut by the end, or is too long.
+        """
+        while True:
+            try:
+                with anyio.fail_after(self._idle):
+                    chunk = await self._stream.receive()
+            except TimeoutError:
+                raise IdleTimeout(f"the watch was silent for {self._idle:g} s") from None
+            except anyio.EndOfStream:
+                if self._splitter.pending_bytes:
+                    raise TransportError("the watch ended in the middle of a line") from None
+                raise
+            if lines := self._splitter.feed(chunk):
+                return lines

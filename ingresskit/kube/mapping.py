@@ -1,0 +1,140 @@
+"""Where foreign errors become ours: the answers of the API server, and the exceptions of the client."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import cast
+
+from ingresskit.errors import (
+    ApiError,
+    Conflict,
+    CredentialsError,
+    Expired,
+    Forbidden,
+    NotFound,
+    RequestTimeout,
+    StatusCause,
+    TooManyRequests,
+    TransportError,
+    Unauthorized,
+)
+from ingresskit.kube._trees import as_list, as_map, as_text
+
+__all__ = ["api_error", "status_error"]
+
+_CLASSES: Mapping[int, type[ApiError]] = {
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    410: Expired,
+    429: TooManyRequests,
+}
+# An error inside a watch may come with reason and no code, or with a code that its reason corrects.
+_REASONS: Mapping[str, int] = {
+    "Expired": 410,
+    "Gone": 410,
+    "TooManyRequests": 429,
+    "Forbidden": 403,
+    "Unauthorized": 401,
+}
+# Longer is not advice but a mistake, or a clock that is off.
+_LONGEST_PAUSE = timedelta(minutes=10)
+
+
+def api_error(
+    status: int, headers: Mapping[str, str], body: bytes, *, request: str = "", now: datetime | None = None
+) -> ApiError:
+    """The error that an answer other than 2xx stands for.
+
+    Args:
+        status: The HTTP status code.
+        headers: By lower-case name; ``retry-after`` is read.
+        body: A ``Status`` object, or whatever a proxy in between wrote.
+        request: What was asked, for the sentence.
+        now: The time to which a ``Retry-After`` date refers; the clock's unless given.
+
+    Returns:
+        The subclass that the status code names, or `ApiError` itself.
+    """
+    tree = _json_object(body)
+    if tree is None or tree.get("kind") != "Status":
+        text = " ".join(body[:300].decode("utf-8", "replace").split())
+        tree = {"message": text if "<" not in text else "", "code": status}
+    return _error(tree, status, _retry_after(headers.get("retry-after", ""), now), request)
+
+
+def status_error(status: Mapping[str, object]) -> ApiError:
+    """The error that a ``Status`` object inside a watch stands for."""
+    return _error(status, None, None, "")
+
+
+def _error(
+    tree: Mapping[str, object], http_status: int | None, retry_after: timedelta | None, request: str
+) -> ApiError:
+    reason, message = as_text(tree.get("reason")), as_text(tree.get("message"))
+    stated = tree.get("code")
+    code = http_status or (stated if isinstance(stated, int) and stated else _REASONS.get(reason, 500))
+    details = as_map(tree.get("details"))
+    seconds = details.get("retryAfterSeconds")
+    if retry_after is None and isinstance(seconds, int) and seconds > 0:
+        retry_after = min(timedelta(seconds=seconds), _LONGEST_PAUSE)
+    kind = _CLASSES.get(_REASONS.get(reason, code) if code >= 400 else code, ApiError)
+    return kind(
+        status=code,
+        reason=reason,
+        message=message,
+        retry_after=retry_after,
+        causes=tuple(
+            StatusCause(
+                as_text(cause.get("field")), as_text(cause.get("reason")), as_text(cause.get("message"))
+            )
+            for cause in map(as_map, as_list(details.get("causes")))
+        ),
+        request=request,
+    )
+
+
+def _retry_after(text: str, now: datetime | None) -> timedelta | None:
+    """Source: RFC 9110, section 10.2.3: seconds, or a date."""
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return min(timedelta(seconds=min(int(text), 86400)), _LONGEST_PAUSE)
+    if not text:
+        return None
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    return min(max(date - (now or datetime.now(UTC)), timedelta(0)), _LONGEST_PAUSE)
+
+
+@contextmanager
+def client_errors(what: str) -> Generator[None, None, None]:
+    """Turn what the HTTP client raises inside into `TransportError`; *what* begins the sentence."""
+    import aiohttp
+
+    try:
+        yield
+    except TimeoutError as exc:  # aiohttp's own derive from it too
+        raise RequestTimeout(f"{what} was not answered in time") from exc
+    except aiohttp.ClientConnectorCertificateError as exc:
+        raise CredentialsError(f"{what}: the server's certificate is not trusted: {exc}") from exc
+    except (aiohttp.ClientError, ssl.SSLError, OSError, EOFError) as exc:
+        raise TransportError(f"{what} failed: {str(exc) or type(exc).__name__}") from exc
+
+
+def _json_object(body: bytes) -> Mapping[str, object] | None:
+    import pydantic_core
+
+    try:
+        tree: object = pydantic_core.from_json(body)
+    except ValueError:
+        return None
+    return cast("Mapping[str, object]", tree) if isinstance(tree, dict) else None

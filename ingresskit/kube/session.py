@@ -1,0 +1,132 @@
+"""One pool of connections to one API server, made of the Kubernetes client's asynchronous parts.
+
+Of that client only the pool is used: its generated classes and its deserialisers are never touched, for
+they cost tens of megabytes and an eight-fold of time on each object. What it leaves open is closed here:
+TCP keepalive, host and proxy rules, the five-minute limit it puts on everything.
+"""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from ingresskit.errors import CredentialsError
+from ingresskit.kube.credentials import Access, TrustMaterial
+
+if TYPE_CHECKING:
+    import aiohttp
+
+__all__ = ["Session"]
+
+# A peer that has gone without a word is given up after 20 s and three probes, 10 s each, of silence.
+_KEEPALIVE = (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+# …and so is one that does not acknowledge what was sent to it.
+_USER_TIMEOUT_MS = 30_000
+
+
+class Session:
+    """A pool of connections; kept open until the last stream that uses it is done."""
+
+    def __init__(self, access: Access) -> None:
+        """Open no connection yet.
+
+        Raises:
+            CredentialsError: The certificates or keys cannot be read.
+        """
+        self.trust: TrustMaterial = access.trust
+        self.server = access.server
+        self.client: aiohttp.ClientSession = _open(access)
+        self.proxy = _proxy(access)
+        self._users = 0
+        self._retired = False
+
+    def take(self) -> None:
+        """Count a user."""
+        self._users += 1
+
+    async def give_back(self) -> None:
+        """A user is done; the last one of a retired pool closes it."""
+        self._users -= 1
+        if self._retired and not self._users:
+            await self.client.close()
+
+    async def retire(self) -> None:
+        """Close the pool once nobody uses it."""
+        self._retired = True
+        if not self._users:
+            await self.client.close()
+
+
+def _open(access: Access) -> aiohttp.ClientSession:
+    import aiohttp
+    from kubernetes.aio.client.configuration import Configuration
+    from kubernetes.aio.client.rest import RESTClientObject
+
+    trust = access.trust
+    configuration = cast("Any", Configuration(host=access.server))
+    configuration.verify_ssl = not trust.insecure
+    # Python 3.13 refuses authorities that lack extensions which Go does not ask for, and which the
+    # authorities of many clusters do not have.
+    configuration.disable_strict_ssl_verification = True
+    # The environment's proxies are applied by `_proxy`; `trust_env` would also read ~/.netrc, and send
+    # what it finds there to the cluster.
+    configuration.client_session_kwargs = {
+        "trust_env": False,
+        "auto_decompress": True,
+        "timeout": aiohttp.ClientTimeout(total=None),
+    }
+    try:
+        configuration.ca_cert_data = trust.authorities.decode("ascii") or None
+        with _key_pair(trust) as (configuration.cert_file, configuration.key_file):
+            rest = cast("Any", RESTClientObject)(configuration)
+    except (ValueError, OSError) as exc:  # ssl.SSLError is an OSError
+        raise CredentialsError(f"the certificates for {access.server} cannot be used: {exc}") from exc
+
+    def connector() -> aiohttp.TCPConnector:
+        # No limit: every watch holds a connection, and one that waits for a free one is silent for ever.
+        return aiohttp.TCPConnector(limit=0, ssl=rest.ssl_context, socket_factory=_socket)
+
+    rest._create_connector = connector  # noqa: SLF001 - the hook it offers for this
+    return cast("aiohttp.ClientSession", rest._create_pool_manager())  # noqa: SLF001 - as above
+
+
+def _socket(address: tuple[Any, ...]) -> socket.socket:
+    made = socket.socket(address[0], address[1], address[2])
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (*_KEEPALIVE, ("TCP_USER_TIMEOUT", _USER_TIMEOUT_MS)):
+        if hasattr(socket, name):  # not every system has all of them
+            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    return made
+
+
+@contextmanager
+def _key_pair(trust: TrustMaterial) -> Generator[tuple[str | None, str | None], None, None]:
+    """Paths from which the key pair can be read: `ssl` takes nothing else. Gone when the context ends."""
+    if not trust.certificate:
+        yield None, None
+        return
+    with tempfile.TemporaryDirectory(prefix="ingresskit-") as directory:  # only its owner can enter
+        certificate, key = Path(directory, "tls.crt"), Path(directory, "tls.key")
+        certificate.write_bytes(trust.certificate)
+        key.write_bytes(trust.key)
+        yield str(certificate), str(key)
+
+
+def _proxy(access: Access) -> str | None:
+    """The proxy for this server: the kubeconfig's, else the environment's, as kubectl does it."""
+    if access.trust.proxy:
+        proxy = access.trust.proxy
+    else:
+        parts = urlsplit(access.server)
+        if proxy_bypass(parts.hostname or ""):
+            return None
+        proxy = getproxies().get(parts.scheme, "")
+    if proxy and not proxy.startswith(("http://", "https://")):
+        raise CredentialsError(f"the proxy {proxy!r} is not an HTTP proxy; no other kind is supported")
+    return proxy or None
