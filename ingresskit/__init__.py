@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         annotated,
         default_policies,
     )
+    from ingresskit.proxy import Proxy, ProxySettings
     from ingresskit.render import RenderedFile, Renderer, Rendering
     from ingresskit.render.inprocess import InProcessRenderer
     from ingresskit.sources import FileSource, MemorySource, Source
@@ -103,6 +104,8 @@ __all__ = [
     "PolicyRegistry",
     "PolicySet",
     "Protocol",
+    "Proxy",
+    "ProxySettings",
     "Reason",
     "Redirect",
     "Reload",
@@ -173,6 +176,8 @@ _HOMES = {
     "PolicyRegistry": "ingresskit.policies",
     "PolicySet": "ingresskit.policies",
     "Protocol": "ingresskit.graph",
+    "Proxy": "ingresskit.proxy",
+    "ProxySettings": "ingresskit.proxy",
     "Reason": "ingresskit.diagnostics",
     "Redirect": "ingresskit.graph",
     "Reload": "ingresskit.apply",

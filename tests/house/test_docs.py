@@ -8,7 +8,9 @@ import pkgutil
 import re
 import runpy
 import shutil
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -53,11 +55,12 @@ def test_python_on_the_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest
     """From top to bottom in one namespace; programs that serve until they are stopped are run elsewhere."""
     shutil.copytree(ROOT / "examples" / "manifests" / "demo", tmp_path / "manifests")
     monkeypatch.chdir(tmp_path)
-    namespace: dict[str, object] = {"__name__": "page"}
+    module = ModuleType("page")
+    monkeypatch.setitem(sys.modules, "page", module)  # dataclasses look their module up
 
     for info, code in blocks(page):
         if info.startswith("python") and SERVES not in info:
-            exec(compile(code, page_id(page), "exec"), namespace)  # noqa: S102 - our own pages
+            exec(compile(code, page_id(page), "exec"), module.__dict__)  # noqa: S102 - our own pages
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)

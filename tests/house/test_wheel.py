@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.house.conftest import ReadmeProgram
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "ingresskit"
 
@@ -73,3 +75,19 @@ def test_the_metadata_says_what_it_is_and_needs(wheel: Path, names: list[str]) -
     assert {"admin", "all", "docs", "files", "proxy", "test", "tls"} <= set(
         metadata.get_all("Provides-Extra", [])
     )
+
+
+def test_the_program_of_the_readme_runs_where_only_the_wheel_is_installed(
+    python: Path, readme_program: ReadmeProgram
+) -> None:
+    answer = readme_program(python)
+
+    assert (answer.status, answer.served_by, answer.body) == (200, "ingresskit", b"hello")
+
+
+def test_the_command_line_runs_where_only_the_wheel_is_installed(python: Path) -> None:
+    command = [str(python), "-I", "-m", "ingresskit", "explain", str(ROOT / "examples/manifests/hello")]
+
+    run = subprocess.run([*command, "http://hello.example/x"], check=True, capture_output=True, text=True)
+
+    assert "Prefix / of hello.example" in run.stdout
