@@ -7,7 +7,6 @@ import importlib
 import pkgutil
 import re
 import runpy
-import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -53,7 +52,6 @@ PAGES_WITH_CODE = [page for page in PAGES if any(info.startswith("python") for i
 @pytest.mark.parametrize("page", PAGES_WITH_CODE, ids=page_id)
 def test_python_on_the_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From top to bottom in one namespace; programs that serve until they are stopped are run elsewhere."""
-    shutil.copytree(ROOT / "examples" / "manifests" / "demo", tmp_path / "manifests")
     monkeypatch.chdir(tmp_path)
     module = ModuleType("page")
     monkeypatch.setitem(sys.modules, "page", module)  # dataclasses look their module up
