@@ -1,0 +1,210 @@
+"""The reference controller: the public parts of ingresskit, put together as the flags say, until a signal.
+
+    python examples/reference_controller.py --demo
+
+`Service` is the place to begin reading, and to copy from.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+
+import anyio
+from demo import DemoSource, things_to_try
+from reference_flags import Address, Flags, parse_flags, translate_options
+from reference_logging import AccessLog, set_up_logging
+
+from ingresskit import (
+    ConfigurationError,
+    IngressKitError,
+    InProcessApplier,
+    InProcessRenderer,
+    Severity,
+    TranslateOptions,
+)
+from ingresskit.controller import Controller, Health, reconcile
+from ingresskit.controller.admin import AdminServer
+from ingresskit.proxy import Proxy, ProxySettings
+from ingresskit.sources import FileSource
+
+_logger = logging.getLogger("reference_controller")
+
+
+class Failure(Exception):
+    """Ends the program with status 1. Its text is one line that says what to mend."""
+
+
+class Service:
+    """A proxy, a controller that keeps it up to date, and an admin server that says how they are."""
+
+    def __init__(
+        self, flags: Flags, options: TranslateOptions, *, access_log: AccessLog | None, state: Path
+    ) -> None:
+        self._flags = flags
+        self._state = state
+        self._access_log = access_log
+        self._proxy = Proxy(
+            ProxySettings(
+                trusted_proxies=tuple(flags.trusted_proxy),
+                proxy_protocol=flags.proxy_protocol,
+                access_log=access_log.record if access_log else None,
+                destination_fault=options.destinations.fault,
+            )
+        )
+        self._demo = DemoSource() if flags.demo else None
+        self._controller = Controller(
+            source=self._demo or FileSource(manifests(flags)),
+            renderer=InProcessRenderer(),
+            applier=InProcessApplier(self._proxy),
+            options=options,
+        )
+        self._admin = flags.admin and AdminServer(
+            self._controller,
+            host=flags.admin.host,
+            port=flags.admin.port,
+            health=Health(self._controller, ready=[self._not_ready]),
+            planes={"proxy": self._proxy},
+        )
+        self._listens = self._stopping = False
+        self._status = 0
+
+    async def run(self) -> int:
+        """Serve until a signal; returns the exit status."""
+        async with self._proxy, anyio.create_task_group() as tasks:
+            tasks.start_soon(self._stop_on_signals, tasks.cancel_scope)
+            tasks.start_soon(self._controller.run)
+            tasks.start_soon(self._listen)
+            if self._admin is not None:
+                tasks.start_soon(self._admin.run)
+            if self._access_log is not None:
+                tasks.start_soon(self._access_log.run)
+        return self._status
+
+    async def _listen(self) -> None:
+        # Not before there is something to serve: a 404 for a host that is about to be known is a lie.
+        await self._controller.wait_applied(0)
+        # TLS first: once its port is known, plain HTTP is redirected there.
+        https = await self._listener("--https", self._flags.https, tls=True)
+        http = await self._listener("--http", self._flags.http, tls=False)
+        self._listens = True
+        _logger.info("serving", extra={"http": str(http or "off"), "https": str(https or "off")})
+        if self._demo is not None:
+            admin = Address(*await self._admin.wait_listening()) if self._admin else None
+            authority = self._state / "demo-authority.pem"
+            authority.write_bytes(self._demo.authority)
+            print("Serving examples/manifests/demo: edit a file there, and the change is live. Try:\n")
+            for title, command in things_to_try(http=http, https=https, admin=admin, authority=authority):
+                print(f"# {title}\n{command}")
+            print(flush=True)
+
+    async def _listener(self, flag: str, address: Address | None, *, tls: bool) -> Address | None:
+        if address is None or self._stopping:
+            return None
+        try:
+            listener = await self._proxy.listen(address.host, address.port, tls=tls)
+        except OSError as exc:
+            raise Failure(f"{flag}: cannot listen at {address}: {exc.strerror}") from None
+        return Address(*listener.address)
+
+    def _not_ready(self) -> str:
+        if self._stopping:
+            return "the controller is shutting down"
+        return "" if self._listens else "the listeners are not open yet"
+
+    async def _stop_on_signals(self, scope: anyio.CancelScope) -> None:
+        grace = timedelta(seconds=self._flags.shutdown_grace)
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            first = await anext(signals)
+            self._stopping = True
+            _logger.info("draining", extra={"signal": first.name, "graceSeconds": grace.total_seconds()})
+            async with anyio.create_task_group() as tasks:
+
+                async def hurry() -> None:
+                    second = await anext(signals)
+                    _logger.warning("requests under way are cut", extra={"signal": second.name})
+                    self._status = 1
+                    tasks.cancel_scope.cancel()
+
+                tasks.start_soon(hurry)
+                await self._proxy.drain(grace)
+                tasks.cancel_scope.cancel()
+        scope.cancel()
+
+
+async def serve(flags: Flags, options: TranslateOptions) -> int:
+    with ExitStack() as stack:
+        flag = "--state-dir"
+        try:
+            if flags.state_dir is None:
+                state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ingresskit-")))
+            else:
+                state = flags.state_dir
+                state.mkdir(mode=0o700, parents=True, exist_ok=True)
+            flag = "--access-log"
+            access_log = None if flags.access_log == "off" else AccessLog.open(flags.access_log, stack)
+        except OSError as exc:
+            raise Failure(f"{flag}: {exc.filename}: {exc.strerror}") from None
+        return await Service(flags, options, access_log=access_log, state=state).run()
+
+
+async def print_config(flags: Flags, options: TranslateOptions) -> int:
+    """Print what the manifests come to; returns 1 when a part of an object was refused."""
+    source = FileSource(manifests(flags))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(source.run)
+        await source.wait_changed(0)
+        tasks.cancel_scope.cancel()
+    if (snapshot := source.snapshot()) is None:
+        raise Failure(f"--manifests: {flags.manifests} could not be read")
+    outcome = reconcile(snapshot, InProcessRenderer(), options)
+    sys.stdout.write(outcome.graph.to_json().decode())
+    for diagnostic in outcome.diagnostics:
+        print(diagnostic, file=sys.stderr)
+    return int(any(item.severity is Severity.ERROR for item in outcome.diagnostics))
+
+
+def manifests(flags: Flags) -> Path:
+    folder = flags.manifests or Path()
+    if not folder.exists():
+        raise Failure(f"--manifests: there is no folder {folder}")
+    return folder
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    flags = parse_flags(argv)
+    set_up_logging(flags.log_format, flags.log_level)
+    uvloop = importlib.util.find_spec("uvloop") is not None
+    run = print_config if flags.print_config else serve
+    try:
+        return anyio.run(run, flags, translate_options(flags), backend_options={"use_uvloop": uvloop})
+    except ConfigurationError as exc:  # from the options: a flag whose value the library refuses
+        return complain(exc, status=2)
+    except Failure as exc:
+        return complain(exc, status=1)
+    except BaseExceptionGroup as group:
+        failures, faults = group.split((Failure, IngressKitError))
+        if failures is None or faults is not None:
+            raise
+        return complain(first_of(failures), status=1)
+
+
+def first_of(group: BaseExceptionGroup[Exception]) -> Exception:
+    first = group.exceptions[0]
+    return first_of(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+def complain(exc: Exception, *, status: int) -> int:
+    print(f"reference_controller.py: {exc}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
