@@ -1,1 +1,41 @@
 """What users test their renderers and controllers with."""
+
+from ingresskit.testing.builders import (
+    EPOCH,
+    backend,
+    endpoint,
+    endpoint_slice,
+    ingress,
+    ingress_class,
+    moment,
+    path,
+    service,
+)
+from ingresskit.testing.certificates import SampleCertificate, make_certificate, tls_secret
+from ingresskit.testing.oracle import ask_graph
+from ingresskit.testing.scenario import Answer, Ask, Scenario, Want, diagnostic_line, endpoint_text
+from ingresskit.testing.scenario_files import load_scenarios, read_scenarios
+
+__all__ = [
+    "EPOCH",
+    "Answer",
+    "Ask",
+    "SampleCertificate",
+    "Scenario",
+    "Want",
+    "ask_graph",
+    "backend",
+    "diagnostic_line",
+    "endpoint",
+    "endpoint_slice",
+    "endpoint_text",
+    "ingress",
+    "ingress_class",
+    "load_scenarios",
+    "make_certificate",
+    "moment",
+    "path",
+    "read_scenarios",
+    "service",
+    "tls_secret",
+]

@@ -34,6 +34,9 @@ V = TypeVar("V")
 
 _EXTERNAL_NAME = "ExternalName"
 
+# RFC 6761, section 6.3, and what Linux distributions put into /etc/hosts.
+_THIS_MACHINE = ("localhost", "localdomain", "localhost6", "localdomain6")
+
 _PROTOCOLS: Mapping[str, Protocol] = {
     "": Protocol.HTTP,
     "http": Protocol.HTTP,
@@ -250,12 +253,16 @@ class BackendTable:
             # A name: the proxy judges the addresses it gets for it. Spellings of addresses that only
             # resolvers understand ("127.1", "2130706433", "0x7f.1") are no names.
             labels = name.split(".")
-            wrong = len(name) > 253 or not all(map(_is_label, labels)) or _is_number(labels[-1])
-            fault = f"{name!r} is not a DNS name" if wrong or name == "localhost" else None
+            if len(name) > 253 or not all(map(_is_label, labels)) or _is_number(labels[-1]):
+                fault = "is not a DNS name"
+            elif labels[-1] in _THIS_MACHINE:
+                fault = "is this machine, which no endpoint may be"
+            else:
+                fault = None
         if fault is not None:
             diagnostics.append(_refused(service.ref, "spec.externalName", f"{name!r} {fault}"))
             return (), f"the external name of the Service {service.key} is not let through"
-        return (Endpoint(address=name, port=port.port),), ""
+        return (Endpoint(address=_shortest(name), port=port.port),), ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,6 +319,13 @@ def _unknown_protocol(service: Service, port: ServicePort) -> Diagnostic:
         message=f"the protocol {port.app_protocol!r} is not known; HTTP is spoken",
         severity=Severity.WARNING,
     )
+
+
+def _shortest(name: str) -> str:
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        return name
 
 
 def _is_label(label: str) -> bool:

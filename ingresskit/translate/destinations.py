@@ -21,15 +21,20 @@ _REFUSED: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("cloud metadata", ("fd00:ec2::254/128", "100.100.100.200/32", "192.0.0.192/32")),
 )
 _NETWORKS = tuple((name, ipaddress.ip_network(network)) for name, networks in _REFUSED for network in networks)
-_NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
-_COMPATIBLE = ipaddress.IPv6Network("::/96")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
+# Where RFC 6052, section 2.2 puts the four octets behind a prefix of 48, 56 and 64 bits; octet 8 stays free.
+_LOCAL_NAT64_OCTETS = ((6, 7, 9, 10), (7, 9, 10, 11), (9, 10, 11, 12))
+_LAST_32_BITS = (_NAT64, _LOCAL_NAT64, ipaddress.IPv6Network("::/96"), ipaddress.IPv6Network("::ffff:0:0:0/96"))
+_ISATAP = (b"\x00\x00\x5e\xfe", b"\x02\x00\x5e\xfe")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DestinationPolicy:
     """Refuses loopback, unspecified, link-local, metadata, multicast and reserved addresses.
 
-    An IPv6 spelling of an IPv4 address (mapped, compatible, NAT64, 6to4) is judged as that address.
+    An IPv6 spelling of an IPv4 address (mapped, compatible, translated, NAT64, 6to4, Teredo, ISATAP)
+    is judged as that address.
 
     Attributes:
         allow: Ranges in which every address is let through.
@@ -65,16 +70,25 @@ class DestinationPolicy:
 
 
 def _embedded(address: Address) -> tuple[Address, ...]:
-    """The IPv4 addresses that an IPv6 address stands for."""
+    """The IPv4 addresses that an IPv6 address stands for.
+
+    Source: RFC 4291, 2.5.5 (mapped, compatible), 2765 (translated), 3056 (6to4), 4380 (Teredo), 5214
+    (ISATAP), 6052 and 8215 (NAT64).
+    """
     if isinstance(address, ipaddress.IPv4Address):
         return ()
+    octets = address.packed
     found: list[Address] = []
     if address.ipv4_mapped is not None:
         found.append(address.ipv4_mapped)
     if address.sixtofour is not None:
         found.append(address.sixtofour)
-    if any(address in network for network in _NAT64):
-        found.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-    if address in _COMPATIBLE and int(address) > 0xFFFF:
-        found.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    if address.teredo is not None:
+        found.extend(address.teredo)
+    if octets[8:12] in _ISATAP or (int(address) > 0xFFFF and any(address in item for item in _LAST_32_BITS)):
+        found.append(ipaddress.IPv4Address(octets[12:]))
+    if address in _LOCAL_NAT64:
+        others = (ipaddress.IPv4Address(bytes(octets[at] for at in places)) for places in _LOCAL_NAT64_OCTETS)
+        # An address of the 96-bit form has zeros there, and is not 0.0.0.0 for that.
+        found.extend(item for item in others if item.packed[0])
     return tuple(found)
