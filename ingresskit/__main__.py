@@ -18,7 +18,8 @@ from typing import NoReturn, TypeVar
 
 from typing_extensions import override
 
-from ingresskit._offline import Offline, diagnostic_lines, dump_explanation, explanation_lines, graph_lines
+from ingresskit._offline import Offline, diagnostic_lines, explanation_lines, graph_lines
+from ingresskit.controller.admin.answers import dump_explanation
 from ingresskit.diagnostics import Severity
 from ingresskit.errors import ConfigurationError, SourceError
 from ingresskit.graph import Request, explain

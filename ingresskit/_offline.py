@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,13 +21,12 @@ from ingresskit.graph import (
     RouteGraph,
     redirects_to_tls,
 )
-from ingresskit.graph.dump import dump_route
-from ingresskit.models import Ingress, ObjectRef, Snapshot
+from ingresskit.models import Ingress, Snapshot
 from ingresskit.render.inprocess import InProcessRenderer
 from ingresskit.sources import FileSource
 from ingresskit.translate import TranslateOptions, translate
 
-__all__ = ["Offline", "diagnostic_lines", "dump_explanation", "explanation_lines", "graph_lines"]
+__all__ = ["Offline", "diagnostic_lines", "explanation_lines", "graph_lines"]
 
 _MOST_ENDPOINTS = 10
 
@@ -40,13 +39,13 @@ class Offline:
         graph: What would be served.
         diagnostics: All of them, those of the renderer included; sorted.
         ingresses: How many Ingresses the folder holds.
-        files: For each object, the file it was read from, relative to the folder.
+        source: What was read, and where.
     """
 
     graph: RouteGraph
     diagnostics: tuple[Diagnostic, ...]
     ingresses: int
-    files: Mapping[ObjectRef, str] = field(default_factory=dict[ObjectRef, str])
+    source: FileSource
 
     @classmethod
     def load(cls, folder: Path, options: TranslateOptions) -> Offline:
@@ -63,6 +62,7 @@ class Offline:
             graph=restricted.graph,
             diagnostics=sorted_diagnostics((*translation.diagnostics, *restricted.diagnostics)),
             ingresses=len(snapshot.by_key(Ingress)),
+            source=source,
         )
 
     def count(self, severity: Severity) -> int:
@@ -90,10 +90,10 @@ async def _first_snapshot(source: FileSource) -> Snapshot:
 
 
 def diagnostic_lines(offline: Offline) -> Iterator[str]:
-    """A line for each diagnostic: file, severity, reason, object, field, message."""
+    """A line for each diagnostic: file and document, severity, reason, object, field, message."""
     for item in offline.diagnostics:
-        file = offline.files.get(item.subject)
-        yield f"{file}: {item}" if file else str(item)
+        place = offline.source.location(item.subject)
+        yield f"{place}: {item}" if place else str(item)
 
 
 def graph_lines(graph: RouteGraph) -> Iterator[str]:
@@ -150,26 +150,3 @@ def explanation_lines(graph: RouteGraph, explanation: Explanation) -> Iterator[s
         winner = f" (served instead: {miss.winner})" if miss.winner else ""
         yield f"  {miss.path or 'every path'} of {miss.host or 'any host'}, from {miss.origin}"
         yield f"    {miss.reason}: {miss.message}{winner}"
-
-
-def dump_explanation(explanation: Explanation) -> dict[str, object]:
-    """An explanation as JSON values."""
-    return {
-        "host": explanation.host,
-        "path": explanation.path,
-        "status": explanation.status,
-        "verdict": explanation.verdict,
-        "virtualHost": explanation.virtual_host,
-        "route": None if explanation.route is None else dump_route(explanation.route),
-        "nearMisses": [
-            {
-                "origin": {"object": str(miss.origin.subject), "field": miss.origin.field},
-                "host": miss.host,
-                "path": miss.path,
-                "reason": str(miss.reason),
-                "message": miss.message,
-                "winner": None if miss.winner is None else str(miss.winner),
-            }
-            for miss in explanation.near_misses
-        ],
-    }

@@ -12,7 +12,7 @@ import anyio
 from anyio import to_thread
 
 from ingresskit.errors import ConfigurationError, SourceError
-from ingresskit.models import Snapshot
+from ingresskit.models import ObjectRef, Snapshot
 from ingresskit.sources.base import SnapshotStore
 from ingresskit.sources.files_folder import Folder, Look
 
@@ -55,6 +55,7 @@ class FileSource:
         self._folder = Folder(self._path)
         self._store = SnapshotStore()
         self._statistics: Mapping[str, int] = self._folder.statistics()
+        self._locations: Mapping[ObjectRef, str] = {}
 
     def snapshot(self) -> Snapshot | None:
         """What the files say now; ``None`` until all have been read once."""
@@ -70,6 +71,10 @@ class FileSource:
         The objects ignored are those of kinds that ingresskit does not read.
         """
         return self._statistics
+
+    def location(self, ref: ObjectRef) -> str | None:
+        """Where an object of the latest snapshot was read: ``"web.yaml, document 2"``; ``None``: nowhere."""
+        return self._locations.get(ref)
 
     async def run(self) -> None:
         """Follow the files until cancelled. Looks are made in a worker thread, one at a time.
@@ -92,6 +97,7 @@ class FileSource:
     def _publish(self, look: Look) -> None:
         # No look is under way, so the folder may be asked.
         self._statistics = self._folder.statistics()
+        self._locations = look.locations
         changed = self._store.replace(look.objects, look.problems)
         snapshot = self._store.snapshot()
         if changed and snapshot is not None:

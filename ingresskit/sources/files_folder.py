@@ -16,7 +16,8 @@ from __future__ import annotations
 import os
 import stat
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ingresskit.errors import DecodeError
 from ingresskit.models import KubeObject, ObjectRef
@@ -42,12 +43,14 @@ class Look:
         settled: Whether nothing waits to be confirmed by the next look.
         objects: Each object once, in the order of the files; empty unless *changed*.
         problems: What could not be read; empty unless *changed*.
+        locations: For each of *objects*, where it was read: ``"shop/web.yaml, document 2"``.
     """
 
     changed: bool
     settled: bool
     objects: tuple[KubeObject, ...] = ()
     problems: tuple[DecodeError, ...] = ()
+    locations: Mapping[ObjectRef, str] = field(default_factory=dict[ObjectRef, str])
 
 
 class Folder:
@@ -155,7 +158,10 @@ class Folder:
                 if winner is not placed and not file.missing:
                     problems.append(_duplicate(ref, placed, winner))
         objects = tuple(placed.item for placed in held.values())
-        return Look(changed=True, settled=settled, objects=objects, problems=tuple(problems))
+        locations = {ref: placed.location for ref, placed in held.items()}
+        return Look(
+            changed=True, settled=settled, objects=objects, problems=tuple(problems), locations=locations
+        )
 
 
 def _is_complete(file: Manifest, signature: Signature) -> bool:
