@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -23,25 +22,18 @@ class _Base64MapSchema:
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         from pydantic_core import core_schema
 
-        return core_schema.no_info_plain_validator_function(_decode_base64_map)
+        value = core_schema.no_info_after_validator_function(
+            _decode_base64, core_schema.str_schema(strict=True)
+        )
+        return core_schema.dict_schema(core_schema.str_schema(strict=True), value, strict=True)
 
 
-def _decode_base64_map(value: object) -> dict[str, bytes]:
-    """Decode each value. The message of a failure names the key and never repeats the value."""
-    decoded: dict[str, bytes] = {}
-    if value is None:
-        return decoded
-    if not isinstance(value, Mapping):
-        raise ValueError("must be a map")
-    for key, text in value.items():
-        if not isinstance(key, str) or not isinstance(text, str):
-            raise ValueError(f"[{key}] must be base64 text")
-        try:
-            # Line breaks are legal in YAML and in what `base64` prints.
-            decoded[key] = base64.b64decode("".join(text.split()), validate=True)
-        except (binascii.Error, ValueError):
-            raise ValueError(f"[{key}] is not base64") from None
-    return decoded
+def _decode_base64(text: str) -> bytes:
+    try:
+        # Line breaks are legal in YAML and in what `base64` prints.
+        return base64.b64decode("".join(text.split()), validate=True)
+    except ValueError:
+        raise ValueError("is not base64") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

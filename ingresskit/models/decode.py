@@ -12,7 +12,7 @@ import functools
 from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from ingresskit.errors import DecodeError
+from ingresskit.models._faults import fault_of, json_type, printable, translated
 from ingresskit.models.config import ConfigMap, Namespace, Secret
 from ingresskit.models.ingress import Ingress, IngressClass
 from ingresskit.models.legacy import LegacyEndpointSlice, LegacyIngress
@@ -20,7 +20,7 @@ from ingresskit.models.meta import KubeObject
 from ingresskit.models.service import Endpoints, EndpointSlice, Service
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import TypeAdapter
 
 __all__ = ["KINDS", "decode", "decode_any"]
 
@@ -47,35 +47,56 @@ _FORMS: Mapping[tuple[str, str], type[KubeObject]] = {
 }
 
 
-def decode(kind: type[K], raw: bytes | str | Mapping[str, object], *, location: str = "") -> K:
+Raw = bytes | str | Mapping[str, object]
+"""JSON, or what a JSON or YAML parser made of it."""
+
+_TEXT_MAPS = frozenset({"annotations", "data", "labels", "topology"})
+
+# What stands at the beginning of an object as the API server writes it (first) and as others may: it
+# tells kind and version without a parse of its own, which would cost a quarter of the whole.
+_OPENINGS: Mapping[type[KubeObject], tuple[bytes, ...]] = {
+    kind: tuple(
+        opening.replace("KIND", kind.kind).replace("VERSION", kind.api_version).encode()
+        for opening in (
+            '{"kind":"KIND","apiVersion":"VERSION",',
+            '{"apiVersion":"VERSION","kind":"KIND",',
+            '{"apiVersion": "VERSION", "kind": "KIND",',
+        )
+    )
+    for kind in KINDS
+}
+
+
+def decode(kind: type[K], raw: Raw, *, location: str = "") -> K:
     """Read one object of a known kind.
 
     Args:
         kind: The class wanted. For Ingress and EndpointSlice the old API versions are understood too,
             told by ``apiVersion``; without one the current form is assumed.
-        raw: JSON, or parsed JSON/YAML. Unknown fields are ignored.
+        raw: JSON, or parsed JSON/YAML. Unknown fields are ignored; ``null`` means absent.
         location: Where it was read, for the message of a failure.
 
     Returns:
         The object; its strings may be shared with other objects.
 
     Raises:
-        DecodeError: It is not JSON, not an object, of another kind, or a field has the wrong type.
-            Names the object as far as it can be read, and the first field at fault.
+        DecodeError: It is not JSON, not an object, of another kind, its name cannot be one, or a field
+            has the wrong type. Names the object as far as it can be read, and the first field at fault.
 
-    Source: Kubernetes API reference; strictness as the API server's own decoder.
+    Source: Kubernetes API reference; strictness as the API server's own decoder, which reads ``null``
+        as the empty value of any type.
     """
-    if not isinstance(raw, Mapping) and kind not in (Ingress, EndpointSlice):
-        return _validate(kind, raw, location)
+    if isinstance(raw, bytes) and raw.startswith(_OPENINGS.get(kind, ())) and not _has_string_data(kind, raw):
+        return _validated(kind, raw, None, location)
     tree = _tree(raw, location)
+    if tree.get("kind", kind.kind) != kind.kind:
+        raise fault_of(tree, kind.kind, "kind", f"must be {kind.kind}", location)
     stated = tree.get("apiVersion")
     form = _FORMS.get((stated if isinstance(stated, str) else kind.api_version, kind.kind), kind)
-    if tree.get("kind", kind.kind) != kind.kind:
-        raise _fault(tree, kind.kind, "kind", f"must be {kind.kind}", location)
     return cast(K, _read(form, raw, tree, location))
 
 
-def decode_any(raw: bytes | str | Mapping[str, object], *, location: str = "") -> KubeObject | None:
+def decode_any(raw: Raw, *, location: str = "") -> KubeObject | None:
     """Read one object of whatever kind it says it is.
 
     Returns:
@@ -86,52 +107,97 @@ def decode_any(raw: bytes | str | Mapping[str, object], *, location: str = "") -
     """
     tree = _tree(raw, location)
     version, kind = tree.get("apiVersion"), tree.get("kind")
+    shown = printable(kind) if isinstance(kind, str) and kind else "Object"
     for field, value in (("apiVersion", version), ("kind", kind)):
-        if not isinstance(value, str) or not value:
-            raise _fault(tree, kind if isinstance(kind, str) else "Object", field, "is missing", location)
+        if value is None or value == "":
+            raise fault_of(tree, shown, field, "is missing", location)
+        if not isinstance(value, str):
+            raise fault_of(tree, shown, field, "must be text", location)
     form = _FORMS.get((cast(str, version), cast(str, kind)))
     return None if form is None else _read(form, raw, tree, location)
 
 
-def _read(
-    form: type[KubeObject], raw: bytes | str | Mapping[str, object], tree: Mapping[str, object], location: str
-) -> KubeObject:
+def _has_string_data(kind: type[KubeObject], raw: bytes) -> bool:
+    return kind is Secret and b'"stringData"' in raw
+
+
+def _read(form: type[KubeObject], raw: Raw, tree: Mapping[str, object], location: str) -> KubeObject:
     if form is Secret and "stringData" in tree:
-        raw = _merged_string_data(tree)
-    item = _validate(form, raw, location)
+        raw = tree = _merged_string_data(tree, location)
+    item = _validated(form, raw, tree, location)
     if isinstance(item, LegacyIngress | LegacyEndpointSlice):
         return item.modern()
     return item
 
 
-def _merged_string_data(tree: Mapping[str, object]) -> Mapping[str, object]:
+def _merged_string_data(tree: Mapping[str, object], location: str) -> Mapping[str, object]:
     """Do what the API server does when a Secret is written: ``stringData`` overrides ``data``."""
-    text = tree["stringData"]
-    if not isinstance(text, Mapping):
+    text, data = tree["stringData"], tree.get("data")
+    if text is None or not isinstance(data, Mapping | None):
         return tree
-    encoded = {
-        key: base64.b64encode(value.encode()).decode() if isinstance(value, str) else value
-        for key, value in cast("Mapping[str, object]", text).items()
-    }
-    data = tree.get("data")
-    return {
-        **tree,
-        "data": {**cast("Mapping[str, object]", data if isinstance(data, Mapping) else {}), **encoded},
-    }
+    if not isinstance(text, Mapping):
+        raise fault_of(tree, Secret.kind, "stringData", f"must be a map, not {json_type(text)}", location)
+    encoded = {key: _encoded(value) for key, value in cast("Mapping[str, object]", text).items()}
+    return {**tree, "data": {**cast("Mapping[str, object]", data or {}), **encoded}}
 
 
-def _validate(form: type[K], raw: bytes | str | Mapping[str, object], location: str) -> K:
+def _encoded(value: object) -> object:
+    """A text in base64. One that is no text at all is left for the decoder to refuse."""
+    try:
+        return base64.b64encode(value.encode()).decode() if isinstance(value, str) else value
+    except UnicodeEncodeError:
+        return value
+
+
+def _validated(form: type[K], raw: Raw, tree: Mapping[str, object] | None, location: str) -> K:
     import pydantic_core
 
     adapter = cast("TypeAdapter[K]", _adapter(cast(Hashable, form)))
     try:
         # JSON mode even for parsed input: strict JSON is what the API server speaks, and strict
         # Python mode would want tuples where YAML gives lists.
-        return adapter.validate_json(
-            pydantic_core.to_json(raw, fallback=str) if isinstance(raw, Mapping) else raw
-        )
+        return adapter.validate_json(_json(raw) if isinstance(raw, Mapping) else raw)
+    except pydantic_core.ValidationError:
+        pass  # looked into below, where the nulls are out of the way
+    except ValueError:  # what no JSON can hold: half a surrogate pair, a map inside itself
+        raise fault_of(tree or {}, form.kind, "", "holds a value that JSON cannot", location) from None
+    # Only now, for nulls are rare and looking for them is not free.
+    parsed = _tree(raw, location) if tree is None else tree
+    try:
+        return adapter.validate_json(_json(_with_empty_values(parsed)))
     except pydantic_core.ValidationError as exc:
-        raise _translated(form, exc, raw, location) from None
+        fault = translated(form.kind, exc, parsed, location)
+    # Raised here, so that the error does not drag the input along in its context.
+    raise fault
+
+
+def _json(tree: Mapping[str, object]) -> bytes:
+    import pydantic_core
+
+    return pydantic_core.to_json(tree, fallback=_plain)
+
+
+def _plain(value: object) -> object:
+    return dict(cast("Mapping[object, object]", value)) if isinstance(value, Mapping) else str(value)
+
+
+def _with_empty_values(tree: Mapping[str, object]) -> dict[str, object]:
+    """The tree with what ``null`` means to the API server: in maps of text the empty text, else nothing."""
+    kept: dict[str, object] = {}
+    for key, value in tree.items():
+        if key in _TEXT_MAPS and isinstance(value, Mapping):
+            texts = cast("Mapping[str, object]", value)
+            kept[key] = {name: "" if text is None else text for name, text in texts.items()}
+        elif isinstance(value, Mapping):
+            kept[key] = _with_empty_values(cast("Mapping[str, object]", value))
+        elif isinstance(value, list):
+            kept[key] = [
+                _with_empty_values(cast("Mapping[str, object]", item)) if isinstance(item, Mapping) else item
+                for item in cast("list[object]", value)
+            ]
+        elif value is not None:
+            kept[key] = value
+    return kept
 
 
 @functools.cache
@@ -141,107 +207,21 @@ def _adapter(form: Hashable) -> TypeAdapter[KubeObject]:
     return TypeAdapter(cast("type[KubeObject]", form))
 
 
-def _tree(raw: bytes | str | Mapping[str, object], location: str) -> Mapping[str, object]:
-    if isinstance(raw, Mapping):
-        return raw
+def _tree(raw: Raw, location: str) -> Mapping[str, object]:
     import pydantic_core
 
-    try:
-        tree = pydantic_core.from_json(raw, cache_strings="all")
-    except ValueError as exc:
-        raise DecodeError(
-            kind="Object", namespace="", name="", field="", reason=f"is not JSON: {exc}", location=location
-        ) from None
-    if not isinstance(tree, dict):
-        raise _fault({}, "Object", "", f"must be a map, not {_json_type(tree)}", location)
-    return cast("dict[str, object]", tree)
-
-
-def _translated(
-    form: type[KubeObject], exc: ValidationError, raw: bytes | str | Mapping[str, object], location: str
-) -> DecodeError:
-    errors = exc.errors(include_url=False, include_context=True, include_input=False)
-    first = errors[0]
-    if first["type"] == "json_invalid":
-        return _fault(
-            {}, form.kind, "", f"is not JSON: {first['msg'].removeprefix('Invalid JSON: ')}", location
-        )
-    field = _field_path(first["loc"])
-    reason = _clause(first["type"], first["msg"])
-    if reason.startswith("["):  # a map value that a validator of ours refused: "[key] is not base64"
-        key, _, reason = reason.partition(" ")
-        field += key
-    if len(errors) > 1:
-        others = len({error["loc"] for error in errors}) - 1
-        reason += f" (and {others} more fault{'s' if others > 1 else ''})" if others else ""
-    try:
-        tree = _tree(raw, location)
-    except DecodeError:
-        tree = dict[str, object]()
-    return _fault(tree, form.kind, field, reason, location)
-
-
-_CLAUSES: Mapping[str, str] = {
-    "missing": "is missing",
-    "string_type": "must be text (in YAML, put it in quotes)",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "bool_type": "must be true or false",
-    "tuple_type": "must be a list",
-    "dict_type": "must be a map",
-    "dataclass_type": "must be a map",
-    "dataclass_exact_type": "must be a map",
-    "datetime_type": "must be a time, such as 2026-01-31T12:00:00Z",
-    "datetime_parsing": "must be a time, such as 2026-01-31T12:00:00Z",
-    "datetime_from_date_parsing": "must be a time, such as 2026-01-31T12:00:00Z",
-}
-
-
-def _clause(code: str, message: str) -> str:
-    if code == "value_error":
-        return message.removeprefix("Value error, ")
-    return _CLAUSES.get(code, message[:1].lower() + message[1:])
-
-
-def _field_path(loc: tuple[int | str, ...]) -> str:
-    path = ""
-    for part in loc:
-        if isinstance(part, int):
-            path += f"[{part}]"
-        elif part in ("int", "str"):  # the branch of an int-or-text union, not a field
-            continue
-        elif path in ("metadata.labels", "metadata.annotations", "data"):
-            path += f"[{part}]"
+    tree: object = raw
+    if isinstance(raw, bytes | str):
+        try:
+            tree = pydantic_core.from_json(raw, allow_inf_nan=False, cache_strings="all")
+        except ValueError as exc:
+            reason = f"is not JSON: {exc}"
+        except TypeError:
+            reason = "is not text"  # a str with half a surrogate pair
         else:
-            path += f".{part}" if path else part
-    return path
-
-
-def _fault(tree: Mapping[str, object], kind: str, field: str, reason: str, location: str) -> DecodeError:
-    metadata = tree.get("metadata")
-    meta = cast("Mapping[str, object]", metadata if isinstance(metadata, Mapping) else {})
-    name, namespace = meta.get("name"), meta.get("namespace")
-    return DecodeError(
-        kind=kind,
-        namespace=namespace if isinstance(namespace, str) else "",
-        name=name if isinstance(name, str) else "",
-        field=field,
-        reason=reason,
-        location=location,
-    )
-
-
-def _json_type(value: object) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "true or false"
-        case int() | float():
-            return "a number"
-        case str():
-            return "text"
-        case list():
-            return "a list"
-        case _:
-            return "a map"
+            reason = ""
+        if reason:
+            raise fault_of({}, "Object", "", reason, location)
+    if not isinstance(tree, Mapping):
+        raise fault_of({}, "Object", "", f"must be a map, not {json_type(tree)}", location)
+    return cast("Mapping[str, object]", tree)

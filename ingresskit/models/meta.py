@@ -2,8 +2,7 @@
 
 The models are standard-library dataclasses: frozen, slotted, holding only the fields that are
 read. pydantic stands at the door only (`decode`); importing the models does not import it. The
-markers at the end of this file tell pydantic, when it builds a decoder, about the two habits of
-the API that a plain type cannot say: ``null`` where a list or map is empty, and camel case.
+markers in this file tell pydantic, when it builds a decoder, about what a plain type cannot say.
 """
 
 from __future__ import annotations
@@ -20,9 +19,11 @@ if TYPE_CHECKING:
 __all__ = [
     "KubeObject",
     "Many",
+    "Name",
     "ObjectKey",
     "ObjectMeta",
     "ObjectRef",
+    "OptionalName",
     "StringMap",
     "Timestamp",
     "WireModel",
@@ -74,36 +75,28 @@ class WireModel:
     }
 
 
-class _NullIsEmpty:
-    """Marks a collection for which the API also writes ``null``."""
+class _NameSchema:
+    """Marks a name: what can stand in a path of the API. *optional* allows the empty text too.
+
+    Source: Kubernetes, "Object Names and IDs", path segment names; the length is that of a DNS name.
+    """
+
+    def __init__(self, *, optional: bool = False) -> None:
+        self._optional = optional
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         from pydantic_core import core_schema
 
-        # After, not before: a before-validator would turn the list into a Python object, which strict
-        # mode then refuses as "not a tuple".
-        return core_schema.no_info_after_validator_function(
-            _empty_tuple_for_null, core_schema.nullable_schema(handler(source))
-        )
-
-
-def _empty_tuple_for_null(value: object) -> object:
-    return () if value is None else value
+        name = r"[^\p{C}\p{Z}/%.][^\p{C}\p{Z}/%]*"
+        pattern = f"^(?:{name})?$" if self._optional else f"^{name}$"
+        return core_schema.str_schema(strict=True, max_length=253, pattern=pattern)
 
 
 class _StringMapSchema:
-    """Marks a map of text to text: null means empty, and the result is a plain dict."""
+    """Marks a map of text to text: the result is a plain dict."""
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        from pydantic_core import core_schema
-
-        return core_schema.no_info_after_validator_function(
-            _empty_map_for_null, core_schema.nullable_schema(handler.generate_schema(dict[str, str]))
-        )
-
-
-def _empty_map_for_null(value: object) -> object:
-    return {} if value is None else value
+        return handler.generate_schema(dict[str, str])
 
 
 class _TimestampSchema:
@@ -119,8 +112,14 @@ def _aware(value: datetime) -> datetime:
     return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
 
 
-Many = Annotated[tuple[T, ...], _NullIsEmpty()]
+Many = tuple[T, ...]
 """A list of the API, in its order; ``null`` and absent both read as empty."""
+
+Name = Annotated[str, _NameSchema()]
+"""The name of an object: 1 to 253 characters, no space, control character, ``/`` or ``%``, no leading dot."""
+
+OptionalName = Annotated[str, _NameSchema(optional=True)]
+"""A name, or empty."""
 
 StringMap = Annotated[Mapping[str, str], _StringMapSchema()]
 """A map of text to text; ``null`` and absent both read as empty. Treat it as read-only."""
@@ -140,8 +139,8 @@ class ObjectMeta(WireModel):
         resource_version: Opaque; compare for equality only.
     """
 
-    name: str
-    namespace: str = ""
+    name: Name
+    namespace: OptionalName = ""
     uid: str = ""
     resource_version: str = ""
     generation: int = 0

@@ -23,8 +23,11 @@ def faults(document: Document) -> list[tuple[str, str]]:
         pytest.param("a\n---\nb\n", [(1, 1, "a\n"), (2, 2, "---\nb\n")], id="two documents"),
         pytest.param("# c\n\n---\nb\n", [(1, 3, "---\nb\n")], id="a comment before the first is none"),
         pytest.param("%YAML 1.1\n---\nb\n", [(1, 2, "---\nb\n")], id="a directive is none"),
-        pytest.param("a\n---\n# c\n---\nb\n", [(1, 1, "a\n"), (2, 2, "---\n# c\n"), (3, 4, "---\nb\n")],
-                     id="an empty one between markers counts"),
+        pytest.param(
+            "a\n---\n# c\n---\nb\n",
+            [(1, 1, "a\n"), (2, 2, "---\n# c\n"), (3, 4, "---\nb\n")],
+            id="an empty one between markers counts",
+        ),
         pytest.param("a\n...\n# c\n", [(1, 1, "a\n")], id="the end marker ends it"),
         pytest.param("a\n...\nb\n", [(1, 1, "a\n"), (2, 2, "\nb\n")], id="the next needs no marker then"),
         pytest.param("--- {a: 1}\n--- b", [(1, 1, "--- {a: 1}\n"), (2, 2, "--- b")], id="text beside markers"),
@@ -34,7 +37,7 @@ def faults(document: Document) -> list[tuple[str, str]]:
         pytest.param("", [], id="an empty file"),
         pytest.param("\n# only\n  # comments\n", [], id="only comments"),
     ],
-)  # fmt: skip
+)
 def test_a_file_is_split_where_yaml_splits_it(text: str, expected: list[tuple[int, int, str]]) -> None:
     found = [(chunk.number, chunk.line, chunk.text.decode()) for chunk in split_documents(text.encode())]
 

@@ -162,7 +162,7 @@ def test_a_root_that_is_not_there_at_first_is_an_error(tmp_path: Path) -> None:
             id="the same object twice",
         ),
     ],
-)  # fmt: skip
+)
 def test_a_broken_document_costs_only_itself(tmp_path: Path, text: str, problem: str) -> None:
     put(tmp_path / "web.yaml", text)
 
@@ -430,7 +430,7 @@ SIGNATURE = Signature(modified_ns=5, size=1, inode=7, device=1, changed_ns=5)
         pytest.param(SIGNATURE._replace(inode=6), None, 0, False, id="another file, just written"),
         pytest.param(SIGNATURE._replace(inode=6), None, 2_000_000_000, True, id="another file, at rest"),
     ],
-)  # fmt: skip
+)
 def test_a_file_is_complete_when_nobody_is_writing_it(
     monkeypatch: pytest.MonkeyPatch, read: Signature | None, seen: Signature | None, age_ns: int, expected: bool
 ) -> None:
