@@ -31,6 +31,7 @@ from ingresskit.apply import Applier, Dynamic, NoOp, Plan, Reload
 from ingresskit.controller.events import Event, EventKind, Events, Subscription
 from ingresskit.controller.ledger import Ledger
 from ingresskit.controller.outcome import Outcome, Restriction, restrict
+from ingresskit.controller.redact import loggable
 from ingresskit.controller.report import DiagnosticsLog, graph_facts
 from ingresskit.controller.settings import ControllerSettings
 from ingresskit.controller.statistics import ApplyKind, ControllerStatistics, Stage, State
@@ -172,7 +173,7 @@ class Controller(Generic[ArtifactT]):
         try:
             await task()
         except Exception as exc:
-            _logger.error("task died", extra={"task": name}, exc_info=exc)
+            _logger.error("task died", extra={"task": name}, exc_info=loggable(exc))
             if self._death is None:
                 self._death = exc
                 self._ledger.die(name, exc)
@@ -292,15 +293,16 @@ class Controller(Generic[ArtifactT]):
         delay = retry_delay(failures, settings.retry_first, settings.retry_ceiling, jitter)
         failure = self._ledger.fail(attempt, attempt.error, delay, attempt.apply_duration)
         facts: dict[str, object] = {
+            "reason": failure.message,
             "stage": str(failure.stage),
             "retrySeconds": round(delay.total_seconds(), 3),
         }
         _logger.error(
             "pass failed, what was live stays",
             extra={"revision": attempt.revision, "failures": failures, **facts},
-            exc_info=attempt.error,
+            exc_info=loggable(attempt.error),
         )
-        self._publish(EventKind.APPLY, attempt.revision, {"ok": False, "reason": failure.message, **facts})
+        self._publish(EventKind.APPLY, attempt.revision, {"ok": False, **facts})
 
     def _report_diagnostics(self, restriction: Restriction, revision: int) -> None:
         if (facts := self._diagnostics.update(restriction.diagnostics)) is not None:

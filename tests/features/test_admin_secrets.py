@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import ClassVar
@@ -12,7 +13,7 @@ import pytest
 from typing_extensions import override
 
 from ingresskit.apply import Dynamic, NoOp, Plan
-from ingresskit.controller import Controller
+from ingresskit.controller import Controller, Event, Subscription
 from ingresskit.controller.admin import AdminServer
 from ingresskit.errors import ApplyError
 from ingresskit.graph import RouteGraph
@@ -20,7 +21,7 @@ from ingresskit.models import Secret
 from ingresskit.render.base import RenderedFile, Renderer, Rendering
 from ingresskit.sources import MemorySource
 from tests.unit.controller.certificates import tls_secret
-from tests.unit.controller.client import admin_over, exchange
+from tests.unit.controller.client import Reply, admin_over, exchange
 from tests.unit.controller.doubles import DEADLINE, QUICK, ingress, web
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
@@ -90,13 +91,18 @@ async def test_keys_of_a_served_certificate_are_in_no_answer(
     assert [canary for canary in canaries for text in shown if canary in text] == []
 
 
-async def test_keys_in_files_that_should_not_hold_them_and_in_errors_are_redacted(anyio_backend: str) -> None:
+async def test_keys_in_files_that_should_not_hold_them_and_in_errors_are_redacted(
+    anyio_backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
     secret, canaries = with_canary(tls_secret("shop-tls", "shop.test"))
     other, more = with_canary(tls_secret("blog-tls", "blog.test"))
     source = MemorySource([ingress("shop", "shop.test", tls="shop-tls"), secret, *web()])
     applier = Talkative()
     controller = Controller(source=source, renderer=Leaky(), applier=applier, settings=QUICK)
     server = AdminServer(controller, port=0)
+    heard: list[str] = []
+    bodies: dict[str, Reply] = {}
     with anyio.fail_after(DEADLINE):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(server.run)
@@ -106,14 +112,21 @@ async def test_keys_in_files_that_should_not_hold_them_and_in_errors_are_redacte
             applier.fail = True
             with controller.subscribe() as events:
                 source.apply(ingress("blog", "blog.test", tls="blog-tls"), other)
-                heard = [repr(await anext(events)) for _ in range(1)]
+                heard = [repr(event) async for event in _until_failure(events)]
             bodies = {path: (await exchange(address, path)) for path in PATHS}
             tasks.cancel_scope.cancel()
 
-    files = {item["path"]: item for item in bodies["/api/config"].json["files"]}
+    files: dict[str, dict[str, object]] = {item["path"]: item for item in bodies["/api/config"].json["files"]}
     assert files["tls/key.pem"]["content"] is None
     assert files["tls/key.pem"]["secret"] is True
     assert files["proxy.conf"]["content"] == "listen 80;\n[redacted]\nend;\n"
     assert "[redacted]" in bodies["/api/status"].json["lastFailure"]["message"]
-    shown = [*(reply.body.decode() for reply in bodies.values()), *heard]
+    shown = [*(reply.body.decode() for reply in bodies.values()), *heard, caplog.text]
     assert [canary for canary in canaries + more for text in shown if canary in text] == []
+
+
+async def _until_failure(events: Subscription) -> AsyncIterator[Event]:
+    async for event in events:
+        yield event
+        if event.facts.get("ok") is False:
+            return
