@@ -37,7 +37,7 @@ _CLAUSES: Mapping[str, str] = {
     "datetime_object_invalid": _TIME,
 }
 # Maps whose keys are the user's own.
-_MAPS = ("annotations", "data", "labels", "topology")
+_MAPS = frozenset({"annotations", "data", "labels", "topology"})
 _LONGEST = 100
 
 
@@ -78,7 +78,7 @@ def _field_path(loc: tuple[int | str, ...]) -> str:
     for part in loc:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif path.endswith(_MAPS):
+        elif path.rpartition(".")[2] in _MAPS:
             path += f"[{printable(part)}]"
         elif part in ("int", "str"):  # the branch of an int-or-text union, not a field
             continue
