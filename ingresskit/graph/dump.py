@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import fields
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, assert_never, cast
 
 from ingresskit.graph.nodes import (
     Action,
@@ -135,8 +136,8 @@ def _json(value: object) -> object:
         case ipaddress.IPv4Network() | ipaddress.IPv6Network():
             return str(value)
         case tuple() | list() | frozenset():
-            return [_json(item) for item in value]
+            return [_json(item) for item in cast("Iterable[object]", value)]
         case dict():
-            return {str(key): _json(item) for key, item in value.items()}
+            return {str(key): _json(item) for key, item in cast("dict[object, object]", value).items()}
         case _:
             return repr(value)

@@ -57,8 +57,8 @@ class NativeDialect:
     def __init__(
         self, policies: Iterable[type[Policy]] = BUILTIN_POLICIES, *, prefix: str = NATIVE_PREFIX
     ) -> None:
-        self.prefix = prefix
-        self.policies = tuple(sorted(policies, key=lambda policy: policy.__name__))
+        self.prefix: str = prefix
+        self.policies: tuple[type[Policy], ...] = tuple(sorted(policies, key=lambda policy: policy.__name__))
         self._fields: dict[str, tuple[type[Policy], str, Annotation]] = {}
         for policy in self.policies:
             for field_name, annotation in policy.annotations().items():
@@ -143,7 +143,7 @@ class PolicyRegistry:
     """
 
     def __init__(self, dialects: Iterable[Dialect]) -> None:
-        self.dialects = tuple(dialects)
+        self.dialects: tuple[Dialect, ...] = tuple(dialects)
         prefixes = [dialect.prefix for dialect in self.dialects]
         for prefix in prefixes:
             if prefixes.count(prefix) > 1:
