@@ -12,7 +12,7 @@ import json
 import socket
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import cast
@@ -73,7 +73,7 @@ class LoopbackWorld:
             try:
                 if ask.tls:
                     secure = await _handshake(stream, ask.server_name)
-                    der = secure.extra(TLSAttribute.peer_certificate_binary)
+                    der = secure.extra(TLSAttribute.peer_certificate_binary)  # noqa: S610 - not Django's
                     fingerprint = _digest(der or b"")
                     stream = secure
                 answer = await _exchange(stream, ask)
@@ -93,7 +93,7 @@ class LoopbackWorld:
 
 
 @asynccontextmanager
-async def open_loopback(graph: RouteGraph) -> AsyncIterator[LoopbackWorld]:
+async def open_loopback(graph: RouteGraph) -> AsyncGenerator[LoopbackWorld]:
     """Play the endpoints of *graph* for as long as the context is open.
 
     Raises:
@@ -136,7 +136,7 @@ class _Echo:
         if self.protocol is Protocol.H2C:
             raise ConfigurationError(f"{self.key} speaks {self.protocol}, which cannot be played here")
         bound = await anyio.create_tcp_listener(local_host="127.0.0.1", family=socket.AF_INET)
-        port = bound.extra(anyio.abc.SocketAttribute.local_port)
+        port = bound.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610 - not Django's
         tasks.start_soon(self._listen, bound)
         return port
 
@@ -169,8 +169,13 @@ class _Echo:
             "fields": dict(fields),
         }
         body = json.dumps(seen).encode()
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: {_ECHO}\r\nContent-Length: {len(body)}\r\nX-Powered-By: echo\r\n\r\n"
-        return head.encode() + body
+        head = (
+            "HTTP/1.1 200 OK",
+            f"Content-Type: {_ECHO}",
+            f"Content-Length: {len(body)}",
+            "X-Powered-By: echo",
+        )
+        return "\r\n".join(head).encode() + b"\r\n\r\n" + body
 
 
 @functools.cache

@@ -14,6 +14,7 @@ from ingresskit.diagnostics import Diagnostic
 from ingresskit.graph import BackendKey, RouteGraph
 from ingresskit.models import KubeObject, Snapshot
 from ingresskit.render import Renderer
+from ingresskit.render.base import ArtifactT
 from ingresskit.translate import TranslateOptions, Translation, translate
 
 __all__ = ["Answer", "Ask", "Scenario", "Want", "diagnostic_line", "endpoint_text"]
@@ -187,7 +188,7 @@ class Scenario:
                 faults.append(f"the endpoints of {key} are {', '.join(found)}, not {', '.join(wanted)}")
         return tuple(faults)
 
-    def missing(self, renderer: Renderer[object], graph: RouteGraph | None = None) -> tuple[str, ...]:
+    def missing(self, renderer: Renderer[ArtifactT], graph: RouteGraph | None = None) -> tuple[str, ...]:
         """What the scenario needs and *renderer* cannot do: names of policies and protocols, sorted.
 
         A proxy behind such a renderer is not asked this scenario; say so where the result is shown.

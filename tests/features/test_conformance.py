@@ -56,9 +56,9 @@ def test_the_in_process_renderer_can_do_what_every_scenario_needs() -> None:
 
 async def _faults_of_the_proxy(scenario: Scenario) -> tuple[str, ...]:
     renderer = InProcessRenderer()
-    async with open_loopback(scenario.translate().graph) as world:
-        async with Proxy(ProxySettings(https_port=443)) as proxy:
-            proxy.swap(renderer.render(renderer.restrict(world.graph).graph))
-            http = await proxy.listen("127.0.0.1", 0)
-            https = await proxy.listen("127.0.0.1", 0, tls=True)
-            return await world.run(scenario, http=http.address, https=https.address)
+    settings = ProxySettings(https_port=443)
+    async with open_loopback(scenario.translate().graph) as world, Proxy(settings) as proxy:
+        proxy.swap(renderer.render(renderer.restrict(world.graph).graph))
+        http = await proxy.listen("127.0.0.1", 0)
+        https = await proxy.listen("127.0.0.1", 0, tls=True)
+        return await world.run(scenario, http=http.address, https=https.address)
