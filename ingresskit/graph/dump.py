@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
 from dataclasses import fields
 from datetime import datetime, timedelta
 from enum import Enum
@@ -130,13 +129,17 @@ def _json(value: object) -> object:
         case None | bool() | int() | float() | str():
             return value
         case timedelta():
-            return f"{value / timedelta(milliseconds=1):g}ms"
+            whole, rest = divmod(value, timedelta(milliseconds=1))
+            return f"{value / timedelta(milliseconds=1)}ms" if rest else f"{whole}ms"
         case datetime():
             return value.isoformat()
         case ipaddress.IPv4Network() | ipaddress.IPv6Network():
             return str(value)
-        case tuple() | list() | frozenset():
-            return [_json(item) for item in cast("Iterable[object]", value)]
+        case tuple() | list():
+            return [_json(item) for item in cast("tuple[object, ...] | list[object]", value)]
+        case frozenset():
+            # A set has no order of its own, and the one it shows differs from process to process.
+            return sorted((_json(item) for item in cast("frozenset[object]", value)), key=repr)
         case dict():
             return {str(key): _json(item) for key, item in cast("dict[object, object]", value).items()}
         case _:

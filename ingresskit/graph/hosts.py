@@ -16,7 +16,9 @@ _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _RULE_HOST = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
 _IP_LIKE = re.compile(r"[0-9.]+")
 # Requests are read more kindly than rules: browsers send names with underscores.
-_REQUEST_HOST_PORT = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,255}?)\.?(?::[0-9]{0,5})?")
+_REQUEST_HOST_PORT = re.compile(
+    r"(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{0,254}[A-Za-z0-9_-])\.?(?::[0-9]{0,5})?"
+)
 
 
 class HostRefused(ValueError):

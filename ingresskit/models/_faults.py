@@ -38,6 +38,8 @@ _CLAUSES: Mapping[str, str] = {
 }
 # Maps whose keys are the user's own.
 _MAPS = frozenset({"annotations", "data", "labels", "topology"})
+# What pydantic adds to the place of a fault in a key rather than in its value.
+_KEY = "[key]"
 _LONGEST = 100
 
 
@@ -60,7 +62,12 @@ def translated(kind: str, exc: ValidationError, tree: Mapping[str, object], loca
     """The error that says what pydantic found first, and how much more there is."""
     errors = exc.errors(include_url=False, include_context=False, include_input=False)
     field = _field_path(errors[0]["loc"])
-    reason = _clause(errors[0]["type"], errors[0]["msg"])
+    about_key = errors[0]["loc"][-1:] == (_KEY,)
+    reason = (
+        "is a key with a space or a control character"
+        if about_key
+        else _clause(errors[0]["type"], errors[0]["msg"])
+    )
     others = {_field_path(error["loc"]) for error in errors} - {field}
     if others:
         reason += f" (and {len(others)} more fault{'s' if len(others) > 1 else ''})"
@@ -76,6 +83,8 @@ def _clause(code: str, message: str) -> str:
 def _field_path(loc: tuple[int | str, ...]) -> str:
     path = ""
     for part in loc:
+        if part == _KEY and path.endswith("]"):
+            continue
         if isinstance(part, int):
             path += f"[{part}]"
         elif path.rpartition(".")[2] in _MAPS:

@@ -93,10 +93,16 @@ class _NameSchema:
 
 
 class _StringMapSchema:
-    """Marks a map of text to text: the result is a plain dict."""
+    """Marks a map of text to text: the result is a plain dict. Keys become part of messages and paths.
+
+    Source: qualified names have neither spaces nor control characters; "Annotations", "Syntax".
+    """
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return handler.generate_schema(dict[str, str])
+        from pydantic_core import core_schema
+
+        key = core_schema.str_schema(strict=True, pattern=r"^[^\p{C}\p{Z}]*$")
+        return core_schema.dict_schema(key, core_schema.str_schema(strict=True), strict=True)
 
 
 class _TimestampSchema:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -60,6 +61,9 @@ class NativeDialect:
         self.prefix: str = prefix
         self.policies: tuple[type[Policy], ...] = tuple(sorted(policies, key=lambda policy: policy.__name__))
         self._fields: dict[str, tuple[type[Policy], str, Annotation]] = {}
+        for policy, after in itertools.pairwise(self.policies):
+            if policy.__name__ == after.__name__:
+                raise ConfigurationError(f"two policies are called {policy.__name__}")
         for policy in self.policies:
             for field_name, annotation in policy.annotations().items():
                 if annotation.name in self._fields:
@@ -116,7 +120,8 @@ class NativeDialect:
 
     def _unknown(self, key: str, subject: ObjectRef, place: str) -> Diagnostic:
         """A warning; an error when it looks like the slip of someone who asked for protection."""
-        name = key.removeprefix(self.prefix + "/")
+        # Cut: comparing takes time by the square of the length. A valid name has 63 characters at most.
+        name = key.removeprefix(self.prefix + "/")[:100]
         close = difflib.get_close_matches(name, self._fields, n=1)
         message = f"no annotation is called {_shown(key)}"
         if close:

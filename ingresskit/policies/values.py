@@ -47,11 +47,15 @@ _UNITS = {
     "h": timedelta(hours=1),
 }
 _LONGEST = timedelta(hours=24)
-_SIZE = re.compile(r"([0-9]{1,15})([kmg]?)", re.IGNORECASE)
+# ASCII: without it, ignoring case would take the Kelvin sign for a k.
+_SIZE = re.compile(r"([0-9]{1,15})([kmg]?)", re.IGNORECASE | re.ASCII)
 _FACTORS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+# Far above any body, far below where the numbers of the proxies end (63 bits).
+_LARGEST = 1024**5
 # RFC 9110, section 5.1 allows more ("token"); these are the bytes every proxy and application takes.
 _HEADER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,127}")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]{0,4000}")
+_NETWORK = re.compile(r"[0-9A-Fa-f.:]{2,45}(?:/[0-9]{1,3})?")
 _SERVICE_NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 
 # Framing, hop-by-hop (RFC 9110, 7.6.1) and proxy-owned fields: a tenant who could set these could
@@ -200,7 +204,9 @@ def parse_path_prefix(text: str) -> str:
     stripped = text.strip()
     valid = re.fullmatch(r"/[A-Za-z0-9\-._~!$&'()*+,;=:@/]{0,1000}", stripped)
     elements = stripped.split("/")[1:]
-    if not valid or any(element in (".", "..") for element in elements) or "//" in stripped:
+    # Some applications drop what follows ";" before they look for "..".
+    dots = any(element.partition(";")[0] in (".", "..") for element in elements)
+    if not valid or dots or "//" in stripped:
         raise ValueError("must be a path that begins with /, without //, . or .. elements and without escapes")
     return stripped.rstrip("/") or "/"
 
@@ -210,6 +216,9 @@ def parse_networks(text: str) -> tuple[Network, ...]:
     networks: set[Network] = set()
     for part in text.split(","):
         try:
+            # The library also reads masks, and of these even inverted ones: 10.0.0.0/0.0.0.255.
+            if not _NETWORK.fullmatch(part.strip()):
+                raise ValueError
             networks.add(ipaddress.ip_network(part.strip()))
         except ValueError:
             raise ValueError(

@@ -387,9 +387,14 @@ def test_the_older_object_comes_first_and_one_without_a_time_last() -> None:
             id="a slash in a namespace",
         ),
         pytest.param(
-            with_metadata(annotations={"a\nb": 5}),
-            "Service web: metadata.annotations[a\\nb]: must be text (in YAML, put it in quotes)",
+            with_metadata(annotations={"a": 5}),
+            "Service web: metadata.annotations[a]: must be text (in YAML, put it in quotes)",
             id="a number as an annotation",
+        ),
+        pytest.param(
+            with_metadata(annotations={"a\nb": "x"}),
+            "Service web: metadata.annotations[a\\nb]: is a key with a space or a control character",
+            id="a line break in a key",
         ),
         pytest.param(
             with_metadata(annotations={"int": 5}),
@@ -441,7 +446,7 @@ def test_the_older_object_comes_first_and_one_without_a_time_last() -> None:
         ),
         pytest.param(
             tree("EndpointSlice", "discovery.k8s.io/v1beta1", endpoints=[{"topology": {"a\nb": 5}}]),
-            "endpoints[0].topology[a\\nb]: must be text",
+            "endpoints[0].topology[a\\nb]: is a key with",
             id="a number in an old topology",
         ),
         pytest.param(
