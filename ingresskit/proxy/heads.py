@@ -79,7 +79,7 @@ _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _LENGTH: Final = re.compile(rb"[0-9]{1,15}")
 _REQUEST_LINE: Final = re.compile(rb"([A-Z][A-Z-]{0,31}) ([\x21-\x7e]+) HTTP/1\.([01])\r\n")
-_OTHER_VERSION: Final = re.compile(rb"[A-Z-]+ [^ ]+ HTTP/[0-9](?:\.[0-9])?\r\n")
+_OTHER_VERSION: Final = re.compile(rb"[A-Z-]+ [\x21-\x7e]+ HTTP/(?!1\.[01])[0-9](?:\.[0-9])?\r\n")
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n")
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._=+/:@-]{1,128}")
 _PROTOCOL: Final = re.compile(rb"[A-Za-z0-9._+-]{1,32}(?:/[A-Za-z0-9._-]{1,16})?")
@@ -196,7 +196,7 @@ class _Reader:
     def __init__(self) -> None:
         self.fields: list[Field] = []
         self.special: list[tuple[Kind, bytes, bytes]] = []
-        self.complete = False
+        self.complete: bool | None = False  # None: llhttp does not say
 
     def on_header(self, name: bytes, value: bytes | None) -> None:
         kind = _spellings[name]
@@ -247,7 +247,9 @@ class RequestReader(_Reader):
         try:
             parser.feed_data(raw)
         except httptools.HttpParserUpgrade:
-            pass  # whether it is one, we see by the fields; the parser is thrown away
+            # Java's and curl's clients offer h2c with every plain request, also with a body; llhttp
+            # calls that the end of the message. We go by the fields, and throw the parser away.
+            self.complete = None
         except httptools.HttpParserInvalidMethodError:
             raise BadRequest(501, "The method is not known.") from None
         except httptools.HttpParserError:
@@ -259,7 +261,7 @@ class RequestReader(_Reader):
             raise BadRequest(400, "The request has a header field over several lines.")
         head = RequestHead(method, target, old=minor == b"0", fields=fields)
         _judge_request(head, special)
-        if self.complete != (head.length == 0) and not head.upgrade:
+        if self.complete is not None and self.complete != (head.length == 0):
             raise BadRequest(400, "The request has a body whose length is in doubt.")
         return head
 

@@ -195,7 +195,9 @@ class Wire:
                 await self.writer.wait_closed()
 
 
-def get(path: str = "/", *, host: str = "web.example", fields: Iterable[str] = (), method: str = "GET") -> bytes:
+def get(
+    path: str = "/", *, host: str = "web.example", fields: Iterable[str] = (), method: str = "GET"
+) -> bytes:
     return "\r\n".join([f"{method} {path} HTTP/1.1", f"Host: {host}", *fields]).encode("latin-1") + b"\r\n\r\n"
 
 
@@ -236,7 +238,10 @@ def make_table(
         else:
             prefixes[target.matched] = target
     return RoutingTable(
-        hosts={host: HostTable(host=host, exact=exact, prefixes=prefixes) for host, (exact, prefixes) in hosts.items()},
+        hosts={
+            host: HostTable(host=host, exact=exact, prefixes=prefixes)
+            for host, (exact, prefixes) in hosts.items()
+        },
         backends={backend.key: backend for backend in backends},
         certificates=certificates or {},
         default_certificate=default,
@@ -263,8 +268,8 @@ class Stage:
         await self._stack.aclose()
 
     async def endpoint(self, answer: bytes | list[bytes] | Handler | None = None, **more: Any) -> FakeEndpoint:
-        fake = FakeEndpoint(**more) if answer is None else FakeEndpoint(answer=answer, **more)
         tls = more.pop("tls", None)
+        fake = FakeEndpoint(**more) if answer is None else FakeEndpoint(answer=answer, **more)
         server = await asyncio.start_server(fake.serve, "127.0.0.1", 0, ssl=tls)
         fake.port = server.sockets[0].getsockname()[1]
 
@@ -288,7 +293,13 @@ class Stage:
         return proxy
 
     async def connect(
-        self, proxy: Proxy, *, listener: int = 0, tls: ssl.SSLContext | None = None, name: str = "web.example", **more: Any
+        self,
+        proxy: Proxy,
+        *,
+        listener: int = 0,
+        tls: ssl.SSLContext | None = None,
+        name: str = "web.example",
+        **more: Any,
     ) -> Wire:
         host, port = proxy.listeners[listener].address
         reader, writer = await asyncio.open_connection(

@@ -76,7 +76,9 @@ async def test_bodies_pass_with_a_length_and_in_chunks(stage: Stage) -> None:
     body = bytes(range(256)) * 400
 
     by_length = await client.ask(get(method="POST", fields=[f"Content-Length: {len(body)}"]) + body)
-    chunks = b"".join(b"%x;x=y\r\n%b\r\n" % (len(piece), piece) for piece in (body[:7], body[7:60000], body[60000:]))
+    chunks = b"".join(
+        b"%x;x=y\r\n%b\r\n" % (len(piece), piece) for piece in (body[:7], body[7:60000], body[60000:])
+    )
     by_chunks = await client.ask(
         get(method="PUT", fields=["Transfer-Encoding: chunked"]) + chunks + b"0\r\nX-Trailer: 1\r\n\r\n"
     )
@@ -91,8 +93,12 @@ async def test_bodies_pass_with_a_length_and_in_chunks(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("answer", "method"),
     [
-        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", "HEAD", id="answer to HEAD with a length"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "HEAD", id="answer to HEAD, chunked"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", "HEAD", id="answer to HEAD with a length"
+        ),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "HEAD", id="answer to HEAD, chunked"
+        ),
         pytest.param(b"HTTP/1.1 204 No Content\r\n\r\n", "GET", id="204"),
         pytest.param(b"HTTP/1.1 304 Not Modified\r\nContent-Length: 77\r\n\r\n", "GET", id="304 with a length"),
     ],
@@ -126,7 +132,9 @@ async def test_answer_that_ends_with_its_connection_is_chunked_for_the_client(st
 
 
 async def test_old_client_gets_a_plain_body_and_the_end(stage: Stage) -> None:
-    endpoint = await stage.endpoint(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
+    endpoint = await stage.endpoint(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+    )
     proxy = await stage.proxy(forward(endpoint.port))
     client = await stage.connect(proxy)
 

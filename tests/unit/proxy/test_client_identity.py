@@ -1,0 +1,308 @@
+"""Who the client is, whom that is believed from, and what endpoints are told."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+
+from tests.unit.proxy.conftest import Stage, forward, get, reply
+
+pytestmark = pytest.mark.anyio
+
+TRUSTED = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("10.0.0.0/8"))
+
+
+async def test_endpoint_is_told_who_asks(stage: Stage) -> None:
+    endpoint = await stage.endpoint()
+    proxy = await stage.proxy(forward(endpoint.port))
+    client = await stage.connect(proxy)
+
+    await client.ask(get("/", host="Web.Example:8080"))
+
+    seen = endpoint.seen[0]
+    assert seen.value("host") == "web.example:8080"
+    assert seen.value("x-forwarded-for") == "127.0.0.1"
+    assert seen.value("x-real-ip") == "127.0.0.1"
+    assert seen.value("x-forwarded-proto") == "http"
+    assert seen.value("x-forwarded-host") == "web.example:8080"
+    assert seen.value("x-forwarded-port") == str(proxy.listeners[0].address[1])
+    assert len(seen.value("x-request-id") or "") == 32
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "X-Forwarded-For: 6.6.6.6",
+        "x-forwarded-for: 6.6.6.6",
+        "X_Forwarded_For: 6.6.6.6",
+        "X-Forwarded_For: 6.6.6.6",
+        "X-Real-IP: 6.6.6.6",
+        "X_Real_Ip: 6.6.6.6",
+        "Forwarded: for=6.6.6.6",
+        "X-Forwarded-Proto: 6.6.6.6",
+        "X-Forwarded-Host: 6.6.6.6",
+        "X-Forwarded-Port: 6.6.6.6",
+        "X-Forwarded-Prefix: /6.6.6.6",
+        "X-Forwarded-Client-Cert: 6.6.6.6",
+        "X-Forwarded: for=6.6.6.6",
+        "X-Forwarded-User: 6.6.6.6",
+        "Keep-Alive: 6.6.6.6",
+        "Proxy-Connection: 6.6.6.6",
+        "Proxy-Authorization: 6.6.6.6",
+        "TE: 6.6.6.6",
+        "Trailer: 6.6.6.6",
+        "HTTP2-Settings: 6.6.6.6",
+        "Content_Length: 6.6.6.6",
+    ],
+)
+async def test_what_a_stranger_may_not_say_does_not_arrive(stage: Stage, field: str) -> None:
+    endpoint = await stage.endpoint()
+    proxy = await stage.proxy(forward(endpoint.port))
+    client = await stage.connect(proxy)
+
+    assert (await client.ask(get(fields=[field]))).status == 200
+
+    assert b"6.6.6.6" not in endpoint.seen[0].head
+    assert endpoint.seen[0].value("x-forwarded-for") == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    "listed", ["X-Forwarded-For, x-real-ip, HOST, X-Request-ID", "x-forwarded-proto", "X-Forwarded-For,"]
+)
+async def test_connection_field_cannot_take_away_what_the_proxy_sets(stage: Stage, listed: str) -> None:
+    endpoint = await stage.endpoint()
+    proxy = await stage.proxy(forward(endpoint.port))
+    client = await stage.connect(proxy)
+
+    await client.ask(get(fields=[f"Connection: {listed}", "X-Mine: 1"]))
+
+    seen = endpoint.seen[0]
+    assert seen.value("x-forwarded-for") == "127.0.0.1"
+    assert seen.value("x-real-ip") == "127.0.0.1"
+    assert seen.value("x-forwarded-proto") == "http"
+    assert seen.value("host") == "web.example"
+    assert seen.value("x-request-id")
+    assert seen.value("connection") is None
+
+
+async def test_fields_named_by_connection_end_here_in_any_case(stage: Stage) -> None:
+    endpoint = await stage.endpoint(
+        reply(fields=["Connection: X-Inner, keep-alive", "x-inner: 1", "Keep-Alive: 5"])
+    )
+    proxy = await stage.proxy(forward(endpoint.port))
+    client = await stage.connect(proxy)
+
+    answer = await client.ask(get(fields=["Connection: keep-alive, x-HOP", "X-Hop: 1", "X-Stays: 2"]))
+
+    assert endpoint.seen[0].value("x-hop") is None
+    assert endpoint.seen[0].value("x-stays") == "2"
+    assert answer.value("x-inner") is None
+    assert answer.value("keep-alive") is None
+
+
+async def test_decent_request_id_is_kept_and_another_replaced(stage: Stage) -> None:
+    endpoint = await stage.endpoint()
+    proxy = await stage.proxy(forward(endpoint.port))
+    client = await stage.connect(proxy)
+
+    await client.ask(get(fields=["X-Request-ID: abc-123"]))
+    await client.ask(get(fields=["X-Request-ID: <script>"]))
+
+    assert endpoint.seen[0].value("x-request-id") == "abc-123"
+    assert len(endpoint.seen[1].value("x-request-id") or "") == 32
+
+
+@pytest.mark.parametrize(
+    ("fields", "client_address", "chain"),
+    [
+        pytest.param(["X-Forwarded-For: 8.8.8.8"], "8.8.8.8", "8.8.8.8, 127.0.0.1", id="one stranger"),
+        pytest.param(
+            ["X-Forwarded-For: 6.6.6.6, 8.8.8.8, 10.1.1.1"],
+            "8.8.8.8",
+            "6.6.6.6, 8.8.8.8, 10.1.1.1, 127.0.0.1",
+            id="the right-most stranger",
+        ),
+        pytest.param(
+            ["X-Forwarded-For: 6.6.6.6", "X-Forwarded-For: 8.8.8.8"],
+            "8.8.8.8",
+            "6.6.6.6, 8.8.8.8, 127.0.0.1",
+            id="over two fields",
+        ),
+        pytest.param(
+            ["X-Forwarded-For: 10.1.1.1"], "10.1.1.1", "10.1.1.1, 127.0.0.1", id="trusted all the way"
+        ),
+        pytest.param(
+            ["X-Forwarded-For: 8.8.8.8, junk"], "127.0.0.1", "8.8.8.8, junk, 127.0.0.1", id="nonsense ends it"
+        ),
+        pytest.param(
+            ["X-Forwarded-For: [2001:db8::1]:99"],
+            "2001:db8::1",
+            "[2001:db8::1]:99, 127.0.0.1",
+            id="IPv6 with port",
+        ),
+        pytest.param(
+            ["X-Forwarded-For: ::ffff:8.8.8.8"], "8.8.8.8", "::ffff:8.8.8.8, 127.0.0.1", id="IPv4 within IPv6"
+        ),
+        pytest.param(
+            ['Forwarded: for=8.8.8.8;proto=https, for="10.1.1.1"'], "8.8.8.8", "127.0.0.1", id="Forwarded"
+        ),
+        pytest.param(["Forwarded: for=_hidden"], "127.0.0.1", "127.0.0.1", id="Forwarded, obfuscated"),
+    ],
+)
+async def test_trusted_proxy_is_believed(
+    stage: Stage, fields: list[str], client_address: str, chain: str
+) -> None:
+    endpoint = await stage.endpoint()
+    proxy = await stage.proxy(forward(endpoint.port), trusted_proxies=TRUSTED)
+    client = await stage.connect(proxy)
+
+    await client.ask(get(fields=fields))
+
+    seen = endpoint.seen[0]
+    assert seen.value("x-real-ip") == client_address
+    assert seen.value("x-forwarded-for") == chain
+    if fields[0].startswith("Forwarded"):
+        assert (seen.value("forwarded") or "").endswith(", for=127.0.0.1;proto=http")
+
+
+async def test_trusted_proxy_says_how_the_client_came(stage: Stage) -> None:
+    endpoint = await stage.endpoint()
+    proxy = await stage.proxy(forward(endpoint.port), trusted_proxies=TRUSTED)
+    client = await stage.connect(proxy)
+
+    fields = ["X-Forwarded-Proto: https", "X-Forwarded-Host: shop.example", "X-Forwarded-Prefix: /eu"]
+    await client.ask(get(fields=fields))
+    await client.ask(
+        get(fields=["X-Forwarded-Proto: gopher", "X-Forwarded-Host: a b", "X-Forwarded-Port: 70000"])
+    )
+
+    first, second = endpoint.seen
+    assert first.value("x-forwarded-proto") == "https"
+    assert first.value("x-forwarded-host") == "shop.example"
+    assert first.value("x-forwarded-port") == "443"
+    assert first.value("x-forwarded-prefix") == "/eu"
+    assert second.value("x-forwarded-proto") == "http"
+    assert second.value("x-forwarded-host") == "web.example"
+    assert second.value("x-forwarded-port") == str(proxy.listeners[0].address[1])
+
+
+@pytest.mark.parametrize(
+    ("allowed", "field", "status"),
+    [
+        ("127.0.0.0/8", "X: y", 200),
+        ("192.0.2.0/24", "X: y", 403),
+        ("192.0.2.0/24", "X-Forwarded-For: 192.0.2.7", 200),
+        ("192.0.2.0/24", "X-Forwarded-For: 192.0.2.7, 8.8.8.8", 403),
+        ("192.0.2.0/24", "X-Forwarded-For: ::ffff:192.0.2.7", 200),
+        ("2001:db8::/32", "X-Forwarded-For: 2001:db8::1", 200),
+        ("2001:db8::/32", "X-Forwarded-For: 192.0.2.7", 403),
+    ],
+)
+async def test_only_allowed_clients_are_let_in(stage: Stage, allowed: str, field: str, status: int) -> None:
+    endpoint = await stage.endpoint()
+    table = forward(endpoint.port, allowed=(ipaddress.ip_network(allowed),))
+    proxy = await stage.proxy(table, trusted_proxies=TRUSTED)
+    client = await stage.connect(proxy)
+
+    assert (await client.ask(get(fields=[field]))).status == status
+
+
+async def test_stranger_cannot_pass_for_an_allowed_client(stage: Stage) -> None:
+    endpoint = await stage.endpoint()
+    proxy = await stage.proxy(forward(endpoint.port, allowed=(ipaddress.ip_network("192.0.2.0/24"),)))
+    client = await stage.connect(proxy)
+
+    answer = await client.ask(get(fields=["X-Forwarded-For: 192.0.2.7", "X-Real-IP: 192.0.2.7"]))
+
+    assert answer.status == 403
+
+
+async def test_headers_are_set_and_removed_as_the_route_says(stage: Stage) -> None:
+    endpoint = await stage.endpoint(reply(fields=["Server: inner", "X-Powered-By: inner"]))
+    table = forward(
+        endpoint.port,
+        request_headers=((b"X-Tenant", b"shop"),),
+        drop_request_headers=frozenset((b"x-tenant", b"cookie")),
+        response_headers=((b"Server", b"outer"),),
+        drop_response_headers=frozenset((b"server", b"x-powered-by")),
+    )
+    proxy = await stage.proxy(table)
+    client = await stage.connect(proxy)
+
+    answer = await client.ask(get(fields=["X-TENANT: other", "Cookie: a=b", "Connection: X-Tenant"]))
+
+    assert endpoint.seen[0].values("x-tenant") == ["shop"]
+    assert endpoint.seen[0].value("cookie") is None
+    assert answer.values("server") == ["outer"]
+    assert answer.value("x-powered-by") is None
+
+
+V2 = b"\r\n\r\n\x00\r\nQUIT\n"
+
+
+@pytest.mark.parametrize(
+    ("header", "address"),
+    [
+        pytest.param(b"PROXY TCP4 8.8.8.8 10.0.0.1 5555 80\r\n", "8.8.8.8", id="version 1"),
+        pytest.param(b"PROXY TCP6 2001:db8::9 2001:db8::1 5555 80\r\n", "2001:db8::9", id="version 1, IPv6"),
+        pytest.param(b"PROXY UNKNOWN\r\n", "127.0.0.1", id="version 1, unknown"),
+        pytest.param(
+            V2 + b"\x21\x11\x00\x0c" + bytes([8, 8, 8, 8, 10, 0, 0, 1]) + b"\x15\xb3\x00\x50",
+            "8.8.8.8",
+            id="version 2",
+        ),
+        pytest.param(
+            V2 + b"\x21\x11\x00\x0f" + bytes([8, 8, 8, 8, 10, 0, 0, 1]) + b"\x15\xb3\x00\x50\x04\x00\x00",
+            "8.8.8.8",
+            id="version 2 with more",
+        ),
+        pytest.param(V2 + b"\x20\x00\x00\x00", "127.0.0.1", id="version 2, from the peer itself"),
+    ],
+)
+async def test_load_balancer_says_who_the_client_is(stage: Stage, header: bytes, address: str) -> None:
+    endpoint = await stage.endpoint()
+    proxy = await stage.proxy(forward(endpoint.port), trusted_proxies=TRUSTED, proxy_protocol=True)
+    client = await stage.connect(proxy)
+
+    assert (await client.ask(header + get(fields=["X-Forwarded-For: 6.6.6.6"]))).status == 200
+
+    if address != "127.0.0.1":
+        assert endpoint.seen[0].value("x-forwarded-for") == address
+        assert endpoint.seen[0].value("x-forwarded-port") == "80"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        pytest.param(b"", id="none"),
+        pytest.param(b"PROXY TCP4 8.8.8.8 10.0.0.1 5555\r\n", id="version 1, a port is missing"),
+        pytest.param(b"PROXY TCP4 2001:db8::9 10.0.0.1 5555 80\r\n", id="version 1, wrong family"),
+        pytest.param(b"PROXY TCP4 8.8.8.8 10.0.0.1 5555 99999\r\n", id="version 1, wrong port"),
+        pytest.param(b"PROXY " + b"x" * 200 + b"\r\n", id="version 1, too long"),
+        pytest.param(V2 + b"\x31\x11\x00\x00", id="another version"),
+        pytest.param(V2 + b"\x21\x11\x00\x04\x01\x02\x03\x04", id="version 2, too short"),
+        pytest.param(V2 + b"\x21\x11\xff\xff", id="version 2, too long"),
+    ],
+)
+async def test_wrong_proxy_header_ends_the_connection(stage: Stage, header: bytes) -> None:
+    endpoint = await stage.endpoint()
+    proxy = await stage.proxy(forward(endpoint.port), trusted_proxies=TRUSTED, proxy_protocol=True)
+    client = await stage.connect(proxy)
+
+    await client.send(header + get())
+
+    assert await client.is_closed()
+    assert endpoint.seen == []
+
+
+async def test_proxy_header_of_a_stranger_is_no_request(stage: Stage) -> None:
+    endpoint = await stage.endpoint()
+    networks = (ipaddress.ip_network("10.0.0.0/8"),)
+    proxy = await stage.proxy(forward(endpoint.port), trusted_proxies=networks, proxy_protocol=True)
+    stranger = await stage.connect(proxy)
+    honest = await stage.connect(proxy)
+
+    assert (await stranger.ask(b"PROXY TCP4 8.8.8.8 10.0.0.1 5555 80\r\n" + get())).status == 400
+    assert (await honest.ask(get())).status == 200
+    assert endpoint.seen[0].value("x-forwarded-for") == "127.0.0.1"
