@@ -77,7 +77,7 @@ def _about(policy: type[Policy]) -> Iterator[str]:
         sentence = " ".join(paragraph.split())
         yield sentence.replace(". ", ".\n")
         yield ""
-    protects = "This policy **protects** its routes. " if policy.protects else ""
+    protects = "This policy **protects** its routes.\n" if policy.protects else ""
     yield protects + f"Honoured by {_honoured_by(policy)}."
 
 
