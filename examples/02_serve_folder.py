@@ -16,12 +16,12 @@ from ingresskit.sources import FileSource
 
 
 async def main(folder: Path, port: int) -> None:
-    proxy = Proxy()
-    controller = Controller(
-        source=FileSource(folder), renderer=InProcessRenderer(), applier=InProcessApplier(proxy)
-    )
-    await proxy.listen("127.0.0.1", port)
-    await controller.run()
+    async with Proxy() as proxy:
+        controller = Controller(
+            source=FileSource(folder), renderer=InProcessRenderer(), applier=InProcessApplier(proxy)
+        )
+        await proxy.listen("127.0.0.1", port)
+        await controller.run()
 
 
 if __name__ == "__main__":

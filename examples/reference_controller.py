@@ -23,7 +23,6 @@ from reference_flags import Address, Flags, parse_flags, translate_options
 from reference_logging import AccessLog, set_up_logging
 
 from ingresskit import (
-    ConfigurationError,
     IngressKitError,
     InProcessApplier,
     InProcessRenderer,
@@ -185,8 +184,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = print_config if flags.print_config else serve
     try:
         return anyio.run(run, flags, translate_options(flags), backend_options={"use_uvloop": uvloop})
-    except ConfigurationError as exc:  # from the options: a flag whose value the library refuses
-        return complain(exc, status=2)
     except Failure as exc:
         return complain(exc, status=1)
     except BaseExceptionGroup as group:

@@ -110,11 +110,7 @@ def parse_flags(argv: Sequence[str] | None = None) -> Flags:
 
 
 def translate_options(flags: Flags) -> TranslateOptions:
-    """What the flags say about translation.
-
-    Raises:
-        ConfigurationError: The controller name or the class name cannot be.
-    """
+    """What the flags say about translation."""
     return TranslateOptions(
         controller_name=flags.controller_name,
         ingress_class=flags.ingress_class,
@@ -138,7 +134,9 @@ class _Parser(argparse.ArgumentParser):
 
     @override
     def error(self, message: str) -> NoReturn:
-        line = re.sub(r"^argument (\S+?)(?:/\S+)?: ", r"\1: ", message)
+        line = message.removeprefix("argument ")
+        if not line.isprintable():  # what was typed may steer a terminal
+            line = line.encode("unicode_escape").decode("ascii")
         self.exit(2, f"{self.prog}: {line}\n")
 
 
@@ -183,9 +181,21 @@ def _add_proxy(add: Callable[..., object]) -> None:
 def _add_translation(add: Callable[..., object]) -> None:
     default = TranslateOptions()
     text = "spec.controller of the IngressClasses that are ours (%(default)s)"
-    add("--controller-name", default=default.controller_name, metavar="NAME", help=text)
+    add(
+        "--controller-name",
+        type=_checked(_controller_name),
+        default=default.controller_name,
+        metavar="NAME",
+        help=text,
+    )
     text = "value of the annotation kubernetes.io/ingress.class that is ours (%(default)s)"
-    add("--ingress-class", default=default.ingress_class, metavar="NAME", help=text)
+    add(
+        "--ingress-class",
+        type=_checked(_ingress_class),
+        default=default.ingress_class,
+        metavar="NAME",
+        help=text,
+    )
     add("--watch-ingress-without-class", action="store_true", help="also take Ingresses that name no class")
     text = "only this namespace; repeatable (all)"
     add("--watch-namespace", type=_checked(_name), action="append", default=[], metavar="NS", help=text)
@@ -234,8 +244,8 @@ def _checked(parse: Callable[[str], T]) -> Callable[[str], T]:
 def _address(text: str) -> Address | None:
     if text == "off":
         return None
-    host, _, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):(.*)", text, re.DOTALL)
+    host, port = (found[1] or found[2], found[3]) if found else ("", "")
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -243,6 +253,14 @@ def _address(text: str) -> Address | None:
     if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
         raise ValueError(f"the port in {text!r} is not a number from 0 (any free one) to 65535")
     return Address(host, int(port))
+
+
+def _controller_name(text: str) -> str:
+    return TranslateOptions(controller_name=text).controller_name
+
+
+def _ingress_class(text: str) -> str:
+    return TranslateOptions(ingress_class=text).ingress_class
 
 
 def _network(text: str) -> Network:

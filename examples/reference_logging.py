@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from ingresskit.proxy import AccessRecord
 
-__all__ = ["AccessLog", "set_up_logging"]
+__all__ = ["AccessLog", "log_handler", "set_up_logging"]
 
 _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _MOST_WAITING = 100_000
@@ -29,9 +29,14 @@ _INTERVAL = 0.2
 
 def set_up_logging(form: str, level: str) -> None:
     """Write log records to the error output, as ``text`` or ``json``."""
-    handler = logging.StreamHandler(sys.stderr)
+    logging.basicConfig(handlers=[log_handler(form, sys.stderr)], level=level.upper())
+
+
+def log_handler(form: str, stream: TextIO) -> logging.Handler:
+    """What writes records to *stream*, as ``text`` or ``json``."""
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(_JsonFormatter() if form == "json" else _TextFormatter())
-    logging.basicConfig(handlers=[handler], level=level.upper())
+    return handler
 
 
 class _JsonFormatter(logging.Formatter):

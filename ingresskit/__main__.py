@@ -147,7 +147,9 @@ class _Parser(argparse.ArgumentParser):
 
     @override
     def error(self, message: str) -> NoReturn:
-        line = re.sub(r"^argument (\S+?)(?:/\S+)?: ", r"\1: ", message)
+        line = message.removeprefix("argument ")
+        if not line.isprintable():  # what was typed may steer a terminal
+            line = line.encode("unicode_escape").decode("ascii")
         self.exit(2, f"{self.prog}: {line}\n")
 
 
@@ -183,9 +185,21 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
     add, default = parser.add_argument, TranslateOptions()
     add("folder", metavar="DIR", type=Path, help="a folder of YAML and JSON manifests")
     text = "spec.controller of the IngressClasses that are ours (%(default)s)"
-    add("--controller-name", default=default.controller_name, metavar="NAME", help=text)
+    add(
+        "--controller-name",
+        type=_checked(_controller_name),
+        default=default.controller_name,
+        metavar="NAME",
+        help=text,
+    )
     text = "value of the annotation kubernetes.io/ingress.class that is ours (%(default)s)"
-    add("--ingress-class", default=default.ingress_class, metavar="NAME", help=text)
+    add(
+        "--ingress-class",
+        type=_checked(_ingress_class),
+        default=default.ingress_class,
+        metavar="NAME",
+        help=text,
+    )
     add("--watch-ingress-without-class", action="store_true", help="also take Ingresses that name no class")
     text = "only this namespace; repeatable (all)"
     add("--watch-namespace", type=_checked(_name), action="append", default=[], metavar="NS", help=text)
@@ -234,6 +248,14 @@ def _client(text: str) -> str:
         return str(ipaddress.ip_address(text))
     except ValueError:
         raise ValueError(f"{text!r} is not an IP address") from None
+
+
+def _controller_name(text: str) -> str:
+    return TranslateOptions(controller_name=text).controller_name
+
+
+def _ingress_class(text: str) -> str:
+    return TranslateOptions(ingress_class=text).ingress_class
 
 
 def _network(text: str) -> Network:

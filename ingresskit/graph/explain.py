@@ -146,6 +146,8 @@ def explain(graph: RouteGraph, request: Request) -> Explanation:
     status, verdict = _verdict(graph, request, host, path, candidates, winner, route)
     misses = list(_served_misses(graph, host, path, candidates, route))
     misses += _unserved_misses(graph, host, path)
+    nearness = {name: rank for rank, name in enumerate(host_candidates(host))}
+    misses.sort(key=lambda miss: nearness.get(miss.host, len(nearness)))
     return Explanation(
         request=request,
         host=host,

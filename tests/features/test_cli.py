@@ -1,0 +1,262 @@
+"""``python -m ingresskit``: render, check and explain a folder of manifests."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from ingresskit.__main__ import main
+
+MANIFESTS = Path(__file__).resolve().parents[2] / "examples" / "manifests"
+LOOPBACK = "--allow-endpoint=127.0.0.0/8"
+DEMO = [str(MANIFESTS / "demo"), LOOPBACK]
+HELLO = str(MANIFESTS / "hello")
+MISTAKES = str(MANIFESTS / "mistakes")
+
+FLAG_MISTAKES: dict[str, tuple[list[str], str]] = {
+    "no command": ([], "the following arguments are required: render|check|explain"),
+    "unknown command": (["serve"], "render|check|explain: invalid choice: 'serve'"),
+    "no folder": (["check"], "the following arguments are required: DIR"),
+    "no URL": (["explain", HELLO], "the following arguments are required: URL"),
+    "unknown flag": (["check", HELLO, "--xyzzy"], "unrecognized arguments: --xyzzy"),
+    "renderer of later": (["render", HELLO, "--renderer=nginx"], "--renderer: nginx is not there yet"),
+    "unknown renderer": (["render", HELLO, "--renderer=x"], "--renderer: 'x' is not known; there is inprocess"),
+    "output": (["render", HELLO, "--output=xml"], "--output: invalid choice: 'xml'"),
+    "range": (["check", HELLO, "--allow-endpoint=all"], "--allow-endpoint: 'all' is not an address range"),
+    "controller name": (
+        ["check", HELLO, "--controller-name=me"],
+        "--controller-name: the controller name 'me'",
+    ),
+    "class": (["check", HELLO, "--ingress-class="], "--ingress-class: the ingress class has no name"),
+    "selector": (["check", HELLO, "--ingress-selector=a b"], "--ingress-selector: 'a b' in the label selector"),
+    "ownership": (["check", HELLO, "--host-ownership=x"], "--host-ownership: 'x' is neither strict nor shared"),
+    "backend": (
+        ["check", HELLO, "--default-backend-service=x"],
+        "--default-backend-service: 'x' is not NAMESPACE",
+    ),
+    "header": (["explain", HELLO, "http://a", "--header=x"], "--header: 'x' is not a header field such as"),
+    "client": (["explain", HELLO, "http://a", "--client=me"], "--client: 'me' is not an IP address"),
+}
+
+
+@pytest.mark.parametrize(("argv", "message"), FLAG_MISTAKES.values(), ids=FLAG_MISTAKES)
+def test_a_wrong_flag_is_one_line(argv: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(argv)
+
+    said = capsys.readouterr()
+    assert (ended.value.code, said.out) == (2, "")
+    (line,) = said.err.splitlines()
+    assert line.startswith("python -m ingresskit")
+    assert message in line
+
+
+@pytest.mark.parametrize("command", [["render"], ["check"], ["explain", "--json"]])
+def test_a_folder_that_is_not_there_is_one_line(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = ["http://a"] if "explain" in command else []
+
+    status = main([*command, str(tmp_path / "nowhere"), *url])
+
+    said = capsys.readouterr()
+    assert (status, said.out) == (2, "")
+    (line,) = said.err.splitlines()
+    assert str(tmp_path / "nowhere") in line
+
+
+def test_a_url_that_is_none_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    status = main(["explain", HELLO, "hello.example/"])
+
+    said = capsys.readouterr()
+    assert (status, said.out) == (2, "")
+    assert said.err == "python -m ingresskit: 'hello.example/' is not an http or https URL with a host\n"
+
+
+def test_check_finds_nothing_in_a_clean_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    status = main(["check", HELLO])
+
+    assert (status, capsys.readouterr().out) == (0, "")
+
+
+def test_check_names_file_object_and_field_of_each_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    status = main(["check", MISTAKES])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert status == 1
+    assert [line.partition("mistakes.yaml, ")[2].split(": ")[0] for line in lines] == [
+        *["document 2"] * 4,
+        *["document 1"] * 3,
+        "document 3",
+    ]
+    assert any("RouteConflict" in line or "HostConflict" in line for line in lines)
+    assert any(
+        "Ingress web/first, metadata.annotations[ingresskit.dev/conect-timeout]: " in line
+        and "did you mean ingresskit.dev/connect-timeout?" in line
+        for line in lines
+    )
+    assert any("Ingress web/unreadable, spec.rules[0].host: " in line for line in lines)
+
+
+def test_warnings_fail_only_a_strict_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (MANIFESTS / "hello" / "hello.yaml").read_text(encoding="utf-8")
+    line = "    kubernetes.io/ingress.class: ingresskit\n"
+    assert line in text
+    (tmp_path / "a.yaml").write_text(text.replace(line, line + "    ingresskit.dev/nonsense: x\n"))
+
+    statuses = main(["check", str(tmp_path)]), main(["check", "--strict", str(tmp_path)])
+
+    assert statuses == (0, 1)
+    assert "AnnotationUnknown" in capsys.readouterr().out
+
+
+def test_a_broken_file_costs_only_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "good.yaml").write_bytes((MANIFESTS / "hello" / "hello.yaml").read_bytes())
+    (tmp_path / "bad.yaml").write_text("a: [1, 2\n", encoding="utf-8")
+
+    statuses = main(["check", str(tmp_path)]), main(["render", str(tmp_path)])
+
+    said = capsys.readouterr()
+    assert statuses == (1, 1)
+    assert "bad.yaml" in said.out.splitlines()[0]
+    assert "hello.example" in said.out
+
+
+def test_render_shows_hosts_rules_and_endpoints(capsys: pytest.CaptureFixture[str]) -> None:
+    status = main(["render", HELLO])
+
+    assert status == 0
+    assert capsys.readouterr().out == (
+        "hello.example (owned by web)\n"
+        "  Prefix /  web/hello:80 (10.0.0.10:8000)  [Ingress web/hello, spec.rules[0].http.paths[0]]\n"
+    )
+
+
+def test_render_json_is_the_route_graph(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["render", "--output=json", *DEMO])
+
+    graph = json.loads(capsys.readouterr().out)
+
+    hosts = {host["host"] for host in graph["virtualHosts"]}
+    assert {"shop.demo.localhost", "*.tenants.demo.localhost", "old.demo.localhost"} <= hosts
+    assert len(graph["backends"]["demo/shop:80"]["endpoints"]) == 3
+
+
+def test_explain_names_the_rule_and_the_near_misses(capsys: pytest.CaptureFixture[str]) -> None:
+    status = main(["explain", *DEMO, "http://shop.demo.localhost/apis"])
+
+    said = capsys.readouterr().out
+    assert status == 0
+    assert (
+        "  rule: Prefix / of shop.demo.localhost, from Ingress demo/shop, spec.rules[0].http.paths[0]\n" in said
+    )
+    assert "PathType: Prefix /api takes whole elements between slashes" in said
+
+
+def test_explain_says_why_an_ingress_of_another_class_is_not_served(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["explain", *DEMO, "--json", "http://elsewhere.demo.localhost/"])
+
+    explanation = json.loads(capsys.readouterr().out)
+
+    assert explanation["status"] == 404
+    near = explanation["nearMisses"][0]
+    assert near["origin"]["object"] == "Ingress demo/somebody-elses"
+    assert near["reason"] == "ClassNotOurs"
+
+
+def test_a_host_header_replaces_the_host_of_the_url(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["explain", HELLO, "--json", "--header", "Host: hello.example", "http://192.0.2.1/x"])
+
+    assert json.loads(capsys.readouterr().out)["virtualHost"] == "hello.example"
+
+
+def test_flags_decide_what_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["render", "--output=json", "--controller-name=k8s.io/ingress-nginx", *DEMO])
+    nginx = json.loads(capsys.readouterr().out)
+    main(["render", "--output=json", "--watch-namespace=other", *DEMO])
+    other = json.loads(capsys.readouterr().out)
+
+    assert [host["host"] for host in nginx["virtualHosts"]] == ["elsewhere.demo.localhost"]
+    assert other["virtualHosts"] == []
+
+
+def test_an_expired_certificate_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (MANIFESTS / "hello" / "hello.yaml").read_text(encoding="utf-8")
+    text = text.replace(
+        "spec:\n  rules:", "spec:\n  tls:\n    - {hosts: [hello.example], secretName: t}\n  rules:", 1
+    )
+    (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
+    (tmp_path / "secret.json").write_text(json.dumps(expired_secret()), encoding="utf-8")
+
+    main(["check", str(tmp_path)])
+
+    assert "CertificateExpired" in capsys.readouterr().out
+
+
+def expired_secret() -> dict[str, object]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "hello.example")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime.now(UTC) - timedelta(days=9))
+        .not_valid_after(datetime.now(UTC) - timedelta(days=2))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("hello.example")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": {"name": "t", "namespace": "web"},
+        "stringData": {"tls.crt": certificate.public_bytes(Encoding.PEM).decode(), "tls.key": pem},
+    }
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_it_is_a_module_that_runs() -> None:
+    ended = run("-m", "ingresskit", "check", MISTAKES)
+
+    assert ended.returncode == 1
+    assert len(ended.stdout.splitlines()) == 8
+    assert ended.stderr == "ingresses: 2, errors: 6, warnings: 2\n"
+
+
+def test_it_needs_neither_proxy_nor_admin_extras() -> None:
+    absent = ["h11", "httptools", "prometheus_client", "uvloop", "cryptography", "kubernetes"]
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({absent}))\n"
+        "from ingresskit.__main__ import main\n"
+        f"sys.exit(main(['explain', {HELLO!r}, 'http://hello.example/']))"
+    )
+
+    ended = run("-c", program)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "Prefix / of hello.example" in ended.stdout
+
+
+def test_a_reader_that_has_enough_is_no_fault() -> None:
+    program = f"{sys.executable} -m ingresskit render --output json {DEMO[0]} | head -c 1"
+
+    ended = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=False, timeout=60)
+
+    assert ended.stdout == "{"
+    assert "Traceback" not in ended.stderr
+    assert "Broken pipe" not in ended.stderr

@@ -1,0 +1,195 @@
+"""The flags of the reference controller: each mistake is one clear line, each value reaches its place."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+from reference_flags import Address, parse_flags, translate_options
+
+from ingresskit import HostOwnership, ObjectKey, TranslateOptions
+from ingresskit.translate import DefaultBackend
+
+FOLDER = ["--manifests", "somewhere"]
+
+MISTAKES: dict[str, tuple[list[str], str]] = {
+    "no source": ([], "there is nothing to serve; give --demo or --manifests DIR"),
+    "two sources": (["--demo", *FOLDER], "--demo and --manifests are two sources"),
+    "nothing to listen on": (
+        [*FOLDER, "--http=off", "--https=off"],
+        "--http off and --https off leave nothing",
+    ),
+    "nothing to print": (["--demo", "--print-config"], "--print-config needs the objects to render"),
+    "misspelt flag": ([*FOLDER, "--htpp=off"], "there is no flag --htpp=off; is --http meant?"),
+    "unknown flag": ([*FOLDER, "--xyzzy"], "there is no flag --xyzzy; see --help"),
+    "a word too many": ([*FOLDER, "other"], "there is no flag other; see --help"),
+    "abbreviated flag": ([*FOLDER, "--controller=a/b"], "there is no flag --controller=a/b"),
+    "port without address": ([*FOLDER, "--http=8080"], "--http: '8080' is not ADDR:PORT such as 0.0.0.0:8080"),
+    "name instead of address": ([*FOLDER, "--http=localhost:80"], "--http: 'localhost:80' is not ADDR:PORT"),
+    "port too large": (
+        [*FOLDER, "--https=0.0.0.0:70000"],
+        "--https: the port in '0.0.0.0:70000' is not a number",
+    ),
+    "no port": ([*FOLDER, "--admin=127.0.0.1:"], "--admin: the port in '127.0.0.1:' is not a number"),
+    "bare IPv6": ([*FOLDER, "--http=[::1:80"], "--http: '[::1:80' is not ADDR:PORT"),
+    "missing value": ([*FOLDER, "--http"], "--http: expected one argument"),
+    "range with host bits": (
+        [*FOLDER, "--allow-endpoint=10.0.0.1/8"],
+        "--allow-endpoint: '10.0.0.1/8' is not an",
+    ),
+    "range that is none": (
+        [*FOLDER, "--trusted-proxy=proxy"],
+        "--trusted-proxy: 'proxy' is not an address range",
+    ),
+    "nobody to read it from": (
+        [*FOLDER, "--proxy-protocol"],
+        "--proxy-protocol is read from trusted proxies only",
+    ),
+    "controller name": (
+        [*FOLDER, "--controller-name=me"],
+        "--controller-name: the controller name 'me' is not",
+    ),
+    "empty class": ([*FOLDER, "--ingress-class="], "--ingress-class: the ingress class has no name"),
+    "namespace": ([*FOLDER, "--watch-namespace=Shop"], "--watch-namespace: 'Shop' is not a name in Kubernetes"),
+    "selector": ([*FOLDER, "--ingress-selector=a b"], "--ingress-selector: 'a b' in the label selector"),
+    "namespace selector": ([*FOLDER, "--watch-namespace-selector="], "--watch-namespace-selector: ''"),
+    "ownership": ([*FOLDER, "--host-ownership=mine"], "--host-ownership: 'mine' is neither strict nor shared"),
+    "default backend": ([*FOLDER, "--default-backend-service=web"], "--default-backend-service: 'web' is not"),
+    "its port": (
+        [*FOLDER, "--default-backend-service=a/b:0"],
+        "--default-backend-service: the port in 'a/b:0'",
+    ),
+    "certificate": (
+        [*FOLDER, "--default-ssl-certificate=tls"],
+        "--default-ssl-certificate: 'tls' is not NAMESPACE",
+    ),
+    "duration": ([*FOLDER, "--shutdown-grace=30"], "--shutdown-grace: '30' is not a duration"),
+    "renderer": ([*FOLDER, "--renderer=apache"], "--renderer: 'apache' is not known; there is inprocess"),
+    "dialect": ([*FOLDER, "--dialect=traefik"], "--dialect: 'traefik' is not known; there is native"),
+    "log format": ([*FOLDER, "--log-format=xml"], "--log-format: invalid choice: 'xml'"),
+    "log level": ([*FOLDER, "--log-level=loud"], "--log-level: invalid choice: 'loud'"),
+    "control characters": ([*FOLDER, "--http=\x1b[2J\n"], r"--http: '\x1b[2J\n' is not ADDR:PORT"),
+    "control characters in a flag": ([*FOLDER, "--\x1b\n"], r"there is no flag --\x1b\n"),
+}
+LATER = {
+    "kubeconfig": ["--kubeconfig=/etc/kube"],
+    "context": ["--context=prod"],
+    "nginx": ["--renderer=nginx"],
+    "haproxy": ["--renderer=haproxy"],
+    "proxy program": ["--proxy-binary=/usr/sbin/nginx"],
+    "ingress-nginx": ["--dialect=native", "--dialect=ingress-nginx"],
+    "annotations prefix": ["--annotations-prefix=example.com"],
+    "ConfigMap": ["--configmap=a/b"],
+    "status address": ["--publish-address=192.0.2.1"],
+    "status Service": ["--publish-service=a/b"],
+    "status of nodes": ["--publish-node-addresses"],
+    "lease": ["--leader-election-lease=a/b"],
+}
+
+
+def refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that *argv* is answered with."""
+    with pytest.raises(SystemExit) as ended:
+        parse_flags(argv)
+    said = capsys.readouterr()
+    assert (ended.value.code, said.out) == (2, "")
+    (line,) = said.err.splitlines()
+    return line
+
+
+@pytest.mark.parametrize(("argv", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_one_line(argv: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert refused(argv, capsys).startswith(f"reference_controller.py: {message}")
+
+
+@pytest.mark.parametrize("argv", LATER.values(), ids=LATER)
+def test_what_is_not_there_yet_says_so(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused([*FOLDER, *argv], capsys)
+
+    assert argv[-1].partition("=")[0] in line
+    assert "is not there yet" in line
+
+
+def test_help_names_every_flag_of_the_promise(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse_flags(["--help"])
+
+    text = capsys.readouterr().out
+    assert ended.value.code == 0
+    for flag in [argv[-1].partition("=")[0] for argv in LATER.values()]:
+        assert f"{flag} " in text or f"{flag}\n" in text
+
+
+def test_the_defaults_are_those_of_the_library() -> None:
+    flags = parse_flags(FOLDER)
+
+    options, default = translate_options(flags), TranslateOptions()
+
+    assert (options.controller_name, options.ingress_class) == (default.controller_name, default.ingress_class)
+    assert (options.destinations, options.scope) == (default.destinations, default.scope)
+    assert options.host_ownership is default.host_ownership
+    assert (flags.http, flags.https) == (Address("0.0.0.0", 8080), Address("0.0.0.0", 8443))  # noqa: S104
+    assert flags.admin == Address("127.0.0.1", 8580)
+    assert flags.shutdown_grace == 30
+
+
+def test_values_reach_the_options() -> None:
+    flags = parse_flags(
+        [
+            *FOLDER,
+            "--controller-name=example.com/mine",
+            "--ingress-class=mine",
+            "--watch-ingress-without-class",
+            "--default-backend-service=web/lost:8080",
+            "--default-ssl-certificate=web/tls",
+            "--watch-namespace=a",
+            "--watch-namespace=b",
+            "--watch-namespace-selector=team in (x, y)",
+            "--ingress-selector=public=yes",
+            "--host-ownership=shared",
+            "--allow-endpoint=127.0.0.0/8",
+            "--allow-endpoint=::1/128",
+        ]
+    )
+
+    options = translate_options(flags)
+
+    assert options.controller_name == "example.com/mine"
+    assert options.ingress_class == "mine"
+    assert options.watch_ingress_without_class
+    assert options.default_backend == DefaultBackend(ObjectKey("web", "lost"), 8080)
+    assert options.default_certificate == ObjectKey("web", "tls")
+    assert options.scope.namespaces == {"a", "b"}
+    assert str(options.scope.namespace_selector) == "team in (x, y)"
+    assert str(options.scope.ingress_selector) == "public=yes"
+    assert options.host_ownership is HostOwnership.SHARED
+    assert options.destinations.allow == (
+        ipaddress.ip_network("127.0.0.0/8"),
+        ipaddress.ip_network("::1/128"),
+    )
+
+
+def test_the_demo_may_use_loopback() -> None:
+    options = translate_options(parse_flags(["--demo"]))
+
+    assert options.destinations.fault("127.0.0.11") is None
+    assert options.destinations.fault("169.254.169.254") is not None
+
+
+def test_listeners_can_be_off_and_have_ipv6_addresses() -> None:
+    flags = parse_flags([*FOLDER, "--http=[::]:80", "--https=off", "--admin=off"])
+
+    assert flags.http == Address("::", 80)
+    assert str(flags.http) == "[::]:80"
+    assert (flags.https, flags.admin) == (None, None)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("0s", 0), ("250ms", 0.25), ("2m", 120), ("1h", 3600)])
+def test_a_duration_has_a_unit(text: str, seconds: float) -> None:
+    assert parse_flags([*FOLDER, "--shutdown-grace", text]).shutdown_grace == seconds
+
+
+def test_what_needs_no_cluster_is_taken() -> None:
+    flags = parse_flags([*FOLDER, "--no-leader-election", "--renderer=inprocess", "--dialect=native"])
+
+    assert str(flags.manifests) == "somewhere"

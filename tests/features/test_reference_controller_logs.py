@@ -1,0 +1,141 @@
+"""What the reference controller writes: one record is one line, whatever is in it."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+
+import anyio
+import pytest
+from reference_logging import AccessLog, log_handler
+
+from ingresskit.graph import BackendKey
+from ingresskit.proxy import AccessRecord
+
+NASTY = 'evil\n2026 info forged: "x"\x1b[31m\x7f\u2028\u0085end'
+
+
+class Log:
+    """A logger of its own, and what it wrote."""
+
+    def __init__(self, form: str) -> None:
+        self.stream = io.StringIO()
+        self.logger = logging.Logger("mine", logging.INFO)
+        self.logger.addHandler(log_handler(form, self.stream))
+
+    @property
+    def line(self) -> str:
+        text = self.stream.getvalue()
+        assert text.endswith("\n")
+        return text.removesuffix("\n")
+
+
+def boom() -> None:
+    raise ValueError(NASTY)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_nothing_that_is_logged_can_forge_a_line(form: str) -> None:
+    log = Log(form)
+
+    log.logger.warning("fixed %s", NASTY, extra={"object": NASTY})
+
+    assert log.line.isprintable()
+    assert "fixed evil" in log.line
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_traceback_is_one_line_too(form: str) -> None:
+    log = Log(form)
+
+    try:
+        boom()
+    except ValueError:
+        log.logger.exception("it failed")
+
+    assert log.line.isprintable()
+    assert "Traceback" in log.line
+    assert "in boom" in log.line
+
+
+def test_json_records_have_their_facts_beside_the_message() -> None:
+    log = Log("json")
+
+    log.logger.info("live", extra={"revision": 3, "object": NASTY})
+
+    record = json.loads(log.line)
+    assert record.pop("time").endswith("Z")
+    assert record == {"level": "info", "logger": "mine", "message": "live", "revision": 3, "object": NASTY}
+
+
+def test_text_records_show_their_facts() -> None:
+    log = Log("text")
+
+    log.logger.info("live", extra={"revision": 3, "text": "two words", "none": ""})
+
+    assert log.line.endswith(' info mine: live revision=3 text="two words" none=""')
+
+
+def request(path: str = "/") -> AccessRecord:
+    return AccessRecord(
+        client="192.0.2.1",
+        method="GET",
+        host="shop.test",
+        path=path,
+        rule_host="shop.test",
+        status=200,
+        sent_bytes=12,
+        duration=0.0015,
+        backend=BackendKey("web", "shop", 80),
+        endpoint="10.0.0.1:8080",
+        attempts=1,
+        request_id="abc",
+    )
+
+
+async def write(log: AccessLog) -> None:
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await log.run()
+
+
+def test_a_request_is_a_line_of_json() -> None:
+    target = io.StringIO()
+    log = AccessLog(target)
+
+    log.record(request())
+    log.record(request("/\u2028two"))
+    anyio.run(write, log)
+
+    first, second = (json.loads(line) for line in target.getvalue().splitlines())
+    assert first.pop("time").endswith("Z")
+    assert first == {
+        "client": "192.0.2.1",
+        "method": "GET",
+        "host": "shop.test",
+        "path": "/",
+        "status": 200,
+        "sentBytes": 12,
+        "durationMs": 1.5,
+        "ruleHost": "shop.test",
+        "backend": "web/shop:80",
+        "endpoint": "10.0.0.1:8080",
+        "attempts": 1,
+        "requestId": "abc",
+    }
+    assert second["path"] == "/\u2028two"
+
+
+def test_lines_that_do_not_fit_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reference_logging._MOST_WAITING", 2)
+    target = io.StringIO()
+    log = AccessLog(target)
+
+    for _ in range(5):
+        log.record(request())
+    anyio.run(write, log)
+
+    lines = target.getvalue().splitlines()
+    assert [json.loads(line).get("path") for line in lines] == ["/", "/", None]
+    assert json.loads(lines[-1]) == {"dropped": 3}
