@@ -139,10 +139,17 @@ def parse_duration(text: str) -> timedelta:
 
 
 def parse_byte_size(text: str) -> int:
-    """A number of bytes: a whole number, optionally ``k``, ``m`` or ``g`` (powers of 1024); 0: no limit."""
+    """A number of bytes: a whole number, optionally ``k``, ``m`` or ``g`` (powers of 1024); 0: no limit.
+
+    At most 1048576g, a pebibyte.
+    """
     if found := _SIZE.fullmatch(text.strip()):
-        return int(found[1]) * _FACTORS[found[2].lower()]
-    raise ValueError("must be a size: a whole number and optionally k, m or g, such as 8m; 0 for no limit")
+        size = int(found[1]) * _FACTORS[found[2].lower()]
+        if size <= _LARGEST:
+            return size
+    raise ValueError(
+        "must be a size up to 1048576g: a whole number and optionally k, m or g, such as 8m; 0 for no limit"
+    )
 
 
 def parse_header_names(text: str) -> tuple[str, ...]:
