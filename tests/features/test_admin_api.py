@@ -25,6 +25,9 @@ PATHS = (
     "/api/config",
     "/",
     "/app.js",
+    "/data.js",
+    "/dom.js",
+    "/views.js",
     "/style.css",
     "/icon.svg",
 )

@@ -46,9 +46,10 @@ __all__ = ["Site"]
 
 T = TypeVar("T")
 
+_SCRIPT: Final = "text/javascript; charset=utf-8"
 _PAGES: Final = {
     "/": ("index.html", "text/html; charset=utf-8"),
-    "/app.js": ("app.js", "text/javascript; charset=utf-8"),
+    **{f"/{name}": (name, _SCRIPT) for name in ("app.js", "data.js", "dom.js", "views.js")},
     "/style.css": ("style.css", "text/css; charset=utf-8"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }

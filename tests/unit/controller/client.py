@@ -72,6 +72,7 @@ async def admin_over(
     planes: Mapping[str, StatisticsSource] | None = None,
     host: str = "127.0.0.1",
     start: bool = True,
+    deadline: float = DEADLINE,
 ) -> AsyncGenerator[Admin]:
     """A controller over *objects* (running and live unless *start* is false) with an admin server."""
     source = MemorySource(objects)
@@ -82,7 +83,7 @@ async def admin_over(
         settings=controller_settings,
     )
     server = AdminServer(controller, host=host, port=0, settings=settings, planes=planes)
-    with anyio.fail_after(DEADLINE):
+    with anyio.fail_after(deadline):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(server.run)
             address = await server.wait_listening()
