@@ -96,7 +96,7 @@ class DemoSource:
             parts.append(
                 replace(
                     item,
-                    metadata=replace(item.metadata, name=f"{item.key.name}-{number}"),
+                    metadata=replace(item.metadata, name=f"{item.key.name}-moved-{number}"),
                     endpoints=(replace(endpoint, addresses=(host,)),),
                     ports=tuple(replace(entry, port=port) for entry in item.ports if entry.port == address[1]),
                 )

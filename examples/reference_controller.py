@@ -18,7 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import anyio
-from demo import DemoSource, things_to_try
+from demo import MANIFESTS, DemoSource, things_to_try
 from reference_flags import Address, Flags, parse_flags, translate_options
 from reference_logging import AccessLog, set_up_logging
 
@@ -99,7 +99,7 @@ class Service:
             admin = Address(*await self._admin.wait_listening()) if self._admin else None
             authority = self._state / "demo-authority.pem"
             authority.write_bytes(self._demo.authority)
-            print("Serving examples/manifests/demo: edit a file there, and the change is live. Try:\n")
+            print(f"Serving {MANIFESTS}: edit a file there, and the change is live. Try:\n")
             for title, command in things_to_try(http=http, https=https, admin=admin, authority=authority):
                 print(f"# {title}\n{command}")
             print(flush=True)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from io import RawIOBase
 from pathlib import Path
 from typing import TextIO
 
@@ -21,6 +23,8 @@ from typing_extensions import override
 from ingresskit.proxy import AccessRecord
 
 __all__ = ["AccessLog", "log_handler", "set_up_logging"]
+
+_logger = logging.getLogger(__name__)
 
 _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _MOST_WAITING = 100_000
@@ -88,13 +92,14 @@ class AccessLog:
     """A JSON line for each request, in the order in which they ended.
 
     `record` only remembers; `run` writes, in a thread, so that a slow disk delays no request. When the
-    disk cannot follow at all, lines are dropped and a later line says how many.
+    disk cannot follow, or is full, lines are left out and a later line says how many.
     """
 
-    def __init__(self, target: TextIO) -> None:
+    def __init__(self, target: RawIOBase) -> None:
         self._target = target
-        self._waiting: list[str] = []
+        self._waiting: list[tuple[float, AccessRecord]] = []
         self._dropped = 0
+        self._failing = False
 
     @classmethod
     def open(cls, where: str, stack: ExitStack) -> AccessLog:
@@ -103,31 +108,17 @@ class AccessLog:
         Raises:
             OSError: The file cannot be written.
         """
+        # Without a buffer: what a full disk refused must not be tried again for ever.
         if where == "-":
-            return cls(sys.stdout)
-        return cls(stack.enter_context(Path(where).open("a", encoding="utf-8")))
+            return cls(stack.enter_context(open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)))
+        return cls(stack.enter_context(Path(where).open("ab", buffering=0)))
 
     def record(self, request: AccessRecord) -> None:
         """Remember a request."""
-        if len(self._waiting) >= _MOST_WAITING:
+        if len(self._waiting) < _MOST_WAITING:
+            self._waiting.append((time.time(), request))
+        else:
             self._dropped += 1
-            return
-        line: dict[str, object] = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "client": request.client,
-            "method": request.method,
-            "host": request.host,
-            "path": request.path,
-            "status": request.status,
-            "sentBytes": request.sent_bytes,
-            "durationMs": round(request.duration * 1000, 3),
-            "ruleHost": request.rule_host,
-            "backend": None if request.backend is None else str(request.backend),
-            "endpoint": request.endpoint,
-            "attempts": request.attempts,
-            "requestId": request.request_id,
-        }
-        self._waiting.append(json.dumps(line))
 
     async def run(self) -> None:
         """Write until cancelled, and then the rest."""
@@ -139,10 +130,37 @@ class AccessLog:
             self._write()
 
     def _write(self) -> None:
-        lines, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, []
         dropped, self._dropped = self._dropped, 0
+        lines = [_access_line(*item) for item in waiting]
         if dropped:
             lines.append(json.dumps({"dropped": dropped}))
-        if lines:
-            self._target.write("\n".join(lines) + "\n")
-            self._target.flush()
+        data = "".join(f"{line}\n" for line in lines).encode("ascii")
+        try:
+            while data:
+                data = data[self._target.write(data) or 0 :]
+            self._failing = False
+        except OSError as exc:
+            self._dropped += len(waiting) + dropped
+            if not self._failing:
+                _logger.warning("access log cannot be written", extra={"reason": exc.strerror})
+            self._failing = True
+
+
+def _access_line(ended: float, request: AccessRecord) -> str:
+    line: dict[str, object] = {
+        "time": _time(ended),
+        "client": request.client,
+        "method": request.method,
+        "host": request.host,
+        "path": request.path,
+        "status": request.status,
+        "sentBytes": request.sent_bytes,
+        "durationMs": round(request.duration * 1000, 3),
+        "ruleHost": request.rule_host,
+        "backend": None if request.backend is None else str(request.backend),
+        "endpoint": request.endpoint,
+        "attempts": request.attempts,
+        "requestId": request.request_id,
+    }
+    return json.dumps(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -9,6 +10,7 @@ import logging
 import anyio
 import pytest
 from reference_logging import AccessLog, log_handler
+from typing_extensions import override
 
 from ingresskit.graph import BackendKey
 from ingresskit.proxy import AccessRecord
@@ -94,6 +96,26 @@ def request(path: str = "/") -> AccessRecord:
     )
 
 
+class Disk(io.RawIOBase):
+    """Takes at most *room* bytes at a time; refuses all while it is full."""
+
+    def __init__(self, room: int = 1000) -> None:
+        self.content = b""
+        self.room = room
+        self.full = False
+
+    @override
+    def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]  # no other buffers here
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.content += bytes(data[: self.room])
+        return len(data[: self.room])
+
+    @property
+    def lines(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in self.content.splitlines()]
+
+
 async def write(log: AccessLog) -> None:
     with anyio.CancelScope() as scope:
         scope.cancel()
@@ -101,15 +123,15 @@ async def write(log: AccessLog) -> None:
 
 
 def test_a_request_is_a_line_of_json() -> None:
-    target = io.StringIO()
-    log = AccessLog(target)
+    disk = Disk(room=10)
+    log = AccessLog(disk)
 
     log.record(request())
     log.record(request("/\u2028two"))
     anyio.run(write, log)
 
-    first, second = (json.loads(line) for line in target.getvalue().splitlines())
-    assert first.pop("time").endswith("Z")
+    first, second = disk.lines
+    assert str(first.pop("time")).endswith("Z")
     assert first == {
         "client": "192.0.2.1",
         "method": "GET",
@@ -129,13 +151,26 @@ def test_a_request_is_a_line_of_json() -> None:
 
 def test_lines_that_do_not_fit_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reference_logging._MOST_WAITING", 2)
-    target = io.StringIO()
-    log = AccessLog(target)
+    disk = Disk()
+    log = AccessLog(disk)
 
     for _ in range(5):
         log.record(request())
     anyio.run(write, log)
 
-    lines = target.getvalue().splitlines()
-    assert [json.loads(line).get("path") for line in lines] == ["/", "/", None]
-    assert json.loads(lines[-1]) == {"dropped": 3}
+    assert [line.get("path") for line in disk.lines] == ["/", "/", None]
+    assert disk.lines[-1] == {"dropped": 3}
+
+
+def test_a_full_disk_costs_lines_and_nothing_else() -> None:
+    disk = Disk()
+    log = AccessLog(disk)
+
+    disk.full = True
+    log.record(request("/lost"))
+    anyio.run(write, log)
+    disk.full = False
+    log.record(request("/kept"))
+    anyio.run(write, log)
+
+    assert [line.get("path", line) for line in disk.lines] == ["/kept", {"dropped": 1}]
