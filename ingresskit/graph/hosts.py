@@ -42,7 +42,8 @@ def rule_host(text: str | None) -> str:
     if not text:
         return ANY_HOST
     host = text.lower()
-    if len(host) > 253 or not _RULE_HOST.fullmatch(host):
+    # Before: the lower case of the Kelvin sign is a plain k.
+    if not text.isascii() or len(host) > 253 or not _RULE_HOST.fullmatch(host):
         raise HostRefused("is not a DNS name, nor *. and a DNS name")
     if _IP_LIKE.fullmatch(host):
         raise HostRefused("is an IP address; hosts are names")

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ingresskit.graph import BackendKey, Changes, GraphDiff, RouteGraph, diff
+from ingresskit.models import ObjectKey
+from tests.unit.graph.graphs import WEB, backend, certificate, graph, host
+
+OLD = graph(host("a.test", "Prefix /"), host("b.test", "Prefix /"))
+
+
+def test_equal_graphs_have_no_difference() -> None:
+    assert diff(OLD, OLD) == GraphDiff()
+    assert not diff(OLD, graph(host("a.test", "Prefix /"), host("b.test", "Prefix /")))
+
+
+def test_hosts_are_added_removed_and_changed() -> None:
+    new = graph(host("b.test", "Prefix /x"), host("d.test"), host("c.test"))
+
+    found = diff(OLD, new)
+
+    assert found.hosts == Changes(added=("c.test", "d.test"), removed=("a.test",), changed=("b.test",))
+    assert len(found.hosts) == 4
+    assert found
+    assert not found.endpoints_only
+
+
+def test_a_change_of_endpoints_alone_is_told_apart() -> None:
+    found = diff(OLD, replace(OLD, backends={WEB: backend(WEB, "10.0.0.2")}))
+
+    assert found.backends == Changes(changed=(WEB,))
+    assert found.endpoints_only
+
+
+def test_a_new_backend_is_more_than_a_change_of_endpoints() -> None:
+    api = BackendKey("shop", "api", 80)
+
+    found = diff(OLD, replace(OLD, backends={WEB: backend(WEB, "10.0.0.2"), api: backend(api)}))
+
+    assert found.backends == Changes(added=(api,), changed=(WEB,))
+    assert not found.endpoints_only
+
+
+def test_certificates_names_and_settings_are_planes_of_their_own() -> None:
+    key = ObjectKey("shop", "tls")
+    new = replace(OLD, certificates={key: certificate("tls")}, server_names={"a.test": key})
+
+    assert diff(OLD, new) == GraphDiff(
+        certificates=Changes(added=(key,)), server_names=Changes(added=("a.test",))
+    )
+    assert diff(OLD, replace(OLD, host_fallthrough=True)) == GraphDiff(settings=True)
+    assert diff(OLD, replace(OLD, default_certificate=key)) == GraphDiff(settings=True)
+
+
+def test_everything_is_new_to_an_empty_graph() -> None:
+    assert diff(RouteGraph(), OLD) == GraphDiff(
+        hosts=Changes(added=("a.test", "b.test")), backends=Changes(added=(WEB,))
+    )

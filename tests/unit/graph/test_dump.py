@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from ingresskit.graph import Redirect, Respond, RouteGraph
+from ingresskit.graph.dump import dump_route
+from ingresskit.models import ObjectKey
+from ingresskit.policies import Policy, PolicySet, RequestHeaders, Timeouts
+from tests.unit.graph.graphs import certificate, graph, host, origin, route
+
+KEY = ObjectKey("shop", "tls")
+
+
+def full(timeout: timedelta = timedelta(seconds=5)) -> RouteGraph:
+    policies = PolicySet(
+        [Timeouts(connect=timeout), RequestHeaders(set=(("X-A", "b"),))], {Timeouts: {"connect": origin("web")}}
+    )
+    made = graph(
+        host("a.test", route("Prefix /", policies=policies), tls=True),
+        host(
+            "b.test",
+            route("Exact /r", action=Redirect(location="/")),
+            route("Prefix /e", action=Respond(status=503)),
+        ),
+    )
+    return replace(made, certificates={KEY: certificate("tls", "a.test")}, server_names={"a.test": KEY})
+
+
+def test_equal_graphs_give_equal_bytes_and_digests() -> None:
+    assert full().to_json() == full().to_json()
+    assert full().digest == full().digest
+    assert len(full().digest) == 64
+
+
+def test_a_dump_is_json_and_holds_no_key_material() -> None:
+    text = full().to_json()
+
+    assert json.loads(text) == full().dump()
+    assert text.endswith(b"}\n")
+    assert b"KEY MATERIAL" not in text
+    assert b"CHAIN" not in text
+    assert b"KEY MATERIAL" not in repr(full()).encode()
+
+
+def test_a_dump_names_policies_their_values_and_origins() -> None:
+    (policies,) = (dump_route(item)["policies"] for item in full().virtual_hosts[0].routes)
+
+    assert policies == {
+        "RequestHeaders": {"values": {"set": [["X-A", "b"]], "remove": []}, "origins": {}},
+        "Timeouts": {
+            "values": {"connect": "5000ms", "read": None, "send": None},
+            "origins": {"connect": {"object": "Ingress shop/web", "field": "spec.rules[0]"}},
+        },
+    }
+
+
+def test_durations_that_differ_by_a_millisecond_differ_in_the_dump() -> None:
+    day = timedelta(hours=24)
+
+    assert full(day).digest != full(day - timedelta(milliseconds=1)).digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tags(Policy):
+    names: frozenset[str] = frozenset()
+    limits: tuple[tuple[str, timedelta], ...] = ()
+
+
+def test_a_set_in_a_policy_of_a_user_is_dumped_in_order() -> None:
+    policies = PolicySet([Tags(names=frozenset("bca"), limits=(("a", timedelta(microseconds=1500)),))])
+
+    assert dump_route(route("Prefix /", policies=policies))["policies"] == {
+        "Tags": {"values": {"names": ["a", "b", "c"], "limits": [["a", "1.5ms"]]}, "origins": {}}
+    }
+
+
+def test_a_digest_is_the_same_in_every_process() -> None:
+    program = "from tests.unit.graph.test_dump import full; print(full().digest)"
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for seed in ("1", "2")
+    }
+
+    assert digests == {full().digest}

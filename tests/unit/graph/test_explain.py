@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ingresskit.diagnostics import Reason
+from ingresskit.errors import ConfigurationError
+from ingresskit.graph import (
+    Explanation,
+    Miss,
+    PathMatch,
+    Redirect,
+    Request,
+    Respond,
+    RouteGraph,
+    Unserved,
+    explain,
+)
+from ingresskit.models import ObjectKey, ObjectRef
+from ingresskit.policies import PolicySet, TlsRedirect
+from tests.unit.graph.graphs import WEB, backend, graph, host, origin, route
+
+SHOP = graph(
+    host("shop.test", "Exact /exact", "Prefix /cart", "Prefix /"),
+    host("tls.test", "Prefix /", tls=True),
+    host("*.shop.test", "Prefix /wild"),
+    host("*", "Prefix /any"),
+)
+
+
+def asked(url: str, *, at: RouteGraph = SHOP) -> Explanation:
+    return explain(at, Request.of(url))
+
+
+def misses(found: Explanation) -> dict[str, str]:
+    """The reason for each near miss by its host and path."""
+    return {f"{miss.host} {miss.path}": miss.reason for miss in found.near_misses}
+
+
+def test_the_winning_rule_is_named_with_its_origin() -> None:
+    found = asked("http://Shop.Test:80/cart/x?y#z")
+
+    assert (found.host, found.path, found.virtual_host, found.status) == (
+        "shop.test",
+        "/cart/x",
+        "shop.test",
+        None,
+    )
+    assert found.route is SHOP.resolve("shop.test", "/cart/x")
+    assert found.verdict == (
+        "Prefix /cart of shop.test (Ingress shop/Prefix/cart, spec.rules[0]) takes it "
+        "and forwards it to shop/web:80."
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "rule", "reason"),
+    [
+        pytest.param(
+            "http://shop.test/cart", "shop.test Prefix /", Miss.LESS_SPECIFIC_PATH, id="a longer prefix"
+        ),
+        pytest.param("http://shop.test/exact/", "shop.test Exact /exact", Miss.PATH_TYPE, id="exact is exact"),
+        pytest.param(
+            "http://shop.test/cartridge", "shop.test Prefix /cart", Miss.PATH_TYPE, id="whole elements"
+        ),
+        pytest.param("http://shop.test/Cart", "shop.test Prefix /cart", Miss.PATH_DIFFERS, id="upper case"),
+        pytest.param("http://shop.test/any", "* Prefix /any", Miss.LESS_SPECIFIC_HOST, id="any host"),
+        pytest.param(
+            "http://a.b.shop.test/wild", "*.shop.test Prefix /wild", Miss.HOST_DIFFERS, id="two labels"
+        ),
+        pytest.param("http://shop.test/wild", "*.shop.test Prefix /wild", Miss.HOST_DIFFERS, id="no label"),
+    ],
+)
+def test_a_near_miss_has_its_reason(url: str, rule: str, reason: Miss) -> None:
+    assert misses(asked(url)).get(rule) == reason
+
+
+def test_a_rule_of_an_unrelated_host_is_no_near_miss() -> None:
+    assert not any(name.startswith("tls.test") for name in misses(asked("http://deep.other.example/")))
+
+
+@pytest.mark.parametrize(
+    ("url", "status", "verdict"),
+    [
+        ("http://tls.test/", 308, "sends plain HTTP to HTTPS"),
+        ("https://tls.test/", None, "forwards it to shop/web:80"),
+        ("http://other.test/x", 404, "404: the host * has no rule that takes /x."),
+        ("http://shop.test/a/../../x", 400, "400: the path '/a/../../x' leads above the root."),
+    ],
+)
+def test_the_status_is_what_the_proxy_answers(url: str, status: int | None, verdict: str) -> None:
+    found = asked(url)
+
+    assert found.status == status
+    assert verdict in found.verdict
+
+
+def test_a_host_that_nobody_claims_is_404() -> None:
+    assert asked("http://a.test/", at=graph()).verdict == "404: no Ingress claims the host a.test."
+
+
+def test_a_host_that_is_none_is_400() -> None:
+    found = explain(SHOP, Request(host="a b", path="/"))
+
+    assert (found.status, found.verdict) == (400, "400: the host 'a b' is not a host, optionally with a port.")
+
+
+def test_redirects_and_answers_are_told() -> None:
+    served = graph(
+        host(
+            "a.test",
+            route("Prefix /r", action=Redirect(location="/new", status=302)),
+            route(
+                "Prefix /e",
+                action=Respond(status=503, reason=Reason.SERVICE_NOT_FOUND, message="no Service web"),
+            ),
+        )
+    )
+
+    assert (asked("http://a.test/r", at=served).status, asked("http://a.test/e", at=served).status) == (
+        302,
+        503,
+    )
+    assert asked("http://a.test/r", at=served).verdict.endswith("takes it and redirects to /new.")
+    assert asked("http://a.test/e", at=served).verdict.endswith("takes it because no Service web.")
+
+
+def test_a_backend_without_endpoints_is_503_with_the_reason() -> None:
+    served = replace(SHOP, backends={WEB: backend(WEB, note="no pod is ready")})
+
+    found = asked("http://shop.test/", at=served)
+
+    assert found.status == 503
+    assert "no endpoint can (shop/web:80: no pod is ready)" in found.verdict
+
+
+def test_a_policy_decides_about_the_redirect_to_tls() -> None:
+    off = route("Prefix /", policies=PolicySet([TlsRedirect(enabled=False)]))
+    on = route("Prefix /", policies=PolicySet([TlsRedirect(enabled=True)]))
+
+    assert asked("http://a.test/", at=graph(host("a.test", off, tls=True))).status is None
+    assert asked("http://a.test/", at=graph(host("a.test", on))).status == 308
+
+
+def unserved(name: str, path: str, reason: str = "RouteConflict") -> Unserved:
+    return Unserved(
+        origin=origin("late"),
+        host=name,
+        path=path and f"Prefix {path}",
+        match=PathMatch.prefix(path) if path else None,
+        reason=reason,
+        message="it lost",
+        winner=ObjectRef("Ingress", ObjectKey("shop", "early")),
+    )
+
+
+def test_rules_that_are_not_served_say_why() -> None:
+    dropped = (unserved("shop.test", "/cart"), unserved("shop.test", "/else"), unserved("far.example", "/cart"))
+    served = replace(SHOP, unserved=(*dropped, unserved("shop.test", "", "ClassNotOurs")))
+
+    found = asked("http://shop.test/cart", at=served)
+
+    lost = [
+        (miss.path, miss.reason, str(miss.winner)) for miss in found.near_misses if miss.message == "it lost"
+    ]
+    assert lost == [
+        ("Prefix /cart", "RouteConflict", "Ingress shop/early"),
+        ("", "ClassNotOurs", "Ingress shop/early"),
+    ]
+
+
+def test_there_are_at_most_fifty_near_misses() -> None:
+    served = graph(host("a.test", *(f"Exact /{number}" for number in range(100))))
+
+    assert len(asked("http://a.test/x", at=served).near_misses) == 50
+
+
+@pytest.mark.parametrize(
+    "url", ["", "shop.test/x", "ftp://shop.test/", "http://", "/x", "http://[::1", "http:///x"]
+)
+def test_what_is_no_url_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError):
+        Request.of(url)
+
+
+def test_a_host_field_replaces_the_host_of_the_url() -> None:
+    request = Request.of(
+        "https://10.0.0.1", headers={"Host": "shop.test", "X-A": "b"}, method="POST", client="::1"
+    )
+
+    assert request == Request(
+        scheme="https",
+        host="shop.test",
+        path="/",
+        method="POST",
+        headers={"host": "shop.test", "x-a": "b"},
+        client="::1",
+    )
