@@ -280,6 +280,24 @@ def test_print_config_ends_with_1_when_something_is_refused(tmp_path: Path, pod:
     assert json.loads(ended.stdout)["virtualHosts"]
 
 
+def test_the_admin_server_and_the_command_line_say_the_same(tmp_path: Path, pod: Pod) -> None:
+    write(tmp_path, pod.objects("one.test"))
+    with ReferenceController("--manifests", tmp_path, LOOPBACK) as controller:
+        controller.wait_ready()
+        graph = controller.admin("/api/graph").text
+        explanation = controller.admin("/api/explain?url=http://one.test/x").json
+
+    offline = [sys.executable, "-m", "ingresskit"]
+    rendered = output_of(*offline, "render", "--output=json", LOOPBACK, str(tmp_path))
+    explained = output_of(*offline, "explain", "--json", LOOPBACK, str(tmp_path), "http://one.test/x")
+    assert rendered == graph
+    assert json.loads(explained) == explanation
+
+
+def output_of(*words: str) -> str:
+    return subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
 def test_a_wrong_flag_ends_it_with_2_and_one_line() -> None:
     ended = run("--manifests", ".", "--http", "8080")
 
