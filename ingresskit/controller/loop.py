@@ -246,6 +246,8 @@ class Controller(Generic[ArtifactT]):
                 diagnostics=restriction.diagnostics,
                 artifact=artifact,
             )
+            live = self._outcome
+            attempt.changes = graph_facts(None if live is None else live.graph, restriction.graph)
             attempt.stage = Stage.PLAN
             attempt.plan = self._applier.plan(self._served, artifact)
         except Exception as exc:  # noqa: BLE001 - an integrator's code; reported by `_fail`
@@ -275,14 +277,14 @@ class Controller(Generic[ArtifactT]):
         plan = attempt.plan
         kind, reason = _described(plan)
         last = self._ledger.succeed(attempt, kind, reason, attempt.apply_duration)
-        before, self._outcome = self._outcome, outcome
+        self._outcome = outcome
         self._served = outcome.artifact
         level = logging.DEBUG if kind is ApplyKind.NO_OP else logging.INFO
         seconds = round(last.duration.total_seconds(), 6)
         facts = {"applyKind": str(kind), "reason": reason, "durationSeconds": seconds}
         _logger.log(level, "configuration live", extra={"revision": outcome.revision, **facts})
-        if changes := graph_facts(None if before is None else before.graph, outcome.graph):
-            self._publish(EventKind.GRAPH, outcome.revision, changes)
+        if attempt.changes is not None:
+            self._publish(EventKind.GRAPH, outcome.revision, attempt.changes)
         self._publish(EventKind.APPLY, outcome.revision, {"ok": True, **facts})
         self._wake()
 
@@ -329,6 +331,7 @@ class _Attempt(Generic[ArtifactT]):
     stage: Stage = Stage.TRANSLATE
     restriction: Restriction | None = None
     outcome: Outcome[ArtifactT] | None = None
+    changes: Mapping[str, object] | None = None
     plan: Plan[ArtifactT] | None = None
     error: Exception | None = None
     apply_duration: timedelta = timedelta(0)

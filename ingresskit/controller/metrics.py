@@ -201,6 +201,8 @@ def _metric(name: str, family: Family) -> Metric:
         histogram = HistogramMetricFamily(name, family.help)
         histogram.add_metric((), buckets, family.total)
         return histogram
+    if family.kind is FamilyKind.SUMMARY:
+        return SummaryMetricFamily(name, family.help, int(family.series[0].value), family.total)
     labels = [label for label, _ in family.series[0].labels] if family.series else []
     kind = GaugeMetricFamily if family.kind is FamilyKind.GAUGE else CounterMetricFamily
     metric = kind(name, family.help, labels=labels)

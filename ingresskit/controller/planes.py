@@ -34,6 +34,7 @@ class FamilyKind(StrEnum):
     COUNTER = "counter"
     GAUGE = "gauge"
     HISTOGRAM = "histogram"
+    SUMMARY = "summary"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,9 @@ class Family:
 
     Attributes:
         name: Without prefix and without ``_total``.
-        series: For a histogram: one for each bound, labelled ``le``, not cumulative.
-        total: Of a histogram: the sum of all that was observed.
+        series: For a histogram: one for each bound, labelled ``le``, not cumulative. For a
+            summary: how much was observed.
+        total: Of a histogram or summary: the sum of all that was observed.
     """
 
     name: str
@@ -88,8 +90,8 @@ def families(statistics: object, cap: LabelCap) -> Iterator[Family]:
 
     - A number is a counter; a gauge when its name is ``active`` or ``idle`` or ends in ``_open``.
     - ``durations``, counts by duration, with ``duration_bounds``, the upper bounds in seconds of all
-      but the last of them, and ``duration_sum``, in seconds, are a histogram. Without bounds only
-      their number and sum are counted.
+      but the last of them, and ``duration_sum``, in seconds, are a histogram. Without bounds they
+      are a summary: their number and their sum.
     - ``requests_by_class``, counts by first digit of the status, is a counter with the label ``class``.
     - A mapping whose values are dataclasses (``backends``) gives a metric for each of their numbers,
       with a label named by the mapping, in the singular. *cap* bounds its values.
@@ -153,9 +155,14 @@ def _durations(members: Mapping[str, object]) -> Iterator[Family]:
             series=series,
             total=total,
         )
-    elif counts:
-        yield _number("request_duration_seconds_sum", [Series((), total)])
-        yield _number("request_duration_seconds_count", [Series((), float(sum(counts)))])
+    else:
+        yield Family(
+            name="request_duration_seconds",
+            kind=FamilyKind.SUMMARY,
+            help="How long requests took.",
+            series=(Series((), sum(counts)),),
+            total=total,
+        )
 
 
 def _labelled(name: str, mapping: Mapping[object, object], cap: LabelCap) -> Iterator[Family]:

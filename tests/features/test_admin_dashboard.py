@@ -215,7 +215,7 @@ def test_five_thousand_routes_keep_the_tab_responsive(browser: Browser) -> None:
         page.wait_for(f"{ROUTES} > {drawn}")
 
     assert drawn <= 200
-    assert longest < 500
+    assert longest < 1000  # milliseconds; a tenth of it on an idle machine
 
 
 def test_nothing_a_tenant_writes_becomes_markup(browser: Browser, served: Served) -> None:

@@ -81,7 +81,7 @@ async def test_a_change_goes_live() -> None:
 
 async def test_a_hundred_changes_cost_few_passes_and_the_last_one_is_live() -> None:
     source, applier = MemorySource(web()), RecordingApplier()
-    settings = replace(QUICK, settle_quiet=timedelta(milliseconds=200), settle_ceiling=timedelta(seconds=5))
+    settings = replace(QUICK, settle_quiet=timedelta(milliseconds=500), settle_ceiling=timedelta(seconds=5))
     controller = Controller(source=source, renderer=HostsRenderer(), applier=applier, settings=settings)
 
     async with running(controller):

@@ -131,6 +131,15 @@ def test_statistics_without_numbers_give_no_metrics(statistics: object) -> None:
     assert list(families(statistics, LabelCap(3))) == []
 
 
+async def test_durations_without_bounds_are_a_summary() -> None:
+    plane = Plane({"durations": (3, 2), "duration_sum": 1.5})
+    async with admin_over(planes={"proxy": plane}) as admin:
+        found = samples((await admin.get("/metrics")).body)
+
+    assert found["ingresskit_proxy_request_duration_seconds_count", ()] == 5
+    assert found["ingresskit_proxy_request_duration_seconds_sum", ()] == 1.5
+
+
 async def test_a_mapping_of_numbers_is_read_as_well() -> None:
     async with admin_over() as admin:
         text = Metrics(admin.controller, planes={"nginx": Plane({"reloads": 3, "workers_open": 4})}).text()
