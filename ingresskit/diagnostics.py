@@ -8,7 +8,11 @@ from enum import StrEnum
 
 from ingresskit.models import ObjectKey, ObjectRef
 
-__all__ = ["Diagnostic", "Reason", "Severity", "sorted_diagnostics"]
+__all__ = ["Diagnostic", "Reason", "Severity", "printable", "sorted_diagnostics"]
+
+# An Event's message may have 1,024 characters; something of the program's own may stand before it.
+_MAX_MESSAGE = 900
+_MAX_FIELD = 300
 
 
 class Severity(StrEnum):
@@ -76,7 +80,8 @@ class Diagnostic:
         field: The path of its field, ``"spec.rules[0].http.paths[1].path"`` or
             ``"metadata.annotations[ingresskit.dev/connect-timeout]"``; empty when the whole object is.
         reason: Stable; see `Reason`.
-        message: One sentence that quotes the value and the rule, without the subject's name.
+        message: One sentence that quotes the value and the rule, without the subject's name. It and
+            *field* are made `printable`, so that no log, Event or terminal is written to by tenants.
         related: The other side of it: the object that won a conflict, the Secret that is missing.
     """
 
@@ -87,6 +92,10 @@ class Diagnostic:
     severity: Severity = Severity.ERROR
     related: tuple[ObjectRef, ...] = ()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", printable(self.message, _MAX_MESSAGE))
+        object.__setattr__(self, "field", printable(self.field, _MAX_FIELD))
+
     def __str__(self) -> str:
         """One line: ``error RouteConflict Ingress shop/late, spec.rules[0]…: …``."""
         where = f", {self.field}" if self.field else ""
@@ -96,6 +105,13 @@ class Diagnostic:
     def namespace(self) -> str:
         """Whose namespace it concerns; empty for cluster-scoped objects and files."""
         return self.subject.key.namespace
+
+
+def printable(text: str, limit: int = _MAX_MESSAGE) -> str:
+    """*text* on one line: characters that do not print are escaped, and it is cut to *limit* characters."""
+    if not text.isprintable():
+        text = "".join(part if part.isprintable() else ascii(part)[1:-1] for part in text)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def sorted_diagnostics(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:

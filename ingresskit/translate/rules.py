@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ingresskit.diagnostics import Diagnostic, Reason, Severity
+from ingresskit.diagnostics import Diagnostic, Reason, Severity, printable
 from ingresskit.graph import (
     ANY_HOST,
     HostRefused,
@@ -48,10 +48,13 @@ class ServiceRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendFault:
-    """A backend that can never be resolved, whatever the cluster holds."""
+    """Why a backend cannot be resolved. Its message is made printable: `explain` shows it."""
 
     reason: Reason
     message: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", printable(self.message))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

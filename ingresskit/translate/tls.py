@@ -68,6 +68,8 @@ class _Builder:
         self._owners = owners
         self._table = table
         self._decided: dict[str, TlsClaim] = {}
+        # What each namespace's own oldest claim on a wildcard comes to, whoever the wildcard went to.
+        self._own_wildcards: dict[tuple[str, str], Certificate | None] = {}
         self.usable: dict[ObjectKey, Certificate] = {}
         self.names: dict[str, ObjectKey | None] = {}
         self.hosts: set[str] = set()
@@ -99,14 +101,29 @@ class _Builder:
                 self.usable[certificate.secret] = certificate
 
     def keep_strangers_out(self) -> None:
-        """A wildcard certificate answers for hosts of its own namespace only, where hosts have owners."""
+        """Where hosts have owners, a wildcard certificate answers for hosts of its own namespace only.
+
+        And for those it does even if the wildcard itself went to another namespace: whoever claims
+        ``*.shop.test`` takes no certificate away from somebody's ``www.shop.test``.
+        """
         for host, owner in self._owners.items():
             _, dot, parent = host.partition(".")
-            wildcard = self.names.get(f"*.{parent}") if dot else None
-            if wildcard is not None and host not in self.names and wildcard.namespace != owner:
+            wildcard = f"*.{parent}"
+            if not dot or host in self.names:
+                continue
+            holder = self._decided.get(wildcard)
+            if holder is not None and holder.origin.subject.key.namespace == owner:
+                continue
+            own = self._own_wildcards.get((owner, wildcard))
+            if own is not None:
+                self.names[host] = own.secret
+                self.usable[own.secret] = own
+            elif self.names.get(wildcard) is not None:
                 self.names[host] = None
 
     def _decide(self, host: str, claim: TlsClaim, namespace: str, certificate: Certificate | None) -> bool:
+        if host.startswith("*."):
+            self._own_wildcards.setdefault((namespace, host), certificate)
         owner = self._owners.get(host)
         if owner is not None and owner != namespace:
             message = f"the host {host} belongs to the namespace {owner}; this certificate is not served for it"
