@@ -29,7 +29,7 @@ class FileSource:
     being read once. Objects without a namespace are put into ``default``, as kubectl does.
 
     The folder is looked at every *interval*, and everything that one look finds makes one snapshot.
-    A change is in the snapshot after one interval and a third of one more at most, plus the time to
+    A change is in the snapshot after one interval and a quarter of one more at most, plus the time to
     read it. Nothing is lost by writing carelessly: a file is read when it is complete, and what cannot
     be read is in `ingresskit.models.Snapshot.problems` while the last good form of its objects stays.
     The exceptions are deliberate: deleting a file, or a document of a file, takes its objects away.
@@ -91,7 +91,7 @@ class FileSource:
             if look.changed:
                 self._publish(look)
             # What waits for a second look must not wait for long.
-            await anyio.sleep(self._interval if look.settled else self._interval / 3)
+            await anyio.sleep(self._interval if look.settled else self._interval / 4)
             look = await to_thread.run_sync(self._folder.look, limiter=limiter)
 
     def _publish(self, look: Look) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -71,7 +72,8 @@ class Document:
 def split_documents(text: bytes) -> Iterator[Chunk]:
     """The YAML documents of a file, in order, less those that are only blank lines and comments."""
     number, start, line, counted = 0, 0, 1, 0
-    for end, after in [*((found.start(), found.end()) for found in _MARKER.finditer(text)), (len(text),) * 2]:
+    markers = ((found.start(), found.end()) for found in _MARKER.finditer(text))
+    for end, after in itertools.chain(markers, [(len(text), len(text))]):
         part = text[start:end]
         line += text.count(b"\n", counted, start)
         counted = start

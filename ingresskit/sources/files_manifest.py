@@ -20,6 +20,7 @@ from ingresskit.sources.files_scan import Signature
 
 __all__ = ["Manifest", "Placed"]
 
+_MOST_DOCUMENTS = 100_000
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -47,14 +48,14 @@ class Manifest:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.order = Path(path).parts
+        self.order: tuple[str, ...] = Path(path).parts
         self.read: Signature | None = None
         self.seen: Signature | None = None
         self.again = False
         self.missing = False
         self.entries: tuple[Placed, ...] = ()
-        self.documents = 0
-        self.ignored = 0
+        self.documents: int = 0
+        self.ignored: int = 0
         self._shown = shown_path(path)
         self._fault = ""
         self._problems: tuple[DecodeError, ...] = ()
@@ -96,6 +97,8 @@ class Manifest:
                 documents.append((self._shown, 1, read_json(text)))
         else:
             for chunk in split_documents(data.removeprefix(_BYTE_ORDER_MARK)):
+                if chunk.number > _MOST_DOCUMENTS:
+                    return self.refuse(f"holds more than {_MOST_DOCUMENTS} documents")
                 # A digest, not the text: it may hold a Secret, and is not needed again.
                 digest = hashlib.blake2b(chunk.text, digest_size=16).digest()
                 document = cache.get(digest) or self._cache.get(digest) or read_yaml(chunk.text)

@@ -177,6 +177,7 @@ def test_a_broken_document_costs_only_itself(tmp_path: Path, text: str, problem:
     [
         pytest.param(b"a: 1\nb: \xff", "is not UTF-8 text: line 2 holds other bytes", id="other bytes"),
         pytest.param(b"#" * (16 * 1024**2 + 1), "is larger than 16 MiB", id="too large"),
+        pytest.param(b"---\n" * 100_001, "holds more than 100000 documents", id="too many documents"),
         pytest.param(b"a: 1", "apiVersion: is missing", id="no object of Kubernetes"),
     ],
 )
