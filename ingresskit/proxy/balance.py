@@ -24,11 +24,11 @@ class BackendState:
     __slots__ = ("_next", "active", "backend", "endpoints", "failures", "requests")
 
     def __init__(self, backend: Backend, endpoints: list[EndpointState]) -> None:
-        self.backend = backend
-        self.endpoints = endpoints
-        self.requests = 0
-        self.failures = 0
-        self.active = 0
+        self.backend: Backend = backend
+        self.endpoints: list[EndpointState] = endpoints
+        self.requests: int = 0
+        self.failures: int = 0
+        self.active: int = 0
         # Not 0: many proxies that start together would all begin with the same endpoint.
         self._next = random.randrange(max(1, len(endpoints)))  # noqa: S311
 

@@ -46,7 +46,7 @@ class LengthBody:
 
     def __init__(self, length: int) -> None:
         self._left = length
-        self.complete = length == 0
+        self.complete: bool = length == 0
 
     def take(self, data: bytes) -> tuple[bytes, bytes]:
         """As `Body.take`; hands *data* on as the same object when all of it is body."""
@@ -68,7 +68,7 @@ class UntilClose:
     __slots__ = ("complete",)
 
     def __init__(self) -> None:
-        self.complete = False
+        self.complete: bool = False
 
     def take(self, data: bytes) -> tuple[bytes, bytes]:
         """As `Body.take`: all of it."""
@@ -81,7 +81,7 @@ class ChunkedBody:
     __slots__ = ("_ends_chunk", "_extra", "_held", "_in_trailers", "_left", "complete")
 
     def __init__(self) -> None:
-        self.complete = False
+        self.complete: bool = False
         self._left = 0  # bytes of the present chunk still to come
         self._ends_chunk = False  # the CR LF after chunk data comes next
         self._in_trailers = False

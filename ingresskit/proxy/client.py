@@ -108,8 +108,8 @@ class ClientConnection(asyncio.Protocol):
         self._held = 0
         self._ended = False
         self._lingered = 0
-        self.full = False
-        self.deadline = NEVER
+        self.full: bool = False
+        self.deadline: float = NEVER
         self.bucket: int | None = None
 
     # For the event loop.
@@ -137,15 +137,16 @@ class ClientConnection(asyncio.Protocol):
 
     @override
     def data_received(self, data: bytes) -> None:
-        self._plane.counters.received_bytes += len(data)
+        plane = self._plane
+        plane.counters.received_bytes += len(data)
+        now = plane.deadlines.now()
         state = self._state
         if state == _HEAD:
-            if self._buffer:
-                self._buffer += data
-            else:
-                self._buffer = data
-                self._plane.deadlines.set(self, self._plane.deadlines.now() + self._plane.header_timeout)
+            begins = not self._buffer
+            self._buffer = data if begins else self._buffer + data
             self._parse()
+            if begins and self._buffer and self._state == _HEAD and not self.full:
+                plane.deadlines.set(self, now + plane.header_timeout)
         elif state == _BODY:
             self._take_body(data)
         elif state == _WAIT:
@@ -199,6 +200,7 @@ class ClientConnection(asyncio.Protocol):
     @override
     def resume_writing(self) -> None:
         self.full = False
+        self._plane.deadlines.now()
         if self._tunnel is not None:
             self._tunnel.resume_endpoint()
             return
@@ -383,8 +385,8 @@ class ClientConnection(asyncio.Protocol):
             return
         self._exchange = result
         if head.length == 0:
+            # The deadline for the head stays set; in this state it means nothing when it passes.
             self._state = _WAIT
-            self._plane.deadlines.set(self, NEVER)
             if self._buffer:
                 self._hold(_AHEAD)
             result.start(b"", complete=True)
@@ -422,7 +424,7 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._state = _BODY
             if not self._held and not self.full:
-                deadlines.set(self, deadlines.now() + self._plane.body_timeout)
+                deadlines.set(self, deadlines.recent + self._plane.body_timeout)
 
     def _answer(self, answer: OwnAnswer, head: RequestHead, peer: Peer) -> None:
         complete = head.length == 0
@@ -511,7 +513,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _restart_deadline(self) -> None:
         plane = self._plane
-        now = plane.deadlines.now()
+        now = plane.deadlines.recent
         if self.full:
             plane.deadlines.set(self, now + plane.client_write_timeout)
         elif self._state == _HEAD:

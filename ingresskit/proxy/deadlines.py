@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import time
+from collections.abc import Callable
 from typing import Protocol
 
 __all__ = ["NEVER", "Deadlines", "Watched"]
@@ -34,11 +36,17 @@ class Deadlines:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self.now = loop.time
+        self.recent: float = time.monotonic()
+        """The time, as of the last bytes that arrived: near enough for deadlines, and read at no cost."""
         self._buckets: dict[int, set[Watched]] = {}
         self._order: list[int] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_bucket = -1
+
+    def now(self) -> float:
+        """The time. The clock of both event loops."""
+        self.recent = time.monotonic()
+        return self.recent
 
     def set(self, item: Watched, deadline: float) -> None:
         """From now on *item* is due at *deadline* (of the loop's clock), and at no other time."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 from ingresskit.graph import Protocol
 from ingresskit.policies import Algorithm
 from ingresskit.proxy.access import AccessRecord
+from ingresskit.proxy.deadlines import NEVER
 from ingresskit.proxy.heads import Field
 from ingresskit.proxy.pool import ConnectFailed, EndpointState
 from ingresskit.proxy.tunnel import Tunnel
@@ -58,61 +59,38 @@ class Exchange:
         answered: The head of the answer is sent to the client; nothing else may be any more.
     """
 
-    __slots__ = (
-        "_admitted",
-        "_attempts",
-        "_began",
-        "_body_lost",
-        "_body_size",
-        "_chunked_answer",
-        "_client",
-        "_closing",
-        "_complete",
-        "_endpoint",
-        "_held",
-        "_held_size",
-        "_over",
-        "_plane",
-        "_repeatable",
-        "_request",
-        "_sent",
-        "_stale_tries",
-        "_state",
-        "_status",
-        "_tried",
-        "_tries_left",
-        "_upstream",
-        "answered",
-        "head_only",
-    )
+    # Defaults stand on the class: most requests change few of them, and each assignment costs.
+    answered: bool = False
+    _request: bytes = b""
+    _stale_tries: int = 1
+    _tried: tuple[EndpointState, ...] = ()
+    _endpoint: EndpointState | None = None
+    _upstream: UpstreamConnection | None = None
+    _attempts: int = 0
+    _held_size: int = 0
+    _body_lost: bool = False
+    _body_size: int = 0
+    _complete: bool = False
+    _chunked_answer: bool = False
+    _closing: bool = False
+    _status: int = 0
+    _sent: int = 0
+    _over: bool = False
 
     def __init__(self, plane: Plane, client: ClientConnection, admitted: Admitted, state: BackendState) -> None:
         self._plane = plane
         self._client = client
         self._admitted = admitted
         self._state = state
-        self._began = plane.deadlines.now()
-        self._request = b""
-        self._repeatable = admitted.head.method in _IDEMPOTENT
-        self._tries_left = admitted.target.retries
-        self._stale_tries = 1
-        self._tried: tuple[EndpointState, ...] = ()
-        self._endpoint: EndpointState | None = None
-        self._upstream: UpstreamConnection | None = None
-        self._attempts = 0
+        self._began = plane.deadlines.recent
+        method = admitted.head.method
+        self._repeatable: bool = method in _IDEMPOTENT
+        self.head_only: bool = method == b"HEAD"
+        target = admitted.target
+        self._tries_left: int = target.retries
+        self._read_timeout: float = plane.read_timeout if target.read_timeout is None else target.read_timeout
         # The body as it is sent, chunk framing included, while it may have to be sent (again).
         self._held: list[bytes] = []
-        self._held_size = 0
-        self._body_lost = False
-        self._body_size = 0
-        self._complete = False
-        self._chunked_answer = False
-        self._closing = False
-        self._status = 0
-        self._sent = 0
-        self._over = False
-        self.head_only = admitted.head.method == b"HEAD"
-        self.answered = False
         state.requests += 1
         state.active += 1
 
@@ -222,8 +200,17 @@ class Exchange:
         self._sent = len(payload)
         self.answered = True
         self._client.send(
-            b"HTTP/1.1 %d %b\r\n%b%b\r\n%b"
-            % (status, head.reason, join_fields(fields), framing, self._frame_answer(payload, complete))
+            b"".join(
+                (
+                    b"HTTP/1.1 %d " % status,
+                    head.reason,
+                    b"\r\n",
+                    join_fields(fields),
+                    framing,
+                    b"\r\n",
+                    self._frame_answer(payload, complete) if self._chunked_answer else payload,
+                )
+            )
         )
         if complete:
             self._answer_complete()
@@ -311,11 +298,6 @@ class Exchange:
     # The tries.
 
     @property
-    def _read_timeout(self) -> float:
-        timeout = self._admitted.target.read_timeout
-        return self._plane.read_timeout if timeout is None else timeout
-
-    @property
     def _send_timeout(self) -> float:
         timeout = self._admitted.target.send_timeout
         return self._plane.send_timeout if timeout is None else timeout
@@ -353,6 +335,7 @@ class Exchange:
     async def _wait_for_connection(self, endpoint: EndpointState, name: str, seconds: float) -> None:
         try:
             upstream = await self._plane.pool.connect(endpoint, name, seconds)
+            self._plane.deadlines.now()
         except ConnectFailed as exc:
             if not self._over:
                 self._state.failures += 1
@@ -389,11 +372,12 @@ class Exchange:
                 self._lose_body()
         elif not self._repeatable:
             self._body_lost = True
-        upstream.serve(self, data)
         if self._client.full:
             upstream.pause_reading()
-        if self._complete and not self._client.full:
-            upstream.wait_for_answer(self._read_timeout)
+            upstream.serve(self, data, NEVER)
+        else:
+            answer_by = self._plane.deadlines.recent + self._read_timeout if self._complete else NEVER
+            upstream.serve(self, data, answer_by)
         self._client.release_for_connection()
 
     # The request's body.
@@ -478,12 +462,12 @@ class Exchange:
 
     def _end(self, status: int) -> None:
         self._over = True
-        endpoint = str(self._endpoint) if self._endpoint is not None else ""
+        endpoint = self._endpoint
         if status != 101:
             self._release_endpoint()
         admitted = self._admitted
         plane = self._plane
-        duration = plane.deadlines.now() - self._began
+        duration = plane.deadlines.recent - self._began
         plane.counters.count_request(admitted.target.host, status, duration)
         log = plane.settings.access_log
         if log is not None:
@@ -498,7 +482,7 @@ class Exchange:
                     sent_bytes=self._sent,
                     duration=duration,
                     backend=self._state.backend.key,
-                    endpoint=endpoint,
+                    endpoint="" if endpoint is None else str(endpoint),
                     attempts=self._attempts,
                     request_id=admitted.request_id.decode("ascii"),
                 )

@@ -51,9 +51,9 @@ class Forwarding:
     __slots__ = ("client", "https", "lines")
 
     def __init__(self, *, client: Address, https: bool, lines: bytes) -> None:
-        self.client = client
-        self.https = https
-        self.lines = lines
+        self.client: Address = client
+        self.https: bool = https
+        self.lines: bytes = lines
 
 
 class Peer:
@@ -69,16 +69,16 @@ class Peer:
     __slots__ = ("_known", "_known_host", "_trusted_networks", "address", "port", "text", "tls", "trusted")
 
     def __init__(self, address: Address, *, tls: bool, port: int, trusted: tuple[Network, ...]) -> None:
-        self.address = address
-        self.text = str(address)
-        self.tls = tls
-        self.port = port
+        self.address: Address = address
+        self.text: str = str(address)
+        self.tls: bool = tls
+        self.port: int = port
         self._trusted_networks = trusted
-        self.trusted = _within(address, trusted)
+        self.trusted: bool = _within(address, trusted)
         self._known_host: bytes | None = None
         self._known: Forwarding | None = None
 
-    def forwarding(self, host: bytes, said: list[Field]) -> Forwarding:
+    def forwarding(self, host: bytes, said: tuple[Field, ...]) -> Forwarding:
         """What a request with this ``Host``, of which the peer says *said*, comes from."""
         if not self.trusted or not said:
             # The same for every request of a connection to one host: worth remembering.

@@ -15,7 +15,6 @@ Source: RFC 9112; RFC 9110, sections 7.2 and 7.6.1; measured against 179 hostile
 from __future__ import annotations
 
 import re
-from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 import httptools
@@ -43,40 +42,35 @@ class BadAnswer(Exception):
     """Raised when an endpoint's answer cannot be trusted to end where we think. Its text is a clause."""
 
 
-class Kind(IntEnum):
-    """What a field means to a proxy. 0 is: nothing."""
-
-    ORDINARY = 0
-    HOST = 1
-    LENGTH = 2
-    CODING = 3
-    CONNECTION = 4
-    UPGRADE = 5
-    EXPECT = 6
-    CLIENT = 7  # says who the client is: proxy-owned
-    REQUEST_ID = 8
-    HOP = 9  # for this connection only
-    ALIAS = 10  # has "_": many applications cannot tell it from "-"
-
+# What a field means to a proxy. 0 is: nothing. Plain numbers: these are compared for every field.
+_ORDINARY: Final = 0
+_HOST: Final = 1
+_LENGTH_FIELD: Final = 2
+_CODING: Final = 3
+_CONNECTION: Final = 4
+_UPGRADE: Final = 5
+_EXPECT: Final = 6
+_CLIENT: Final = 7  # says who the client is: proxy-owned
+_REQUEST_ID_FIELD: Final = 8
+_HOP: Final = 9  # for this connection only
+_ALIAS: Final = 10  # has "_": many applications cannot tell it from "-"
 
 _KINDS: Final = {
-    b"host": Kind.HOST,
-    b"content-length": Kind.LENGTH,
-    b"transfer-encoding": Kind.CODING,
-    b"connection": Kind.CONNECTION,
-    b"upgrade": Kind.UPGRADE,
-    b"expect": Kind.EXPECT,
-    b"forwarded": Kind.CLIENT,
-    b"x-real-ip": Kind.CLIENT,
-    b"x-request-id": Kind.REQUEST_ID,
-    b"keep-alive": Kind.HOP,
-    b"http2-settings": Kind.HOP,
+    b"host": _HOST,
+    b"content-length": _LENGTH_FIELD,
+    b"transfer-encoding": _CODING,
+    b"connection": _CONNECTION,
+    b"upgrade": _UPGRADE,
+    b"expect": _EXPECT,
+    b"forwarded": _CLIENT,
+    b"x-real-ip": _CLIENT,
+    b"x-request-id": _REQUEST_ID_FIELD,
+    b"keep-alive": _HOP,
+    b"http2-settings": _HOP,
     # We drop trailers, so promising to take them, or announcing them, would be wrong.
-    b"te": Kind.HOP,
-    b"trailer": Kind.HOP,
+    b"te": _HOP,
+    b"trailer": _HOP,
 }
-_TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_VALUE: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _LENGTH: Final = re.compile(rb"[0-9]{1,15}")
 _REQUEST_LINE: Final = re.compile(rb"([A-Z][A-Z-]{0,31}) ([\x21-\x7e]+) HTTP/1\.([01])\r\n")
 _OTHER_VERSION: Final = re.compile(rb"[A-Z-]+ [\x21-\x7e]+ HTTP/(?!1\.[01])[0-9](?:\.[0-9])?\r\n")
@@ -86,21 +80,21 @@ _PROTOCOL: Final = re.compile(rb"[A-Za-z0-9._+-]{1,32}(?:/[A-Za-z0-9._-]{1,16})?
 _MAX_SPELLINGS: Final = 4096
 
 
-def _kind(name: bytes) -> Kind:
+def _kind(name: bytes) -> int:
     lower = name.lower()
     if b"_" in lower:
-        return Kind.ALIAS
+        return _ALIAS
     if lower.startswith(b"x-forwarded"):
-        return Kind.CLIENT
+        return _CLIENT
     if lower.startswith(b"proxy-"):
-        return Kind.HOP
-    return _KINDS.get(lower, Kind.ORDINARY)
+        return _HOP
+    return _KINDS.get(lower, _ORDINARY)
 
 
-class _Spellings(dict[bytes, Kind]):
+class _Spellings(dict[bytes, int]):
     """The kind of a name as spelled, remembered: a look-up costs a third of ``lower()`` and a look-up."""
 
-    def __missing__(self, name: bytes) -> Kind:
+    def __missing__(self, name: bytes) -> int:
         kind = _kind(name)
         if len(self) < _MAX_SPELLINGS and len(name) <= 64:
             self[name] = kind
@@ -128,34 +122,21 @@ class RequestHead:
         request_id: The client's ``X-Request-ID``, if it is a decent one; else empty.
     """
 
-    __slots__ = (
-        "client_fields",
-        "expects_continue",
-        "fields",
-        "has_length",
-        "host",
-        "keep_alive",
-        "length",
-        "method",
-        "old",
-        "request_id",
-        "target",
-        "upgrade",
-    )
+    # Defaults stand on the class: most requests have none of these, and each assignment costs.
+    host: bytes = b""
+    length: int | None = 0
+    has_length: bool = False
+    client_fields: tuple[Field, ...] = ()
+    upgrade: bytes = b""
+    expects_continue: bool = False
+    request_id: bytes = b""
 
     def __init__(self, method: bytes, target: bytes, *, old: bool, fields: list[Field]) -> None:
-        self.method = method
-        self.target = target
-        self.old = old
-        self.host = b""
-        self.length: int | None = 0
-        self.has_length = False
-        self.keep_alive = not old
-        self.fields = fields
-        self.client_fields: list[Field] = []
-        self.upgrade = b""
-        self.expects_continue = False
-        self.request_id = b""
+        self.method: bytes = method
+        self.target: bytes = target
+        self.old: bool = old
+        self.keep_alive: bool = not old
+        self.fields: list[Field] = fields
 
     def body(self) -> Body:
         """A reader for the body."""
@@ -175,17 +156,16 @@ class ResponseHead:
         upgrade: The protocol switched to, when *status* is 101.
     """
 
-    __slots__ = ("chunked", "fields", "keep_alive", "length", "old", "reason", "status", "upgrade")
+    length: int | None = None
+    chunked: bool = False
+    upgrade: bytes = b""
 
     def __init__(self, status: int, reason: bytes, *, old: bool, fields: list[Field]) -> None:
-        self.status = status
-        self.reason = reason
-        self.old = old
-        self.length: int | None = None
-        self.chunked = False
-        self.keep_alive = not old
-        self.fields = fields
-        self.upgrade = b""
+        self.status: int = status
+        self.reason: bytes = reason
+        self.old: bool = old
+        self.keep_alive: bool = not old
+        self.fields: list[Field] = fields
 
 
 class _Reader:
@@ -194,8 +174,11 @@ class _Reader:
     __slots__ = ("complete", "fields", "special")
 
     def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
         self.fields: list[Field] = []
-        self.special: list[tuple[Kind, bytes, bytes]] = []
+        self.special: list[tuple[int, bytes, bytes]] = []
         self.complete: bool | None = False  # None: llhttp does not say
 
     def on_header(self, name: bytes, value: bytes | None) -> None:
@@ -236,10 +219,8 @@ class RequestReader(_Reader):
             raise BadRequest(431, "The request has too many header fields.")
         if method in (b"CONNECT", b"TRACE"):
             raise BadRequest(405, "The method is not allowed here.")
-        fields: list[Field] = []
-        special: list[tuple[Kind, bytes, bytes]] = []
-        self.fields, self.special = fields, special
-        self.complete = False
+        self._begin()
+        fields, special = self.fields, self.special
         parser = self._parser
         if parser is None:
             parser = httptools.HttpRequestParser(self)
@@ -272,36 +253,36 @@ def _line_refusal(raw: bytes) -> BadRequest:
     return BadRequest(400, "The request line could not be read.")
 
 
-def _judge_request(head: RequestHead, special: list[tuple[Kind, bytes, bytes]]) -> None:
+def _judge_request(head: RequestHead, special: list[tuple[int, bytes, bytes]]) -> None:
     hosts = 0
     coding: bytes | None = None
     length: bytes | None = None
-    tokens: set[bytes] | None = None
+    tokens: frozenset[bytes] | None = None
     upgrade = b""
     for kind, name, value in special:
-        if kind == Kind.HOST:
+        if kind == _HOST:
             hosts += 1
             head.host = value
-        elif kind == Kind.CONNECTION:
+        elif kind == _CONNECTION:
             tokens = _tokens(value) if tokens is None else tokens | _tokens(value)
-        elif kind == Kind.CLIENT:
-            head.client_fields.append((name, value))
-        elif kind == Kind.LENGTH:
+        elif kind == _CLIENT:
+            head.client_fields = (*head.client_fields, (name, value))
+        elif kind == _LENGTH_FIELD:
             if length is not None:
                 raise BadRequest(400, "The request has more than one Content-Length.")
             length = value
-        elif kind == Kind.CODING:
+        elif kind == _CODING:
             if coding is not None:
                 raise BadRequest(400, "The request has more than one Transfer-Encoding.")
             coding = value
-        elif kind == Kind.UPGRADE:
+        elif kind == _UPGRADE:
             # Two fields are a list; we take single offers only.
             upgrade = b"," if upgrade else value.strip(b" \t")
-        elif kind == Kind.EXPECT:
+        elif kind == _EXPECT:
             if value.strip(b" \t").lower() != b"100-continue":
                 raise BadRequest(417, "The expectation cannot be met.")
             head.expects_continue = not head.old
-        elif kind == Kind.REQUEST_ID and _REQUEST_ID.fullmatch(value):
+        elif kind == _REQUEST_ID_FIELD and _REQUEST_ID.fullmatch(value):
             head.request_id = value
     if hosts != 1:
         raise BadRequest(400, "The request must have exactly one Host.")
@@ -332,14 +313,18 @@ def _may_upgrade(protocol: bytes) -> bool:
     )
 
 
-def _tokens(value: bytes) -> set[bytes]:
-    return {token.strip(b" \t").lower() for token in value.split(b",")}
+def _tokens(value: bytes) -> frozenset[bytes]:
+    return _COMMON_TOKENS.get(value) or frozenset(token.strip(b" \t").lower() for token in value.split(b","))
 
 
+_COMMON_TOKENS: Final = {
+    value: frozenset((value.lower(),))
+    for value in (b"keep-alive", b"Keep-Alive", b"close", b"Upgrade", b"upgrade")
+}
 _OWN_TOKENS: Final = frozenset((b"", b"close", b"keep-alive", b"upgrade", b"te", b"http2-settings"))
 
 
-def _without(fields: list[Field], tokens: set[bytes]) -> list[Field]:
+def _without(fields: list[Field], tokens: frozenset[bytes]) -> list[Field]:
     """The fields that a ``Connection`` field does not name. Proxy-owned ones are added after this."""
     if tokens <= _OWN_TOKENS:
         return fields
@@ -369,8 +354,7 @@ class ResponseReader(_Reader):
             raise BadAnswer("has a bare CR or LF")
         if lines - 2 > self._max_headers:
             raise BadAnswer("has too many header fields")
-        self.fields = []
-        self.special = []
+        self._begin()
         # Without a request to go with, llhttp cannot know whether a body follows: a parser serves once.
         try:
             httptools.HttpResponseParser(self).feed_data(raw)
@@ -386,24 +370,24 @@ class ResponseReader(_Reader):
         return head
 
 
-def _judge_response(head: ResponseHead, special: list[tuple[Kind, bytes, bytes]]) -> None:
-    tokens: set[bytes] | None = None
+def _judge_response(head: ResponseHead, special: list[tuple[int, bytes, bytes]]) -> None:
+    tokens: frozenset[bytes] | None = None
     upgrade = b""
     for kind, name, value in special:
-        if kind == Kind.LENGTH:
+        if kind == _LENGTH_FIELD:
             stripped = value.strip(b" \t")
             if head.length is not None or not _LENGTH.fullmatch(stripped):
                 raise BadAnswer("has a wrong or second Content-Length")
             head.length = int(stripped)
-        elif kind == Kind.CODING:
+        elif kind == _CODING:
             if head.chunked or head.old or value.strip(b" \t").lower() != b"chunked":
                 raise BadAnswer("has a transfer coding that is not understood")
             head.chunked = True
-        elif kind == Kind.CONNECTION:
+        elif kind == _CONNECTION:
             tokens = _tokens(value) if tokens is None else tokens | _tokens(value)
-        elif kind == Kind.UPGRADE:
+        elif kind == _UPGRADE:
             upgrade = value.strip(b" \t")
-        elif kind != Kind.HOP:
+        elif kind != _HOP:
             # Names with "_" and X-Forwarded-* mean nothing special on the way back.
             head.fields.append((name, value))
     if head.chunked and head.length is not None:

@@ -40,7 +40,7 @@ class Listener:
         self._arriving: set[asyncio.Task[None]] = set()
         name = bound.getsockname()
         self.address: tuple[str, int] = (str(name[0]), int(name[1]))
-        self.tls = context is not None
+        self.tls: bool = context is not None
 
     async def start(self) -> None:
         """Begin to take connections."""

@@ -31,27 +31,27 @@ class Plane:
         self, settings: ProxySettings, table: RoutingTable, counters: Counters, loop: asyncio.AbstractEventLoop
     ) -> None:
         self.settings = settings
-        self.table = table
+        self.table: RoutingTable = table
         self.counters = counters
         self.loop = loop
-        self.deadlines = Deadlines(loop)
-        self.pool = Pool(self)
-        self.balancer = Balancer(self.pool)
+        self.deadlines: Deadlines = Deadlines(loop)
+        self.pool: Pool = Pool(self)
+        self.balancer: Balancer = Balancer(self.pool)
         self.clients: set[ClientConnection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
-        self.https_port = settings.https_port
+        self.https_port: int | None = settings.https_port
         self.draining = False
-        self.emptied = asyncio.Event()
+        self.emptied: asyncio.Event = asyncio.Event()
         # In seconds, worked out once: these are read at every request.
-        self.connect_timeout = settings.connect_timeout.total_seconds()
-        self.read_timeout = settings.read_timeout.total_seconds()
-        self.send_timeout = settings.send_timeout.total_seconds()
-        self.header_timeout = settings.header_timeout.total_seconds()
-        self.body_timeout = settings.body_timeout.total_seconds()
-        self.client_write_timeout = settings.client_write_timeout.total_seconds()
-        self.idle_timeout = settings.idle_timeout.total_seconds()
-        self.upstream_idle_timeout = settings.upstream_idle_timeout.total_seconds()
-        self.unsafe_reuse = settings.unsafe_reuse.total_seconds()
+        self.connect_timeout: float = settings.connect_timeout.total_seconds()
+        self.read_timeout: float = settings.read_timeout.total_seconds()
+        self.send_timeout: float = settings.send_timeout.total_seconds()
+        self.header_timeout: float = settings.header_timeout.total_seconds()
+        self.body_timeout: float = settings.body_timeout.total_seconds()
+        self.client_write_timeout: float = settings.client_write_timeout.total_seconds()
+        self.idle_timeout: float = settings.idle_timeout.total_seconds()
+        self.upstream_idle_timeout: float = settings.upstream_idle_timeout.total_seconds()
+        self.unsafe_reuse: float = settings.unsafe_reuse.total_seconds()
 
     def swap(self, table: RoutingTable) -> None:
         """Serve *table* from the next request on."""

@@ -54,14 +54,14 @@ class EndpointState:
     __slots__ = ("active", "address", "failures", "idle", "port", "protocol", "retry_at", "users")
 
     def __init__(self, address: str, port: int, protocol: Protocol) -> None:
-        self.address = address
-        self.port = port
-        self.protocol = protocol
+        self.address: str = address
+        self.port: int = port
+        self.protocol: Protocol = protocol
         self.idle: list[UpstreamConnection] = []
-        self.active = 0
-        self.users = 0
-        self.failures = 0
-        self.retry_at = 0.0
+        self.active: int = 0
+        self.users: int = 0
+        self.failures: int = 0
+        self.retry_at: float = 0.0
 
     def __str__(self) -> str:
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
@@ -117,7 +117,7 @@ class Pool:
         idle = state.idle
         if not idle:
             return None
-        oldest = 0.0 if repeatable else self._plane.deadlines.now() - self._plane.unsafe_reuse
+        oldest = 0.0 if repeatable else self._plane.deadlines.recent - self._plane.unsafe_reuse
         for index in range(len(idle) - 1, -1, -1):
             connection = idle[index]
             if connection.idle_since < oldest:
@@ -133,7 +133,7 @@ class Pool:
         if self._plane.draining or not state.users or connection.closing:
             connection.close()
             return
-        now = self._plane.deadlines.now()
+        now = self._plane.deadlines.recent
         connection.rest(now, now + self._plane.upstream_idle_timeout)
         state.idle.append(connection)
         if len(state.idle) > self._plane.settings.max_idle_per_endpoint:

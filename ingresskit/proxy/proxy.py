@@ -37,7 +37,7 @@ class Proxy:
     """
 
     def __init__(self, settings: ProxySettings | None = None) -> None:
-        self.settings = settings or ProxySettings()
+        self.settings: ProxySettings = settings or ProxySettings()
         self._table = RoutingTable()
         self._counters = Counters()
         self._plane: Plane | None = None

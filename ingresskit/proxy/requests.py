@@ -38,11 +38,11 @@ class OwnAnswer:
     __slots__ = ("host", "location", "path", "rule_host", "status")
 
     def __init__(self, status: int, *, host: str, path: str, rule_host: str = "", location: str = "") -> None:
-        self.status = status
-        self.host = host
-        self.path = path
-        self.rule_host = rule_host
-        self.location = location
+        self.status: int = status
+        self.host: str = host
+        self.path: str = path
+        self.rule_host: str = rule_host
+        self.location: str = location
 
 
 class RequestedHost:
@@ -57,16 +57,16 @@ class RequestedHost:
     __slots__ = ("name", "raw", "wire")
 
     def __init__(self, raw: bytes) -> None:
-        self.raw = raw
+        self.raw: bytes = raw
         text = raw.decode("latin-1")
         try:
-            self.name = normalise_host(text)
+            self.name: str = normalise_host(text)
         except HostRefused as exc:
             raise BadRequest(400, f"The Host {exc}.") from None
         _, _, port = text.rpartition("]")[2].rpartition(":") if ":" in text.rpartition("]")[2] else ("", "", "")
         if port and int(port) > 65535:
             raise BadRequest(400, "The Host has a wrong port.")
-        self.wire = (f"{self.name}:{port}" if port else self.name).encode("ascii")
+        self.wire: bytes = (f"{self.name}:{port}" if port else self.name).encode("ascii")
 
 
 class Admitted:
@@ -89,14 +89,14 @@ class Admitted:
         target: Target,
         forwarding: Forwarding,
     ) -> None:
-        self.head = head
-        self.host = host.name
-        self.wire_host = host.wire
-        self.path = path
-        self.query = query
-        self.target = target
-        self.forwarding = forwarding
-        self.request_id = head.request_id or b"%032x" % random.getrandbits(128)
+        self.head: RequestHead = head
+        self.host: str = host.name
+        self.wire_host: bytes = host.wire
+        self.path: str = path
+        self.query: bytes = query
+        self.target: Target = target
+        self.forwarding: Forwarding = forwarding
+        self.request_id: bytes = head.request_id or b"%032x" % random.getrandbits(128)
 
     @property
     def server_name(self) -> str:
@@ -129,14 +129,20 @@ class Admitted:
             own += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade
         if head.expects_continue and head.length != 0:
             own += b"Expect: 100-continue\r\n"
-        return b"%b %b%b HTTP/1.1\r\nHost: %b\r\n%b%b%b\r\n" % (
-            head.method,
-            path.encode("ascii"),
-            self.query,
-            self.wire_host,
-            join_fields(fields),
-            self.forwarding.lines,
-            own,
+        return b"".join(
+            (
+                head.method,
+                b" ",
+                path.encode("ascii"),
+                self.query,
+                b" HTTP/1.1\r\nHost: ",
+                self.wire_host,
+                b"\r\n",
+                join_fields(fields),
+                self.forwarding.lines,
+                own,
+                b"\r\n",
+            )
         )
 
 
@@ -158,7 +164,9 @@ def admit(plane: Plane, client: ClientConnection, peer: Peer, head: RequestHead)
     except PathRefused as exc:
         raise BadRequest(400, f"The path {exc}.") from None
     table = plane.table
-    target = table.find(host.name, path)
+    # The common case first: an exact host. The table knows the others.
+    exact = table.hosts.get(host.name)
+    target = (exact.find(path) if exact is not None else None) or table.find(host.name, path)
     if target is None:
         return OwnAnswer(404, host=host.name, path=path)
     forwarding = peer.forwarding(host.wire, head.client_fields)

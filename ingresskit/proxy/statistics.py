@@ -97,20 +97,20 @@ class Counters:
     )
 
     def __init__(self) -> None:
-        self.connections_open = 0
-        self.connections_refused = 0
-        self.connections_total = 0
-        self.duration_sum = 0.0
-        self.durations = [0] * (len(DURATION_BOUNDS) + 1)
-        self.received_bytes = 0
+        self.connections_open: int = 0
+        self.connections_refused: int = 0
+        self.connections_total: int = 0
+        self.duration_sum: float = 0.0
+        self.durations: list[int] = [0] * (len(DURATION_BOUNDS) + 1)
+        self.received_bytes: int = 0
         self.requests: dict[str, list[int]] = {}
-        self.retries = 0
-        self.sent_bytes = 0
-        self.tunnels_open = 0
-        self.upstream_failed = 0
-        self.upstream_open = 0
-        self.upstream_opened = 0
-        self.upstream_reused = 0
+        self.retries: int = 0
+        self.sent_bytes: int = 0
+        self.tunnels_open: int = 0
+        self.upstream_failed: int = 0
+        self.upstream_open: int = 0
+        self.upstream_opened: int = 0
+        self.upstream_reused: int = 0
 
     def count_request(self, rule_host: str, status: int, duration: float) -> None:
         """One request was answered, or given up."""

@@ -33,7 +33,7 @@ class CertificateContexts:
         self._table = table
         self._contexts: dict[str, ssl.SSLContext | None] = {}
         self._own: ssl.SSLContext | None = None
-        self.entrance = _new_context()
+        self.entrance: ssl.SSLContext = _new_context()
         """The context to listen with: it holds no certificate that a client gets unless it must."""
         # Without a certificate of its own OpenSSL would offer no cipher before the name is looked at.
         chain, key = _own_certificate()

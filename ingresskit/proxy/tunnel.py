@@ -112,7 +112,7 @@ class Tunnel:
 
     def _touch(self) -> None:
         deadlines = self._plane.deadlines
-        deadlines.set(self._upstream, deadlines.now() + self._timeout)
+        deadlines.set(self._upstream, deadlines.recent + self._timeout)
 
     def _close(self) -> None:
         if not self._closed:

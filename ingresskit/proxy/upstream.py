@@ -59,16 +59,16 @@ class UpstreamConnection(asyncio.Protocol):
 
     def __init__(self, plane: Plane, endpoint: EndpointState, server_name: str) -> None:
         self._plane = plane
-        self.endpoint = endpoint
-        self.server_name = server_name
+        self.endpoint: EndpointState = endpoint
+        self.server_name: str = server_name
         self.exchange: Exchange | None = None
         self.tunnel: Tunnel | None = None
-        self.deadline = NEVER
+        self.deadline: float = NEVER
         self.bucket: int | None = None
-        self.idle_since = 0.0
-        self.reused = False
-        self.heard = False
-        self.reusable = False
+        self.idle_since: float = 0.0
+        self.reused: bool = False
+        self.heard: bool = False
+        self.reusable: bool = False
         self._reader = ResponseReader(plane.settings)
         self._buffer = b""
         self._body: Body | None = None
@@ -82,15 +82,15 @@ class UpstreamConnection(asyncio.Protocol):
         """It cannot be used any more."""
         return self.transport.is_closing()
 
-    def serve(self, exchange: Exchange, data: bytes) -> None:
-        """Begin an exchange by sending *data*."""
+    def serve(self, exchange: Exchange, data: bytes, deadline: float) -> None:
+        """Begin an exchange by sending *data*; *deadline* is for the answer, or `NEVER`."""
         self.exchange = exchange
         self.heard = False
         self.reusable = False
         self._body = None
         self._buffer = b""
         self._interim = 0
-        self._plane.deadlines.set(self, NEVER)
+        self._plane.deadlines.set(self, deadline)
         self.transport.write(data)
 
     def rest(self, now: float, until: float) -> None:
@@ -98,7 +98,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.exchange = None
         self.reused = True
         self.idle_since = now
-        self.resume_reading()
+        if not self._reading:
+            self.resume_reading()
         self._plane.deadlines.set(self, until)
 
     def write(self, data: bytes) -> None:
@@ -106,8 +107,9 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport.write(data)
 
     def wait_for_answer(self, timeout: float) -> None:
-        """The request is sent: from now on silence counts."""
-        self._plane.deadlines.set(self, self._plane.deadlines.now() + timeout)
+        """From now on silence counts."""
+        deadlines = self._plane.deadlines
+        deadlines.set(self, deadlines.recent + timeout)
 
     def pause_reading(self) -> None:
         """Take no more of the answer; silence does not count meanwhile."""
@@ -152,6 +154,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     @override
     def data_received(self, data: bytes) -> None:
+        self._plane.deadlines.now()
         exchange = self.exchange
         if exchange is None:
             if self.tunnel is not None:
@@ -199,6 +202,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     @override
     def pause_writing(self) -> None:
+        self._plane.deadlines.now()
         if self.tunnel is not None:
             self.tunnel.pause_client()
         elif self.exchange is not None:
@@ -206,6 +210,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     @override
     def resume_writing(self) -> None:
+        self._plane.deadlines.now()
         if self.tunnel is not None:
             self.tunnel.resume_client()
         elif self.exchange is not None:
