@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from email.utils import formatdate
+from http import HTTPStatus
 
 import anyio
 import anyio.abc
@@ -147,11 +148,13 @@ class Connection:
             headers.append(("Content-Length", str(len(answer.body))))
         if close:
             headers.append(("Connection", "close"))
-        await self._write(h11.Response(status_code=answer.status, headers=headers))
-        if answer.status != 304 and (request is None or request.method != "HEAD"):
-            view = memoryview(answer.body)
-            for start in range(0, len(view), _CHUNK):
-                await self._write(h11.Data(data=bytes(view[start : start + _CHUNK])))
+        bodiless = answer.status == 304 or (request is not None and request.method == "HEAD")
+        view = memoryview(b"" if bodiless else answer.body)
+        # The head and the first part of the body leave in one piece.
+        head = h11.Response(status_code=answer.status, headers=headers, reason=_reason(answer.status))
+        await self._write(head, h11.Data(data=bytes(view[:_CHUNK])))
+        for start in range(_CHUNK, len(view), _CHUNK):
+            await self._write(h11.Data(data=bytes(view[start : start + _CHUNK])))
         await self._write(h11.EndOfMessage())
 
     async def _send_stream(self, stream: Stream) -> None:
@@ -159,7 +162,7 @@ class Connection:
             await self._write(h11.Data(data=data))
 
         headers = [*self._headers(stream.content_type), ("Cache-Control", "no-store")]
-        await self._write(h11.Response(status_code=200, headers=headers))
+        await self._write(h11.Response(status_code=200, headers=headers, reason=_reason(200)))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._wait_gone, tasks.cancel_scope)
             try:
@@ -177,8 +180,8 @@ class Connection:
         except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
             scope.cancel()
 
-    async def _write(self, event: h11.Event) -> None:
-        data = self._http.send(event)
+    async def _write(self, *events: h11.Event) -> None:
+        data = b"".join(self._http.send(event) or b"" for event in events)
         if not data:
             return
         with anyio.move_on_after(self._settings.write_timeout.total_seconds()) as scope:
@@ -189,3 +192,7 @@ class Connection:
     def _headers(self, content_type: str) -> list[tuple[str, str]]:
         date = formatdate(usegmt=True)
         return [("Date", date), ("Content-Type", content_type), *SECURITY_HEADERS]
+
+
+def _reason(status: int) -> bytes:
+    return HTTPStatus(status).phrase.encode()
