@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import heapq
 import time
-from collections.abc import Callable
 from typing import Protocol
 
 __all__ = ["NEVER", "Deadlines", "Watched"]
