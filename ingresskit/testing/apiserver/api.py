@@ -1,0 +1,279 @@
+"""The API without a network: a request in, a response or a watch out.
+
+Everything here is plain function calls under the lock of the store, so that tests and the server's own
+Python face can use it from any thread, and one request is never half done when another is looked at.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from ingresskit.testing.apiserver.auth import Attributes, Users
+from ingresskit.testing.apiserver.discovery import Discovery
+from ingresskit.testing.apiserver.manifests import Manifest, decode, encode, mapping_of
+from ingresskit.testing.apiserver.reads import get, list_objects, selection_of, shown, shown_body
+from ingresskit.testing.apiserver.registry import Registry, Resource
+from ingresskit.testing.apiserver.requests import Asked, Request, Response
+from ingresskit.testing.apiserver.statuses import (
+    StatusError,
+    bad_request,
+    method_not_allowed,
+    not_acceptable,
+    page_not_found,
+    unsupported_media_type,
+)
+from ingresskit.testing.apiserver.store import Store, Stored
+from ingresskit.testing.apiserver.watch import WatchSession
+from ingresskit.testing.apiserver.writes import PATCH_TYPES, Options, Writes
+
+__all__ = ["Api", "refusal"]
+
+_BODY_TYPES = ("application/json", "application/yaml")
+_SELF_REVIEWS = {
+    ("authorization.k8s.io", "selfsubjectaccessreviews"),
+    ("authorization.k8s.io", "selfsubjectrulesreviews"),
+    ("authentication.k8s.io", "selfsubjectreviews"),
+}
+
+
+def refusal(error: StatusError) -> Response:
+    """The response that says *error*."""
+    headers = (("Retry-After", str(error.retry_after)),) if error.retry_after is not None else ()
+    return Response(status=error.code, body=encode(error.manifest()) + b"\n", headers=headers)
+
+
+class Api:
+    """One API server's answers.
+
+    Args:
+        store: Where objects are.
+        registry: Which resources there are.
+        users: Who may do what.
+        finalize_namespaces: Whether namespaces that are deleted are emptied and removed.
+        git_version: The version it says it has.
+        watch_list: Whether ``sendInitialEvents`` is understood. May be changed at any time.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        users: Users,
+        *,
+        finalize_namespaces: bool,
+        git_version: str,
+        watch_list: bool,
+    ) -> None:
+        self.watch_list = watch_list
+        self.writes = Writes(store, registry, finalize_namespaces=finalize_namespaces)
+        self._store = store
+        self._registry = registry
+        self._users = users
+        self._discovery = Discovery(registry, git_version)
+
+    def handle(self, request: Request, asked: Asked, user: str) -> Response | WatchSession:
+        """Do what *user* asks for.
+
+        Raises:
+            StatusError: It is refused.
+        """
+        self._users.check(asked.attributes(user))
+        if not asked.resource:
+            return self._discovery.answer(request.method, asked.path)
+        if (asked.group, asked.resource) in _SELF_REVIEWS:
+            return self._review(request, asked, user)
+        resource = self._registry.find(asked.group, asked.version, asked.resource)
+        if resource is None:
+            if not self._registry.within(asked.group, asked.version):
+                return Response(
+                    status=404, body=b"404 page not found\n", content_type="text/plain; charset=utf-8"
+                )
+            raise page_not_found()
+        _check_accept(request.headers.get("accept", ""))
+        if not resource.namespaced and asked.namespace and asked.resource != "namespaces":
+            raise page_not_found()
+        if asked.subresource:
+            return self._subresource(request, asked, resource)
+        match asked.verb, bool(asked.name):
+            case "get", True:
+                return get(self._store, resource, asked)
+            case "list", False:
+                return list_objects(self._store, resource, asked)
+            case "watch", _:
+                return WatchSession(self._store, resource, asked, watch_list=self.watch_list)
+            case "create", False if asked.namespace or not resource.namespaced:
+                return self._create(request, asked, resource)
+            case ("update" | "patch") as verb, True if asked.namespace or not resource.namespaced:
+                return self._change(request, asked, resource, verb)
+            case "delete", True:
+                return self._delete(request, asked, resource)
+            case "deletecollection", False:
+                return self._delete_all(request, asked, resource)
+            case _:
+                raise method_not_allowed()
+
+    def _subresource(self, request: Request, asked: Asked, resource: Resource) -> Response:
+        known = asked.subresource == "status" and resource.has_status
+        if not known and (resource.kind, asked.subresource) != ("Namespace", "finalize"):
+            raise page_not_found()
+        if asked.verb == "get" and known:
+            return get(self._store, resource, asked)
+        if asked.verb in ("update", "patch"):
+            return self._change(request, asked, resource, asked.verb)
+        raise method_not_allowed()
+
+    def _create(self, request: Request, asked: Asked, resource: Resource) -> Response:
+        options = _options(request, asked)
+        stored = self.writes.create(resource, _namespace(asked, resource), _body(request, resource), options)
+        return self._answer(resource, stored, created=True)
+
+    def _change(self, request: Request, asked: Asked, resource: Resource, verb: str) -> Response:
+        options = _options(request, asked)
+        namespace = _namespace(asked, resource)
+        if verb == "update":
+            manifest = _body(request, resource)
+            stored, created = self.writes.update(resource, namespace, asked.name, manifest, options)
+        else:
+            kind = request.headers.get("content-type", "").partition(";")[0].strip()
+            if kind not in PATCH_TYPES:
+                raise StatusError(415, "UnsupportedMediaType", "415: Unsupported Media Type", details={})
+            patch = _parsed(request.body, yaml=kind.endswith("yaml"), kind=resource.kind)
+            stored, created = self.writes.patch(resource, namespace, asked.name, kind, patch, options)
+        return self._answer(resource, stored, created=created)
+
+    def _delete(self, request: Request, asked: Asked, resource: Resource) -> Response:
+        wanted = (
+            mapping_of(_parsed(request.body, yaml=False, kind="DeleteOptions")) if request.body.strip() else {}
+        )
+        options = _options(request, asked, dry=bool(wanted.get("dryRun")))
+        preconditions = mapping_of(wanted.get("preconditions"))
+        namespace = _namespace(asked, resource)
+        stored, gone = self.writes.delete(resource, namespace, asked.name, options, preconditions)
+        if not gone or resource.returns_deleted:
+            return self._answer(resource, stored, created=False)
+        details: Manifest = {"name": asked.name, "group": resource.group, "kind": resource.plural}
+        details["uid"] = stored.manifest["metadata"]["uid"]
+        said = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
+        body = {**said, "details": {key: value for key, value in details.items() if value}}
+        return Response(status=200, body=encode(body) + b"\n")
+
+    def _delete_all(self, request: Request, asked: Asked, resource: Resource) -> Response:
+        if resource.kind in ("Namespace",):
+            raise method_not_allowed()
+        options = _options(request, asked)
+        selection = selection_of(resource, asked)
+        with self._store.lock:
+            found = [
+                item
+                for item in self._store.items(resource.stored_as, selection.namespace)
+                if selection.matches(shown(resource, item))
+            ]
+            gone = [self.writes.delete(resource, *item.key, options)[0] for item in found]
+            metadata = {"resourceVersion": str(self._store.revision)}
+        head = encode(
+            {"kind": f"{resource.kind}List", "apiVersion": resource.api_version, "metadata": metadata}
+        )
+        items = b",".join(shown_body(resource, item) for item in gone)
+        return Response(status=200, body=head[:-1] + b',"items":[' + items + b"]}\n")
+
+    def _answer(self, resource: Resource, stored: Stored, *, created: bool) -> Response:
+        body = resource.full(shown_body(resource, stored)) + b"\n"
+        return Response(status=201 if created else 200, body=body)
+
+    def _review(self, request: Request, asked: Asked, user: str) -> Response:
+        """What users ask about themselves: ``kubectl auth can-i`` and ``kubectl auth whoami``."""
+        if asked.verb != "create":
+            raise method_not_allowed()
+        review = mapping_of(_parsed(request.body, yaml=False, kind="SelfSubjectAccessReview"))
+        spec = mapping_of(review.get("spec"))
+        if asked.resource == "selfsubjectreviews":
+            status: Manifest = {"userInfo": {"username": user, "groups": ["system:authenticated"]}}
+        elif asked.resource == "selfsubjectaccessreviews":
+            wanted, path = (
+                mapping_of(spec.get("resourceAttributes")),
+                mapping_of(spec.get("nonResourceAttributes")),
+            )
+            status = {
+                "allowed": self._users.allows(
+                    Attributes(
+                        user=user,
+                        verb=str((wanted or path).get("verb", "")),
+                        group=str(wanted.get("group", "")),
+                        resource=str(wanted.get("resource", "")),
+                        subresource=str(wanted.get("subresource", "")),
+                        namespace=str(wanted.get("namespace", "")),
+                        name=str(wanted.get("name", "")),
+                        path=str(path.get("path", "")),
+                    )
+                )
+            }
+        else:
+            rules = [rule for rule in self._users.rules(user) if rule.resources]
+            status = {
+                "resourceRules": [
+                    {
+                        "verbs": list(rule.verbs),
+                        "apiGroups": list(rule.groups),
+                        "resources": list(rule.resources),
+                    }
+                    for rule in rules
+                ],
+                "nonResourceRules": [],
+                "incomplete": False,
+            }
+        return Response(status=201, body=encode({**review, "metadata": {}, "status": status}) + b"\n")
+
+
+def _namespace(asked: Asked, resource: Resource) -> str:
+    return asked.namespace if resource.namespaced else ""
+
+
+def _options(request: Request, asked: Asked, *, dry: bool = False) -> Options:
+    named = asked.query.get("fieldManager", "")
+    if len(named) > 128:
+        raise bad_request("fieldManager: Too long: may not be more than 128 bytes")
+    agent = request.headers.get("user-agent", "").partition("/")[0][:128]
+    return Options(
+        manager=named or agent or "unknown",
+        manager_given=bool(named),
+        force=asked.query.get("force", "") in ("1", "t", "true", "True"),
+        dry=dry or asked.query.get("dryRun", "") == "All",
+        subresource=asked.subresource,
+    )
+
+
+def _body(request: Request, resource: Resource) -> Manifest:
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip()
+    if kind not in _BODY_TYPES:
+        raise unsupported_media_type((*_BODY_TYPES, "application/vnd.kubernetes.protobuf"))
+    parsed = _parsed(request.body, yaml=kind.endswith("yaml"), kind=resource.kind)
+    if not isinstance(parsed, dict):
+        raise bad_request(
+            f"the object provided is unrecognized (must be of type {resource.kind}): it is no object"
+        )
+    return mapping_of(cast(object, parsed))
+
+
+def _parsed(body: bytes, *, yaml: bool, kind: str) -> object:
+    try:
+        return decode(body)
+    except ValueError as exc:
+        if not yaml:
+            shown_part = body[:200].decode(errors="replace")
+            raise bad_request(
+                f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; "
+                f"json parse error: {exc} ({shown_part})"
+            ) from exc
+    # Only who sends YAML needs PyYAML; kubectl sends JSON under the name of YAML.
+    from yaml import YAMLError, safe_load
+
+    try:
+        return cast(object, safe_load(body))
+    except YAMLError as exc:
+        raise bad_request(f"error decoding YAML: {exc}") from exc
+
+
+def _check_accept(accept: str) -> None:
+    kinds = [part.partition(";")[0].strip() for part in accept.split(",")]
+    if accept and not {"application/json", "application/*", "*/*"} & set(kinds):
+        raise not_acceptable()

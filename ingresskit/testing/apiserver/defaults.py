@@ -1,0 +1,166 @@
+"""What the server fills in when an object is written, by kind.
+
+Source: ``pkg/apis/*/v1/defaults.go`` and the strategies of ``pkg/registry`` of Kubernetes 1.34.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+
+from ingresskit.testing.apiserver.manifests import Manifest, items_of, mapping_of
+from ingresskit.testing.apiserver.store import Store
+
+__all__ = ["fill_in"]
+
+_DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
+_FIRST_NODE_PORT, _LAST_NODE_PORT = 30000, 32767
+
+
+def fill_in(kind: tuple[str, str], manifest: Manifest, old: Manifest | None, store: Store) -> None:
+    """Complete *manifest* in place.
+
+    Args:
+        kind: Group and kind.
+        manifest: The object, in the form in which it is kept.
+        old: The object before; ``None`` when it is created.
+        store: Where other objects are, for addresses, ports and the default class.
+    """
+    if fill := _KINDS.get(kind):
+        fill(manifest, old, store)
+
+
+def _namespace(manifest: Manifest, old: Manifest | None, store: Store) -> None:
+    manifest["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = manifest["metadata"].get(
+        "name", ""
+    )
+    if old is None:
+        manifest["spec"] = {"finalizers": ["kubernetes"]}
+        manifest["status"] = {"phase": "Active"}
+
+
+def _service(manifest: Manifest, old: Manifest | None, store: Store) -> None:
+    spec: Manifest = manifest.setdefault("spec", {})
+    kind = spec.setdefault("type", "ClusterIP")
+    spec.setdefault("sessionAffinity", "None")
+    for _, port in items_of(spec.get("ports")):
+        port.setdefault("protocol", "TCP")
+        if not port.get("targetPort"):
+            port["targetPort"] = port.get("port", 0)
+    manifest.setdefault("status", {"loadBalancer": {}})
+    if kind == "ExternalName":
+        return
+    spec.setdefault("internalTrafficPolicy", "Cluster")
+    before = mapping_of((old or {}).get("spec"))
+    _service_address(spec, before, store)
+    spec.setdefault("ipFamilies", ["IPv4"])
+    spec.setdefault("ipFamilyPolicy", "SingleStack")
+    if kind in ("NodePort", "LoadBalancer"):
+        spec.setdefault("externalTrafficPolicy", "Cluster")
+        _node_ports(spec, before, store)
+    if kind == "LoadBalancer":
+        spec.setdefault("allocateLoadBalancerNodePorts", True)
+
+
+def _service_address(spec: Manifest, before: Manifest, store: Store) -> None:
+    """One address for each Service, kept for its life: the low octets of a counter of writes."""
+    if not spec.get("clusterIP"):
+        used = {item.manifest["spec"].get("clusterIP") for item in store.items(("", "services"))}
+        number = store.revision
+        while f"10.96.{number // 256 % 256}.{number % 256}" in used or number % 256 in (0, 255):
+            number += 1
+        spec["clusterIP"] = before.get("clusterIP") or f"10.96.{number // 256 % 256}.{number % 256}"
+    spec.setdefault("clusterIPs", [spec["clusterIP"]])
+
+
+def _node_ports(spec: Manifest, before: Manifest, store: Store) -> None:
+    had = {
+        (port.get("port"), port.get("protocol")): port.get("nodePort")
+        for _, port in items_of(before.get("ports"))
+    }
+    used = {
+        port.get("nodePort")
+        for item in store.items(("", "services"))
+        for _, port in items_of(item.manifest["spec"].get("ports"))
+    }
+    free = (number for number in range(_FIRST_NODE_PORT, _LAST_NODE_PORT + 1) if number not in used)
+    for _, port in items_of(spec.get("ports")):
+        if not port.get("nodePort"):
+            port["nodePort"] = had.get((port.get("port"), port.get("protocol"))) or next(free)
+
+
+def _ingress(manifest: Manifest, old: Manifest | None, store: Store) -> None:
+    manifest.setdefault("status", {"loadBalancer": {}})
+    annotations = manifest["metadata"].get("annotations") or {}
+    spec: Manifest = manifest.setdefault("spec", {})
+    if old is not None or "ingressClassName" in spec or "kubernetes.io/ingress.class" in annotations:
+        return
+    classes = [
+        item.manifest["metadata"]
+        for item in store.items(("networking.k8s.io", "ingressclasses"))
+        if (item.manifest["metadata"].get("annotations") or {}).get(_DEFAULT_CLASS) == "true"
+    ]
+    if classes:
+        # The newest, then the first by name: two defaults are no error since 1.25.
+        classes.sort(key=lambda metadata: str(metadata["name"]))
+        newest = max(str(metadata["creationTimestamp"]) for metadata in classes)
+        spec["ingressClassName"] = next(item["name"] for item in classes if item["creationTimestamp"] == newest)
+
+
+def _ingress_class(manifest: Manifest, old: Manifest | None, store: Store) -> None:
+    spec: Manifest = manifest.setdefault("spec", {})
+    if isinstance(spec.get("parameters"), dict):
+        spec["parameters"].setdefault("scope", "Cluster")
+
+
+def _secret(manifest: Manifest, old: Manifest | None, store: Store) -> None:
+    manifest.setdefault("type", "Opaque")
+    plain = mapping_of(manifest.pop("stringData", None))
+    if plain:
+        data: Manifest = manifest.setdefault("data", {})
+        data.update({key: base64.b64encode(str(value).encode()).decode() for key, value in plain.items()})
+
+
+def _endpoint_slice(manifest: Manifest, old: Manifest | None, store: Store) -> None:
+    for _, port in items_of(manifest.get("ports")):
+        port.setdefault("name", "")
+        port.setdefault("protocol", "TCP")
+    for _, endpoint in items_of(manifest.get("endpoints")):
+        endpoint.setdefault("conditions", {})
+
+
+def _endpoints(manifest: Manifest, old: Manifest | None, store: Store) -> None:
+    for _, subset in items_of(manifest.get("subsets")):
+        for _, port in items_of(subset.get("ports")):
+            port.setdefault("protocol", "TCP")
+
+
+def _event(manifest: Manifest, old: Manifest | None, store: Store) -> None:
+    manifest.setdefault("deprecatedSource", {})
+    manifest.setdefault("deprecatedFirstTimestamp", None)
+    manifest.setdefault("deprecatedLastTimestamp", None)
+
+
+def _pod(manifest: Manifest, old: Manifest | None, store: Store) -> None:
+    spec: Manifest = manifest.setdefault("spec", {})
+    spec.setdefault("restartPolicy", "Always")
+    spec.setdefault("dnsPolicy", "ClusterFirst")
+    for _, container in items_of(spec.get("containers")):
+        for _, port in items_of(container.get("ports")):
+            port.setdefault("protocol", "TCP")
+    manifest.setdefault("status", {}).setdefault("phase", "Pending")
+
+
+_Fill = Callable[[Manifest, Manifest | None, Store], None]
+
+_KINDS: Mapping[tuple[str, str], _Fill] = {
+    ("", "Namespace"): _namespace,
+    ("", "Service"): _service,
+    ("", "Secret"): _secret,
+    ("", "Endpoints"): _endpoints,
+    ("", "Pod"): _pod,
+    ("networking.k8s.io", "Ingress"): _ingress,
+    ("networking.k8s.io", "IngressClass"): _ingress_class,
+    ("discovery.k8s.io", "EndpointSlice"): _endpoint_slice,
+    ("events.k8s.io", "Event"): _event,
+}

@@ -1,0 +1,196 @@
+"""The rules for names, labels and annotations, in the words of the real server.
+
+Source: ``k8s.io/apimachinery/pkg/util/validation/validation.go`` of Kubernetes 1.34.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping
+from typing import cast
+
+from ingresskit.testing.apiserver.manifests import Manifest
+from ingresskit.testing.apiserver.statuses import Cause
+
+__all__ = [
+    "Faults",
+    "check_metadata",
+    "forbidden",
+    "host_faults",
+    "invalid",
+    "is_address",
+    "label_fault",
+    "quoted",
+    "required",
+    "service_name_fault",
+    "subdomain_fault",
+    "unsupported",
+]
+
+_SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_LABEL_1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
+_QUALIFIED = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
+
+Faults = list[Cause]
+"""What is wrong with an object, in the order in which the real server says it."""
+
+
+def quoted(value: object) -> str:
+    """A value as messages show it."""
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return "null" if value is None else str(value)
+
+
+def invalid(field: str, value: object, why: str) -> Cause:
+    """The value is of the right kind, and wrong."""
+    return Cause(reason="FieldValueInvalid", message=f"Invalid value: {quoted(value)}: {why}", field=field)
+
+
+def required(field: str, why: str = "") -> Cause:
+    """The value is missing."""
+    return Cause(
+        reason="FieldValueRequired", message="Required value" + (f": {why}" if why else ""), field=field
+    )
+
+
+def forbidden(field: str, why: str) -> Cause:
+    """The value must not be given."""
+    return Cause(reason="FieldValueForbidden", message=f"Forbidden: {why}", field=field)
+
+
+def unsupported(field: str, value: object, supported: tuple[str, ...]) -> Cause:
+    """The value is none of a few."""
+    known = ", ".join(f'"{item}"' for item in supported)
+    message = f"Unsupported value: {quoted(value)}: supported values: {known}"
+    return Cause(reason="FieldValueNotSupported", message=message, field=field)
+
+
+def subdomain_fault(text: str) -> str:
+    """Why *text* is no DNS-1123 subdomain; empty when it is one."""
+    if len(text) > 253:
+        return "must be no more than 253 characters"
+    if re.fullmatch(_SUBDOMAIN, text):
+        return ""
+    return (
+        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and "
+        f"must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '{_SUBDOMAIN}')"
+    )
+
+
+def label_fault(text: str) -> str:
+    """Why *text* is no DNS-1123 label; empty when it is one."""
+    if len(text) > 63:
+        return "must be no more than 63 characters"
+    if re.fullmatch(_LABEL, text):
+        return ""
+    return (
+        "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start "
+        f"and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '{_LABEL}')"
+    )
+
+
+def service_name_fault(text: str) -> str:
+    """Why *text* is no DNS-1035 label, as names of Services are; empty when it is one."""
+    if len(text) > 63:
+        return "must be no more than 63 characters"
+    if re.fullmatch(_LABEL_1035, text):
+        return ""
+    return (
+        "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic "
+        "character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for "
+        f"validation is '{_LABEL_1035}')"
+    )
+
+
+def _wildcard_fault(text: str) -> str:
+    if len(text) > 253:
+        return "must be no more than 253 characters"
+    if re.fullmatch(rf"\*\.{_SUBDOMAIN}", text):
+        return ""
+    return (
+        "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must "
+        "consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character "
+        rf"(e.g. '*.example.com', regex used for validation is '\*\.{_SUBDOMAIN}')"
+    )
+
+
+def is_address(text: str) -> bool:
+    """Whether *text* is an IP address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def host_faults(field: str, host: str, *, may_be_address: bool = False) -> Iterator[Cause]:
+    """What is wrong with the name of a host, wildcard or not."""
+    if is_address(host) and not may_be_address:
+        yield invalid(field, host, "must be a DNS name, not an IP address")
+    elif why := _wildcard_fault(host) if "*" in host else subdomain_fault(host):
+        yield invalid(field, host, why)
+
+
+def _qualified_fault(text: str) -> Iterator[str]:
+    prefix, slash, name = text.rpartition("/")
+    if slash and not prefix:
+        yield "prefix part must be non-empty"
+    elif slash and (why := subdomain_fault(prefix)):
+        yield f"prefix part {why}"
+    if not name:
+        yield "name part must be non-empty"
+    elif len(name) > 63:
+        yield "name part must be no more than 63 characters"
+    if not re.fullmatch(_QUALIFIED, name):
+        yield (
+            "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
+            "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
+            f"'{_QUALIFIED}')"
+        )
+
+
+def _label_value_fault(text: str) -> str:
+    if len(text) > 63:
+        return "must be no more than 63 characters"
+    if re.fullmatch(f"({_QUALIFIED})?", text):
+        return ""
+    return (
+        "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
+        "start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used "
+        f"for validation is '({_QUALIFIED})?')"
+    )
+
+
+def check_metadata(metadata: Manifest, name_fault: str) -> Iterator[Cause]:
+    """What is wrong with the metadata of any object.
+
+    Args:
+        metadata: It.
+        name_fault: Why the name is wrong, by the rule of the kind; empty when it is right.
+    """
+    name = str(metadata.get("name") or "")
+    if not name:
+        yield required("metadata.name", "name or generateName is required")
+    elif name_fault:
+        yield invalid("metadata.name", name, name_fault)
+    for key, value in cast(Mapping[str, object], metadata.get("labels") or {}).items():
+        for why in _qualified_fault(key):
+            yield invalid("metadata.labels", key, why)
+        if why := _label_value_fault(str(value)):
+            yield invalid("metadata.labels", value, why)
+    annotations = cast(Mapping[str, object], metadata.get("annotations") or {})
+    for key in annotations:
+        for why in _qualified_fault(key.lower()):
+            yield invalid("metadata.annotations", key, why)
+    if sum(len(key) + len(str(value)) for key, value in annotations.items()) > 256 * 1024:
+        yield Cause(
+            reason="FieldValueTooLong",
+            message="Too long: may not be more than 262144 bytes",
+            field="metadata.annotations",
+        )
+    for place, finalizer in enumerate(cast(list[str], metadata.get("finalizers") or [])):
+        for why in _qualified_fault(finalizer):
+            yield invalid(f"metadata.finalizers[{place}]", finalizer, why)

@@ -1,0 +1,198 @@
+"""The three kinds of patches that only edit JSON: merge, JSON and strategic merge patches.
+
+Sources: RFC 7386, RFC 6902 with RFC 6901, and the directives of Kubernetes' strategic merge
+(``$patch``, ``$retainKeys``, ``$deleteFromPrimitiveList``, ``$setElementOrder``).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, cast
+
+from ingresskit.testing.apiserver.manifests import Manifest, copied
+from ingresskit.testing.apiserver.schema import Associative, Path, Schema, Set
+from ingresskit.testing.apiserver.statuses import StatusError, bad_request
+
+__all__ = ["json_patch", "merge_patch", "strategic_merge_patch"]
+
+
+def merge_patch(value: Any, patch: object) -> Any:  # noqa: ANN401 - JSON in, JSON out
+    """*value* with a merge patch applied, a new one: ``null`` removes, maps merge, all else replaces."""
+    if not isinstance(patch, dict):
+        return copied(patch)
+    merged: Manifest = copied(value) if isinstance(value, dict) else {}
+    for key, item in cast(Manifest, patch).items():
+        if item is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge_patch(merged.get(key), item)
+    return merged
+
+
+def json_patch(value: Manifest, operations: object) -> Manifest:
+    """*value* with a JSON patch applied, a new one: all of it, or an error.
+
+    Raises:
+        StatusError: 400 when it is no JSON patch, 422 when it cannot be done.
+    """
+    result: Any = copied(value)
+    if not isinstance(operations, list):
+        raise bad_request(
+            "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch"
+        )
+    for operation in cast(list[Manifest], operations):
+        try:
+            result = _operate(result, operation)
+        except (LookupError, TypeError, ValueError) as exc:
+            raise StatusError(
+                422, "Invalid", f"the server rejected our request due to an error in our request: {exc}"
+            ) from exc
+    if not isinstance(result, dict):
+        raise bad_request("the patch leaves no object")
+    return cast(Manifest, result)
+
+
+def _operate(root: Any, operation: Manifest) -> Any:  # noqa: ANN401 - JSON in, JSON out
+    path = _pointer(operation["path"])
+    match operation["op"]:
+        case "add":
+            return _add(root, path, copied(operation["value"]))
+        case "remove":
+            return _remove(root, path)[0]
+        case "replace":
+            _find(root, path)
+            return (
+                _add(_remove(root, path)[0], path, copied(operation["value"]))
+                if path
+                else copied(operation["value"])
+            )
+        case "move":
+            root, moved = _remove(root, _pointer(operation["from"]))
+            return _add(root, path, moved)
+        case "copy":
+            return _add(root, path, copied(_find(root, _pointer(operation["from"]))))
+        case "test":
+            if _find(root, path) != operation.get("value"):
+                raise ValueError(f"testing value {operation['path']} failed")
+            return root
+        case other:
+            raise ValueError(f"unexpected kind: {other}")
+
+
+def _pointer(text: str) -> list[str]:
+    if text and not text.startswith("/"):
+        raise ValueError(f"{text!r} is no JSON pointer")
+    return [step.replace("~1", "/").replace("~0", "~") for step in text.split("/")[1:]]
+
+
+def _place(items: list[Any], step: str, *, end: bool = False) -> int:
+    if end and step == "-":
+        return len(items)
+    if not re.fullmatch("0|[1-9][0-9]*", step) or int(step) >= len(items) + end:
+        raise IndexError(f"index {step} is not in the list")
+    return int(step)
+
+
+def _find(root: Any, path: list[str]) -> Any:  # noqa: ANN401 - whatever stands there
+    for step in path:
+        root = root[_place(cast(list[Any], root), step)] if isinstance(root, list) else root[step]
+    return root
+
+
+def _add(root: Any, path: list[str], value: object) -> Any:  # noqa: ANN401 - JSON in, JSON out
+    if not path:
+        return value
+    holder = _find(root, path[:-1])
+    if isinstance(holder, list):
+        items = cast(list[Any], holder)
+        items.insert(_place(items, path[-1], end=True), value)
+    else:
+        holder[path[-1]] = value
+    return root
+
+
+def _remove(root: Any, path: list[str]) -> tuple[Any, Any]:
+    holder = _find(root, path[:-1])
+    if isinstance(holder, list):
+        items = cast(list[Any], holder)
+        return root, items.pop(_place(items, path[-1]))
+    return root, holder.pop(path[-1])
+
+
+def strategic_merge_patch(value: Manifest, patch: Manifest, schema: Schema) -> Manifest:
+    """*value* with a strategic merge patch applied, a new one.
+
+    Raises:
+        StatusError: 400, a directive or an item makes no sense.
+    """
+    merged = _strategic(copied(value), patch, (), schema)
+    return cast(Manifest, merged)
+
+
+def _strategic(live: Manifest, patch: Manifest, path: Path, schema: Schema) -> Manifest:
+    directive = patch.get("$patch")
+    if directive == "replace":
+        return {key: copied(item) for key, item in patch.items() if key != "$patch"}
+    if directive == "delete":
+        return {}
+    if "$retainKeys" in patch:
+        live = {key: item for key, item in live.items() if key in patch["$retainKeys"]}
+    for key, item in patch.items():
+        if key.startswith("$deleteFromPrimitiveList/"):
+            field = key.partition("/")[2]
+            live[field] = [old for old in live.get(field) or () if old not in item]
+        elif key.startswith("$"):
+            continue
+        elif item is None:
+            live.pop(key, None)
+        elif isinstance(item, dict):
+            old = live.get(key)
+            below = cast(Manifest, old) if isinstance(old, dict) else {}
+            live[key] = _strategic(below, cast(Manifest, item), (*path, key), schema)
+        elif isinstance(item, list):
+            order = patch.get(f"$setElementOrder/{key}")
+            live[key] = _list(live.get(key), cast(list[Any], item), (*path, key), schema, order)
+        else:
+            live[key] = item
+    for key, order in patch.items():
+        field = key.partition("/")[2]
+        if key.startswith("$setElementOrder/") and field in live and field not in patch:
+            live[field] = _ordered(live[field], order, schema.get((*path, field)))
+    return live
+
+
+def _list(live: Any, patch: list[Any], path: Path, schema: Schema, order: Any) -> list[Any]:  # noqa: ANN401 - JSON
+    shape = schema.get(path)
+    items: list[Any] = cast(list[Any], live) if isinstance(live, list) else []
+    if isinstance(shape, Set):
+        merged = [*items, *(item for item in patch if item not in items)]
+        return _ordered(merged, order, shape)
+    if not isinstance(shape, Associative) or not shape.merge_key:
+        return copied(patch)
+    if any(item == {"$patch": "replace"} for item in patch):
+        return [copied(item) for item in patch if "$patch" not in item]
+    for item in cast(list[Manifest], patch):
+        key = item.get(shape.merge_key)
+        if key is None:
+            raise bad_request(f"map: {item} does not contain declared merge key: {shape.merge_key}")
+        same = [place for place, old in enumerate(items) if old.get(shape.merge_key) == key]
+        if item.get("$patch") == "delete":
+            items = [old for old in items if old.get(shape.merge_key) != key]
+        elif same:
+            items[same[0]] = _strategic(items[same[0]], item, (*path, "*"), schema)
+        else:
+            items.append(_strategic({}, item, (*path, "*"), schema))
+    return _ordered(items, order, shape)
+
+
+def _ordered(items: list[Any], order: Any, shape: object) -> list[Any]:  # noqa: ANN401 - JSON
+    if not isinstance(order, list):
+        return items
+    key = shape.merge_key if isinstance(shape, Associative) else ""
+
+    def rank(item: Any) -> int:  # noqa: ANN401 - an item of JSON
+        wanted = [entry.get(key) if key else entry for entry in cast(list[Any], order)]
+        value = item.get(key) if key else item
+        return wanted.index(value) if value in wanted else len(wanted)
+
+    return sorted(items, key=rank)

@@ -1,0 +1,467 @@
+"""Create, update, patch and delete.
+
+One write goes through the same steps whatever the verb: find the object, work out the new one, put
+back what the writer may not change, fill in, validate, note who owns what, store. Nothing is stored
+when a step refuses, or when nothing changed: a write that changes nothing makes no new version.
+"""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ingresskit.testing.apiserver.apply import Writer, apply, record_update
+from ingresskit.testing.apiserver.defaults import fill_in
+from ingresskit.testing.apiserver.manifests import Manifest, copied, encode, mapping_of, timestamp
+from ingresskit.testing.apiserver.patch import json_patch, merge_patch, strategic_merge_patch
+from ingresskit.testing.apiserver.registry import Registry, Resource
+from ingresskit.testing.apiserver.schema import Schema, schema_of
+from ingresskit.testing.apiserver.statuses import (
+    Cause,
+    StatusError,
+    already_exists,
+    bad_request,
+    conflict,
+    forbidden,
+    invalid,
+    not_found,
+    unsupported_media_type,
+)
+from ingresskit.testing.apiserver.store import Key, Store, Stored
+from ingresskit.testing.apiserver.validation import validate
+
+__all__ = ["PATCH_TYPES", "Options", "Writes"]
+
+_APPLY = "application/apply-patch+yaml"
+_STRATEGIC = "application/strategic-merge-patch+json"
+PATCH_TYPES = ("application/json-patch+json", "application/merge-patch+json", _STRATEGIC, _APPLY)
+"""The media types of patches."""
+
+_KEPT_METADATA = ("creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "generation", "uid")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How something is to be written.
+
+    Attributes:
+        manager: ``fieldManager``; mostly made from the user agent.
+        manager_given: Whether the client named it.
+        force: Take over fields in server-side apply.
+        dry: Do everything but store it.
+        subresource: ``"status"``, ``"finalize"`` or empty.
+    """
+
+    manager: str = "unknown"
+    manager_given: bool = False
+    force: bool = False
+    dry: bool = False
+    subresource: str = ""
+
+
+class Writes:
+    """The writing half of the API, over one store.
+
+    Args:
+        store: Where objects are.
+        registry: Which resources there are.
+        finalize_namespaces: Empty and remove namespaces that are deleted, as the namespace controller
+            of a cluster does; without it they stay Terminating, as on a lone API server.
+    """
+
+    def __init__(self, store: Store, registry: Registry, *, finalize_namespaces: bool) -> None:
+        self._store = store
+        self._registry = registry
+        self._finalize_namespaces = finalize_namespaces
+
+    def create(self, resource: Resource, namespace: str, manifest: Manifest, options: Options) -> Stored:
+        """Store a new object, and return it.
+
+        Raises:
+            StatusError: 400, 403, 404 (the namespace), 409 or 422.
+        """
+        with self._store.lock:
+            new = self._kept(resource, namespace, manifest)
+            metadata: Manifest = new["metadata"]
+            if not metadata.get("name") and metadata.get("generateName"):
+                metadata["name"] = f"{str(metadata['generateName'])[:58]}{secrets.token_hex(3)[:5]}"
+            if metadata.get("resourceVersion"):
+                raise StatusError(500, "", "resourceVersion should not be set on objects to be created")
+            self._check_namespace(resource, namespace, str(metadata.get("name") or ""))
+            if resource.has_status:
+                new.pop("status", None)
+            writer = self._writer(resource, options)
+            return self._insert(resource, namespace, new, options, writer)
+
+    def _insert(
+        self, resource: Resource, namespace: str, new: Manifest, options: Options, writer: Writer | None
+    ) -> Stored:
+        keeper = self._registry.keeper(resource)
+        metadata: Manifest = new["metadata"]
+        for name in (*_KEPT_METADATA, "resourceVersion", "selfLink"):
+            metadata.pop(name, None)
+        metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": timestamp()}
+        if keeper.has_generation:
+            metadata["generation"] = 1
+        kind = (keeper.group, keeper.kind)
+        fill_in(kind, new, None, self._store)
+        validate(keeper, new, None)
+        key = (namespace, str(metadata["name"]))
+        if self._store.get(keeper.stored_as, key) is not None:
+            raise already_exists(resource.group, resource.plural, key[1])
+        if writer is not None:
+            record_update(None, new, schema_of(*kind), writer)
+        new = _tidied(new)
+        return Stored(key, 0, new) if options.dry else self._store.put(keeper.stored_as, key, new)
+
+    def update(
+        self, resource: Resource, namespace: str, name: str, manifest: Manifest, options: Options
+    ) -> tuple[Stored, bool]:
+        """Replace an object; return the new one, and whether it was created.
+
+        Raises:
+            StatusError: 400, 404, 409 or 422.
+        """
+        with self._store.lock:
+            new = self._kept(resource, namespace, manifest)
+            metadata: Manifest = new["metadata"]
+            named = metadata.setdefault("name", name)
+            if named != name:
+                raise bad_request(
+                    f"the name of the object ({named}) does not match the name on the URL ({name})"
+                )
+            old = self._store.get(resource.stored_as, (namespace, name))
+            if old is None:
+                if (
+                    resource.creates_on_update
+                    and not options.subresource
+                    and not metadata.get("resourceVersion")
+                ):
+                    return self.create(resource, namespace, manifest, options), True
+                raise not_found(resource.group, resource.plural, name)
+            version = metadata.get("resourceVersion") or ""
+            if version in ("", "0") and resource.needs_version:
+                why = "Invalid value: 0: must be specified for an update"
+                cause = Cause(reason="FieldValueInvalid", message=why, field="metadata.resourceVersion")
+                raise invalid(resource.group, resource.plural, name, [cause])
+            self._check_version(resource, old, new)
+            return self._replace(resource, old, new, options, self._writer(resource, options)), False
+
+    def patch(
+        self, resource: Resource, namespace: str, name: str, kind: str, patch: object, options: Options
+    ) -> tuple[Stored, bool]:
+        """Change an object by a patch of the media type *kind*; return it, and whether it was created.
+
+        Raises:
+            StatusError: 400, 404, 409, 415 or 422.
+        """
+        with self._store.lock:
+            old = self._store.get(resource.stored_as, (namespace, name))
+            if kind == _APPLY:
+                return self._apply(resource, namespace, name, old, patch, options)
+            if old is None:
+                raise not_found(resource.group, resource.plural, name)
+            before = resource.view.show(copied(old.manifest)) if resource.view else old.manifest
+            before = {"kind": resource.kind, "apiVersion": resource.api_version, **before}
+            schema = schema_of(resource.group, resource.kind)
+            after = _patched(before, kind, patch, schema)
+            metadata = mapping_of(after.get("metadata"))
+            if metadata.get("name") != name or metadata.get("namespace", "") != namespace:
+                raise bad_request(
+                    f"the name of the object ({metadata.get('name')}) does not match the name on the URL ({name})"
+                )
+            new = self._kept(resource, namespace, after)
+            self._check_version(resource, old, new)
+            return self._replace(resource, old, new, options, self._writer(resource, options)), False
+
+    def _apply(
+        self, resource: Resource, namespace: str, name: str, old: Stored | None, patch: object, options: Options
+    ) -> tuple[Stored, bool]:
+        if not options.manager_given:
+            cause = Cause(
+                reason="FieldValueRequired",
+                message="Required value: is required for apply patch",
+                field="fieldManager",
+            )
+            raise invalid("meta.k8s.io", "PatchOptions", "", [cause])
+        sent = mapping_of(patch)
+        for field in ("apiVersion", "kind"):
+            if not sent.get(field):
+                raise bad_request(
+                    f"error decoding YAML: Object '{field.capitalize()}' is missing in the applied object"
+                )
+        wanted = self._kept(
+            resource, namespace, {**sent, "metadata": {"name": name, **mapping_of(sent.get("metadata"))}}
+        )
+        if "managedFields" in wanted["metadata"]:
+            raise bad_request("metadata.managedFields must be nil")
+        if wanted["metadata"]["name"] != name:
+            raise bad_request(
+                f"the name of the object ({wanted['metadata']['name']}) does not match the name on the URL ({name})"
+            )
+        version = wanted["metadata"].pop("resourceVersion", None)
+        if old is None and (options.subresource or version or wanted["metadata"].get("uid")):
+            raise not_found(resource.group, resource.plural, name)
+        wanted["metadata"].pop("uid", None)
+        keeper = self._registry.keeper(resource)
+        schema = schema_of(keeper.group, keeper.kind)
+        writer = self._writer(resource, options)
+        if keeper.has_status:
+            # Who writes one half says nothing about the other.
+            if options.subresource:
+                wanted.pop("spec", None)
+            else:
+                wanted.pop("status", None)
+        if old is None:
+            self._check_namespace(resource, namespace, name)
+            live: Manifest = {"metadata": {"name": name, **({"namespace": namespace} if namespace else {})}}
+            new = apply(live, wanted, schema, writer, force=options.force)
+            return self._insert(resource, namespace, new, options, None), True
+        if version and version != str(old.revision):
+            raise conflict(resource.group, resource.plural, name)
+        new = apply(old.manifest, wanted, schema, writer, force=options.force)
+        return self._replace(resource, old, new, options, None), False
+
+    def _replace(
+        self, resource: Resource, old: Stored, new: Manifest, options: Options, writer: Writer | None
+    ) -> Stored:
+        keeper = self._registry.keeper(resource)
+        kind = (keeper.group, keeper.kind)
+        was, metadata = old.manifest, new["metadata"]
+        for name in _KEPT_METADATA:
+            metadata.pop(name, None)
+            if name in was["metadata"]:
+                metadata[name] = was["metadata"][name]
+        metadata["resourceVersion"] = was["metadata"]["resourceVersion"]
+        metadata.pop("selfLink", None)
+        status = options.subresource == "status"
+        if keeper.has_status:
+            self._keep_other_half(was, new, status=status)
+        if options.subresource != "finalize" and kind == ("", "Namespace"):
+            new["spec"] = copied(was["spec"])
+        fill_in(kind, new, was, self._store)
+        if keeper.has_generation and _spec_part(new) != _spec_part(was):
+            metadata["generation"] = int(was["metadata"].get("generation", 0)) + 1
+        validate(keeper, new, was, status=status)
+        if writer is not None:
+            record_update(was, new, schema_of(*kind), writer)
+        new = _tidied(new)
+        if encode(_compared(new)) == encode(_compared(was)):
+            return old
+        if metadata.get("deletionTimestamp") and not metadata.get("finalizers") and _spec_finalized(new):
+            return self._finish(keeper, old, new, options)
+        return Stored(old.key, 0, new) if options.dry else self._store.put(keeper.stored_as, old.key, new)
+
+    @staticmethod
+    def _keep_other_half(was: Manifest, new: Manifest, *, status: bool) -> None:
+        kept = {key for key in {*was, *new} if key not in ("metadata", "status")} if status else {"status"}
+        for key in kept:
+            new.pop(key, None)
+            if key in was:
+                new[key] = copied(was[key])
+
+    def _finish(self, keeper: Resource, old: Stored, new: Manifest, options: Options) -> Stored:
+        """The last finalizer is gone, and the object with it; the writer gets its last state."""
+        if options.dry:
+            return Stored(old.key, 0, new)
+        self._store.remove(keeper.stored_as, old.key, new)
+        self._empty_if_terminating(old.key[0])
+        return Stored(old.key, old.revision, new)
+
+    def delete(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        options: Options,
+        preconditions: Mapping[str, Any] | None = None,
+    ) -> tuple[Stored, bool]:
+        """Delete an object; return its last state, and whether it is gone already.
+
+        One with finalizers is only marked; the write that removes the last of them removes it.
+
+        Raises:
+            StatusError: 404, or 409 when a precondition does not hold.
+        """
+        with self._store.lock:
+            old = self._store.get(resource.stored_as, (namespace, name))
+            if old is None:
+                raise not_found(resource.group, resource.plural, name)
+            self._check_preconditions(resource, old, preconditions or {})
+            keeper = self._registry.keeper(resource)
+            if not old.manifest["metadata"].get("finalizers") and _spec_finalized(old.manifest):
+                if not options.dry:
+                    gone = self._store.remove(keeper.stored_as, old.key)
+                    self._empty_if_terminating(namespace)
+                    return Stored(old.key, gone.revision, old.manifest), True
+                return old, True
+            if old.manifest["metadata"].get("deletionTimestamp"):
+                return old, False
+            new = copied(old.manifest)
+            new["metadata"]["deletionTimestamp"] = timestamp()
+            if keeper.kind == "Namespace":
+                new["status"] = {**mapping_of(new.get("status")), "phase": "Terminating"}
+            else:
+                new["metadata"]["deletionGracePeriodSeconds"] = 0
+            if keeper.has_generation:
+                new["metadata"]["generation"] = int(new["metadata"].get("generation", 0)) + 1
+            if options.dry:
+                return Stored(old.key, 0, new), False
+            marked = self._store.put(keeper.stored_as, old.key, _tidied(new))
+            if keeper.kind == "Namespace" and self._finalize_namespaces:
+                self._empty(name)
+            return marked, False
+
+    def _check_preconditions(self, resource: Resource, old: Stored, preconditions: Mapping[str, Any]) -> None:
+        metadata, kind = old.manifest["metadata"], resource.kind
+        if preconditions.get("uid") not in (None, metadata["uid"]):
+            why = (
+                f"the UID in the precondition ({preconditions['uid']}) does not match the UID in record "
+                f"({metadata['uid']}). The object might have been deleted and then recreated"
+            )
+            raise conflict(resource.group, kind, old.key[1], why)
+        if preconditions.get("resourceVersion") not in (None, metadata["resourceVersion"]):
+            why = (
+                f"the ResourceVersion in the precondition ({preconditions['resourceVersion']}) does not match the "
+                f"ResourceVersion in record ({metadata['resourceVersion']}). The object might have been modified"
+            )
+            raise conflict(resource.group, kind, old.key[1], why)
+
+    def _empty(self, namespace: str) -> None:
+        """Delete all that is in a namespace, and then the namespace."""
+        for resource in self._registry:
+            if resource.namespaced and resource.view is None:
+                for item in self._store.items(resource.stored_as, namespace):
+                    self.delete(resource, namespace, item.key[1], Options())
+        self._empty_if_terminating(namespace)
+
+    def _empty_if_terminating(self, namespace: str) -> None:
+        key: Key = ("", namespace)
+        stored = self._store.get(("", "namespaces"), key) if namespace and self._finalize_namespaces else None
+        if stored is None or not stored.manifest["metadata"].get("deletionTimestamp"):
+            return
+        for resource in self._registry:
+            if resource.namespaced and self._store.items(resource.stored_as, namespace):
+                return
+        if not stored.manifest["metadata"].get("finalizers"):
+            last = copied(stored.manifest)
+            last["spec"] = {}
+            self._store.remove(("", "namespaces"), key, last)
+
+    def _kept(self, resource: Resource, namespace: str, manifest: Manifest) -> Manifest:
+        """The object in the form in which it is kept: a copy, without kind and version."""
+        version, kind = manifest.get("apiVersion"), manifest.get("kind")
+        if (version or kind) and (version, kind) != (resource.api_version, resource.kind):
+            raise bad_request(_misfit(resource, str(version or ""), str(kind or ""), known=self._registry))
+        new = {
+            key: copied(value)
+            for key, value in manifest.items()
+            if key not in ("kind", "apiVersion", "metadata")
+        }
+        metadata: Manifest = copied(mapping_of(manifest.get("metadata")))
+        if resource.namespaced:
+            if metadata.setdefault("namespace", namespace) not in (namespace, ""):
+                raise bad_request(
+                    "the namespace of the provided object does not match the namespace sent on the request"
+                )
+            metadata["namespace"] = namespace
+        else:
+            metadata.pop("namespace", None)
+        new = {"metadata": metadata, **new}
+        return resource.view.keep(new) if resource.view else new
+
+    def _check_namespace(self, resource: Resource, namespace: str, name: str) -> None:
+        if not resource.namespaced:
+            return
+        stored = self._store.get(("", "namespaces"), ("", namespace))
+        if stored is None:
+            raise not_found("", "namespaces", namespace)
+        if stored.manifest["metadata"].get("deletionTimestamp"):
+            why = f"unable to create new content in namespace {namespace} because it is being terminated"
+            cause = Cause(
+                reason="NamespaceTerminating",
+                message=f"namespace {namespace} is being terminated",
+                field="metadata.namespace",
+            )
+            raise forbidden(resource.group, resource.plural, name, why, [cause])
+
+    @staticmethod
+    def _check_version(resource: Resource, old: Stored, new: Manifest) -> None:
+        metadata = new["metadata"]
+        if metadata.get("uid") not in (None, "", old.manifest["metadata"]["uid"]):
+            why = (
+                f"Precondition failed: UID in precondition: {metadata['uid']}, "
+                f"UID in object meta: {old.manifest['metadata']['uid']}"
+            )
+            raise conflict(resource.group, resource.plural, old.key[1], why)
+        if metadata.get("resourceVersion") not in (None, "", "0", str(old.revision)):
+            raise conflict(resource.group, resource.plural, old.key[1])
+
+    def _writer(self, resource: Resource, options: Options) -> Writer:
+        return Writer(
+            manager=options.manager,
+            api_version=resource.api_version,
+            subresource=options.subresource,
+            time=timestamp(),
+        )
+
+
+def _misfit(resource: Resource, version: str, kind: str, *, known: Registry) -> str:
+    short = version.rpartition("/")[2]
+    if not version:
+        return f"Object 'apiVersion' is missing in '{kind}'"
+    if not kind:
+        return "Object 'Kind' is missing"
+    if known.of_kind(version, kind) is None:
+        why = f'no kind "{kind}" is registered for version "{version}" in scheme "pkg/runtime/scheme.go:110"'
+    else:
+        why = (
+            f"converting ({short}.{kind}) to ({resource.group.partition('.')[0] or 'core'}.{resource.kind}): "
+            "unknown conversion"
+        )
+    return f'{kind} in version "{short}" cannot be handled as a {resource.kind}: {why}'
+
+
+def _patched(before: Manifest, kind: str, patch: object, schema: Schema) -> Manifest:
+    if kind == "application/json-patch+json":
+        return json_patch(before, patch)
+    if not isinstance(patch, dict):
+        raise bad_request("error decoding patch: the patch is no object")
+    if kind == "application/merge-patch+json":
+        return mapping_of(merge_patch(before, mapping_of(patch)))
+    if kind == _STRATEGIC:
+        return strategic_merge_patch(before, mapping_of(patch), schema)
+    raise unsupported_media_type(PATCH_TYPES)
+
+
+def _spec_part(manifest: Manifest) -> Manifest:
+    return {key: value for key, value in manifest.items() if key not in ("metadata", "status")}
+
+
+def _spec_finalized(manifest: Manifest) -> bool:
+    """Whether nothing in the spec holds the object, as namespaces are held."""
+    return not mapping_of(manifest.get("spec")).get("finalizers")
+
+
+def _compared(manifest: Manifest) -> Manifest:
+    """The object without what changes by itself."""
+    metadata = {key: value for key, value in manifest["metadata"].items() if key != "resourceVersion"}
+    return {**manifest, "metadata": metadata}
+
+
+def _tidied(manifest: Manifest) -> Manifest:
+    """The object with the keys in the order of the real server's JSON, and without empty metadata."""
+    metadata: Manifest = manifest["metadata"]
+    for name in ("labels", "annotations", "finalizers", "ownerReferences", "generateName"):
+        if name in metadata and not metadata[name]:
+            del metadata[name]
+    order = ("name", "generateName", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp")
+    first = {name: metadata[name] for name in order if name in metadata}
+    rest = {name: metadata[name] for name in sorted(metadata) if name not in first}
+    return {
+        "metadata": {**first, **rest},
+        **{key: manifest[key] for key in sorted(manifest) if key != "metadata"},
+    }
