@@ -27,7 +27,8 @@ _logger = logging.getLogger(__name__)
 K = TypeVar("K", bound=KubeObject)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Without slots: Python 3.11 cannot make `EventHandler[Service](…)` of a dataclass both frozen and slotted.
+@dataclass(frozen=True, kw_only=True)
 class EventHandler(Generic[K]):
     """What to call when objects come, change and go. Functions may be plain or asynchronous.
 

@@ -31,7 +31,8 @@ IndexFunction = Callable[[K], Iterable[str]]
 """The values under which an object is found; none, one or several."""
 
 
-@dataclass(frozen=True, slots=True)
+# Without slots, so that `DeletedFinalStateUnknown[Service](…)` can be written in Python 3.11.
+@dataclass(frozen=True)
 class DeletedFinalStateUnknown(Generic[K]):
     """An object whose deletion was not seen happening: it was there, and in a later list it was not.
 
