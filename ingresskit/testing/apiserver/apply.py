@@ -17,6 +17,7 @@ from typing import Any, cast
 
 from ingresskit.testing.apiserver.fields import (
     Field,
+    containers_of,
     describe,
     fields_of,
     from_wire,
@@ -90,29 +91,51 @@ def _book(manifest: Manifest) -> list[_Entry]:
 
 
 def _write_book(manifest: Manifest, book: Iterable[_Entry]) -> None:
-    said = [entry.manifest() for entry in book if entry.fields]
+    order = sorted(book, key=lambda entry: (entry.operation, entry.time, entry.manager))
+    said = [entry.manifest() for entry in order if entry.fields]
     if said:
         manifest["metadata"]["managedFields"] = said
     else:
         manifest["metadata"].pop("managedFields", None)
 
 
-def record_update(old: Manifest | None, new: Manifest, schema: Schema, writer: Writer) -> None:
+def record_update(
+    old: Manifest | None,
+    new: Manifest,
+    schema: Schema,
+    writer: Writer,
+    *,
+    unowned: frozenset[Field] = frozenset(),
+) -> None:
     """Write into *new* who owns what after a plain write by *writer*; *new* is changed in place.
 
-    A writer may reset the book, as kubectl migrations do, by sending ``managedFields: [{}]``.
+    A writer may empty the book, as migrations do, by sending ``managedFields: [{}]``.
+
+    Args:
+        old: The object before; ``None`` when it is created.
+        new: The object after.
+        schema: The shapes of the kind.
+        writer: Who writes.
+        unowned: Fields the server has chosen itself: nobody owns them.
     """
     sent = new["metadata"].get("managedFields")
-    before = {"metadata": {"managedFields": []}} if sent == [{}] else old
-    book = _book(before) if before is not None else []
-    was = fields_of(old, schema) if old is not None else frozenset[Field]()
+    book = _book(old) if old is not None and sent != [{}] else []
+    was, made = frozenset[Field](), frozenset[Field]()
+    if old is not None:
+        was, made = fields_of(old, schema), containers_of(old, schema)
     now = fields_of(new, schema)
-    changed = frozenset(
-        field
-        for field in now
-        if field not in was
-        or (old is not None and value_at(old, field, schema) != value_at(new, field, schema))
-    )
+    containers = containers_of(new, schema)
+    # Who writes one half of an object owns nothing of the other.
+    other_half = "spec" if writer.subresource == "status" else "status"
+    changed = (
+        frozenset(
+            field
+            for field in now
+            if field[0][1] != other_half
+            and (field not in was or value_at(old or {}, field, schema) != value_at(new, field, schema))
+        )
+        | frozenset(field for field in containers - made if field[0][1] != other_half)
+    ) - unowned
     mine = _Entry(
         manager=writer.manager,
         operation="Update",
@@ -121,8 +144,9 @@ def record_update(old: Manifest | None, new: Manifest, schema: Schema, writer: W
         time=writer.time,
         fields=changed,
     )
+    left = now | containers
     kept = [
-        replace(entry, fields=(entry.fields & now) - (changed if entry.owner != mine.owner else frozenset()))
+        replace(entry, fields=(entry.fields & left) - (changed if entry.owner != mine.owner else frozenset()))
         for entry in book
     ]
     _write_book(new, _with(kept, mine, add=True))
@@ -162,6 +186,7 @@ def apply(live: Manifest, applied: Manifest, schema: Schema, writer: Writer, *, 
         fields=wanted,
     )
     book = _book(live)
+    book.sort(key=lambda entry: (entry.operation, entry.time, entry.manager))
     before = next((entry.fields for entry in book if entry.owner[:3] == mine.owner[:3]), frozenset[Field]())
     others = [entry for entry in book if entry.owner[:3] != mine.owner[:3]]
     # Items of lists are there or not: two owners of one never disagree about it.
@@ -170,7 +195,7 @@ def apply(live: Manifest, applied: Manifest, schema: Schema, writer: Writer, *, 
         for field in wanted
         if field[-1][0] == "f" and value_at(live, field, schema) != value_at(merged, field, schema)
     )
-    disputes = [(entry, sorted(_overlap(entry.fields, changed))) for entry in others]
+    disputes = [(entry, sorted(entry.fields & changed)) for entry in others]
     disputes = [(entry, fields) for entry, fields in disputes if fields]
     if disputes and not force:
         raise _conflict(disputes)
@@ -187,21 +212,9 @@ def apply(live: Manifest, applied: Manifest, schema: Schema, writer: Writer, *, 
     ]
     if not any(entry.owner[:3] == mine.owner[:3] for entry in book):
         order.append(mine)
-    left = fields_of(merged, schema)
+    left = fields_of(merged, schema) | containers_of(merged, schema)
     _write_book(merged, [replace(entry, fields=entry.fields & left) for entry in order])
     return merged
-
-
-def _overlap(owned: frozenset[Field], changed: frozenset[Field]) -> set[Field]:
-    """The owned fields that a change touches: the same ones, or ones above and below them."""
-    found = set(owned & changed)
-    for field in changed:
-        found.update(
-            other
-            for other in owned
-            if other[-1][0] == "f" and len(other) < len(field) and field[: len(other)] == other
-        )
-    return found
 
 
 def _conflict(disputes: list[tuple[_Entry, list[Field]]]) -> StatusError:
@@ -248,7 +261,7 @@ def _merge(live: Any, applied: Any, path: Path, schema: Schema) -> Any:  # noqa:
 
 def _without(manifest: Manifest, gone: frozenset[Field], kept: frozenset[Field], schema: Schema) -> Manifest:
     """The object without the fields *gone*; an item of a list stays while anybody owns anything in it."""
-    for field in sorted(gone, key=len, reverse=True):
+    for field in sorted(gone, key=len):
         if any(other[: len(field)] == field for other in kept):
             continue
         _drop(manifest, field, schema)

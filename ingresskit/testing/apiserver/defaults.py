@@ -8,10 +8,12 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Mapping
 
+from ingresskit.testing.apiserver.fields import Field, fields_of
 from ingresskit.testing.apiserver.manifests import Manifest, items_of, mapping_of
+from ingresskit.testing.apiserver.schema import Schema
 from ingresskit.testing.apiserver.store import Store
 
-__all__ = ["fill_in"]
+__all__ = ["chosen", "fill_in"]
 
 _DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 _FIRST_NODE_PORT, _LAST_NODE_PORT = 30000, 32767
@@ -28,6 +30,19 @@ def fill_in(kind: tuple[str, str], manifest: Manifest, old: Manifest | None, sto
     """
     if fill := _KINDS.get(kind):
         fill(manifest, old, store)
+
+
+def chosen(kind: tuple[str, str], manifest: Manifest, schema: Schema) -> frozenset[Field]:
+    """The fields of *manifest* whose values the server may have chosen, as opposed to fixed defaults."""
+    names = _CHOSEN.get(kind, ())
+    fields = fields_of(manifest, schema) if names else ()
+    return frozenset(field for field in fields if field[-1][1] in names)
+
+
+_CHOSEN: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("", "Service"): ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "nodePort"),
+    ("networking.k8s.io", "Ingress"): ("ingressClassName",),
+}
 
 
 def _namespace(manifest: Manifest, old: Manifest | None, store: Store) -> None:
@@ -53,8 +68,10 @@ def _service(manifest: Manifest, old: Manifest | None, store: Store) -> None:
     spec.setdefault("internalTrafficPolicy", "Cluster")
     before = mapping_of((old or {}).get("spec"))
     _service_address(spec, before, store)
-    spec.setdefault("ipFamilies", ["IPv4"])
-    spec.setdefault("ipFamilyPolicy", "SingleStack")
+    # Headless and without a selector: whoever fills in the endpoints decides what they are.
+    any_family = spec["clusterIP"] == "None" and not spec.get("selector")
+    spec.setdefault("ipFamilies", ["IPv4", "IPv6"] if any_family else ["IPv4"])
+    spec.setdefault("ipFamilyPolicy", "RequireDualStack" if any_family else "SingleStack")
     if kind in ("NodePort", "LoadBalancer"):
         spec.setdefault("externalTrafficPolicy", "Cluster")
         _node_ports(spec, before, store)

@@ -19,6 +19,7 @@ from ingresskit.testing.apiserver.schema import Associative, Path, Schema, Set
 __all__ = [
     "Field",
     "Step",
+    "containers_of",
     "describe",
     "fields_of",
     "from_wire",
@@ -62,6 +63,27 @@ def fields_of(manifest: Manifest, schema: Schema) -> frozenset[Field]:
                 continue
         _collect(value, (key,), (("f", key),), schema, found)
     return frozenset(found)
+
+
+def containers_of(manifest: Manifest, schema: Schema) -> frozenset[Field]:
+    """The maps and lists that are merged item by item, as fields of their own: who made them owns them, too.
+
+    Without the parts every object has.
+    """
+    found: set[Field] = set()
+
+    def walk(value: object, path: Path, field: Field) -> None:
+        shape = schema.get(path)
+        if isinstance(value, dict) and value and shape is None:
+            if path not in ((), ("metadata",), ("spec",), ("status",)):
+                found.add(field)
+            for key, item in cast(Manifest, value).items():
+                walk(item, (*path, key), (*field, ("f", key)))
+        elif isinstance(value, list) and value and isinstance(shape, Associative | Set):
+            found.add(field)
+
+    walk({key: value for key, value in manifest.items() if key not in ("kind", "apiVersion")}, (), ())
+    return frozenset(field for field in found if field[0] != ("f", "metadata") or field[1][1] not in _UNOWNED)
 
 
 def _collect(value: object, path: Path, field: Field, schema: Schema, found: set[Field]) -> None:
@@ -110,13 +132,14 @@ def _item(value: object, sort: str, text: str, shape: object) -> object:
 
 
 def to_wire(fields: Iterable[Field]) -> Manifest:
-    """The set as ``fieldsV1``."""
+    """The set as ``fieldsV1``; a field with others below it is marked by a dot."""
     tree: Manifest = {}
-    for field in sorted(fields):
+    # Deepest first: whether there are others below is known when a field comes.
+    for field in sorted(fields, key=lambda field: (-len(field), field)):
         place = tree
         for sort, text in field:
             place = place.setdefault(f"{sort}:{text}", {})
-        if field[-1][0] == "k":
+        if place or field[-1][0] == "k":
             place["."] = {}
     return tree
 

@@ -31,6 +31,7 @@ __all__ = [
 _SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _LABEL_1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
+_STANDARD_FINALIZERS = ("foregroundDeletion", "kubernetes", "orphan")
 _QUALIFIED = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 
 Faults = list[Cause]
@@ -41,6 +42,8 @@ def quoted(value: object) -> str:
     """A value as messages show it."""
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, list):
+        return "[" + ",".join(quoted(item) for item in cast(list[object], value)) + "]"
     return "null" if value is None else str(value)
 
 
@@ -192,5 +195,8 @@ def check_metadata(metadata: Manifest, name_fault: str) -> Iterator[Cause]:
             field="metadata.annotations",
         )
     for place, finalizer in enumerate(cast(list[str], metadata.get("finalizers") or [])):
-        for why in _qualified_fault(finalizer):
+        faults = list(_qualified_fault(finalizer))
+        if not faults and "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
+            faults.append("name is neither a standard finalizer name nor is it fully qualified")
+        for why in faults:
             yield invalid(f"metadata.finalizers[{place}]", finalizer, why)

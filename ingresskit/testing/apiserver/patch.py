@@ -38,14 +38,14 @@ def json_patch(value: Manifest, operations: object) -> Manifest:
     result: Any = copied(value)
     if not isinstance(operations, list):
         raise bad_request(
-            "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch"
+            "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"
         )
     for operation in cast(list[Manifest], operations):
         try:
             result = _operate(result, operation)
         except (LookupError, TypeError, ValueError) as exc:
             raise StatusError(
-                422, "Invalid", f"the server rejected our request due to an error in our request: {exc}"
+                422, "Invalid", "the server rejected our request due to an error in our request", details={}
             ) from exc
     if not isinstance(result, dict):
         raise bad_request("the patch leaves no object")
@@ -171,6 +171,7 @@ def _list(live: Any, patch: list[Any], path: Path, schema: Schema, order: Any) -
         return copied(patch)
     if any(item == {"$patch": "replace"} for item in patch):
         return [copied(item) for item in patch if "$patch" not in item]
+    added = 0
     for item in cast(list[Manifest], patch):
         key = item.get(shape.merge_key)
         if key is None:
@@ -181,7 +182,9 @@ def _list(live: Any, patch: list[Any], path: Path, schema: Schema, order: Any) -
         elif same:
             items[same[0]] = _strategic(items[same[0]], item, (*path, "*"), schema)
         else:
-            items.append(_strategic({}, item, (*path, "*"), schema))
+            # Before the old ones, in the order of the patch: so it is where no order is given.
+            items.insert(added, _strategic({}, item, (*path, "*"), schema))
+            added += 1
     return _ordered(items, order, shape)
 
 

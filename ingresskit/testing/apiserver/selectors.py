@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ingresskit.testing.apiserver.manifests import Manifest, look
 from ingresskit.testing.apiserver.registry import Resource
-from ingresskit.testing.apiserver.statuses import bad_request
+from ingresskit.testing.apiserver.statuses import StatusError, bad_request
 
 __all__ = ["Selection", "Term", "parse_fields", "parse_labels"]
 
@@ -104,7 +104,7 @@ def parse_labels(text: str) -> tuple[Term, ...]:
         if found := _SET.match(rest):
             values = tuple(value.strip() for value in found[3].split(","))
             if not all(_VALUE_ALONE.fullmatch(value) for value in values):
-                raise _unparsable("label", text)
+                raise _unparsable(text)
             terms.append(Term(found[1], found[2], values))
         elif found := _EQUAL.match(rest):
             terms.append(Term(found[1], "notin" if found[2] == "!=" else "in", (found[3],)))
@@ -113,10 +113,10 @@ def parse_labels(text: str) -> tuple[Term, ...]:
         elif found := _EXISTS.match(rest):
             terms.append(Term(found[2], "absent" if found[1] else "exists"))
         else:
-            raise _unparsable("label", text)
+            raise _unparsable(text)
         rest = rest[found.end() :]
         if rest and (not rest.startswith(",") or not rest[1:].strip()):
-            raise _unparsable("label", text)
+            raise _unparsable(text)
         rest = rest[1:]
     return tuple(terms)
 
@@ -131,18 +131,16 @@ def parse_fields(text: str, resource: Resource) -> tuple[Term, ...]:
     for part in re.findall(r"(?:\\.|[^,\\])+", text):
         found = re.fullmatch(r"([^=!\\]+)(==|=|!=)((?:\\[,=\\]|[^\\=])*)", part)
         if found is None:
-            raise _unparsable("field", text)
+            raise bad_request(f"invalid selector: '{text}'; can't understand '{part}'")
         key = found[1].strip()
         known = {"metadata.name", "metadata.namespace", *(".".join(path) for path, _ in resource.fields)}
         if key not in known:
-            raise bad_request(
-                f'Unable to find "{resource.api_version}, Resource={resource.plural}" that match label selector '
-                f'"", field selector "{text}": field label not supported: {key}'
-            )
+            only = ", ".join(f'"{name}"' for name in sorted(known))
+            raise bad_request(f'"{key}" is not a known field selector: only {only}')
         value = re.sub(r"\\(.)", r"\1", found[3])
         terms.append(Term(key, "notin" if found[2] == "!=" else "in", (value,)))
     return tuple(terms)
 
 
-def _unparsable(which: str, text: str) -> Exception:
-    return bad_request(f'unable to parse the {which} selector "{text}"')
+def _unparsable(text: str) -> StatusError:
+    return bad_request(f'unable to parse requirement: "{text}" is no label selector')

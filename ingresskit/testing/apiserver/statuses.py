@@ -58,7 +58,7 @@ class StatusError(Exception):
         code: The HTTP status.
         reason: The machine-readable word, ``"NotFound"``; empty when the real server gives none.
         message: The sentence for people.
-        details: ``status.details``; empty when there are none.
+        details: ``status.details``; ``None`` when there are none.
         retry_after: Seconds to wait before trying again, sent as ``Retry-After``; ``None`` without one.
         resume: A ``metadata.continue`` token with which a list may go on, inconsistently; mostly empty.
     """
@@ -78,10 +78,11 @@ class StatusError(Exception):
         self.code = code
         self.reason = reason
         self.message = message
-        self.details: Manifest = dict(details or {})
-        if causes:
+        given = None if details is None and not causes and retry_after is None else dict(details or {})
+        self.details: Manifest | None = given
+        if self.details is not None and causes:
             self.details["causes"] = [cause.manifest() for cause in causes]
-        if retry_after is not None:
+        if self.details is not None and retry_after is not None:
             self.details["retryAfterSeconds"] = retry_after
         self.retry_after = retry_after
         self.resume = resume
@@ -97,7 +98,7 @@ class StatusError(Exception):
         }
         if self.reason:
             said["reason"] = self.reason
-        if self.details:
+        if self.details is not None:
             said["details"] = self.details
         return {**said, "code": self.code}
 
@@ -168,8 +169,10 @@ def method_not_allowed(what: str = "") -> StatusError:
 
 def not_acceptable() -> StatusError:
     """406: the client takes no form that this server has."""
-    message = "only the following media types are accepted: application/json"
-    return StatusError(406, "NotAcceptable", message)
+    message = (
+        "406: Not Acceptable\n\nAvailable representations: application/json, application/json;stream=watch"
+    )
+    return StatusError(406, "NotAcceptable", message, details={})
 
 
 def unsupported_media_type(accepted: Sequence[str]) -> StatusError:
@@ -183,15 +186,15 @@ def expired(message: str, *, resume: str = "") -> StatusError:
     return StatusError(410, "Expired", message, resume=resume)
 
 
-def too_large_version(asked: int, current: int) -> StatusError:
-    """504: the version asked for lies in the future."""
+def too_large_version(asked: int, current: int, *, retry_after: int | None = 1) -> StatusError:
+    """504: the version asked for lies in the future. Waiting does not help who asked for exactly that one."""
     return StatusError(
         504,
         "Timeout",
         f"Timeout: Too large resource version: {asked}, current: {current}",
         causes=[Cause(reason="ResourceVersionTooLarge", message="Too large resource version")],
         details={},
-        retry_after=1,
+        retry_after=retry_after,
     )
 
 

@@ -128,7 +128,7 @@ def _service(manifest: Manifest, old: Manifest | None) -> Iterator[Cause]:
         yield unsupported("spec.type", kind, kinds)
     before = look(old, "spec", "clusterIP")
     if before and kind != "ExternalName" and spec.get("clusterIP") != before:
-        yield invalid("spec.clusterIPs[0]", f"[{spec.get('clusterIP')}]", "may not change once set")
+        yield invalid("spec.clusterIPs[0]", [spec.get("clusterIP")], "may not change once set")
 
 
 def _port(number: object, field: str) -> Iterator[Cause]:
@@ -204,7 +204,9 @@ def _endpoint_slice(manifest: Manifest, old: Manifest | None) -> Iterator[Cause]
             yield required(field, "must contain at least 1 address")
         for at, address in enumerate(addresses):
             if kind in ("IPv4", "IPv6") and not is_address(str(address)):
-                yield invalid(f"{field}[{at}]", address, f"must be a valid {kind} address")
+                yield invalid(
+                    f"{field}[{at}]", address, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+                )
 
 
 def _lease(manifest: Manifest, old: Manifest | None) -> Iterator[Cause]:

@@ -84,7 +84,12 @@ class WatchSession:
         self.timeout = float(number(asked.query, "timeoutSeconds") or _LONGEST_SECONDS)
         self.bookmarks = _truth(asked.query.get("allowWatchBookmarks"))
         wants_initial = asked.query.get("sendInitialEvents")
-        version = version_of(asked.query)
+        try:
+            version = version_of(asked.query)
+        except StatusError as exc:
+            # The real server lets this one through to the storage, which answers in its own way.
+            message = exc.message.removeprefix("invalid resource version: ")
+            raise StatusError(500, "", message) from None
         self._initial: list[WatchEvent] = []
         with store.lock:
             current = store.revision

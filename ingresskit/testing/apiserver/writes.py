@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ingresskit.testing.apiserver.apply import Writer, apply, record_update
-from ingresskit.testing.apiserver.defaults import fill_in
+from ingresskit.testing.apiserver.defaults import chosen, fill_in
+from ingresskit.testing.apiserver.fields import fields_of
 from ingresskit.testing.apiserver.manifests import Manifest, copied, encode, mapping_of, timestamp
 from ingresskit.testing.apiserver.patch import json_patch, merge_patch, strategic_merge_patch
 from ingresskit.testing.apiserver.registry import Registry, Resource
@@ -107,13 +108,15 @@ class Writes:
         if keeper.has_generation:
             metadata["generation"] = 1
         kind = (keeper.group, keeper.kind)
+        sent = fields_of(new, schema_of(*kind))
         fill_in(kind, new, None, self._store)
         validate(keeper, new, None)
         key = (namespace, str(metadata["name"]))
         if self._store.get(keeper.stored_as, key) is not None:
             raise already_exists(resource.group, resource.plural, key[1])
         if writer is not None:
-            record_update(None, new, schema_of(*kind), writer)
+            schema = schema_of(*kind)
+            record_update(None, new, schema, writer, unowned=chosen(kind, new, schema) - sent)
         new = _tidied(new)
         return Stored(key, 0, new) if options.dry else self._store.put(keeper.stored_as, key, new)
 
@@ -242,12 +245,14 @@ class Writes:
             self._keep_other_half(was, new, status=status)
         if options.subresource != "finalize" and kind == ("", "Namespace"):
             new["spec"] = copied(was["spec"])
+        schema = schema_of(*kind)
+        sent = fields_of(new, schema)
         fill_in(kind, new, was, self._store)
         if keeper.has_generation and _spec_part(new) != _spec_part(was):
             metadata["generation"] = int(was["metadata"].get("generation", 0)) + 1
         validate(keeper, new, was, status=status)
         if writer is not None:
-            record_update(was, new, schema_of(*kind), writer)
+            record_update(was, new, schema, writer, unowned=chosen(kind, new, schema) - sent)
         new = _tidied(new)
         if encode(_compared(new)) == encode(_compared(was)):
             return old
@@ -393,6 +398,8 @@ class Writes:
         metadata = new["metadata"]
         if metadata.get("uid") not in (None, "", old.manifest["metadata"]["uid"]):
             why = (
+                f"StorageError: invalid object, Code: 4, Key: /registry/{resource.plural}/{'/'.join(old.key)}, "
+                "ResourceVersion: 0, AdditionalErrorMsg: "
                 f"Precondition failed: UID in precondition: {metadata['uid']}, "
                 f"UID in object meta: {old.manifest['metadata']['uid']}"
             )
