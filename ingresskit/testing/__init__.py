@@ -12,6 +12,7 @@ from ingresskit.testing.builders import (
     service,
 )
 from ingresskit.testing.certificates import SampleCertificate, make_certificate, tls_secret
+from ingresskit.testing.contract import RendererContract
 from ingresskit.testing.oracle import ask_graph
 from ingresskit.testing.scenario import Answer, Ask, Scenario, Want, diagnostic_line, endpoint_text
 from ingresskit.testing.scenario_files import load_scenarios, read_scenarios
@@ -20,6 +21,7 @@ __all__ = [
     "EPOCH",
     "Answer",
     "Ask",
+    "RendererContract",
     "SampleCertificate",
     "Scenario",
     "Want",
