@@ -59,6 +59,16 @@ def test_python_on_the_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest
     for info, code in blocks(page):
         if info.startswith("python") and SERVES not in info:
             exec(compile(code, page_id(page), "exec"), module.__dict__)  # noqa: S102 - our own pages
+    for name, value in list(vars(module).items()):
+        if name.startswith("Test"):
+            run_tests(value())
+
+
+def run_tests(tests: object) -> None:
+    """As pytest would, were the class in a file of its own."""
+    for name in dir(tests):
+        if name.startswith("test_"):
+            getattr(tests, name)()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
