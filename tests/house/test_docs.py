@@ -15,6 +15,7 @@ import pytest
 
 import ingresskit
 from ingresskit.diagnostics import Reason
+from ingresskit.proxy.answers import SENTENCES
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -123,6 +124,22 @@ def test_the_architecture_page_draws_the_floors_as_they_are_checked() -> None:
     drawn = drawn.split("```text\n", 1)[1].split("```", 1)[0]
 
     assert floors(drawn) == floors(checked.replace("ingresskit.", ""))
+
+
+def test_the_reference_has_every_room_with_public_names() -> None:
+    shown = set(re.findall(r"^::: (\S+)$", (DOCS / "reference.md").read_text(encoding="utf-8"), re.MULTILINE))
+    rooms = {f"ingresskit.{room}" for room in ROOMS}
+
+    assert {room for room in rooms if getattr(importlib.import_module(room), "__all__", ())} <= shown
+
+
+def test_the_page_of_the_proxy_tells_every_status_that_it_answers_with() -> None:
+    page = (DOCS / "proxy.md").read_text(encoding="utf-8")
+    told = {
+        int(status) for row in re.findall(r"^\| ([\d, ]+) \|", page, re.MULTILINE) for status in row.split(",")
+    }
+
+    assert set(SENTENCES) <= told
 
 
 def test_the_page_of_annotations_is_fresh() -> None:
