@@ -21,7 +21,7 @@ from ingresskit.graph import Protocol
 from ingresskit.policies import Algorithm
 from ingresskit.proxy.access import AccessRecord
 from ingresskit.proxy.deadlines import NEVER
-from ingresskit.proxy.heads import Field
+from ingresskit.proxy.heads import join_fields, join_lines, without
 from ingresskit.proxy.pool import ConnectFailed, EndpointState
 from ingresskit.proxy.tunnel import Tunnel
 
@@ -33,17 +33,11 @@ if TYPE_CHECKING:
     from ingresskit.proxy.requests import Admitted
     from ingresskit.proxy.upstream import UpstreamConnection
 
-__all__ = ["Exchange", "chunk", "join_fields"]
+__all__ = ["Exchange", "chunk"]
 
 _IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
-_join_field: Final = b": ".join
 _LAST_CHUNK: Final = b"0\r\n\r\n"
 _LEFT: Final = 499  # nginx's number for a client that did not wait; nobody is ever sent it
-
-
-def join_fields(fields: list[Field]) -> bytes:
-    """Header lines, each with its line end."""
-    return b"\r\n".join(map(_join_field, fields)) + b"\r\n" if fields else b""
 
 
 def chunk(payload: bytes) -> bytes:
@@ -165,7 +159,7 @@ class Exchange:
                 self._client.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         elif head.status in (102, 103):
             line = b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason)
-            self._client.send(line + join_fields(head.fields) + b"\r\n")
+            self._client.send(line + join_lines(head.fields) + b"\r\n")
 
     def answer(self, head: ResponseHead, payload: bytes, *, complete: bool) -> None:
         """The head of the answer, and what is there of its body: in one write."""
@@ -173,24 +167,21 @@ class Exchange:
         target = self._admitted.target
         fields = head.fields
         if target.drop_response_headers:
-            dropped = target.drop_response_headers
-            fields = [field for field in fields if field[0].lower() not in dropped]
-        if target.response_headers:
-            fields = [*fields, *target.response_headers]
+            fields = without(fields, target.drop_response_headers)
         status = head.status
         closing = not self._complete or self._plane.draining or not request.keep_alive
-        framing = b""
+        framing = join_fields(target.response_headers) if target.response_headers else b""
         if status == 204:
             pass
         elif head.length is not None:
-            framing = b"Content-Length: %d\r\n" % head.length
+            framing += b"Content-Length: %d\r\n" % head.length
         elif self.head_only or status == 304:
-            framing = b"Transfer-Encoding: chunked\r\n" if head.chunked and not request.old else b""
+            framing += b"Transfer-Encoding: chunked\r\n" if head.chunked and not request.old else b""
         elif request.old:
             closing = True  # to HTTP/1.0, the end of the connection is the end of the body
         else:
             self._chunked_answer = True
-            framing = b"Transfer-Encoding: chunked\r\n"
+            framing += b"Transfer-Encoding: chunked\r\n"
         if closing:
             framing += b"Connection: close\r\n"
         elif request.old:
@@ -205,7 +196,7 @@ class Exchange:
                     b"HTTP/1.1 %d " % status,
                     head.reason,
                     b"\r\n",
-                    join_fields(fields),
+                    join_lines(fields),
                     framing,
                     b"\r\n",
                     self._frame_answer(payload, complete) if self._chunked_answer else payload,
@@ -245,14 +236,13 @@ class Exchange:
             return
         self.answered = True
         target = self._admitted.target
-        dropped = target.drop_response_headers
-        fields = [field for field in head.fields if field[0].lower() not in dropped]
+        fields = without(head.fields, target.drop_response_headers)
         upstream.exchange = None
         self._upstream = None
         tunnel = Tunnel(self._plane, self._client, upstream, self._read_timeout, self._release_endpoint)
         self._client.send(
             b"HTTP/1.1 101 Switching Protocols\r\n%b%bConnection: Upgrade\r\nUpgrade: %b\r\n\r\n%b"
-            % (join_fields(fields), join_fields(list(target.response_headers)), head.upgrade, data)
+            % (join_lines(fields), join_fields(target.response_headers), head.upgrade, data)
         )
         self._end(101)
         self._client.begin_tunnel(tunnel)

@@ -18,9 +18,9 @@ from ingresskit.graph import (
     normalise_path,
     rule_host,
 )
-from ingresskit.proxy.exchange import Exchange, join_fields
+from ingresskit.proxy.exchange import Exchange
 from ingresskit.proxy.forwarded import Forwarding, Peer
-from ingresskit.proxy.heads import BadRequest, RequestHead
+from ingresskit.proxy.heads import BadRequest, RequestHead, join_fields, join_lines, without
 
 if TYPE_CHECKING:
     from ingresskit.proxy.client import ClientConnection
@@ -114,13 +114,12 @@ class Admitted:
             path = (target.rewrite_prefix + path[len(target.matched) :]) or "/"
         fields = head.fields
         if target.drop_request_headers:
-            dropped = target.drop_request_headers
-            fields = [field for field in fields if field[0].lower() not in dropped]
+            fields = without(fields, target.drop_request_headers)
         own = b"X-Request-ID: %b\r\n" % self.request_id
         if target.drop_request_headers and b"x-request-id" in target.drop_request_headers:
             own = b""
         if target.request_headers:
-            own += join_fields(list(target.request_headers))
+            own += join_fields(target.request_headers)
         if head.length is None:
             own += b"Transfer-Encoding: chunked\r\n"
         elif head.has_length:
@@ -138,7 +137,7 @@ class Admitted:
                 b" HTTP/1.1\r\nHost: ",
                 self.wire_host,
                 b"\r\n",
-                join_fields(fields),
+                join_lines(fields),
                 self.forwarding.lines,
                 own,
                 b"\r\n",
