@@ -101,7 +101,9 @@ async def equal(it: SharedInformer[Service], server: FakeTransport) -> None:
     await until(lambda: same(it, server))
 
 
-def same(it: SharedInformer[Service], server: FakeTransport, within: Callable[[ObjectKey], bool] = lambda _: True) -> bool:
+def same(
+    it: SharedInformer[Service], server: FakeTransport, within: Callable[[ObjectKey], bool] = lambda _: True
+) -> bool:
     held = {k: (s.metadata.uid, s.metadata.resource_version) for k, s in it.store.snapshot().items()}
     wanted: dict[ObjectKey, tuple[str, str]] = {}
     for k, item in server.objects(SERVICES).items():

@@ -52,9 +52,13 @@ class Observer:
         if before.uid != after.uid:
             self.faults.append(f"{before.uid} became {after.uid}")
         if self.held.get(before.uid) != int(before.resource_version):
-            self.faults.append(f"{before.uid} was told at {self.held.get(before.uid)}, not {before.resource_version}")
+            self.faults.append(
+                f"{before.uid} was told at {self.held.get(before.uid)}, not {before.resource_version}"
+            )
         if int(after.resource_version) <= int(before.resource_version) and not self.restored:
-            self.faults.append(f"{after.uid} went back from {before.resource_version} to {after.resource_version}")
+            self.faults.append(
+                f"{after.uid} went back from {before.resource_version} to {after.resource_version}"
+            )
         self.held[after.uid] = int(after.resource_version)
         await self.dawdle()
 
@@ -116,10 +120,14 @@ def faults(server: FakeTransport, rng: Random, observers: list[Observer]) -> Map
         server.chunk_bytes = rng.choice([0, 0, 5, 300])
 
     def garble() -> None:
-        server.send(rng.choice([b"<html>\n", b'{"type":"ADDED"\n', b"\xff\n", b'{"type":"NEW","object":{}}\n', b"\n"]))
+        server.send(
+            rng.choice([b"<html>\n", b'{"type":"ADDED"\n', b"\xff\n", b'{"type":"NEW","object":{}}\n', b"\n"])
+        )
 
     def replay() -> None:
-        for tree in rng.sample(list(server.objects(SERVICES).values()), k=min(2, len(server.objects(SERVICES)))):
+        for tree in rng.sample(
+            list(server.objects(SERVICES).values()), k=min(2, len(server.objects(SERVICES)))
+        ):
             server.send_event(rng.choice(["ADDED", "MODIFIED"]), tree)
 
     return {
@@ -131,7 +139,9 @@ def faults(server: FakeTransport, rng: Random, observers: list[Observer]) -> Map
         "gone": lambda: server.send_error(410, "Expired"),
         "error": lambda: server.send_error(500, rng.choice(["InternalError", "StorageReadError", ""])),
         "throttle": lambda: server.send_error(429, "TooManyRequests"),
-        "fail": lambda: server.fail(errors(rng), times=rng.randrange(1, 6), verb=rng.choice([None, "list", "watch"])),
+        "fail": lambda: server.fail(
+            errors(rng), times=rng.randrange(1, 6), verb=rng.choice([None, "list", "watch"])
+        ),
         "delay": lambda: server.delay(timedelta(seconds=rng.randrange(1, 40)), times=rng.randrange(1, 3)),
         "bookmark": server.send_bookmarks,
         "lose": lose,

@@ -169,9 +169,7 @@ async def test_gone_and_made_again_is_one_delete_and_one_add(server: FakeTranspo
         await anyio.sleep(10)
 
     it = informer(server)
-    registration = it.add_event_handler(
-        EventHandler(on_add=log.add, on_update=slowly, on_delete=log.delete)
-    )
+    registration = it.add_event_handler(EventHandler(on_add=log.add, on_update=slowly, on_delete=log.delete))
     async with running(it):
         await registration.wait_synced()
         log.take()
@@ -204,9 +202,7 @@ async def test_another_uid_in_one_gap_is_a_delete_of_unknown_end_and_an_add(serv
 async def test_a_predicate_makes_objects_come_and_go(server: FakeTransport) -> None:
     log = Log()
     it = informer(server)
-    registration = it.add_event_handler(
-        log.handler(predicate=lambda item: item.spec.cluster_ip == "None")
-    )
+    registration = it.add_event_handler(log.handler(predicate=lambda item: item.spec.cluster_ip == "None"))
     async with running(it):
         await registration.wait_synced()
         assert log.told == []
@@ -297,7 +293,9 @@ async def test_a_transform_is_applied_before_anybody_sees_the_object(server: Fak
 
 
 async def test_selectors_narrow_what_is_held(server: FakeTransport) -> None:
-    server.put(SERVICES, {"metadata": {"name": "web", "namespace": "shop", "labels": {"app": "web"}}, "spec": {}})
+    server.put(
+        SERVICES, {"metadata": {"name": "web", "namespace": "shop", "labels": {"app": "web"}}, "spec": {}}
+    )
     it = informer(server, label_selector="app=web")
     async with running(it):
         await it.wait_for_sync()
@@ -410,9 +408,7 @@ async def test_an_informer_runs_once() -> None:
         await it.run()
 
 
-@pytest.mark.parametrize(
-    "namespaces", [[], ["a", "a"], ["", "a"]], ids=["none", "one twice", "all and one"]
-)
+@pytest.mark.parametrize("namespaces", [[], ["a", "a"], ["", "a"]], ids=["none", "one twice", "all and one"])
 def test_namespaces_that_make_no_sense_are_refused(namespaces: list[str]) -> None:
     server = FakeTransport()
     with pytest.raises(ConfigurationError):

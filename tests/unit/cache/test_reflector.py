@@ -395,9 +395,7 @@ async def test_modified_before_added_is_an_addition(server: FakeTransport) -> No
         await equal(it, server)
 
 
-async def test_an_unknown_event_is_logged_once(
-    server: FakeTransport, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_an_unknown_event_is_logged_once(server: FakeTransport, caplog: pytest.LogCaptureFixture) -> None:
     async with running(informer(server)) as it:
         await it.wait_for_sync()
         for _ in range(3):
