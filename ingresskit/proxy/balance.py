@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import zlib
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ingresskit.graph import Backend, BackendKey, Forward, WeightedBackend
 from ingresskit.policies import Algorithm
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ingresskit.render.inprocess import RoutingTable
 
 __all__ = ["BackendState", "Balancer"]
+
+_ROUND_ROBIN: Final = Algorithm.ROUND_ROBIN
 
 
 class BackendState:
@@ -48,7 +50,7 @@ class BackendState:
         """
         endpoints = self.endpoints
         count = len(endpoints)
-        if algorithm is Algorithm.ROUND_ROBIN:
+        if algorithm is _ROUND_ROBIN:
             # The common case without building a list: the next one that is well.
             for _ in range(count):
                 self._next = (self._next + 1) % count

@@ -64,6 +64,7 @@ class ClientConnection(asyncio.Protocol):
 
     Attributes:
         full: The client takes nothing at the moment.
+        held: Why it is not read at the moment; 0 when it is.
     """
 
     __slots__ = (
@@ -71,7 +72,6 @@ class ClientConnection(asyncio.Protocol):
         "_buffer",
         "_ended",
         "_exchange",
-        "_held",
         "_host",
         "_lingered",
         "_parsing",
@@ -86,6 +86,7 @@ class ClientConnection(asyncio.Protocol):
         "bucket",
         "deadline",
         "full",
+        "held",
         "transport",
     )
 
@@ -105,7 +106,7 @@ class ClientConnection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._tunnel: Tunnel | None = None
         self._host: RequestedHost | None = None
-        self._held = 0
+        self.held: int = 0
         self._ended = False
         self._lingered = 0
         self.full: bool = False
@@ -269,8 +270,8 @@ class ClientConnection(asyncio.Protocol):
             return
         self._state = _HEAD
         self._body = None
-        if self._held:
-            self._release(self._held)
+        if self.held:
+            self._release(self.held)
         self._restart_deadline()
         if self._buffer:
             self._parse()
@@ -289,7 +290,7 @@ class ClientConnection(asyncio.Protocol):
         early, self._buffer = self._buffer, b""
         if early:
             tunnel.from_client(early)
-        self._release(self._held)
+        self._release(self.held)
         if self._ended:
             tunnel.client_ended()
 
@@ -423,7 +424,7 @@ class ClientConnection(asyncio.Protocol):
                 self._hold(_AHEAD)
         else:
             self._state = _BODY
-            if not self._held and not self.full:
+            if not self.held and not self.full:
                 deadlines.set(self, deadlines.recent + self._plane.body_timeout)
 
     def _answer(self, answer: OwnAnswer, head: RequestHead, peer: Peer) -> None:
@@ -492,21 +493,21 @@ class ClientConnection(asyncio.Protocol):
         self._body = None
         self._buffer = b""
         self.transport.write_eof()
-        self._release(self._held)
+        self._release(self.held)
         self._plane.deadlines.set(self, self._plane.deadlines.now() + _LINGER_SECONDS)
 
     def _hold(self, reason: int) -> None:
-        if not self._held and not self.transport.is_closing():
+        if not self.held and not self.transport.is_closing():
             self.transport.pause_reading()
             if self._state == _BODY:
                 self._plane.deadlines.set(self, NEVER)
-        self._held |= reason
+        self.held |= reason
 
     def _release(self, reason: int) -> None:
-        if not self._held:
+        if not self.held:
             return
-        self._held &= ~reason
-        if not self._held and not self.transport.is_closing():
+        self.held &= ~reason
+        if not self.held and not self.transport.is_closing():
             self.transport.resume_reading()
             if self._state == _BODY:
                 self._restart_deadline()
@@ -519,7 +520,7 @@ class ClientConnection(asyncio.Protocol):
         elif self._state == _HEAD:
             plane.deadlines.set(self, now + (plane.header_timeout if self._buffer else plane.idle_timeout))
         elif self._state == _BODY:
-            plane.deadlines.set(self, NEVER if self._held else now + plane.body_timeout)
+            plane.deadlines.set(self, NEVER if self.held else now + plane.body_timeout)
         elif self._state == _WAIT:
             plane.deadlines.set(self, NEVER)
 

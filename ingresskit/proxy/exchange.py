@@ -37,6 +37,9 @@ __all__ = ["Exchange", "chunk"]
 
 _IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 _LAST_CHUNK: Final = b"0\r\n\r\n"
+# Looking a member up on its class at every request costs more than the comparison.
+_CLIENT_HASH: Final = Algorithm.CLIENT_HASH
+_HTTPS: Final = Protocol.HTTPS
 _LEFT: Final = 499  # nginx's number for a client that did not wait; nobody is ever sent it
 
 
@@ -95,7 +98,7 @@ class Exchange:
         self._request = self._admitted.build()
         if payload and not self._within_limit(payload):
             return
-        if payload or complete:
+        if self._admitted.head.length != 0:
             self._hold(self._frame_request(payload, complete))
         self._complete = complete
         self._try()
@@ -295,12 +298,13 @@ class Exchange:
     def _try(self) -> None:
         """Choose an endpoint, and send the request there."""
         algorithm = self._admitted.target.algorithm
-        client = str(self._admitted.forwarding.client) if algorithm is Algorithm.CLIENT_HASH else ""
+        client = str(self._admitted.forwarding.client) if algorithm is _CLIENT_HASH else ""
         endpoint = self._state.choose(algorithm, client, self._tried, self._began)
         if endpoint is None:
             self._fail(503)
             return
-        self._leave_endpoint()
+        if self._endpoint is not None:
+            self._leave_endpoint()
         self._endpoint = endpoint
         endpoint.active += 1
         self._connect(fresh=False)
@@ -309,7 +313,7 @@ class Exchange:
         endpoint = self._endpoint
         assert endpoint is not None  # noqa: S101 - set by _try, always before
         self._attempts += 1
-        name = self._admitted.server_name if endpoint.protocol is Protocol.HTTPS else ""
+        name = self._admitted.server_name if endpoint.protocol is _HTTPS else ""
         if not fresh:
             repeatable = self._repeatable and not self._body_lost
             if (idle := self._plane.pool.take(endpoint, name, repeatable=repeatable)) is not None:
@@ -368,7 +372,8 @@ class Exchange:
         else:
             answer_by = self._plane.deadlines.recent + self._read_timeout if self._complete else NEVER
             upstream.serve(self, data, answer_by)
-        self._client.release_for_connection()
+        if self._client.held:
+            self._client.release_for_connection()
 
     # The request's body.
 

@@ -254,6 +254,8 @@ class UpstreamConnection(asyncio.Protocol):
         """Work out how the answer ends (RFC 9112, 6.3), and read what is there of it."""
         body: Body
         self.reusable = head.keep_alive
+        if data and len(data) == head.length and not head_only and head.status not in (204, 304):
+            return data, True  # small answers are here with their head
         if head_only or head.status in (204, 304):
             body = LengthBody(0)
             if head.status == 204 and (head.length or head.chunked):
