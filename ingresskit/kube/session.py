@@ -40,9 +40,9 @@ class Session:
             CredentialsError: The certificates or keys cannot be read.
         """
         self.trust: TrustMaterial = access.trust
-        self.server = access.server
+        self.server: str = access.server
         self.client: aiohttp.ClientSession = _open(access)
-        self.proxy = _proxy(access)
+        self.proxy: str | None = _proxy(access)
         self._users = 0
         self._retired = False
 
