@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from ingresskit.diagnostics import Reason
+from ingresskit.diagnostics import Reason, printable
 from ingresskit.graph.match import PathMatch
 from ingresskit.models import ObjectKey, ObjectRef
 from ingresskit.policies import Origin, PolicySet
@@ -199,6 +199,8 @@ class Certificate:
 class Unserved:
     """A rule that was seen and is not served; kept so that `explain` can say why.
 
+    Its texts are made printable: they are what a user wrote, and end up on terminals.
+
     Attributes:
         host: The host as it would be served, or as written when it cannot be.
         path: The match it asks for in words, ``"Prefix /foo"``; empty when the whole host or object is meant.
@@ -213,3 +215,8 @@ class Unserved:
     reason: str
     message: str
     winner: ObjectRef | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "host", printable(self.host))
+        object.__setattr__(self, "path", printable(self.path))
+        object.__setattr__(self, "message", printable(self.message))

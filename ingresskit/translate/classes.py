@@ -128,12 +128,12 @@ class ClassTable:
 
 
 def _class_conflict(ingress: Ingress, legacy: str, named: str, *, ours: bool) -> Diagnostic:
-    effect = "and is ours" if ours else "and is not ours"
+    effect = "so the Ingress is ours" if ours else "so the Ingress is not ours"
     return Diagnostic(
         subject=ingress.ref,
         field=f"metadata.annotations[{LEGACY_CLASS}]",
         reason=Reason.INGRESS_CLASS_CONFLICT,
-        message=f"it says {legacy!r}, spec.ingressClassName {named!r}; the annotation counts {effect}",
+        message=f"it says {legacy!r}, spec.ingressClassName {named!r}; the annotation counts, {effect}",
         severity=Severity.WARNING,
         related=(ObjectRef(IngressClass.kind, ObjectKey("", named)),),
     )

@@ -170,6 +170,8 @@ def test_junk_that_decodes_is_translated_rendered_and_explained(
     for host, target in (("a.test", "/x"), ("b.test", "/"), ("c.test", "//../%")):
         lines = str(explain(translation.graph, Request(host=host, path=target))).split("\n")
         assert all(line.isprintable() for line in lines)
+    for item in translation.graph.unserved:
+        assert f"{item.host}{item.path}{item.message}".isprintable()
     for diagnostic in translation.diagnostics:
         assert str(diagnostic).isprintable()
         assert len(diagnostic.message) <= 900
