@@ -153,12 +153,12 @@ class Api:
             return self._answer(resource, stored, created=False)
         details: Manifest = {"name": asked.name, "group": resource.group, "kind": resource.plural}
         details["uid"] = stored.manifest["metadata"]["uid"]
-        said = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
+        said: Manifest = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
         body = {**said, "details": {key: value for key, value in details.items() if value}}
         return Response(status=200, body=encode(body) + b"\n")
 
     def _delete_all(self, request: Request, asked: Asked, resource: Resource) -> Response:
-        if resource.kind in ("Namespace",):
+        if resource.kind == "Namespace":
             raise method_not_allowed()
         options = _options(request, asked)
         selection = selection_of(resource, asked)
@@ -184,6 +184,8 @@ class Api:
         """What users ask about themselves: ``kubectl auth can-i`` and ``kubectl auth whoami``."""
         if asked.verb != "create":
             raise method_not_allowed()
+        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+            raise unsupported_media_type(_BODY_TYPES)
         review = mapping_of(_parsed(request.body, yaml=False, kind="SelfSubjectAccessReview"))
         spec = mapping_of(review.get("spec"))
         if asked.resource == "selfsubjectreviews":

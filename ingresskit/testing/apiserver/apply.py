@@ -6,7 +6,8 @@ somebody else owns it with another value, then it is a conflict, unless forced.
 
 Plain writes keep the same book, without ever conflicting: who changes a field takes it over.
 
-Source: kubernetes.io/docs/reference/using-api/server-side-apply/; ``structured-merge-diff`` ``merge/update.go``.
+Source: kubernetes.io/docs/reference/using-api/server-side-apply/; ``merge/update.go`` of
+``structured-merge-diff``.
 """
 
 from __future__ import annotations

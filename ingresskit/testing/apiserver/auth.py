@@ -21,7 +21,8 @@ class Rule:
     """Something a user may do; ``"*"`` stands for anything.
 
     Attributes:
-        verbs: ``get``, ``list``, ``watch``, ``create``, ``update``, ``patch``, ``delete``, ``deletecollection``.
+        verbs: ``get``, ``list``, ``watch``, ``create``, ``update``, ``patch``, ``delete``,
+            ``deletecollection``.
         groups: API groups; the core group is empty text.
         resources: ``"ingresses"``; subresources apart, ``"ingresses/status"``.
         names: Names of objects; empty for all. Lists and watches need a ``metadata.name`` field selector

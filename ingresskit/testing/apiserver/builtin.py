@@ -23,7 +23,8 @@ _CORE: tuple[Resource, ...] = (
         fields=((("spec", "clusterIP"), ""), (("spec", "type"), "")),
     ),
     Resource(
-        group="", version="v1", plural="endpoints", kind="Endpoints", short_names=("ep",), creates_on_update=True
+        group="", version="v1", plural="endpoints", kind="Endpoints", short_names=("ep",),
+        creates_on_update=True,
     ),
     Resource(
         group="", version="v1", plural="secrets", kind="Secret", fields=((("type",), ""),)

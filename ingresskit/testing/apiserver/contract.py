@@ -30,7 +30,10 @@ class AnyApiServer(Protocol):
         ...
 
     def token_for(self, user: str, rules: Sequence[Rule]) -> str:
-        """A token of a user who may do exactly what *rules* say; the real server may call the user something longer."""
+        """A token of a user who may do exactly what *rules* say.
+
+        The real server may call the user something longer.
+        """
         ...
 
     def kubeconfig(self, path: Path, *, token: str | None = None) -> Path:

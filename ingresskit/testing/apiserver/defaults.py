@@ -9,7 +9,7 @@ import base64
 from collections.abc import Callable, Mapping
 
 from ingresskit.testing.apiserver.fields import Field, fields_of
-from ingresskit.testing.apiserver.manifests import Manifest, items_of, mapping_of
+from ingresskit.testing.apiserver.manifests import Manifest, items_of, look, mapping_of
 from ingresskit.testing.apiserver.schema import Schema
 from ingresskit.testing.apiserver.store import Store
 
@@ -108,14 +108,14 @@ def _node_ports(spec: Manifest, before: Manifest, store: Store) -> None:
 
 def _ingress(manifest: Manifest, old: Manifest | None, store: Store) -> None:
     manifest.setdefault("status", {"loadBalancer": {}})
-    annotations = manifest["metadata"].get("annotations") or {}
+    annotations = mapping_of(manifest["metadata"].get("annotations"))
     spec: Manifest = manifest.setdefault("spec", {})
     if old is not None or "ingressClassName" in spec or "kubernetes.io/ingress.class" in annotations:
         return
     classes = [
         item.manifest["metadata"]
         for item in store.items(("networking.k8s.io", "ingressclasses"))
-        if (item.manifest["metadata"].get("annotations") or {}).get(_DEFAULT_CLASS) == "true"
+        if look(item.manifest, "metadata", "annotations", _DEFAULT_CLASS) == "true"
     ]
     if classes:
         # The newest, then the first by name: two defaults are no error since 1.25.

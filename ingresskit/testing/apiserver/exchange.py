@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from typing import Literal
 
@@ -242,7 +242,7 @@ def _blocks(lines: list[bytes]) -> Iterator[bytes]:
 
 
 @asynccontextmanager
-async def _until_closed(connection: Connection) -> AsyncIterator[None]:
+async def _until_closed(connection: Connection) -> AsyncGenerator[None]:
     """Do what is inside, unless the client goes first.
 
     Raises:

@@ -336,20 +336,18 @@ class Faults:
         now = time.monotonic()
         with self._lock:
             delays = [
-                active.fault.action
+                action
                 for active in self._active
-                if isinstance(active.fault.action, Delay) and active.hit(record, now)
+                if isinstance(action := active.fault.action, Delay) and active.hit(record, now)
             ]
-            end = next(
-                (
-                    active.fault.action
-                    for active in self._active
-                    if isinstance(active.fault.action, Answer | Disconnect) and active.hit(record, now)
-                ),
-                None,
+            ends = (
+                action
+                for active in self._active
+                if isinstance(action := active.fault.action, Answer | Disconnect) and active.hit(record, now)
             )
-        yield from (item for item in delays if isinstance(item, Delay))
-        if isinstance(end, Answer | Disconnect):
+            end = next(ends, None)
+        yield from delays
+        if end is not None:
             yield end
 
     def for_body(self, record: RequestRecord) -> Cut | None:

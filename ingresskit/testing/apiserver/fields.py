@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias, cast
 
-from ingresskit.testing.apiserver.manifests import Manifest
+from ingresskit.testing.apiserver.manifests import Manifest, mapping_of
 from ingresskit.testing.apiserver.schema import Associative, Path, Schema, Set
 
 __all__ = [
@@ -77,7 +77,7 @@ def containers_of(manifest: Manifest, schema: Schema) -> frozenset[Field]:
         if isinstance(value, dict) and value and shape is None:
             if path not in ((), ("metadata",), ("spec",), ("status",)):
                 found.add(field)
-            for key, item in cast(Manifest, value).items():
+            for key, item in mapping_of(value).items():
                 walk(item, (*path, key), (*field, ("f", key)))
         elif isinstance(value, list) and value and isinstance(shape, Associative | Set):
             found.add(field)
@@ -111,7 +111,7 @@ def value_at(manifest: Manifest, field: Field, schema: Schema) -> object:
     for sort, text in field:
         last = sort
         if sort == "f":
-            value = cast(Manifest, value).get(text) if isinstance(value, dict) else None
+            value = mapping_of(value).get(text)
             path = (*path, text)
         else:
             value = _item(value, sort, text, schema.get(path))
@@ -122,7 +122,7 @@ def value_at(manifest: Manifest, field: Field, schema: Schema) -> object:
 
 
 def _item(value: object, sort: str, text: str, shape: object) -> object:
-    for item in cast(list[Any], value) if isinstance(value, list) else []:
+    for item in cast(list[object], value) if isinstance(value, list) else []:
         if sort == "k" and isinstance(shape, Associative) and isinstance(item, dict):
             if item_key(cast(Manifest, item), shape) == text:
                 return cast(object, item)

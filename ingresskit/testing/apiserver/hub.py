@@ -1,11 +1,19 @@
-"""Waking the watches of a server, from any thread and without waiting for them."""
+"""Waking the watches of a server, from any thread and without waiting for them.
+
+A writer holds the lock of the store when it notifies, and the loop may be waiting for that lock: so
+notifying must never wait for the loop, which everything in `anyio.from_thread` does. An octet through a
+pair of sockets does not.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 from collections.abc import Callable
 
 import anyio
+import anyio.abc
 import anyio.from_thread
 
 __all__ = ["Hub"]
@@ -20,6 +28,19 @@ class Hub:
         self._lock = threading.Lock()
         self._pending = False
         self._event = anyio.Event()
+        self._inside, self._outside = socket.socketpair()
+        self._inside.setblocking(False)
+        self._outside.setblocking(False)
+
+    async def run(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        """Carry the notifications of other threads into the loop, until cancelled."""
+        with self._inside, self._outside:
+            task_status.started()
+            while True:
+                await anyio.wait_readable(self._inside)
+                with contextlib.suppress(BlockingIOError):
+                    self._inside.recv(4096)
+                self._wake()
 
     def subscribe(self) -> anyio.Event:
         """The event that is set at the next change. Take it before looking, and nothing is missed."""
@@ -34,14 +55,16 @@ class Hub:
             if self._pending:
                 return
             self._pending = True
-        self._portal.start_task_soon(self._wake)
+            # OSError: the server is stopping, and nobody is left to wake.
+            with contextlib.suppress(OSError):
+                self._outside.send(b"\0")
 
     def is_here(self) -> bool:
         """Whether the caller is in the thread of the loop."""
         return threading.get_ident() == self._thread
 
-    def run(self, do: Callable[[], None]) -> None:
-        """Call *do* in the loop's thread, and return when it is done."""
+    def call(self, do: Callable[[], None]) -> None:
+        """Call *do* in the loop's thread, and return when it is done. Not with the lock of the store."""
         if self.is_here():
             do()
         else:

@@ -9,10 +9,11 @@ import tempfile
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import cast
 
 import anyio
 import anyio.abc
-from anyio.streams.tls import TLSStream
+from anyio.streams.tls import TLSAttribute, TLSStream
 
 from ingresskit.testing.apiserver.certificates import Authority
 from ingresskit.testing.apiserver.hub import Hub
@@ -72,7 +73,7 @@ class Listening:
             elif not wanted and self._scope is not None:
                 self._scope.cancel()
 
-        hub.run(change)
+        hub.call(change)
         if not hub.is_here():
             self._applied.wait(10)
 
@@ -84,7 +85,7 @@ class Listening:
             while True:
                 listener = await anyio.create_tcp_listener(local_host=_HOST, local_port=self.port)
                 async with listener:
-                    self.port = int(listener.extra(anyio.abc.SocketAttribute.local_port))
+                    self.port = int(listener.extra(anyio.abc.SocketAttribute.local_port))  # noqa: S610 - not Django's
                     if not started:
                         task_status.started()
                         started = True
@@ -105,7 +106,7 @@ class Listening:
 
     def _handler(self, serve: Serve) -> Callable[[anyio.abc.SocketStream], Awaitable[None]]:
         async def handle(stream: anyio.abc.SocketStream) -> None:
-            raw = stream.extra(anyio.abc.SocketAttribute.raw_socket)
+            raw = stream.extra(anyio.abc.SocketAttribute.raw_socket)  # noqa: S610 - not Django's
             context = self.context
             if context is None:
                 await serve(stream, "", raw)
@@ -123,11 +124,12 @@ class Listening:
 
 
 def _certificate_user(stream: TLSStream) -> str:
-    ssl_object = stream.extra(anyio.streams.tls.TLSAttribute.ssl_object)
+    ssl_object = stream.extra(TLSAttribute.ssl_object)  # noqa: S610 - not Django's
     certificate = ssl_object.getpeercert() or {}
     subject = certificate.get("subject", ())
-    for part in subject if isinstance(subject, tuple) else ():
+    # The stubs of ssl allow more shapes than a subject has: ((("commonName", "shop"),), …).
+    for part in cast(tuple[tuple[tuple[str, str], ...], ...], subject):
         for name, value in part:
             if name == "commonName":
-                return str(value)
+                return value
     return ""

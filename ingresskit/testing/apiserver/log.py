@@ -28,7 +28,8 @@ class RequestRecord:
         name: Of the object in the path.
         user: Who asked; empty when nobody knows.
         user_agent: As the client calls itself.
-        status: The HTTP status answered; ``None`` while there is none, and when the connection was closed instead.
+        status: The HTTP status answered; ``None`` while there is none, and when the connection was closed
+            instead.
         ended: When the answer was complete, or the watch over; ``None`` before.
         events: How many lines of a watch have been sent.
     """

@@ -47,7 +47,7 @@ def copied(value: Any) -> Any:  # noqa: ANN401 - any JSON in, the same JSON out
     if isinstance(value, dict):
         return {key: copied(item) for key, item in cast(Manifest, value).items()}
     if isinstance(value, list):
-        return [copied(item) for item in cast(list[Any], value)]
+        return [copied(item) for item in cast(list[object], value)]
     return value
 
 

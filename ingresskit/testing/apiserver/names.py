@@ -79,7 +79,8 @@ def subdomain_fault(text: str) -> str:
         return ""
     return (
         "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and "
-        f"must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '{_SUBDOMAIN}')"
+        "must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+        f"'{_SUBDOMAIN}')"
     )
 
 
@@ -91,7 +92,8 @@ def label_fault(text: str) -> str:
         return ""
     return (
         "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start "
-        f"and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '{_LABEL}')"
+        "and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
+        f"'{_LABEL}')"
     )
 
 
@@ -149,9 +151,9 @@ def _qualified_fault(text: str) -> Iterator[str]:
         yield "name part must be no more than 63 characters"
     if not re.fullmatch(_QUALIFIED, name):
         yield (
-            "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
-            "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
-            f"'{_QUALIFIED}')"
+            "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with "
+            "an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation "
+            f"is '{_QUALIFIED}')"
         )
 
 
@@ -161,9 +163,9 @@ def _label_value_fault(text: str) -> str:
     if re.fullmatch(f"({_QUALIFIED})?", text):
         return ""
     return (
-        "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
-        "start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used "
-        f"for validation is '({_QUALIFIED})?')"
+        "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and "
+        "must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex "
+        f"used for validation is '({_QUALIFIED})?')"
     )
 
 

@@ -1,4 +1,4 @@
-"""The server's objects for the test that runs it: the same writes as over HTTP, as an administrator, without HTTP.
+"""The server's objects for the test that runs it: the same writes as over HTTP, by an administrator.
 
 Everything goes through defaults, validation and versions as a request would, is seen by watches, and may
 be called from any thread. Nothing of it is in the log of requests, and no fault hits it.

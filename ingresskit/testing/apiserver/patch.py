@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, cast
 
-from ingresskit.testing.apiserver.manifests import Manifest, copied
+from ingresskit.testing.apiserver.manifests import Manifest, copied, mapping_of
 from ingresskit.testing.apiserver.schema import Associative, Path, Schema, Set
 from ingresskit.testing.apiserver.statuses import StatusError, bad_request
 
@@ -49,7 +49,7 @@ def json_patch(value: Manifest, operations: object) -> Manifest:
             ) from exc
     if not isinstance(result, dict):
         raise bad_request("the patch leaves no object")
-    return cast(Manifest, result)
+    return mapping_of(cast(object, result))
 
 
 def _operate(root: Any, operation: Manifest) -> Any:  # noqa: ANN401 - JSON in, JSON out
@@ -95,7 +95,7 @@ def _place(items: list[Any], step: str, *, end: bool = False) -> int:
 
 def _find(root: Any, path: list[str]) -> Any:  # noqa: ANN401 - whatever stands there
     for step in path:
-        root = root[_place(cast(list[Any], root), step)] if isinstance(root, list) else root[step]
+        root = cast(Any, root[_place(cast(list[object], root), step)] if isinstance(root, list) else root[step])
     return root
 
 
@@ -104,17 +104,17 @@ def _add(root: Any, path: list[str], value: object) -> Any:  # noqa: ANN401 - JS
         return value
     holder = _find(root, path[:-1])
     if isinstance(holder, list):
-        items = cast(list[Any], holder)
+        items = cast(list[object], holder)
         items.insert(_place(items, path[-1], end=True), value)
     else:
         holder[path[-1]] = value
     return root
 
 
-def _remove(root: Any, path: list[str]) -> tuple[Any, Any]:
+def _remove(root: Any, path: list[str]) -> tuple[Any, Any]:  # noqa: ANN401 - JSON in, JSON out
     holder = _find(root, path[:-1])
     if isinstance(holder, list):
-        items = cast(list[Any], holder)
+        items = cast(list[object], holder)
         return root, items.pop(_place(items, path[-1]))
     return root, holder.pop(path[-1])
 
@@ -125,8 +125,7 @@ def strategic_merge_patch(value: Manifest, patch: Manifest, schema: Schema) -> M
     Raises:
         StatusError: 400, a directive or an item makes no sense.
     """
-    merged = _strategic(copied(value), patch, (), schema)
-    return cast(Manifest, merged)
+    return _strategic(copied(value), patch, (), schema)
 
 
 def _strategic(live: Manifest, patch: Manifest, path: Path, schema: Schema) -> Manifest:
@@ -151,7 +150,7 @@ def _strategic(live: Manifest, patch: Manifest, path: Path, schema: Schema) -> M
             live[key] = _strategic(below, cast(Manifest, item), (*path, key), schema)
         elif isinstance(item, list):
             order = patch.get(f"$setElementOrder/{key}")
-            live[key] = _list(live.get(key), cast(list[Any], item), (*path, key), schema, order)
+            live[key] = _list(live.get(key), list(cast(list[object], item)), (*path, key), schema, order)
         else:
             live[key] = item
     for key, order in patch.items():
@@ -163,12 +162,12 @@ def _strategic(live: Manifest, patch: Manifest, path: Path, schema: Schema) -> M
 
 def _list(live: Any, patch: list[Any], path: Path, schema: Schema, order: Any) -> list[Any]:  # noqa: ANN401 - JSON
     shape = schema.get(path)
-    items: list[Any] = cast(list[Any], live) if isinstance(live, list) else []
+    items: list[Any] = list(cast(list[object], live)) if isinstance(live, list) else []
     if isinstance(shape, Set):
         merged = [*items, *(item for item in patch if item not in items)]
         return _ordered(merged, order, shape)
     if not isinstance(shape, Associative) or not shape.merge_key:
-        return copied(patch)
+        return list(copied(patch))
     if any(item == {"$patch": "replace"} for item in patch):
         return [copied(item) for item in patch if "$patch" not in item]
     added = 0
@@ -194,7 +193,7 @@ def _ordered(items: list[Any], order: Any, shape: object) -> list[Any]:  # noqa:
     key = shape.merge_key if isinstance(shape, Associative) else ""
 
     def rank(item: Any) -> int:  # noqa: ANN401 - an item of JSON
-        wanted = [entry.get(key) if key else entry for entry in cast(list[Any], order)]
+        wanted = [mapping_of(entry).get(key) if key else entry for entry in cast(list[object], order)]
         value = item.get(key) if key else item
         return wanted.index(value) if value in wanted else len(wanted)
 

@@ -9,7 +9,6 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from typing import cast
 
 from ingresskit.testing.apiserver.manifests import Manifest, copied, encode
 from ingresskit.testing.apiserver.names import forbidden, unsupported
@@ -41,9 +40,10 @@ __all__ = [
 _TOO_OLD = "The resourceVersion for the provided list is too old."
 _TOKEN_TOO_OLD = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list "  # noqa: S105
-    "without the continue parameter, or use the continue token in this response to retrieve the remainder of the "
-    "results. Continuing with the provided token results in an inconsistent list - objects that were created, "
-    "modified, or deleted between the time the first chunk was returned and now may show up in the list."
+    "without the continue parameter, or use the continue token in this response to retrieve the remainder of "
+    "the results. Continuing with the provided token results in an inconsistent list - objects that were "
+    "created, modified, "
+    "or deleted between the time the first chunk was returned and now may show up in the list."
 )
 
 
@@ -81,8 +81,8 @@ def version_of(query: Mapping[str, str]) -> int | None:
         return None
     if not (text.isascii() and text.isdigit()):
         raise bad_request(
-            f'invalid resource version: resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": '
-            "invalid syntax"
+            f'invalid resource version: resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing '
+            f'"{text}": invalid syntax'
         )
     return int(text)
 
@@ -247,7 +247,7 @@ def _read_token(token: str) -> tuple[int, str]:
         raise bad_request(f"invalid continue token: continue key is not valid: {exc}") from exc
     if version != "meta.k8s.io/v1" or not isinstance(revision, int) or not isinstance(start, str):
         raise _unknown_token()
-    return revision, cast(str, start)
+    return revision, start
 
 
 def _unknown_token() -> StatusError:

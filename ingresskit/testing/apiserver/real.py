@@ -18,7 +18,7 @@ import ssl
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from ingresskit.errors import IngressKitError
@@ -134,7 +134,7 @@ def _request(
 
 
 @contextlib.contextmanager
-def real_api_server(assets: Path, *, flags: Sequence[str] = ()) -> Iterator[RealApiServer]:
+def real_api_server(assets: Path, *, flags: Sequence[str] = ()) -> Generator[RealApiServer]:
     """Run ``etcd`` and ``kube-apiserver`` from *assets*, and hand out the server once it is ready.
 
     Args:
@@ -215,7 +215,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def _running(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _running(command: Sequence[str], log: Path) -> Generator[subprocess.Popen[bytes]]:
     with log.open("wb") as out:
         process = subprocess.Popen(  # noqa: S603 - the binaries the caller named
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, cwd=log.parent

@@ -41,7 +41,8 @@ class Resource:
         short_names: What kubectl also takes, ``("ing",)``.
         categories: Groups of resources kubectl knows, ``("all",)``.
         has_status: Whether ``/status`` is written apart from the rest.
-        has_generation: Whether ``metadata.generation`` counts the changes of everything but metadata and status.
+        has_generation: Whether ``metadata.generation`` counts the changes of everything but metadata and
+            status.
         fields: What field selectors may name besides ``metadata.name`` and ``metadata.namespace``:
             the path of the field, and what an absent one counts as.
         creates_on_update: Whether PUT makes an object that is not there.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, TypedDict, Unpack
@@ -132,7 +132,7 @@ class ApiServer(ObjectAccess):
 
     @classmethod
     @contextlib.contextmanager
-    def in_thread(cls, **options: Unpack[ApiServerOptions]) -> Iterator[Self]:
+    def in_thread(cls, **options: Unpack[ApiServerOptions]) -> Generator[Self]:
         """A server in a thread with an event loop of its own, running for as long as the ``with`` block.
 
         Args:
@@ -143,7 +143,7 @@ class ApiServer(ObjectAccess):
             yield server
 
     @contextlib.contextmanager
-    def running_in_thread(self) -> Iterator[None]:
+    def running_in_thread(self) -> Generator[None]:
         """Run this server in a thread for as long as the ``with`` block, to start it again, say."""
         with anyio.from_thread.start_blocking_portal() as portal, portal.wrap_async_context_manager(self):
             yield
@@ -165,6 +165,7 @@ class ApiServer(ObjectAccess):
             self._store.listen(self._changed)
             stack.callback(self._store.unlisten, self._changed)
             self._tasks = await stack.enter_async_context(anyio.create_task_group())
+            await self._tasks.start(self._hub.run)
             await self._tasks.start(self._listening.run, self._exchanges.serve)
             self._stack = stack.pop_all()
         return self
@@ -271,12 +272,12 @@ class ApiServer(ObjectAccess):
 
     def drop_connections(self, *, reset: bool = False) -> None:
         """Close all connections at once, by TCP resets if *reset*."""
-        self._running().run(lambda: self._exchanges.drop(reset=reset))
+        self._running().call(lambda: self._exchanges.drop(reset=reset))
 
     def pause(self) -> None:
         """Stand still, as a stopped process does: connections stay open, and nothing is read or sent."""
-        self._running().run(lambda: self._exchanges.pause(True))
+        self._running().call(lambda: self._exchanges.pause(True))
 
     def resume(self) -> None:
         """Go on."""
-        self._running().run(lambda: self._exchanges.pause(False))
+        self._running().call(lambda: self._exchanges.pause(False))

@@ -86,10 +86,12 @@ def _path_segment(name: str) -> str:
 def _check_finalizers(metadata: Manifest, old: Manifest) -> Iterator[Cause]:
     if not old.get("deletionTimestamp"):
         return
-    added = [item for item in metadata.get("finalizers") or [] if item not in (old.get("finalizers") or [])]
+    had = cast(list[str], old.get("finalizers") or [])
+    added = [item for item in cast(list[str], metadata.get("finalizers") or []) if item not in had]
     if added:
         listed = ", ".join(f'"{item}"' for item in added)
-        why = f"no new finalizers can be added if the object is being deleted, found new finalizers []string{{{listed}}}"
+        why = "no new finalizers can be added if the object is being deleted, found new finalizers "
+        why += f"[]string{{{listed}}}"
         yield forbidden("metadata.finalizers", why)
 
 
@@ -166,8 +168,8 @@ def _data_keys(data: Manifest, field: str = "data") -> Iterator[Cause]:
             yield invalid(
                 f"{field}[{key}]",
                 key,
-                "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or "
-                "'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
+                "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name', "
+                " or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
             )
 
 

@@ -34,7 +34,7 @@ _REFUSED_ENDINGS = ("/..", "/.")
 def check_ingress(manifest: Manifest, old: Manifest | None) -> Iterator[Cause]:
     """What is wrong with an Ingress; *old* is the one before, ``None`` when it is created."""
     spec = mapping_of(manifest.get("spec"))
-    annotation = (manifest["metadata"].get("annotations") or {}).get(_CLASS_ANNOTATION)
+    annotation = mapping_of(manifest["metadata"].get("annotations")).get(_CLASS_ANNOTATION)
     name = spec.get("ingressClassName")
     if old is None and annotation is not None and name is not None and annotation != name:
         field = f"annotations.{_CLASS_ANNOTATION}"

@@ -108,6 +108,7 @@ class Writes:
         if keeper.has_generation:
             metadata["generation"] = 1
         kind = (keeper.group, keeper.kind)
+        _drop_empty(metadata)
         sent = fields_of(new, schema_of(*kind))
         fill_in(kind, new, None, self._store)
         validate(keeper, new, None)
@@ -173,9 +174,7 @@ class Writes:
             after = _patched(before, kind, patch, schema)
             metadata = mapping_of(after.get("metadata"))
             if metadata.get("name") != name or metadata.get("namespace", "") != namespace:
-                raise bad_request(
-                    f"the name of the object ({metadata.get('name')}) does not match the name on the URL ({name})"
-                )
+                raise _misnamed(metadata.get("name"), name)
             new = self._kept(resource, namespace, after)
             self._check_version(resource, old, new)
             return self._replace(resource, old, new, options, self._writer(resource, options)), False
@@ -202,9 +201,7 @@ class Writes:
         if "managedFields" in wanted["metadata"]:
             raise bad_request("metadata.managedFields must be nil")
         if wanted["metadata"]["name"] != name:
-            raise bad_request(
-                f"the name of the object ({wanted['metadata']['name']}) does not match the name on the URL ({name})"
-            )
+            raise _misnamed(wanted["metadata"]["name"], name)
         version = wanted["metadata"].pop("resourceVersion", None)
         if old is None and (options.subresource or version or wanted["metadata"].get("uid")):
             raise not_found(resource.group, resource.plural, name)
@@ -246,6 +243,7 @@ class Writes:
         if options.subresource != "finalize" and kind == ("", "Namespace"):
             new["spec"] = copied(was["spec"])
         schema = schema_of(*kind)
+        _drop_empty(metadata)
         sent = fields_of(new, schema)
         fill_in(kind, new, was, self._store)
         if keeper.has_generation and _spec_part(new) != _spec_part(was):
@@ -322,16 +320,17 @@ class Writes:
 
     def _check_preconditions(self, resource: Resource, old: Stored, preconditions: Mapping[str, Any]) -> None:
         metadata, kind = old.manifest["metadata"], resource.kind
+        version = preconditions.get("resourceVersion")
         if preconditions.get("uid") not in (None, metadata["uid"]):
             why = (
                 f"the UID in the precondition ({preconditions['uid']}) does not match the UID in record "
                 f"({metadata['uid']}). The object might have been deleted and then recreated"
             )
             raise conflict(resource.group, kind, old.key[1], why)
-        if preconditions.get("resourceVersion") not in (None, metadata["resourceVersion"]):
+        if version not in (None, metadata["resourceVersion"]):
             why = (
-                f"the ResourceVersion in the precondition ({preconditions['resourceVersion']}) does not match the "
-                f"ResourceVersion in record ({metadata['resourceVersion']}). The object might have been modified"
+                f"the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in "
+                f"record ({metadata['resourceVersion']}). The object might have been modified"
             )
             raise conflict(resource.group, kind, old.key[1], why)
 
@@ -416,6 +415,10 @@ class Writes:
         )
 
 
+def _misnamed(named: object, name: str) -> StatusError:
+    return bad_request(f"the name of the object ({named}) does not match the name on the URL ({name})")
+
+
 def _misfit(resource: Resource, version: str, kind: str, *, known: Registry) -> str:
     short = version.rpartition("/")[2]
     if not version:
@@ -435,13 +438,20 @@ def _misfit(resource: Resource, version: str, kind: str, *, known: Registry) -> 
 def _patched(before: Manifest, kind: str, patch: object, schema: Schema) -> Manifest:
     if kind == "application/json-patch+json":
         return json_patch(before, patch)
-    if not isinstance(patch, dict):
+    if not isinstance(patch, Mapping):
         raise bad_request("error decoding patch: the patch is no object")
     if kind == "application/merge-patch+json":
         return mapping_of(merge_patch(before, mapping_of(patch)))
     if kind == _STRATEGIC:
         return strategic_merge_patch(before, mapping_of(patch), schema)
     raise unsupported_media_type(PATCH_TYPES)
+
+
+def _drop_empty(metadata: Manifest) -> None:
+    """Leave out of metadata what is empty: for the server there is no difference, and nobody owns it."""
+    for name in ("labels", "annotations", "finalizers", "ownerReferences", "generateName"):
+        if name in metadata and not metadata[name]:
+            del metadata[name]
 
 
 def _spec_part(manifest: Manifest) -> Manifest:
@@ -460,11 +470,8 @@ def _compared(manifest: Manifest) -> Manifest:
 
 
 def _tidied(manifest: Manifest) -> Manifest:
-    """The object with the keys in the order of the real server's JSON, and without empty metadata."""
+    """The object with the keys in the order of the real server's JSON."""
     metadata: Manifest = manifest["metadata"]
-    for name in ("labels", "annotations", "finalizers", "ownerReferences", "generateName"):
-        if name in metadata and not metadata[name]:
-            del metadata[name]
     order = ("name", "generateName", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp")
     first = {name: metadata[name] for name in order if name in metadata}
     rest = {name: metadata[name] for name in sorted(metadata) if name not in first}
