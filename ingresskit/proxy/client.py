@@ -72,6 +72,7 @@ class ClientConnection(asyncio.Protocol):
         "_buffer",
         "_ended",
         "_exchange",
+        "_forgiven",
         "_host",
         "_lingered",
         "_parsing",
@@ -101,6 +102,7 @@ class ClientConnection(asyncio.Protocol):
         self._state = _HEAD
         self._buffer = b""
         self._scanned = 0
+        self._forgiven = False
         self._parsing = False
         self._body: Body | None = None
         self._exchange: Exchange | None = None
@@ -335,13 +337,14 @@ class ClientConnection(asyncio.Protocol):
         try:
             while self._state == _HEAD and self._buffer and not self.full:
                 data = self._buffer
-                if data.startswith(b"\r\n"):
+                if data[0] == 0x0D and not self._forgiven:
                     # RFC 9112, 2.2: one empty line before a request is to be forgiven; not two.
-                    data = self._buffer = data[2:]
-                    if data.startswith(b"\r\n"):
-                        raise BadRequest(400, "The request does not begin with a request line.")
-                    if not data:
+                    if data == b"\r":
                         break
+                    if data.startswith(b"\r\n"):
+                        self._forgiven = True
+                        self._buffer = data[2:]
+                        continue
                 end = data.find(b"\r\n\r\n", self._scanned)
                 if end < 0:
                     self._judge_beginning(data)
@@ -349,6 +352,7 @@ class ClientConnection(asyncio.Protocol):
                         self.close()
                     break
                 self._scanned = 0
+                self._forgiven = False
                 self._buffer = data[end + 4 :]
                 self._begin(data[: end + 4])
         except BadRequest as exc:

@@ -286,7 +286,7 @@ class Exchange:
         """Undo `endpoint_is_full`."""
         self._client.release_for_endpoint()
         if self._upstream is not None and not self._over:
-            self._upstream.wait_for_answer(self._read_timeout if self._complete else 86400.0)
+            self._upstream.wait_for_answer(self._read_timeout if self._complete else NEVER)
 
     # The tries.
 

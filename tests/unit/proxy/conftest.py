@@ -33,8 +33,8 @@ def anyio_backend(request: pytest.FixtureRequest) -> object:
 
 
 @dataclass
-class Seen:
-    """A request as an endpoint saw it."""
+class Message:
+    """A head as somebody received it, and the body."""
 
     head: bytes
     body: bytes = b""
@@ -58,16 +58,16 @@ class Seen:
         return found[0] if found else None
 
 
-@dataclass
-class Answer:
+class Seen(Message):
+    """A request as an endpoint saw it."""
+
+
+class Answer(Message):
     """An answer as a client saw it."""
 
-    status: int
-    head: bytes
-    body: bytes
-
-    values = Seen.values
-    value = Seen.value
+    @property
+    def status(self) -> int:
+        return int(self.line.split(b" ", 2)[1])
 
 
 async def read_head(reader: asyncio.StreamReader) -> bytes:
@@ -85,7 +85,7 @@ async def read_chunks(reader: asyncio.StreamReader) -> bytes:
         body += piece[:-2]
 
 
-async def read_body(reader: asyncio.StreamReader, head: Seen | Answer) -> bytes:
+async def read_body(reader: asyncio.StreamReader, head: Message) -> bytes:
     if head.value("transfer-encoding") == "chunked":
         return await read_chunks(reader)
     return await reader.readexactly(int(head.value("content-length") or 0))
@@ -162,7 +162,7 @@ class Wire:
         async with asyncio.timeout(LONG):
             while True:
                 head = await read_head(self.reader)
-                answer = Answer(int(head.split(b" ", 2)[1]), head, b"")
+                answer = Answer(head)
                 if answer.status != 100:
                     break
             if head_only or answer.status in (101, 204, 304):
@@ -189,7 +189,7 @@ class Wire:
             return True
 
     async def close(self) -> None:
-        self.writer.close()
+        self.writer.transport.abort()
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(LONG):
                 await self.writer.wait_closed()
@@ -213,7 +213,12 @@ def make_backend(*ports: int, service: str = "web", protocol: Protocol = Protoco
 
 
 def make_target(
-    action: Action, *, host: str = "*", path: str = "/", exact: bool = False, **more: Any
+    action: Action,
+    *,
+    host: str = "*",
+    path: str = "/",
+    exact: bool = False,
+    **more: Any,  # noqa: ANN401 - handed on
 ) -> Target:
     match = PathMatch.exact(path) if exact else PathMatch.prefix(path)
     return Target(
@@ -248,7 +253,7 @@ def make_table(
     )
 
 
-def forward(*ports: int, protocol: Protocol = Protocol.HTTP, host: str = "*", **more: Any) -> RoutingTable:
+def forward(*ports: int, protocol: Protocol = Protocol.HTTP, host: str = "*", **more: Any) -> RoutingTable:  # noqa: ANN401 - handed on
     """A table that sends everything to endpoints on these ports."""
     backend = make_backend(*ports, protocol=protocol)
     action = Forward(backends=(WeightedBackend(backend.key),))
@@ -267,7 +272,7 @@ class Stage:
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
 
-    async def endpoint(self, answer: bytes | list[bytes] | Handler | None = None, **more: Any) -> FakeEndpoint:
+    async def endpoint(self, answer: bytes | list[bytes] | Handler | None = None, **more: Any) -> FakeEndpoint:  # noqa: ANN401 - handed on
         tls = more.pop("tls", None)
         fake = FakeEndpoint(**more) if answer is None else FakeEndpoint(answer=answer, **more)
         server = await asyncio.start_server(fake.serve, "127.0.0.1", 0, ssl=tls)
@@ -282,7 +287,7 @@ class Stage:
         self._stack.push_async_callback(stop)
         return fake
 
-    async def proxy(self, table: RoutingTable | None = None, *, tls: bool = False, **settings: Any) -> Proxy:
+    async def proxy(self, table: RoutingTable | None = None, *, tls: bool = False, **settings: Any) -> Proxy:  # noqa: ANN401 - handed on
         proxy = Proxy(ProxySettings(**settings))
         if table is not None:
             proxy.swap(table)
@@ -299,7 +304,7 @@ class Stage:
         listener: int = 0,
         tls: ssl.SSLContext | None = None,
         name: str = "web.example",
-        **more: Any,
+        **more: Any,  # noqa: ANN401 - handed on
     ) -> Wire:
         host, port = proxy.listeners[listener].address
         reader, writer = await asyncio.open_connection(
@@ -327,5 +332,16 @@ async def stage() -> AsyncIterator[Stage]:
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for a condition that the event loop brings about."""
     async with asyncio.timeout(LONG):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - the condition knows no event
             await asyncio.sleep(0.005)
+
+
+async def until_still(count: Callable[[], int]) -> int:
+    """Wait until a count has begun to move and has stopped: nothing more fits into the buffers between."""
+    await until(lambda: count() > 0)
+    before = -1
+    async with asyncio.timeout(LONG):
+        while before != (now := count()):
+            before = now
+            await asyncio.sleep(0.1)
+    return before

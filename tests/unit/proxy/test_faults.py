@@ -7,11 +7,20 @@ from datetime import timedelta
 
 import pytest
 
-from ingresskit.policies import Algorithm
-from tests.unit.proxy.conftest import Seen, Stage, forward, get, make_table, make_target, reply, until
 from ingresskit.graph import Forward, Redirect, Respond
 from ingresskit.graph.nodes import WeightedBackend
-from tests.unit.proxy.conftest import make_backend
+from ingresskit.policies import Algorithm
+from tests.unit.proxy.conftest import (
+    Seen,
+    Stage,
+    forward,
+    get,
+    make_backend,
+    make_table,
+    make_target,
+    reply,
+    until,
+)
 
 pytestmark = pytest.mark.anyio
 

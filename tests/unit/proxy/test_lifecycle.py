@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+from collections.abc import Generator
 from datetime import timedelta
 
 import pytest
@@ -13,6 +16,19 @@ from ingresskit.render.inprocess import RoutingTable
 from tests.unit.proxy.conftest import Seen, Stage, forward, get, reply, until
 
 pytestmark = pytest.mark.anyio
+
+
+@contextlib.contextmanager
+def blocked_port() -> Generator[int]:
+    """A port that neither takes nor refuses connections: its queue is full."""
+    with contextlib.ExitStack() as stack:
+        blocked = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        port = blocked.getsockname()[1]
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", port))
+        yield port
 
 
 async def test_hundred_swaps_under_load_drop_nothing(stage: Stage) -> None:
@@ -154,16 +170,7 @@ async def test_run_serves_until_cancelled_and_leaves_nothing(stage: Stage) -> No
 
 
 async def test_close_gives_up_connections_that_are_being_made(stage: Stage) -> None:
-    # Never accepts: its queue of one is full.
-    import socket
-
-    blocked = socket.create_server(("127.0.0.1", 0), backlog=0)
-    port = blocked.getsockname()[1]
-    fillers = [socket.socket() for _ in range(4)]
-    for filler in fillers:
-        filler.setblocking(False)
-        filler.connect_ex(("127.0.0.1", port))
-    try:
+    with blocked_port() as port:
         proxy = await stage.proxy(forward(port))
         client = await stage.connect(proxy)
         await client.send(get())
@@ -172,30 +179,14 @@ async def test_close_gives_up_connections_that_are_being_made(stage: Stage) -> N
         await proxy.close()
 
         assert await client.is_closed()
-    finally:
-        for filler in fillers:
-            filler.close()
-        blocked.close()
 
 
 async def test_connection_that_is_not_made_in_time_is_a_504(stage: Stage) -> None:
-    import socket
-
-    blocked = socket.create_server(("127.0.0.1", 0), backlog=0)
-    port = blocked.getsockname()[1]
-    fillers = [socket.socket() for _ in range(4)]
-    for filler in fillers:
-        filler.setblocking(False)
-        filler.connect_ex(("127.0.0.1", port))
-    try:
+    with blocked_port() as port:
         proxy = await stage.proxy(forward(port, connect_timeout=0.1))
         client = await stage.connect(proxy)
 
         assert (await client.ask(get())).status == 504
-    finally:
-        for filler in fillers:
-            filler.close()
-        blocked.close()
 
 
 async def test_access_log_has_a_record_for_each_request(stage: Stage) -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.unit.proxy.conftest import LONG, Seen, Stage, forward, get, read_head, reply, until
+from tests.unit.proxy.conftest import LONG, Seen, Stage, forward, get, read_head, reply, until, until_still
 
 pytestmark = pytest.mark.anyio
 
@@ -33,13 +33,8 @@ async def test_answer_for_a_slow_reader_waits_at_the_endpoint(stage: Stage) -> N
     proxy = await stage.proxy(forward(endpoint.port))
     client = await stage.connect(proxy, limit=65536)
     await client.send(get())
-    await until(lambda: written > 0)
-    before = -1
-    while before != written:  # as long as anything moves
-        before = written
-        await asyncio.sleep(0.1)
 
-    stopped_at = written
+    stopped_at = await until_still(lambda: written)
     connections = list(proxy._plane.clients) if proxy._plane else []
     waiting = connections[0].transport.get_write_buffer_size()
     await read_head(client.reader)
@@ -76,12 +71,7 @@ async def test_request_for_a_slow_endpoint_waits_at_the_client(stage: Stage) -> 
             sent += 1
 
     sending = asyncio.ensure_future(send())
-    await until(lambda: sent > 0)
-    before = -1
-    while before != sent:
-        before = sent
-        await asyncio.sleep(0.1)
-    stopped_at = sent
+    stopped_at = await until_still(lambda: sent)
     received = proxy.statistics().received_bytes
     go_on.set()
     await sending
@@ -181,10 +171,6 @@ async def test_pipelined_requests_are_not_read_ahead_without_bound(stage: Stage)
     await until(lambda: len(endpoint.seen) == 1)
 
     client.writer.write(get() * 500_000)
-    await until(lambda: proxy.statistics().received_bytes > 100)
-    before = -1
-    while before != (received := proxy.statistics().received_bytes):
-        before = received
-        await asyncio.sleep(0.05)
+    received = await until_still(lambda: proxy.statistics().received_bytes)
 
     assert received < 1_000_000

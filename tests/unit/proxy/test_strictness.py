@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -59,6 +60,7 @@ REFUSED = {
     "lower-case version": (400, b"GET / http/1.1\r\n" + HOST + b"\r\n"),
     "a TLS handshake": (400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
     "two empty lines first": (400, b"\r\n\r\n" + get()),
+    "CR first": (400, b"\r" + get()),
     "bare LF after the request line": (400, b"GET / HTTP/1.1\n" + HOST + b"\r\n"),
     "bare LF after a field": (400, b"GET / HTTP/1.1\r\nHost: web.example\nX: y\r\n\r\n"),
     "bare LFs only": (400, b"GET / HTTP/1.1\nHost: web.example\n\n"),
@@ -126,11 +128,7 @@ BAD_BODIES = {
     "trailer without a colon": b"0\r\nGET /admin HTTP/1.1\r\n\r\n",
     "folded trailer": b"0\r\nX: a\r\n b\r\n\r\n",
     "trailers without end": b"0\r\n"
-    + b"X: "
-    + b"y" * 3000
-    + b"\r\n"
-    + (b"X: " + b"y" * 3000 + b"\r\n") * 6
-    + b"\r\n",
+    b"X: " + b"y" * 3000 + b"\r\n" + (b"X: " + b"y" * 3000 + b"\r\n") * 6 + b"\r\n",
 }
 
 
@@ -223,7 +221,7 @@ async def test_endpoint_gets_the_path_that_was_matched(stage: Stage, sent: str, 
     ],
 )
 async def test_heads_have_limits(
-    stage: Stage, status: int, request_bytes: bytes, settings: dict[str, int]
+    stage: Stage, status: int, request_bytes: bytes, settings: dict[str, Any]
 ) -> None:
     endpoint = await stage.endpoint()
     proxy = await stage.proxy(forward(endpoint.port), **settings)
@@ -249,7 +247,8 @@ BAD_ANSWERS = {
     "another version": b"HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
     "status of two digits": b"HTTP/1.1 20 OK\r\nContent-Length: 2\r\n\r\nok",
     "status above 599": b"HTTP/1.1 600 OK\r\nContent-Length: 2\r\n\r\nok",
-    "switch nobody asked for": b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+    "switch nobody asked for": b"HTTP/1.1 101 Switching Protocols\r\n"
+    b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\n",
     "interim answers without end": b"HTTP/1.1 102 Processing\r\n\r\n" * 50,
     "large head": b"HTTP/1.1 200 OK\r\nX: " + b"a" * 70000 + b"\r\n\r\n",
     "many fields": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 500 + b"\r\n",

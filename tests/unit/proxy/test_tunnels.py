@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.unit.proxy.conftest import LONG, Seen, Stage, forward, get, reply, until
+from tests.unit.proxy.conftest import LONG, Seen, Stage, forward, get, reply, until, until_still
 
 pytestmark = pytest.mark.anyio
 
@@ -16,7 +16,10 @@ UPGRADE = [
     "Upgrade: websocket",
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 ]
-SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n"
+SWITCH = (
+    b"HTTP/1.1 101 Switching Protocols\r\n"
+    b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n"
+)
 
 
 async def echo(request: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -167,12 +170,7 @@ async def test_tunnel_of_a_slow_reader_is_not_held_in_memory(stage: Stage) -> No
     proxy = await stage.proxy(forward(endpoint.port))
     client = await stage.connect(proxy, limit=65536)
     await client.ask(get(fields=UPGRADE))
-    await until(lambda: written > 0)
-    before = -1
-    while before != written:
-        before = written
-        await asyncio.sleep(0.1)
-    stopped_at = written
+    stopped_at = await until_still(lambda: written)
     received = 0
     async with asyncio.timeout(60):
         while data := await client.reader.read(1 << 20):
