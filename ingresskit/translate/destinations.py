@@ -85,7 +85,7 @@ def _embedded(address: Address) -> tuple[Address, ...]:
         found.append(address.sixtofour)
     if address.teredo is not None:
         found.extend(address.teredo)
-    if octets[8:12] in _ISATAP or (int(address) > 0xFFFF and any(address in item for item in _LAST_32_BITS)):
+    if octets[8:12] in _ISATAP or (int(address) > 1 and any(address in item for item in _LAST_32_BITS)):
         found.append(ipaddress.IPv4Address(octets[12:]))
     if address in _LOCAL_NAT64:
         others = (ipaddress.IPv4Address(bytes(octets[at] for at in places)) for places in _LOCAL_NAT64_OCTETS)
