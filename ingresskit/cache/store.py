@@ -6,7 +6,7 @@ function call that never waits, and between two awaits of the reader nothing cha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Generic, TypeVar
@@ -76,6 +76,12 @@ class Store(Generic[K]):
 
     def __len__(self) -> int:
         return len(self._objects)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._objects
+
+    def __iter__(self) -> Iterator[ObjectKey]:
+        return iter(self.keys())
 
     @property
     def revision(self) -> int:

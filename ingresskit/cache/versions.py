@@ -11,6 +11,8 @@ def is_older(version: str, than: str) -> bool:
     Used to doubt, never to decide what to ask for. Source: Kubernetes API concepts, "Resource versions":
     numbers of one resource may be compared since 1.35, and other servers are free to use other text.
     """
-    if len(version) == len(than):
-        return version < than and version.isdecimal() and than.isdecimal()
-    return version.isdecimal() and than.isdecimal() and int(version) < int(than)
+    if not (version.isascii() and version.isdecimal() and than.isascii() and than.isdecimal()):
+        return False
+    # By length and digits, not as numbers: there is no telling how long they are.
+    version, than = version.lstrip("0"), than.lstrip("0")
+    return (len(version), version) < (len(than), than)

@@ -82,7 +82,7 @@ def _error(
     details = as_map(tree.get("details"))
     seconds = details.get("retryAfterSeconds")
     if retry_after is None and isinstance(seconds, int) and seconds > 0:
-        retry_after = min(timedelta(seconds=seconds), _LONGEST_PAUSE)
+        retry_after = timedelta(seconds=min(seconds, _LONGEST_PAUSE.total_seconds()))
     kind = _CLASSES.get(_REASONS.get(reason, code) if code >= 400 else code, ApiError)
     return kind(
         status=code,
@@ -103,7 +103,8 @@ def _retry_after(text: str, now: datetime | None) -> timedelta | None:
     """Source: RFC 9110, section 10.2.3: seconds, or a date."""
     text = text.strip()
     if text.isascii() and text.isdigit():
-        return min(timedelta(seconds=min(int(text), 86400)), _LONGEST_PAUSE)
+        # Not converted when absurdly long: Python refuses to.
+        return _LONGEST_PAUSE if len(text) > 9 else min(timedelta(seconds=int(text)), _LONGEST_PAUSE)
     if not text:
         return None
     try:

@@ -41,8 +41,8 @@ class Session:
         """
         self.trust: TrustMaterial = access.trust
         self.server: str = access.server
-        self.client: aiohttp.ClientSession = _open(access)
         self.proxy: str | None = _proxy(access)
+        self.client: aiohttp.ClientSession = _open(access)  # last: it has to be closed
         self._users = 0
         self._retired = False
 

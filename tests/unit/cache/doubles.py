@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from random import Random
-from typing import Any
+from datetime import timedelta
+from typing import Any, Literal, TypedDict, Unpack
 
 import anyio
 
@@ -20,15 +20,20 @@ from ingresskit.cache import (
 from ingresskit.kube import ResourceKind
 from ingresskit.models import ObjectKey, Service
 from ingresskit.testing.fake_transport import FakeTransport
+from tests.unit.cache.virtual_time import seeded
 
 SERVICES = ResourceKind.of(Service)
 
 
-def tree(name: str, namespace: str = "shop", *, uid: str = "", **spec: object) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"name": name, "namespace": namespace}
-    if uid:
-        metadata["uid"] = uid
-    return {"metadata": metadata, "spec": {"clusterIP": "10.0.0.1", **spec}}
+class WatcherOptions(TypedDict, total=False):
+    label_selector: str
+    field_selector: str
+    page_size: int
+    watch_list: Literal["auto", "never"]
+
+
+def tree(name: str, namespace: str = "shop", **spec: object) -> dict[str, Any]:
+    return {"metadata": {"name": name, "namespace": namespace}, "spec": {"clusterIP": "10.0.0.1", **spec}}
 
 
 def key(name: str, namespace: str = "shop") -> ObjectKey:
@@ -39,19 +44,20 @@ def put(server: FakeTransport, name: str, namespace: str = "shop", **spec: objec
     return server.put(SERVICES, tree(name, namespace, **spec))
 
 
-def watcher(server: FakeTransport, namespace: str = "", **options: Any) -> ListerWatcher[Service]:
+def watcher(
+    server: FakeTransport, namespace: str = "", **options: Unpack[WatcherOptions]
+) -> ListerWatcher[Service]:
     return ListerWatcher(server, ObjectDecoder(Service), namespace=namespace, **options)
 
 
-def informer(server: FakeTransport, **options: Any) -> SharedInformer[Service]:
-    settings = options.pop("settings", None) or ReflectorSettings()
-    return SharedInformer(watcher(server, **options), settings=settings, rng=Random(7))
+def informer(server: FakeTransport, **options: Unpack[WatcherOptions]) -> SharedInformer[Service]:
+    return SharedInformer(watcher(server, **options), settings=ReflectorSettings(), rng=seeded(7))
 
 
 @asynccontextmanager
 async def running(it: SharedInformer[Service]) -> AsyncGenerator[SharedInformer[Service], None]:
     async with anyio.create_task_group() as group:
-        await group.start(lambda *, task_status: it.run(task_status=task_status))
+        await group.start(it.run)
         yield it
         group.cancel_scope.cancel()
 
@@ -59,7 +65,7 @@ async def running(it: SharedInformer[Service]) -> AsyncGenerator[SharedInformer[
 async def until(condition: Callable[[], bool], within: float = 600) -> None:
     """Wait for *condition*, looking as the (virtual) clock goes on."""
     with anyio.fail_after(within):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - conditions of all kinds, and the clock is virtual
             await anyio.sleep(0.05)
 
 
@@ -88,8 +94,16 @@ class Log:
         else:
             self.told.append(f"-{final.metadata.name} {final.metadata.resource_version}")
 
-    def handler(self, **options: Any) -> EventHandler[Service]:
-        return EventHandler(on_add=self.add, on_update=self.update, on_delete=self.delete, **options)
+    def handler(
+        self, *, predicate: Callable[[Service], bool] | None = None, resync: timedelta = timedelta(0)
+    ) -> EventHandler[Service]:
+        return EventHandler(
+            on_add=self.add,
+            on_update=self.update,
+            on_delete=self.delete,
+            predicate=predicate,
+            resync=resync,
+        )
 
     def take(self) -> list[str]:
         told, self.told = self.told, []
@@ -111,6 +125,3 @@ def same(
         if within(k):
             wanted[k] = (metadata["uid"], metadata["resourceVersion"])
     return held == wanted
-
-
-Step = Callable[[], Awaitable[None]]

@@ -21,8 +21,8 @@ from ingresskit.cache import DeletedFinalStateUnknown, EventHandler, ReflectorSe
 from ingresskit.errors import ApiError, Expired, Forbidden, TooManyRequests, TransportError, Unauthorized
 from ingresskit.models import Service
 from ingresskit.testing.fake_transport import FakeTransport
-from tests.unit.cache.doubles import SERVICES, put, running, same, until, watcher
-from tests.unit.cache.virtual_time import run
+from tests.unit.cache.doubles import SERVICES, WatcherOptions, put, running, same, until, watcher
+from tests.unit.cache.virtual_time import run, seeded
 
 SEEDS = int(os.environ.get("INGRESSKIT_SEEDS", "200"))
 NAMES = [f"s{number}" for number in range(12)]
@@ -81,18 +81,17 @@ class Observer:
 
 def errors(rng: Random) -> ApiError | TransportError:
     retry_after = rng.choice([None, timedelta(seconds=rng.randrange(1, 20))])
-    return rng.choice(
-        [
-            TransportError("reset"),
-            ApiError(status=500, reason="InternalError", retry_after=retry_after),
-            ApiError(status=503, retry_after=retry_after),
-            ApiError(status=504, reason="Timeout", message="Too large resource version: 9, current: 8"),
-            Expired(status=410, reason="Expired"),
-            Forbidden(status=403),
-            TooManyRequests(status=429, retry_after=retry_after),
-            Unauthorized(status=401),
-        ]
-    )
+    choices: list[ApiError | TransportError] = [
+        TransportError("reset"),
+        ApiError(status=500, reason="InternalError", retry_after=retry_after),
+        ApiError(status=503, retry_after=retry_after),
+        ApiError(status=504, reason="Timeout", message="Too large resource version: 9, current: 8"),
+        Expired(status=410, reason="Expired"),
+        Forbidden(status=403),
+        TooManyRequests(status=429, retry_after=retry_after),
+        Unauthorized(status=401),
+    ]
+    return rng.choice(choices)
 
 
 def faults(server: FakeTransport, rng: Random, observers: list[Observer]) -> Mapping[str, Callable[[], None]]:
@@ -167,17 +166,17 @@ def change(server: FakeTransport, rng: Random) -> None:
 
 
 async def history(seed: int) -> None:
-    rng = Random(seed)
+    rng = seeded(seed)
     server = FakeTransport()
     for _ in range(rng.randrange(20)):
         change(server, rng)
-    observers = [Observer(Random(seed + 1), 0), Observer(Random(seed + 2), rng.choice([0.1, 30]))]
-    options = {"page_size": rng.choice([2, 5, 500]), "watch_list": rng.choice(["auto", "never"])}
+    observers = [Observer(seeded(seed + 1), 0), Observer(seeded(seed + 2), rng.choice([0.1, 30]))]
+    options: WatcherOptions = {"page_size": rng.choice([2, 5, 500]), "watch_list": rng.choice(["auto", "never"])}
     namespaces = ["one", "two"] if rng.random() < 0.3 else [""]
     it = SharedInformer(
         [watcher(server, namespace, **options) for namespace in namespaces],
         settings=ReflectorSettings(),
-        rng=Random(seed + 3),
+        rng=seeded(seed + 3),
     )
     for observer in observers:
         it.add_event_handler(observer.handler())

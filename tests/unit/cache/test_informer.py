@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from random import Random
 
 import anyio
 import pytest
@@ -32,6 +31,7 @@ from tests.unit.cache.doubles import (
     until,
     watcher,
 )
+from tests.unit.cache.virtual_time import seeded
 
 pytestmark = pytest.mark.anyio
 
@@ -202,7 +202,11 @@ async def test_another_uid_in_one_gap_is_a_delete_of_unknown_end_and_an_add(serv
 async def test_a_predicate_makes_objects_come_and_go(server: FakeTransport) -> None:
     log = Log()
     it = informer(server)
-    registration = it.add_event_handler(log.handler(predicate=lambda item: item.spec.cluster_ip == "None"))
+
+    def headless(item: Service) -> bool:
+        return item.spec.cluster_ip == "None"
+
+    registration = it.add_event_handler(log.handler(predicate=headless))
     async with running(it):
         await registration.wait_synced()
         assert log.told == []
@@ -282,7 +286,7 @@ async def test_a_transform_is_applied_before_anybody_sees_the_object(server: Fak
         return Service(metadata=item.metadata)
 
     async with anyio.create_task_group() as group:
-        factory = SharedInformerFactory(server, rng=Random(1))
+        factory = SharedInformerFactory(server, rng=seeded(1))
         it = factory.for_resource(Service, transform=renamed)
         group.start_soon(factory.run)
         await it.wait_for_sync()
@@ -299,7 +303,7 @@ async def test_selectors_narrow_what_is_held(server: FakeTransport) -> None:
     it = informer(server, label_selector="app=web")
     async with running(it):
         await it.wait_for_sync()
-        assert [k.name for k in it.store.keys()] == ["web"]
+        assert [k.name for k in it.store] == ["web"]
         server.put(SERVICES, {"metadata": {"name": "web", "namespace": "shop", "labels": {}}, "spec": {}})
         await until(lambda: len(it.store) == 0)
         server.put(SERVICES, {"metadata": {"name": "web", "namespace": "shop", "labels": {"app": "web"}}})
@@ -309,12 +313,12 @@ async def test_selectors_narrow_what_is_held(server: FakeTransport) -> None:
 async def test_several_namespaces_share_one_store(server: FakeTransport) -> None:
     put(server, "x", "one")
     put(server, "y", "two")
-    it = SharedInformer([watcher(server, "one"), watcher(server, "two")], rng=Random(1))
+    it = SharedInformer([watcher(server, "one"), watcher(server, "two")], rng=seeded(1))
     log = Log()
     registration = it.add_event_handler(log.handler())
     async with running(it):
         await registration.wait_synced()
-        assert sorted(str(k) for k in it.store.keys()) == ["one/x", "two/y"]
+        assert sorted(str(k) for k in it.store) == ["one/x", "two/y"]
         await anyio.sleep(30)
         server.lose_events()
         server.delete(SERVICES, key("x", "one"))
@@ -322,7 +326,7 @@ async def test_several_namespaces_share_one_store(server: FakeTransport) -> None
         server.send_error(410, "Expired")
         await until(lambda: "?x 103" in log.told)
 
-        assert sorted(str(k) for k in it.store.keys()) == ["two/y"]
+        assert sorted(str(k) for k in it.store) == ["two/y"]
 
 
 async def test_403_for_all_namespaces_falls_back_to_some_aloud(
@@ -330,14 +334,14 @@ async def test_403_for_all_namespaces_falls_back_to_some_aloud(
 ) -> None:
     server.forbid(SERVICES)
     put(server, "x", "one")
-    factory = SharedInformerFactory(server, fallback_namespaces=["one", "two"], rng=Random(1))
+    factory = SharedInformerFactory(server, fallback_namespaces=["one", "two"], rng=seeded(1))
     it = factory.for_resource(Service)
     async with anyio.create_task_group() as group:
         group.start_soon(factory.run)
         await it.wait_for_sync()
 
         assert it.scope == ["one", "two"]
-        assert [str(k) for k in it.store.keys()] == ["one/x"]
+        assert [str(k) for k in it.store] == ["one/x"]
         assert it.statistics()["fallbacks"] == 1
         assert caplog.text.count("all namespaces are forbidden, following some instead") == 1
         group.cancel_scope.cancel()
@@ -357,12 +361,12 @@ async def test_the_same_question_has_the_same_informer(server: FakeTransport) ->
 async def test_an_informer_asked_for_late_starts_at_once_and_a_discarded_one_stops(
     server: FakeTransport,
 ) -> None:
-    factory = SharedInformerFactory(server, rng=Random(1))
+    factory = SharedInformerFactory(server, rng=seeded(1))
     async with anyio.create_task_group() as group:
-        await group.start(lambda *, task_status: factory.run(task_status=task_status))
+        await group.start(factory.run)
         it = factory.for_resource(Service, namespaces=["shop"], field_selector="metadata.name=a")
         await it.wait_for_sync()
-        assert [k.name for k in it.store.keys()] == ["a"]
+        assert [k.name for k in it.store] == ["a"]
         factory.discard(it)
         await until(lambda: server.open_watches == 0)
 
@@ -378,7 +382,7 @@ async def test_the_old_form_of_a_kind_is_read_as_the_new(server: FakeTransport) 
     rule = {"host": "a.example", "http": {"paths": [{"backend": {"serviceName": "s", "servicePort": 80}}]}}
     server.put(legacy, {"metadata": {"name": "old", "namespace": "shop"}, "spec": {"rules": [rule]}})
     server.streams_lists = False
-    factory = SharedInformerFactory(server, rng=Random(1))
+    factory = SharedInformerFactory(server, rng=seeded(1))
     it = factory.for_resource(Ingress, kind=legacy)
     async with anyio.create_task_group() as group:
         group.start_soon(factory.run)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from random import Random
 
 import anyio
 import pytest
 
 from ingresskit.cache import QueueShutDown, WorkQueue
 from ingresskit.errors import ConfigurationError
+from tests.unit.cache.virtual_time import seeded
 
 pytestmark = pytest.mark.anyio
 
@@ -107,7 +107,7 @@ async def test_retries_of_all_keys_share_a_rate() -> None:
 
 async def test_a_key_is_never_with_two_workers_and_none_is_lost() -> None:
     queue: WorkQueue[int] = WorkQueue()
-    rng = Random(3)
+    rng = seeded(3)
     working: set[int] = set()
     wanted = dict.fromkeys(range(10), 0)
     seen = dict.fromkeys(range(10), 0)

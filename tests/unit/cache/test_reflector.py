@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import timedelta
+from itertools import pairwise
 
 import anyio
 import pytest
 
 from ingresskit.cache import ReflectorSettings, ReflectorState
 from ingresskit.errors import ApiError, ConfigurationError, Expired, TooManyRequests, TransportError
+from ingresskit.kube import ByteStream, ListOptions, ResourceKind, Response
 from ingresskit.testing.fake_transport import FakeTransport
 from tests.unit.cache.doubles import (
     SERVICES,
@@ -201,7 +205,7 @@ async def test_a_list_that_is_refused_as_expired_asks_for_the_most_recent(server
 
 async def test_a_page_token_that_expires_begins_the_list_anew_in_one_piece(server: FakeTransport) -> None:
     class Compacting(FakeTransport):
-        async def list(self, kind, namespace, options):  # type: ignore[no-untyped-def] # pyright: ignore
+        async def list(self, kind: ResourceKind, namespace: str, options: ListOptions) -> Response:
             if options.continue_token:
                 put(self, "new")
                 self.compact()
@@ -245,10 +249,7 @@ async def test_429_is_waited_out_and_nothing_is_listed(server: FakeTransport) ->
         server.end_watches()
         put(server, "d")
         took = await seconds_until(lambda: same(it, server))
-        gaps = [
-            later.at - earlier.at
-            for earlier, later in zip(server.requests[1:], server.requests[2:], strict=False)
-        ]
+        gaps = [later.at - earlier.at for earlier, later in pairwise(server.requests[1:])]
 
         assert 30 <= took <= 35
         assert min(gaps[:3]) >= 10
@@ -278,7 +279,7 @@ async def test_server_errors_are_tried_again_at_most_once_a_second(server: FakeT
         took = await seconds_until(lambda: it.has_synced)
 
         assert len(requests) <= 15
-        assert min(b.at - a.at for a, b in zip(requests, requests[1:], strict=False)) >= 0.8
+        assert min(b.at - a.at for a, b in pairwise(requests)) >= 0.8
         assert took <= 10
 
 
@@ -512,7 +513,7 @@ async def test_one_object_that_cannot_be_read_costs_only_itself(server: FakeTran
     server.put(SERVICES, {"metadata": {"name": "odd", "namespace": "shop"}, "spec": {"ports": "eighty"}})
     async with running(informer(server)) as it:
         await it.wait_for_sync()
-        assert sorted(k.name for k in it.store.keys()) == ["a", "b", "c"]
+        assert sorted(k.name for k in it.store) == ["a", "b", "c"]
         assert "Service shop/odd: spec.ports" in str(it.failures()[key("odd")].error)
 
         put(server, "odd")
@@ -549,9 +550,13 @@ async def test_times_that_contradict_one_another_are_refused() -> None:
 
 async def test_a_server_that_closes_at_once_is_not_asked_in_a_loop(server: FakeTransport) -> None:
     class Closing(FakeTransport):
-        def _begin(self, watch) -> None:  # type: ignore[no-untyped-def] # pyright: ignore
-            super()._begin(watch)
-            watch.ended = True
+        @asynccontextmanager
+        async def watch(
+            self, kind: ResourceKind, namespace: str, options: ListOptions
+        ) -> AsyncGenerator[ByteStream, None]:
+            async with super().watch(kind, namespace, options) as stream:
+                self.end_watches()
+                yield stream
 
     closing = Closing()
     put(closing, "a")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import selectors
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -48,3 +49,8 @@ def backend(name: str) -> tuple[str, dict[str, Any]]:
 def run(main: Callable[[], Awaitable[T]], name: str = "asyncio") -> T:
     backend_name, options = backend(name)
     return anyio.run(main, backend=backend_name, backend_options=options)
+
+
+def seeded(seed: int) -> random.Random:
+    """Randomness that is the same each time."""
+    return random.Random(seed)  # noqa: S311 - a test's dice

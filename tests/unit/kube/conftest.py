@@ -1,0 +1,10 @@
+"""The transport to real servers runs on asyncio, with or without uvloop."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
