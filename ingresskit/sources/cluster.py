@@ -1,0 +1,275 @@
+"""A cluster as the source: informers of every kind that is needed, and snapshots of what they know."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from typing import NoReturn, TypeVar, cast
+
+import anyio
+from anyio.abc import TaskGroup
+
+from ingresskit.cache import SharedInformer, SharedInformerFactory
+from ingresskit.errors import ConfigurationError, DecodeError
+from ingresskit.kube import Transport
+from ingresskit.models import (
+    Endpoints,
+    EndpointSlice,
+    Ingress,
+    IngressClass,
+    KubeObject,
+    Namespace,
+    ObjectKey,
+    Secret,
+    Service,
+    Snapshot,
+)
+from ingresskit.sources.cluster_kind import KindCache
+from ingresskit.sources.cluster_settings import ClusterSettings, ClusterStatistics
+
+__all__ = ["ClusterSource"]
+
+_logger = logging.getLogger(__name__)
+
+K = TypeVar("K", bound=KubeObject)
+
+_TLS_ONLY = "type=kubernetes.io/tls"
+_SLICES_OF = "kubernetes.io/service-name"
+
+
+class ClusterSource:
+    """Follows Ingresses and what they need, and makes a snapshot whenever something changed.
+
+    The first snapshot is made when every kind has been read once, or is known not to be for now: without
+    Ingresses and Services there is none, everything else is gone without (see "Rights" in the
+    documentation), reported in `Snapshot.problems`, and asked for again all the time. An object that
+    cannot be read costs itself only, and stays in its last readable form. While the API server is away,
+    what was known stays.
+
+    Of Secrets only those of type ``kubernetes.io/tls`` are followed, and those somebody asked for by `want`.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        namespaces: Collection[str] = (),
+        fallback_namespaces: Sequence[str] = (),
+        namespace_labels: bool = False,
+        assumed_classes: Sequence[IngressClass] = (),
+        settings: ClusterSettings | None = None,
+    ) -> None:
+        """Ask nothing yet.
+
+        Args:
+            transport: To which cluster.
+            namespaces: Only these, by requests for each that rights in the namespace are enough for; empty
+                for all. IngressClasses and Namespaces live in none and are asked for all the same.
+            fallback_namespaces: Follow these where all namespaces are forbidden, and say so.
+            namespace_labels: Whether Namespaces are followed too: a selector asks for their labels.
+            assumed_classes: The IngressClasses that there are taken to be for as long as reading them has
+                never been possible, because the right or the kind is missing.
+            settings: How to follow; the defaults when ``None``.
+
+        Raises:
+            ConfigurationError: Both *namespaces* and *fallback_namespaces* are given.
+        """
+        if namespaces and fallback_namespaces:
+            raise ConfigurationError("who follows only some namespaces has none to fall back to")
+        self._settings = settings or ClusterSettings()
+        self._namespaces = tuple(sorted(set(namespaces)))
+        self._factory = SharedInformerFactory(
+            transport,
+            namespaces=self._namespaces,
+            fallback_namespaces=fallback_namespaces,
+            settings=self._settings.reflector,
+            page_size=self._settings.page_size,
+        )
+        self._caches: dict[type[KubeObject], KindCache[KubeObject]] = {}
+        self._group: TaskGroup | None = None
+        self._started = False
+        self._wake = anyio.Event()
+        self._snapshot: Snapshot | None = None
+        self._changed = anyio.Event()
+        self._follow(Ingress, required=True)
+        self._follow(Service, required=True)
+        self._follow(EndpointSlice)
+        self._follow(IngressClass, stand_in={item.key: item for item in assumed_classes})
+        self._follow(Secret, field_selector=_TLS_ONLY)
+        if namespace_labels:
+            self._follow(Namespace)
+
+    def want(self, kind: type[KubeObject], key: ObjectKey) -> None:
+        """Follow this one object too, if it is not followed anyhow. Needs rights for that name only.
+
+        Args:
+            kind: Any kind; of `EndpointSlice` all slices of the Service *key* are followed.
+            key: The object. It need not exist.
+        """
+        covered = not self._namespaces or key.namespace in self._namespaces
+        cache = self._caches.get(kind)
+        if kind is not Secret and covered and cache is not None and cache.main is not None:
+            return
+        if cache is None:
+            cache = self._caches[kind] = KindCache(kind, None)
+        if cache.has(str(key)):
+            return
+        slices = kind is EndpointSlice
+        informer = self._factory.for_resource(
+            kind,
+            namespaces=[key.namespace] if key.namespace else [],
+            label_selector=f"{_SLICES_OF}={key.name}" if slices else "",
+            field_selector="" if slices else f"metadata.name={key.name}",
+        )
+        cache.add(str(key), informer)
+        self._attend(informer)
+
+    def forget(self, kind: type[KubeObject], key: ObjectKey) -> None:
+        """Take back a `want`. Does nothing for what was not wanted."""
+        cache = self._caches.get(kind)
+        informer = cache.remove(str(key)) if cache is not None else None
+        if informer is not None:
+            self._factory.discard(informer)
+            self._wake.set()
+
+    def snapshot(self) -> Snapshot | None:
+        """What is known now; ``None`` until everything that can be has been read once."""
+        return self._snapshot
+
+    async def wait_changed(self, revision: int) -> None:
+        """Return once the snapshot's revision is above *revision*."""
+        while self._snapshot is None or self._snapshot.revision <= revision:
+            await self._changed.wait()
+
+    def hindrance(self) -> str:
+        """What the first snapshot still waits for, as a clause; empty once there is one."""
+        if self._snapshot is not None:
+            return ""
+        waits = [found for cache in self._caches.values() if (found := cache.hindrance())]
+        return f"waiting for the cluster ({'; '.join(waits)})" if waits else "the cluster is not followed yet"
+
+    def silent(self) -> str:
+        """Which open watches should have been given up, as a clause; empty when all is well.
+
+        An API server that is away makes nothing silent: that is known, and tried again. To be asked on
+        the event loop of `run`, by `ingresskit.controller.Health` for example.
+        """
+        limit = self._settings.silence_limit.total_seconds()
+        kinds = [cache.model.kind for cache in self._caches.values() if cache.silence() > limit]
+        return f"the watch of {', '.join(kinds)} has been silent for over {limit:g} s" if kinds else ""
+
+    def statistics(self) -> ClusterStatistics:
+        """How it goes, by kind. To be asked on the event loop of `run`."""
+        caches = sorted(self._caches.values(), key=lambda cache: cache.model.kind)
+        return ClusterStatistics(
+            caches={cache.model.kind: cache.statistics() for cache in caches},
+            snapshots=0 if self._snapshot is None else self._snapshot.revision,
+        )
+
+    async def run(self) -> NoReturn:
+        """Follow the cluster until cancelled. Called once.
+
+        An API server that is away, or refuses, is asked again for ever.
+
+        Raises:
+            ConfigurationError: It was called before.
+        """
+        if self._started:
+            raise ConfigurationError("a cluster source runs once; build another one")
+        self._started = True
+        try:
+            async with anyio.create_task_group() as group:
+                self._group = group
+                await group.start(self._factory.run)
+                for informer in self._factory.informers():
+                    self._attend(informer)
+                await self._publish_changes()
+        finally:
+            self._group = None
+        raise AssertionError("publishing ends only when cancelled")  # pragma: no cover
+
+    def _follow(
+        self,
+        kind: type[K],
+        *,
+        required: bool = False,
+        field_selector: str = "",
+        stand_in: Mapping[ObjectKey, K] | None = None,
+    ) -> None:
+        informer = self._factory.for_resource(kind, field_selector=field_selector)
+        cache = KindCache(kind, informer, required=required, stand_in=stand_in)
+        held = self._caches.get(kind)
+        if held is not None:  # only what was wanted of it so far
+            held.main = cast("SharedInformer[KubeObject]", informer)
+        else:
+            self._caches[kind] = cast("KindCache[KubeObject]", cache)
+        self._attend(informer)
+
+    def _attend(self, informer: SharedInformer[K]) -> None:
+        """Wake up for what *informer* learns, from when the source runs."""
+        if self._group is not None:
+            self._group.start_soon(self._wake_when_settled, informer)
+            self._group.start_soon(self._wake_on_changes, informer)
+
+    async def _wake_when_settled(self, informer: SharedInformer[K]) -> None:
+        await informer.wait_settled()
+        self._wake.set()
+
+    async def _wake_on_changes(self, informer: SharedInformer[K]) -> None:
+        # Ends with the source, also for an informer that is forgotten: it wakes nobody any more.
+        while True:
+            await informer.store.wait_changed(informer.store.revision)
+            self._wake.set()
+
+    async def _publish_changes(self) -> NoReturn:
+        settings = self._settings
+        quiet, interval = settings.quiet.total_seconds(), settings.interval.total_seconds()
+        credit, counted = float(settings.burst), anyio.current_time()
+        while True:
+            with anyio.move_on_after(settings.look_again.total_seconds()):
+                await self._wake.wait()
+                await anyio.sleep(quiet)
+            self._wake = anyio.Event()
+            self._fall_back_to_endpoints()
+            if not self._publish():
+                continue
+            now = anyio.current_time()
+            credit = min(settings.burst, credit + (now - counted) / interval) - 1
+            counted = now
+            if credit < 0:
+                await anyio.sleep(-credit * interval)
+
+    def _fall_back_to_endpoints(self) -> None:
+        lacking = self._caches[EndpointSlice].lacking
+        held = self._caches.get(Endpoints)
+        if lacking and (held is None or held.main is None):
+            _logger.warning("no EndpointSlices can be read, following Endpoints")
+            self._follow(Endpoints)
+        elif not lacking and held is not None and held.main is not None and self._caches[EndpointSlice].ready:
+            _logger.info("EndpointSlices can be read, no longer following Endpoints")
+            self._factory.discard(held.main)
+            held.main = None
+            if not held.informers:
+                del self._caches[Endpoints]
+
+    def _publish(self) -> bool:
+        """Make a snapshot, if there is anything new."""
+        held = self._snapshot
+        if held is None and not all(cache.ready for cache in self._caches.values()):
+            return False
+        kinds = {kind: objects for kind, cache in self._caches.items() if (objects := cache.objects())}
+        problems = tuple(sorted(self._problems(), key=str))
+        if held is not None and problems == held.problems and kinds.keys() == held.objects.keys():
+            if all(kinds[kind] is held.objects[kind] for kind in kinds):
+                return False
+        revision = 1 if held is None else held.revision + 1
+        self._snapshot = Snapshot(objects=kinds, revision=revision, problems=problems)
+        self._changed.set()
+        self._changed = anyio.Event()
+        if held is None:
+            counts = {kind.resource: len(objects) for kind, objects in kinds.items()}
+            _logger.info("the cluster is known", extra={**counts, "problems": len(problems)})
+        return True
+
+    def _problems(self) -> set[DecodeError]:
+        return {problem for cache in self._caches.values() for problem in cache.problems()}

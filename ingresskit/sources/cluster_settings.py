@@ -1,0 +1,97 @@
+"""What an integrator decides about following a cluster, and what is told about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from ingresskit.cache import ReflectorSettings, ReflectorState
+from ingresskit.errors import ConfigurationError
+
+__all__ = ["CacheStatistics", "ClusterSettings", "ClusterStatistics"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSettings:
+    """How a cluster is followed, and how often a snapshot is made of what was seen.
+
+    Attributes:
+        quiet: How long after a change the snapshot is made, so that what came together is in one.
+        interval: While changes keep coming, one snapshot is made in this time.
+        burst: So many snapshots may be made at once after a time without changes: a single change need
+            not wait, and a storm of them costs no more than *interval* says.
+        look_again: How often it is looked for what no object tells: that a right went or came back.
+        silence_limit: An open watch that has brought nothing for longer, not even a bookmark, should have
+            been given up long before; see `ClusterSource.silent`.
+        page_size: Objects per page of a list.
+        reflector: The times of lists and watches.
+
+    Raises:
+        ConfigurationError: A time or number that must be positive is not, or *silence_limit* is not
+            longer than a watch may be silent.
+    """
+
+    quiet: timedelta = timedelta(milliseconds=2)
+    interval: timedelta = timedelta(milliseconds=500)
+    burst: int = 4
+    look_again: timedelta = timedelta(seconds=1)
+    silence_limit: timedelta = timedelta(minutes=3)
+    page_size: int = 500
+    reflector: ReflectorSettings = field(default_factory=ReflectorSettings)
+
+    def __post_init__(self) -> None:
+        if self.quiet < timedelta(0) or min(self.interval, self.look_again) <= timedelta(0):
+            raise ConfigurationError("the times between two snapshots of a cluster must be positive")
+        if self.burst < 1 or self.page_size < 1:
+            raise ConfigurationError("the burst of snapshots and the size of a page must be 1 or more")
+        if self.silence_limit <= self.reflector.idle_timeout:
+            raise ConfigurationError(
+                f"a silence limit of {self.silence_limit} would be over before a watch is given up,"
+                f" which is after {self.reflector.idle_timeout}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheStatistics:
+    """How following one kind goes.
+
+    Attributes:
+        kind: The kind, ``"Ingress"``.
+        state: What is being done; of several namespaces the one that is worst off.
+        synced: Whether everything of it was known once.
+        objects: How many are known.
+        undecodable: How many are there and cannot be read.
+        last_contact: How long ago the API server last said anything about it; ``None`` for never.
+        namespaces: Which ones are followed; empty for all, and for kinds that have none.
+        error: Why it is not followed now; empty when it is.
+        lists: Lists begun since the start, streamed ones too.
+        watches: Watches begun.
+        events: Events taken, bookmarks too.
+        failures: Requests and watches that failed.
+    """
+
+    kind: str
+    state: ReflectorState
+    synced: bool
+    objects: int
+    undecodable: int
+    last_contact: timedelta | None
+    namespaces: tuple[str, ...]
+    error: str
+    lists: int
+    watches: int
+    events: int
+    failures: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterStatistics:
+    """How following a cluster goes.
+
+    Attributes:
+        caches: By kind, in the order of their names.
+        snapshots: How many were made.
+    """
+
+    caches: dict[str, CacheStatistics]
+    snapshots: int
