@@ -7,13 +7,20 @@ from ingresskit.graph import HostRefused, PathRefused, normalise_host, normalise
 from ingresskit.models import Ingress, Snapshot, age_order
 from ingresskit.render.inprocess import InProcessRenderer
 from ingresskit.testing import ingress, ingress_class
-from ingresskit.testing.strategies import request_hosts, request_paths, rule_hosts, rule_paths, worlds
+from ingresskit.testing.strategies import request_hosts, request_paths, worlds
 from ingresskit.translate import HostOwnership, TranslateOptions, translate
 from tests.properties.reference import WrittenRule, winner
 
 _SHARED = TranslateOptions(host_ownership=HostOwnership.SHARED)
 
-_rules = st.dictionaries(rule_hosts(), st.dictionaries(rule_paths(), st.just("one"), max_size=5), max_size=4)
+# Few hosts and few elements, so that rules meet each other and requests meet rules.
+_elements = st.lists(st.sampled_from(("a", "ab", "b")), max_size=3).map(lambda items: "/" + "/".join(items))
+_paths = st.tuples(_elements, st.sampled_from(("", "/"))).map(
+    lambda parts: parts[0].rstrip("/") + parts[1] or "/"
+)
+_written_paths = st.tuples(st.sampled_from(("", "", "=", "~")), _paths).map("".join)
+_hosts = st.sampled_from(("", "a.test", "b.a.test", "*.a.test", "*.test"))
+_rules = st.dictionaries(_hosts, st.dictionaries(_written_paths, st.just("one"), max_size=6), max_size=4)
 _ingresses = st.lists(
     st.builds(
         ingress,
@@ -25,7 +32,13 @@ _ingresses = st.lists(
     max_size=4,
     unique_by=lambda item: item.key,
 )
-_requests = st.lists(st.tuples(request_hosts(), request_paths(plain=True)), min_size=1, max_size=8)
+_requests = st.lists(
+    st.tuples(
+        st.sampled_from(("a.test", "A.test:80", "b.a.test", "c.a.test.", "c.b.a.test", "x.test", "y")), _paths
+    ),
+    min_size=5,
+    max_size=20,
+)
 
 
 def _written(ingresses: list[Ingress]) -> list[WrittenRule]:
