@@ -171,7 +171,10 @@ async def history(seed: int) -> None:
     for _ in range(rng.randrange(20)):
         change(server, rng)
     observers = [Observer(seeded(seed + 1), 0), Observer(seeded(seed + 2), rng.choice([0.1, 30]))]
-    options: WatcherOptions = {"page_size": rng.choice([2, 5, 500]), "watch_list": rng.choice(["auto", "never"])}
+    options: WatcherOptions = {
+        "page_size": rng.choice([2, 5, 500]),
+        "watch_list": rng.choice(["auto", "never"]),
+    }
     namespaces = ["one", "two"] if rng.random() < 0.3 else [""]
     it = SharedInformer(
         [watcher(server, namespace, **options) for namespace in namespaces],

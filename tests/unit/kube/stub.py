@@ -61,8 +61,8 @@ class Stub:
     def url(self) -> str:
         return f"{self.scheme}://127.0.0.1:{self.port}"
 
-    def access(self, token: str = "one", trust: TrustMaterial | None = None) -> Access:
-        return Access(server=self.url, authorization=f"Bearer {token}", trust=trust or TrustMaterial())
+    def access(self, token: str = "", trust: TrustMaterial | None = None) -> Access:
+        return Access(server=self.url, authorization=f"Bearer {token or 'one'}", trust=trust or TrustMaterial())
 
     @property
     def tokens(self) -> list[str]:

@@ -79,7 +79,9 @@ def test_retry_after_is_seconds_or_a_date_and_never_absurd(header: str, seconds:
 
 def test_the_status_may_say_when_to_come_back() -> None:
     assert api_error(504, {}, status(details={"retryAfterSeconds": 3})).retry_after == timedelta(seconds=3)
-    assert api_error(504, {}, status(details={"retryAfterSeconds": 10**30})).retry_after == timedelta(minutes=10)
+    assert api_error(504, {}, status(details={"retryAfterSeconds": 10**30})).retry_after == timedelta(
+        minutes=10
+    )
 
 
 @pytest.mark.parametrize(
@@ -168,9 +170,11 @@ def test_lines_are_the_same_however_they_are_cut(size: int) -> None:
 def test_a_line_without_an_end_is_given_up(chunks: list[bytes]) -> None:
     splitter = LineSplitter(max_line_bytes=10)
 
+    *first, last = chunks
+    for chunk in first:
+        splitter.feed(chunk)
     with pytest.raises(TransportError, match="longer than 10"):
-        for chunk in chunks:
-            splitter.feed(chunk)
+        splitter.feed(last)
 
 
 class Chunks:
