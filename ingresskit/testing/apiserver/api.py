@@ -65,7 +65,7 @@ class Api:
         watch_list: bool,
     ) -> None:
         self.watch_list = watch_list
-        self.writes = Writes(store, registry, finalize_namespaces=finalize_namespaces)
+        self.writes: Writes = Writes(store, registry, finalize_namespaces=finalize_namespaces)
         self._store = store
         self._registry = registry
         self._users = users

@@ -51,7 +51,7 @@ class Authority:
             .add_extension(identifier, critical=False)
             .sign(self._key, hashes.SHA256())
         )
-        self.pem = certificate.public_bytes(serialization.Encoding.PEM)
+        self.pem: bytes = certificate.public_bytes(serialization.Encoding.PEM)
 
     def server(self) -> KeyPair:
         """A certificate for ``localhost``, 127.0.0.1, ::1 and the in-cluster names of the API server."""

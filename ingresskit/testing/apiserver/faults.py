@@ -280,7 +280,7 @@ class ActiveFault:
 
     def __init__(self, fault: Fault, ends: float | None) -> None:
         self.fault = fault
-        self.hits = 0
+        self.hits: int = 0
         self.events = 0
         self._seen: dict[int, bool] = {}
         self._ends = ends

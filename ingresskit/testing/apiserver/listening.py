@@ -53,7 +53,7 @@ class Listening:
 
     def __init__(self, context: ssl.SSLContext | None) -> None:
         self.context = context
-        self.port = 0
+        self.port: int = 0
         self._open = True
         self._scope: anyio.CancelScope | None = None
         self._reopen: anyio.Event | None = None

@@ -105,7 +105,7 @@ class ApiServer(ObjectAccess):
     ) -> None:
         registry = Registry([*BUILTIN, *(LEGACY if legacy else ()), *resources])
         store = Store(history_limit=history_limit)
-        self.users = Users()
+        self.users: Users = Users()
         api = Api(
             store,
             registry,
@@ -115,9 +115,9 @@ class ApiServer(ObjectAccess):
             watch_list=watch_list,
         )
         super().__init__(store, registry, api.writes)
-        self.requests = RequestLog()
-        self.faults = Faults(self._changed)
-        self.token = self.users.token_for("test-admin", ALLOW_ALL)
+        self.requests: RequestLog = RequestLog()
+        self.faults: Faults = Faults(self._changed)
+        self.token: str = self.users.token_for("test-admin", ALLOW_ALL)
         self._authority = Authority(f"ingresskit test authority {secrets.token_hex(4)}") if tls else None
         self._listening = Listening(server_context(self._authority) if self._authority else None)
         self._exchanges = Exchanges(

@@ -64,9 +64,9 @@ class Stored:
     __slots__ = ("_body", "key", "manifest", "revision")
 
     def __init__(self, key: Key, revision: int, manifest: Manifest) -> None:
-        self.key = key
-        self.revision = revision
-        self.manifest = manifest
+        self.key: Key = key
+        self.revision: int = revision
+        self.manifest: Manifest = manifest
         self._body: bytes | None = None
 
     @property
@@ -108,7 +108,7 @@ class Store:
     """
 
     def __init__(self, *, history_limit: int = 100_000) -> None:
-        self.lock = threading.RLock()
+        self.lock: threading.RLock = threading.RLock()
         self._limit = history_limit
         self._revision = 1
         self._compacted = 0

@@ -81,8 +81,8 @@ class WatchSession:
         self._store = store
         self._resource = resource
         self._selection = selection_of(resource, asked)
-        self.timeout = float(number(asked.query, "timeoutSeconds") or _LONGEST_SECONDS)
-        self.bookmarks = _truth(asked.query.get("allowWatchBookmarks"))
+        self.timeout: float = float(number(asked.query, "timeoutSeconds") or _LONGEST_SECONDS)
+        self.bookmarks: bool = _truth(asked.query.get("allowWatchBookmarks"))
         wants_initial = asked.query.get("sendInitialEvents")
         try:
             version = version_of(asked.query)
