@@ -16,6 +16,9 @@ from tests.house.conftest import ReadmeProgram
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "ingresskit"
 
+# Building and installing take a while where the machine or the package index is busy.
+pytestmark = pytest.mark.timeout(400)
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
