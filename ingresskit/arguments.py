@@ -1,0 +1,194 @@
+"""Command-line arguments for a controller's translation options, for programs that want them.
+
+Nothing in the library reads a command line. A program of its own that is configured by flags adds
+these to its own parser, so that its users meet the names they know from the reference controller:
+
+    parser = OneLineParser(prog="my-controller")
+    add_translation_arguments(parser)
+    options = translate_options(parser.parse_args(namespace=TranslationArguments()))
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import re
+from collections.abc import Callable
+from typing import NoReturn, TypeVar
+
+from typing_extensions import override
+
+from ingresskit.models import ObjectKey
+from ingresskit.policies.values import Network
+from ingresskit.translate import (
+    DefaultBackend,
+    DestinationPolicy,
+    HostOwnership,
+    LabelSelector,
+    Scope,
+    TranslateOptions,
+)
+
+__all__ = [
+    "OneLineParser",
+    "TranslationArguments",
+    "add_translation_arguments",
+    "checked",
+    "read_key",
+    "read_name",
+    "read_network",
+    "translate_options",
+]
+
+T = TypeVar("T")
+
+_NAME = r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?"
+
+
+class TranslationArguments(argparse.Namespace):
+    """What `add_translation_arguments` gives, with types."""
+
+    controller_name: str
+    ingress_class: str
+    watch_ingress_without_class: bool
+    default_backend_service: DefaultBackend | None
+    default_ssl_certificate: ObjectKey | None
+    watch_namespace: list[str]
+    watch_namespace_selector: LabelSelector | None
+    ingress_selector: LabelSelector | None
+    host_ownership: HostOwnership
+    allow_endpoint: list[Network]
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Says what is wrong in one line, where argparse prints every flag there is. Exits with 2."""
+
+    @override
+    def error(self, message: str) -> NoReturn:
+        """End the program with *message*, made harmless to a terminal."""
+        line = message.removeprefix("argument ")
+        if not line.isprintable():  # what was typed may steer a terminal
+            line = line.encode("unicode_escape").decode("ascii")
+        self.exit(2, f"{self.prog}: {line}\n")
+
+
+def add_translation_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the reference controller that decide how objects are translated."""
+    add, default = parser.add_argument, TranslateOptions()
+    text = "spec.controller of the IngressClasses that are ours (%(default)s)"
+    add(
+        "--controller-name",
+        type=checked(_controller_name),
+        default=default.controller_name,
+        metavar="NAME",
+        help=text,
+    )
+    text = "value of the annotation kubernetes.io/ingress.class that is ours (%(default)s)"
+    add(
+        "--ingress-class",
+        type=checked(_ingress_class),
+        default=default.ingress_class,
+        metavar="NAME",
+        help=text,
+    )
+    add("--watch-ingress-without-class", action="store_true", help="also take Ingresses that name no class")
+    text = "only this namespace; repeatable (all)"
+    add("--watch-namespace", type=checked(read_name), action="append", default=[], metavar="NS", help=text)
+    selector = checked(LabelSelector.parse)
+    add("--watch-namespace-selector", type=selector, metavar="LABELS", help="only namespaces with these labels")
+    add("--ingress-selector", type=selector, metavar="LABELS", help="only Ingresses with these labels")
+    text = "strict or shared: whether the first namespace to claim a host keeps it (%(default)s)"
+    add("--host-ownership", type=checked(_ownership), default="strict", metavar="WHO", help=text)
+    text = "NS/NAME[:PORT] of the Service for requests that no rule takes"
+    add("--default-backend-service", type=checked(_default_backend), metavar="SERVICE", help=text)
+    text = "NS/NAME of the Secret for server names without a certificate"
+    add("--default-ssl-certificate", type=checked(read_key), metavar="SECRET", help=text)
+    text = "let endpoints have these addresses, though loopback or the like; repeatable"
+    add("--allow-endpoint", type=checked(read_network), action="append", default=[], metavar="CIDR", help=text)
+
+
+def translate_options(arguments: TranslationArguments) -> TranslateOptions:
+    """What the arguments say."""
+    return TranslateOptions(
+        controller_name=arguments.controller_name,
+        ingress_class=arguments.ingress_class,
+        watch_ingress_without_class=arguments.watch_ingress_without_class,
+        default_backend=arguments.default_backend_service,
+        default_certificate=arguments.default_ssl_certificate,
+        host_ownership=arguments.host_ownership,
+        destinations=DestinationPolicy(allow=tuple(arguments.allow_endpoint)),
+        scope=Scope(
+            namespaces=frozenset(arguments.watch_namespace),
+            namespace_selector=arguments.watch_namespace_selector,
+            ingress_selector=arguments.ingress_selector,
+        ),
+    )
+
+
+def checked(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """Make *parse* an argparse type: the text of its `ValueError` becomes the message."""
+
+    def checked(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as exc:
+            raise argparse.ArgumentTypeError(str(exc)) from None
+
+    return checked
+
+
+def _controller_name(text: str) -> str:
+    return TranslateOptions(controller_name=text).controller_name
+
+
+def _ingress_class(text: str) -> str:
+    return TranslateOptions(ingress_class=text).ingress_class
+
+
+def read_network(text: str) -> Network:
+    """An address range.
+
+    Raises:
+        ValueError: *text* is none, or has host bits set.
+    """
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not an address range such as 10.0.0.0/8 or 2001:db8::/32") from None
+
+
+def read_name(text: str) -> str:
+    """The name of an object or namespace.
+
+    Raises:
+        ValueError: *text* cannot be one.
+    """
+    if not re.fullmatch(_NAME, text):
+        raise ValueError(f"{text!r} is not a name in Kubernetes: lower-case letters, digits, - and .")
+    return text
+
+
+def read_key(text: str) -> ObjectKey:
+    """An object of a namespace, written ``NAMESPACE/NAME``.
+
+    Raises:
+        ValueError: *text* is not of that form.
+    """
+    if not (found := re.fullmatch(f"({_NAME})/({_NAME})", text)):
+        raise ValueError(f"{text!r} is not NAMESPACE/NAME")
+    return ObjectKey(found[1], found[2])
+
+
+def _default_backend(text: str) -> DefaultBackend:
+    service, colon, port = text.partition(":")
+    if not colon:
+        return DefaultBackend(read_key(service))
+    if not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) <= 65535:
+        raise ValueError(f"the port in {text!r} is not a number from 1 to 65535")
+    return DefaultBackend(read_key(service), int(port))
+
+
+def _ownership(text: str) -> HostOwnership:
+    if text not in tuple(HostOwnership):
+        raise ValueError(f"{text!r} is neither strict nor shared")
+    return HostOwnership(text)
