@@ -23,7 +23,7 @@ from ingresskit.graph import (
     WeightedBackend,
 )
 from ingresskit.models import ObjectRef
-from ingresskit.policies import Origin, PermanentRedirect, TrafficSplit
+from ingresskit.policies import Origin, PermanentRedirect, PolicySet, TrafficSplit
 from ingresskit.translate.backends import Resolution
 from ingresskit.translate.rules import BackendFault, Claim, Fragment, ServiceRef
 
@@ -39,18 +39,32 @@ class Contribution:
 
     Attributes:
         resolutions: For every reference of `backend_refs`.
+        claims: Those of the fragment by host: an Ingress may name ten thousand hosts, and each is
+            decided by itself.
+        policies: What is left for renderers to honour.
         diagnostics: One for every backend that does not exist.
     """
 
     fragment: Fragment
     resolutions: Mapping[ServiceRef, Resolution]
+    claims: Mapping[str, Sequence[Claim]]
+    policies: PolicySet
     diagnostics: tuple[Diagnostic, ...] = ()
 
     @classmethod
     def of(cls, fragment: Fragment, resolutions: Mapping[ServiceRef, Resolution]) -> Contribution:
         """The contribution of *fragment*, with what its missing backends cost."""
         faults = tuple(_backend_faults(fragment, resolutions))
-        return cls(fragment=fragment, resolutions=resolutions, diagnostics=faults)
+        claims: dict[str, list[Claim]] = {}
+        for claim in fragment.claims:
+            claims.setdefault(claim.host, []).append(claim)
+        return cls(
+            fragment=fragment,
+            resolutions=resolutions,
+            claims=claims,
+            policies=fragment.policies.policies.without(*_CONSUMED),
+            diagnostics=faults,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,13 +120,13 @@ def decide_host(inputs: HostInputs) -> DecidedHost:
         if inputs.owner is not None and contribution.fragment.ingress.metadata.namespace != inputs.owner:
             decision.refuse(contribution)
             continue
-        for claim in contribution.fragment.claims:
-            if claim.host == inputs.host and not claim.fallback:
+        for claim in contribution.claims.get(inputs.host, ()):
+            if not claim.fallback:
                 decision.admit(contribution, claim)
     for contribution in inputs.contributions:
         if inputs.owner in (None, contribution.fragment.ingress.metadata.namespace):
-            for claim in contribution.fragment.claims:
-                if claim.host == inputs.host and claim.fallback:
+            for claim in contribution.claims.get(inputs.host, ()):
+                if claim.fallback:
                     decision.admit_fallback(contribution, claim)
     decision.fill_up()
     return DecidedHost(
@@ -148,7 +162,7 @@ class _Decision:
             catch_all.origin if catch_all else Origin(fragment.ingress.ref, "")
         )
         holder = self._inputs.contributions[0].fragment.ingress.ref
-        what = "all hosts" if host == "*" else f"the host {host}"
+        what = "every other host" if host == "*" else f"the host {host}"
         message = (
             f"{what} belongs to the namespace {self._inputs.owner}, whose {holder} is the oldest that claims it"
         )
@@ -261,12 +275,11 @@ def _backend_faults(fragment: Fragment, resolutions: Mapping[ServiceRef, Resolut
 
 
 def _route(contribution: Contribution, claim: Claim) -> Route:
-    parsed = contribution.fragment.policies
     return Route(
         match=claim.match,
         action=_action(contribution, claim),
         origin=claim.origin,
-        policies=parsed.policies.without(*_CONSUMED),
+        policies=contribution.policies,
         fallback=claim.fallback,
     )
 

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from ingresskit.diagnostics import Diagnostic, Reason
+from ingresskit.models import KubeObject, ObjectKey, Snapshot
+from ingresskit.testing import EPOCH, ingress, ingress_class, tls_secret
+from ingresskit.translate import HostOwnership, TranslateOptions, Translation, translate
+
+_TLS = ObjectKey("default", "tls")
+
+
+def _translate(*objects: KubeObject, options: TranslateOptions | None = None) -> Translation:
+    return translate(Snapshot.of([ingress_class(), *objects]), options)
+
+
+def _tls(translation: Translation) -> list[Diagnostic]:
+    return [item for item in translation.diagnostics if "Certificate" in item.reason or "Secret" in item.reason]
+
+
+def test_only_certificates_that_are_shown_are_in_the_graph() -> None:
+    translation = _translate(
+        ingress("web", {"a.test": None}, tls={"tls": ["a.test"]}),
+        ingress("young", {"a.test": None}, tls={"lost": ["a.test"]}, created=1),
+        tls_secret("a.test"),
+        tls_secret("a.test", name="lost", salt="lost"),
+        tls_secret("b.test", name="unused"),
+    )
+
+    assert list(translation.graph.certificates) == [_TLS]
+    assert dict(translation.graph.server_names) == {"a.test": _TLS}
+
+
+def test_the_loser_of_a_certificate_is_told_which_one_is_shown() -> None:
+    (told,) = _tls(
+        _translate(
+            ingress("web", {"a.test": None}, tls={"tls": ["a.test"]}),
+            ingress("young", {"a.test": None}, tls={"lost": ["a.test"]}, created=1),
+            tls_secret("a.test"),
+            tls_secret("a.test", name="lost", salt="lost"),
+        )
+    )
+
+    assert told.message == "for a.test default/tls is served, which the older Ingress default/web names"
+
+
+def test_two_that_name_the_same_secret_agree() -> None:
+    translation = _translate(
+        ingress("web", {"a.test": None}, tls={"tls": ["a.test"]}),
+        ingress("young", {"a.test": None}, tls={"tls": ["a.test"]}, created=1),
+        tls_secret("a.test"),
+    )
+
+    assert not _tls(translation)
+
+
+def test_a_certificate_for_another_host_is_told_with_its_names() -> None:
+    names = [f"n{number}.test" for number in range(9)]
+    (told,) = _tls(_translate(ingress("web", {"a.test": None}, tls={"tls": ["a.test"]}), tls_secret(*names)))
+
+    assert told.reason is Reason.CERTIFICATE_HOST_MISMATCH
+    assert told.message == (
+        "the certificate of default/tls is for n0.test, n1.test, n2.test, n3.test, n4.test, not for a.test; "
+        "the default certificate is served for it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("days", "reasons"),
+    [(-1, [Reason.CERTIFICATE_EXPIRED]), (0, []), (29, []), (30, [Reason.CERTIFICATE_EXPIRED])],
+    ids=["not valid yet", "just valid", "still valid", "expired"],
+)
+def test_validity_is_judged_only_against_a_time(days: int, reasons: list[Reason]) -> None:
+    snapshot = Snapshot.of(
+        [
+            ingress_class(),
+            ingress("web", {"a.test": None}, tls={"tls": ["a.test"]}),
+            tls_secret("a.test", not_after=30),
+        ]
+    )
+
+    assert [
+        item.reason for item in translate(snapshot, now=EPOCH + timedelta(days=days)).diagnostics
+    ] == reasons
+    assert not translate(snapshot).diagnostics
+
+
+def test_without_hosts_and_rules_a_certificate_is_for_its_own_names() -> None:
+    graph = _translate(ingress("web", default="one", tls={"tls": []}), tls_secret("a.test", "*.b.test")).graph
+
+    assert dict(graph.server_names) == {"*.b.test": _TLS, "a.test": _TLS}
+
+
+def test_its_own_names_give_nobody_anothers_host() -> None:
+    graph = _translate(
+        ingress("evil", default="one", tls={"tls": []}, namespace="evil"),
+        ingress("web", {"a.test": None}, created=1),
+        tls_secret("a.test", "*.test", namespace="evil"),
+    ).graph
+
+    assert graph.certificate_for("a.test") is None
+    assert graph.certificate_for("b.test") is not None
+
+
+def test_a_default_certificate_that_is_missing_is_told_of_the_secret() -> None:
+    options = TranslateOptions(default_certificate=_TLS)
+    (told,) = _translate(options=options).diagnostics
+
+    assert (told.reason, str(told.subject)) == (Reason.SECRET_NOT_FOUND, "Secret default/tls")
+
+
+def test_shared_hosts_share_wildcard_certificates() -> None:
+    objects = (
+        ingress("wild", {"*.a.test": None}, tls={"tls": ["*.a.test"]}),
+        ingress("web", {"x.a.test": None}, namespace="other", created=1),
+        tls_secret("*.a.test"),
+    )
+    shared = TranslateOptions(host_ownership=HostOwnership.SHARED)
+
+    assert _translate(*objects, options=shared).graph.certificate_for("x.a.test") is not None
+    assert _translate(*objects).graph.certificate_for("x.a.test") is None
+
+
+def test_a_wildcard_of_one_namespace_covers_its_own_hosts_through_all_conflicts() -> None:
+    graph = _translate(
+        ingress("first", {"b.test": None}, tls={"tls": ["*.a.test"]}, namespace="first"),
+        ingress("web", {"x.a.test": None}, tls={"tls": ["*.a.test"]}, created=1),
+        ingress("taker", {"*.a.test": None}, namespace="taker", created=2),
+        tls_secret("*.a.test", namespace="first", salt="first"),
+        tls_secret("*.a.test"),
+    ).graph
+    own = graph.certificate_for("x.a.test")
+
+    assert own is not None
+    assert own.secret == _TLS
+    assert graph.certificate_for("y.a.test") is None
