@@ -77,7 +77,7 @@ def containers_of(manifest: Manifest, schema: Schema) -> frozenset[Field]:
         if isinstance(value, dict) and value and shape is None:
             if path not in ((), ("metadata",), ("spec",), ("status",)):
                 found.add(field)
-            for key, item in mapping_of(value).items():
+            for key, item in cast(Manifest, value).items():
                 walk(item, (*path, key), (*field, ("f", key)))
         elif isinstance(value, list) and value and isinstance(shape, Associative | Set):
             found.add(field)
@@ -125,9 +125,9 @@ def _item(value: object, sort: str, text: str, shape: object) -> object:
     for item in cast(list[object], value) if isinstance(value, list) else []:
         if sort == "k" and isinstance(shape, Associative) and isinstance(item, dict):
             if item_key(cast(Manifest, item), shape) == text:
-                return cast(object, item)
+                return mapping_of(cast(object, item))
         elif sort == "v" and value_text(item) == text:
-            return cast(object, item)
+            return item
     return None
 
 

@@ -438,12 +438,13 @@ def _misfit(resource: Resource, version: str, kind: str, *, known: Registry) -> 
 def _patched(before: Manifest, kind: str, patch: object, schema: Schema) -> Manifest:
     if kind == "application/json-patch+json":
         return json_patch(before, patch)
-    if not isinstance(patch, Mapping):
+    wanted = mapping_of(patch)
+    if wanted != patch:
         raise bad_request("error decoding patch: the patch is no object")
     if kind == "application/merge-patch+json":
-        return mapping_of(merge_patch(before, mapping_of(patch)))
+        return mapping_of(merge_patch(before, wanted))
     if kind == _STRATEGIC:
-        return strategic_merge_patch(before, mapping_of(patch), schema)
+        return strategic_merge_patch(before, wanted, schema)
     raise unsupported_media_type(PATCH_TYPES)
 
 

@@ -39,7 +39,7 @@ def test_merge_patches_set_merge_and_remove(server: ApiServer) -> None:
 def test_json_patches_do_all_they_say_or_nothing(server: ApiServer) -> None:
     server.create(ingress("web"))
     rules = "/spec/rules"
-    good = [
+    good: list[Manifest] = [
         {"op": "test", "path": f"{rules}/0/host", "value": "a.example"},
         {"op": "copy", "from": f"{rules}/0", "path": f"{rules}/-"},
         {"op": "replace", "path": f"{rules}/1/host", "value": "b.example"},
@@ -47,7 +47,10 @@ def test_json_patches_do_all_they_say_or_nothing(server: ApiServer) -> None:
         {"op": "add", "path": "/metadata/annotations/example.com~1a", "value": "~"},
         {"op": "move", "from": f"{rules}/0", "path": f"{rules}/1"},
     ]
-    bad = [{"op": "remove", "path": f"{rules}/0"}, {"op": "test", "path": f"{rules}/0/host", "value": "no"}]
+    bad: list[Manifest] = [
+        {"op": "remove", "path": f"{rules}/0"},
+        {"op": "test", "path": f"{rules}/0/host", "value": "no"},
+    ]
 
     done = call(server, "PATCH", f"{INGRESSES}/web", good, content_type=JSON_PATCH)
     refused = call(server, "PATCH", f"{INGRESSES}/web", bad, content_type=JSON_PATCH)

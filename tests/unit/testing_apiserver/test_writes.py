@@ -285,9 +285,7 @@ def test_old_forms_of_ingress_are_the_same_objects() -> None:
             "metadata": {"name": "web"},
             "spec": {
                 "backend": {"serviceName": "web", "servicePort": "http"},
-                "rules": [
-                    {"http": {"paths": [{"path": "/x", "backend": {"serviceName": "x", "servicePort": 8080}}]}}
-                ],
+                "rules": [{"http": {"paths": [path]}}],
             },
         }
         answer = call(server, "POST", "/apis/extensions/v1beta1/namespaces/default/ingresses", old)
