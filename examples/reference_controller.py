@@ -1,6 +1,7 @@
 """The reference controller: the public parts of ingresskit, put together as the flags say, until a signal.
 
     python examples/reference_controller.py --demo
+    python examples/reference_controller.py             # the cluster of the pod, or of the kubeconfig
 
 `Service` is the place to begin reading, and to copy from.
 """
@@ -13,12 +14,13 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from datetime import timedelta
 from pathlib import Path
 
 import anyio
 from demo import MANIFESTS, DemoSource, things_to_try
+from reference_cluster import credentials, follow, reach
 from reference_flags import Address, Flags, parse_flags, translate_options
 from reference_logging import AccessLog, set_up_logging
 
@@ -29,8 +31,10 @@ from ingresskit import (
     Severity,
     TranslateOptions,
 )
-from ingresskit.controller import Controller, Health, reconcile
+from ingresskit.controller import Controller, ControllerSettings, Health, reconcile
 from ingresskit.controller.admin import AdminServer
+from ingresskit.errors import CredentialsError
+from ingresskit.kube import AioTransport
 from ingresskit.proxy import Proxy, ProxySettings
 from ingresskit.sources import FileSource
 
@@ -45,7 +49,13 @@ class Service:
     """A proxy, a controller that keeps it up to date, and an admin server that says how they are."""
 
     def __init__(
-        self, flags: Flags, options: TranslateOptions, *, access_log: AccessLog | None, state: Path
+        self,
+        flags: Flags,
+        options: TranslateOptions,
+        *,
+        access_log: AccessLog | None,
+        state: Path,
+        transport: AioTransport | None,
     ) -> None:
         self._flags = flags
         self._state = state
@@ -59,18 +69,26 @@ class Service:
             )
         )
         self._demo = DemoSource() if flags.demo else None
+        self._cluster = cluster = follow(transport, flags, options) if transport else None
         self._controller = Controller(
-            source=self._demo or FileSource(manifests(flags)),
+            source=cluster or self._demo or FileSource(manifests(flags)),
             renderer=InProcessRenderer(),
             applier=InProcessApplier(self._proxy),
             options=options,
+            # A cluster's source paces its snapshots by itself: a change that comes alone need not wait.
+            settings=ControllerSettings(settle_quiet=timedelta(0)) if cluster else None,
         )
         self._admin = flags.admin and AdminServer(
             self._controller,
             host=flags.admin.host,
             port=flags.admin.port,
-            health=Health(self._controller, ready=[self._not_ready]),
-            planes={"proxy": self._proxy},
+            health=Health(
+                self._controller,
+                live=[cluster.silent] if cluster else [],
+                ready=[*([cluster.hindrance] if cluster else []), self._not_ready],
+            ),
+            planes={"proxy": self._proxy, **({"cluster": cluster} if cluster else {})},
+            caches=(lambda: cluster.statistics().caches) if cluster else None,
         )
         self._listens = self._stopping = False
         self._status = 0
@@ -151,7 +169,17 @@ async def serve(flags: Flags, options: TranslateOptions) -> int:
             access_log = None if flags.access_log == "off" else AccessLog.open(flags.access_log, stack)
         except OSError as exc:
             raise Failure(f"{flag}: {exc.filename}: {exc.strerror}") from None
-        return await Service(flags, options, access_log=access_log, state=state).run()
+        async with AsyncExitStack() as connections:
+            transport = None
+            if flags.cluster:
+                try:
+                    transport = await connections.enter_async_context(await reach(credentials(flags)))
+                except CredentialsError as exc:
+                    raise Failure(
+                        f"no cluster: {exc}; give --kubeconfig PATH, --manifests DIR or --demo"
+                    ) from None
+            service = Service(flags, options, access_log=access_log, state=state, transport=transport)
+            return await service.run()
 
 
 async def print_config(flags: Flags, options: TranslateOptions) -> int:

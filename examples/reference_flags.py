@@ -34,8 +34,6 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 # Known flags that need a part which does not exist yet. They are refused, not ignored: somebody who gives
 # one counts on what it does.
 _LATER = {
-    "kubeconfig": "serve a folder with --manifests DIR, or --demo",
-    "context": "serve a folder with --manifests DIR, or --demo",
     "proxy_binary": "the in-process renderer needs no program",
     "annotations_prefix": "it belongs to the ingress-nginx dialect",
     "configmap": "it belongs to the ingress-nginx dialect",
@@ -61,6 +59,8 @@ class Flags(argparse.Namespace):
 
     demo: bool
     manifests: Path | None
+    kubeconfig: Path | None
+    context: str
     http: Address | None
     https: Address | None
     admin: Address | None
@@ -83,6 +83,11 @@ class Flags(argparse.Namespace):
     print_config: bool
     shutdown_grace: float
 
+    @property
+    def cluster(self) -> bool:
+        """Whether the objects come from a cluster."""
+        return not self.demo and not self.manifests
+
 
 def parse_flags(argv: Sequence[str] | None = None) -> Flags:
     """Read the command line. A mistake ends the program with status 2 and one line that names it."""
@@ -98,8 +103,9 @@ def parse_flags(argv: Sequence[str] | None = None) -> Flags:
         parser.error("--demo and --manifests are two sources; give one of them")
     if flags.print_config and not flags.manifests:
         parser.error("--print-config needs the objects to render; add --manifests DIR")
-    if not flags.demo and not flags.manifests:
-        parser.error("there is nothing to serve; give --demo or --manifests DIR (a cluster is not there yet)")
+    if not flags.cluster and (named := "--kubeconfig" if flags.kubeconfig else flags.context and "--context"):
+        other = "--demo" if flags.demo else "--manifests"
+        parser.error(f"{other} and {named} are two sources; give one of them")
     if flags.proxy_protocol and not flags.trusted_proxy:
         parser.error("--proxy-protocol is read from trusted proxies only; add --trusted-proxy CIDR")
     if not flags.http and not flags.https and not flags.print_config:
@@ -143,7 +149,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> _Parser:
     parser = _Parser(
         prog="reference_controller.py",
-        description="An ingress controller: serves the Ingresses of a folder of manifests.",
+        description="An ingress controller: serves the Ingresses of a cluster, or of a folder of manifests.",
         allow_abbrev=False,
     )
     _add_sources(parser.add_argument_group("where the objects come from").add_argument)
@@ -157,8 +163,9 @@ def _parser() -> _Parser:
 def _add_sources(add: Callable[..., object]) -> None:
     add("--demo", action="store_true", help="serve examples/manifests/demo, with pods; print what to try")
     add("--manifests", metavar="DIR", type=Path, help="serve the YAML and JSON files under DIR; edits are live")
-    add("--kubeconfig", metavar="PATH", help="serve a cluster (not there yet)")
-    add("--context", metavar="NAME", help="the context of the kubeconfig (not there yet)")
+    text = "of the cluster to serve (the pod's service account, else $KUBECONFIG, else ~/.kube/config)"
+    add("--kubeconfig", metavar="PATH", type=Path, help=text)
+    add("--context", metavar="NAME", default="", help="the context of the kubeconfig (its current one)")
 
 
 def _add_proxy(add: Callable[..., object]) -> None:
@@ -197,7 +204,7 @@ def _add_translation(add: Callable[..., object]) -> None:
         help=text,
     )
     add("--watch-ingress-without-class", action="store_true", help="also take Ingresses that name no class")
-    text = "only this namespace; repeatable (all)"
+    text = "only this namespace, by rights in it alone; repeatable (all)"
     add("--watch-namespace", type=_checked(_name), action="append", default=[], metavar="NS", help=text)
     selector = _checked(LabelSelector.parse)
     add("--watch-namespace-selector", type=selector, metavar="LABELS", help="only namespaces with these labels")

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Final, Protocol, cast
+
+_GAUGES = frozenset({"active", "idle", "objects", "open", "seconds", "undecodable"})
 
 __all__ = ["OTHER", "Family", "FamilyKind", "LabelCap", "Series", "StatisticsSource", "families"]
 
@@ -88,7 +91,9 @@ class LabelCap:
 def families(statistics: object, cap: LabelCap) -> Iterator[Family]:
     """The metrics in *statistics*, by these rules.
 
-    - A number is a counter; a gauge when its name is ``active`` or ``idle`` or ends in ``_open``.
+    - A number is a counter; a gauge when its name is one of ``active``, ``idle``, ``objects`` and
+      ``undecodable``, or ends in ``_open``.
+    - A duration in a mapping of dataclasses is a gauge, in seconds.
     - ``durations``, counts by duration, with ``duration_bounds``, the upper bounds in seconds of all
       but the last of them, and ``duration_sum``, in seconds, are a histogram. Without bounds they
       are a summary: their number and their sum.
@@ -131,7 +136,7 @@ def _members(statistics: object) -> Mapping[str, object]:
 
 
 def _number(name: str, series: Sequence[Series]) -> Family:
-    gauge = name.rpartition("_")[2] in ("active", "idle", "open")
+    gauge = name.rpartition("_")[2] in _GAUGES
     words = name.removesuffix("_total").replace("_", " ")
     return Family(
         name=name.removesuffix("_total"),
@@ -174,6 +179,8 @@ def _labelled(name: str, mapping: Mapping[object, object], cap: LabelCap) -> Ite
     sums: dict[str, dict[str, float]] = {}
     for key, members in entries.items():
         for member, value in members.items():
+            if isinstance(value, timedelta):
+                member, value = f"{member}_seconds", value.total_seconds()
             if _is_number(value):
                 column = sums.setdefault(member, {})
                 column[shown[key]] = column.get(shown[key], 0.0) + float(cast(float, value))

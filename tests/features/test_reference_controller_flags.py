@@ -13,7 +13,11 @@ from ingresskit.translate import DefaultBackend
 FOLDER = ["--manifests", "somewhere"]
 
 MISTAKES: dict[str, tuple[list[str], str]] = {
-    "no source": ([], "there is nothing to serve; give --demo or --manifests DIR"),
+    "kubeconfig and folder": (
+        [*FOLDER, "--kubeconfig=somewhere"],
+        "--manifests and --kubeconfig are two sources; give one of them",
+    ),
+    "context and demo": (["--demo", "--context=prod"], "--demo and --context are two sources"),
     "two sources": (["--demo", *FOLDER], "--demo and --manifests are two sources"),
     "nothing to listen on": (
         [*FOLDER, "--http=off", "--https=off"],
@@ -72,8 +76,6 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "control characters in a flag": ([*FOLDER, "--\x1b\n"], r"there is no flag --\x1b\n"),
 }
 LATER = {
-    "kubeconfig": ["--kubeconfig=/etc/kube"],
-    "context": ["--context=prod"],
     "nginx": ["--renderer=nginx"],
     "haproxy": ["--renderer=haproxy"],
     "proxy program": ["--proxy-binary=/usr/sbin/nginx"],
@@ -187,6 +189,14 @@ def test_listeners_can_be_off_and_have_ipv6_addresses() -> None:
 @pytest.mark.parametrize(("text", "seconds"), [("0s", 0), ("250ms", 0.25), ("2m", 120), ("1h", 3600)])
 def test_a_duration_has_a_unit(text: str, seconds: float) -> None:
     assert parse_flags([*FOLDER, "--shutdown-grace", text]).shutdown_grace == seconds
+
+
+def test_without_a_source_it_is_the_cluster() -> None:
+    flags = parse_flags(["--context=prod"])
+
+    assert (flags.cluster, flags.kubeconfig, flags.context) == (True, None, "prod")
+    assert not parse_flags(FOLDER).cluster
+    assert not parse_flags(["--demo"]).cluster
 
 
 def test_what_needs_no_cluster_is_taken() -> None:

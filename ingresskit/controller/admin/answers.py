@@ -19,6 +19,7 @@ from ingresskit.models import ObjectRef
 from ingresskit.policies import Origin
 from ingresskit.render.base import RenderedFile, Rendering
 from ingresskit.render.inprocess import RoutingTable
+from ingresskit.sources import CacheStatistics
 
 __all__ = [
     "dump_config",
@@ -37,9 +38,15 @@ def dump_health(report: HealthReport) -> dict[str, object]:
 
 
 def dump_status(
-    controller: ControllerView, live: HealthReport, ready: HealthReport, now: datetime
+    controller: ControllerView,
+    live: HealthReport,
+    ready: HealthReport,
+    now: datetime,
+    *,
+    caches: Mapping[str, CacheStatistics],
+    leader: Mapping[str, object] | None,
 ) -> dict[str, object]:
-    """``/api/status``."""
+    """``/api/status``. *caches* is empty when the objects come from no cluster."""
     statistics, outcome = controller.statistics(), controller.outcome
     severities = Counter(item.severity for item in controller.diagnostics)
     counts = dict[str, int]() if outcome is None else graph_counts(outcome.graph)
@@ -59,14 +66,24 @@ def dump_status(
         "passRunningSeconds": _seconds(statistics.pass_running),
         "lastApply": _last_apply(statistics),
         "lastFailure": _last_failure(statistics),
-        "leader": None,
-        "caches": [
-            {"kind": kind, "objects": count, "lastContactSeconds": None}
-            for kind, count in controller.object_counts().items()
-        ],
+        "leader": leader,
+        "caches": _caches(controller.object_counts(), caches),
         "counts": {_camel(name): count for name, count in counts.items()},
         "diagnostics": {str(severity): severities[severity] for severity in Severity},
     }
+
+
+def _caches(counts: Mapping[str, int], caches: Mapping[str, CacheStatistics]) -> list[dict[str, object]]:
+    shown: list[dict[str, object]] = []
+    for kind in sorted({*counts, *caches}):
+        cache = caches.get(kind)
+        facts: dict[str, object] = {"kind": kind, "objects": counts.get(kind, 0), "lastContactSeconds": None}
+        if cache is not None:
+            facts["lastContactSeconds"] = _seconds(cache.last_contact)
+            facts |= {"state": cache.state, "synced": cache.synced, "undecodable": cache.undecodable}
+            facts |= {"namespaces": list(cache.namespaces), "error": cache.error or None}
+        shown.append(facts)
+    return shown
 
 
 def dump_diagnostics(diagnostics: tuple[Diagnostic, ...]) -> dict[str, object]:

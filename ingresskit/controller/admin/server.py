@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, cast
 
 import anyio
@@ -15,6 +15,7 @@ from ingresskit.controller.health import Health
 from ingresskit.controller.planes import StatisticsSource
 from ingresskit.controller.statistics import ControllerView
 from ingresskit.errors import ConfigurationError
+from ingresskit.sources import CacheStatistics
 
 if TYPE_CHECKING:
     from ingresskit.controller.metrics import Metrics
@@ -39,6 +40,8 @@ class AdminServer:
         health: What the probes are told; that of the controller alone when ``None``.
         metrics: What is scraped; those of the controller and of *planes* when ``None``.
         planes: What else is scraped, by name; see `ingresskit.controller.metrics.Metrics`.
+        caches: By kind, how following the cluster goes, for ``/api/status``; `ClusterSource.statistics` tells.
+        leader: Who leads, for ``/api/status``: a JSON object. ``None`` where nobody is elected.
         settings: Limits; the defaults when ``None``.
 
     Raises:
@@ -55,6 +58,8 @@ class AdminServer:
         health: Health | None = None,
         metrics: Metrics | None = None,
         planes: Mapping[str, StatisticsSource] | None = None,
+        caches: Callable[[], Mapping[str, CacheStatistics]] | None = None,
+        leader: Callable[[], Mapping[str, object]] | None = None,
         settings: AdminSettings | None = None,
     ) -> None:
         try:
@@ -78,7 +83,7 @@ class AdminServer:
             ) from exc
         health = health or Health(controller)
         metrics = metrics or Metrics(controller, health=health, planes=planes)
-        self._site = Site(controller, health, metrics, self._settings)
+        self._site = Site(controller, health, metrics, self._settings, caches=caches, leader=leader)
         self._connection = Connection
         self._check_host = self._loopback or bool(self._settings.allowed_hosts)
         # Those that wait for a request, longest first; and all.

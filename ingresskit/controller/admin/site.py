@@ -36,6 +36,7 @@ from ingresskit.controller.health import Health, HealthReport
 from ingresskit.controller.metrics import CONTENT_TYPE, Metrics
 from ingresskit.controller.statistics import ControllerView
 from ingresskit.graph import explain
+from ingresskit.sources import CacheStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -60,9 +61,18 @@ class Site:
     """Answers requests. Whatever takes more than a moment is done in a worker thread, two at a time."""
 
     def __init__(
-        self, controller: ControllerView, health: Health, metrics: Metrics, settings: AdminSettings
+        self,
+        controller: ControllerView,
+        health: Health,
+        metrics: Metrics,
+        settings: AdminSettings,
+        *,
+        caches: Callable[[], Mapping[str, CacheStatistics]] | None = None,
+        leader: Callable[[], Mapping[str, object]] | None = None,
     ) -> None:
         self._controller = controller
+        self._caches = caches
+        self._leader = leader
         self._health = health
         self._metrics = metrics
         self._settings = settings
@@ -109,7 +119,16 @@ class Site:
 
     async def _status(self, _: AdminRequest) -> Answer:
         live, ready = self._health.liveness(), self._health.readiness()
-        return Answer.json(dump_status(self._controller, live, ready, datetime.now(UTC)))
+        return Answer.json(
+            dump_status(
+                self._controller,
+                live,
+                ready,
+                datetime.now(UTC),
+                caches=self._caches() if self._caches else {},
+                leader=self._leader() if self._leader else None,
+            )
+        )
 
     async def _graph_json(self, request: AdminRequest) -> Answer:
         outcome = self._controller.outcome
