@@ -38,8 +38,9 @@ class Statistics:
     Attributes:
         connections_refused: Closed at once, because there were too many.
         tunnels_open: Upgraded connections, also among *connections_open*.
-        requests: By rule host (empty: no rule took it), then by the first digit of the status.
-            Requests that could not be read are among them; clients that left early count as 4.
+        requests: By rule host (empty: no rule took it, or its host is gone), then by the first digit
+            of the status. Requests that could not be read are among them; clients that left early
+            count as 4.
         durations: Requests by duration, a count for each of `DURATION_BOUNDS` and one for longer ones;
             not cumulative.
         upstream_reused: Requests that took a pooled connection.
@@ -67,8 +68,13 @@ class Statistics:
     )
 
     @property
+    def duration_bounds(self) -> tuple[float, ...]:
+        """The upper bounds of *durations*, in seconds, but for the last one, which has none."""
+        return DURATION_BOUNDS
+
+    @property
     def requests_by_class(self) -> Mapping[int, int]:
-        """All requests, by the first digit of the status."""
+        """All requests, by the first digit of the status; no count ever goes back."""
         totals: dict[int, int] = {}
         for classes in self.requests.values():
             for digit, count in classes.items():
@@ -122,9 +128,12 @@ class Counters:
         self.duration_sum += duration
 
     def keep_hosts(self, hosts: Mapping[str, object]) -> None:
-        """Forget the counts of rule hosts that are gone: names come and go, memory must not only grow."""
+        """Count those of rule hosts that are gone as nobody's: names come and go, memory must not only grow."""
         for gone in [host for host in self.requests if host and host not in hosts]:
-            del self.requests[gone]
+            classes = self.requests.pop(gone)
+            nobody = self.requests.setdefault("", [0] * len(classes))
+            for digit, count in enumerate(classes):
+                nobody[digit] += count
 
     def freeze(self, backends: Mapping[BackendKey, BackendStatistics]) -> Statistics:
         """The counts as they are now."""
