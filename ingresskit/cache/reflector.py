@@ -460,6 +460,7 @@ class Reflector(Generic[K]):
 
     def _judge(self, error: ApiError | TransportError, *, was_open: bool) -> bool:
         """What a failure of the watch means for the version. Returns whether to go on without a pause."""
+        # Wherever the proof is thrown away: whoever answers next may be a server that was restored.
         soon = anyio.current_time() - self._last_whole < _SOON
         match error:
             case Expired():
@@ -477,13 +478,15 @@ class Reflector(Generic[K]):
                 return True
             case TooManyRequests():
                 return False
-            case TransportError() if not was_open:
-                self._last_proof = float("-inf")  # whoever answers next may be a restored server
-                return False
             case ApiError(status=status) if not was_open and status >= 500:
                 self._last_proof = float("-inf")
                 return False
+            case TransportError() if not was_open:
+                self._last_proof = float("-inf")
+                return False
             case _:
+                if isinstance(error, TransportError):
+                    self._last_proof = float("-inf")
                 self._strikes += 1
                 if self._strikes >= _STRIKES:
                     self._strikes = 0

@@ -347,7 +347,7 @@ async def test_a_line_that_is_cut_by_the_end_is_asked_for_again(server: FakeTran
         put(server, "d")
         await equal(it, server)
 
-        assert verbs(server) == ["stream", "watch 103"]
+        assert verbs(server) == ["stream", "list  1", "watch 103"]
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])

@@ -251,7 +251,7 @@ def plugin(folder: Path, body: str) -> Path:
         "run = len((here / 'runs').read_text())\n"
         "info = json.loads(os.environ['KUBERNETES_EXEC_INFO'])\n"
         "def say(**status):\n"
-        "    print(json.dumps({'apiVersion': info['apiVersion'], 'kind': 'ExecCredential', 'status': status}))\n"
+        "    print(json.dumps({'apiVersion': info['apiVersion'], 'status': status}))\n"
         f"{body}\n"
     )
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
