@@ -8,11 +8,13 @@ from enum import StrEnum
 
 from ingresskit.models import ObjectKey, ObjectRef
 
-__all__ = ["Diagnostic", "Reason", "Severity", "printable", "sorted_diagnostics"]
+__all__ = ["Diagnostic", "Reason", "Severity", "bounded", "printable", "sorted_diagnostics"]
 
 # An Event's message may have 1,024 characters; something of the program's own may stand before it.
 _MAX_MESSAGE = 900
 _MAX_FIELD = 300
+# Of one subject with one reason: more than anybody mends at a time, and few enough for every reader.
+_MOST_ALIKE = 100
 
 
 class Severity(StrEnum):
@@ -117,6 +119,28 @@ def printable(text: str, limit: int = _MAX_MESSAGE) -> str:
 def sorted_diagnostics(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
     """Each diagnostic once, sorted by subject, field, reason and message."""
     return tuple(sorted(set(diagnostics), key=_order))
+
+
+def bounded(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """`sorted_diagnostics`, of each subject and reason at most 100, and a summary of those left out.
+
+    An object of the size that the API server allows can have tens of thousands of faults; whoever
+    logs, shows or counts diagnostics must not pay for that.
+    """
+    kept: list[Diagnostic] = []
+    seen: dict[tuple[ObjectRef, Reason], int] = {}
+    severities: dict[tuple[ObjectRef, Reason], Severity] = {}
+    for item in sorted_diagnostics(diagnostics):
+        alike = (item.subject, item.reason)
+        seen[alike] = count = seen.get(alike, 0) + 1
+        if count <= _MOST_ALIKE:
+            kept.append(item)
+        elif severities.get(alike) is not Severity.ERROR:
+            severities[alike] = item.severity
+    for (subject, reason), severity in severities.items():
+        message = f"and {seen[subject, reason] - _MOST_ALIKE} more with this reason, which are left out here"
+        kept.append(Diagnostic(subject=subject, field="", reason=reason, message=message, severity=severity))
+    return sorted_diagnostics(kept) if severities else tuple(kept)
 
 
 def _order(diagnostic: Diagnostic) -> tuple[str, ObjectKey, str, str, str]:

@@ -295,7 +295,7 @@ class TrafficSplit(Policy):
         "traffic-split",
         parse_weights,
         default=(),
-        grammar="`name=weight` pairs separated by commas",
+        grammar="`name=weight` pairs separated by commas, 16 at most",
         summary="Share requests among Services by weight.",
     )
 

@@ -18,6 +18,15 @@ __all__ = ["NATIVE_PREFIX", "Dialect", "NativeDialect", "ParsedPolicies", "Polic
 
 NATIVE_PREFIX = "ingresskit.dev"
 
+# Whoever writes one of these wants somebody kept out, also by an annotation that does not exist.
+_PROTECTING_WORDS = frozenset(
+    {
+        *("access", "acl", "allow", "allowed", "allowlist", "auth", "authentication", "authorization"),
+        *("blacklist", "block", "blocked", "blocklist", "deny", "denied", "denylist", "whitelist"),
+    }
+)
+_MOST_GUESSES = 100
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedPolicies:
@@ -91,7 +100,7 @@ class NativeDialect:
             place = f"metadata.annotations[{key}]"
             known = self._fields.get(key.removeprefix(start))
             if known is None:
-                fault = self._unknown(key, subject, place)
+                fault = self._unknown(key, subject, place, guess=len(diagnostics) < _MOST_GUESSES)
                 diagnostics.append(fault)
                 unprotected = unprotected or (fault if fault.severity is Severity.ERROR else None)
                 continue
@@ -118,19 +127,21 @@ class NativeDialect:
             policies=PolicySet(built, origins), diagnostics=tuple(diagnostics), unprotected=unprotected
         )
 
-    def _unknown(self, key: str, subject: ObjectRef, place: str) -> Diagnostic:
+    def _unknown(self, key: str, subject: ObjectRef, place: str, *, guess: bool) -> Diagnostic:
         """A warning; an error when it looks like the slip of someone who asked for protection."""
         # Cut: comparing takes time by the square of the length. A valid name has 63 characters at most.
-        name = key.removeprefix(self.prefix + "/")[:100]
-        close = difflib.get_close_matches(name, self._fields, n=1)
+        name = key.removeprefix(self.prefix + "/")[:100].lower().replace("_", "-")
+        close = difflib.get_close_matches(name, self._fields, n=1) if guess else []
         message = f"no annotation is called {_shown(key)}"
         if close:
             message += f"; did you mean {self.prefix}/{close[0]}?"
-        protection = any(
-            self._fields[near][0].protects for near in difflib.get_close_matches(name, self._fields, 1, 0.8)
+        protecting = [field for field, (policy, _, _) in self._fields.items() if policy.protects]
+        protection = bool(
+            _PROTECTING_WORDS.intersection(name.split("-"))
+            or difflib.get_close_matches(name, protecting, 1, 0.75)
         )
         if protection:
-            message += " The routes of this object answer 503, for that one would protect them"
+            message += "; the routes of this object answer 503, for it seems meant to protect them"
         return Diagnostic(
             subject=subject,
             field=place,

@@ -55,6 +55,10 @@ _LARGEST = 1024**5
 # RFC 9110, section 5.1 allows more ("token"); these are the bytes every proxy and application takes.
 _HEADER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,127}")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]{0,4000}")
+# What servers take of a head: 100 fields (Apache, h11), 16 KiB and more.
+_MOST_HEADERS = 64
+_MAX_HEADERS_SIZE = 8192
+_MOST_SHARES = 16
 _NETWORK = re.compile(r"[0-9A-Fa-f.:]{2,45}(?:/[0-9]{1,3})?")
 _SERVICE_NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -154,13 +158,17 @@ def parse_byte_size(text: str) -> int:
 
 def parse_header_names(text: str) -> tuple[str, ...]:
     """Header names separated by commas, each once, in the order written; never a reserved one."""
-    return tuple(dict.fromkeys(_header_name(part.strip()) for part in text.split(",")))
+    parts = text.split(",")
+    _check_header_count(len(parts))
+    return tuple(dict.fromkeys(_header_name(part.strip()) for part in parts))
 
 
 def parse_headers(text: str) -> tuple[HeaderField, ...]:
     """Header fields, one ``Name: value`` a line, in the order written; never a reserved one, none twice."""
     fields: list[HeaderField] = []
-    for line in text.strip().split("\n"):
+    lines = text.strip().split("\n")
+    _check_header_count(len(lines))
+    for line in lines:
         name, colon, value = line.strip().partition(":")
         if not colon:
             raise ValueError("must be lines of the form Name: value")
@@ -168,9 +176,16 @@ def parse_headers(text: str) -> tuple[HeaderField, ...]:
         if not _HEADER_VALUE.fullmatch(value):
             raise ValueError("must hold header values of printable ASCII, at most 4000 characters each")
         fields.append((_header_name(name.strip()), value))
+    if sum(len(name) + len(value) for name, value in fields) > _MAX_HEADERS_SIZE:
+        raise ValueError(f"must hold at most {_MAX_HEADERS_SIZE} characters")
     if len({name.lower() for name, _ in fields}) < len(fields):
         raise ValueError("must name each header once")
     return tuple(fields)
+
+
+def _check_header_count(count: int) -> None:
+    if count > _MOST_HEADERS:
+        raise ValueError(f"must name at most {_MOST_HEADERS} headers")
 
 
 def _header_name(name: str) -> str:
@@ -235,11 +250,17 @@ def parse_networks(text: str) -> tuple[Network, ...]:
 
 
 def parse_weights(text: str) -> tuple[tuple[str, int], ...]:
-    """Services and their shares, as written: ``web-v1=90, web-v2=10``; weights 0 to 1000000, not all 0."""
+    """Services and their shares, as written: ``web-v1=90, web-v2=10``; weights 0 to 1000000, not all 0.
+
+    At most 16 of them: each path of the Ingress is shared out among all.
+    """
     shares: dict[str, int] = {}
     rule = (
-        "must be name=weight pairs separated by commas, each name once, weights from 0 to 1000000 and not all 0"
+        "must be name=weight pairs separated by commas, 16 at most, each name once,"
+        " weights from 0 to 1000000 and not all 0"
     )
+    if text.count(",") >= _MOST_SHARES:
+        raise ValueError(rule)
     for part in text.split(","):
         name, equals, weight = (piece.strip() for piece in part.partition("="))
         if not equals or name in shares or not _SERVICE_NAME.fullmatch(name):

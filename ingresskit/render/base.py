@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import ClassVar, Generic, TypeVar
 
-from ingresskit.diagnostics import Diagnostic, Reason, Severity, sorted_diagnostics
+from ingresskit.diagnostics import Diagnostic, Reason, Severity, bounded
 from ingresskit.errors import ConfigurationError
 from ingresskit.graph import Backend, Protocol, Respond, Route, RouteGraph, VirtualHost
 from ingresskit.models import ObjectKey, ObjectRef, Service
@@ -127,7 +127,7 @@ class Renderer(ABC, Generic[ArtifactT]):
         changed = any(new is not old for new, old in zip(hosts, graph.virtual_hosts, strict=True))
         if changed or any(backends[key] is not graph.backends[key] for key in backends):
             graph = replace(graph, virtual_hosts=hosts, backends=backends)
-        return Restricted(graph=graph, diagnostics=sorted_diagnostics(diagnostics))
+        return Restricted(graph=graph, diagnostics=bounded(diagnostics))
 
     def _restricted_host(self, host: VirtualHost, diagnostics: list[Diagnostic]) -> VirtualHost:
         routes = tuple(

@@ -15,6 +15,7 @@ from typing import TypeVar
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.graph import Backend, BackendKey, Endpoint, Protocol
 from ingresskit.models import (
+    EndpointPort,
     Endpoints,
     EndpointSlice,
     ObjectKey,
@@ -36,6 +37,16 @@ _EXTERNAL_NAME = "ExternalName"
 
 # RFC 6761, section 6.3, and what Linux distributions put into /etc/hosts.
 _THIS_MACHINE = ("localhost", "localdomain", "localhost6", "localdomain6")
+
+_MOST_PORTS_TOLD = 8
+# Ports times addresses is what a backend costs, and both are a tenant's to write. Slices made by
+# Kubernetes have 100 ports at most.
+_MOST_SERVICE_PORTS = 256
+_MOST_CANDIDATES = 50_000
+_MOST_ADDRESSES_KNOWN = 100_000
+
+_Ports = dict["str | int", ServicePort]
+_SlicePorts = dict[str, list[tuple[int, EndpointPort]]]
 
 _PROTOCOLS: Mapping[str, Protocol] = {
     "": Protocol.HTTP,
@@ -83,6 +94,9 @@ class BackendTable:
         self._slice_objects: Mapping[ObjectKey, EndpointSlice] = {}
         self._endpoints_objects: Mapping[ObjectKey, Endpoints] = {}
         self._slices: dict[ObjectKey, dict[ObjectKey, EndpointSlice]] = {}
+        self._ports: dict[ObjectKey, _Ports] = {}
+        self._slice_ports: dict[ObjectKey, tuple[EndpointSlice, _SlicePorts]] = {}
+        self._addresses: dict[str, _Address] = {}
         self._resolutions: dict[ObjectKey, dict[str | int, Resolution]] = {}
         self._backends: dict[ObjectKey, dict[int, ResolvedBackend]] = {}
         self.changed_services: frozenset[ObjectKey] = frozenset()
@@ -94,12 +108,15 @@ class BackendTable:
         endpoints = snapshot.by_key(Endpoints)
         self.changed_services = frozenset(key for key, _, _ in _changes(self._services, services))
         for key in self.changed_services:
+            self._ports.pop(key, None)
             self._resolutions.pop(key, None)
             self._backends.pop(key, None)
         for key, old, new in _changes(self._slice_objects, slices):
             for item in (old, new):
                 if item is not None and item.service is not None:
                     self._backends.pop(item.service, None)
+            if new is None:
+                self._slice_ports.pop(key, None)
             if old is not None and old.service is not None:
                 self._slices.get(old.service, {}).pop(key, None)
             if new is not None and new.service is not None:
@@ -135,22 +152,32 @@ class BackendTable:
         if external and not self._destinations.external_names:
             message = f"the Service {ref.service} is of type ExternalName, which is not let through"
             return _fault(about, Reason.EXTERNAL_NAME_REFUSED, message)
-        port = _service_port(service, ref.port)
+        port = self._port(service, ref.port)
         if port is None and external and isinstance(ref.port, int) and not service.spec.ports:
             port = ServicePort(port=ref.port)  # such a Service needs no ports: the number is meant as it is
         if port is None or not 0 < port.port < 65536:
-            has = ", ".join(_port_text(item) for item in service.spec.ports) or "none"
+            ports = service.spec.ports
+            has = ", ".join(map(_port_text, ports[:_MOST_PORTS_TOLD])) or "none"
+            if len(ports) > _MOST_PORTS_TOLD:
+                has += f" and {len(ports) - _MOST_PORTS_TOLD} more"
             what = f"named {ref.port!r}" if isinstance(ref.port, str) else str(ref.port)
             message = f"the Service {ref.service} has no port {what}; it has {has}"
+            if len(ports) > _MOST_SERVICE_PORTS:
+                message += f"; no more than {_MOST_SERVICE_PORTS} of them are looked at"
             return _fault(about, Reason.SERVICE_PORT_NOT_FOUND, message)
         if (port.protocol or "TCP") != "TCP":
             message = f"port {port.port} of the Service {ref.service} is {port.protocol}, not TCP"
             return _fault(about, Reason.SERVICE_PORT_NOT_FOUND, message)
         return Resolution(key=BackendKey(*ref.service, port.port), service=about)
 
+    def _port(self, service: Service, wanted: str | int) -> ServicePort | None:
+        if (ports := self._ports.get(service.key)) is None:
+            ports = self._ports[service.key] = _ports_of(service)
+        return ports.get(wanted)
+
     def _backend(self, key: BackendKey) -> ResolvedBackend:
         service = self._services[ObjectKey(key.namespace, key.service)]
-        port = _service_port(service, key.port) or ServicePort(port=key.port)
+        port = self._port(service, key.port) or ServicePort(port=key.port)
         protocol = _PROTOCOLS.get((port.app_protocol or "").lower())
         diagnostics: list[Diagnostic] = []
         if protocol is None:
@@ -172,20 +199,22 @@ class BackendTable:
         draining: dict[tuple[bytes, int], Endpoint] = {}
         total = 0
         for candidate in self._candidates(service.key, port.name or "", diagnostics):
+            if total == _MOST_CANDIDATES:
+                message = f"it has more than {_MOST_CANDIDATES} endpoints; the others get no requests"
+                diagnostics.append(_refused(service.ref, "", message))
+                break
             total += 1
             chosen = ready if candidate.ready else draining if candidate.draining else None
             if chosen is None:
                 continue
-            address = ipaddress.ip_address(candidate.address)
-            chosen.setdefault(
-                (address.packed, candidate.port),
-                Endpoint(
-                    address=str(address),
+            place = (candidate.address.packed, candidate.port)
+            if place not in chosen:
+                chosen[place] = Endpoint(
+                    address=candidate.address.text,
                     port=candidate.port,
                     zone=candidate.zone,
                     draining=not candidate.ready,
-                ),
-            )
+                )
         used = ready or draining
         if used:
             return tuple(used[key] for key in sorted(used)), ""
@@ -210,9 +239,7 @@ class BackendTable:
             message = f"addresses of type {item.address_type!r} are not let through, only IPv4 and IPv6"
             diagnostics.append(_refused(item.ref, "addressType", message))
             return
-        for index, port in enumerate(item.ports):
-            if (port.name or "") != port_name or (port.protocol or "TCP") != "TCP":
-                continue
+        for index, port in self._named_ports(item, port_name):
             if port.port is None or not 0 < port.port < 65536:
                 message = f"the port {port.port} is not from 1 to 65535"
                 diagnostics.append(_refused(item.ref, f"ports[{index}].port", message))
@@ -220,12 +247,37 @@ class BackendTable:
             for number, endpoint in enumerate(item.endpoints):
                 if not endpoint.addresses:
                     continue
-                address = endpoint.addresses[0]
-                if fault := self._destinations.fault(address):
-                    message = f"{address!r} {fault}"
+                address = self._judged(endpoint.addresses[0])
+                if address.fault:
+                    message = f"{endpoint.addresses[0]!r} {address.fault}"
                     diagnostics.append(_refused(item.ref, f"endpoints[{number}].addresses[0]", message))
                     continue
                 yield _candidate(endpoint, address, port.port)
+
+    def _named_ports(self, item: EndpointSlice, name: str) -> Iterable[tuple[int, EndpointPort]]:
+        """The TCP ports of a slice with that name, and where they stand."""
+        known = self._slice_ports.get(item.key)
+        if known is None or known[0] is not item:
+            ports: dict[str, list[tuple[int, EndpointPort]]] = {}
+            for index, port in enumerate(item.ports):
+                if (port.protocol or "TCP") == "TCP":
+                    ports.setdefault(port.name or "", []).append((index, port))
+            known = self._slice_ports[item.key] = (item, ports)
+        return known[1].get(name, ())
+
+    def _judged(self, text: str) -> _Address:
+        """An address, judged once: a slice is read for each port, and addresses come back."""
+        if (known := self._addresses.get(text)) is not None:
+            return known
+        if len(self._addresses) >= _MOST_ADDRESSES_KNOWN:
+            self._addresses.clear()
+        if fault := self._destinations.fault(text):
+            known = _Address(fault=fault)
+        else:
+            parsed = ipaddress.ip_address(text)
+            known = _Address(packed=parsed.packed, text=str(parsed))
+        self._addresses[text] = known
+        return known
 
     def _legacy_candidates(
         self, item: Endpoints, port_name: str, diagnostics: list[Diagnostic]
@@ -238,11 +290,12 @@ class BackendTable:
                 both = [(address, True) for address in subset.addresses]
                 both += [(address, False) for address in subset.not_ready_addresses]
                 for address, ready in both:
-                    if fault := self._destinations.fault(address.ip):
-                        message = f"{address.ip!r} {fault}"
+                    judged = self._judged(address.ip)
+                    if judged.fault:
+                        message = f"{address.ip!r} {judged.fault}"
                         diagnostics.append(_refused(item.ref, f"subsets[{number}].addresses", message))
                         continue
-                    yield _Candidate(address=address.ip, port=port.port or 0, ready=ready)
+                    yield _Candidate(address=judged, port=port.port or 0, ready=ready)
 
     def _external(
         self, service: Service, port: ServicePort, diagnostics: list[Diagnostic]
@@ -266,15 +319,24 @@ class BackendTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Address:
+    """Why an address may not be a destination; else it in its shortest form."""
+
+    fault: str = ""
+    packed: bytes = b""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Candidate:
-    address: str
+    address: _Address
     port: int
     ready: bool
     draining: bool = False
     zone: str | None = None
 
 
-def _candidate(endpoint: SliceEndpoint, address: str, port: int) -> _Candidate:
+def _candidate(endpoint: SliceEndpoint, address: _Address, port: int) -> _Candidate:
     """Source: EndpointConditions: unknown ``ready`` is ready, unknown ``serving`` is what ``ready`` is."""
     conditions = endpoint.conditions
     if conditions is None:
@@ -290,13 +352,15 @@ def _candidate(endpoint: SliceEndpoint, address: str, port: int) -> _Candidate:
     )
 
 
-def _service_port(service: Service, wanted: str | int) -> ServicePort | None:
-    fitting = [
-        port for port in service.spec.ports if (port.name if isinstance(wanted, str) else port.port) == wanted
-    ]
-    # One number may be there for TCP and for UDP; only TCP can be served.
-    fitting.sort(key=lambda port: (port.protocol or "TCP") != "TCP")
-    return fitting[0] if fitting else None
+def _ports_of(service: Service) -> _Ports:
+    """The ports by name and by number. One number may be there for TCP and for UDP; only TCP can be served."""
+    found: _Ports = {}
+    looked_at = service.spec.ports[:_MOST_SERVICE_PORTS]
+    for port in sorted(looked_at, key=lambda port: (port.protocol or "TCP") != "TCP"):
+        found.setdefault(port.port, port)
+        if port.name is not None:
+            found.setdefault(port.name, port)
+    return found
 
 
 def _port_text(port: ServicePort) -> str:

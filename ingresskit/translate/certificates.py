@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ingresskit.graph import Certificate
@@ -121,7 +122,13 @@ def covers(certificate: Certificate, host: str) -> bool:
     A wildcard name covers exactly one label, and the wildcard host itself.
     Source: RFC 9525, section 6.3.
     """
-    if host in certificate.names:
+    if _has(certificate.names, host):
         return True
     _, dot, parent = host.partition(".")
-    return bool(dot) and not host.startswith("*.") and f"*.{parent}" in certificate.names
+    return bool(dot) and not host.startswith("*.") and _has(certificate.names, f"*.{parent}")
+
+
+def _has(names: Sequence[str], name: str) -> bool:
+    """Whether *name* is among the sorted *names*: a certificate may have ten thousand, and an Ingress too."""
+    place = bisect_left(names, name)
+    return place < len(names) and names[place] == name

@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import chain
 from typing import TypeVar
 
-from ingresskit.diagnostics import Diagnostic, Reason, Severity, sorted_diagnostics
+from ingresskit.diagnostics import Diagnostic, Reason, Severity, bounded
 from ingresskit.errors import DecodeError
 from ingresskit.graph import ANY_HOST, Backend, BackendKey, Forward, RouteGraph, Unserved, VirtualHost
 from ingresskit.models import (
@@ -37,7 +37,7 @@ from ingresskit.models import (
     Snapshot,
     age_order,
 )
-from ingresskit.policies import Origin
+from ingresskit.policies import Origin, ParsedPolicies, PolicyRegistry
 from ingresskit.translate.backends import BackendTable, Resolution
 from ingresskit.translate.certificates import CertificateTable
 from ingresskit.translate.claims import (
@@ -64,7 +64,8 @@ class Translation:
     """A route graph, and everything that is wrong with what it was made of.
 
     Attributes:
-        diagnostics: Sorted by subject, field, reason and message; each once.
+        diagnostics: Sorted by subject, field, reason and message; each once; of each subject and
+            reason at most 100, and one that says how many more there are.
     """
 
     graph: RouteGraph
@@ -192,19 +193,19 @@ class Translator:
 
     def _judge(self, ingress: Ingress, namespace: Namespace | None) -> _Judged:
         labels: Mapping[str, str] = namespace.metadata.labels if namespace is not None else {}
+        verdict = self._classes.judge(ingress, labels, self._options)
+        if not verdict.ours:
+            fragment = not_ours(ingress, verdict.why, verdict.diagnostics)
+            return _Judged(fragment=fragment, namespace=namespace, ours=False)
         try:
-            verdict = self._classes.judge(ingress, labels, self._options)
-            if verdict.ours:
-                fragment = read_ingress(ingress, self._options.policies)
-                if verdict.diagnostics:
-                    fragment = _with_diagnostics(fragment, verdict.diagnostics)
-            else:
-                fragment = not_ours(ingress, verdict.why, verdict.diagnostics)
+            fragment = read_ingress(ingress, self._options.policies)
         except Exception:
             # A dialect or policy of the integrator's own may raise anything; one object pays for it.
             _logger.exception("ingress could not be read", extra={"ingress": str(ingress.key)})
-            return _Judged(fragment=_broken(ingress), namespace=namespace, ours=False)
-        return _Judged(fragment=fragment, namespace=namespace, ours=verdict.ours)
+            fragment = _closed(ingress)
+        if verdict.diagnostics:
+            fragment = replace(fragment, diagnostics=verdict.diagnostics + fragment.diagnostics)
+        return _Judged(fragment=fragment, namespace=namespace, ours=True)
 
     def _contribute(self, fragments: Iterable[_Judged]) -> list[Contribution]:
         """Step 2, for those that are ours, oldest first."""
@@ -293,7 +294,7 @@ class Translator:
         if len(plane) != len(backends) or any(plane.get(key) is not item for key, item in backends.items()):
             self._backend_plane = plane = backends
         empty = {key: item.note for key, item in plane.items() if not item.endpoints}
-        diagnostics = sorted_diagnostics(
+        diagnostics = bounded(
             chain(
                 routes.diagnostics,
                 chain.from_iterable(item.diagnostics for item in resolved),
@@ -339,22 +340,25 @@ def _age(item: _Judged) -> tuple[datetime, str, str, str]:
     return age_order(item.fragment.ingress)
 
 
-def _with_diagnostics(fragment: Fragment, diagnostics: tuple[Diagnostic, ...]) -> Fragment:
-    return Fragment(
-        ingress=fragment.ingress,
-        hosts=fragment.hosts,
-        claims=fragment.claims,
-        tls=fragment.tls,
-        policies=fragment.policies,
-        diagnostics=diagnostics + fragment.diagnostics,
-        unserved=fragment.unserved,
+def _closed(ingress: Ingress) -> Fragment:
+    """An Ingress whose annotations nobody could read: it keeps its hosts and paths, and all answer 503.
+
+    Were it left out, a wider rule would take its requests without what may have protected them, and
+    another namespace its hosts.
+    """
+    message = (
+        "its annotations could not be read because of a fault in this program or in an extension of it; see"
+        " the log. Its routes answer 503"
     )
-
-
-def _broken(ingress: Ingress) -> Fragment:
-    message = "it could not be read because of a fault in this program or in an extension of it; see the log"
-    diagnostic = Diagnostic(subject=ingress.ref, field="", reason=Reason.INTERNAL_ERROR, message=message)
-    return Fragment(ingress=ingress, diagnostics=(diagnostic,))
+    fault = Diagnostic(
+        subject=ingress.ref, field="metadata.annotations", reason=Reason.INTERNAL_ERROR, message=message
+    )
+    fragment = read_ingress(ingress, PolicyRegistry(()))
+    return replace(
+        fragment,
+        policies=ParsedPolicies(diagnostics=(fault,), unprotected=fault),
+        diagnostics=(*fragment.diagnostics, fault),
+    )
 
 
 def _default_backend_fault(resolution: Resolution | None) -> Iterable[Diagnostic]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import ClassVar
 
@@ -13,6 +14,7 @@ from ingresskit.policies import (
     BodyLimit,
     LoadBalancing,
     Policy,
+    PolicySet,
     PrefixRewrite,
     RequestHeaders,
     ResponseHeaders,
@@ -72,8 +74,18 @@ class InProcessRenderer(Renderer[RoutingTable]):
 def _host_table(host: VirtualHost) -> HostTable:
     exact: dict[str, Target] = {}
     prefixes: dict[str, Target] = {}
+    # The paths of an Ingress share their policies, and may be ten thousand.
+    worked_out: dict[PolicySet, Target] = {}
     for route in host.routes:
-        target = _target(host, route)
+        template = worked_out.get(route.policies)
+        if template is None:
+            template = worked_out[route.policies] = _target(host, route)
+        target = replace(
+            template,
+            route=route,
+            matched=route.match.value.rstrip("/"),
+            redirect_to_tls=redirects_to_tls(host, route),
+        )
         if route.match.kind is PathKind.EXACT:
             exact[route.match.value] = target
         else:

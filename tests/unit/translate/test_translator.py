@@ -118,7 +118,9 @@ def test_a_dialect_that_raises_costs_one_object(caplog: pytest.LogCaptureFixture
     translation = translate(Snapshot.of([*_world(), bad]), options)
 
     assert translation.graph.resolve("a.test", "/")
-    assert translation.graph.resolve("bad.test", "/") is None
+    route = translation.graph.resolve("bad.test", "/")
+    assert route is not None
+    assert isinstance(route.action, Respond)
     (told,) = translation.diagnostics
     assert (told.reason, str(told.subject)) == (Reason.INTERNAL_ERROR, "Ingress default/bad")
     assert "boom" not in str(told)
