@@ -17,7 +17,9 @@ from ingresskit.models.ingress import (
     ServiceBackendPort,
     TypedLocalObjectReference,
 )
+from ingresskit.models.load_balancer import LoadBalancerIngress, LoadBalancerStatus, WithLoadBalancer
 from ingresskit.models.meta import KubeObject, ObjectKey, ObjectMeta, ObjectRef, age_order
+from ingresskit.models.node import Condition, Node, NodeAddress, NodeStatus, Pod, PodSpec, PodStatus
 from ingresskit.models.service import (
     EndpointAddress,
     EndpointConditions,
@@ -34,6 +36,7 @@ from ingresskit.models.snapshot import Snapshot
 
 __all__ = [
     "KINDS",
+    "Condition",
     "ConfigMap",
     "EndpointAddress",
     "EndpointConditions",
@@ -53,10 +56,18 @@ __all__ = [
     "IngressSpec",
     "IngressTLS",
     "KubeObject",
+    "LoadBalancerIngress",
+    "LoadBalancerStatus",
     "Namespace",
+    "Node",
+    "NodeAddress",
+    "NodeStatus",
     "ObjectKey",
     "ObjectMeta",
     "ObjectRef",
+    "Pod",
+    "PodSpec",
+    "PodStatus",
     "Secret",
     "Service",
     "ServiceBackendPort",
@@ -65,6 +76,7 @@ __all__ = [
     "SliceEndpoint",
     "Snapshot",
     "TypedLocalObjectReference",
+    "WithLoadBalancer",
     "age_order",
     "decode",
     "decode_any",

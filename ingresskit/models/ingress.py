@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ingresskit.models.load_balancer import NO_ADDRESSES, WithLoadBalancer
 from ingresskit.models.meta import KubeObject, Many, WireModel
 
 __all__ = [
@@ -117,6 +118,7 @@ class Ingress(KubeObject):
     api_version: ClassVar[str] = "networking.k8s.io/v1"
 
     spec: IngressSpec = IngressSpec()
+    status: WithLoadBalancer = NO_ADDRESSES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from ingresskit.models.ingress import (
     ServiceBackendPort,
     TypedLocalObjectReference,
 )
+from ingresskit.models.load_balancer import NO_ADDRESSES, WithLoadBalancer
 from ingresskit.models.meta import KubeObject, Many, StringMap, WireModel
 from ingresskit.models.service import EndpointConditions, EndpointPort, EndpointSlice, SliceEndpoint
 
@@ -96,6 +97,7 @@ class LegacyIngress(KubeObject):
     api_version: ClassVar[str] = "networking.k8s.io/v1beta1"
 
     spec: LegacySpec = LegacySpec()
+    status: WithLoadBalancer = NO_ADDRESSES
 
     def modern(self) -> Ingress:
         """The same Ingress in the v1 form. A path type that was left out becomes ImplementationSpecific."""
@@ -108,6 +110,7 @@ class LegacyIngress(KubeObject):
                 tls=spec.tls,
                 rules=tuple(_modern_rule(rule) for rule in spec.rules),
             ),
+            status=self.status,
         )
 
 

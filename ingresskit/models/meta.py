@@ -53,9 +53,12 @@ class ObjectRef(NamedTuple):
         return f"{self.kind} {self.key}"
 
 
+_ACRONYMS = {"ip": "IP", "ips": "IPs"}
+
+
 def _camel(name: str) -> str:
     head, *tail = name.split("_")
-    return head + "".join("IP" if word == "ip" else word.capitalize() for word in tail)
+    return head + "".join(_ACRONYMS.get(word) or word.capitalize() for word in tail)
 
 
 class WireModel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ingresskit.models.load_balancer import NO_ADDRESSES, WithLoadBalancer
 from ingresskit.models.meta import KubeObject, Many, ObjectKey, WireModel
 
 __all__ = [
@@ -41,6 +42,7 @@ class ServiceSpec(WireModel):
     type: str | None = None
     cluster_ip: str | None = None
     external_name: str | None = None
+    external_ips: Many[str] = ()
     ports: Many[ServicePort] = ()
 
 
@@ -53,6 +55,7 @@ class Service(KubeObject):
     api_version: ClassVar[str] = "v1"
 
     spec: ServiceSpec = ServiceSpec()
+    status: WithLoadBalancer = NO_ADDRESSES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
