@@ -114,8 +114,10 @@ def _change(store: SnapshotStore, what: str, objects: Sequence[KubeObject]) -> N
     snapshot = store.snapshot()
     if what == "apply":
         store.update(apply=objects)
-    elif what == "delete":
-        store.update(delete=[(type(item), item.key) for item in objects])
+    elif what == "delete" and snapshot is not None:
+        # Of each kind drawn, one that is there: most of what is drawn is not.
+        gone = [(type(item), key) for item in objects for key in sorted(snapshot.by_key(type(item)))[-1:]]
+        store.update(delete=gone)
     elif snapshot is not None:  # nothing, in other dicts
         held = [item for kind in snapshot.objects.values() for item in kind.values()]
         store.replace(reversed(held))
