@@ -1,0 +1,195 @@
+"""examples/deploy: with exactly the rights in it everything works, and with one less it is told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import yaml
+from reference_flags import parse_flags
+
+from ingresskit.testing.apiserver import ApiServer, Rule
+from tests.features.cluster_scene import (
+    CONTROLLER,
+    LOOPBACK,
+    Pod,
+    certificate,
+    fingerprint,
+    ingress,
+    ingress_class,
+    served_fingerprint,
+    service,
+    slice_of,
+)
+from tests.features.reference_process import EXAMPLES, ReferenceController, wait_until
+
+DEPLOY = EXAMPLES / "deploy"
+Manifest = Mapping[str, Any]
+
+
+def manifests(name: str) -> list[Manifest]:
+    documents = yaml.safe_load_all((DEPLOY / name).read_text())
+    return [cast("Manifest", document) for document in documents]
+
+
+def rules(name: str) -> list[Rule]:
+    """What the role in that file grants."""
+    (role,) = (item for item in manifests(name) if item["kind"] in ("Role", "ClusterRole"))
+    namespaces = [role["metadata"]["namespace"]] if role["kind"] == "Role" else []
+    return [
+        Rule(
+            verbs=rule["verbs"],
+            groups=rule["apiGroups"],
+            resources=rule["resources"],
+            names=rule.get("resourceNames", ()),
+            namespaces=namespaces,
+        )
+        for rule in role["rules"]
+    ]
+
+
+CLUSTER, NAMESPACED = rules("rbac.yaml"), rules("rbac-namespaced.yaml")
+FLAGS = {"rbac.yaml": (), "rbac-namespaced.yaml": ("--watch-namespace=shop",)}
+
+
+@pytest.fixture
+def server() -> Generator[ApiServer]:
+    with ApiServer.in_thread() as running:
+        yield running
+
+
+@pytest.fixture
+def pod(server: ApiServer) -> Iterator[Pod]:
+    with Pod("served") as running:
+        server.load([ingress_class(), service(), slice_of(port=running.port)])
+        server.load([certificate("tls", "s.example"), ingress("a"), ingress("s", tls="tls")])
+        yield running
+
+
+@contextmanager
+def controller(
+    server: ApiServer, granted: list[Rule], folder: Path, *flags: str
+) -> Iterator[ReferenceController]:
+    token = server.token_for("system:serviceaccount:ingresskit:ingresskit", granted)
+    config = server.kubeconfig(folder / "config", token=token)
+    with ReferenceController("--kubeconfig", config, LOOPBACK, *flags) as running:
+        yield running
+
+
+def refused(server: ApiServer) -> set[str]:
+    return {record.resource for record in server.requests if record.status == 403}
+
+
+def told(running: ReferenceController) -> str:
+    """Everything that is reported as wrong."""
+    return running.admin("/readyz").text + running.admin("/api/diagnostics").text
+
+
+def test_with_the_rights_of_the_cluster_role_everything_works(
+    server: ApiServer, pod: Pod, tmp_path: Path
+) -> None:
+    with controller(server, CLUSTER, tmp_path) as running:
+        running.wait_ready()
+        assert running.get("a.example").text == "served"
+        port = int(str(running.wait_record("serving")["https"]).rpartition(":")[2])
+        assert served_fingerprint(port, "s.example") == fingerprint("s.example")
+        server.put(ingress("b"))
+        wait_until(lambda: running.get("b.example").text == "served")
+        assert running.admin("/api/diagnostics").json == {"diagnostics": []}
+    assert refused(server) == set()
+
+
+def test_with_the_rights_of_the_role_everything_in_its_namespace_works(
+    server: ApiServer, pod: Pod, tmp_path: Path
+) -> None:
+    with controller(server, NAMESPACED, tmp_path, "--watch-namespace=shop") as running:
+        running.wait_ready()
+        assert running.get("a.example").text == "served"
+        port = int(str(running.wait_record("serving")["https"]).rpartition(":")[2])
+        assert served_fingerprint(port, "s.example") == fingerprint("s.example")
+        server.put(ingress("b"))
+        wait_until(lambda: running.get("b.example").text == "served")
+        # The one thing that lives in no namespace, and is gone without.
+        assert "ingressclasses.networking.k8s.io is missing" in told(running)
+    assert refused(server) == {"ingressclasses"}
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [("rbac.yaml", index) for index in range(len(CLUSTER))]
+    + [("rbac-namespaced.yaml", index) for index in range(len(NAMESPACED))],
+)
+def test_with_one_rule_less_it_says_what_is_missing(
+    name: str, index: int, server: ApiServer, pod: Pod, tmp_path: Path
+) -> None:
+    granted = rules(name)
+    left_out = granted.pop(index)
+    (resource,) = left_out.resources
+    with controller(server, granted, tmp_path, *FLAGS[name]) as running:
+        wait_until(lambda: resource in told(running))
+        messages = [
+            line for line in running.log.seen if "not following the server" in line and resource in line
+        ]
+        assert len(messages) == 1
+        assert "cannot list" in messages[0] or "cannot watch" in messages[0]
+        server.users.set_rules("system:serviceaccount:ingresskit:ingresskit", rules(name))
+        running.wait_ready()
+        wait_until(lambda: running.get("a.example").text == "served")
+        wait_until(lambda: f'{resource}"' not in told(running) and f"{resource}." not in told(running))
+
+
+def test_the_roles_grant_nothing_but_reading() -> None:
+    for rule in (*CLUSTER, *NAMESPACED):
+        assert set(rule.verbs) == {"list", "watch"}
+        assert "*" not in (*rule.groups, *rule.resources)
+
+
+def test_the_pod_is_given_what_the_controller_takes() -> None:
+    (daemon_set,) = manifests("daemonset.yaml")
+    pod = daemon_set["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    flags = parse_flags(container["args"])
+    assert flags.cluster
+    ports = {item["name"]: item["containerPort"] for item in container["ports"]}
+    assert flags.http is not None
+    assert flags.https is not None
+    assert flags.admin is not None
+    assert ports == {"http": flags.http.port, "https": flags.https.port, "admin": flags.admin.port}
+    assert {item.get("hostPort") for item in container["ports"]} == {80, 443, None}
+    assert min(ports.values()) >= 1024  # no capability opens them
+    pause = int(container["lifecycle"]["preStop"]["exec"]["command"][-1])
+    assert pod["terminationGracePeriodSeconds"] > pause + flags.shutdown_grace
+    paths = [container[probe]["httpGet"]["path"] for probe in ("livenessProbe", "readinessProbe")]
+    assert paths == ["/healthz", "/readyz"]
+    assert container["resources"]["limits"]["memory"] == "80Mi"
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert pod["securityContext"]["runAsNonRoot"]
+
+
+def test_the_manifests_belong_together() -> None:
+    namespace, account = manifests("namespace.yaml")
+    (daemon_set,) = manifests("daemonset.yaml")
+    assert account["metadata"]["namespace"] == namespace["metadata"]["name"]
+    assert daemon_set["metadata"]["namespace"] == namespace["metadata"]["name"]
+    assert daemon_set["spec"]["template"]["spec"]["serviceAccountName"] == account["metadata"]["name"]
+    for name in ("rbac.yaml", "rbac-namespaced.yaml"):
+        role, binding = manifests(name)
+        assert binding["roleRef"]["name"] == role["metadata"]["name"]
+        (subject,) = binding["subjects"]
+        assert (subject["name"], subject["namespace"]) == tuple(account["metadata"].values())
+    (class_,) = manifests("ingressclass.yaml")
+    assert class_["spec"]["controller"] == CONTROLLER
+
+
+def test_the_api_server_takes_every_manifest(server: ApiServer) -> None:
+    known = {"Namespace", "ServiceAccount", "IngressClass"}
+    for path in sorted(DEPLOY.glob("*.yaml")):
+        for manifest in manifests(path.name):
+            assert re.fullmatch(r"[a-z0-9-]+", manifest["metadata"]["name"])
+            if manifest["kind"] in known:
+                server.put(manifest)
+    assert server.get("networking.k8s.io/v1", "IngressClass", "ingresskit")

@@ -1,0 +1,242 @@
+"""The reference controller on a cluster: what is changed there is served, whatever the API server does."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from ingresskit.testing.apiserver import (
+    Answer,
+    ApiServer,
+    CloseWatch,
+    Cut,
+    Fault,
+    Match,
+    SendLines,
+    expired,
+)
+from tests.features.cluster_scene import (
+    LOOPBACK,
+    Pod,
+    certificate,
+    fingerprint,
+    ingress,
+    ingress_class,
+    served_fingerprint,
+    service,
+    slice_of,
+)
+from tests.features.reference_process import ReferenceController, wait_until
+
+
+@pytest.fixture
+def server() -> Generator[ApiServer]:
+    with ApiServer.in_thread(tls=True, bookmark_seconds=0.5) as running:
+        yield running
+
+
+@pytest.fixture
+def pod() -> Iterator[Pod]:
+    with Pod("first") as running:
+        yield running
+
+
+@contextmanager
+def controller(server: ApiServer, folder: Path, *flags: str) -> Iterator[ReferenceController]:
+    with ReferenceController("--kubeconfig", server.kubeconfig(folder / "config"), LOOPBACK, *flags) as running:
+        yield running
+
+
+def answers(running: ReferenceController, host: str, text: str) -> None:
+    """Return once *host* answers that."""
+    wait_until(lambda: running.get(host).text == text)
+
+
+def gone(running: ReferenceController, host: str) -> None:
+    wait_until(lambda: running.get(host).status == 404)
+
+
+def populate(server: ApiServer, pod: Pod) -> None:
+    server.load([ingress_class(), service(), slice_of(port=pod.port), ingress("a")])
+
+
+def test_what_is_made_changed_and_deleted_is_served(server: ApiServer, pod: Pod, tmp_path: Path) -> None:
+    with controller(server, tmp_path) as running, Pod("second") as second:
+        running.wait_ready()
+        assert running.get("a.example").status == 404
+
+        populate(server, pod)
+        answers(running, "a.example", "first")
+
+        server.put(slice_of(port=second.port))
+        answers(running, "a.example", "second")
+
+        server.put(ingress("a", host="b.example"))
+        answers(running, "b.example", "second")
+        gone(running, "a.example")
+
+        server.delete("networking.k8s.io/v1", "Ingress", "a", "shop")
+        gone(running, "b.example")
+        assert running.stop() == 0
+
+
+def test_a_certificate_is_shown_and_its_successor_too(server: ApiServer, pod: Pod, tmp_path: Path) -> None:
+    populate(server, pod)
+    server.load([certificate("tls", "s.example"), ingress("s", tls="tls")])
+    with controller(server, tmp_path) as running:
+        running.wait_ready()
+        port = int(str(running.wait_record("serving")["https"]).rpartition(":")[2])
+        assert served_fingerprint(port, "s.example") == fingerprint("s.example")
+        server.put(certificate("tls", "s.example", salt="next"))
+        wait_until(lambda: served_fingerprint(port, "s.example") == fingerprint("s.example", salt="next"))
+
+
+def test_an_api_server_that_is_down_at_first_is_waited_for(server: ApiServer, pod: Pod, tmp_path: Path) -> None:
+    populate(server, pod)
+    server.refuse_connections()
+    with controller(server, tmp_path) as running:
+        wait_until(lambda: "waiting for the cluster" in running.admin("/readyz").text)
+        assert running.admin("/readyz").status == 503
+        assert running.admin("/healthz").status == 200
+        server.accept_connections()
+        running.wait_ready()
+        assert running.get("a.example").text == "first"
+    assert server.requests.busiest(1.0, resource="ingresses") <= 4
+
+
+def test_what_was_served_is_served_while_the_api_server_is_away(
+    server: ApiServer, pod: Pod, tmp_path: Path
+) -> None:
+    populate(server, pod)
+    with controller(server, tmp_path) as running:
+        running.wait_ready()
+        server.refuse_connections()
+        running.wait_record("not following the server")
+        assert running.get("a.example").text == "first"
+        assert (running.admin("/readyz").status, running.admin("/healthz").status) == (200, 200)
+        wait_until(lambda: all(cache["error"] for cache in caches(running)))
+        server.put(ingress("b"))
+        server.delete("networking.k8s.io/v1", "Ingress", "a", "shop")
+        server.accept_connections()
+        answers(running, "b.example", "first")
+        gone(running, "a.example")
+        wait_until(lambda: not any(cache["error"] for cache in caches(running)))
+
+
+def caches(running: ReferenceController) -> list[dict[str, object]]:
+    return cast("list[dict[str, object]]", running.admin("/api/status").json["caches"])
+
+
+FAULTS = {
+    "closed": CloseWatch(after_events=0),
+    "cut in a line": Cut(inside="line"),
+    "gone, as an event": SendLines.error(expired("too old")),
+    "gone, as an answer": Answer.of(expired("too old")),
+    "a page of HTML": Answer.html(502),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_no_fault_of_a_watch_loses_a_change(name: str, server: ApiServer, pod: Pod, tmp_path: Path) -> None:
+    populate(server, pod)
+    with controller(server, tmp_path) as running:
+        running.wait_ready()
+        server.faults.add(Fault(action=FAULTS[name], match=Match(verbs=["watch"]), count=4))
+        server.drop_connections()
+        server.put(ingress("b"))
+        server.delete("networking.k8s.io/v1", "Ingress", "a", "shop")
+        answers(running, "b.example", "first")
+        gone(running, "a.example")
+
+
+def test_history_that_was_compacted_while_nobody_looked_is_made_up_for(
+    server: ApiServer, pod: Pod, tmp_path: Path
+) -> None:
+    populate(server, pod)
+    with controller(server, tmp_path) as running:
+        running.wait_ready()
+        server.refuse_connections()
+        running.wait_record("not following the server")
+        server.put(ingress("b"))
+        server.delete("networking.k8s.io/v1", "Ingress", "a", "shop")
+        server.compact()
+        server.accept_connections()
+        answers(running, "b.example", "first")
+        gone(running, "a.example")
+
+
+def test_a_token_that_is_replaced_is_read_again(server: ApiServer, pod: Pod, tmp_path: Path) -> None:
+    populate(server, pod)
+    former = server.token_for("someone", server.users.rules("test-admin"))
+    server.kubeconfig(tmp_path / "config", token=former)
+    with ReferenceController("--kubeconfig", tmp_path / "config", LOOPBACK) as running:
+        running.wait_ready()
+        server.kubeconfig(tmp_path / "config", token=server.users.token_for("someone"))
+        server.users.revoke(former)
+        server.drop_connections()
+        server.put(ingress("b"))
+        answers(running, "b.example", "first")
+        assert not [record for record in server.requests if record.status == 401]
+
+
+def test_a_namespace_is_followed_by_requests_in_it_alone(server: ApiServer, pod: Pod, tmp_path: Path) -> None:
+    populate(server, pod)
+    server.load([ingress("x", namespace="other"), service(namespace="other")])
+    with controller(server, tmp_path, "--watch-namespace=shop") as running:
+        running.wait_ready()
+        assert running.get("a.example").text == "first"
+        assert running.get("x.example").status == 404
+    wide = {record.resource for record in server.requests if record.resource and not record.namespace}
+    assert wide == {"ingressclasses"}
+    assert {record.namespace for record in server.requests if record.namespace} == {"shop"}
+
+
+def test_one_namespace_may_have_the_default_backend_and_certificate_of_all(
+    server: ApiServer, pod: Pod, tmp_path: Path
+) -> None:
+    server.load([ingress_class(), ingress("a"), service("lost", namespace="infra")])
+    server.load([slice_of("lost", port=pod.port, namespace="infra")])
+    server.load([{**certificate("wild", "any.example", namespace="infra"), "type": "Opaque"}])
+    flags = ["--watch-namespace=shop", "--default-backend-service=infra/lost"]
+    with controller(server, tmp_path, *flags, "--default-ssl-certificate=infra/wild") as running:
+        running.wait_ready()
+        answers(running, "unknown.example", "first")
+        port = int(str(running.wait_record("serving")["https"]).rpartition(":")[2])
+        wait_until(lambda: served_fingerprint(port, "unknown.example") == fingerprint("any.example"))
+
+
+def test_a_signal_ends_it_also_while_it_waits_for_the_cluster(server: ApiServer, tmp_path: Path) -> None:
+    server.refuse_connections()
+    with controller(server, tmp_path) as running:
+        wait_until(lambda: running.admin("/readyz").status == 503)
+        assert running.stop(signal.SIGTERM) == 0
+
+
+def test_without_a_kubeconfig_it_says_what_to_give(tmp_path: Path) -> None:
+    with ReferenceController("--kubeconfig", tmp_path / "none") as running:
+        assert running.wait() == 1
+    (line,) = running.log.seen
+    assert line.startswith("reference_controller.py: no cluster: ")
+    assert str(tmp_path / "none") in line
+    assert "--manifests DIR" in line
+
+
+def test_how_following_goes_is_in_the_metrics_and_the_status(
+    server: ApiServer, pod: Pod, tmp_path: Path
+) -> None:
+    populate(server, pod)
+    with controller(server, tmp_path) as running:
+        running.wait_ready()
+        text = running.admin("/metrics").text
+        assert 'ingresskit_cluster_cache_objects{cache="Ingress"} 1.0' in text
+        assert 'ingresskit_cluster_cache_last_contact_seconds{cache="Ingress"}' in text
+        (held,) = [cache for cache in caches(running) if cache["kind"] == "Ingress"]
+        assert (held["objects"], held["state"], held["error"]) == (1, "watching", None)
+        assert isinstance(held["lastContactSeconds"], float)
+        assert json.loads(running.admin("/api/status").text)["leader"] is None
