@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import cast
 
 from ingresskit.testing.apiserver.auth import Attributes, Users
+from ingresskit.testing.apiserver.deletes import Deletes, Options
 from ingresskit.testing.apiserver.discovery import Discovery
 from ingresskit.testing.apiserver.manifests import Manifest, decode, encode, mapping_of
 from ingresskit.testing.apiserver.reads import get, list_objects, selection_of, shown, shown_body
@@ -24,7 +25,7 @@ from ingresskit.testing.apiserver.statuses import (
 )
 from ingresskit.testing.apiserver.store import Store, Stored
 from ingresskit.testing.apiserver.watch import WatchSession
-from ingresskit.testing.apiserver.writes import PATCH_TYPES, Options, Writes
+from ingresskit.testing.apiserver.writes import PATCH_TYPES, Writes
 
 __all__ = ["Api", "refusal"]
 
@@ -65,7 +66,8 @@ class Api:
         watch_list: bool,
     ) -> None:
         self.watch_list = watch_list
-        self.writes: Writes = Writes(store, registry, finalize_namespaces=finalize_namespaces)
+        self.deletes: Deletes = Deletes(store, registry, finalize_namespaces=finalize_namespaces)
+        self.writes: Writes = Writes(store, registry, self.deletes)
         self._store = store
         self._registry = registry
         self._users = users
@@ -148,7 +150,7 @@ class Api:
         options = _options(request, asked, dry=bool(wanted.get("dryRun")))
         preconditions = mapping_of(wanted.get("preconditions"))
         namespace = _namespace(asked, resource)
-        stored, gone = self.writes.delete(resource, namespace, asked.name, options, preconditions)
+        stored, gone = self.deletes.delete(resource, namespace, asked.name, options, preconditions)
         if not gone or resource.returns_deleted:
             return self._answer(resource, stored, created=False)
         details: Manifest = {"name": asked.name, "group": resource.group, "kind": resource.plural}
@@ -168,7 +170,7 @@ class Api:
                 for item in self._store.items(resource.stored_as, selection.namespace)
                 if selection.matches(shown(resource, item))
             ]
-            gone = [self.writes.delete(resource, *item.key, options)[0] for item in found]
+            gone = [self.deletes.delete(resource, *item.key, options)[0] for item in found]
             metadata = {"resourceVersion": str(self._store.revision)}
         head = encode(
             {"kind": f"{resource.kind}List", "apiVersion": resource.api_version, "metadata": metadata}

@@ -80,13 +80,11 @@ def _service(manifest: Manifest, old: Manifest | None, store: Store) -> None:
 
 
 def _service_address(spec: Manifest, before: Manifest, store: Store) -> None:
-    """One address for each Service, kept for its life: the low octets of a counter of writes."""
+    """One address of 10.96.0.0/12 for each Service, kept for its life: no two are made at one revision."""
     if not spec.get("clusterIP"):
-        used = {item.manifest["spec"].get("clusterIP") for item in store.items(("", "services"))}
-        number = store.revision
-        while f"10.96.{number // 256 % 256}.{number % 256}" in used or number % 256 in (0, 255):
-            number += 1
-        spec["clusterIP"] = before.get("clusterIP") or f"10.96.{number // 256 % 256}.{number % 256}"
+        number = store.revision % (1 << 20)
+        made = f"10.{96 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
+        spec["clusterIP"] = before.get("clusterIP") or made
     spec.setdefault("clusterIPs", [spec["clusterIP"]])
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import cast
 
+from ingresskit.testing.apiserver.deletes import Deletes, Options
 from ingresskit.testing.apiserver.manifests import Manifest, copied, look
 from ingresskit.testing.apiserver.reads import shown
 from ingresskit.testing.apiserver.registry import Registry, Resource
 from ingresskit.testing.apiserver.statuses import bad_request, not_found
 from ingresskit.testing.apiserver.store import Store, Stored
-from ingresskit.testing.apiserver.writes import Options, Writes
+from ingresskit.testing.apiserver.writes import Writes
 
 __all__ = ["ObjectAccess"]
 
@@ -24,10 +25,11 @@ _OPTIONS = Options(manager="test", manager_given=True)
 class ObjectAccess:
     """Reading and writing objects by manifest."""
 
-    def __init__(self, store: Store, registry: Registry, writes: Writes) -> None:
+    def __init__(self, store: Store, registry: Registry, writes: Writes, deletes: Deletes) -> None:
         self._store = store
         self._registry = registry
         self._writes = writes
+        self._deletes = deletes
 
     @property
     def revision(self) -> int:
@@ -110,7 +112,7 @@ class ObjectAccess:
             StatusError: 404, it is not there.
         """
         resource = self._resource(api_version, kind)
-        self._writes.delete(resource, namespace if resource.namespaced else "", name, _OPTIONS)
+        self._deletes.delete(resource, namespace if resource.namespaced else "", name, _OPTIONS)
 
     def get(self, api_version: str, kind: str, name: str, namespace: str = "default") -> Manifest:
         """One object, a copy.

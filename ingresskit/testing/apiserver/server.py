@@ -68,7 +68,9 @@ class ApiServer(ObjectAccess):
     keeps its objects and its port.
 
     It is no cluster: nothing runs Pods, makes EndpointSlices of Services, or collects what lost its
-    owner. Fields it does not know are kept, and types of fields are not checked.
+    owner. Fields it does not know are kept, and types of fields are not checked. It speaks JSON and
+    reads YAML, no protobuf, which a few commands of kubectl insist on (``kubectl create secret``, ``create
+    namespace``, ``auth can-i``); all that work on manifests do without.
 
     Args:
         resources: Further resources, kept as they are written.
@@ -114,7 +116,7 @@ class ApiServer(ObjectAccess):
             git_version=git_version,
             watch_list=watch_list,
         )
-        super().__init__(store, registry, api.writes)
+        super().__init__(store, registry, api.writes, api.deletes)
         self.requests: RequestLog = RequestLog()
         self.faults: Faults = Faults(self._changed)
         self.token: str = self.users.token_for("test-admin", ALLOW_ALL)
@@ -207,7 +209,10 @@ class ApiServer(ObjectAccess):
         return self.users.token_for(user, rules)
 
     def kubeconfig(self, path: Path, *, token: str | None = None) -> Path:
-        """Write a kubeconfig to *path*, for *token* or the administrator, and return its path."""
+        """Write a kubeconfig to *path*, for *token* or the administrator, and return its path.
+
+        For kubectl the server must speak TLS: clients in Go send no token over plain HTTP.
+        """
         return write_kubeconfig(path, url=self.url, ca=self.ca, token=token or self.token)
 
     def client_certificate(self, user: str) -> KeyPair:

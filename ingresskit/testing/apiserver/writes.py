@@ -1,4 +1,4 @@
-"""Create, update, patch and delete.
+"""Create, update and patch.
 
 One write goes through the same steps whatever the verb: find the object, work out the new one, put
 back what the writer may not change, fill in, validate, note who owns what, store. Nothing is stored
@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 from ingresskit.testing.apiserver.apply import Writer, apply, record_update
 from ingresskit.testing.apiserver.defaults import chosen, fill_in
+from ingresskit.testing.apiserver.deletes import Deletes, Options, spec_finalized, tidied
 from ingresskit.testing.apiserver.fields import fields_of
 from ingresskit.testing.apiserver.manifests import Manifest, copied, encode, mapping_of, timestamp
 from ingresskit.testing.apiserver.patch import json_patch, merge_patch, strategic_merge_patch
@@ -31,10 +29,10 @@ from ingresskit.testing.apiserver.statuses import (
     not_found,
     unsupported_media_type,
 )
-from ingresskit.testing.apiserver.store import Key, Store, Stored
+from ingresskit.testing.apiserver.store import Store, Stored
 from ingresskit.testing.apiserver.validation import validate
 
-__all__ = ["PATCH_TYPES", "Options", "Writes"]
+__all__ = ["PATCH_TYPES", "Writes"]
 
 _APPLY = "application/apply-patch+yaml"
 _STRATEGIC = "application/strategic-merge-patch+json"
@@ -44,39 +42,19 @@ PATCH_TYPES = ("application/json-patch+json", "application/merge-patch+json", _S
 _KEPT_METADATA = ("creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "generation", "uid")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How something is to be written.
-
-    Attributes:
-        manager: ``fieldManager``; mostly made from the user agent.
-        manager_given: Whether the client named it.
-        force: Take over fields in server-side apply.
-        dry: Do everything but store it.
-        subresource: ``"status"``, ``"finalize"`` or empty.
-    """
-
-    manager: str = "unknown"
-    manager_given: bool = False
-    force: bool = False
-    dry: bool = False
-    subresource: str = ""
-
-
 class Writes:
     """The writing half of the API, over one store.
 
     Args:
         store: Where objects are.
         registry: Which resources there are.
-        finalize_namespaces: Empty and remove namespaces that are deleted, as the namespace controller
-            of a cluster does; without it they stay Terminating, as on a lone API server.
+        deletes: Who removes what the last finalizer has left.
     """
 
-    def __init__(self, store: Store, registry: Registry, *, finalize_namespaces: bool) -> None:
+    def __init__(self, store: Store, registry: Registry, deletes: Deletes) -> None:
         self._store = store
         self._registry = registry
-        self._finalize_namespaces = finalize_namespaces
+        self._deletes = deletes
 
     def create(self, resource: Resource, namespace: str, manifest: Manifest, options: Options) -> Stored:
         """Store a new object, and return it.
@@ -118,7 +96,7 @@ class Writes:
         if writer is not None:
             schema = schema_of(*kind)
             record_update(None, new, schema, writer, unowned=chosen(kind, new, schema) - sent)
-        new = _tidied(new)
+        new = tidied(new)
         return Stored(key, 0, new) if options.dry else self._store.put(keeper.stored_as, key, new)
 
     def update(
@@ -251,10 +229,10 @@ class Writes:
         validate(keeper, new, was, status=status)
         if writer is not None:
             record_update(was, new, schema, writer, unowned=chosen(kind, new, schema) - sent)
-        new = _tidied(new)
+        new = tidied(new)
         if encode(_compared(new)) == encode(_compared(was)):
             return old
-        if metadata.get("deletionTimestamp") and not metadata.get("finalizers") and _spec_finalized(new):
+        if metadata.get("deletionTimestamp") and not metadata.get("finalizers") and spec_finalized(new):
             return self._finish(keeper, old, new, options)
         return Stored(old.key, 0, new) if options.dry else self._store.put(keeper.stored_as, old.key, new)
 
@@ -271,89 +249,8 @@ class Writes:
         if options.dry:
             return Stored(old.key, 0, new)
         self._store.remove(keeper.stored_as, old.key, new)
-        self._empty_if_terminating(old.key[0])
+        self._deletes.empty_if_terminating(old.key[0])
         return Stored(old.key, old.revision, new)
-
-    def delete(
-        self,
-        resource: Resource,
-        namespace: str,
-        name: str,
-        options: Options,
-        preconditions: Mapping[str, Any] | None = None,
-    ) -> tuple[Stored, bool]:
-        """Delete an object; return its last state, and whether it is gone already.
-
-        One with finalizers is only marked; the write that removes the last of them removes it.
-
-        Raises:
-            StatusError: 404, or 409 when a precondition does not hold.
-        """
-        with self._store.lock:
-            old = self._store.get(resource.stored_as, (namespace, name))
-            if old is None:
-                raise not_found(resource.group, resource.plural, name)
-            self._check_preconditions(resource, old, preconditions or {})
-            keeper = self._registry.keeper(resource)
-            if not old.manifest["metadata"].get("finalizers") and _spec_finalized(old.manifest):
-                if not options.dry:
-                    gone = self._store.remove(keeper.stored_as, old.key)
-                    self._empty_if_terminating(namespace)
-                    return Stored(old.key, gone.revision, old.manifest), True
-                return old, True
-            if old.manifest["metadata"].get("deletionTimestamp"):
-                return old, False
-            new = copied(old.manifest)
-            new["metadata"]["deletionTimestamp"] = timestamp()
-            if keeper.kind == "Namespace":
-                new["status"] = {**mapping_of(new.get("status")), "phase": "Terminating"}
-            else:
-                new["metadata"]["deletionGracePeriodSeconds"] = 0
-            if keeper.has_generation:
-                new["metadata"]["generation"] = int(new["metadata"].get("generation", 0)) + 1
-            if options.dry:
-                return Stored(old.key, 0, new), False
-            marked = self._store.put(keeper.stored_as, old.key, _tidied(new))
-            if keeper.kind == "Namespace" and self._finalize_namespaces:
-                self._empty(name)
-            return marked, False
-
-    def _check_preconditions(self, resource: Resource, old: Stored, preconditions: Mapping[str, Any]) -> None:
-        metadata, kind = old.manifest["metadata"], resource.kind
-        version = preconditions.get("resourceVersion")
-        if preconditions.get("uid") not in (None, metadata["uid"]):
-            why = (
-                f"the UID in the precondition ({preconditions['uid']}) does not match the UID in record "
-                f"({metadata['uid']}). The object might have been deleted and then recreated"
-            )
-            raise conflict(resource.group, kind, old.key[1], why)
-        if version not in (None, metadata["resourceVersion"]):
-            why = (
-                f"the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in "
-                f"record ({metadata['resourceVersion']}). The object might have been modified"
-            )
-            raise conflict(resource.group, kind, old.key[1], why)
-
-    def _empty(self, namespace: str) -> None:
-        """Delete all that is in a namespace, and then the namespace."""
-        for resource in self._registry:
-            if resource.namespaced and resource.view is None:
-                for item in self._store.items(resource.stored_as, namespace):
-                    self.delete(resource, namespace, item.key[1], Options())
-        self._empty_if_terminating(namespace)
-
-    def _empty_if_terminating(self, namespace: str) -> None:
-        key: Key = ("", namespace)
-        stored = self._store.get(("", "namespaces"), key) if namespace and self._finalize_namespaces else None
-        if stored is None or not stored.manifest["metadata"].get("deletionTimestamp"):
-            return
-        for resource in self._registry:
-            if resource.namespaced and self._store.items(resource.stored_as, namespace):
-                return
-        if not stored.manifest["metadata"].get("finalizers"):
-            last = copied(stored.manifest)
-            last["spec"] = {}
-            self._store.remove(("", "namespaces"), key, last)
 
     def _kept(self, resource: Resource, namespace: str, manifest: Manifest) -> Manifest:
         """The object in the form in which it is kept: a copy, without kind and version."""
@@ -459,24 +356,7 @@ def _spec_part(manifest: Manifest) -> Manifest:
     return {key: value for key, value in manifest.items() if key not in ("metadata", "status")}
 
 
-def _spec_finalized(manifest: Manifest) -> bool:
-    """Whether nothing in the spec holds the object, as namespaces are held."""
-    return not mapping_of(manifest.get("spec")).get("finalizers")
-
-
 def _compared(manifest: Manifest) -> Manifest:
     """The object without what changes by itself."""
     metadata = {key: value for key, value in manifest["metadata"].items() if key != "resourceVersion"}
     return {**manifest, "metadata": metadata}
-
-
-def _tidied(manifest: Manifest) -> Manifest:
-    """The object with the keys in the order of the real server's JSON."""
-    metadata: Manifest = manifest["metadata"]
-    order = ("name", "generateName", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp")
-    first = {name: metadata[name] for name in order if name in metadata}
-    rest = {name: metadata[name] for name in sorted(metadata) if name not in first}
-    return {
-        "metadata": {**first, **rest},
-        **{key: manifest[key] for key in sorted(manifest) if key != "metadata"},
-    }
