@@ -1,1 +1,36 @@
-"""Telling the cluster what happened."""
+"""Telling the cluster what happened: addresses in the status of Ingresses, Events for diagnostics."""
+
+from ingresskit.status.addresses import (
+    Addresses,
+    fixed_addresses,
+    node_addresses,
+    normalized,
+    running_nodes,
+    service_addresses,
+)
+from ingresskit.status.events import EventRecorder, EventRecorderSettings
+from ingresskit.status.fence import Fence, NoFence
+from ingresskit.status.ownership import Ownership, judge_ownership
+from ingresskit.status.publishing import AddressSource, FixedAddresses, NodeAddresses, ServiceAddresses
+from ingresskit.status.writer import StatusWriter, StatusWriterSettings
+
+__all__ = [
+    "AddressSource",
+    "Addresses",
+    "EventRecorder",
+    "EventRecorderSettings",
+    "Fence",
+    "FixedAddresses",
+    "NoFence",
+    "NodeAddresses",
+    "Ownership",
+    "ServiceAddresses",
+    "StatusWriter",
+    "StatusWriterSettings",
+    "fixed_addresses",
+    "judge_ownership",
+    "node_addresses",
+    "normalized",
+    "running_nodes",
+    "service_addresses",
+]

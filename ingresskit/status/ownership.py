@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ingresskit.models import Ingress, IngressClass, Namespace, ObjectKey, Snapshot
 from ingresskit.translate import TranslateOptions
 from ingresskit.translate.classes import LEGACY_CLASS, ClassTable
 
-__all__ = ["Ownership", "ownership"]
+__all__ = ["Ownership", "judge_ownership"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,7 @@ class Ownership:
     foreign: frozenset[ObjectKey] = frozenset()
 
 
-def ownership(snapshot: Snapshot, options: TranslateOptions | None = None) -> Ownership:
+def judge_ownership(snapshot: Snapshot, options: TranslateOptions | None = None) -> Ownership:
     """Judge the Ingresses of *snapshot* as the translator does. Those that are being deleted are left out."""
     options = options or TranslateOptions()
     table = ClassTable.of(snapshot.by_key(IngressClass), options)
@@ -37,7 +38,7 @@ def ownership(snapshot: Snapshot, options: TranslateOptions | None = None) -> Ow
         if ingress.metadata.deletion_timestamp is not None:
             continue
         namespace = namespaces.get(ObjectKey("", key.namespace))
-        labels = {} if namespace is None else namespace.metadata.labels
+        labels: Mapping[str, str] = namespace.metadata.labels if namespace is not None else {}
         if table.judge(ingress, labels, options).ours:
             ours.append(key)
         elif _is_anothers(ingress, table, options):

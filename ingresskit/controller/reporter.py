@@ -1,0 +1,123 @@
+"""Telling the cluster what the controller does: status of Ingresses and Events, by the leader only."""
+
+from __future__ import annotations
+
+import logging
+from typing import TypeVar
+
+import anyio
+
+from ingresskit.controller.leader import LeaderElector
+from ingresskit.controller.loop import Controller
+from ingresskit.models import Ingress, Snapshot
+from ingresskit.sources import Source
+from ingresskit.status import AddressSource, EventRecorder, Fence, NoFence, StatusWriter, judge_ownership
+from ingresskit.translate import TranslateOptions
+
+__all__ = ["StatusReporter"]
+
+_logger = logging.getLogger(__name__)
+
+ArtifactT = TypeVar("ArtifactT")
+
+
+class StatusReporter:
+    """Follows a controller and keeps the cluster told. The controller never waits for it.
+
+    Every replica follows, so that the next leader knows at once what is to be written; only the leader
+    writes.
+
+    Example:
+        ``tasks.start_soon(StatusReporter(controller, source=source, writer=writer, …).run)``
+    """
+
+    def __init__(
+        self,
+        controller: Controller[ArtifactT],
+        *,
+        source: Source,
+        options: TranslateOptions | None = None,
+        elector: LeaderElector | None = None,
+        writer: StatusWriter | None = None,
+        addresses: AddressSource | None = None,
+        events: EventRecorder | None = None,
+    ) -> None:
+        """Ask nothing yet.
+
+        Args:
+            controller: Whose diagnostics and passes are reported.
+            source: The one that the controller was given.
+            options: Those that the controller was given.
+            elector: Says who writes; ``None`` when this process is the only one.
+            writer: Writes status; ``None`` writes none.
+            addresses: What is written there; ``None`` writes none.
+            events: Writes Events; ``None`` writes none.
+        """
+        self._subscribe = controller.subscribe
+        self._controller = controller
+        self._source = source
+        self._options = options
+        self._elector = elector
+        self._writer = writer if addresses is not None else None
+        self._addresses = addresses
+        self._events = events
+        self._seen: tuple[Snapshot | None, int] = (None, -1)
+
+    async def run(self) -> None:
+        """Follow and write, until the controller ends or this is cancelled.
+
+        Raises:
+            Exception: What a bug of this package raised; the API server's troubles are dealt with inside.
+        """
+        async with anyio.create_task_group() as tasks:
+            if self._addresses is not None and self._writer is not None:
+                tasks.start_soon(self._follow_addresses, self._addresses)
+            tasks.start_soon(self._write)
+            await self._follow()
+            tasks.cancel_scope.cancel()
+
+    async def _follow(self) -> None:
+        with self._subscribe() as happenings:
+            self._look()
+            async for _ in happenings:
+                self._look()
+
+    async def _follow_addresses(self, addresses: AddressSource) -> None:
+        while True:
+            revision = addresses.revision
+            self._look()
+            await addresses.wait_changed(revision)
+
+    def _look(self) -> None:
+        snapshot = self._source.snapshot()
+        if snapshot is None:
+            return
+        if self._events is not None:
+            self._events.update(self._controller.diagnostics, snapshot)
+        # Not before something is live, and not while it cannot be put live: an address in a status says
+        # "you are served here".
+        if self._writer is None or self._addresses is None or self._controller.outcome is None:
+            return
+        if self._controller.statistics().failures_in_row:
+            return
+        seen = (snapshot, self._addresses.revision)
+        if seen[0] is not self._seen[0] or seen[1] != self._seen[1]:
+            self._seen = seen
+            ownership = judge_ownership(snapshot, self._options)
+            self._writer.update(snapshot.by_key(Ingress), ownership, self._addresses.addresses())
+
+    async def _write(self) -> None:
+        if self._elector is None:
+            await self._work(NoFence())
+        else:
+            await self._elector.run(self._work)
+
+    async def _work(self, fence: Fence) -> None:
+        _logger.info("writing status and events")
+        async with anyio.create_task_group() as tasks:
+            if self._writer is not None:
+                tasks.start_soon(self._writer.run, fence)
+            if self._events is not None:
+                tasks.start_soon(self._events.run, fence)
+        if fence.is_valid():
+            await anyio.sleep_forever()  # nothing to write at all: leading goes on

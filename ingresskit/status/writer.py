@@ -1,0 +1,386 @@
+"""Writing ``Ingress.status.loadBalancer``: only ours, only on change, never by force, never to nothing.
+
+What can happen to one Ingress:
+
+1. Its status says what it should, or nothing is known of where we are reached: no request is made.
+2. It says something else: our addresses are applied (server-side apply, without force).
+3. Another field manager owns the field with another value: the server refuses. That is said once, loudly,
+   and not tried again until the status changes. The other one wins; nobody ping-pongs.
+4. Somebody who calls himself as we do writes something else, again and again, which no server refuses: after
+   three times we stop, loudly, until there is something new to say.
+5. It belongs to another class now: if the field is ours, by the server's own book, we give it up.
+
+One worker does all of it, from a queue in which each Ingress stands once. Nothing here is on the way of
+traffic: when the API server is gone the writer waits, and nobody waits for the writer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from enum import Enum, auto
+
+import anyio
+
+from ingresskit.cache import Backoff, WorkQueue
+from ingresskit.cache.versions import is_older
+from ingresskit.errors import (
+    ApiError,
+    ConfigurationError,
+    Conflict,
+    Forbidden,
+    NotFound,
+    TransportError,
+)
+from ingresskit.kube import Transport
+from ingresskit.models import Ingress, LoadBalancerIngress, ObjectKey
+from ingresskit.status.addresses import Addresses, normalized
+from ingresskit.status.apply import StatusApply
+from ingresskit.status.fence import Fence
+from ingresskit.status.ownership import Ownership
+
+__all__ = ["StatusWriter", "StatusWriterSettings"]
+
+_logger = logging.getLogger(__name__)
+
+# How often a status of ours may be overwritten before we let it be.
+_MOST_OVERWRITES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusWriterSettings:
+    """How the writer behaves towards the API server.
+
+    Attributes:
+        field_manager: As whom the field is written. Two controllers for one class do well to differ.
+        rate: Requests a second at most, on average.
+        request_timeout: For one request.
+        attempts: How often a refused write (409 for another reason than its owner, 422, 400) is made.
+        retry_first: The pause after a failure; it doubles.
+        retry_ceiling: The longest pause.
+
+    Raises:
+        ConfigurationError: A number or time is not positive, or the field manager is empty or too long.
+    """
+
+    field_manager: str = "ingresskit"
+    rate: float = 20.0
+    request_timeout: timedelta = timedelta(seconds=10)
+    attempts: int = 5
+    retry_first: timedelta = timedelta(seconds=1)
+    retry_ceiling: timedelta = timedelta(minutes=5)
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.field_manager) <= 128 or not self.field_manager.isprintable():
+            raise ConfigurationError(f"{self.field_manager[:60]!r} cannot be the name of a field manager")
+        for item in fields(self):
+            value: object = getattr(self, item.name)
+            if isinstance(value, timedelta):
+                value = value.total_seconds()
+            if isinstance(value, int | float) and value <= 0:
+                raise ConfigurationError(f"{item.name} must be more than zero, not {value}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What we wrote, which may be newer than what has been watched."""
+
+    uid: str
+    addresses: Addresses
+    version: str
+    before: str  # the resource version that was known when it was written
+
+
+@dataclass(frozen=True, slots=True)
+class _Hold:
+    """Nothing is tried while all of this stays as it is."""
+
+    uid: str
+    wanted: Addresses
+    found: Addresses | None  # None: whatever is found
+
+
+class _Next(Enum):
+    DONE = auto()
+    AGAIN = auto()
+
+
+class StatusWriter:
+    """Keeps the status of Ingresses at what it should be, while it may.
+
+    Tell it with `update`; let it work with `run`, for as long as this process leads.
+    """
+
+    def __init__(self, transport: Transport, settings: StatusWriterSettings | None = None) -> None:
+        """Ask nothing yet. Needs ``get`` on Ingresses and ``patch`` on ``ingresses/status``."""
+        self._settings = settings or StatusWriterSettings()
+        self._apply = StatusApply(transport, self._settings.field_manager)
+        self._ingresses: Mapping[ObjectKey, Ingress] = {}
+        self._ownership = Ownership()
+        self._addresses: Addresses = ()
+        self._said_empty = False
+        self._queue: WorkQueue[ObjectKey] = WorkQueue()
+        self._written: dict[ObjectKey, _Written] = {}
+        self._holds: dict[ObjectKey, _Hold] = {}
+        self._overwrites: dict[ObjectKey, tuple[int, str]] = {}  # how often, last seen in which version
+        self._failures: dict[ObjectKey, int] = {}
+        self._disputes: set[tuple[ObjectKey, str]] = set()
+        self._backoff = self._new_backoff(timedelta(seconds=30))
+        self._forbidden: dict[str, tuple[float, Backoff]] = {}
+        self._due = 0.0
+        self._running = False
+        self._counts: dict[str, int] = {"writes": 0, "withdrawals": 0, "conflicts": 0, "failures": 0}
+
+    @property
+    def addresses(self) -> Addresses:
+        """What is published."""
+        return self._addresses
+
+    def statistics(self) -> Mapping[str, int]:
+        """Counts: ``writes``, ``withdrawals``, ``conflicts``, ``failures``; ``waiting``, ``held`` now."""
+        return {**self._counts, "waiting": len(self._queue), "held": len(self._holds)}
+
+    def update(
+        self,
+        ingresses: Mapping[ObjectKey, Ingress],
+        ownership: Ownership,
+        addresses: Sequence[LoadBalancerIngress],
+    ) -> None:
+        """Take note of what should be and what is. Never waits, and may be called at any time.
+
+        Args:
+            ingresses: As they are known to be, with their status.
+            ownership: Whose they are.
+            addresses: Where we are reached. While this is empty nothing is written, and nothing removed.
+        """
+        self._ingresses, self._ownership, self._addresses = ingresses, ownership, normalized(addresses)
+        for state in (self._written, self._holds, self._overwrites, self._failures):
+            for key in [key for key in state if key not in ingresses]:
+                del state[key]
+        self._disputes = {item for item in self._disputes if item[0] in ingresses}
+        if not self._addresses and ownership.ours and not self._said_empty:
+            _logger.warning(
+                "no address to publish, the status of ingresses is left as it is",
+                extra={"ingresses": len(ownership.ours)},
+            )
+        self._said_empty = not self._addresses and (self._said_empty or bool(ownership.ours))
+        self._enqueue()
+
+    async def run(self, fence: Fence) -> None:
+        """Write what is to be written, until *fence* closes or this is cancelled. One call at a time.
+
+        Raises:
+            ConfigurationError: It runs already.
+        """
+        if self._running:
+            raise ConfigurationError("a status writer has one worker")
+        self._running = True
+        try:
+            self._enqueue()
+            while True:
+                async with self._queue.get() as key:
+                    if not fence.is_valid():
+                        return  # `run` looks at everything when it begins again
+                    if await self._work(key, fence) is _Next.AGAIN:
+                        self._queue.add_after(key, self._again_after(key))
+        finally:
+            self._running = False
+
+    async def wait_idle(self) -> None:
+        """Return once nothing is to be done now; what is tried again later does not count."""
+        await self._queue.wait_idle()
+
+    # What is to be done.
+
+    def _enqueue(self) -> None:
+        for key in self._ownership.ours:
+            if self._is_to_write(key):
+                self._queue.add(key)
+        for key in self._ownership.foreign:
+            if self._is_to_withdraw(key):
+                self._queue.add(key)
+
+    def _is_to_write(self, key: ObjectKey) -> bool:
+        item = self._ingresses.get(key)
+        if item is None or not self._addresses or self._effective(item) == self._addresses:
+            return False
+        return not self._is_held(item, self._addresses)
+
+    def _is_to_withdraw(self, key: ObjectKey) -> bool:
+        """Whether an Ingress of another class may have a status of ours."""
+        item = self._ingresses.get(key)
+        if item is None or not (found := self._effective(item)) or self._is_held(item, ()):
+            return False
+        written = self._written.get(key)
+        return written is not None or not set(self._addresses).isdisjoint(found)
+
+    def _is_held(self, item: Ingress, wanted: Addresses) -> bool:
+        hold = self._holds.get(item.key)
+        if hold is None:
+            return False
+        if hold.uid == item.metadata.uid and hold.wanted == wanted:
+            if hold.found is None or hold.found == _status(item):
+                return True
+        del self._holds[item.key]
+        self._overwrites.pop(item.key, None)
+        self._failures.pop(item.key, None)
+        return False
+
+    def _effective(self, item: Ingress) -> Addresses:
+        """What the status says, where a write of ours may not have come back yet."""
+        written = self._written.get(item.key)
+        if written is None or written.uid != item.metadata.uid:
+            return _status(item)
+        version = item.metadata.resource_version
+        if version in (written.before, written.version) or is_older(version, written.version):
+            return written.addresses
+        return _status(item)
+
+    # Doing it.
+
+    async def _work(self, key: ObjectKey, fence: Fence) -> _Next:
+        withdraws = key in self._ownership.foreign
+        if not (
+            self._is_to_withdraw(key) if withdraws else key in self._ownership.ours and self._is_to_write(key)
+        ):
+            return _Next.DONE
+        if self._forbidden_for(key) > 0:
+            return _Next.AGAIN
+        await self._pace()
+        item = self._ingresses.get(key)
+        if item is None or not fence.is_valid():
+            return _Next.AGAIN
+        wanted = () if withdraws else self._addresses
+        if not withdraws and self._counts_as_overwritten(item):
+            return self._let_be(item, wanted, "the status is overwritten again and again, it is left as it is")
+        try:
+            with anyio.fail_after(min(self._settings.request_timeout.total_seconds(), fence.remaining())):
+                if withdraws:
+                    await self._withdraw(item)
+                else:
+                    await self._write(item, wanted)
+        except (ApiError, TransportError, TimeoutError) as exc:
+            return await self._failed(item, wanted, exc)
+        self._failures.pop(key, None)
+        self._backoff.reset()
+        if self._forbidden.pop(key.namespace, None) is not None:
+            _logger.info("status writes are allowed again", extra={"namespace": key.namespace})
+        return _Next.DONE
+
+    async def _write(self, item: Ingress, wanted: Addresses) -> None:
+        version = await self._apply.write(item, wanted)
+        meta = item.metadata
+        self._written[item.key] = _Written(meta.uid, wanted, version, meta.resource_version)
+        self._counts["writes"] += 1
+        _logger.info(
+            "status written", extra={**_facts(item), "addresses": ", ".join(str(address) for address in wanted)}
+        )
+
+    async def _withdraw(self, item: Ingress) -> None:
+        version = await self._apply.withdraw(item)
+        self._written.pop(item.key, None)
+        # Whether it was ours or not: there is nothing to be done until the status changes.
+        self._holds[item.key] = _Hold(item.metadata.uid, (), _status(item))
+        if version is not None:
+            self._counts["withdrawals"] += 1
+            _logger.info("status withdrawn, the ingress is not ours any more", extra=_facts(item))
+
+    def _counts_as_overwritten(self, item: Ingress) -> bool:
+        """Whether somebody keeps replacing exactly what we are about to write."""
+        written = self._written.get(item.key)
+        if written is None or written.uid != item.metadata.uid or written.addresses != self._addresses:
+            self._overwrites.pop(item.key, None)
+            return False
+        count, version = self._overwrites.get(item.key, (0, ""))
+        if version != item.metadata.resource_version:  # not a second try at the same
+            count += 1
+            self._overwrites[item.key] = (count, item.metadata.resource_version)
+        return count >= _MOST_OVERWRITES
+
+    async def _failed(self, item: Ingress, wanted: Addresses, error: Exception) -> _Next:
+        self._counts["failures"] += 1
+        key, facts = item.key, {**_facts(item), "error": str(error) or "no answer in time"}
+        match error:
+            case NotFound():
+                # Gone; the watch will say so. (An API that is not there cannot have given us the object.)
+                self._written.pop(key, None)
+                return self._let_be(item, wanted, "")
+            case Conflict() if owners := _owners(error):
+                self._counts["conflicts"] += 1
+                level = logging.DEBUG if (key, owners) in self._disputes else logging.WARNING
+                self._disputes.add((key, owners))
+                _logger.log(
+                    level, "the status belongs to another field manager, it is left as it is", extra=facts
+                )
+                self._holds[key] = _Hold(item.metadata.uid, wanted, _status(item))
+                return _Next.DONE
+            case Forbidden():
+                self._now_forbidden(key.namespace, facts)
+                return _Next.AGAIN
+            case ApiError(status=400 | 409 | 422):
+                count = self._failures[key] = self._failures.get(key, 0) + 1
+                if count >= self._settings.attempts:
+                    return self._let_be(item, wanted, f"the status is refused, given up: {error}")
+                return _Next.AGAIN
+            case _:
+                pause = self._backoff.pause(at_least=error.retry_after if isinstance(error, ApiError) else None)
+                _logger.warning(
+                    "status not written, trying again",
+                    extra={**facts, "pauseSeconds": round(pause.total_seconds(), 1)},
+                )
+                # All of them: whatever it is, it is not about this one object.
+                await anyio.sleep(pause.total_seconds())
+                return _Next.AGAIN
+
+    def _let_be(self, item: Ingress, wanted: Addresses, message: str) -> _Next:
+        if message:
+            _logger.warning(message, extra=_facts(item))
+        self._holds[item.key] = _Hold(item.metadata.uid, wanted, None)
+        return _Next.DONE
+
+    # Time.
+
+    async def _pace(self) -> None:
+        now = anyio.current_time()
+        # A second's worth may be made at once.
+        self._due = max(self._due, now - 1) + 1 / self._settings.rate
+        await anyio.sleep(max(0.0, self._due - now))
+
+    def _again_after(self, key: ObjectKey) -> timedelta:
+        if (left := self._forbidden_for(key)) > 0:
+            return timedelta(seconds=left)
+        doublings = min(max(self._failures.get(key, 1) - 1, 0), 20)
+        return min(self._settings.retry_first * (1 << doublings), self._settings.retry_ceiling)
+
+    def _forbidden_for(self, key: ObjectKey) -> float:
+        until, _ = self._forbidden.get(key.namespace, (0.0, None))
+        return until - anyio.current_time()
+
+    def _now_forbidden(self, namespace: str, facts: Mapping[str, object]) -> None:
+        first = namespace not in self._forbidden
+        _, backoff = self._forbidden.get(namespace, (0.0, self._new_backoff(self._settings.retry_ceiling)))
+        until = anyio.current_time() + backoff.pause().total_seconds()
+        self._forbidden[namespace] = (until, backoff)
+        if first:
+            _logger.warning("status writes are forbidden, asking again now and then", extra=facts)
+
+    def _new_backoff(self, ceiling: timedelta) -> Backoff:
+        first = self._settings.retry_first
+        return Backoff(initial=first, ceiling=max(ceiling, 2 * first), reset_after=timedelta(hours=1))
+
+
+def _status(item: Ingress) -> Addresses:
+    return normalized(item.status.load_balancer.ingress)
+
+
+def _owners(error: ApiError) -> str:
+    """Who owns the field, as the server says it; empty when the conflict is about something else."""
+    return "; ".join(
+        sorted({cause.message for cause in error.causes if cause.reason == "FieldManagerConflict"})
+    )
+
+
+def _facts(item: Ingress) -> dict[str, object]:
+    return {"kind": item.kind, "namespace": item.key.namespace, "object": item.key.name}
