@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Generic, Literal, TypeVar
 
 from ingresskit.cache.decoding import ObjectDecoder, Page
-from ingresskit.errors import ApiError, ConfigurationError
+from ingresskit.errors import ConfigurationError
 from ingresskit.kube import LineReader, ListOptions, Transport
 from ingresskit.models import KubeObject
 
@@ -124,14 +124,3 @@ class ListerWatcher(Generic[K]):
         )
         async with self.transport.watch(self.decoder.kind, self.namespace, options) as stream:
             yield LineReader(stream, idle_timeout=idle_timeout)
-
-
-def is_too_large(error: ApiError) -> bool:
-    """Whether the server has not reached the resource version that was asked for.
-
-    Source: API machinery's ``NewTooLargeResourceVersionError``: 504 Timeout with a cause of that name;
-    servers before 1.18 have the message only.
-    """
-    if any(cause.reason == "ResourceVersionTooLarge" for cause in error.causes):
-        return True
-    return error.status == 504 and "too large resource version" in error.message.lower()

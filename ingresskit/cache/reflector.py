@@ -40,9 +40,10 @@ from ingresskit.cache.decoding import (
     WatchError,
     WatchEvent,
 )
-from ingresskit.cache.list_watch import ListerWatcher, is_too_large
+from ingresskit.cache.list_watch import ListerWatcher
 from ingresskit.cache.settings import ReflectorSettings, ReflectorState
 from ingresskit.cache.store import Store
+from ingresskit.cache.verdict import Verdict, is_too_large, judge
 from ingresskit.cache.versions import is_older
 from ingresskit.errors import (
     ApiError,
@@ -437,10 +438,9 @@ class Reflector(Generic[K]):
         """Decide what is next, and wait as long as that takes."""
         self._counts["failures"] += 1
         was_open, self._is_open = self._is_open, False
-        at_once = False
-        if not self._whole:
-            at_once = self._judge(error, was_open=was_open)
-        if at_once:
+        if isinstance(error, IdleTimeout):
+            self._counts["idle_timeouts"] += 1
+        if not self._whole and self._obey(judge(error, was_open=was_open)):
             return
         retry_after = error.retry_after if isinstance(error, ApiError) else None
         impatience = None if self._synced else self._settings.impatience
@@ -458,40 +458,18 @@ class Reflector(Generic[K]):
             self._on_settled()
         await anyio.sleep(pause.total_seconds())
 
-    def _judge(self, error: ApiError | TransportError, *, was_open: bool) -> bool:
-        """What a failure of the watch means for the version. Returns whether to go on without a pause."""
-        # Wherever the proof is thrown away: whoever answers next may be a server that was restored.
+    def _obey(self, verdict: Verdict) -> bool:
+        """Do what a verdict says. Returns whether to go on without a pause."""
+        if verdict.doubt:
+            self._last_proof = float("-inf")
+        if verdict.strike:
+            self._strikes += 1
+        if verdict.relist or self._strikes >= _STRIKES:
+            self._strikes = 0
+            self._get_whole(not_older_than="" if verdict.relist == "most recent" else self._version)
+        # Listing again at once is no use if listing did not help just now.
         soon = anyio.current_time() - self._last_whole < _SOON
-        match error:
-            case Expired():
-                self._get_whole(not_older_than=self._version)
-                return not soon
-            case ApiError() if is_too_large(error):
-                self._get_whole(not_older_than="")
-                return not soon
-            case ApiError(reason="StorageReadError"):
-                self._get_whole(not_older_than="")
-                return not soon
-            case IdleTimeout():
-                self._counts["idle_timeouts"] += 1
-                self._last_proof = float("-inf")
-                return True
-            case TooManyRequests():
-                return False
-            case ApiError(status=status) if not was_open and status >= 500:
-                self._last_proof = float("-inf")
-                return False
-            case TransportError() if not was_open:
-                self._last_proof = float("-inf")
-                return False
-            case _:
-                if isinstance(error, TransportError):
-                    self._last_proof = float("-inf")
-                self._strikes += 1
-                if self._strikes >= _STRIKES:
-                    self._strikes = 0
-                    self._get_whole(not_older_than=self._version)
-                return False
+        return not verdict.pause and not (verdict.relist and soon)
 
     def _announce(self, error: ApiError | TransportError) -> None:
         """Log a failure when it begins or becomes another, and not each time it is met again."""

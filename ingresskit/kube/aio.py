@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import anyio
+from anyio import to_thread
 
 from ingresskit.errors import ConfigurationError, CredentialsError, TransportError
 from ingresskit.kube.credentials import Access, Credentials
 from ingresskit.kube.mapping import api_error, client_errors
 from ingresskit.kube.resources import ListOptions, ResourceKind
-from ingresskit.kube.session import Session
+from ingresskit.kube.session import Session, load_client
 from ingresskit.kube.transport import ByteStream, Response
 
 if TYPE_CHECKING:
@@ -234,6 +235,8 @@ class AioTransport:
 
     async def _take(self, access: Access) -> Session:
         """The pool for this access, with one user more."""
+        if not self._sessions:
+            await to_thread.run_sync(load_client)
         held = self._session
         if held is not None and held.trust == access.trust and held.server == access.server:
             held.take()

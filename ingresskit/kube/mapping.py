@@ -119,16 +119,18 @@ def _retry_after(text: str, now: datetime | None) -> timedelta | None:
 @contextmanager
 def client_errors(what: str) -> Generator[None, None, None]:
     """Turn what the HTTP client raises inside into `TransportError`; *what* begins the sentence."""
-    import aiohttp
-
     try:
         yield
     except TimeoutError as exc:  # aiohttp's own derive from it too
         raise RequestTimeout(f"{what} was not answered in time") from exc
-    except aiohttp.ClientConnectorCertificateError as exc:
-        raise CredentialsError(f"{what}: the server's certificate is not trusted: {exc}") from exc
-    except (aiohttp.ClientError, ssl.SSLError, OSError, EOFError) as exc:
-        raise TransportError(f"{what} failed: {str(exc) or type(exc).__name__}") from exc
+    except Exception as exc:
+        import aiohttp  # here, not above: it is loaded in a thread when the first request is made
+
+        if isinstance(exc, aiohttp.ClientConnectorCertificateError):
+            raise CredentialsError(f"{what}: the server's certificate is not trusted: {exc}") from exc
+        if isinstance(exc, aiohttp.ClientError | ssl.SSLError | OSError | EOFError):
+            raise TransportError(f"{what} failed: {str(exc) or type(exc).__name__}") from exc
+        raise
 
 
 def _json_object(body: bytes) -> Mapping[str, object] | None:

@@ -11,6 +11,7 @@ import socket
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
@@ -61,6 +62,12 @@ class Session:
         self._retired = True
         if not self._users:
             await self.client.close()
+
+
+def load_client() -> None:
+    """Import what a session needs: half a second and 20 MB, so not on the event loop."""
+    import_module("kubernetes.aio.client.configuration")
+    import_module("kubernetes.aio.client.rest")
 
 
 def _open(access: Access) -> aiohttp.ClientSession:
