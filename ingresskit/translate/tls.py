@@ -22,13 +22,25 @@ class TlsPlane:
 
     Attributes:
         hosts: Rule hosts with TLS settings of their own, whether or not their certificate is good.
+        wildcards: Namespaces and the wildcards they have TLS settings for, whoever holds those.
     """
 
     certificates: dict[ObjectKey, Certificate] = field(default_factory=dict[ObjectKey, Certificate])
     server_names: dict[str, ObjectKey | None] = field(default_factory=dict[str, ObjectKey | None])
     default: ObjectKey | None = None
     hosts: frozenset[str] = frozenset()
+    wildcards: frozenset[tuple[str, str]] = frozenset()
     diagnostics: tuple[Diagnostic, ...] = ()
+
+    def has_tls(self, host: str, owner: str | None) -> bool:
+        """Whether a rule host has TLS settings: its own, or those of the wildcard above it.
+
+        Where hosts have owners, only its owner's wildcard counts. As in ingress-nginx.
+        """
+        _, dot, parent = host.partition(".")
+        wildcard = f"*.{parent}" if dot else ""
+        above = wildcard in self.hosts if owner is None else (owner, wildcard) in self.wildcards
+        return host in self.hosts or above
 
 
 def build_tls(
@@ -59,6 +71,7 @@ def build_tls(
         server_names={name: names[name] for name in sorted(names)},
         default=builder.chosen,
         hosts=frozenset(builder.hosts),
+        wildcards=frozenset(builder.own_wildcards),
         diagnostics=tuple(builder.diagnostics),
     )
 
@@ -69,7 +82,7 @@ class _Builder:
         self._table = table
         self._decided: dict[str, TlsClaim] = {}
         # What each namespace's own oldest claim on a wildcard comes to, whoever the wildcard went to.
-        self._own_wildcards: dict[tuple[str, str], Certificate | None] = {}
+        self.own_wildcards: dict[tuple[str, str], Certificate | None] = {}
         self.usable: dict[ObjectKey, Certificate] = {}
         self.names: dict[str, ObjectKey | None] = {}
         self.hosts: set[str] = set()
@@ -114,7 +127,7 @@ class _Builder:
             holder = self._decided.get(wildcard)
             if holder is not None and holder.origin.subject.key.namespace == owner:
                 continue
-            own = self._own_wildcards.get((owner, wildcard))
+            own = self.own_wildcards.get((owner, wildcard))
             if own is not None:
                 self.names[host] = own.secret
                 self.usable[own.secret] = own
@@ -123,7 +136,7 @@ class _Builder:
 
     def _decide(self, host: str, claim: TlsClaim, namespace: str, certificate: Certificate | None) -> bool:
         if host.startswith("*."):
-            self._own_wildcards.setdefault((namespace, host), certificate)
+            self.own_wildcards.setdefault((namespace, host), certificate)
         owner = self._owners.get(host)
         if owner is not None and owner != namespace:
             message = f"the host {host} belongs to the namespace {owner}; this certificate is not served for it"

@@ -269,7 +269,7 @@ class Translator:
                 owner=owner,
                 default=default,
                 default_backend=default_backend,
-                tls=host in tls.hosts,
+                tls=tls.has_tls(host, owner),
             )
             known = self._hosts.get(host)
             # Contributions compare by identity, so this is a handful of pointer comparisons.
