@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
+import json
+from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
 from enum import Enum
@@ -26,12 +29,14 @@ if TYPE_CHECKING:
 
 __all__ = ["dump_graph", "dump_route"]
 
+_MOST_SHOWN = 64
+
 
 def dump_graph(graph: RouteGraph) -> dict[str, object]:
     """The graph as JSON values, in its own order. Certificates appear by digest, without key material."""
     default = graph.default_certificate
     return {
-        "virtualHosts": [_virtual_host(host) for host in graph.virtual_hosts],
+        "virtualHosts": [_virtual_host(host, {}) for host in graph.virtual_hosts],
         "backends": {str(key): _backend(backend) for key, backend in graph.backends.items()},
         "certificates": {str(key): _certificate(item) for key, item in graph.certificates.items()},
         "serverNames": {name: None if key is None else str(key) for name, key in graph.server_names.items()},
@@ -43,21 +48,29 @@ def dump_graph(graph: RouteGraph) -> dict[str, object]:
 
 def dump_route(route: Route) -> dict[str, object]:
     """One route as JSON values."""
+    return _route(route, {})
+
+
+def _route(route: Route, shown: dict[PolicySet, dict[str, object]]) -> dict[str, object]:
+    """One route; *shown* remembers policies, which all paths of an Ingress share."""
+    policies = shown.get(route.policies)
+    if policies is None:
+        policies = shown[route.policies] = _policies(route.policies)
     return {
         "match": {"type": str(route.match.kind), "path": route.match.value},
         "action": _action(route.action),
         "origin": _origin(route.origin),
-        "policies": _policies(route.policies),
+        "policies": policies,
         "fallback": route.fallback,
     }
 
 
-def _virtual_host(host: VirtualHost) -> dict[str, object]:
+def _virtual_host(host: VirtualHost, shown: dict[PolicySet, dict[str, object]]) -> dict[str, object]:
     return {
         "host": host.host,
         "tls": host.tls,
         "owner": host.owner,
-        "routes": [dump_route(route) for route in host.routes],
+        "routes": [_route(route, shown) for route in host.routes],
     }
 
 
@@ -122,6 +135,16 @@ def _policy(policy: Policy) -> dict[str, object]:
     return {item.name: _json(getattr(policy, item.name)) for item in fields(policy)}
 
 
+def _shortened(items: Sequence[object]) -> dict[str, object]:
+    """A long list by its beginning and its digest: ten thousand routes may hold the same one."""
+    text = json.dumps([_json(item) for item in items])
+    return {
+        "first": [_json(item) for item in items[:_MOST_SHOWN]],
+        "count": len(items),
+        "sha256": hashlib.sha256(text.encode()).hexdigest(),
+    }
+
+
 def _json(value: object) -> object:
     match value:
         case Enum():
@@ -136,7 +159,10 @@ def _json(value: object) -> object:
         case ipaddress.IPv4Network() | ipaddress.IPv6Network():
             return str(value)
         case tuple() | list():
-            return [_json(item) for item in cast("tuple[object, ...] | list[object]", value)]
+            items = cast("tuple[object, ...] | list[object]", value)
+            if len(items) > _MOST_SHOWN:
+                return _shortened(items)
+            return [_json(item) for item in items]
         case frozenset():
             # A set has no order of its own, and the one it shows differs from process to process.
             return sorted((_json(item) for item in cast("frozenset[object]", value)), key=repr)

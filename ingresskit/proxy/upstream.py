@@ -258,8 +258,10 @@ class UpstreamConnection(asyncio.Protocol):
             return data, True  # small answers are here with their head
         if head_only or head.status in (204, 304):
             body = LengthBody(0)
-            if head.status == 204 and (head.length or head.chunked):
-                self.reusable = False  # it said two things; whichever it meant, what follows is unsafe
+            if head.length or head.chunked:
+                # It announced a body that must not come. Should it come all the same, and late, it
+                # would be read as the answer to somebody else's request.
+                self.reusable = False
         elif head.chunked:
             body = ChunkedBody()
         elif head.length is not None:

@@ -24,6 +24,7 @@ from ingresskit.policies import (
 )
 from ingresskit.policies.values import HeaderField
 from ingresskit.render.base import Renderer
+from ingresskit.render.inprocess.ranges import AddressRanges
 from ingresskit.render.inprocess.table import HostTable, RoutingTable, Target
 
 __all__ = ["InProcessRenderer"]
@@ -115,7 +116,7 @@ def _target(host: VirtualHost, route: Route) -> Target:
         response_headers=_encoded(response.set),
         drop_response_headers=_dropped(response.set, response.remove),
         algorithm=(policies.get(LoadBalancing) or LoadBalancing()).algorithm,
-        allowed=(policies.get(AllowedSources) or AllowedSources()).networks,
+        allowed=AddressRanges((policies.get(AllowedSources) or AllowedSources()).networks),
     )
 
 

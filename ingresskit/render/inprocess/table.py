@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 from ingresskit.graph import ANY_HOST, Backend, BackendKey, Certificate, Route, host_candidates
 from ingresskit.policies import Algorithm
-from ingresskit.policies.values import Network
+from ingresskit.render.inprocess.ranges import AddressRanges
 
 __all__ = ["HostTable", "RoutingTable", "Target"]
+
+_ALL = AddressRanges()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +30,7 @@ class Target:
         request_headers: Names and values to set on the request, as written.
         drop_request_headers: Names to take out of the request, lower case; those of *request_headers*
             are among them. The same for the answer.
-        allowed: Client networks that are let in; empty lets all in.
+        allowed: Client addresses that are let in; false lets all in.
     """
 
     route: Route
@@ -46,7 +48,7 @@ class Target:
     response_headers: tuple[tuple[bytes, bytes], ...] = ()
     drop_response_headers: frozenset[bytes] = frozenset()
     algorithm: Algorithm = Algorithm.ROUND_ROBIN
-    allowed: tuple[Network, ...] = ()
+    allowed: AddressRanges = _ALL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ import ipaddress
 
 import pytest
 
+from ingresskit.render.inprocess import AddressRanges
 from tests.unit.proxy.conftest import Stage, forward, get, reply
 
 pytestmark = pytest.mark.anyio
@@ -201,7 +202,7 @@ async def test_trusted_proxy_says_how_the_client_came(stage: Stage) -> None:
 )
 async def test_only_allowed_clients_are_let_in(stage: Stage, allowed: str, field: str, status: int) -> None:
     endpoint = await stage.endpoint()
-    table = forward(endpoint.port, allowed=(ipaddress.ip_network(allowed),))
+    table = forward(endpoint.port, allowed=AddressRanges([ipaddress.ip_network(allowed)]))
     proxy = await stage.proxy(table, trusted_proxies=TRUSTED)
     client = await stage.connect(proxy)
 
@@ -210,7 +211,9 @@ async def test_only_allowed_clients_are_let_in(stage: Stage, allowed: str, field
 
 async def test_stranger_cannot_pass_for_an_allowed_client(stage: Stage) -> None:
     endpoint = await stage.endpoint()
-    proxy = await stage.proxy(forward(endpoint.port, allowed=(ipaddress.ip_network("192.0.2.0/24"),)))
+    proxy = await stage.proxy(
+        forward(endpoint.port, allowed=AddressRanges([ipaddress.ip_network("192.0.2.0/24")]))
+    )
     client = await stage.connect(proxy)
 
     answer = await client.ask(get(fields=["X-Forwarded-For: 192.0.2.7", "X-Real-IP: 192.0.2.7"]))

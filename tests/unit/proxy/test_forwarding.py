@@ -112,7 +112,8 @@ async def test_answers_without_a_body_end_with_their_head(stage: Stage, answer: 
     second = await client.ask(get(method=method), head_only=True)
 
     assert first.head == second.head
-    assert endpoint.connections == 1
+    # After one that announced a body, nobody can know whether bytes are still to come.
+    assert endpoint.connections == (1 if b": " not in answer else 2)
 
 
 async def test_answer_that_ends_with_its_connection_is_chunked_for_the_client(stage: Stage) -> None:
