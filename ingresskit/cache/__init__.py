@@ -1,4 +1,8 @@
-"""What we believe the cluster holds: reflectors, stores, informers and the work queue."""
+"""What we believe the cluster holds: reflectors, stores, informers and the work queue.
+
+Everything runs on one event loop, of any kind that anyio knows. Times are those of its clock, which never
+goes back; so a loop with a virtual clock makes a test of hours take milliseconds.
+"""
 
 from ingresskit.cache.backoff import Backoff
 from ingresskit.cache.decoding import DecodeFailure, ObjectDecoder, Page

@@ -14,7 +14,7 @@ The machine, in prose. Its memory is the resource version up to which the store 
   having brought anything, the version itself is suspected and the state is listed.
 
 Versions can also go back, when the cluster's database is restored from a backup. A watch from a version
-of the future is accepted and silent (kubernetes#107457), so silence is never trusted: after 45 s without
+of the future is accepted and silent (as API servers do), so silence is never trusted: after 45 s without
 an event or a bookmark, and after the connection failed, one object is listed to learn the server's version,
 and if that is behind ours, everything is listed and compared by content. After five minutes without
 contact everything is listed as well: a restored server may have passed our version by then.

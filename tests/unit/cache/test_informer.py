@@ -15,7 +15,7 @@ from ingresskit.cache import (
     SharedInformerFactory,
 )
 from ingresskit.errors import ConfigurationError
-from ingresskit.kube import ResourceKind
+from ingresskit.kube import ListOptions, ResourceKind, Response
 from ingresskit.models import Ingress, IngressClass, Service
 from ingresskit.testing.fake_transport import FakeTransport
 from tests.unit.cache.doubles import (
@@ -443,3 +443,50 @@ async def test_the_statistics_say_what_happened(server: FakeTransport) -> None:
         statistics = it.statistics()
         assert (statistics["objects"], statistics["calls"], statistics["streams"]) == (3, 3, 1)
         assert same(it, server)
+
+
+async def test_a_mistake_of_ours_ends_the_informer_rather_than_freezing_it(server: FakeTransport) -> None:
+    class Broken(FakeTransport):
+        async def list(self, kind: ResourceKind, namespace: str, options: ListOptions) -> Response:
+            raise ZeroDivisionError
+
+    with pytest.RaisesGroup(pytest.RaisesExc(ZeroDivisionError), flatten_subgroups=True):
+        await informer(Broken(), watch_list="never").run()
+
+
+async def test_an_object_of_more_than_a_megabyte_is_an_object_like_any(server: FakeTransport) -> None:
+    huge = {"metadata": {"name": "huge", "namespace": "shop", "annotations": {"note": "x" * 1_200_000}}}
+    server.chunk_bytes = 4096
+    it = informer(server)
+    async with running(it):
+        await it.wait_for_sync()
+        server.put(SERVICES, huge)
+        await equal(it, server)
+
+        assert len(it.store.list()[-1].metadata.annotations["note"]) == 1_200_000
+
+
+async def test_a_storm_of_changes_leaves_a_slow_handler_with_one_entry_a_key(server: FakeTransport) -> None:
+    told_of: list[str] = []
+
+    async def slowly(old: Service, new: Service) -> None:
+        told_of.append(new.metadata.resource_version)
+        await anyio.sleep(1)
+
+    it = informer(server)
+    registration = it.add_event_handler(EventHandler(on_update=slowly))
+    most = 0
+    async with running(it):
+        await it.wait_for_sync()
+        for _ in range(100):
+            for name in ("a", "b", "c", "d"):
+                for _ in range(10):
+                    put(server, name)
+            await anyio.sleep(0.1)
+            most = max(most, registration.statistics()["pending"])
+        await until(lambda: registration.statistics()["pending"] == 0)
+        await anyio.sleep(2)
+
+        assert most <= 4
+        assert len(told_of) <= 20
+        assert str(server.version) in told_of

@@ -487,3 +487,14 @@ async def test_cancelling_many_at_once_leaves_nothing_open() -> None:
         assert it._session._users == 0
 
     assert not [task for task in asyncio.all_tasks() if "Transport" in repr(task)]
+
+
+async def test_a_server_that_moves_is_followed_to_its_new_address() -> None:
+    async with serving(ok) as old, serving(ok) as new:
+        credentials = Changing(old.access())
+        async with AioTransport(credentials) as it:
+            await it.list(SERVICES, "", ListOptions())
+            credentials.now = new.access()
+            await it.list(SERVICES, "", ListOptions())
+
+    assert (len(old.asked), len(new.asked)) == (1, 1)
