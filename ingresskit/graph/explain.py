@@ -248,7 +248,9 @@ def _hosts_like(graph: RouteGraph, host: str) -> list[VirtualHost]:
         key=lambda name: (abs(len(name) - len(host)), name),
     )
     kin.sort(key=lambda name: (-SequenceMatcher(None, name, host).quick_ratio(), name))
-    typos = get_close_matches(host, _worth_comparing(host, others), n=_MOST_OTHER_HOSTS, cutoff=0.8)
+    # Whoever asks for a host that is there did not mistype it.
+    worth = [] if graph.virtual_host(host) is not None else _worth_comparing(host, others)
+    typos = get_close_matches(host, worth, n=_MOST_OTHER_HOSTS, cutoff=0.8)
     return [others[name] for name in dict.fromkeys([*typos, *kin])][:_MOST_OTHER_HOSTS]
 
 

@@ -80,6 +80,13 @@ def test_a_rule_of_an_unrelated_host_is_no_near_miss() -> None:
     assert not any(name.startswith("tls.test") for name in misses(asked("http://deep.other.example/")))
 
 
+def test_a_host_of_like_spelling_is_a_near_miss_only_where_nobody_has_the_host_asked_for() -> None:
+    shop, slip = host("shop.demo.test", "Prefix /"), host("shops.demo.test", "Prefix /")
+
+    assert not misses(asked("http://shop.demo.test/", at=graph(shop, slip)))
+    assert "shops.demo.test Prefix /" in misses(asked("http://shop.demo.test/", at=graph(slip)))
+
+
 @pytest.mark.parametrize(
     ("url", "status", "verdict"),
     [
