@@ -139,8 +139,8 @@ class EventRecorder:
             self._waiting.pop(gone, None)
         for item in diagnostics:  # in the given order, which is stable
             kind = _BY_KIND.get(item.subject.kind)
-            if item in self._told or kind is None:
-                continue  # known already; or a file, which no cluster knows
+            if item in self._told or kind is None or item.subject.key.name == "*":
+                continue  # known already; or a file or a whole kind, which have no Events
             # Events of what lives in no namespace live in this one.
             namespace = item.subject.key.namespace or "default"
             if namespace in self._forbidden:

@@ -126,6 +126,7 @@ class StatusWriter:
         self._holds: dict[ObjectKey, _Hold] = {}
         self._overwrites: dict[ObjectKey, tuple[int, str]] = {}  # how often, last seen in which version
         self._failures: dict[ObjectKey, int] = {}
+        self._retry_at: dict[ObjectKey, float] = {}
         self._disputes: set[tuple[ObjectKey, str]] = set()
         self._backoff = self._new_backoff(timedelta(seconds=30))
         self._forbidden: dict[str, tuple[float, Backoff]] = {}
@@ -156,7 +157,7 @@ class StatusWriter:
             addresses: Where we are reached. While this is empty nothing is written, and nothing removed.
         """
         self._ingresses, self._ownership, self._addresses = ingresses, ownership, normalized(addresses)
-        for state in (self._written, self._holds, self._overwrites, self._failures):
+        for state in (self._written, self._holds, self._overwrites, self._failures, self._retry_at):
             for key in [key for key in state if key not in ingresses]:
                 del state[key]
         self._disputes = {item for item in self._disputes if item[0] in ingresses}
@@ -177,6 +178,7 @@ class StatusWriter:
         if self._running:
             raise ConfigurationError("a status writer has one worker")
         self._running = True
+        self._retry_at.clear()
         try:
             self._enqueue()
             while True:
@@ -184,7 +186,11 @@ class StatusWriter:
                     if not fence.is_valid():
                         return  # `run` looks at everything when it begins again
                     if await self._work(key, fence) is _Next.AGAIN:
-                        self._queue.add_after(key, self._again_after(key))
+                        pause = self._again_after(key)
+                        self._retry_at[key] = anyio.current_time() + pause.total_seconds()
+                        self._queue.add_after(key, pause)
+                    else:
+                        self._retry_at.pop(key, None)
         finally:
             self._running = False
 
@@ -195,12 +201,15 @@ class StatusWriter:
     # What is to be done.
 
     def _enqueue(self) -> None:
-        for key in self._ownership.ours:
-            if self._is_to_write(key):
-                self._queue.add(key)
-        for key in self._ownership.foreign:
-            if self._is_to_withdraw(key):
-                self._queue.add(key)
+        now = anyio.current_time()
+        for keys, is_due in (
+            (self._ownership.ours, self._is_to_write),
+            (self._ownership.foreign, self._is_to_withdraw),
+        ):
+            for key in keys:
+                # One that failed is in the queue already, for later.
+                if self._retry_at.get(key, now) <= now and is_due(key):
+                    self._queue.add(key)
 
     def _is_to_write(self, key: ObjectKey) -> bool:
         item = self._ingresses.get(key)
@@ -350,7 +359,8 @@ class StatusWriter:
 
     def _again_after(self, key: ObjectKey) -> timedelta:
         if (left := self._forbidden_for(key)) > 0:
-            return timedelta(seconds=left)
+            # A little more: a timedelta rounds, and to be early would be to come again and again.
+            return timedelta(seconds=left, milliseconds=1)
         doublings = min(max(self._failures.get(key, 1) - 1, 0), 20)
         return min(self._settings.retry_first * (1 << doublings), self._settings.retry_ceiling)
 
