@@ -12,6 +12,12 @@ from ingresskit.models import ObjectKey, Secret
 
 __all__ = ["CertificateTable", "ParsedCertificate", "covers", "read_certificate"]
 
+# What one handshake may cost everybody else: the chain is sent in each (OpenSSL's clients take 100 KiB),
+# and a signature with 8,192 bits takes ten times as long as one with 4,096.
+_MAX_CHAIN_BYTES = 100 * 1024
+_MAX_KEY_BYTES = 16 * 1024
+_MAX_RSA_BITS = 4096
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedCertificate:
@@ -72,8 +78,14 @@ def read_certificate(secret: Secret) -> ParsedCertificate:
     for name, value in (("tls.crt", chain), ("tls.key", private_key)):
         if not value.strip():
             return ParsedCertificate(fault=f"has no {name}")
+    for name, value, most in (("tls.crt", chain, _MAX_CHAIN_BYTES), ("tls.key", private_key, _MAX_KEY_BYTES)):
+        if len(value) > most:
+            return ParsedCertificate(
+                fault=f"has a {name} of {len(value)} bytes; {most} are the most that is served"
+            )
     try:
         from cryptography import x509
+        from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
         from cryptography.hazmat.primitives.serialization import (
             Encoding,
             PublicFormat,
@@ -85,7 +97,8 @@ def read_certificate(secret: Secret) -> ParsedCertificate:
         certificates = x509.load_pem_x509_certificates(chain)
         leaf = certificates[0]
         not_before, not_after = leaf.not_valid_before_utc, leaf.not_valid_after_utc
-        public = leaf.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        public_key = leaf.public_key()
+        public = public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         try:
             found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
             names = {name.lower() for name in found.get_values_for_type(x509.DNSName)}
@@ -93,6 +106,10 @@ def read_certificate(secret: Secret) -> ParsedCertificate:
             names = set[str]()
     except Exception:  # noqa: BLE001 - whatever a parser says of a tenant's bytes is that Secret's fault
         return ParsedCertificate(fault="has a tls.crt that is not a chain of PEM certificates")
+    if isinstance(public_key, RSAPublicKey) and public_key.key_size > _MAX_RSA_BITS:
+        return ParsedCertificate(
+            fault=f"has an RSA key of {public_key.key_size} bits; {_MAX_RSA_BITS} are the most that is served"
+        )
     try:
         key = load_pem_private_key(private_key, password=None)
         own = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
