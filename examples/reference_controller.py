@@ -23,6 +23,7 @@ from demo import MANIFESTS, DemoSource, things_to_try
 from reference_cluster import credentials, follow, reach
 from reference_flags import Address, Flags, parse_flags, translate_options
 from reference_logging import AccessLog, set_up_logging
+from reference_telling import Telling
 
 from ingresskit import (
     IngressKitError,
@@ -78,6 +79,10 @@ class Service:
             # A cluster's source paces its snapshots by itself: a change that comes alone need not wait.
             settings=ControllerSettings(settle_quiet=timedelta(0)) if cluster else None,
         )
+        self._telling = telling = None
+        if transport is not None and cluster is not None:
+            telling = Telling(transport, flags, options, controller=self._controller, source=cluster)
+            self._telling = telling
         self._admin = flags.admin and AdminServer(
             self._controller,
             host=flags.admin.host,
@@ -89,6 +94,7 @@ class Service:
             ),
             planes={"proxy": self._proxy, **({"cluster": cluster} if cluster else {})},
             caches=(lambda: cluster.statistics().caches) if cluster else None,
+            leader=telling.leader if telling else None,
         )
         self._listens = self._stopping = False
         self._status = 0
@@ -99,6 +105,8 @@ class Service:
             tasks.start_soon(self._stop_on_signals, tasks.cancel_scope)
             tasks.start_soon(self._controller.run)
             tasks.start_soon(self._listen)
+            if self._telling is not None:
+                tasks.start_soon(self._telling.run)
             if self._admin is not None:
                 tasks.start_soon(self._admin.run)
             if self._access_log is not None:

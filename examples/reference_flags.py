@@ -37,11 +37,10 @@ _LATER = {
     "proxy_binary": "the in-process renderer needs no program",
     "annotations_prefix": "it belongs to the ingress-nginx dialect",
     "configmap": "it belongs to the ingress-nginx dialect",
-    "publish_address": "Ingress.status is written in a cluster only",
-    "publish_service": "Ingress.status is written in a cluster only",
-    "publish_node_addresses": "Ingress.status is written in a cluster only",
-    "leader_election_lease": "leaders are elected in a cluster only",
 }
+
+# What can be done in a cluster only.
+_IN_A_CLUSTER = ("publish_address", "publish_service", "publish_node_addresses", "leader_election_lease")
 
 
 class Address(NamedTuple):
@@ -82,6 +81,11 @@ class Flags(argparse.Namespace):
     access_log: str
     print_config: bool
     shutdown_grace: float
+    publish_address: list[str]
+    publish_service: ObjectKey | None
+    publish_node_addresses: bool
+    leader_election_lease: ObjectKey | None
+    no_leader_election: bool
 
     @property
     def cluster(self) -> bool:
@@ -106,6 +110,13 @@ def parse_flags(argv: Sequence[str] | None = None) -> Flags:
     if not flags.cluster and (named := "--kubeconfig" if flags.kubeconfig else flags.context and "--context"):
         other = "--demo" if flags.demo else "--manifests"
         parser.error(f"{other} and {named} are two sources; give one of them")
+    for name in _IN_A_CLUSTER:
+        if getattr(flags, name) and not flags.cluster:
+            parser.error(f"--{name.replace('_', '-')} is for a cluster; --manifests and --demo have none")
+    if flags.publish_address and (flags.publish_service or flags.publish_node_addresses):
+        parser.error("--publish-address names every address; leave out what else would be published")
+    if flags.leader_election_lease and flags.no_leader_election:
+        parser.error("--no-leader-election needs no lease; leave out --leader-election-lease")
     if flags.proxy_protocol and not flags.trusted_proxy:
         parser.error("--proxy-protocol is read from trusted proxies only; add --trusted-proxy CIDR")
     if not flags.http and not flags.https and not flags.print_config:
@@ -156,6 +167,7 @@ def _parser() -> _Parser:
     _add_proxy(parser.add_argument_group("the proxy").add_argument)
     _add_translation(parser.add_argument_group("which Ingresses are served, and how").add_argument)
     _add_reports(parser.add_argument_group("what is reported").add_argument)
+    _add_writing(parser.add_argument_group("what is written into the cluster").add_argument)
     parser.known = [option for action in parser._actions for option in action.option_strings]  # noqa: SLF001
     return parser
 
@@ -229,11 +241,18 @@ def _add_reports(add: Callable[..., object]) -> None:
     add("--access-log", default="off", metavar="PATH|-|off", help="a JSON line for each request (%(default)s)")
     text = "print what --manifests comes to, and exit; with 1 when anything was refused"
     add("--print-config", action="store_true", help=text)
-    add("--publish-address", action="append", metavar="ADDR", help="(not there yet)")
-    add("--publish-service", metavar="NS/NAME", help="(not there yet)")
-    add("--publish-node-addresses", action="store_true", help="(not there yet)")
-    add("--leader-election-lease", metavar="NS/NAME", help="(not there yet)")
-    add("--no-leader-election", action="store_true", help="without a cluster nobody is elected anyway")
+
+
+def _add_writing(add: Callable[..., object]) -> None:
+    text = "an address for Ingress.status; repeatable (none: the status is left alone)"
+    add("--publish-address", type=_checked(_published), action="append", default=[], metavar="ADDR", help=text)
+    text = "take the addresses for Ingress.status from this Service"
+    add("--publish-service", type=_checked(_key), metavar="NS/NAME", help=text)
+    text = "take them from the nodes; with --publish-service, if that is of type NodePort"
+    add("--publish-node-addresses", action="store_true", help=text)
+    text = "the Lease whose holder writes status and Events (ingresskit in the pod's namespace)"
+    add("--leader-election-lease", type=_checked(_key), metavar="NS/NAME", help=text)
+    add("--no-leader-election", action="store_true", help="write them without asking: there is one replica")
 
 
 def _checked(parse: Callable[[str], T]) -> Callable[[str], T]:
@@ -280,6 +299,13 @@ def _network(text: str) -> Network:
 def _name(text: str) -> str:
     if not re.fullmatch(_NAME, text):
         raise ValueError(f"{text!r} is not a name in Kubernetes: lower-case letters, digits, - and .")
+    return text
+
+
+def _published(text: str) -> str:
+    from ingresskit.status import fixed_addresses
+
+    fixed_addresses([text])
     return text
 
 

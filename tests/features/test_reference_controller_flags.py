@@ -13,6 +13,19 @@ from ingresskit.translate import DefaultBackend
 FOLDER = ["--manifests", "somewhere"]
 
 MISTAKES: dict[str, tuple[list[str], str]] = {
+    "status address": ([*FOLDER, "--publish-address=192.0.2.1"], "--publish-address is for a cluster"),
+    "status Service": ([*FOLDER, "--publish-service=a/b"], "--publish-service is for a cluster"),
+    "status of nodes": (["--demo", "--publish-node-addresses"], "--publish-node-addresses is for a cluster"),
+    "lease": ([*FOLDER, "--leader-election-lease=a/b"], "--leader-election-lease is for a cluster"),
+    "no address": (["--publish-address=a b"], "--publish-address: 'a b' is neither an IP address"),
+    "addresses twice": (
+        ["--publish-address=192.0.2.1", "--publish-service=a/b"],
+        "--publish-address names every address",
+    ),
+    "a lease for nothing": (
+        ["--leader-election-lease=a/b", "--no-leader-election"],
+        "--no-leader-election needs no lease",
+    ),
     "kubeconfig and folder": (
         [*FOLDER, "--kubeconfig=somewhere"],
         "--manifests and --kubeconfig are two sources; give one of them",
@@ -82,10 +95,6 @@ LATER = {
     "ingress-nginx": ["--dialect=native", "--dialect=ingress-nginx"],
     "annotations prefix": ["--annotations-prefix=example.com"],
     "ConfigMap": ["--configmap=a/b"],
-    "status address": ["--publish-address=192.0.2.1"],
-    "status Service": ["--publish-service=a/b"],
-    "status of nodes": ["--publish-node-addresses"],
-    "lease": ["--leader-election-lease=a/b"],
 }
 
 

@@ -1,0 +1,98 @@
+"""What the reference controller writes into its cluster: addresses into Ingresses, Events, and its Lease."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+from reference_flags import Flags
+
+from ingresskit import TranslateOptions
+from ingresskit.cache import SharedInformerFactory
+from ingresskit.controller import Controller
+from ingresskit.controller.leader import LeaderElector
+from ingresskit.controller.reporter import StatusReporter
+from ingresskit.kube import Transport
+from ingresskit.models import ObjectKey
+from ingresskit.sources import ClusterSource
+from ingresskit.status import (
+    AddressSource,
+    EventRecorder,
+    EventRecorderSettings,
+    FixedAddresses,
+    NodeAddresses,
+    ServiceAddresses,
+    StatusWriter,
+)
+
+__all__ = ["Telling"]
+
+T = TypeVar("T")
+
+# Source: Kubernetes documentation, "Accessing the Kubernetes API from a Pod".
+_OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+class Telling:
+    """Tells the cluster what the controller does, while this replica leads. Serving never waits for it."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        flags: Flags,
+        options: TranslateOptions,
+        *,
+        controller: Controller[T],
+        source: ClusterSource,
+    ) -> None:
+        self._informers = SharedInformerFactory(transport)
+        lease = flags.leader_election_lease or ObjectKey(_own_namespace(), "ingresskit")
+        self._elector = (
+            None
+            if flags.no_leader_election
+            else LeaderElector(transport, namespace=lease.namespace, name=lease.name)
+        )
+        instance = EventRecorderSettings(
+            controller=options.controller_name, instance=socket.gethostname()[:128]
+        )
+        self._reporter = StatusReporter(
+            controller,
+            source=source,
+            options=options,
+            elector=self._elector,
+            writer=StatusWriter(transport),
+            addresses=self._addresses(flags),
+            events=EventRecorder(transport, instance),
+        )
+
+    async def run(self) -> None:
+        """Follow what is needed for it, and tell, until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._informers.run)
+            tasks.start_soon(self._reporter.run)
+
+    def leader(self) -> Mapping[str, object]:
+        """Who leads, for ``/api/status``."""
+        elector = self._elector
+        if elector is None:
+            return {"lease": None, "holder": None, "leading": True}
+        return {"lease": str(elector.lease), "holder": elector.leader or None, "leading": elector.is_leader}
+
+    def _addresses(self, flags: Flags) -> AddressSource | None:
+        if flags.publish_address:
+            return FixedAddresses(flags.publish_address)
+        if flags.publish_service is not None:
+            # A Service of type NodePort is reached at the nodes.
+            nodes = flags.publish_node_addresses
+            return ServiceAddresses(self._informers, flags.publish_service, nodes=nodes)
+        return NodeAddresses(self._informers) if flags.publish_node_addresses else None
+
+
+def _own_namespace() -> str:
+    try:
+        return _OWN_NAMESPACE.read_text(encoding="utf-8").strip() or "default"
+    except OSError:
+        return "default"
