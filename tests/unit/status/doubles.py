@@ -18,6 +18,7 @@ from ingresskit.testing.apiserver.requests import Response as Answer
 
 INGRESS = ("networking.k8s.io/v1", "Ingress")
 Tree = dict[str, Any]
+Trees = list[Tree]
 
 
 class Cluster:
@@ -52,7 +53,7 @@ class Cluster:
         try:
             answer = self.server._exchanges.api.handle(request, parse_target(method, target), self._user)
         except StatusError as exc:
-            raise status_error(cast("Tree", exc.manifest())) from exc
+            raise status_error(exc.manifest()) from exc
         assert isinstance(answer, Answer)
         return Response(status=answer.status, body=answer.body)
 
@@ -92,12 +93,12 @@ class Cluster:
             subresource="status",
         )
 
-    def status(self, name: str) -> list[Tree]:
+    def status(self, name: str) -> Trees:
         status: Tree = self.server.get(*INGRESS, name).get("status") or {}
-        return cast("list[Tree]", status.get("loadBalancer", {}).get("ingress", []))
+        return cast("Trees", status.get("loadBalancer", {}).get("ingress", []))
 
     def managers(self, name: str) -> list[str]:
-        managed: list[Tree] = self.server.get(*INGRESS, name)["metadata"].get("managedFields", [])
+        managed: Trees = self.server.get(*INGRESS, name)["metadata"].get("managedFields", [])
         return [str(item["manager"]) for item in managed if item.get("subresource") == "status"]
 
     def ingresses(self) -> dict[ObjectKey, Ingress]:
