@@ -6,6 +6,7 @@ path that takes the request, or would be if it were served at all.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher, get_close_matches
@@ -21,7 +22,7 @@ from ingresskit.graph.match import PathKind, PathMatch
 from ingresskit.graph.nodes import Forward, Redirect, Respond, Route, VirtualHost
 from ingresskit.graph.paths import PathRefused, normalise_path
 from ingresskit.models import ObjectRef
-from ingresskit.policies import Origin, TlsRedirect
+from ingresskit.policies import AllowedSources, Origin, TlsRedirect
 
 __all__ = ["Explanation", "Miss", "NearMiss", "Request", "explain"]
 
@@ -185,6 +186,14 @@ def _verdict(
             return 404, f"404: no Ingress claims the host {host}."
         return 404, f"404: the host {candidates[0].host} has no rule that takes {path}."
     rule = f"{route.match} of {winner.host} ({route.origin})"
+    if request.client and (allowed := route.policies.get(AllowedSources)) is not None and allowed.networks:
+        # Before everything else, as in the proxy: who is not let in learns nothing.
+        try:
+            client = _client_address(request.client)
+        except ValueError:
+            return 403, f"403: {rule} takes it, and {request.client!r} is not an address that it lets in."
+        if not any(client in network for network in allowed.networks):
+            return 403, f"403: {rule} takes it and does not let {client} in."
     if request.scheme == "http" and redirects_to_tls(winner, route):
         return 308, f"308: {rule} takes it and sends plain HTTP to HTTPS."
     match route.action:
@@ -205,6 +214,18 @@ def _verdict(
             return None, f"{rule} takes it and forwards it to {', '.join(map(str, usable))}."
         case _:
             assert_never(route.action)
+
+
+def _client_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The address in *text*; one of IPv4 that is mapped into IPv6 comes back as IPv4.
+
+    Raises:
+        ValueError: It is none.
+    """
+    parsed = ipaddress.ip_address(text)
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
+        return parsed.ipv4_mapped
+    return parsed
 
 
 def redirects_to_tls(host: VirtualHost, route: Route) -> bool:

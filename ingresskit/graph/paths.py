@@ -26,7 +26,15 @@ class PathRefused(ValueError):
 _PLAIN = re.compile(r"(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]*)*/?")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _KEPT = _UNRESERVED | frozenset("/!$&'()*+,;=:@%")
+_OTHERS = re.compile(rf"[^{re.escape(''.join(sorted(_KEPT)))}]+")
 _ESCAPE = re.compile(r"%(.{0,2})", re.DOTALL)
+_HEXADECIMAL = "0123456789abcdefABCDEF"
+# What each pair of digits is in normal form. Looked up, not worked out: a client may send thousands.
+_MEANT = {
+    high + low: chr(int(high + low, 16)) if chr(int(high + low, 16)) in _UNRESERVED else f"%{high}{low}".upper()
+    for high in _HEXADECIMAL
+    for low in _HEXADECIMAL
+}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]|%(?:0[0-9a-f]|1[0-9a-f]|7f)", re.IGNORECASE)
 # Dot elements that only some applications see: Tomcat drops what follows ";", many decode %2F, %5C.
 _HIDDEN_DOTS = re.compile(r"(?:/|%2F|%5C)\.{1,2}(?:%2F|%5C|;|%3B)|(?:%2F|%5C)\.{1,2}(?:/|$)")
@@ -71,21 +79,13 @@ def normalise_path(path: str) -> str:
 
 
 def _escape_others(path: str) -> str:
-    if all(character in _KEPT for character in path):
-        return path
-    return "".join(
-        character if character in _KEPT else "".join(f"%{byte:02X}" for byte in character.encode())
-        for character in path
-    )
+    return _OTHERS.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), path)
 
 
 def _decode_unreserved(escape: re.Match[str]) -> str:
-    digits = escape[1]
-    # Not int(digits, 16) alone: it would take "+1", " 1" and non-ASCII digits.
-    if not re.fullmatch(r"[0-9A-Fa-f]{2}", digits):
-        raise PathRefused("has an escape that is not % and two hexadecimal digits")
-    character = chr(int(digits, 16))
-    return character if character in _UNRESERVED else f"%{digits.upper()}"
+    if (meant := _MEANT.get(escape[1])) is None:
+        _refuse("has an escape that is not % and two hexadecimal digits")
+    return meant
 
 
 def _resolve(path: str) -> str:

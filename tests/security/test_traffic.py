@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from ingresskit.graph import RouteGraph
+from ingresskit.graph import Request, RouteGraph, explain, normalise_path
 from ingresskit.models import Snapshot
-from ingresskit.render.inprocess import AddressRanges
+from ingresskit.render.inprocess import AddressRanges, InProcessRenderer
 from ingresskit.testing.builders import endpoint_slice, ingress, ingress_class, service
 from ingresskit.translate import translate
 from tests.unit.proxy.conftest import Seen, Stage, anyio_backend, forward, get, reply, stage
@@ -108,3 +108,40 @@ def test_a_dump_does_not_repeat_a_long_list_for_each_route() -> None:
 
     assert len(many.to_json()) < 2_000_000
     assert one.digest != many.digest
+
+
+@pytest.mark.parametrize("path", ["/a" * 3_990, "/" + "%41" * 2_600, "/" + "%fF" * 2_600, "/a/.." * 1_300])
+def test_no_path_costs_much_to_match(path: str) -> None:
+    """Sixteen of these a second would else be a CPU's whole time for everybody."""
+    world = (ingress_class(), ingress("web", {"h.test": {"/x/y": "shop", "=/z": "shop"}}))
+    table = InProcessRenderer().render(translate(Snapshot.of(world)).graph)
+    begun = time.process_time()
+
+    for _ in range(100):
+        assert table.find("h.test", normalise_path(path)) is None
+
+    assert time.process_time() - begun < 0.4
+
+
+@pytest.mark.parametrize(
+    ("client", "status"),
+    [
+        ("10.1.2.3", None),
+        ("::ffff:10.1.2.3", None),
+        ("203.0.113.9", 403),
+        ("::1", 403),
+        ("nobody", 403),
+        ("10.1.2.3, 203.0.113.9", 403),
+    ],
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_explain_lets_in_whom_the_proxy_lets_in(client: str, status: int | None, scheme: str) -> None:
+    item = ingress(
+        "web",
+        {"h.test": {"/": "shop"}},
+        annotations={"ingresskit.dev/allow-sources": "10.0.0.0/8", "ingresskit.dev/tls-redirect": "false"},
+    )
+    world = (ingress_class(), item, service("shop"), endpoint_slice("shop", "10.9.9.9"))
+    graph = translate(Snapshot.of(world)).graph
+
+    assert explain(graph, Request(scheme=scheme, host="h.test", path="/", client=client)).status == status

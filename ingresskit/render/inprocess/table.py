@@ -63,15 +63,22 @@ class HostTable:
     host: str
     exact: Mapping[str, Target] = field(default_factory=dict[str, Target])
     prefixes: Mapping[str, Target] = field(default_factory=dict[str, Target])
+    _longest: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_longest", max(map(len, self.prefixes), default=0))
 
     def find(self, path: str) -> Target | None:
-        """The target for a path in normal form: one look-up per element of the path at most."""
+        """The target for a path in normal form: one look-up per element of the longest prefix at most."""
         if target := self.exact.get(path):
             return target
         prefixes = self.prefixes
         if not prefixes:
             return None
         cut = len(path)
+        if cut > self._longest:
+            # A path of four thousand elements is a client's to send; few prefixes have more than three.
+            cut = path.rfind("/", 0, self._longest + 1)
         while True:
             if target := prefixes.get(path[:cut]):
                 return target
