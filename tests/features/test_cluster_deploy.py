@@ -37,23 +37,24 @@ def manifests(name: str) -> list[Manifest]:
 
 
 def rules(name: str) -> list[Rule]:
-    """What the role in that file grants."""
-    (role,) = (item for item in manifests(name) if item["kind"] in ("Role", "ClusterRole"))
-    namespaces = [role["metadata"]["namespace"]] if role["kind"] == "Role" else []
+    """What the roles in that file grant."""
     return [
         Rule(
             verbs=rule["verbs"],
             groups=rule["apiGroups"],
             resources=rule["resources"],
             names=rule.get("resourceNames", ()),
-            namespaces=namespaces,
+            namespaces=[role["metadata"]["namespace"]] if role["kind"] == "Role" else [],
         )
+        for role in manifests(name)
+        if role["kind"] in ("Role", "ClusterRole")
         for rule in role["rules"]
     ]
 
 
 CLUSTER, NAMESPACED = rules("rbac.yaml"), rules("rbac-namespaced.yaml")
 FLAGS = {"rbac.yaml": (), "rbac-namespaced.yaml": ("--watch-namespace=shop",)}
+OURS = "192.0.2.10"
 
 
 @pytest.fixture
@@ -67,6 +68,8 @@ def pod(server: ApiServer) -> Iterator[Pod]:
     with Pod("served") as running:
         server.load([ingress_class(), service(), slice_of(port=running.port)])
         server.load([certificate("tls", "s.example"), ingress("a"), ingress("s", tls="tls")])
+        for manifest in manifests("namespace.yaml"):
+            server.put(manifest)
         yield running
 
 
@@ -76,7 +79,8 @@ def controller(
 ) -> Iterator[ReferenceController]:
     token = server.token_for("system:serviceaccount:ingresskit:ingresskit", granted)
     config = server.kubeconfig(folder / "config", token=token)
-    with ReferenceController("--kubeconfig", config, LOOPBACK, *flags) as running:
+    writing = ("--leader-election-lease=ingresskit/ingresskit", f"--publish-address={OURS}")
+    with ReferenceController("--kubeconfig", config, LOOPBACK, *writing, *flags) as running:
         yield running
 
 
@@ -84,9 +88,20 @@ def refused(server: ApiServer) -> set[str]:
     return {record.resource for record in server.requests if record.status == 403}
 
 
+def published(server: ApiServer, name: str) -> bool:
+    """Whether our address stands in the status of that Ingress."""
+    return OURS in str(server.get("networking.k8s.io/v1", "Ingress", name, "shop").get("status"))
+
+
+def has_event(server: ApiServer, name: str) -> bool:
+    events = server.list("events.k8s.io/v1", "Event", "shop")
+    return any(event["regarding"]["name"] == name for event in events)
+
+
 def told(running: ReferenceController) -> str:
     """Everything that is reported as wrong."""
-    return running.admin("/readyz").text + running.admin("/api/diagnostics").text
+    logged = [line for line in running.log.seen if '"level": "warning"' in line or '"level": "error"' in line]
+    return "".join([running.admin("/readyz").text, running.admin("/api/diagnostics").text, *logged])
 
 
 def test_with_the_rights_of_the_cluster_role_everything_works(
@@ -100,6 +115,9 @@ def test_with_the_rights_of_the_cluster_role_everything_works(
         server.put(ingress("b"))
         wait_until(lambda: running.get("b.example").text == "served")
         assert running.admin("/api/diagnostics").json == {"diagnostics": []}
+        wait_until(lambda: published(server, "a") and published(server, "b"))
+        server.put(ingress("c", service="nowhere"))
+        wait_until(lambda: has_event(server, "c"))
     assert refused(server) == set()
 
 
@@ -113,6 +131,9 @@ def test_with_the_rights_of_the_role_everything_in_its_namespace_works(
         assert served_fingerprint(port, "s.example") == fingerprint("s.example")
         server.put(ingress("b"))
         wait_until(lambda: running.get("b.example").text == "served")
+        wait_until(lambda: published(server, "a") and published(server, "b"))
+        server.put(ingress("c", service="nowhere"))
+        wait_until(lambda: has_event(server, "c"))
         # The one thing that lives in no namespace, and is gone without.
         assert "ingressclasses.networking.k8s.io is missing" in told(running)
     assert refused(server) == {"ingressclasses"}
@@ -129,23 +150,23 @@ def test_with_one_rule_less_it_says_what_is_missing(
     granted = rules(name)
     left_out = granted.pop(index)
     (resource,) = left_out.resources
+    server.put(ingress("c", service="nowhere"))
     with controller(server, granted, tmp_path, *FLAGS[name]) as running:
-        wait_until(lambda: resource in told(running))
-        messages = [
-            line for line in running.log.seen if "not following the server" in line and resource in line
-        ]
+        wait_until(lambda: f'\\"{resource}\\"' in told(running) or f" {resource}." in told(running))
+        messages = [line for line in running.log.seen if f'\\"{resource}\\"' in line and "cannot" in line]
         assert len(messages) == 1
-        assert "cannot list" in messages[0] or "cannot watch" in messages[0]
-        server.users.set_rules("system:serviceaccount:ingresskit:ingresskit", rules(name))
+        if set(left_out.verbs) <= {"get", "list", "watch"}:
+            # What is not written costs nothing that is served; what is not read may, until it is.
+            server.users.set_rules("system:serviceaccount:ingresskit:ingresskit", rules(name))
         running.wait_ready()
         wait_until(lambda: running.get("a.example").text == "served")
-        wait_until(lambda: f'{resource}"' not in told(running) and f"{resource}." not in told(running))
 
 
-def test_the_roles_grant_nothing_but_reading() -> None:
+def test_the_roles_let_nothing_be_changed_but_what_is_the_controllers() -> None:
     for rule in (*CLUSTER, *NAMESPACED):
-        assert set(rule.verbs) == {"list", "watch"}
-        assert "*" not in (*rule.groups, *rule.resources)
+        assert "*" not in (*rule.groups, *rule.resources, *rule.verbs)
+        if not set(rule.verbs) <= {"get", "list", "watch"}:
+            assert set(rule.resources) <= {"ingresses/status", "events", "leases"}
 
 
 def test_the_pod_is_given_what_the_controller_takes() -> None:
@@ -177,10 +198,13 @@ def test_the_manifests_belong_together() -> None:
     assert daemon_set["metadata"]["namespace"] == namespace["metadata"]["name"]
     assert daemon_set["spec"]["template"]["spec"]["serviceAccountName"] == account["metadata"]["name"]
     for name in ("rbac.yaml", "rbac-namespaced.yaml"):
-        role, binding = manifests(name)
-        assert binding["roleRef"]["name"] == role["metadata"]["name"]
-        (subject,) = binding["subjects"]
-        assert (subject["name"], subject["namespace"]) == tuple(account["metadata"].values())
+        items = manifests(name)
+        for role, binding in zip(items[::2], items[1::2], strict=True):
+            assert binding["roleRef"]["name"] == role["metadata"]["name"]
+            assert binding["roleRef"]["kind"] == role["kind"]
+            assert binding["metadata"].get("namespace") == role["metadata"].get("namespace")
+            (subject,) = binding["subjects"]
+            assert (subject["name"], subject["namespace"]) == tuple(account["metadata"].values())
     (class_,) = manifests("ingressclass.yaml")
     assert class_["spec"]["controller"] == CONTROLLER
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import cast
 import pytest
 
 from ingresskit.testing.apiserver import (
+    Action,
     Answer,
     ApiServer,
     CloseWatch,
@@ -133,7 +133,7 @@ def caches(running: ReferenceController) -> list[dict[str, object]]:
     return cast("list[dict[str, object]]", running.admin("/api/status").json["caches"])
 
 
-FAULTS = {
+FAULTS: dict[str, Action] = {
     "closed": CloseWatch(after_events=0),
     "cut in a line": Cut(inside="line"),
     "gone, as an event": SendLines.error(expired("too old")),
@@ -194,7 +194,8 @@ def test_a_namespace_is_followed_by_requests_in_it_alone(server: ApiServer, pod:
         assert running.get("x.example").status == 404
     wide = {record.resource for record in server.requests if record.resource and not record.namespace}
     assert wide == {"ingressclasses"}
-    assert {record.namespace for record in server.requests if record.namespace} == {"shop"}
+    asked = {(record.resource, record.namespace) for record in server.requests if record.namespace}
+    assert {namespace for resource, namespace in asked if resource != "leases"} == {"shop"}
 
 
 def test_one_namespace_may_have_the_default_backend_and_certificate_of_all(
@@ -209,6 +210,62 @@ def test_one_namespace_may_have_the_default_backend_and_certificate_of_all(
         answers(running, "unknown.example", "first")
         port = int(str(running.wait_record("serving")["https"]).rpartition(":")[2])
         wait_until(lambda: served_fingerprint(port, "unknown.example") == fingerprint("any.example"))
+
+
+def leads(running: ReferenceController) -> bool:
+    leader = cast("dict[str, object]", running.admin("/api/status").json["leader"])
+    return leader["leading"] is True
+
+
+def test_of_two_replicas_both_serve_and_one_writes_until_it_ends(
+    server: ApiServer, pod: Pod, tmp_path: Path
+) -> None:
+    populate(server, pod)
+    flag = "--publish-address=192.0.2.1"
+    with controller(server, tmp_path, flag) as first, controller(server, tmp_path, flag) as second:
+        first.wait_ready()
+        second.wait_ready()
+        wait_until(lambda: leads(first) or leads(second))
+        assert not (leads(first) and leads(second))
+        leader, other = (first, second) if leads(first) else (second, first)
+        wait_until(lambda: addresses(server, "a") == ["192.0.2.1"])
+        assert other.get("a.example").text == "first"
+        assert leader.stop() == 0
+        wait_until(lambda: leads(other))
+        server.put(ingress("b"))
+        wait_until(lambda: addresses(server, "b") == ["192.0.2.1"])
+        assert addresses(server, "a") == ["192.0.2.1"]
+
+
+def test_the_addresses_of_a_service_are_published(server: ApiServer, pod: Pod, tmp_path: Path) -> None:
+    populate(server, pod)
+    front = service("front", namespace="infra")
+    front["spec"] = {"ports": [{"port": 80}], "externalIPs": ["198.51.100.7"]}
+    server.load([front])
+    flags = ["--publish-service=infra/front", "--no-leader-election", "--watch-namespace=shop"]
+    with controller(server, tmp_path, *flags) as running:
+        running.wait_ready()
+        wait_until(lambda: addresses(server, "a") == ["198.51.100.7"])
+        front["spec"] = {"ports": [{"port": 80}], "externalIPs": ["198.51.100.8"]}
+        server.put(front)
+        wait_until(lambda: addresses(server, "a") == ["198.51.100.8"])
+    assert not [record for record in server.requests if record.resource == "leases"]
+
+
+def test_without_an_address_the_status_is_left_alone(server: ApiServer, pod: Pod, tmp_path: Path) -> None:
+    populate(server, pod)
+    with controller(server, tmp_path) as running:
+        running.wait_ready()
+        server.put(ingress("c", service="nowhere"))
+        wait_until(lambda: bool(server.list("events.k8s.io/v1", "Event", "shop")))
+    assert addresses(server, "a") == []
+    assert not [record for record in server.requests if record.subresource == "status"]
+
+
+def addresses(server: ApiServer, name: str) -> list[str]:
+    """Those in the status of an Ingress."""
+    status = server.get("networking.k8s.io/v1", "Ingress", name, "shop").get("status", {})
+    return [str(item["ip"]) for item in status.get("loadBalancer", {}).get("ingress", [])]
 
 
 def test_a_signal_ends_it_also_while_it_waits_for_the_cluster(server: ApiServer, tmp_path: Path) -> None:
@@ -239,4 +296,4 @@ def test_how_following_goes_is_in_the_metrics_and_the_status(
         (held,) = [cache for cache in caches(running) if cache["kind"] == "Ingress"]
         assert (held["objects"], held["state"], held["error"]) == (1, "watching", None)
         assert isinstance(held["lastContactSeconds"], float)
-        assert json.loads(running.admin("/api/status").text)["leader"] is None
+        wait_until(lambda: leads(running))
