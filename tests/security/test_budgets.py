@@ -17,8 +17,8 @@ from ingresskit.render.inprocess import InProcessRenderer
 from ingresskit.testing.builders import endpoint_slice, ingress, ingress_class, service
 from ingresskit.translate import Translation, translate
 
-SECONDS = 4.0
-MANY = 5_000
+SECONDS = 5.0
+MANY = 8_000
 
 
 def _translated(*objects: KubeObject) -> Translation:
@@ -87,7 +87,7 @@ def _long_paths_of_brackets() -> list[KubeObject]:
 
 def _split_of_every_path() -> list[KubeObject]:
     shares = ",".join(f"s{number}=1" for number in range(16))
-    paths = {f"/p{number}": f"s0:{number + 1}" for number in range(MANY)}
+    paths = {f"/p{number}": f"s0:{number + 1}" for number in range(2_000)}
     return [ingress("big", {"h.test": paths}, annotations={"ingresskit.dev/traffic-split": shares})]
 
 
@@ -127,7 +127,7 @@ def test_translation_time_grows_with_size_and_not_with_its_square(
     translation = _translated(*made)
 
     assert time.process_time() - begun < SECONDS
-    assert len(translation.diagnostics) < 6_000
+    assert len(translation.diagnostics) < 3_000
 
 
 @pytest.mark.parametrize("asked", ["victim.test", "abcdefgh." * 26 + "hx.test", "test"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 
@@ -38,7 +39,7 @@ HOSTILE: tuple[object, ...] = (
         "fd00:ec2::254",
     ),
     *(0, -1, 70_000, 2**63, 1.5, True, None),
-    *([], {}, ["x"], {"x": "y"}, [[[[]]]]),
+    *cast("tuple[object, ...]", ([], {}, ["x"], {"x": "y"}, [[[[]]]])),
 )
 
 OBJECTS: dict[str, dict[str, object]] = {
@@ -118,10 +119,10 @@ def _places(value: object, place: tuple[str | int, ...] = ()) -> Iterator[tuple[
     if place and place not in (("kind",), ("apiVersion",), ("metadata", "namespace"), ("metadata",)):
         yield place
     if isinstance(value, dict):
-        for key, item in value.items():
+        for key, item in cast("dict[str, object]", value).items():
             yield from _places(item, (*place, key))
     elif isinstance(value, list):
-        for index, item in enumerate(value):
+        for index, item in enumerate(cast("list[object]", value)):
             yield from _places(item, (*place, index))
 
 
