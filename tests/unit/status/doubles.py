@@ -97,7 +97,7 @@ class Cluster:
         status: Tree = self.server.get(*INGRESS, name).get("status") or {}
         return cast("Trees", status.get("loadBalancer", {}).get("ingress", []))
 
-    def managers(self, name: str) -> list[str]:
+    def managers(self, name: str) -> Sequence[str]:
         managed: Trees = self.server.get(*INGRESS, name)["metadata"].get("managedFields", [])
         return [str(item["manager"]) for item in managed if item.get("subresource") == "status"]
 

@@ -57,7 +57,7 @@ def test_fixed_addresses_are_sorted_by_number_then_name_and_each_is_there_once()
     "wrong",
     [
         "",
-        "0.0.0.0",
+        "0.0.0.0",  # noqa: S104
         "::",
         "224.0.0.1",
         "fe80::1%eth0",
