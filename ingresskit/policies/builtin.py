@@ -46,8 +46,8 @@ __all__ = [
 ]
 
 _DURATION = "a duration: `500ms`, `5s`, `1m`, `1h`"
-_HEADERS = "lines of `Name: value`"
-_HEADER_NAMES = "header names separated by commas"
+_HEADERS = "lines of `Name: value`, 64 and 8,192 characters at most"
+_HEADER_NAMES = "header names separated by commas, 64 at most"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
