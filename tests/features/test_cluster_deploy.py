@@ -76,7 +76,7 @@ def pod(server: ApiServer) -> Iterator[Pod]:
 @contextmanager
 def controller(
     server: ApiServer, granted: list[Rule], folder: Path, *flags: str
-) -> Iterator[ReferenceController]:
+) -> Generator[ReferenceController]:
     token = server.token_for("system:serviceaccount:ingresskit:ingresskit", granted)
     config = server.kubeconfig(folder / "config", token=token)
     writing = ("--leader-election-lease=ingresskit/ingresskit", f"--publish-address={OURS}")

@@ -48,7 +48,7 @@ def pod() -> Iterator[Pod]:
 
 
 @contextmanager
-def controller(server: ApiServer, folder: Path, *flags: str) -> Iterator[ReferenceController]:
+def controller(server: ApiServer, folder: Path, *flags: str) -> Generator[ReferenceController]:
     with ReferenceController("--kubeconfig", server.kubeconfig(folder / "config"), LOOPBACK, *flags) as running:
         yield running
 

@@ -411,6 +411,24 @@ async def test_it_is_told_how_each_kind_goes(server: ApiServer) -> None:
     assert timedelta(0) <= held.last_contact < timedelta(seconds=10)
 
 
+async def test_an_open_watch_that_brings_nothing_for_too_long_is_told(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.load([ingress("a")])
+    async with following(server) as source:
+        await first(source)
+        await wait_until(
+            lambda: all(cache.state == "watching" for cache in source.statistics().caches.values())
+        )
+        later = anyio.current_time() + QUICK.silence_limit.total_seconds() + 1
+        with monkeypatch.context() as patch:
+            patch.setattr(anyio, "current_time", lambda: later)
+            said = source.silent()
+    assert said == (
+        "the watch of Ingress, Service, EndpointSlice, IngressClass, Secret has been silent for over 180 s"
+    )
+
+
 async def test_a_source_runs_once(server: ApiServer) -> None:
     async with following(server) as source:
         await first(source)
