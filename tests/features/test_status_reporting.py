@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import anyio.abc
@@ -79,7 +79,8 @@ def add_ingress(server: ApiServer, name: str, host: str) -> None:
 
 def status(server: ApiServer, name: str) -> list[Any]:
     item = server.get("networking.k8s.io/v1", "Ingress", name)
-    return list((item.get("status") or {}).get("loadBalancer", {}).get("ingress", []))
+    found: dict[str, Any] = item.get("status") or {}
+    return cast("list[Any]", found.get("loadBalancer", {}).get("ingress", []))
 
 
 def events(server: ApiServer) -> list[Any]:
@@ -191,7 +192,8 @@ async def test_routes_go_live_though_no_leader_can_be_elected(server: ApiServer,
 async def test_routes_go_live_though_nothing_may_be_written(server: ApiServer, tmp_path: Path) -> None:
     server.faults.add(
         Fault(
-            action=Answer(status=403), match=Match(verbs=["patch", "create"], resources=["ingresses", "events"])
+            action=Answer(status=403),
+            match=Match(verbs=["patch", "create"], resources=["ingresses/status", "events"]),
         )
     )
     add_ingress(server, "web", "shop.example")
