@@ -68,7 +68,8 @@ class World:
             event = self._events[0][0] if self._events else float("inf")
             moment = min(due, event, until)
             # Also just before time goes on, and half-way: terms end by the clock alone.
-            for self.now in (max(self.now, (self.now + moment) / 2), max(self.now, moment)):
+            for now in ((self.now + moment) / 2, moment):
+                self.now = max(self.now, now)
                 self._look()
             if moment >= until and min(due, event) > until:
                 return
