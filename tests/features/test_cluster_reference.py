@@ -185,6 +185,38 @@ def test_a_token_that_is_replaced_is_read_again(server: ApiServer, pod: Pod, tmp
         assert not [record for record in server.requests if record.status == 401]
 
 
+def test_an_authority_that_is_replaced_is_read_again(server: ApiServer, pod: Pod, tmp_path: Path) -> None:
+    populate(server, pod)
+    with controller(server, tmp_path) as running:
+        running.wait_ready()
+        server.rotate_authority()
+        server.drop_connections()
+        running.wait_record("not following the server")
+        server.put(ingress("b"))
+        server.kubeconfig(tmp_path / "config")
+        answers(running, "b.example", "first")
+
+
+def test_a_right_that_is_revoked_and_given_back_costs_nothing_that_was_served(
+    server: ApiServer, pod: Pod, tmp_path: Path
+) -> None:
+    populate(server, pod)
+    everything = server.users.rules("test-admin")
+    token = server.token_for("someone", everything)
+    config = server.kubeconfig(tmp_path / "config", token=token)
+    with ReferenceController("--kubeconfig", config, LOOPBACK) as running:
+        running.wait_ready()
+        server.users.set_rules("someone", ())
+        server.drop_connections()
+        wait_until(lambda: "is missing" in running.admin("/api/diagnostics").text)
+        assert running.get("a.example").text == "first"
+        assert (running.admin("/readyz").status, running.admin("/healthz").status) == (200, 200)
+        server.put(ingress("b"))
+        server.users.set_rules("someone", everything)
+        answers(running, "b.example", "first")
+        wait_until(lambda: "is missing" not in running.admin("/api/diagnostics").text)
+
+
 def test_a_namespace_is_followed_by_requests_in_it_alone(server: ApiServer, pod: Pod, tmp_path: Path) -> None:
     populate(server, pod)
     server.load([ingress("x", namespace="other"), service(namespace="other")])
