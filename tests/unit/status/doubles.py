@@ -29,6 +29,8 @@ class Cluster:
         self.requests: list[tuple[float, str, str]] = []
         self.error: Callable[[str, str], Exception | None] = lambda method, path: None
         self.hangs = False
+        self.bodies: list[bytes] = []
+        self.queries: list[Mapping[str, str]] = []
         self._user = self.server.users.identify(f"Bearer {self.server.token}", "")
 
     async def request(
@@ -46,6 +48,8 @@ class Cluster:
             await anyio.sleep_forever()
         if (error := self.error(method, path)) is not None:
             raise error
+        self.bodies.append(body)
+        self.queries.append(dict(query))
         target = path + "?" + "&".join(f"{name}={value}" for name, value in query)
         sent = {"content-type": "application/json"}
         sent |= {name.lower(): value for name, value in (headers or {}).items()}

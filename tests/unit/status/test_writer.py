@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -301,3 +302,14 @@ async def test_what_is_gone_is_forgotten(rig: Rig) -> None:
         await rig.settle()
     assert rig.writer.statistics()["held"] == 0
     assert ObjectKey("default", "web") not in rig.writer._written
+
+
+async def test_a_write_names_the_object_by_its_uid_and_uses_no_force(rig: Rig) -> None:
+    """So that one that was deleted and made anew in between is refused by the server, not written."""
+    rig.cluster.add("web")
+    async with rig.running():
+        await rig.settle()
+    uid = rig.cluster.server.get("networking.k8s.io/v1", "Ingress", "web")["metadata"]["uid"]
+    (body,) = rig.cluster.bodies
+    assert json.loads(body)["metadata"] == {"name": "web", "namespace": "default", "uid": uid}
+    assert rig.cluster.queries == [{"fieldManager": "ingresskit", "force": "false"}]
