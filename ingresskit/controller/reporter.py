@@ -9,7 +9,8 @@ import anyio
 
 from ingresskit.controller.leader import LeaderElector
 from ingresskit.controller.loop import Controller
-from ingresskit.models import Ingress, Snapshot
+from ingresskit.diagnostics import Diagnostic
+from ingresskit.models import Ingress, IngressClass, Namespace
 from ingresskit.sources import Source
 from ingresskit.status import AddressSource, EventRecorder, Fence, NoFence, StatusWriter, judge_ownership
 from ingresskit.translate import TranslateOptions
@@ -61,7 +62,10 @@ class StatusReporter:
         self._writer = writer if addresses is not None else None
         self._addresses = addresses
         self._events = events
-        self._seen: tuple[Snapshot | None, int] = (None, -1)
+        # What was looked at last, by identity.
+        self._told: tuple[Diagnostic, ...] | None = None
+        self._seen: tuple[object, ...] = (None, None, None)
+        self._revision = -1
 
     async def run(self) -> None:
         """Follow and write, until the controller ends or this is cancelled.
@@ -92,17 +96,21 @@ class StatusReporter:
         snapshot = self._source.snapshot()
         if snapshot is None:
             return
-        if self._events is not None:
-            self._events.update(self._controller.diagnostics, snapshot)
+        diagnostics = self._controller.diagnostics
+        if self._events is not None and diagnostics is not self._told:
+            self._told = diagnostics
+            self._events.update(diagnostics, snapshot)
         # Not before something is live, and not while it cannot be put live: an address in a status says
         # "you are served here".
         if self._writer is None or self._addresses is None or self._controller.outcome is None:
             return
         if self._controller.statistics().failures_in_row:
             return
-        seen = (snapshot, self._addresses.revision)
-        if seen[0] is not self._seen[0] or seen[1] != self._seen[1]:
-            self._seen = seen
+        # Snapshots share what did not change, so a change of endpoints ends here.
+        seen = tuple(snapshot.by_key(kind) for kind in (Ingress, IngressClass, Namespace))
+        revision = self._addresses.revision
+        if revision != self._revision or any(new is not old for new, old in zip(seen, self._seen, strict=True)):
+            self._seen, self._revision = seen, revision
             ownership = judge_ownership(snapshot, self._options)
             self._writer.update(snapshot.by_key(Ingress), ownership, self._addresses.addresses())
 
