@@ -34,7 +34,6 @@ from ingresskit import (
 )
 from ingresskit.controller import Controller, ControllerSettings, Health, reconcile
 from ingresskit.controller.admin import AdminServer
-from ingresskit.errors import CredentialsError
 from ingresskit.kube import AioTransport
 from ingresskit.proxy import Proxy, ProxySettings
 from ingresskit.sources import FileSource
@@ -182,7 +181,7 @@ async def serve(flags: Flags, options: TranslateOptions) -> int:
             if flags.cluster:
                 try:
                     transport = await connections.enter_async_context(await reach(credentials(flags)))
-                except CredentialsError as exc:
+                except IngressKitError as exc:
                     raise Failure(
                         f"no cluster: {exc}; give --kubeconfig PATH, --manifests DIR or --demo"
                     ) from None

@@ -12,9 +12,8 @@ from reference_flags import Flags
 
 from ingresskit import TranslateOptions
 from ingresskit.cache import SharedInformerFactory
-from ingresskit.controller import Controller
+from ingresskit.controller import Controller, StatusReporter
 from ingresskit.controller.leader import LeaderElector
-from ingresskit.controller.reporter import StatusReporter
 from ingresskit.kube import Transport
 from ingresskit.models import ObjectKey
 from ingresskit.sources import ClusterSource

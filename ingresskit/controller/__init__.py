@@ -4,6 +4,7 @@ from ingresskit.controller.events import Event, EventKind, Subscription
 from ingresskit.controller.health import Check, Health, HealthReport
 from ingresskit.controller.loop import Controller
 from ingresskit.controller.outcome import Outcome, reconcile
+from ingresskit.controller.reporter import StatusReporter
 from ingresskit.controller.settings import ControllerSettings
 from ingresskit.controller.statistics import (
     ApplyKind,
@@ -31,6 +32,7 @@ __all__ = [
     "Outcome",
     "Stage",
     "State",
+    "StatusReporter",
     "Subscription",
     "reconcile",
 ]
