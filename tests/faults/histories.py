@@ -18,7 +18,7 @@ from ingresskit.models import (
 )
 from tests.features.cluster_scene import certificate, ingress, ingress_class, service, slice_of
 
-__all__ = ["KINDS", "Cluster", "Manifest", "Versions", "change", "held", "populate", "seeded"]
+__all__ = ["KINDS", "NAMESPACES", "Cluster", "Manifest", "Versions", "change", "held", "populate", "seeded"]
 
 Manifest = dict[str, object]
 Versions = dict[ObjectKey, tuple[str, str]]
@@ -26,7 +26,7 @@ Versions = dict[ObjectKey, tuple[str, str]]
 
 KINDS: tuple[type[KubeObject], ...] = (EndpointSlice, Ingress, IngressClass, Secret, Service)
 
-_NAMESPACES = ("one", "two")
+NAMESPACES = ("one", "two")
 _NAMES = tuple(f"n{number}" for number in range(5))
 _SECRETS = [
     certificate("tls", host, salt=salt)["data"] for host in ("n0.example", "n1.example") for salt in ("", "new")
@@ -76,19 +76,17 @@ def change(cluster: Cluster, rng: Random) -> None:
             name = "ingresskit" if model is IngressClass else rng.choice(_NAMES)
             if model is EndpointSlice:
                 name += "-1"
-            cluster.put(_manifest(model, name, rng.choice(_NAMESPACES), rng))
+            cluster.put(_manifest(model, name, rng.choice(NAMESPACES), rng))
 
 
 def held(snapshot: Snapshot | None) -> dict[type[KubeObject], Versions]:
     """What a snapshot holds, in the form of `Cluster.versions`."""
-    objects = {} if snapshot is None else snapshot.objects
-    return {
-        model: {
-            key: (item.metadata.uid, item.metadata.resource_version)
-            for key, item in objects.get(model, {}).items()
-        }
-        for model in KINDS
-    }
+    found: dict[type[KubeObject], Versions] = {model: {} for model in KINDS}
+    if snapshot is not None:
+        for model, versions in found.items():
+            for key, item in snapshot.by_key(model).items():
+                versions[key] = item.metadata.uid, item.metadata.resource_version
+    return found
 
 
 def _manifest(model: type[KubeObject], name: str, namespace: str, rng: Random) -> Manifest:
