@@ -21,7 +21,7 @@ from pathlib import Path
 import anyio
 from demo import MANIFESTS, DemoSource, things_to_try
 from reference_cluster import credentials, follow, reach
-from reference_flags import Address, Flags, parse_flags, translate_options
+from reference_flags import Address, Flags, parse_flags
 from reference_logging import AccessLog, set_up_logging
 from reference_telling import Telling
 
@@ -32,6 +32,7 @@ from ingresskit import (
     Severity,
     TranslateOptions,
 )
+from ingresskit.arguments import translate_options
 from ingresskit.controller import Controller, ControllerSettings, Health, reconcile
 from ingresskit.controller.admin import AdminServer
 from ingresskit.kube import AioTransport

@@ -73,8 +73,9 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def add_translation_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of the reference controller that decide how objects are translated."""
-    add, default = parser.add_argument, TranslateOptions()
+    """Add the flags that decide how objects are translated, as a group of their own."""
+    add = parser.add_argument_group("which Ingresses are served, and how").add_argument
+    default = TranslateOptions()
     text = "spec.controller of the IngressClasses that are ours (%(default)s)"
     add(
         "--controller-name",

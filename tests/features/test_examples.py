@@ -48,7 +48,7 @@ def test_an_example_uses_public_names_only(path: Path) -> None:
 
     for module, name in used:
         public = importlib.import_module(module)
-        assert hasattr(public, "__path__"), f"{module} is a file inside a room"
+        assert hasattr(public, "__path__") or module.count(".") == 1, f"{module} is a file inside a room"
         assert name in public.__all__
 
 

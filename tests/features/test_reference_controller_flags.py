@@ -5,9 +5,10 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
-from reference_flags import Address, parse_flags, translate_options
+from reference_flags import Address, parse_flags
 
 from ingresskit import HostOwnership, ObjectKey, TranslateOptions
+from ingresskit.arguments import translate_options
 from ingresskit.translate import DefaultBackend
 
 FOLDER = ["--manifests", "somewhere"]
