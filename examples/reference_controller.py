@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import logging
 import signal
@@ -116,6 +117,10 @@ class Service:
     async def _listen(self) -> None:
         # Not before there is something to serve: a 404 for a host that is about to be known is a lie.
         await self._controller.wait_applied(0)
+        # What is there now stays. Left to the collector, it would be walked again and again while requests
+        # wait: 0.4 s each time with 10,000 Ingresses.
+        gc.collect()
+        gc.freeze()
         # TLS first: once its port is known, plain HTTP is redirected there.
         https = await self._listener("--https", self._flags.https, tls=True)
         http = await self._listener("--http", self._flags.http, tls=False)
