@@ -27,7 +27,7 @@ from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
 
 _KINDS = ("ingresses", "services", "endpointslices")
-_DEADLINE_SECONDS = 60.0
+_DEADLINE_SECONDS = 180.0
 _PER_TURN = 10
 
 
