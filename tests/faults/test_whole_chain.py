@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import time
+import traceback
 from collections.abc import AsyncGenerator, Callable, Generator
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
@@ -295,11 +296,8 @@ async def test_f53_no_task_dies_alone(
     assert "a mistake of ours" in _all_words(caught.value)
 
 
-def _all_words(error: BaseException | None) -> str:
-    if error is None:
-        return ""
-    inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
-    return " ".join([str(error), *map(_all_words, inner), _all_words(error.__cause__)])
+def _all_words(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))
 
 
 @pytest.fixture
