@@ -97,6 +97,7 @@ async def chain(
     classes: Sequence[IngressClass] = (),
     settings: ClusterSettings = QUICK,
     loop: ControllerSettings = _PROMPT,
+    options: TranslateOptions = OPTIONS,
 ) -> AsyncGenerator[Chain]:
     """A controller that follows *server*; *around* may stand between it and its transport."""
     async with AioTransport(credentials(server, token)) as transport, Proxy() as proxy:
@@ -105,7 +106,7 @@ async def chain(
             source=source,
             renderer=InProcessRenderer(),
             applier=InProcessApplier(proxy),
-            options=OPTIONS,
+            options=options,
             settings=loop,
         )
         async with anyio.create_task_group() as group:

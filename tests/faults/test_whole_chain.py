@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import socket
 import time
 import traceback
 from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import closing
 from datetime import datetime, timedelta, tzinfo
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Self
 
@@ -25,7 +28,8 @@ from ingresskit.render.inprocess import InProcessRenderer, RoutingTable
 from ingresskit.sources import ClusterSettings, ClusterSource
 from ingresskit.testing.apiserver import ApiServer, DropEvents, Fault, Match, RepeatEvents, SendLines, expired
 from ingresskit.testing.fake_transport import FakeTransport
-from tests.faults.chain import QUICK, Chain, chain, until
+from ingresskit.translate import DestinationPolicy
+from tests.faults.chain import DEADLINE, OPTIONS, QUICK, Chain, chain, until
 from tests.features.cluster_scene import LOOPBACK, Pod, ingress, ingress_class, service, slice_of
 from tests.features.reference_process import ReferenceController, wait_until
 from tests.unit.cache.virtual_time import run
@@ -245,6 +249,47 @@ async def test_f43_a_name_that_cannot_be_looked_up_for_a_time(
         assert running.source.hindrance()
         down = False
         await live(running, "a", "b", "c")
+
+
+async def test_f43_a_name_server_that_is_away_or_lies_leads_nowhere_else(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, answer = socket.getaddrinfo, ""
+
+    def lookup(host: str, port: int, *args: int, **options: int) -> object:
+        if host == "pods.test":
+            if not answer:
+                raise socket.gaierror(socket.EAI_AGAIN, "the test's name server is away")
+            host = answer
+        return real(host, port, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    destinations = DestinationPolicy(allow=OPTIONS.destinations.allow, external_names=True)
+    with Pod("elsewhere") as pod:
+        external = {"type": "ExternalName", "externalName": "pods.test", "ports": [{"port": pod.port}]}
+        server.put({**service("far"), "spec": external})
+        backend = {"service": {"name": "far", "port": {"number": pod.port}}}
+        paths = [{"path": "/", "pathType": "Prefix", "backend": backend}]
+        rules = [{"host": "far.example", "http": {"paths": paths}}]
+        server.put({**ingress("far"), "spec": {"ingressClassName": "ingresskit", "rules": rules}})
+        async with chain(server, options=dataclasses.replace(OPTIONS, destinations=destinations)) as running:
+            await live(running, "a", "b", "c", "far")
+            port = (await running.proxy.listen("127.0.0.1", 0)).address[1]
+
+            assert (await anyio.to_thread.run_sync(_asked, port))[0] in (502, 503)
+            answer = "169.254.169.254"
+            assert (await anyio.to_thread.run_sync(_asked, port))[0] in (502, 503)
+            answer = "127.0.0.1"
+            with anyio.fail_after(DEADLINE):
+                while await anyio.to_thread.run_sync(_asked, port) != (200, b"elsewhere"):  # noqa: ASYNC110
+                    await anyio.sleep(0.1)
+
+
+def _asked(port: int) -> tuple[int, bytes]:
+    with closing(HTTPConnection("127.0.0.1", port, timeout=DEADLINE)) as connection:
+        connection.request("GET", "/", headers={"Host": "far.example"})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
 
 
 async def test_f52_the_event_loop_goes_on_while_a_graph_is_made(
