@@ -16,8 +16,9 @@ The machine, in prose. Its memory is the resource version up to which the store 
 Versions can also go back, when the cluster's database is restored from a backup. A watch from a version
 of the future is accepted and silent (as API servers do), so silence is never trusted: after 45 s without
 an event or a bookmark, and after the connection failed, one object is listed to learn the server's version,
-and if that is behind ours, everything is listed and compared by content. After five minutes without
-contact everything is listed as well: a restored server may have passed our version by then.
+and if that is behind ours, everything is listed and compared by content. A restored server may also
+have passed our version before anybody looked. So after five minutes without contact everything is listed
+as well, and every nine minutes in any case, contact or not.
 """
 
 from __future__ import annotations
@@ -197,7 +198,9 @@ class Reflector(Generic[K]):
     async def _step(self) -> None:
         """One list, or one watch. Returns when the next may begin at once."""
         now = anyio.current_time()
-        if not self._whole and now - self._last_contact > self._settings.stale_after.total_seconds():
+        stale = now - self._last_contact > self._settings.stale_after.total_seconds()
+        due = now - self._last_whole > self._settings.compare_every.total_seconds()
+        if not self._whole and (stale or due):
             self._by_content = True
             self._get_whole(not_older_than="")
         if not self._whole and now - self._last_proof > _PROOF_AGE:

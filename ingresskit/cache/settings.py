@@ -40,6 +40,8 @@ class ReflectorSettings:
         initial_silence: The same for a watch that has yet to deliver the whole state.
         initial_deadline: How long delivering it may take altogether.
         stale_after: Without contact for longer, the state is listed rather than trusted.
+        compare_every: So often the state is listed and compared by content whatever the watches say, at
+            the end of the watch that is open then.
         impatience: Until the first state is held, no pause is longer than this (unless the server asks).
         initial_pause: The first pause after a failure; see `Backoff`.
         longest_pause: The longest; see `Backoff`.
@@ -53,6 +55,7 @@ class ReflectorSettings:
     initial_silence: timedelta = timedelta(seconds=10)
     initial_deadline: timedelta = timedelta(seconds=60)
     stale_after: timedelta = timedelta(minutes=5)
+    compare_every: timedelta = timedelta(minutes=9)
     impatience: timedelta = timedelta(seconds=8)
     initial_pause: timedelta = timedelta(milliseconds=800)
     longest_pause: timedelta = timedelta(seconds=30)

@@ -33,6 +33,7 @@ QUICK = ClusterSettings(
         watch_timeout=(timedelta(seconds=1), timedelta(seconds=1)),
         idle_timeout=timedelta(seconds=1.5),
         initial_silence=timedelta(seconds=1),
+        compare_every=timedelta(seconds=5),
         impatience=timedelta(milliseconds=400),
         initial_pause=timedelta(milliseconds=50),
         longest_pause=timedelta(milliseconds=400),

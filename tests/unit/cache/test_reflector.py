@@ -140,9 +140,9 @@ async def test_quiet_kinds_are_moved_on_by_bookmarks(server: FakeTransport) -> N
         await it.wait_for_sync()
         for _ in range(50):
             put(server, "elsewhere")  # something that this informer follows too, to move the version
-        await anyio.sleep(600)
+        await anyio.sleep(240)
         server.compact()
-        await anyio.sleep(600)
+        await anyio.sleep(240)
 
         assert it.last_sync_resource_version == str(server.version)
         assert verbs(server).count("stream") == 1
@@ -462,6 +462,33 @@ async def test_a_restored_server_that_passed_our_version_is_compared_by_content(
         await equal(it, server)
 
         assert it.store.snapshot()[key("a")].spec.cluster_ip == "10.2.2.2"
+
+
+async def test_a_restored_server_that_passed_our_version_at_once_is_found_in_ten_minutes(
+    server: FakeTransport,
+) -> None:
+    backup = server.backup()
+    async with running(informer(server)) as it:
+        await it.wait_for_sync()
+        put(server, "a", clusterIP="10.1.1.1")
+        await equal(it, server)
+        server.restore(backup)
+        for number in range(3):  # before anybody can ask for the version
+            put(server, "a", clusterIP=f"10.2.2.{number}")
+        took = await seconds_until(lambda: same(it, server))
+
+        assert took <= 600
+        assert it.store.snapshot()[key("a")].spec.cluster_ip == "10.2.2.2"
+
+
+async def test_comparing_what_has_not_changed_tells_nothing(server: FakeTransport) -> None:
+    async with running(informer(server)) as it:
+        await it.wait_for_sync()
+        held = it.store.snapshot()
+        await anyio.sleep(1800)
+
+        assert it.store.snapshot() is held
+        assert 3 <= verbs(server).count("stream") + verbs(server).count("list") <= 5
 
 
 @pytest.mark.parametrize("missing", [False, True], ids=["403", "404"])
