@@ -30,11 +30,11 @@ class ControllerSettings:
         ConfigurationError: A time is negative, a ceiling lies below what it limits, a time that must
             be positive is 0, or the buffer is empty.
 
-    Source: the quiet period and ceiling are half of a blink and half a second, so that one change is
-    live at once and a storm of changes costs two passes a second.
+    Source: the quiet period is what the parts of one change lie apart, and the ceiling half a second, so
+    that one change is live at once and a storm of changes costs two passes a second.
     """
 
-    settle_quiet: timedelta = timedelta(milliseconds=50)
+    settle_quiet: timedelta = timedelta(milliseconds=20)
     settle_ceiling: timedelta = timedelta(milliseconds=500)
     retry_first: timedelta = timedelta(milliseconds=500)
     retry_ceiling: timedelta = timedelta(seconds=30)

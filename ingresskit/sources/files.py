@@ -40,7 +40,7 @@ class FileSource:
     """
 
     def __init__(
-        self, directory: str | os.PathLike[str], *, interval: timedelta = timedelta(milliseconds=200)
+        self, directory: str | os.PathLike[str], *, interval: timedelta = timedelta(milliseconds=150)
     ) -> None:
         """Read nothing yet.
 
