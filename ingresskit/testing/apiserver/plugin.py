@@ -37,8 +37,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say so when no real server was there."""
+    """Say so when no real server was there: once, however many folders ask for this plugin."""
     if config.stash.get(_used, False) and assets_folder() is None:
+        config.stash[_used] = False
         terminalreporter.write_line(
             "api_server: only the embedded one ran; KUBEBUILDER_ASSETS names no etcd and kube-apiserver"
         )
