@@ -216,7 +216,7 @@ class _Probe:
         begun = anyio.current_time()
         with anyio.fail_after(_DEADLINE_SECONDS):
             # A client of a proxy has nothing but asking again.
-            while not right(await self._world.ask(ask, http=self._http, https=self._https)):  # noqa: ASYNC110
+            while not right(await self._world.ask(ask, http=self._http, https=self._https)):  # noqa: ASYNC110 - asks over the network
                 await anyio.sleep(0.005)
         return anyio.current_time() - begun
 

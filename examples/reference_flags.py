@@ -127,7 +127,7 @@ def _parser() -> _Parser:
     _add_dialects(parser.add_argument_group("which annotations are understood").add_argument)
     _add_reports(parser.add_argument_group("what is reported").add_argument)
     _add_writing(parser.add_argument_group("what is written into the cluster").add_argument)
-    parser.known = [option for action in parser._actions for option in action.option_strings]  # noqa: SLF001
+    parser.known = [option for action in parser._actions for option in action.option_strings]  # noqa: SLF001 - argparse lists its flags nowhere else
     return parser
 
 

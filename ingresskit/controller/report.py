@@ -60,7 +60,7 @@ def _log(level: int, what: str, diagnostics: list[Diagnostic]) -> None:
     for item in diagnostics[:_MOST_LINES]:
         _logger.log(level, what, extra=_facts(item))
     if len(diagnostics) > _MOST_LINES:
-        _logger.log(level, f"{what}, and more", extra={"more": len(diagnostics) - _MOST_LINES})  # noqa: G004
+        _logger.log(level, f"{what}, and more", extra={"more": len(diagnostics) - _MOST_LINES})  # noqa: G004 - fixed words
 
 
 def _facts(item: Diagnostic) -> dict[str, object]:

@@ -32,7 +32,7 @@ class BackendState:
         self.failures: int = 0
         self.active: int = 0
         # Not 0: many proxies that start together would all begin with the same endpoint.
-        self._next = random.randrange(max(1, len(endpoints)))  # noqa: S311
+        self._next = random.randrange(max(1, len(endpoints)))  # noqa: S311 - spreads load, guards nothing
 
     def choose(
         self, algorithm: Algorithm, client: str, tried: Collection[EndpointState], now: float

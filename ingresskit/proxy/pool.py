@@ -145,6 +145,7 @@ class Pool:
         Raises:
             ConnectFailed: None could be made in time, or the address may not be connected to.
         """
+        # ASYNC109: a parameter, because the bound is the route's, and spans look-up, connection and TLS.
         plane = self._plane
         try:
             async with asyncio.timeout(timeout):

@@ -183,7 +183,7 @@ def _read(file: Manifest, *, first: bool) -> tuple[bool, bool]:
     """
     try:
         # Not blocking: what was a file when it was looked at may be a pipe by now.
-        with open(os.open(file.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as stream:  # noqa: PTH123
+        with open(os.open(file.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as stream:  # noqa: PTH123 - a pipe must not block the look
             found = os.fstat(stream.fileno())
             if not stat.S_ISREG(found.st_mode):
                 return False, False

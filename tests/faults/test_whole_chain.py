@@ -281,7 +281,7 @@ async def test_f43_a_name_server_that_is_away_or_lies_leads_nowhere_else(
             assert (await anyio.to_thread.run_sync(_asked, port))[0] in (502, 503)
             answer = "127.0.0.1"
             with anyio.fail_after(DEADLINE):
-                while await anyio.to_thread.run_sync(_asked, port) != (200, b"elsewhere"):  # noqa: ASYNC110
+                while await anyio.to_thread.run_sync(_asked, port) != (200, b"elsewhere"):  # noqa: ASYNC110 - asks over the network
                     await anyio.sleep(0.1)
 
 

@@ -73,53 +73,29 @@ def unsupported(field: str, value: object, supported: tuple[str, ...]) -> Cause:
 
 def subdomain_fault(text: str) -> str:
     """Why *text* is no DNS-1123 subdomain; empty when it is one."""
-    if len(text) > 253:
-        return "must be no more than 253 characters"
-    if re.fullmatch(_SUBDOMAIN, text):
-        return ""
-    return (
-        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and "
-        "must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
-        f"'{_SUBDOMAIN}')"
-    )
+    return _name_fault(text, 253, _SUBDOMAIN, "a lowercase RFC 1123 subdomain, such as example.com")
 
 
 def label_fault(text: str) -> str:
     """Why *text* is no DNS-1123 label; empty when it is one."""
-    if len(text) > 63:
-        return "must be no more than 63 characters"
-    if re.fullmatch(_LABEL, text):
-        return ""
-    return (
-        "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start "
-        "and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
-        f"'{_LABEL}')"
-    )
+    return _name_fault(text, 63, _LABEL, "a lowercase RFC 1123 label, such as web-1")
 
 
 def service_name_fault(text: str) -> str:
     """Why *text* is no DNS-1035 label, as names of Services are; empty when it is one."""
-    if len(text) > 63:
-        return "must be no more than 63 characters"
-    if re.fullmatch(_LABEL_1035, text):
-        return ""
-    return (
-        "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic "
-        "character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for "
-        f"validation is '{_LABEL_1035}')"
-    )
+    return _name_fault(text, 63, _LABEL_1035, "a DNS-1035 label, such as web-1")
 
 
 def _wildcard_fault(text: str) -> str:
-    if len(text) > 253:
-        return "must be no more than 253 characters"
-    if re.fullmatch(rf"\*\.{_SUBDOMAIN}", text):
-        return ""
-    return (
-        "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must "
-        "consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character "
-        rf"(e.g. '*.example.com', regex used for validation is '\*\.{_SUBDOMAIN}')"
-    )
+    what = "a wildcard DNS-1123 subdomain, such as *.example.com"
+    return _name_fault(text, 253, rf"\*\.{_SUBDOMAIN}", what)
+
+
+def _name_fault(text: str, longest: int, pattern: str, what: str) -> str:
+    """Why *text* is not *what*, which *pattern* takes whole; empty when it is."""
+    if len(text) > longest:
+        return f"must be no more than {longest} characters"
+    return "" if re.fullmatch(pattern, text) else f"is not {what} (it must match {pattern})"
 
 
 def is_address(text: str) -> bool:
@@ -150,23 +126,11 @@ def _qualified_fault(text: str) -> Iterator[str]:
     elif len(name) > 63:
         yield "name part must be no more than 63 characters"
     if not re.fullmatch(_QUALIFIED, name):
-        yield (
-            "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with "
-            "an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation "
-            f"is '{_QUALIFIED}')"
-        )
+        yield f"name part is no name, such as my.name (it must match {_QUALIFIED})"
 
 
 def _label_value_fault(text: str) -> str:
-    if len(text) > 63:
-        return "must be no more than 63 characters"
-    if re.fullmatch(f"({_QUALIFIED})?", text):
-        return ""
-    return (
-        "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and "
-        "must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex "
-        f"used for validation is '({_QUALIFIED})?')"
-    )
+    return _name_fault(text, 63, f"({_QUALIFIED})?", "a label value, empty or such as my_value")
 
 
 def check_metadata(metadata: Manifest, name_fault: str) -> Iterator[Cause]:

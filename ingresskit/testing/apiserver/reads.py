@@ -38,12 +38,9 @@ __all__ = [
 ]
 
 _TOO_OLD = "The resourceVersion for the provided list is too old."
-_TOKEN_TOO_OLD = (
-    "The provided continue parameter is too old to display a consistent list result. You can start a new list "  # noqa: S105
-    "without the continue parameter, or use the continue token in this response to retrieve the remainder of "
-    "the results. Continuing with the provided token results in an inconsistent list - objects that were "
-    "created, modified, "
-    "or deleted between the time the first chunk was returned and now may show up in the list."
+_CONTINUE_TOO_OLD = (
+    "The continue parameter is too old for a consistent list. List again from the start; or go on with the"
+    " token in this answer, and find objects in the rest as they are now, not as they were at the start."
 )
 
 
@@ -220,7 +217,7 @@ def _state(
         items = store.items_at(resource.stored_as, selection.namespace, revision)
     except Compacted:
         if start:
-            raise expired(_TOKEN_TOO_OLD, resume=_write_token(-1, start)) from None
+            raise expired(_CONTINUE_TOO_OLD, resume=_write_token(-1, start)) from None
         raise expired(_TOO_OLD) from None
     if start:
         items = [item for item in items if f"{item.key[0]}/{item.key[1]}\0" > start]

@@ -168,8 +168,7 @@ def _data_keys(data: Manifest, field: str = "data") -> Iterator[Cause]:
             yield invalid(
                 f"{field}[{key}]",
                 key,
-                "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name', "
-                " or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
+                "is not the key of a value, such as key.name (it must match [-._a-zA-Z0-9]+)",
             )
 
 
