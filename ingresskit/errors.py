@@ -6,6 +6,7 @@
     ├── SourceError             a source of objects that cannot go on
     ├── RenderError             a renderer that cannot express a graph
     ├── ApplyError              an artifact that could not be put live; the old one still serves
+    │   ├── ApplyPostponed      it can be, but not yet: a reload has to wait
     │   └── CheckFailed         the proxy's own checker refused the artifact
     ├── ApiError                the API server answered, and said no
     │   ├── Conflict            409: someone else changed or made the object first
@@ -26,12 +27,14 @@ because decoding happens at the door; sources keep it as a value and the transla
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import NamedTuple
 
 __all__ = [
     "ApiError",
     "ApplyError",
+    "ApplyPostponed",
     "CheckFailed",
     "ConfigurationError",
     "Conflict",
@@ -46,10 +49,15 @@ __all__ = [
     "RequestTimeout",
     "SourceError",
     "StatusCause",
+    "Subject",
     "TooManyRequests",
     "TransportError",
     "Unauthorized",
 ]
+
+
+# An `ingresskit.models.ObjectRef`: kind, and namespace and name. That floor is above this one.
+Subject = tuple[str, tuple[str, str]]
 
 
 class IngressKitError(Exception):
@@ -116,8 +124,31 @@ class ApplyError(IngressKitError):
     """Raised when an artifact could not be put live. What served before still serves."""
 
 
+class ApplyPostponed(ApplyError):
+    """Raised when an artifact can be put live, but not yet. What served before still serves.
+
+    It is no failure: whoever applies comes back with the newest artifact after `retry_after`, or sooner.
+
+    Attributes:
+        retry_after: How long to wait; positive.
+    """
+
+    def __init__(self, message: str, *, retry_after: timedelta) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class CheckFailed(ApplyError):
-    """Raised when the proxy's own checker refused an artifact. What served before still serves."""
+    """Raised when the proxy's own checker refused an artifact. What served before still serves.
+
+    Attributes:
+        subjects: The objects that the checker's words point at, as `ingresskit.models.ObjectRef`; empty
+            when they point at none, or at something that is no object's doing.
+    """
+
+    def __init__(self, message: str, *, subjects: Iterable[Subject] = ()) -> None:
+        super().__init__(message)
+        self.subjects = frozenset(subjects)
 
 
 class StatusCause(NamedTuple):

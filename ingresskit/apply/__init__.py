@@ -1,6 +1,24 @@
 """From an artifact to a running proxy that serves it."""
 
+from ingresskit.apply.generations import Generation, Generations
 from ingresskit.apply.inprocess import InProcessApplier, TableHolder
-from ingresskit.apply.plan import Applier, Dynamic, NoOp, Plan, Reload
+from ingresskit.apply.output import OutputFile
+from ingresskit.apply.plan import Applier, CheckingApplier, Dynamic, NoOp, Plan, Reload
+from ingresskit.apply.process import ProcessSettings, ProxyProcess, find_program
 
-__all__ = ["Applier", "Dynamic", "InProcessApplier", "NoOp", "Plan", "Reload", "TableHolder"]
+__all__ = [
+    "Applier",
+    "CheckingApplier",
+    "Dynamic",
+    "Generation",
+    "Generations",
+    "InProcessApplier",
+    "NoOp",
+    "OutputFile",
+    "Plan",
+    "ProcessSettings",
+    "ProxyProcess",
+    "Reload",
+    "TableHolder",
+    "find_program",
+]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from ingresskit.policies import Origin
 
-__all__ = ["Applier", "Dynamic", "NoOp", "Plan", "Reload"]
+__all__ = ["Applier", "CheckingApplier", "Dynamic", "NoOp", "Plan", "Reload"]
 
 ArtifactT = TypeVar("ArtifactT")
 
@@ -61,5 +61,34 @@ class Applier(Protocol[ArtifactT]):
 
         Raises:
             ApplyError: It could not be done; what was served before still is.
+            CheckFailed: The proxy's own checker refused the artifact. Whoever applies may then find the
+                objects at fault, and come back without them.
+            ApplyPostponed: It cannot be done yet.
+        """
+        ...
+
+
+@runtime_checkable
+class CheckingApplier(Protocol[ArtifactT]):
+    """An applier that can ask the proxy's own checker without putting anything live.
+
+    With it a controller finds the object at fault when the checker names none: it checks artifacts that
+    leave objects out, half of them at a time.
+    """
+
+    def plan(self, old: ArtifactT | None, new: ArtifactT) -> Plan[ArtifactT]:
+        """As `Applier.plan`."""
+        ...
+
+    async def apply(self, plan: Plan[ArtifactT]) -> None:
+        """As `Applier.apply`."""
+        ...
+
+    async def check(self, artifact: ArtifactT) -> None:
+        """Let the proxy's own checker look at *artifact*. Nothing that is served changes.
+
+        Raises:
+            CheckFailed: It refuses the artifact.
+            ApplyError: It could not be asked: no such program, no room on the disk, no answer in time.
         """
         ...
