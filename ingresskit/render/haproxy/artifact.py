@@ -1,0 +1,232 @@
+"""The artifact of the HAProxy renderer: everything the proxy serves, as data beside a fixed program.
+
+The program, ``haproxy.cfg``, knows no tenant. What it does with a request it looks up in maps, and
+which server takes it stands in a backend that was empty when the program was loaded. So the artifact
+comes in planes, and each of them changes in a running HAProxy:
+
+- **blocks**: map rows that come and go together. A block's id is a digest of its rows and begins every
+  key in it, so a block never changes: another content is another block, and both may be there at once.
+- **pointers**: the few rows that say which block counts: which table a host has, which layout a split.
+  One such row is replaced in one step, which puts everything that stands behind it live at once.
+- **backends** with their servers, each to be put into a slot (an empty backend of its class).
+- **certificates**, by Secret, and which of them is for which server names.
+
+Whoever puts an artifact live adds servers, certificates and blocks first, sets the pointers then, and
+takes what nothing refers to any more away last: at every moment each request finds all it needs.
+
+What HAProxy can only learn from its file is in `Needs`: a program that has all of it serves the
+artifact, and one that lacks some has to be loaded anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import NamedTuple
+
+from ingresskit.graph import BackendKey, Protocol
+from ingresskit.models import ObjectKey
+from ingresskit.policies import Algorithm, Origin
+
+__all__ = [
+    "Block",
+    "Bundle",
+    "HaproxyArtifact",
+    "MapName",
+    "MapRow",
+    "Needs",
+    "Pointer",
+    "Server",
+    "ServerNames",
+    "SlotBackend",
+    "SlotClass",
+]
+
+
+class MapName(StrEnum):
+    """The maps of the program. Each is the file ``maps/<value>.map``, and is known by that name at runtime.
+
+    `HOSTS` and `SPLITS` hold pointers, `SLOTS` is the applier's own (backend id to the name of its
+    slot), all others hold the rows of blocks.
+    """
+
+    HOSTS = "hosts"
+    EXACT = "exact"
+    PREFIXES = "prefixes"
+    SETTINGS = "settings"
+    SOURCES = "sources"
+    SPLITS = "splits"
+    SHARES = "shares"
+    SLOTS = "slots"
+
+    @property
+    def path(self) -> str:
+        """The file, relative to the configuration; also its name in the runtime API."""
+        return f"maps/{self.value}.map"
+
+
+class MapRow(NamedTuple):
+    """A row of a map.
+
+    The key has no white space, no control character and does not begin with ``#``; the value is not
+    empty and has no white space at its ends; `ingresskit.render.haproxy.quoting.map_line` refuses all
+    others, and writes it.
+    """
+
+    map: MapName
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Rows that come and go together, and never change.
+
+    Attributes:
+        id: A letter and a digest of the rows; every key in them begins with it. The letter says what
+            it is: ``t`` the paths of a host, ``p`` the settings of policies, ``r`` a redirect, ``l``
+            the layout of a split.
+        rows: Sorted; each key once in its map; may be empty.
+    """
+
+    id: str
+    rows: tuple[MapRow, ...] = ()
+
+
+class Pointer(NamedTuple):
+    """The key of a row that is replaced in place: `MapName.HOSTS` or `MapName.SPLITS`, and the key there."""
+
+    map: MapName
+    key: str
+
+
+class Server(NamedTuple):
+    """A server of a backend. It sorts by address, as the graph sorts endpoints.
+
+    Attributes:
+        name: Unique in its backend, the same for the same address and port: ``10.0.0.1_8080``.
+        address: An IP address, never a name.
+    """
+
+    name: str
+    address: str
+    port: int
+    protocol: Protocol = Protocol.HTTP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotClass:
+    """What HAProxy fixes for a backend when it reads its file: slots are interchangeable within a class.
+
+    Attributes:
+        algorithm: How a server is chosen.
+        retries: Tries after the first.
+        connect: How long connecting may take; ``None`` is the program's own default.
+    """
+
+    algorithm: Algorithm = Algorithm.ROUND_ROBIN
+    retries: int = 1
+    connect: timedelta | None = None
+
+    @property
+    def id(self) -> str:
+        """A readable name, unique among classes, of letters, digits and ``-``: ``round-robin-1``."""
+        connect = "" if self.connect is None else f"-{self.connect // timedelta(milliseconds=1)}ms"
+        return f"{self.algorithm}-{self.retries}{connect}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotBackend:
+    """A backend of the graph as routes of one class use it.
+
+    Attributes:
+        id: ``b`` and a digest of key and class: the same for as long as both are. Route rows name it,
+            and `MapName.SLOTS` leads from it to the slot it stands in.
+        key: Whose endpoints these are, for people and counts.
+        servers: In the order of the graph's endpoints; may be empty, and then it answers 503.
+    """
+
+    id: str
+    key: BackendKey
+    slot_class: SlotClass
+    servers: tuple[Server, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A certificate chain and its key in one PEM file. A renewed certificate is a new bundle of the same id.
+
+    Attributes:
+        id: ``c`` and a digest of the Secret's namespace and name: the same for as long as the Secret is.
+        secret: Where it comes from.
+        digest: Of chain and key: changes when either does.
+        pem: Key and chain; not in the ``repr``.
+    """
+
+    id: str
+    secret: ObjectKey
+    digest: str
+    pem: bytes = field(repr=False)
+
+    @property
+    def path(self) -> str:
+        """The file, relative to the configuration; also its name in the runtime API."""
+        return f"certificates/{self.id}.pem"
+
+
+class ServerNames(NamedTuple):
+    """A line of the list of certificates: a bundle and TLS server names it is for.
+
+    Attributes:
+        bundle: Its id; empty for the default certificate, which is the file ``certificates/default.pem``.
+        names: Names and ``*.`` names, sorted, never empty. No name is in two lines.
+    """
+
+    bundle: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a program must have been loaded with to serve an artifact. More than needed does no harm.
+
+    Attributes:
+        classes: The slot classes in use, and what asked for each.
+        request_headers: The names of request header fields that policies set or remove, lower case, and
+            what asked for each.
+        response_headers: The same for the answer.
+        host_fallthrough: As `RouteGraph.host_fallthrough`; here a difference in either direction counts.
+    """
+
+    classes: Mapping[SlotClass, Origin] = field(default_factory=dict[SlotClass, Origin])
+    request_headers: Mapping[str, Origin] = field(default_factory=dict[str, Origin])
+    response_headers: Mapping[str, Origin] = field(default_factory=dict[str, Origin])
+    host_fallthrough: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HaproxyArtifact:
+    """What a HAProxy needs to serve a graph. Immutable.
+
+    Successive artifacts share structure: a plane in which nothing changed is the same mapping object
+    in both, and what is in a plane is the same object for as long as it does not change.
+
+    Attributes:
+        pointers: Sorted by host or split.
+        blocks: By id; exactly those that a pointer, or a row of another block, leads to.
+        backends: By id; exactly those that a row of a block leads to.
+        certificates: By id; exactly those that *server_names* or *default_certificate* name.
+        server_names: Sorted; which certificate for which name. Names without a line get the default.
+        default_certificate: The id of the bundle for all other names; ``None`` leaves it to the applier
+            to have one that it signed itself.
+    """
+
+    needs: Needs = Needs()
+    pointers: Mapping[Pointer, str] = field(default_factory=dict[Pointer, str])
+    blocks: Mapping[str, Block] = field(default_factory=dict[str, Block])
+    backends: Mapping[str, SlotBackend] = field(default_factory=dict[str, SlotBackend])
+    certificates: Mapping[str, Bundle] = field(default_factory=dict[str, Bundle])
+    server_names: tuple[ServerNames, ...] = ()
+    default_certificate: str | None = None
