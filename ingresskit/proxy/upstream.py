@@ -6,10 +6,14 @@ It is idle in the pool, or it serves exactly one exchange, or it is one end of a
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+from asyncio.trsock import TransportSocket
 from typing import TYPE_CHECKING, Final, cast
 
 from typing_extensions import override
 
+from ingresskit.graph import Protocol
 from ingresskit.proxy.bodies import Body, BodyError, ChunkedBody, LengthBody, UntilClose
 from ingresskit.proxy.deadlines import NEVER
 from ingresskit.proxy.heads import BadAnswer, ResponseHead, ResponseReader
@@ -187,6 +191,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and self.exchange is not None:
+            self._read_what_is_left()
         self._plane.deadlines.forget(self)
         self._plane.pool.lost(self)
         exchange, tunnel = self.exchange, self.tunnel
@@ -215,6 +221,20 @@ class UpstreamConnection(asyncio.Protocol):
             self.tunnel.resume_client()
         elif self.exchange is not None:
             self.exchange.endpoint_has_room()
+
+    def _read_what_is_left(self) -> None:
+        """Read an answer that the kernel still has, from an endpoint that answered early and left.
+
+        That it left is noticed by writing to it. asyncio then gives the connection up unread, and closes
+        the socket after this; uvloop reads before it writes, and has closed it already. Inside TLS there
+        is nothing to be had without its transport.
+        """
+        connection = self.transport.get_extra_info("socket")
+        if self.endpoint.protocol is Protocol.HTTPS or not isinstance(connection, TransportSocket):
+            return
+        with contextlib.suppress(OSError), connection.dup() as left:
+            while self.exchange is not None and (data := left.recv(65536, socket.MSG_DONTWAIT)):
+                self.data_received(data)
 
     def _read_head(self, exchange: Exchange, data: bytes) -> None:
         if self._buffer:
