@@ -1,7 +1,8 @@
 """Who the client is, and what endpoints are told about it.
 
-The whole family (``X-Forwarded-*``, ``X-Real-IP``, ``Forwarded``) belongs to the proxy. What a peer
-sends of it is dropped, in any spelling, unless the peer is a trusted proxy; then its chain is kept,
+The whole family (``X-Forwarded-*``, ``X-Real-IP``, ``Forwarded``, what is said of client certificates)
+belongs to the proxy. What a peer sends of it is dropped, in any spelling, unless the peer is a trusted
+proxy; then its chain is kept,
 our peer is added to it, and the client is the right-most address that is not a trusted proxy: an
 address further left may have been made up by the client.
 
@@ -102,11 +103,7 @@ class Peer:
         # A trusted proxy that says https came to its own port, not to ours.
         port = port or (self.port if (proto == "https") == self.tls else 443 if proto == "https" else 80)
         said_host = _decent_host(values.get(b"x-forwarded-host", [""])[0])
-        kept = b"".join(
-            name + b": " + value + b"\r\n"
-            for name, value in said
-            if name.lower() not in _OURS and name.lower().startswith(b"x-forwarded-")
-        )
+        kept = b"".join(name + b": " + value + b"\r\n" for name, value in said if name.lower() not in _OURS)
         if elements:
             ours = f'"[{self.text}]"' if self.address.version == 6 else self.text
             joined = ", ".join([*elements, f"for={ours};proto={proto}"])
@@ -138,7 +135,17 @@ class Peer:
         )
 
 
-_OURS = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-port", b"x-forwarded-host"))
+# Said anew; of what else a trusted proxy says, nothing is known here, and all of it is passed on.
+_OURS = frozenset(
+    (
+        b"forwarded",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-proto",
+        b"x-real-ip",
+    )
+)
 
 
 def _within(address: Address, networks: Iterable[Network]) -> bool:

@@ -79,7 +79,7 @@ _EXPECT: Final = 6
 _CLIENT: Final = 7  # says who the client is: proxy-owned
 _REQUEST_ID_FIELD: Final = 8
 _HOP: Final = 9  # for this connection only
-_ALIAS: Final = 10  # has "_": many applications cannot tell it from "-"
+_ALIAS: Final = 10  # some applications cannot tell it from another name
 
 _KINDS: Final = {
     b"host": _HOST,
@@ -90,13 +90,23 @@ _KINDS: Final = {
     b"expect": _EXPECT,
     b"forwarded": _CLIENT,
     b"x-real-ip": _CLIENT,
+    b"x-scheme": _CLIENT,
+    # RFC 9440, and the older spellings: a proxy that checks certificates says here what it found.
+    b"client-cert": _CLIENT,
+    b"client-cert-chain": _CLIENT,
+    b"x-client-cert": _CLIENT,
     b"x-request-id": _REQUEST_ID_FIELD,
     b"keep-alive": _HOP,
     b"http2-settings": _HOP,
     # We drop trailers, so promising to take them, or announcing them, would be wrong.
     b"te": _HOP,
     b"trailer": _HOP,
+    # To CGI this is HTTP_PROXY, by which many libraries choose where to send their own requests.
+    b"proxy": _ALIAS,
+    b"proxy-status": _ORDINARY,
 }
+_CLIENT_PREFIXES: Final = (b"x-forwarded", b"ssl-client-", b"x-ssl-client-")
+_NO_LETTER: Final = re.compile(rb"[^a-z0-9-]")
 _LENGTH: Final = re.compile(rb"[0-9]{1,15}")
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _REQUEST_LINE: Final = re.compile(rb"([A-Z][A-Z-]{0,31}) ([\x21-\x7e]+) HTTP/1\.([01])\r\n")
@@ -111,13 +121,15 @@ def _kind(name: bytes) -> int:
     if not _TOKEN.fullmatch(name):
         _refuse_line()
     lower = name.lower()
+    # CGI makes "_" of "-", and PHP of "." too. "_" is what applications are known to mix up with "-";
+    # other characters, which honest names may have, are looked at only where they would matter.
     if b"_" in lower:
         return _ALIAS
-    if lower.startswith(b"x-forwarded"):
+    if (plain := _NO_LETTER.sub(b"-", lower)) != lower:
+        return _ALIAS if _kind(plain) else _ORDINARY
+    if lower.startswith(_CLIENT_PREFIXES):
         return _CLIENT
-    if lower.startswith(b"proxy-"):
-        return _HOP
-    return _KINDS.get(lower, _ORDINARY)
+    return _KINDS.get(lower, _HOP if lower.startswith(b"proxy-") else _ORDINARY)
 
 
 class _Spellings(dict[bytes, int]):

@@ -55,6 +55,17 @@ async def test_endpoint_is_told_who_asks(stage: Stage) -> None:
         "Trailer: 6.6.6.6",
         "HTTP2-Settings: 6.6.6.6",
         "Content_Length: 6.6.6.6",
+        "Proxy: http://6.6.6.6",
+        "X.Forwarded.For: 6.6.6.6",
+        "X-Real!IP: 6.6.6.6",
+        "Transfer.Encoding: 6.6.6.6",
+        "Client-Cert: :6.6.6.6:",
+        "Client-Cert-Chain: :6.6.6.6:",
+        "SSL-Client-Verify: 6.6.6.6",
+        "ssl-client-subject-dn: CN=6.6.6.6",
+        "X-SSL-Client-Cert: 6.6.6.6",
+        "X-Client-Cert: 6.6.6.6",
+        "X-Scheme: 6.6.6.6",
     ],
 )
 async def test_what_a_stranger_may_not_say_does_not_arrive(stage: Stage, field: str) -> None:
@@ -66,6 +77,17 @@ async def test_what_a_stranger_may_not_say_does_not_arrive(stage: Stage, field: 
 
     assert b"6.6.6.6" not in endpoint.seen[0].head
     assert endpoint.seen[0].value("x-forwarded-for") == "127.0.0.1"
+
+
+@pytest.mark.parametrize("field", ["X.Mine: 1", "X~Mine: 1", "Sec-Token!: 1", "Proxy: 1", "Proxy-Status: 1"])
+async def test_names_of_endpoints_are_their_own_business(stage: Stage, field: str) -> None:
+    endpoint = await stage.endpoint(reply(fields=[field]))
+    proxy = await stage.proxy(forward(endpoint.port))
+    client = await stage.connect(proxy)
+    name = field.partition(":")[0]
+
+    assert (await client.ask(get(fields=["X.Mine: 1"]))).value(name) == "1"
+    assert endpoint.seen[0].value("x.mine") == "1"
 
 
 @pytest.mark.parametrize(
@@ -173,7 +195,7 @@ async def test_trusted_proxy_says_how_the_client_came(stage: Stage) -> None:
     client = await stage.connect(proxy)
 
     fields = ["X-Forwarded-Proto: https", "X-Forwarded-Host: shop.example", "X-Forwarded-Prefix: /eu"]
-    await client.ask(get(fields=fields))
+    await client.ask(get(fields=[*fields, "Client-Cert: :MIIB:"]))
     await client.ask(
         get(fields=["X-Forwarded-Proto: gopher", "X-Forwarded-Host: a b", "X-Forwarded-Port: 70000"])
     )
@@ -183,6 +205,7 @@ async def test_trusted_proxy_says_how_the_client_came(stage: Stage) -> None:
     assert first.value("x-forwarded-host") == "shop.example"
     assert first.value("x-forwarded-port") == "443"
     assert first.value("x-forwarded-prefix") == "/eu"
+    assert first.value("client-cert") == ":MIIB:"
     assert second.value("x-forwarded-proto") == "http"
     assert second.value("x-forwarded-host") == "web.example"
     assert second.value("x-forwarded-port") == str(proxy.listeners[0].address[1])

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import pytest
 
@@ -21,7 +21,7 @@ TOO_LARGE = reply(b"too large", status="413 Content Too Large", fields=["Connect
 
 
 @contextlib.asynccontextmanager
-async def uploading(client: Wire) -> AsyncIterator[None]:
+async def uploading(client: Wire) -> AsyncGenerator[None]:
     """The client sends its body meanwhile, for as long as the proxy takes it."""
 
     async def upload() -> None:
