@@ -28,6 +28,7 @@ __all__ = [
     "rule_paths",
     "secrets",
     "services",
+    "serving_worlds",
     "worlds",
 ]
 
@@ -40,6 +41,20 @@ _SECRET_HOSTS: Mapping[str, tuple[str, ...]] = {
     "cert-wild": ("*.a.test", "a.test"),
     "cert-b": ("b.test", "www.b.test"),
 }
+# Those that decide what becomes of a request, and a few of the others.
+_GOOD_ANNOTATIONS = (
+    ("allow-sources", "10.0.0.0/8"),
+    ("allow-sources", "10.0.0.0/8, 127.0.0.0/8"),
+    ("load-balancing", "least-connections"),
+    ("redirect", "/elsewhere?x=y"),
+    ("redirect", "https://b.test/"),
+    ("request-headers-set", "X-A: 100% $host"),
+    ("rewrite-prefix", "/"),
+    ("rewrite-prefix", "/v2"),
+    ("tls-redirect", "false"),
+    ("tls-redirect", "true"),
+    ("traffic-split", "one=1, two=3"),
+)
 
 _names = st.lists(st.sampled_from(_LABELS), min_size=1, max_size=2).map(
     lambda labels: ".".join([*labels, "test"])
@@ -175,6 +190,47 @@ def worlds(*namespaces: str, max_size: int = 12) -> SearchStrategy[list[KubeObje
     classes: list[IngressClass] = [ingress_class(), ingress_class("other", controller="example.com/other")]
     return st.lists(st.one_of(kinds), max_size=max_size, unique_by=lambda item: (item.kind, item.key)).map(
         lambda items: [*classes, *items]
+    )
+
+
+def serving_worlds(*namespaces: str, max_size: int = 6) -> SearchStrategy[list[KubeObject]]:
+    """As `worlds`, but Services and certificates are whole: most requests that a rule takes are answered.
+
+    Args:
+        namespaces: Where the objects live.
+        max_size: Ingresses at most; there is one at least.
+    """
+    fixed: list[KubeObject] = [ingress_class()]
+    for namespace in namespaces or ("default",):
+        for number, name in enumerate(_SERVICES[:2]):
+            addresses = [f"10.0.{number}.{host}" for host in range(1, 2 + number)]
+            ports = {"http": 8080, "admin": 9090}
+            fixed.append(service(name, {"http": 80, "admin": 81}, namespace=namespace))
+            fixed.append(endpoint_slice(name, *addresses, ports=ports, namespace=namespace))
+        fixed += [tls_secret(*hosts, name=name, namespace=namespace) for name, hosts in _SECRET_HOSTS.items()]
+    written = st.one_of([_ours(namespace) for namespace in namespaces or ("default",)])
+    return st.lists(written, min_size=1, max_size=max_size, unique_by=lambda item: item.key).map(
+        lambda items: [*fixed, *items]
+    )
+
+
+def _ours(namespace: str) -> SearchStrategy[Ingress]:
+    """Ingresses that are ours and whose backends are there."""
+    backends = st.tuples(st.sampled_from(_SERVICES[:2]), st.sampled_from(("", ":81", ":http"))).map("".join)
+    hosts = st.dictionaries(
+        rule_hosts(), st.dictionaries(rule_paths(), backends, min_size=1, max_size=4), max_size=3
+    )
+    names = st.sampled_from(("one", "two", "three", "four"))
+    secrets = st.sampled_from(sorted(_SECRET_HOSTS))
+    return st.builds(
+        ingress,
+        names,
+        hosts,
+        namespace=st.just(namespace),
+        created=st.integers(0, 3),
+        default=st.one_of(st.none(), backends),
+        tls=st.dictionaries(secrets, st.lists(rule_hosts(), max_size=2), max_size=1),
+        annotations=st.lists(st.sampled_from(_GOOD_ANNOTATIONS), max_size=2).map(dict),
     )
 
 

@@ -1,0 +1,187 @@
+"""A running proxy as tests drive it: put a route graph in, ask it, look at its processes.
+
+Import from this module: it loads anyio, which `ingresskit.testing` does not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+import tempfile
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, Protocol
+
+from ingresskit.apply import Applier, Dynamic, NoOp, Plan, Reload
+from ingresskit.controller.statistics import ApplyKind
+from ingresskit.graph import RouteGraph
+from ingresskit.policies.values import Network
+from ingresskit.render import Renderer
+from ingresskit.render.base import ArtifactT
+from ingresskit.testing.loopback import Address
+from ingresskit.testing.scenario import Scenario
+
+__all__ = ["LivePlane", "Plane", "PlaneSettings", "free_port", "state_folder"]
+
+# Below the ports that Linux gives to outgoing connections: none of those can take one away again.
+_PORTS = range(10_000, 32_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaneSettings:
+    """What a test wants of a proxy.
+
+    Attributes:
+        state_dir: An empty folder for all that it writes; its path is short enough for sockets.
+        https_port: The port that plain requests are redirected to; 443 leaves it out of the URL.
+        trusted_proxies: Peers whose ``X-Forwarded-*`` are believed.
+        proxy_protocol: Whether those peers open with a PROXY protocol header.
+    """
+
+    state_dir: Path
+    https_port: int = 443
+    trusted_proxies: tuple[Network, ...] = ()
+    proxy_protocol: bool = False
+
+
+class Plane(Protocol):
+    """A running proxy, with the renderer and the applier in front of it. One task drives it."""
+
+    @property
+    def name(self) -> str:
+        """A short word for it, as in the id of a test."""
+        ...
+
+    @property
+    def http(self) -> Address:
+        """Where it takes plain requests."""
+        ...
+
+    @property
+    def https(self) -> Address | None:
+        """Where it takes TLS; ``None``: nowhere."""
+        ...
+
+    @property
+    def applied(self) -> Mapping[ApplyKind, int]:
+        """How often `serve` took what: nothing, a dynamic change, a reload."""
+        ...
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """For each reload of `serve`, the reason its plan gave; in order."""
+        ...
+
+    async def serve(self, graph: RouteGraph) -> ApplyKind:
+        """Restrict, render, plan and apply *graph*; when this returns, it is served.
+
+        Raises:
+            RenderError: The renderer cannot express it; what was served still is.
+            ApplyError: It could not be put live; what was served still is.
+        """
+        ...
+
+    def missing(self, scenario: Scenario) -> tuple[str, ...]:
+        """What *scenario* needs and the renderer cannot do; see `Scenario.missing`."""
+        ...
+
+    def statistics(self) -> object:
+        """The counts of the proxy, as `ingresskit.controller.StatisticsSource` gives them; ``None``: none."""
+        ...
+
+    def pids(self) -> frozenset[int]:
+        """The processes that carry traffic now; empty for a proxy in this process."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class LivePlane(Generic[ArtifactT]):
+    """A `Plane` out of its parts, whatever artifact passes between them.
+
+    Attributes:
+        counts: Gives the counts of the proxy.
+        processes: Gives the ids of its processes.
+    """
+
+    renderer: Renderer[ArtifactT]
+    applier: Applier[ArtifactT]
+    http: Address
+    https: Address | None = None
+    name: str = ""
+    counts: Callable[[], object] = lambda: None
+    processes: Callable[[], frozenset[int]] = frozenset[int]
+    applied: dict[ApplyKind, int] = field(default_factory=dict[ApplyKind, int], init=False)
+    _served: ArtifactT | None = field(default=None, init=False)
+    _reasons: list[str] = field(default_factory=list[str], init=False)
+
+    def __post_init__(self) -> None:
+        """Take the renderer's name where none is given."""
+        self.name = self.name or self.renderer.name
+        self.applied = dict.fromkeys(ApplyKind, 0)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """As `Plane.reasons`."""
+        return tuple(self._reasons)
+
+    async def serve(self, graph: RouteGraph) -> ApplyKind:
+        """As `Plane.serve`."""
+        artifact = self.renderer.render(self.renderer.restrict(graph).graph)
+        plan = self.applier.plan(self._served, artifact)
+        await self.applier.apply(plan)
+        kind = _kind(plan)
+        self._served = artifact
+        self.applied[kind] += 1
+        if isinstance(plan, Reload):
+            self._reasons.append(plan.reason)
+        return kind
+
+    def missing(self, scenario: Scenario) -> tuple[str, ...]:
+        """As `Plane.missing`."""
+        return scenario.missing(self.renderer)
+
+    def statistics(self) -> object:
+        """As `Plane.statistics`."""
+        return self.counts()
+
+    def pids(self) -> frozenset[int]:
+        """As `Plane.pids`."""
+        return self.processes()
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on, for a program that must be told one.
+
+    Raises:
+        OSError: None was found.
+    """
+    for port in random.sample(_PORTS, 100):  # tests may run side by side
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise OSError("no free port between 10000 and 32000")
+
+
+@contextlib.contextmanager
+def state_folder() -> Generator[Path]:
+    """A folder for `PlaneSettings.state_dir`, removed at the end.
+
+    Its path is short: that of a Unix socket has 107 bytes at most.
+    """
+    with tempfile.TemporaryDirectory(prefix="ik-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def _kind(plan: Plan[ArtifactT]) -> ApplyKind:
+    match plan:
+        case NoOp():
+            return ApplyKind.NO_OP
+        case Dynamic():
+            return ApplyKind.DYNAMIC
+        case Reload():
+            return ApplyKind.RELOAD

@@ -1,0 +1,41 @@
+"""Every proxy there is, started with its real applier on free ports of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from ingresskit.apply import InProcessApplier
+from ingresskit.proxy import Proxy, ProxySettings
+from ingresskit.render.inprocess import InProcessRenderer, RoutingTable
+from ingresskit.testing.planes import LivePlane, Plane, PlaneSettings
+
+OpenPlane = Callable[[PlaneSettings], AbstractAsyncContextManager[Plane]]
+
+
+@asynccontextmanager
+async def open_inprocess(
+    settings: PlaneSettings, renderer: InProcessRenderer | None = None
+) -> AsyncGenerator[Plane]:
+    proxy = Proxy(
+        ProxySettings(
+            https_port=settings.https_port,
+            trusted_proxies=settings.trusted_proxies,
+            proxy_protocol=settings.proxy_protocol,
+        )
+    )
+    async with proxy:
+        http = await proxy.listen("127.0.0.1", 0)
+        https = await proxy.listen("127.0.0.1", 0, tls=True)
+        yield LivePlane[RoutingTable](
+            renderer=renderer or InProcessRenderer(),
+            applier=InProcessApplier(proxy),
+            http=http.address,
+            https=https.address,
+            counts=proxy.statistics,
+        )
+
+
+PLANES: Mapping[str, OpenPlane] = {"inprocess": open_inprocess}
+"""By name. What is not installed here is in `MISSING` instead, with the reason."""
+MISSING: Mapping[str, str] = {}

@@ -1,0 +1,80 @@
+"""The corpus of hostile objects is what it says, and the translator lets none of it touch others."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from ingresskit.graph import RouteGraph
+from ingresskit.models import KubeObject, ObjectKey, Snapshot
+from ingresskit.policies import NativeDialect
+from ingresskit.testing import ask_graph
+from ingresskit.testing.hostile import CANARY, HOSTILE_TEXTS, hostile_cases, victim_asks, victim_objects
+from ingresskit.translate import translate
+
+
+def _graph(*objects: KubeObject) -> RouteGraph:
+    return translate(Snapshot.of(objects)).graph
+
+
+def test_every_text_shows_when_it_becomes_configuration() -> None:
+    assert [attempt for attempt, text in HOSTILE_TEXTS if CANARY not in text] == []
+    assert [
+        attempt for attempt, count in Counter(attempt for attempt, _ in HOSTILE_TEXTS).items() if count > 1
+    ] == []
+
+
+def test_the_cases_are_always_the_same_and_told_apart() -> None:
+    first, second = list(hostile_cases()), list(hostile_cases())
+
+    assert first == second
+    assert len({(str(case), case.text) for case in first}) == len(first)
+
+
+def test_any_number_of_cases_fit_into_one_cluster() -> None:
+    held: dict[tuple[str, ObjectKey], KubeObject] = {}
+    for case in hostile_cases():
+        for item in case.objects:
+            assert held.setdefault((item.kind, item.key), item) == item, str(case)
+
+
+def test_every_native_annotation_with_text_in_it_is_among_the_fields() -> None:
+    fields = " ".join({case.field for case in hostile_cases()})
+    closed = {"redirect-status", "response-headers-remove", "retries", "send-timeout", "tls-redirect"}
+    closed |= {"body-limit", "connect-timeout"}  # closed grammars without text, as others that are there
+
+    assert {
+        annotation.name for annotation, _ in NativeDialect().table() if annotation.name not in fields
+    } <= closed
+
+
+def test_hostile_text_reaches_renderers_by_every_field_that_takes_text() -> None:
+    """Else the corpus would show nothing of them."""
+    reached = {
+        case.field
+        for case in hostile_cases()
+        for host in _graph(*victim_objects(), *case.objects).virtual_hosts
+        for route in host.routes
+        if CANARY in f"{route.match} {route.action!r} {[repr(policy) for policy in route.policies]}"
+    }
+
+    assert reached >= {
+        "a path of type Prefix",
+        "a path of type Exact",
+        "a path of type ImplementationSpecific",
+        "the annotation redirect",
+        "the annotation request-headers-set",
+        "the annotation response-headers-set",
+        "the annotation request-headers-remove",
+        "the annotation rewrite-prefix",
+        "the annotation traffic-split",
+        "the name of a Service",
+        "a namespace",
+    }
+
+
+def test_no_hostile_object_changes_what_the_graph_answers_to_others() -> None:
+    alone = [ask_graph(_graph(*victim_objects()), ask) for ask in victim_asks()]
+    for case in hostile_cases():
+        graph = _graph(*victim_objects(), *case.objects)
+
+        assert [ask_graph(graph, ask) for ask in victim_asks()] == alone, str(case)
