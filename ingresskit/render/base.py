@@ -46,6 +46,11 @@ class RenderedFile:
         """A file of text, in UTF-8."""
         return cls(PurePosixPath(path), content.encode())
 
+    @classmethod
+    def of(cls, path: str, content: bytes, *, secret: bool = False) -> RenderedFile:
+        """A file of bytes."""
+        return cls(PurePosixPath(path), content, secret)
+
 
 @dataclass(frozen=True, slots=True)
 class Rendering:

@@ -1,0 +1,166 @@
+"""What one nginx needs to serve a graph, plane by plane.
+
+    nginx.conf           the main file: the same for every graph, changes with settings only
+    generation.conf      the digest of all that stands in files, to be asked for on the status socket
+    server-names.conf    which certificate serves which TLS server name
+    upstreams.conf       endpoints
+    hosts/<id>.conf      one virtual host each
+
+These lie in one folder and are included by names relative to it; every other path in them is absolute
+(`NginxSettings.state`). Certificates are no part of that folder: they are looked up at each handshake,
+so that a new one needs no reload. In the dynamic mode there are no files of hosts and upstreams: what
+they say is in `Tables`, which the Lua program gets over its socket.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from ingresskit.graph import Certificate
+from ingresskit.policies import Origin
+from ingresskit.render.base import RenderedFile
+from ingresskit.render.nginx.tree import Block, Directive, Node, Span, Value, Variable, write
+
+__all__ = ["DEFAULT_CERTIFICATE", "ConfigFile", "Mode", "NginxArtifact", "Tables", "config_file"]
+
+DEFAULT_CERTIFICATE = "default"
+"""The id of the certificate that serves all other server names, and none."""
+
+
+class Mode(StrEnum):
+    """How routes, endpoints and certificates reach the running nginx."""
+
+    STATIC = "static"
+    """By files and reloads; needs no module."""
+    DYNAMIC = "dynamic"
+    """By tables that a Lua program reads; files change for listeners and settings only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigFile:
+    """One file of configuration. Equal when path and content are.
+
+    Attributes:
+        path: Relative: ``"nginx.conf"``, ``"hosts/3f2a….conf"``.
+        content: Its bytes.
+        spans: Which lines were asked for by which object, sorted by first line, outer ones first.
+        digest: SHA-256 of *content*, lower-case hexadecimal.
+    """
+
+    path: str
+    content: bytes = field(repr=False)
+    spans: tuple[Span, ...] = field(default=(), repr=False, compare=False)
+    digest: str = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", hashlib.sha256(self.content).hexdigest())
+
+    def origin_of(self, line: int) -> Origin | None:
+        """Who asked for a line, the innermost if several did; ``None`` when nobody did.
+
+        Args:
+            line: As nginx counts in ``in FILE:LINE``, from 1.
+        """
+        for span in reversed(self.spans[: bisect_right(self.spans, line, key=lambda item: item.first)]):
+            if span.last >= line:
+                return span.origin
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tables:
+    """The rows of the dynamic mode, each as canonical JSON (sorted keys, no spaces), by its key.
+
+    A row that did not change is the same object in successive artifacts.
+
+    Attributes:
+        hosts: By rule host: its routes.
+        backends: By backend id: its endpoints.
+        server_names: By TLS server name (a name, or ``*.`` and a name): the id of its certificate.
+        settings: What concerns all hosts.
+    """
+
+    hosts: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    backends: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    server_names: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    settings: bytes = b"{}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NginxArtifact:
+    """Everything one nginx needs to serve a graph. Parts that did not change are the same objects.
+
+    Attributes:
+        mode: Which of the two.
+        main: ``nginx.conf``.
+        server_names: ``server-names.conf``: server name to certificate id; ``None`` in dynamic mode.
+        upstreams: ``upstreams.conf``; ``None`` in dynamic mode.
+        hosts: By rule host, its file; empty in dynamic mode.
+        certificates: By id (of `DEFAULT_CERTIFICATE`, or a hash). Whoever applies this puts the chain
+            and the key of each where `NginxSettings.certificate_path` says, and a self-signed one for
+            `DEFAULT_CERTIFICATE` when it is not among them.
+        tables: The rows of the dynamic mode; ``None`` in static mode.
+    """
+
+    mode: Mode
+    main: ConfigFile
+    server_names: ConfigFile | None = None
+    upstreams: ConfigFile | None = None
+    hosts: Mapping[str, ConfigFile] = field(default_factory=dict[str, ConfigFile])
+    certificates: Mapping[str, Certificate] = field(default_factory=dict[str, Certificate])
+    tables: Tables | None = None
+
+    def config_files(self) -> Iterator[ConfigFile]:
+        """Every file of configuration but ``generation.conf``: the main one first, hosts in their order."""
+        yield self.main
+        if self.server_names is not None:
+            yield self.server_names
+        if self.upstreams is not None:
+            yield self.upstreams
+        yield from self.hosts.values()
+
+    @property
+    def generation(self) -> str:
+        """SHA-256 over all configuration files: what nginx answers on its status socket once they are live."""
+        total = hashlib.sha256()
+        for item in self.config_files():
+            total.update(f"{item.path}\0{item.digest}\0".encode())
+        return total.hexdigest()
+
+    def files(self) -> Iterator[RenderedFile]:
+        """The folder that nginx is started with: configuration files and ``generation.conf``."""
+        for item in self.config_files():
+            yield RenderedFile.of(item.path, item.content)
+        yield RenderedFile.of("generation.conf", _generation_file(self.generation))
+
+    def origin_of(self, path: str, line: int) -> Origin | None:
+        """Who asked for a line of a file.
+
+        Args:
+            path: As nginx names it in ``in FILE:LINE``; what counts is its end.
+            line: From 1.
+        """
+        for item in self.config_files():
+            if path == item.path or path.endswith(f"/{item.path}"):
+                return item.origin_of(line)
+        return None
+
+
+def config_file(path: str, nodes: tuple[Node, ...]) -> ConfigFile:
+    """The file of *nodes*.
+
+    Raises:
+        TextRefused: A value in them cannot be written.
+    """
+    written = write(nodes)
+    return ConfigFile(path=path, content=written.content, spans=written.spans)
+
+
+def _generation_file(generation: str) -> bytes:
+    # A map of nothing: the only way to a constant that needs no rewrite module.
+    source, result = Value(Variable("host")), Value(Variable("ik_generation"))
+    return write([Block("map", (source, result), (Directive("default", (generation,)),))]).content

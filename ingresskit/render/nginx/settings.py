@@ -1,0 +1,127 @@
+"""What an operator can set on nginx: listeners, limits, whom to believe, where things lie."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from datetime import timedelta
+
+from ingresskit.errors import ConfigurationError
+from ingresskit.policies.values import Network
+
+__all__ = ["NginxSettings"]
+
+_LISTEN = re.compile(r"(?:(?:[0-9.]{7,15}|\[[0-9A-Fa-f:.]{2,45}\]):[0-9]{1,5})")
+# A path becomes a part of tokens, and of socket names, which end at 107 bytes.
+_STATE = re.compile(r"/[A-Za-z0-9_./+@-]{1,80}")
+_LOG = re.compile(r"/[\x21\x23-\x7e]{1,400}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NginxSettings:
+    """Settings of nginx. The policies of a route override the first three time-outs.
+
+    Attributes:
+        state: An absolute path of letters, digits and ``_.+@-``: where sockets and certificates lie.
+        http: Addresses that take plain requests: ``"0.0.0.0:8080"``, ``"[::]:8080"``.
+        https: Addresses that take TLS.
+        https_port: The port clients reach TLS at; ``None``: that of the first of *https*; without one,
+            nothing is redirected to TLS.
+        connect_timeout: For a connection to an endpoint.
+        read_timeout: Between two reads of an answer; also how long a tunnel may be silent.
+        send_timeout: Between two writes to an endpoint.
+        header_timeout: For a whole request head.
+        body_timeout: Between two reads of a request body.
+        client_write_timeout: How long a client may take nothing of an answer.
+        idle_timeout: For a client connection between two requests.
+        upstream_idle_timeout: For an idle connection to an endpoint. Shorter than what endpoints wait
+            (Node.js: 5 s), because nginx does not try a POST again that meets a closing connection.
+        shutdown_timeout: How long an old worker may finish what it has after a reload.
+        max_request_line_bytes: A longer request line is answered 414.
+        max_header_bytes: For the fields of a request head; more are answered 431.
+        response_header_bytes: For the head of an answer; a larger one is a 502.
+        workers: Worker processes; 0: one for each core.
+        worker_connections: Connections of one worker, to clients and endpoints together.
+        trusted_proxies: Peers whose ``X-Forwarded-*`` and ``Forwarded`` are believed.
+        proxy_protocol: Every connection opens with a PROXY protocol header, which is believed of
+            *trusted_proxies*; then ``X-Forwarded-*`` and ``Forwarded`` are believed of nobody.
+        access_log: An absolute path; empty: none.
+        error_log: An absolute path, or ``"stderr"``.
+    """
+
+    state: str
+    http: tuple[str, ...] = ("0.0.0.0:8080",)
+    https: tuple[str, ...] = ()
+    https_port: int | None = None
+    connect_timeout: timedelta = timedelta(seconds=5)
+    read_timeout: timedelta = timedelta(seconds=60)
+    send_timeout: timedelta = timedelta(seconds=60)
+    header_timeout: timedelta = timedelta(seconds=15)
+    body_timeout: timedelta = timedelta(seconds=60)
+    client_write_timeout: timedelta = timedelta(seconds=60)
+    idle_timeout: timedelta = timedelta(seconds=75)
+    upstream_idle_timeout: timedelta = timedelta(seconds=4)
+    shutdown_timeout: timedelta = timedelta(minutes=4)
+    max_request_line_bytes: int = 8192
+    max_header_bytes: int = 32768
+    response_header_bytes: int = 16384
+    workers: int = 0
+    worker_connections: int = 16384
+    trusted_proxies: tuple[Network, ...] = ()
+    proxy_protocol: bool = False
+    access_log: str = ""
+    error_log: str = "stderr"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work.
+
+        Raises:
+            ConfigurationError: An address or a path is none, a time-out is not more than zero, or a
+                limit is out of range.
+        """
+        for item in fields(self):
+            value: object = getattr(self, item.name)
+            if isinstance(value, timedelta) and value < timedelta(milliseconds=1):
+                raise ConfigurationError(f"{item.name} must be at least 1 ms, not {value}")
+            if isinstance(value, int) and not isinstance(value, bool) and value < (item.name != "workers"):
+                raise ConfigurationError(f"{item.name} must be at least 1, not {value}")
+        for address in (*self.http, *self.https):
+            if not _LISTEN.fullmatch(address) or not 0 < int(address.rpartition(":")[2]) < 65536:
+                raise ConfigurationError(f"{address!r} is not an address and a port, such as 0.0.0.0:8080")
+        if len({*self.http, *self.https}) < len(self.http) + len(self.https) or not (self.http or self.https):
+            raise ConfigurationError("http and https must be different addresses, and at least one")
+        if not _STATE.fullmatch(self.state) or ".." in self.state.split("/"):
+            raise ConfigurationError(
+                f"{self.state!r} must be an absolute path of letters, digits and _.+@-, at most 81 characters"
+            )
+        for name, path in (("access_log", self.access_log), ("error_log", self.error_log)):
+            if path not in ("", "stderr") and not _LOG.fullmatch(path):
+                raise ConfigurationError(f"{name} must be an absolute path, not {path!r}")
+        if self.proxy_protocol and not self.trusted_proxies:
+            raise ConfigurationError("proxy_protocol needs trusted_proxies: it is believed of those peers only")
+
+    @property
+    def tls_port(self) -> int | None:
+        """The port clients reach TLS at; ``None`` without one."""
+        if self.https_port is not None or not self.https:
+            return self.https_port
+        return int(self.https[0].rpartition(":")[2])
+
+    @property
+    def status_socket(self) -> str:
+        """A unix socket that answers ``/generation`` with the digest of what is live, and ``/status``."""
+        return f"{self.state}/status.sock"
+
+    @property
+    def certificate_directory(self) -> str:
+        """Where certificates lie, by id."""
+        return f"{self.state}/certificates"
+
+    def certificate_path(self, identifier: str, digest: str) -> str:
+        """The folder for one version of a certificate.
+
+        It holds ``tls.pem``, the chain and then the key. ``certificates/<id>`` is a symbolic link to it,
+        swapped by a rename: chain and key are read one after the other, and the link is followed once,
+        so that no handshake ever sees the chain of one version with the key of another.
+        """
+        return f"{self.certificate_directory}/{identifier}.{digest[:16]}"
