@@ -69,6 +69,7 @@ class Reason(StrEnum):
     # Renderers
     POLICY_UNSUPPORTED = "PolicyUnsupported"
     PROTOCOL_UNSUPPORTED = "ProtocolUnsupported"
+    PROXY_REFUSED = "ProxyRefused"
     # Our own fault, kept to one object
     INTERNAL_ERROR = "InternalError"
 

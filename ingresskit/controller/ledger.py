@@ -106,6 +106,10 @@ class Ledger:
         )
         return self._last_failure
 
+    def postpone(self, duration: timedelta) -> None:
+        """The pass under way is to be tried again, through no fault of anybody."""
+        self._finish(duration)
+
     def _finish(self, apply_duration: timedelta) -> None:
         self._passes_duration += timedelta(seconds=time.monotonic() - self._begun)
         self._applies_duration += apply_duration

@@ -1,11 +1,14 @@
 """The loop: wait for a change, settle, translate and render in a thread, plan, apply, report.
 
-One of three things happens to each pass:
+One of four things happens to each pass:
 
-1. It goes live. Its outcome becomes `Controller.outcome`, and the failures in a row are forgotten.
-2. It fails: a renderer, a plan or an apply raised, or the apply took too long. What was live stays,
+1. It goes live. Its outcome becomes `Controller.outcome`, and the failures in a row are forgotten. Where the
+   renderer or the proxy's checker refused it, the objects at fault are found and kept back, and the rest goes
+   live; only if none can be found it is a failure.
+2. It is postponed, because the proxy must not be reloaded yet. The loop comes back when it may be.
+3. It fails: a renderer, a plan or an apply raised, or the apply took too long. What was live stays,
    and the loop tries again after a wait that grows, or at the next change, whichever is first.
-3. It never ends, because a renderer hangs. Python cannot end a thread, and a second pass beside the
+4. It never ends, because a renderer hangs. Python cannot end a thread, and a second pass beside the
    first would run the same renderer twice at once, so the loop waits; `Health` reports the stall,
    which lets whoever watches the process restart it. Everything else, cancellation included, goes on.
 
@@ -19,29 +22,32 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Generic, NoReturn
 
 import anyio
-import anyio.to_thread
 
 from ingresskit.apply import Applier, Dynamic, NoOp, Plan, Reload
 from ingresskit.controller.events import Event, EventKind, Events, Subscription
 from ingresskit.controller.ledger import Ledger
-from ingresskit.controller.outcome import Outcome, Restriction, restrict
+from ingresskit.controller.outcome import Outcome
+from ingresskit.controller.passes import Attempt, Passes
 from ingresskit.controller.redact import loggable
-from ingresskit.controller.report import DiagnosticsLog, graph_facts
+from ingresskit.controller.report import DiagnosticsLog
 from ingresskit.controller.settings import ControllerSettings
-from ingresskit.controller.statistics import ApplyKind, ControllerStatistics, Stage, State
+from ingresskit.controller.statistics import ApplyKind, ControllerStatistics, State
 from ingresskit.controller.timing import next_turn, retry_delay, settle
 from ingresskit.diagnostics import Diagnostic
-from ingresskit.errors import ApplyError, ConfigurationError, IngressKitError, SourceError
+from ingresskit.errors import (
+    ApplyPostponed,
+    ConfigurationError,
+    IngressKitError,
+    SourceError,
+)
 from ingresskit.models import Snapshot
 from ingresskit.render.base import ArtifactT, Renderer
 from ingresskit.sources import Source
-from ingresskit.translate import TranslateOptions, Translator
+from ingresskit.translate import TranslateOptions
 
 __all__ = ["Controller"]
 
@@ -72,25 +78,21 @@ class Controller(Generic[ArtifactT]):
         settings: ControllerSettings | None = None,
     ) -> None:
         self._source = source
-        self._renderer = renderer
-        self._applier = applier
-        self._options = options
+        self._renderer_name = renderer.name
         self._settings = settings or ControllerSettings()
-        self._translator = Translator(options)
+        self._passes = Passes(renderer=renderer, applier=applier, options=options, settings=self._settings)
         self._outcome: Outcome[ArtifactT] | None = None
-        # What the applier is known to serve. Differs from the outcome's artifact after an apply whose
-        # end nobody knows: then it is None, and the next plan assumes nothing.
-        self._served: ArtifactT | None = None
         self._diagnostics = DiagnosticsLog()
         self._events = Events(self._settings.event_buffer)
         self._ledger = Ledger()
         self._applied = anyio.Event()
+        self._postponed: timedelta | None = None
         self._death: Exception | None = None
 
     @property
     def renderer_name(self) -> str:
         """The name of the renderer."""
-        return self._renderer.name
+        return self._renderer_name
 
     @property
     def settings(self) -> ControllerSettings:
@@ -185,10 +187,9 @@ class Controller(Generic[ArtifactT]):
 
     async def _loop(self) -> NoReturn:
         settings = self._settings
-        limiter = anyio.CapacityLimiter(1)
         snapshot = await self._first_snapshot()
         while True:
-            await self._pass(snapshot, limiter)
+            await self._pass(snapshot)
             with anyio.move_on_after(self._longest_wait()) as waiting:
                 await self._source.wait_changed(snapshot.revision)
             newest = self._source.snapshot() or snapshot
@@ -198,6 +199,8 @@ class Controller(Generic[ArtifactT]):
 
     def _longest_wait(self) -> float | None:
         """In how many seconds a pass is due though nothing changes; ``None``: never."""
+        if self._postponed is not None:
+            return self._postponed.total_seconds()
         if (failure := self._ledger.failing) is not None:
             return failure.retry_after.total_seconds()
         now = datetime.now(UTC)
@@ -214,71 +217,27 @@ class Controller(Generic[ArtifactT]):
             await anyio.sleep(0.01 if self._source.snapshot() is None else 0)
         return snapshot
 
-    async def _pass(self, snapshot: Snapshot, limiter: anyio.CapacityLimiter) -> None:
-        attempt = _Attempt[ArtifactT](snapshot)
+    async def _pass(self, snapshot: Snapshot) -> None:
+        live = self._outcome
+        attempt = Attempt[ArtifactT](snapshot, None if live is None else live.graph)
         self._ledger.begin(attempt)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._warn_of_stall, snapshot.revision)
-            await anyio.to_thread.run_sync(
-                partial(self._prepare, attempt), limiter=limiter, abandon_on_cancel=True
-            )
+            await self._passes.run(attempt, self._report_diagnostics)
             tasks.cancel_scope.cancel()
-        if attempt.restriction is not None:
-            self._report_diagnostics(attempt.restriction, snapshot.revision)
-        if attempt.plan is not None:
-            await self._apply(attempt, attempt.plan)
         if attempt.error is None and attempt.outcome is not None:
             self._succeed(attempt, attempt.outcome)
+        elif isinstance(attempt.error, ApplyPostponed):
+            self._postpone(attempt, attempt.error)
         else:
             self._fail(attempt)
 
-    def _prepare(self, attempt: _Attempt[ArtifactT]) -> None:
-        """Everything that only computes. Runs in a worker thread and never raises."""
-        try:
-            attempt.stage = Stage.TRANSLATE
-            translation = self._translator.translate(attempt.snapshot, now=datetime.now(UTC))
-            attempt.stage = Stage.RENDER
-            restriction = attempt.restriction = restrict(translation, self._renderer)
-            artifact = self._renderer.render(restriction.graph)
-            attempt.outcome = Outcome(
-                revision=attempt.revision,
-                graph=restriction.graph,
-                diagnostics=restriction.diagnostics,
-                artifact=artifact,
-            )
-            live = self._outcome
-            attempt.changes = graph_facts(None if live is None else live.graph, restriction.graph)
-            attempt.stage = Stage.PLAN
-            attempt.plan = self._applier.plan(self._served, artifact)
-        except Exception as exc:  # noqa: BLE001 - an integrator's code; reported by `_fail`
-            attempt.error = exc
-            if attempt.stage is Stage.TRANSLATE:
-                # What it remembers may be half of something.
-                self._translator = Translator(self._options)
-
-    async def _apply(self, attempt: _Attempt[ArtifactT], plan: Plan[ArtifactT]) -> None:
-        attempt.stage = Stage.APPLY
-        begun = anyio.current_time()
-        limit = self._settings.apply_timeout.total_seconds()
-        try:
-            with anyio.move_on_after(limit) as scope:
-                await self._applier.apply(plan)
-            if scope.cancelled_caught:
-                attempt.error = ApplyError(f"the applier did not finish within {limit:g} s")
-                self._served = None
-        except ApplyError as exc:
-            attempt.error = exc  # by contract what was served still is
-        except Exception as exc:  # noqa: BLE001 - an integrator's code; reported by `_fail`
-            attempt.error = exc
-            self._served = None
-        attempt.apply_duration = timedelta(seconds=anyio.current_time() - begun)
-
-    def _succeed(self, attempt: _Attempt[ArtifactT], outcome: Outcome[ArtifactT]) -> None:
+    def _succeed(self, attempt: Attempt[ArtifactT], outcome: Outcome[ArtifactT]) -> None:
         plan = attempt.plan
         kind, reason = _described(plan)
         last = self._ledger.succeed(attempt, kind, reason, attempt.apply_duration)
         self._outcome = outcome
-        self._served = outcome.artifact
+        self._postponed = None
         level = logging.DEBUG if kind is ApplyKind.NO_OP else logging.INFO
         seconds = round(last.duration.total_seconds(), 6)
         facts = {"applyKind": str(kind), "reason": reason, "durationSeconds": seconds}
@@ -288,8 +247,16 @@ class Controller(Generic[ArtifactT]):
         self._publish(EventKind.APPLY, outcome.revision, {"ok": True, **facts})
         self._wake()
 
-    def _fail(self, attempt: _Attempt[ArtifactT]) -> None:
+    def _postpone(self, attempt: Attempt[ArtifactT], error: ApplyPostponed) -> None:
+        self._ledger.postpone(attempt.apply_duration)
+        if self._postponed is None:
+            facts = {"reason": str(error), "retrySeconds": round(error.retry_after.total_seconds(), 3)}
+            _logger.info("configuration waits", extra={"revision": attempt.revision, **facts})
+        self._postponed = error.retry_after
+
+    def _fail(self, attempt: Attempt[ArtifactT]) -> None:
         settings = self._settings
+        self._postponed = None
         failures = self._ledger.failures_in_row + 1
         jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
         delay = retry_delay(failures, settings.retry_first, settings.retry_ceiling, jitter)
@@ -306,8 +273,8 @@ class Controller(Generic[ArtifactT]):
         )
         self._publish(EventKind.APPLY, attempt.revision, {"ok": False, **facts})
 
-    def _report_diagnostics(self, restriction: Restriction, revision: int) -> None:
-        if (facts := self._diagnostics.update(restriction.diagnostics)) is not None:
+    def _report_diagnostics(self, diagnostics: tuple[Diagnostic, ...], revision: int) -> None:
+        if (facts := self._diagnostics.update(diagnostics)) is not None:
             self._publish(EventKind.DIAGNOSTICS, revision, facts)
 
     async def _warn_of_stall(self, revision: int) -> None:
@@ -321,24 +288,6 @@ class Controller(Generic[ArtifactT]):
     def _wake(self) -> None:
         self._applied.set()
         self._applied = anyio.Event()
-
-
-@dataclass(slots=True)
-class _Attempt(Generic[ArtifactT]):
-    """How far one pass came. Written by the worker thread, then by the loop."""
-
-    snapshot: Snapshot
-    stage: Stage = Stage.TRANSLATE
-    restriction: Restriction | None = None
-    outcome: Outcome[ArtifactT] | None = None
-    changes: Mapping[str, object] | None = None
-    plan: Plan[ArtifactT] | None = None
-    error: Exception | None = None
-    apply_duration: timedelta = timedelta(0)
-
-    @property
-    def revision(self) -> int:
-        return self.snapshot.revision
 
 
 def _described(plan: Plan[ArtifactT] | None) -> tuple[ApplyKind, str]:

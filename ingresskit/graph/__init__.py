@@ -21,6 +21,7 @@ from ingresskit.graph.nodes import (
     WeightedBackend,
 )
 from ingresskit.graph.paths import PathRefused, normalise_path
+from ingresskit.graph.withhold import Contribution, Withholding, contributions, withhold
 
 __all__ = [
     "ANY_HOST",
@@ -29,6 +30,7 @@ __all__ = [
     "BackendKey",
     "Certificate",
     "Changes",
+    "Contribution",
     "Endpoint",
     "Explanation",
     "Forward",
@@ -48,6 +50,8 @@ __all__ = [
     "Unserved",
     "VirtualHost",
     "WeightedBackend",
+    "Withholding",
+    "contributions",
     "diff",
     "explain",
     "host_candidates",
@@ -55,4 +59,5 @@ __all__ = [
     "normalise_path",
     "redirects_to_tls",
     "rule_host",
+    "withhold",
 ]

@@ -26,7 +26,9 @@ from ingresskit import (
     RouteGraph,
     TranslateOptions,
 )
+from ingresskit.controller.quarantine import Quarantine, Refusal
 from ingresskit.errors import DecodeError
+from ingresskit.graph import Withholding, contributions
 from ingresskit.models import KubeObject, ObjectRef, Snapshot, decode_any
 from ingresskit.policies import ParsedPolicies, RequestHeaders
 from ingresskit.render.inprocess import InProcessRenderer
@@ -153,13 +155,20 @@ class Case:
     objects: tuple[Tree, ...]
     renderer: Renderer[Any]
     options: TranslateOptions
+    refused: str
 
 
 def case(
-    *objects: Tree, renderer: Renderer[Any] | None = None, options: TranslateOptions | None = None
+    *objects: Tree,
+    renderer: Renderer[Any] | None = None,
+    options: TranslateOptions | None = None,
+    refused: str = "",
 ) -> Case:
     return Case(
-        objects=objects, renderer=renderer or InProcessRenderer(), options=options or TranslateOptions()
+        objects=objects,
+        renderer=renderer or InProcessRenderer(),
+        options=options or TranslateOptions(),
+        refused=refused,
     )
 
 
@@ -232,6 +241,9 @@ CASES: dict[Reason, Case] = {
         ingress("web", path(service="grpc", port=50051)),
         service("grpc", ports=[{"port": 50051, "appProtocol": "kubernetes.io/h2c"}]),
     ),
+    Reason.PROXY_REFUSED: case(
+        ingress(), endpoints("10.0.0.7"), refused="gen-000002/hosts/0001.conf:12: invalid value"
+    ),
     Reason.INTERNAL_ERROR: case(
         annotated("broken.test/x", ""), options=TranslateOptions(policies=PolicyRegistry([Broken()]))
     ),
@@ -253,7 +265,12 @@ def told(wanted: Case) -> list[str]:
     snapshot = Snapshot.of(objects, problems=problems)
     translation = Translator(wanted.options).translate(snapshot, now=NOW)
     restricted = wanted.renderer.restrict(translation.graph)
-    return [str(item) for item in (*translation.diagnostics, *restricted.diagnostics)]
+    quarantine = Quarantine()
+    if wanted.refused:
+        refusal = Refusal(measure=Withholding.CONTENT, saying=wanted.refused)
+        quarantine.add(restricted.graph, dict.fromkeys(contributions(restricted.graph), refusal))
+    refused = quarantine.reduce(restricted.graph, None)[1]
+    return [str(item) for item in (*translation.diagnostics, *restricted.diagnostics, *refused)]
 
 
 @pytest.mark.parametrize("reason", Reason, ids=str)

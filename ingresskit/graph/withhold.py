@@ -1,0 +1,181 @@
+"""The graph without what some objects ask for: what is served while a proxy cannot take them.
+
+A proxy's own checker may refuse what a translator let through. Then the object at fault keeps what it
+had, or answers 503, or is left out, in this order, and nobody else notices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from enum import IntEnum
+
+from ingresskit.diagnostics import Reason
+from ingresskit.graph.graph import RouteGraph
+from ingresskit.graph.match import PathMatch
+from ingresskit.graph.nodes import Backend, BackendKey, Certificate, Forward, Respond, Route, VirtualHost
+from ingresskit.models import ObjectKey, ObjectRef, Secret
+from ingresskit.policies import PolicySet
+
+__all__ = ["Contribution", "Withholding", "contributions", "withhold"]
+
+
+class Withholding(IntEnum):
+    """How much of an object is kept from a proxy; each takes more than the one before."""
+
+    CHANGE = 1
+    """What it asked for when it was last served is served; where it never was, as `CONTENT`. So is a path
+    that it wants protected in a way that it was not."""
+    CONTENT = 2
+    """Its paths are its own and answer 503."""
+    EVERYTHING = 3
+    """Its paths are left out, and with the last of them the host. Another rule may take their requests."""
+
+
+Contribution = tuple[tuple[str, Route], ...] | Certificate
+"""What one object asks for: its routes with their hosts, in the order of the graph; or its certificate."""
+
+
+def contributions(graph: RouteGraph) -> dict[ObjectRef, Contribution]:
+    """For each object that routes or certificates come from, what it contributes to *graph*."""
+    routes: dict[ObjectRef, list[tuple[str, Route]]] = {}
+    for host in graph.virtual_hosts:
+        for route in host.routes:
+            routes.setdefault(route.origin.subject, []).append((host.host, route))
+    found: dict[ObjectRef, Contribution] = {subject: tuple(items) for subject, items in routes.items()}
+    found.update((ObjectRef(Secret.kind, key), item) for key, item in graph.certificates.items())
+    return found
+
+
+def withhold(
+    graph: RouteGraph, measures: Mapping[ObjectRef, Withholding], served: RouteGraph | None = None
+) -> RouteGraph:
+    """*graph*, in which the objects of *measures* are kept from the proxy as far as they say.
+
+    Args:
+        graph: What should be served.
+        measures: The objects, Ingresses and TLS Secrets, and how much of each is kept back.
+        served: What is served now, which `Withholding.CHANGE` goes back to.
+
+    Returns:
+        The graph; itself when it has nothing of these objects. What is not theirs is the same in it.
+    """
+    if not measures:
+        return graph
+    before = _by_host(served, measures) if served is not None else {}
+    reduced = ((host, _host(host, measures, before.pop(host.host, {}))) for host in graph.virtual_hosts)
+    hosts = [new for old, new in reduced if new.routes or not old.routes]
+    # Hosts that an object had and has given up in the very version that is kept back.
+    if before and served is not None:
+        given_up = ((served.virtual_host(name), routes) for name, routes in before.items())
+        hosts += [replace(host, routes=_ordered(routes.values())) for host, routes in given_up if host]
+        hosts.sort(key=_place)
+    backends = _backends(hosts, graph, served)
+    certificates = _certificates(graph, measures, served)
+    unchanged = (
+        len(hosts) == len(graph.virtual_hosts)
+        and all(new is old for new, old in zip(hosts, graph.virtual_hosts, strict=True))
+        and certificates == graph.certificates
+    )
+    if unchanged:
+        return graph
+    default = graph.default_certificate
+    return replace(
+        graph,
+        virtual_hosts=tuple(hosts),
+        backends=backends,
+        certificates=certificates,
+        server_names={
+            name: key if key is None or key in certificates else None
+            for name, key in graph.server_names.items()
+        },
+        default_certificate=default if default in certificates else None,
+    )
+
+
+Routes = dict[PathMatch, Route]
+
+
+def _by_host(served: RouteGraph, measures: Mapping[ObjectRef, Withholding]) -> dict[str, Routes]:
+    """The routes that the objects whose change is kept back have now, by host and match."""
+    found: dict[str, Routes] = {}
+    for host in served.virtual_hosts:
+        for route in host.routes:
+            if measures.get(route.origin.subject) is Withholding.CHANGE:
+                found.setdefault(host.host, {})[route.match] = route
+    return found
+
+
+def _host(host: VirtualHost, measures: Mapping[ObjectRef, Withholding], before: Routes) -> VirtualHost:
+    if not before and not any(route.origin.subject in measures for route in host.routes):
+        return host
+    routes: Routes = {}
+    for route in host.routes:
+        match measures.get(route.origin.subject):
+            case None:
+                routes[route.match] = route
+            case Withholding.CHANGE if (old := before.get(route.match)) and not _unprotected(old, route):
+                pass  # from *before*, below
+            case Withholding.CHANGE | Withholding.CONTENT:
+                routes[route.match] = _closed(route)
+            case Withholding.EVERYTHING:
+                pass
+    for match, route in before.items():
+        if host.owner in (None, route.origin.subject.key.namespace):
+            routes.setdefault(match, route)
+    return replace(host, routes=_ordered(routes.values()))
+
+
+def _unprotected(old: Route, new: Route) -> bool:
+    """Whether going back from *new* to *old* would open what its author wants protected."""
+    return any(policy.protects and old.policies.get(type(policy)) != policy for policy in new.policies)
+
+
+def _closed(route: Route) -> Route:
+    message = "the proxy refused what this object asks for"
+    action = Respond(status=503, reason=Reason.PROXY_REFUSED, message=message)
+    return replace(route, action=action, policies=PolicySet())
+
+
+def _ordered(routes: Iterable[Route]) -> tuple[Route, ...]:
+    return tuple(sorted(routes, key=lambda route: route.match.precedence))
+
+
+def _place(host: VirtualHost) -> tuple[int, str]:
+    """The order of `RouteGraph.virtual_hosts`: names, wildcards, any."""
+    return (2 if host.host == "*" else host.host.startswith("*."), host.host)
+
+
+def _backends(
+    hosts: Iterable[VirtualHost], graph: RouteGraph, served: RouteGraph | None
+) -> dict[BackendKey, Backend]:
+    """Exactly those that are forwarded to: as they should be now, else as they were."""
+    found: dict[BackendKey, Backend] = {}
+    for key in sorted(set(_forwarded(hosts))):
+        if key in graph.backends:
+            found[key] = graph.backends[key]
+        else:
+            old = served.backends.get(key) if served is not None else None
+            found[key] = old or Backend(key=key, note="the Service is not known any more")
+    return found
+
+
+def _forwarded(hosts: Iterable[VirtualHost]) -> Iterator[BackendKey]:
+    for host in hosts:
+        for route in host.routes:
+            if isinstance(route.action, Forward):
+                yield from (share.key for share in route.action.backends)
+
+
+def _certificates(
+    graph: RouteGraph, measures: Mapping[ObjectRef, Withholding], served: RouteGraph | None
+) -> Mapping[ObjectKey, Certificate]:
+    found = dict(graph.certificates)
+    for subject, measure in measures.items():
+        if subject.kind == Secret.kind and subject.key in found:
+            old = served.certificates.get(subject.key) if served is not None else None
+            if measure is Withholding.CHANGE and old is not None:
+                found[subject.key] = old
+            else:
+                del found[subject.key]
+    return found
