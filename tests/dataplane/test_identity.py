@@ -1,0 +1,219 @@
+"""Whatever the proxy: who the client is, whom that is believed from, and what endpoints are told."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.dataplane.stage import HOST, Stage
+from tests.unit.proxy.conftest import get, reply
+from tests.unit.proxy.test_client_identity import V2
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_endpoint_is_told_who_asks(stage: Stage) -> None:
+    endpoint = await stage.endpoint()
+    await stage.serve(endpoint)
+    client = await stage.connect()
+
+    await client.ask(get(host=f"{HOST}:8080"))
+
+    seen = endpoint.seen[0]
+    assert seen.value("host") == f"{HOST}:8080"
+    assert seen.value("x-forwarded-for") == "127.0.0.1"
+    assert seen.value("x-real-ip") == "127.0.0.1"
+    assert seen.value("x-forwarded-proto") == "http"
+    assert seen.value("x-forwarded-host") == f"{HOST}:8080"
+    assert seen.value("x-forwarded-port") == str(stage.plane.http[1])
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "X-Forwarded-For: 6.6.6.6",
+        "x-forwarded-for: 6.6.6.6",
+        "X_Forwarded_For: 6.6.6.6",
+        "X-Forwarded_For: 6.6.6.6",
+        "X-Real-IP: 6.6.6.6",
+        "X_Real_Ip: 6.6.6.6",
+        "Forwarded: for=6.6.6.6",
+        "X-Forwarded-Proto: 6.6.6.6",
+        "X-Forwarded-Host: 6.6.6.6",
+        "X-Forwarded-Port: 6.6.6.6",
+        "X-Forwarded-Prefix: /6.6.6.6",
+        "X-Forwarded-Client-Cert: 6.6.6.6",
+        "X-Forwarded-User: 6.6.6.6",
+        "Keep-Alive: 6.6.6.6",
+        "Proxy-Connection: 6.6.6.6",
+        "Proxy-Authorization: 6.6.6.6",
+        "TE: 6.6.6.6",
+        "Trailer: 6.6.6.6",
+        "HTTP2-Settings: 6.6.6.6",
+    ],
+)
+async def test_what_a_stranger_may_not_say_does_not_arrive(stage: Stage, field: str) -> None:
+    endpoint = await stage.endpoint()
+    await stage.serve(endpoint)
+    client = await stage.connect()
+
+    answer = await client.ask(get(fields=[field, "Connection: close"]))
+
+    if answer.status == 200:
+        assert b"6.6.6.6" not in endpoint.seen[0].head
+        assert endpoint.seen[0].value("x-forwarded-for") == "127.0.0.1"
+    else:  # names that some servers read as others may be refused outright
+        assert answer.status == 400
+        assert "_" in field.partition(":")[0]
+
+
+@pytest.mark.parametrize(
+    "listed", ["X-Forwarded-For, x-real-ip, X-Forwarded-Host", "x-forwarded-proto", "X-Forwarded-For,", "HOST"]
+)
+async def test_connection_field_cannot_take_away_what_the_proxy_sets(stage: Stage, listed: str) -> None:
+    endpoint = await stage.endpoint()
+    await stage.serve(endpoint)
+    client = await stage.connect()
+
+    await client.ask(get(fields=[f"Connection: {listed}", "X-Mine: 1"]))
+
+    seen = endpoint.seen[0]
+    assert seen.value("x-forwarded-for") == "127.0.0.1"
+    assert seen.value("x-real-ip") == "127.0.0.1"
+    assert seen.value("x-forwarded-proto") == "http"
+    assert seen.value("x-forwarded-host") == HOST
+    assert seen.value("host") == HOST
+
+
+async def test_fields_named_by_connection_end_here_in_any_case(stage: Stage) -> None:
+    endpoint = await stage.endpoint(
+        reply(fields=["Connection: X-Inner, keep-alive", "x-inner: 1", "Keep-Alive: 5"])
+    )
+    await stage.serve(endpoint)
+    client = await stage.connect()
+
+    answer = await client.ask(get(fields=["Connection: keep-alive, x-HOP", "X-Hop: 1", "X-Stays: 2"]))
+
+    assert endpoint.seen[0].value("x-hop") is None
+    assert endpoint.seen[0].value("x-stays") == "2"
+    assert answer.value("x-inner") is None
+    assert answer.value("keep-alive") in (None, "timeout=75")
+
+
+@pytest.mark.parametrize(
+    ("fields", "client_address", "chain"),
+    [
+        pytest.param(["X-Forwarded-For: 8.8.8.8"], "8.8.8.8", "8.8.8.8, 127.0.0.1", id="one stranger"),
+        pytest.param(
+            ["X-Forwarded-For: 6.6.6.6, 8.8.8.8, 10.1.1.1"],
+            "8.8.8.8",
+            "6.6.6.6, 8.8.8.8, 10.1.1.1, 127.0.0.1",
+            id="the right-most stranger",
+        ),
+        pytest.param(
+            ["X-Forwarded-For: 6.6.6.6", "X-Forwarded-For: 8.8.8.8"],
+            "8.8.8.8",
+            "6.6.6.6, 8.8.8.8, 127.0.0.1",
+            id="over two fields",
+        ),
+    ],
+)
+async def test_trusted_proxy_is_believed(
+    trusting_stage: Stage, fields: list[str], client_address: str, chain: str
+) -> None:
+    endpoint = await trusting_stage.endpoint()
+    await trusting_stage.serve(endpoint)
+    client = await trusting_stage.connect()
+
+    await client.ask(get(fields=fields))
+
+    seen = endpoint.seen[0]
+    assert seen.value("x-real-ip") == client_address
+    assert ", ".join(seen.values("x-forwarded-for")) == chain
+
+
+async def test_trusted_proxy_says_how_the_client_came(trusting_stage: Stage) -> None:
+    endpoint = await trusting_stage.endpoint()
+    await trusting_stage.serve(endpoint)
+    client = await trusting_stage.connect()
+
+    await client.ask(get(fields=["X-Forwarded-Proto: https", "X-Forwarded-Host: shop.example"]))
+    await client.ask(get(fields=["X-Forwarded-Proto: gopher", "X-Forwarded-Host: a b"]))
+
+    first, second = endpoint.seen
+    assert first.value("x-forwarded-proto") == "https"
+    assert first.value("x-forwarded-host") == "shop.example"
+    assert first.value("x-forwarded-port") == "443"
+    assert second.value("x-forwarded-proto") == "http"
+    assert second.value("x-forwarded-host") == HOST
+    assert second.value("x-forwarded-port") == str(trusting_stage.plane.http[1])
+
+
+@pytest.mark.parametrize(
+    ("allowed", "field", "status"),
+    [
+        ("127.0.0.0/8", "X: y", 200),
+        ("192.0.2.0/24", "X: y", 403),
+        ("192.0.2.0/24", "X-Forwarded-For: 192.0.2.7", 200),
+        ("192.0.2.0/24", "X-Forwarded-For: 192.0.2.7, 8.8.8.8", 403),
+        ("2001:db8::/32", "X-Forwarded-For: 2001:db8::1", 200),
+        ("2001:db8::/32", "X-Forwarded-For: 192.0.2.7", 403),
+    ],
+)
+async def test_only_allowed_clients_are_let_in(
+    trusting_stage: Stage, allowed: str, field: str, status: int
+) -> None:
+    endpoint = await trusting_stage.endpoint()
+    await trusting_stage.serve(endpoint, annotations={"allow-sources": allowed})
+    client = await trusting_stage.connect()
+
+    assert (await client.ask(get(fields=[field]))).status == status
+    assert len(endpoint.seen) == (status == 200)
+
+
+async def test_stranger_cannot_pass_for_an_allowed_client(stage: Stage) -> None:
+    endpoint = await stage.endpoint()
+    await stage.serve(endpoint, annotations={"allow-sources": "192.0.2.0/24"})
+    client = await stage.connect()
+
+    answer = await client.ask(get(fields=["X-Forwarded-For: 192.0.2.7", "X-Real-IP: 192.0.2.7"]))
+
+    assert answer.status == 403
+    assert endpoint.seen == []
+
+
+@pytest.mark.parametrize(
+    ("header", "address"),
+    [
+        pytest.param(b"PROXY TCP4 8.8.8.8 10.0.0.1 5555 80\r\n", "8.8.8.8", id="version 1"),
+        pytest.param(b"PROXY TCP6 2001:db8::9 2001:db8::1 5555 80\r\n", "2001:db8::9", id="version 1, IPv6"),
+        pytest.param(
+            V2 + b"\x21\x11\x00\x0c" + bytes([8, 8, 8, 8, 10, 0, 0, 1]) + b"\x15\xb3\x00\x50",
+            "8.8.8.8",
+            id="version 2",
+        ),
+    ],
+)
+async def test_load_balancer_says_who_the_client_is(balanced_stage: Stage, header: bytes, address: str) -> None:
+    endpoint = await balanced_stage.endpoint()
+    await balanced_stage.serve(endpoint)
+    client = await balanced_stage.connect()
+
+    assert (await client.ask(header + get(fields=["X-Forwarded-For: 6.6.6.6"]))).status == 200
+
+    assert endpoint.seen[0].value("x-forwarded-for") == address
+    assert endpoint.seen[0].value("x-real-ip") == address
+
+
+async def test_connection_without_the_header_of_the_load_balancer_is_not_served(balanced_stage: Stage) -> None:
+    endpoint = await balanced_stage.endpoint()
+    await balanced_stage.serve(endpoint)
+    client = await balanced_stage.connect()
+
+    await client.send(get())
+    try:
+        ended = await client.rest()
+    except ConnectionError:
+        ended = b""
+
+    assert ended == b"" or ended.startswith(b"HTTP/1.1 400 ")
+    assert endpoint.seen == []

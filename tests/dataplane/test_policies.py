@@ -1,0 +1,208 @@
+"""Whatever the proxy: each policy does what its annotation says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from ingresskit.testing import ingress, service
+from tests.dataplane.stage import HOST, Stage, slices
+from tests.unit.proxy.conftest import Seen, get, reply, until
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        pytest.param(get(method="POST", fields=["Content-Length: 1025"]), id="by the length it says"),
+        pytest.param(
+            get(method="POST", fields=["Transfer-Encoding: chunked"])
+            + b"401\r\n"
+            + b"x" * 1025
+            + b"\r\n0\r\n\r\n",
+            id="by chunks",
+        ),
+    ],
+)
+async def test_body_over_the_limit_is_a_413(stage: Stage, request_bytes: bytes) -> None:
+    endpoint = await stage.endpoint()
+    await stage.serve(endpoint, annotations={"body-limit": "1k"})
+    client = await stage.connect()
+
+    answer = await client.ask(request_bytes)
+
+    assert answer.status == 413
+    assert endpoint.seen == []
+
+
+async def test_body_at_the_limit_passes(stage: Stage) -> None:
+    endpoint = await stage.endpoint()
+    await stage.serve(endpoint, annotations={"body-limit": "1k"})
+    client = await stage.connect()
+
+    answer = await client.ask(get(method="POST", fields=["Content-Length: 1024"]) + b"x" * 1024)
+
+    assert (answer.status, endpoint.seen[0].body) == (200, b"x" * 1024)
+
+
+async def test_without_a_limit_bodies_are_as_large_as_they_like(stage: Stage) -> None:
+    endpoint = await stage.endpoint()
+    await stage.serve(endpoint)
+    client = await stage.connect()
+    body = b"x" * 3_000_000
+
+    answer = await client.ask(get(method="POST", fields=[f"Content-Length: {len(body)}"]) + body)
+
+    assert (answer.status, len(endpoint.seen[0].body)) == (200, len(body))
+
+
+async def test_headers_are_set_and_removed_as_the_route_says(stage: Stage) -> None:
+    endpoint = await stage.endpoint(reply(fields=["Server: inner", "X-Powered-By: inner", "X-Stays: 1"]))
+    annotations = {
+        "request-headers-set": "X-Tenant: shop\nX-Odd: 100% $host %[src] \"q\" 's' \\ { } ; # %{x}",
+        "request-headers-remove": "Cookie",
+        "response-headers-set": "Server: outer\nX-Odd: 50%% ${x} %[src] \\n \"'",
+        "response-headers-remove": "X-Powered-By",
+    }
+    await stage.serve(endpoint, annotations=annotations)
+    client = await stage.connect()
+
+    answer = await client.ask(get(fields=["X-TENANT: other", "x-tenant: third", "Cookie: a=b", "X-Mine: 1"]))
+
+    seen = endpoint.seen[0]
+    assert seen.values("x-tenant") == ["shop"]
+    assert seen.value("x-odd") == "100% $host %[src] \"q\" 's' \\ { } ; # %{x}"
+    assert (seen.value("cookie"), seen.value("x-mine")) == (None, "1")
+    assert answer.values("server") == ["outer"]
+    assert answer.value("x-odd") == "50%% ${x} %[src] \\n \"'"
+    assert (answer.value("x-powered-by"), answer.value("x-stays")) == (None, "1")
+
+
+@pytest.mark.parametrize("location", ["https://else.example/x?a=b%20c", "/here;v=1?$uri=%[src]"])
+async def test_redirect_is_sent_as_it_is_written(stage: Stage, location: str) -> None:
+    endpoint = await stage.endpoint()
+    await stage.serve(endpoint, annotations={"redirect": location, "redirect-status": "302"})
+    client = await stage.connect()
+
+    answers = [await client.ask(get("/any?q")) for _ in range(2)]
+
+    assert [(answer.status, answer.value("location")) for answer in answers] == [(302, location)] * 2
+    assert endpoint.seen == []
+
+
+@pytest.mark.parametrize(
+    ("prefix", "sent", "forwarded"),
+    [
+        ("/v2", "/api", b"/v2"),
+        ("/v2", "/api/", b"/v2/"),
+        ("/v2", "/api//x?y=/api", b"/v2/x?y=/api"),
+        ("/v2", "/api/a%2fb", b"/v2/a%2Fb"),
+        ("/", "/api", b"/"),
+        ("/", "/api/x", b"/x"),
+        ("/$1;a=b", "/api/x", b"/$1;a=b/x"),
+    ],
+)
+async def test_prefix_is_rewritten(stage: Stage, prefix: str, sent: str, forwarded: bytes) -> None:
+    endpoint = await stage.endpoint()
+    await stage.serve(endpoint, path="/api", annotations={"rewrite-prefix": prefix})
+    client = await stage.connect()
+
+    await client.ask(get(sent))
+
+    assert endpoint.seen[0].line.split(b" ")[1] == forwarded
+
+
+@pytest.mark.parametrize("algorithm", ["round-robin", "least-connections", "random", "client-hash"])
+async def test_every_endpoint_gets_requests_except_by_client_hash(stage: Stage, algorithm: str) -> None:
+    endpoints = [await stage.endpoint() for _ in range(3)]
+    await stage.serve(*endpoints, annotations={"load-balancing": algorithm})
+    client = await stage.connect()
+
+    for _ in range(90):
+        assert (await client.ask(get())).status == 200
+
+    counts = sorted(len(one.seen) for one in endpoints)
+    match algorithm:
+        case "round-robin":
+            assert counts[0] >= 24  # each worker of the proxy takes turns of its own
+        case "client-hash":
+            assert counts == [0, 0, 90]
+        case _:
+            assert counts[0] > 0
+
+
+async def test_busy_endpoint_is_spared_by_least_connections(stage: Stage) -> None:
+    go_on = asyncio.Event()
+
+    async def dawdle(_request: Seen, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await go_on.wait()
+        writer.write(reply())
+
+    slow, fast = await stage.endpoint(dawdle), await stage.endpoint()
+    await stage.serve(slow, fast, annotations={"load-balancing": "least-connections"})
+    waiting = [await stage.connect() for _ in range(4)]
+    for one in waiting:
+        await one.send(get())
+    await until(lambda: len(slow.seen) >= 1 and len(slow.seen) + len(fast.seen) == 4)
+    held = len(slow.seen)
+    client = await stage.connect()
+
+    for _ in range(10):
+        await client.ask(get())
+    go_on.set()
+
+    assert len(slow.seen) - held <= 1
+
+
+async def test_weights_share_out_requests(stage: Stage) -> None:
+    old, new = await stage.endpoint(reply(b"old")), await stage.endpoint(reply(b"new"))
+    await stage.serve_objects(
+        ingress("web", {HOST: {"/": "old"}}, annotations={"traffic-split": "old=3, new=1, none=0"}),
+        service("old"),
+        service("new"),
+        service("none"),
+        *slices("old", [old.port]),
+        *slices("new", [new.port]),
+    )
+    client = await stage.connect()
+
+    bodies = Counter([(await client.ask(get())).body for _ in range(200)])
+
+    assert set(bodies) == {b"old", b"new"}
+    assert 20 <= bodies[b"new"] <= 90
+
+
+async def test_services_without_endpoints_get_no_share(stage: Stage) -> None:
+    endpoint = await stage.endpoint()
+    await stage.serve_objects(
+        ingress("web", {HOST: {"/": "here"}}, annotations={"traffic-split": "here=1, gone=9"}),
+        service("here"),
+        service("gone"),
+        *slices("here", [endpoint.port]),
+    )
+    client = await stage.connect()
+
+    assert {(await client.ask(get())).status for _ in range(20)} == {200}
+
+
+async def test_policies_of_one_path_do_not_leak_into_another(stage: Stage) -> None:
+    endpoint = await stage.endpoint()
+    strict = {"request-headers-set": "X-Path: strict", "allow-sources": "192.0.2.0/24", "rewrite-prefix": "/x"}
+    await stage.serve_objects(
+        ingress("web", {HOST: {"/": "web"}}),
+        ingress("strict", {HOST: {"/strict": "web"}}, created=1, annotations=strict),
+        service("web"),
+        *slices("web", [endpoint.port]),
+    )
+    client = await stage.connect()
+
+    statuses = [
+        (await client.ask(get(path))).status for path in ("/", "/strict", "/strictly", "/strict/x", "/")
+    ]
+
+    assert statuses == [200, 403, 200, 403, 200]
+    assert [seen.line.split(b" ")[1] for seen in endpoint.seen] == [b"/", b"/strictly", b"/"]
+    assert {seen.value("x-path") for seen in endpoint.seen} == {None}
