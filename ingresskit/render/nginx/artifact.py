@@ -104,6 +104,7 @@ class NginxArtifact:
             and the key of each where `NginxSettings.certificate_path` says, and a self-signed one for
             `DEFAULT_CERTIFICATE` when it is not among them.
         tables: The rows of the dynamic mode; ``None`` in static mode.
+        program: The Lua program of the dynamic mode and its settings; empty in static mode.
     """
 
     mode: Mode
@@ -113,6 +114,7 @@ class NginxArtifact:
     hosts: Mapping[str, ConfigFile] = field(default_factory=dict[str, ConfigFile])
     certificates: Mapping[str, Certificate] = field(default_factory=dict[str, Certificate])
     tables: Tables | None = None
+    program: tuple[RenderedFile, ...] = ()
 
     def config_files(self) -> Iterator[ConfigFile]:
         """Every file of configuration but ``generation.conf``: the main one first, hosts in their order."""
@@ -129,10 +131,14 @@ class NginxArtifact:
         total = hashlib.sha256()
         for item in self.config_files():
             total.update(f"{item.path}\0{item.digest}\0".encode())
+        for file in self.program:
+            total.update(f"{file.path}\0{len(file.content)}\0".encode())
+            total.update(file.content)
         return total.hexdigest()
 
     def files(self) -> Iterator[RenderedFile]:
-        """The folder that nginx is started with: configuration files and ``generation.conf``."""
+        """The folder that nginx is started with: configuration files, program and ``generation.conf``."""
+        yield from self.program
         for item in self.config_files():
             yield RenderedFile.of(item.path, item.content)
         yield RenderedFile.of("generation.conf", _generation_file(self.generation))
@@ -162,5 +168,6 @@ def config_file(path: str, nodes: tuple[Node, ...]) -> ConfigFile:
 
 def _generation_file(generation: str) -> bytes:
     # A map of nothing: the only way to a constant that needs no rewrite module.
-    source, result = Value(Variable("host")), Value(Variable("ik_generation"))
-    return write([Block("map", (source, result), (Directive("default", (generation,)),))]).content
+    return write(
+        [Block("map", (Value(Variable("host")), "$ik_generation"), (Directive("default", (generation,)),))]
+    ).content

@@ -1,0 +1,83 @@
+"""Artifacts of the dynamic mode: a configuration that no graph changes, and tables of rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
+
+from ingresskit.graph import Backend, BackendKey, Certificate, RouteGraph, VirtualHost
+from ingresskit.models import ObjectKey
+from ingresskit.render.base import RenderedFile
+from ingresskit.render.nginx.artifact import DEFAULT_CERTIFICATE, Mode, NginxArtifact, Tables, config_file
+from ingresskit.render.nginx.capabilities import Capabilities
+from ingresskit.render.nginx.program import dynamic_main, program_files, program_settings
+from ingresskit.render.nginx.rows import backend_id, backend_row, host_row, to_json
+from ingresskit.render.nginx.settings import NginxSettings
+
+__all__ = ["DynamicMode", "certificate_id"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class _Remembered(Generic[K, V]):
+    """Rows by key, each made anew only when what it is made of is another object."""
+
+    def __init__(self, row: Callable[[V], bytes]) -> None:
+        self._row = row
+        self._rows: dict[K, tuple[V, bytes]] = {}
+
+    def rows(self, items: Mapping[K, V]) -> dict[K, bytes]:
+        before, after = self._rows, dict[K, tuple[V, bytes]]()
+        for key, item in items.items():
+            known = before.get(key)
+            after[key] = known if known is not None and known[0] is item else (item, self._row(item))
+        self._rows = after
+        return {key: row for key, (_, row) in after.items()}
+
+
+class DynamicMode:
+    """Makes artifacts of the dynamic mode, one after another. What did not change costs a look-up."""
+
+    def __init__(self, settings: NginxSettings, capabilities: Capabilities) -> None:
+        self._main = config_file("nginx.conf", dynamic_main(settings, capabilities))
+        self._program = (
+            *program_files(),
+            RenderedFile.of("settings.json", program_settings(settings)),
+        )
+        self._hosts = _Remembered[str, VirtualHost](host_row)
+        self._backends = _Remembered[BackendKey, Backend](backend_row)
+
+    def render(self, graph: RouteGraph) -> NginxArtifact:
+        """The artifact for *graph*; a row that did not change is the same object as before."""
+        certificates: dict[str, Certificate] = {
+            certificate_id(key): certificate for key, certificate in graph.certificates.items()
+        }
+        if graph.default_certificate is not None:
+            certificates[DEFAULT_CERTIFICATE] = graph.certificates[graph.default_certificate]
+        return NginxArtifact(
+            mode=Mode.DYNAMIC,
+            main=self._main,
+            program=self._program,
+            certificates=certificates,
+            tables=Tables(
+                hosts=self._hosts.rows({host.host: host for host in graph.virtual_hosts}),
+                backends={backend_id(key): row for key, row in self._backends.rows(graph.backends).items()},
+                server_names={
+                    name: _quoted(DEFAULT_CERTIFICATE if key is None else certificate_id(key))
+                    for name, key in graph.server_names.items()
+                },
+                settings=to_json({"fallthrough": graph.host_fallthrough}),
+            ),
+        )
+
+
+def certificate_id(secret: ObjectKey) -> str:
+    """A short name for the certificate of a Secret, that says nothing: 20 hexadecimal digits."""
+    text = "\0".join((secret.namespace, secret.name))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:20]
+
+
+def _quoted(identifier: str) -> bytes:
+    return b'"' + identifier.encode("ascii") + b'"'

@@ -1,0 +1,47 @@
+-- The proxy's own answers: a status, one line of text, nothing about what stands behind.
+
+local contexts = require "ingresskit.contexts"
+
+local M = {}
+
+M.SENTENCES = {
+    [400] = "The request could not be understood.",
+    [403] = "Access is not allowed from your address.",
+    [404] = "Nothing is served here.",
+    [405] = "The method is not allowed here.",
+    [408] = "The request did not arrive in time.",
+    [413] = "The request body is too large.",
+    [414] = "The request line is too long.",
+    [417] = "The expectation cannot be met.",
+    [431] = "The request header is too large.",
+    [500] = "The proxy could not handle the request.",
+    [501] = "The transfer coding is not understood.",
+    [502] = "The service did not give a proper answer.",
+    [503] = "The service has nothing that could answer at the moment.",
+    [504] = "The service did not answer in time.",
+    [301] = "Moved Permanently.",
+    [302] = "Found.",
+    [303] = "See Other.",
+    [307] = "Temporary Redirect.",
+    [308] = "Permanent Redirect.",
+}
+
+-- Answer with *status*, and end the request. *location* is for redirects.
+function M.give(status, location)
+    local body = (M.SENTENCES[status] or "Status " .. status .. ".") .. "\n"
+    local context = contexts.current()
+    if context then
+        context.own = true
+    end
+    ngx.status = status
+    local header = ngx.header
+    header["Content-Type"] = "text/plain; charset=utf-8"
+    header["Content-Length"] = #body
+    if location then
+        header["Location"] = location
+    end
+    ngx.print(body)
+    return ngx.exit(ngx.HTTP_OK)
+end
+
+return M

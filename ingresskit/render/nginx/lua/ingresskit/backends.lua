@@ -1,0 +1,152 @@
+-- Which backend, and which of its endpoints, takes a request: as `ingresskit.proxy.balance` has it.
+--
+-- What is known of endpoints (requests under way, failures) is each worker's own.
+
+local tables = require "ingresskit.tables"
+
+local random, min = math.random, math.min
+local crc32 = ngx.crc32_long
+
+local M = {}
+
+-- After a failed connection an endpoint is left alone for a while, if there is another one.
+local FIRST_BACK_OFF = 2
+local LONGEST_BACK_OFF = 10
+
+-- By "address:port": {active = requests under way, failures =, retry_at = of ngx.now()}.
+local states = {}
+local state_count = 0
+
+local function state_of(name)
+    local state = states[name]
+    if not state then
+        if state_count > 200000 then
+            states, state_count = {}, 0
+        end
+        state = { active = 0, failures = 0, retry_at = 0 }
+        states[name] = state
+        state_count = state_count + 1
+    end
+    return state
+end
+
+-- Make the decoded row of a backend ready: endpoints as {host, port, name, state}.
+local function prepared(backend, name)
+    if not backend.ready then
+        local ready = {}
+        for index, endpoint in ipairs(backend.e) do
+            local host, port = endpoint[1], endpoint[2]
+            local bracketed = string.find(host, ":", 1, true) and "[" .. host .. "]" or host
+            local shown = bracketed .. ":" .. port
+            ready[index] = { host = bracketed, port = port, name = shown, state = state_of(shown) }
+        end
+        backend.ready = ready
+        backend.name = name
+        -- Not 0: many workers that start together would all begin with the same endpoint.
+        backend.turn = #ready > 0 and random(#ready) or 0
+    end
+    return backend
+end
+
+local function usable(name, generation)
+    local backend = tables.get("b", name, generation)
+    if backend and #backend.e > 0 then
+        return prepared(backend, name)
+    end
+    return nil
+end
+
+-- The backend for a request, by weight among those that have endpoints; nil: none has.
+-- *shares* is the list of a target, {name, weight}; its working state is kept in it.
+function M.choose(shares, generation)
+    if #shares == 1 then
+        return usable(shares[1][1], generation)
+    end
+    -- Smooth weighted round robin: each gains its weight, the richest is chosen and pays for all.
+    local best, total, chosen = nil, 0, nil
+    for _, share in ipairs(shares) do
+        local backend = usable(share[1], generation)
+        if backend then
+            share[3] = (share[3] or 0) + share[2]
+            total = total + share[2]
+            if not best or share[3] > best[3] then
+                best, chosen = share, backend
+            end
+        end
+    end
+    if best then
+        best[3] = best[3] - total
+    end
+    return chosen
+end
+
+-- The endpoint for a request: one that is well if there is any, else one that is not; nil when all
+-- were tried. *tried* is a set of names, or nil.
+function M.endpoint(backend, algorithm, client, tried)
+    local ready, now = backend.ready, ngx.now()
+    local count = #ready
+    if not algorithm then
+        local turn = backend.turn
+        for _ = 1, count do
+            turn = turn % count + 1
+            local found = ready[turn]
+            if found.state.retry_at <= now and not (tried and tried[found.name]) then
+                backend.turn = turn
+                return found
+            end
+        end
+    end
+    local well, left = {}, {}
+    for _, endpoint in ipairs(ready) do
+        if not (tried and tried[endpoint.name]) then
+            left[#left + 1] = endpoint
+            if endpoint.state.retry_at <= now then
+                well[#well + 1] = endpoint
+            end
+        end
+    end
+    well = #well > 0 and well or left
+    if #well == 0 then
+        return nil
+    end
+    backend.turn = backend.turn % count + 1
+    if algorithm == "random" then
+        return well[random(#well)]
+    elseif algorithm == "least-connections" then
+        local best
+        for step = 0, #well - 1 do
+            local endpoint = well[(backend.turn + step) % #well + 1]
+            if not best or endpoint.state.active < best.state.active then
+                best = endpoint
+            end
+        end
+        return best
+    elseif algorithm == "client-hash" then
+        -- Highest random weight: when an endpoint goes, only its own clients move.
+        local best, highest
+        for _, endpoint in ipairs(well) do
+            local weight = crc32(client .. "|" .. endpoint.name)
+            if not best or weight > highest or (weight == highest and endpoint.name > best.name) then
+                best, highest = endpoint, weight
+            end
+        end
+        return best
+    end
+    return well[backend.turn % #well + 1]
+end
+
+-- A connection to an endpoint could not be made.
+function M.failed(endpoint)
+    local state = endpoint.state
+    state.retry_at = ngx.now() + min(LONGEST_BACK_OFF, FIRST_BACK_OFF * 2 ^ min(state.failures, 8))
+    state.failures = state.failures + 1
+end
+
+-- A connection to an endpoint was made.
+function M.worked(endpoint)
+    local state = endpoint.state
+    state.failures = 0
+    state.retry_at = 0
+end
+
+return M

@@ -1,0 +1,109 @@
+-- Where a request goes, for its first try and each further one.
+--
+-- nginx decides whether there is another try: never for POST, PATCH and LOCK once something was
+-- sent, and never when a body was passed on already. This module decides the rest: no more tries
+-- than the policy has, none after an endpoint was silent for too long, none for methods that may not
+-- be repeated, each on another endpoint. A kept connection that its endpoint closed meanwhile is
+-- nobody's fault: nginx gives another try for it, on the same endpoint when there is no other.
+
+local balancer = require "ngx.balancer"
+local backends = require "ingresskit.backends"
+local contexts = require "ingresskit.contexts"
+local settings = require "ingresskit.settings"
+
+local min = math.min
+
+local M = {}
+
+local IDEMPOTENT = { GET = true, HEAD = true, OPTIONS = true, PUT = true, DELETE = true }
+
+-- nginx's "busy": it gives up, with 502.
+local GIVE_UP = -3
+
+-- Whether the last try got a connection.
+local function connected()
+    local times = ngx.var.upstream_connect_time
+    if not times then
+        return false
+    end
+    local last = string.match(times, "([^,%s]+)[,%s]*$")
+    -- The present try is in the list already, without a time.
+    local before = string.match(times, "([^,%s]+),%s*%-%s*$")
+    return (before or last) ~= "-"
+end
+
+-- What the last try tells; returns whether there may be another one.
+local function judge_last(context)
+    local endpoint = context.endpoint
+    local _, status = balancer.get_last_failure()
+    context.failures = (context.failures or 0) + 1
+    endpoint.state.active = endpoint.state.active - 1
+    context.endpoint = nil
+    local tried = context.tried or {}
+    context.tried = tried
+    tried[endpoint.name] = true
+    if not connected() then
+        backends.failed(endpoint)
+        return true
+    end
+    context.last = endpoint
+    if status == 504 then
+        ngx.var.ik_timed_out = "1"
+        return false
+    end
+    return IDEMPOTENT[ngx.var.request_method] or false
+end
+
+-- Runs for each try.
+function M.balance()
+    local context = contexts.current()
+    local target, backend = context.target, context.backend
+    if context.attempts then
+        context.attempts = context.attempts + 1
+        if not judge_last(context) then
+            return ngx.exit(GIVE_UP)
+        end
+    else
+        context.attempts = 1
+        balancer.set_timeouts(target.ct or settings.connect, target.st or settings.send, target.rt or settings.read)
+        local more = min(target.more or 1, #backend.ready - 1)
+        if more > 0 then
+            balancer.set_more_tries(more)
+        end
+    end
+    local endpoint = backends.endpoint(backend, target.lb, context.client_name, context.tried) or context.last
+    if not endpoint then
+        return ngx.exit(GIVE_UP)
+    end
+    endpoint.state.active = endpoint.state.active + 1
+    context.endpoint = endpoint
+    local done, fault = balancer.set_current_peer(endpoint.host, endpoint.port)
+    if not done then
+        ngx.log(ngx.ERR, "endpoint cannot be used: ", fault)
+        return ngx.exit(GIVE_UP)
+    end
+end
+
+-- What the end of a request tells of its endpoint. Runs in the log phase.
+function M.finish(context)
+    local endpoint = context.endpoint
+    if not endpoint then
+        return
+    end
+    local state = endpoint.state
+    state.active = state.active - 1
+    local status = ngx.status
+    if status == 502 or status == 504 then
+        local times, codes = ngx.var.upstream_connect_time, ngx.var.upstream_header_time
+        if times and string.match(times, "([^,%s]+)%s*$") == "-" then
+            context.failures = (context.failures or 0) + 1
+            backends.failed(endpoint)
+        elseif codes and string.match(codes, "([^,%s]+)%s*$") == "-" then
+            context.failures = (context.failures or 0) + 1
+        end
+    elseif state.failures > 0 then
+        backends.worked(endpoint)
+    end
+end
+
+return M

@@ -1,0 +1,127 @@
+-- Who the client is, and what endpoints are told about it: as `ingresskit.proxy.forwarded` has it.
+--
+-- What a peer that is not a trusted proxy says is never read here; `ingresskit.router` takes it out.
+
+local addresses = require "ingresskit.addresses"
+local settings = require "ingresskit.settings"
+
+local match, gmatch, find, lower, tonumber = string.match, string.gmatch, string.find, string.lower, tonumber
+local concat = table.concat
+
+local M = {}
+
+local HOPS = 64
+
+-- Peers come back: their texts are read once. Emptied when full, since an address costs little to read.
+local known, count = {}, 0
+
+-- The peer's address as `ingresskit.addresses` has it, and whether it is a trusted proxy.
+function M.peer(text)
+    local entry = known[text]
+    if not entry then
+        local address = addresses.read(text)
+        entry = { address, address ~= nil and addresses.within(address, settings.trusted) }
+        if count > 10000 then
+            known, count = {}, 0
+        end
+        known[text] = entry
+        count = count + 1
+    end
+    return entry[1], entry[2]
+end
+
+local function entries(values)
+    local found = {}
+    for _, value in ipairs(type(values) == "table" and values or { values }) do
+        for part in gmatch(value, "[^,]+") do
+            local entry = match(part, "^%s*(.-)%s*$")
+            if entry ~= "" then
+                found[#found + 1] = entry
+            end
+        end
+    end
+    return found
+end
+
+local function last(values)
+    if type(values) == "table" then
+        return values[#values]
+    end
+    return values or ""
+end
+
+-- An entry of X-Forwarded-For: an address, some proxies add the port.
+local function read_hop(text)
+    local address = addresses.read(text)
+    if address then
+        return address
+    end
+    local inner = match(text, "^%[([%x:.]+)%]$") or match(text, "^%[([%x:.]+)%]:%d+$") or match(text, "^([%d.]+):%d+$")
+    return inner and addresses.read(inner)
+end
+
+-- The node of an element of Forwarded; obfuscated and unknown ones are no address.
+local function read_for(element)
+    for pair in gmatch(element, "[^;]+") do
+        local name, value = match(pair, "^%s*(%a+)%s*=%s*(.-)%s*$")
+        if name and lower(name) == "for" then
+            return read_hop(match(value, '^"([^"\\]*)"$') or value)
+        end
+    end
+    return nil
+end
+
+-- What a trusted peer says of the client.
+--
+-- Returns a table: client (as `ingresskit.addresses`), https, proto, port, host (nil: as asked),
+-- chain (for X-Forwarded-For) and forwarded (nil: none was sent).
+function M.behind_proxy(headers, peer, peer_text, scheme, own_port)
+    local chain = entries(headers["x-forwarded-for"])
+    local elements = entries(headers["forwarded"])
+    local read = #chain > 0 and read_hop or read_for
+    local hops = #chain > 0 and chain or elements
+    local client, stop = peer, #hops - HOPS + 1
+    for index = #hops, stop > 1 and stop or 1, -1 do
+        local hop = read(hops[index])
+        if not hop then
+            break -- what lies beyond an entry that is no address cannot be judged
+        end
+        client = hop
+        if not addresses.within(hop, settings.trusted) then
+            break
+        end
+    end
+    local proto = lower(match(last(headers["x-forwarded-proto"]), "^%s*(.-)%s*$"))
+    if proto ~= "http" and proto ~= "https" then
+        proto = scheme
+    end
+    local port = match(last(headers["x-forwarded-port"]), "^%s*(%d%d?%d?%d?%d?)%s*$")
+    port = port and tonumber(port) or 0
+    if port == 0 or port > 65535 then
+        -- A trusted proxy that says https came to its own port, not to ours.
+        port = proto == scheme and own_port or proto == "https" and 443 or 80
+    end
+    local host = headers["x-forwarded-host"]
+    host = type(host) == "table" and host[1] or host
+    if host and not find(host, "^%[[%x:.]+%]:?%d*$") and not find(host, "^[%w._-]+:?%d*$") then
+        host = nil
+    end
+    local told
+    if #elements > 0 then
+        local ours = find(peer_text, ":", 1, true) and '"[' .. peer_text .. ']"' or peer_text
+        elements[#elements + 1] = "for=" .. ours .. ";proto=" .. proto
+        told = concat(elements, ", ")
+    end
+    chain[#chain + 1] = peer_text
+    return {
+        client = client,
+        https = proto == "https",
+        proto = proto,
+        port = port,
+        host = host,
+        chain = concat(chain, ", "),
+        forwarded = told,
+    }
+end
+
+return M

@@ -1,0 +1,91 @@
+-- What the configuration calls, one function for each place.
+
+local prefix = ngx.config.prefix()
+
+require("ingresskit.settings").load(prefix .. "settings.json")
+
+local answers = require "ingresskit.answers"
+local balancer = require "ingresskit.balancer"
+local certificates = require "ingresskit.certificates"
+local contexts = require "ingresskit.contexts"
+local limits = require "ingresskit.limits"
+local push = require "ingresskit.push"
+local router = require "ingresskit.router"
+local statistics = require "ingresskit.statistics"
+
+local M = {
+    balance = balancer.balance,
+    certificate = certificates.choose,
+    limit = limits.check,
+    receive = push.receive,
+    route = router.route,
+    state = push.state,
+}
+
+push.load(prefix)
+
+-- init_worker_by_lua
+function M.start()
+    math.randomseed(ngx.worker.pid() + ngx.now() * 1000)
+    statistics.start()
+end
+
+-- header_filter_by_lua: the endpoint's answer on its way to the client.
+function M.answer()
+    local context = contexts.current()
+    if not context or not context.backend or context.own then
+        return -- an answer of our own
+    end
+    local header = ngx.header
+    local named = ngx.var.upstream_http_connection
+    if named and named ~= "keep-alive" and named ~= "close" then
+        for token in string.gmatch(string.lower(named), "[^,%s]+") do
+            if token ~= "close" and token ~= "keep-alive" and token ~= "upgrade" and token ~= "content-length" then
+                header[token] = nil
+            end
+        end
+    end
+    local target = context.target
+    if target.pd then
+        for _, name in ipairs(target.pd) do
+            if name == "server" or name == "date" then
+                header[name] = "-" -- nginx adds its own to an answer that never had one
+            end
+            header[name] = nil
+        end
+    end
+    if target.ps then
+        for _, field in ipairs(target.ps) do
+            header[field[1]] = field[2]
+        end
+    end
+end
+
+-- content_by_lua of the location for nginx's own errors.
+function M.fail()
+    local status = ngx.status
+    if status == 502 and ngx.var.ik_timed_out == "1" then
+        status = 504
+    elseif status == 494 then
+        status = 431
+    end
+    return answers.give(status)
+end
+
+-- log_by_lua
+function M.log()
+    local context = contexts.finish()
+    if context and context.backend then
+        balancer.finish(context)
+    end
+    local var = ngx.var
+    statistics.finished(context, ngx.status, tonumber(var.request_time) or 0)
+    statistics.bytes(var.request_length, var.bytes_sent)
+end
+
+-- GET /statistics on the private socket
+function M.statistics()
+    ngx.print(statistics.dump(), "\n")
+end
+
+return M

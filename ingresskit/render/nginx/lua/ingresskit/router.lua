@@ -1,0 +1,412 @@
+-- From a request to what happens with it: the one place where rules are asked.
+--
+-- The same order as in `ingresskit.proxy.requests`: what cannot be understood, then no rule, then an
+-- address that is not allowed (it learns nothing else), then the redirect to TLS, then the action.
+
+local addresses = require "ingresskit.addresses"
+local answers = require "ingresskit.answers"
+local backends = require "ingresskit.backends"
+local clients = require "ingresskit.clients"
+local contexts = require "ingresskit.contexts"
+local limits = require "ingresskit.limits"
+local paths = require "ingresskit.paths"
+local settings = require "ingresskit.settings"
+local statistics = require "ingresskit.statistics"
+local tables = require "ingresskit.tables"
+
+local re_match, re_find = ngx.re.match, ngx.re.find
+local get_headers, clear_header, set_header = ngx.req.get_headers, ngx.req.clear_header, ngx.req.set_header
+local byte, find, sub, lower, match = string.byte, string.find, string.sub, string.lower, string.match
+local tonumber, type, pairs = tonumber, type, pairs
+
+local M = {}
+
+local IDEMPOTENT = { GET = true, HEAD = true, OPTIONS = true, PUT = true, DELETE = true }
+
+local MAX_LINE_BYTES = 8192
+local MAX_HEADERS = 100
+
+-- {name, as sent upstream}, by Host as sent. Clients rarely change it; emptied when full.
+local hosts, host_count = {}, 0
+
+local HOST = [[\A(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{0,254}[A-Za-z0-9_-])\.?(?::([0-9]{0,5}))?\z]]
+
+local function read_host(raw)
+    local found = re_match(raw, HOST, "jo")
+    if not found then
+        return nil
+    end
+    local port = found[2]
+    if port and port ~= "" and tonumber(port) > 65535 then
+        return nil
+    end
+    local name = lower(found[1])
+    local entry = { name, port and port ~= "" and name .. ":" .. port or name }
+    if host_count > 4096 then
+        hosts, host_count = {}, 0
+    end
+    hosts[raw] = entry
+    host_count = host_count + 1
+    return entry
+end
+
+-- The target of a path under one virtual host: one look-up per element of the longest prefix at most.
+local function find_target(host, path)
+    local found = host.e[path]
+    if found then
+        return host.t[found]
+    end
+    local prefixes, longest = host.p, host.l
+    if longest < 0 then
+        return nil
+    end
+    local cut = #path
+    if cut > longest then
+        -- A path of four thousand elements is a client's to send; few prefixes have more than three.
+        cut = longest
+        while byte(path, cut + 1) ~= 47 do
+            cut = cut - 1
+        end
+    end
+    while true do
+        found = prefixes[sub(path, 1, cut)]
+        if found then
+            return host.t[found]
+        end
+        if cut <= 0 then
+            return nil
+        end
+        cut = cut - 1
+        while byte(path, cut + 1) ~= 47 do
+            cut = cut - 1
+        end
+    end
+end
+
+-- The target for a request and its virtual host, which may be without the former.
+local function resolve(name, path, generation)
+    local host = tables.get("h", name, generation)
+    local target = host and find_target(host, path)
+    if target then
+        return target, host
+    end
+    local all = tables.get("s", "all", generation)
+    local fallthrough = all and all.fallthrough
+    if host and not fallthrough then
+        return nil, host
+    end
+    local dot = find(name, ".", 2, true)
+    if dot and byte(name) ~= 91 and byte(name) ~= 46 then
+        local wildcard = tables.get("h", "*" .. sub(name, dot), generation)
+        target = wildcard and find_target(wildcard, path)
+        if target or (wildcard and not fallthrough) then
+            return target, wildcard
+        end
+        host = host or wildcard
+    end
+    local any = tables.get("h", "*", generation)
+    return any and find_target(any, path), any or host
+end
+M.resolve = resolve
+
+-- What a field means to a proxy, by its name in lower case, as `ingresskit.proxy.heads` has it. 0 is:
+-- nothing. nginx itself drops names with anything but letters, digits and "-".
+local CONNECTION, UPGRADE, CODING, LENGTH, HOST_FIELD, EXPECT, REQUEST_ID_FIELD, CLIENT, DROPPED = 1, 2, 3, 4, 5, 6, 7, 8, 9
+
+local KINDS = {
+    ["connection"] = CONNECTION,
+    ["upgrade"] = UPGRADE,
+    ["transfer-encoding"] = CODING,
+    ["content-length"] = LENGTH,
+    ["host"] = HOST_FIELD,
+    ["expect"] = EXPECT,
+    ["x-request-id"] = REQUEST_ID_FIELD,
+    -- What says who the client is: believed of trusted proxies.
+    ["forwarded"] = CLIENT,
+    ["x-real-ip"] = CLIENT,
+    ["x-scheme"] = CLIENT,
+    ["client-cert"] = CLIENT,
+    ["client-cert-chain"] = CLIENT,
+    ["x-client-cert"] = CLIENT,
+    -- For this connection only.
+    ["http2-settings"] = DROPPED,
+    ["keep-alive"] = DROPPED,
+    ["te"] = DROPPED,
+    ["trailer"] = DROPPED,
+    -- To CGI this is HTTP_PROXY, by which many libraries choose where to send their own requests.
+    ["proxy"] = DROPPED,
+    ["proxy-status"] = 0,
+}
+
+local kind_count = 0
+
+local function kind_of(name)
+    local kind = 0
+    if sub(name, 1, 11) == "x-forwarded" or sub(name, 1, 11) == "ssl-client-" or sub(name, 1, 13) == "x-ssl-client-" then
+        kind = CLIENT
+    elseif sub(name, 1, 6) == "proxy-" then
+        kind = DROPPED
+    end
+    -- Names are a client's to make up: only so many are remembered.
+    if kind_count < 4096 and #name <= 64 then
+        kind_count = kind_count + 1
+        KINDS[name] = kind
+    end
+    return kind
+end
+
+local OWN_TOKENS = {
+    [""] = true,
+    ["close"] = true,
+    ["keep-alive"] = true,
+    ["upgrade"] = true,
+    ["te"] = true,
+    ["http2-settings"] = true,
+    -- Set by nginx from what we tell it; naming them in Connection takes nothing away.
+    ["host"] = true,
+    ["content-length"] = true,
+    ["transfer-encoding"] = true,
+    ["connection"] = true,
+    ["expect"] = true,
+}
+
+local REQUEST_ID = [[\A[A-Za-z0-9._=+/:@-]{1,128}\z]]
+local PROTOCOL = [[\A(?!h2|h3|http|tls)[A-Za-z0-9._+-]{1,32}(?:/[A-Za-z0-9._-]{1,16})?\z]]
+
+-- Read what matters of the header, and take out what the peer has no say in.
+--
+-- Returns the status of a refusal, or nil, then what a trusted proxy said (nil when not trusted).
+local function read_header(var, trusted)
+    local headers, truncated = get_headers(MAX_HEADERS)
+    if truncated == "truncated" then
+        return 431
+    end
+    local said, connection, upgrade, coding, length
+    for name, value in pairs(headers) do
+        local kind = KINDS[name] or kind_of(name)
+        if kind == 0 then
+            -- the endpoint's business
+        elseif kind == HOST_FIELD then
+            if type(value) == "table" then
+                return 400
+            end
+        elseif kind == CONNECTION then
+            connection = value
+        elseif kind == LENGTH then
+            length = value
+        elseif kind == CODING then
+            coding = value
+        elseif kind == UPGRADE then
+            upgrade = value
+        elseif kind == REQUEST_ID_FIELD then
+            if type(value) == "string" and re_find(value, REQUEST_ID, "jo") then
+                var.ik_request_id = value
+            end
+        elseif kind == CLIENT then
+            if trusted then
+                said = said or {}
+                said[name] = value
+            else
+                clear_header(name)
+            end
+        elseif kind == EXPECT then
+            if type(value) == "table" or lower(value) ~= "100-continue" then
+                return 417
+            end
+        else
+            clear_header(name)
+        end
+    end
+    if connection and (type(connection) == "table" or lower(connection) ~= "keep-alive") then
+        if type(connection) == "table" then
+            connection = table.concat(connection, ",")
+        end
+        local upgrading = false
+        for token in string.gmatch(lower(connection), "[^,%s]+") do
+            if token == "upgrade" then
+                upgrading = true
+            elseif not OWN_TOKENS[token] then
+                clear_header(token)
+            end
+        end
+        if
+            upgrading
+            and type(upgrade) == "string"
+            and not coding
+            and (length or "0") == "0"
+            and var.server_protocol == "HTTP/1.1"
+            and re_find(upgrade, PROTOCOL, "joi")
+        then
+            var.ik_connection = "upgrade"
+            var.ik_upgrade = upgrade
+        end
+    end
+    return nil, said
+end
+
+-- The host of a request: {name, as sent upstream}; nil when it is none, or said in two ways.
+local function requested_host(var)
+    local raw = var.http_host
+    if not raw then
+        raw = var.server_protocol == "HTTP/2.0" and var.host
+        if not raw then
+            return nil
+        end
+    end
+    local host = hosts[raw] or read_host(raw)
+    if host and var.host ~= host[1] and not M.same_authority(var, host) then
+        return nil
+    end
+    return host
+end
+
+-- Whether an absolute target names the same authority as Host; they must agree, since whatever
+-- checked the request before us may have read the other one.
+function M.same_authority(var, host)
+    local authority = match(var.request, "^%S+ [hH][tT][tT][pP][sS]?://([^/?#%s]*)")
+    if not authority then
+        return true -- nginx reads some hosts differently; what counts here is what was sent
+    end
+    local other = hosts[authority] or read_host(authority)
+    return other ~= nil and other[2] == host[2]
+end
+
+local function forward(var, context, target, path, query)
+    local limit = target.m
+    if limit then
+        local length = tonumber(var.content_length or "0")
+        if length and length > limit then
+            return answers.give(413)
+        end
+    end
+    local backend = backends.choose(target.b, context.generation)
+    if not backend then
+        return answers.give(503)
+    end
+    context.backend = backend
+    context.counted = backend
+    statistics.forwarded(backend)
+    context.client_name = target.lb == "client-hash" and addresses.show(context.client) or nil
+    var.ik_backend = backend.n
+    if target.rw then
+        path = target.rw .. sub(path, target.n + 1)
+        if path == "" then
+            path = "/"
+        end
+        var.ik_uri = path .. query
+    elseif path .. query ~= context.uri then
+        var.ik_uri = path .. query
+    end
+    if not IDEMPOTENT[var.request_method] then
+        -- What must not be sent twice takes a kept connection only while that is young: its endpoint
+        -- may be closing an older one just now.
+        var.ik_pool = "ingresskit_young"
+    end
+    if backend.s then
+        var.ik_scheme = "https"
+        var.ik_pool = "ingresskit_tls"
+        var.ik_name = match(context.host, "^[a-z0-9][a-z0-9.-]*$") and not match(context.host, "^[0-9.]+$") and context.host or ""
+    end
+    if target.qd then
+        for _, name in ipairs(target.qd) do
+            if name == "x-request-id" then
+                var.ik_request_id = ""
+            else
+                clear_header(name)
+            end
+        end
+    end
+    if target.qs then
+        for _, field in ipairs(target.qs) do
+            if lower(field[1]) == "x-request-id" then
+                var.ik_request_id = field[2]
+            else
+                set_header(field[1], field[2])
+            end
+        end
+    end
+    if limit and var.http_transfer_encoding then
+        return ngx.exec(limits.location(limit))
+    end
+end
+
+-- Decide what happens with a request. Runs in the rewrite phase.
+function M.route()
+    local var = ngx.var
+    local uri = var.request_uri
+    local generation = tables.generation()
+    -- `uri` is what the endpoint gets unless told otherwise.
+    local context = { generation = generation, uri = uri }
+    contexts.begin(context)
+    if #uri > MAX_LINE_BYTES - 16 and #uri + #var.request_method + 10 > MAX_LINE_BYTES then
+        return answers.give(414)
+    end
+    local peer_text = var.remote_addr
+    local peer, trusted = clients.peer(peer_text)
+    if settings.proxy_protocol and trusted then
+        peer_text = var.proxy_protocol_addr
+        peer, trusted = clients.peer(peer_text)
+        var.ik_for = peer_text
+        var.ik_client = peer_text
+    end
+    local status, said = read_header(var, trusted)
+    if status then
+        return answers.give(status)
+    end
+    local host = requested_host(var)
+    if not host then
+        return answers.give(400)
+    end
+    local name = host[1]
+    context.host = name
+    var.ik_host = host[2]
+    if find(uri, "[^!-~]") or find(uri, "#", 1, true) then
+        return answers.give(400)
+    end
+    local path, query = uri, ""
+    local mark = find(uri, "?", 1, true)
+    if mark == 1 then
+        uri, mark = "/" .. uri, 2 -- an absolute target without a path
+    end
+    if mark then
+        path, query = sub(uri, 1, mark - 1), sub(uri, mark)
+    end
+    path = paths.normalise(path)
+    if not path then
+        return answers.give(400)
+    end
+    local target, rule = resolve(name, path, generation)
+    if not target then
+        return answers.give(404)
+    end
+    context.target = target
+    context.rule_host = rule.h
+    context.client = peer
+    local https = var.scheme == "https"
+    if trusted and said then
+        local client = clients.behind_proxy(said, peer, peer_text, var.scheme, tonumber(var.server_port))
+        https = client.https
+        context.client = client.client
+        var.ik_for = client.chain
+        var.ik_proto = client.proto
+        var.ik_port = client.port
+        var.ik_forwarded_host = client.host or host[2]
+        var.ik_client = addresses.show(client.client)
+        var.ik_forwarded = client.forwarded or ""
+    else
+        var.ik_forwarded_host = host[2]
+    end
+    if target.al and not addresses.within(context.client, target.al) then
+        return answers.give(403)
+    end
+    if target.tls and not https and settings.https_port > 0 then
+        local port = settings.https_port == 443 and "" or ":" .. settings.https_port
+        return answers.give(308, "https://" .. name .. port .. path .. query)
+    end
+    if target.b then
+        return forward(var, context, target, path, query)
+    end
+    return answers.give(target.c, target.r)
+end
+
+return M

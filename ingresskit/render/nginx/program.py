@@ -1,0 +1,319 @@
+"""The Lua program of the dynamic mode, and the configuration around it: the same for every graph.
+
+The program is fixed text that ships with the package (``lua/``). What it serves are rows, see
+`ingresskit.render.nginx.rows`; what it is told by the operator is ``settings.json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+from ingresskit.render.base import RenderedFile
+from ingresskit.render.nginx.capabilities import Capabilities
+from ingresskit.render.nginx.rows import address_ranges, to_json
+from ingresskit.render.nginx.settings import NginxSettings
+from ingresskit.render.nginx.tree import DOLLAR, Argument, Block, Comment, Directive, Node, Value, Variable
+
+__all__ = ["dynamic_main", "program_files", "program_settings"]
+
+# For bodies of unknown length, see lua/ingresskit/limits.lua.
+_BODY_POWERS = range(10, 51)
+# nginx's own errors that get the program's plain text.
+_ERRORS = (
+    "400",
+    "403",
+    "404",
+    "405",
+    "408",
+    "411",
+    "413",
+    "414",
+    "417",
+    "494",
+    "500",
+    "501",
+    "502",
+    "503",
+    "504",
+)
+
+
+@cache
+def program_files() -> tuple[RenderedFile, ...]:
+    """The program: the files of ``lua/``, sorted by path."""
+    return tuple(_walk(files("ingresskit.render.nginx") / "lua", "lua"))
+
+
+def _walk(folder: Traversable, path: str) -> Iterator[RenderedFile]:
+    for item in sorted(folder.iterdir(), key=lambda item: item.name):
+        if item.is_dir():
+            yield from _walk(item, f"{path}/{item.name}")
+        elif item.name.endswith(".lua"):
+            yield RenderedFile.text(f"{path}/{item.name}", item.read_text(encoding="ascii"))
+
+
+def program_settings(settings: NginxSettings) -> bytes:
+    """``settings.json``: what the program is told by the operator."""
+    return to_json(
+        {
+            "trusted": address_ranges(settings.trusted_proxies),
+            "proxy_protocol": settings.proxy_protocol,
+            "https_port": settings.tls_port or 0,
+            "connect": settings.connect_timeout / timedelta(seconds=1),
+            "read": settings.read_timeout / timedelta(seconds=1),
+            "send": settings.send_timeout / timedelta(seconds=1),
+        }
+    )
+
+
+def dynamic_main(settings: NginxSettings, capabilities: Capabilities) -> tuple[Node, ...]:
+    """``nginx.conf`` of the dynamic mode."""
+    return (
+        *(_d("load_module", path) for path in capabilities.load_modules),
+        _d("daemon", "off"),
+        _d("pid", f"{settings.state}/nginx.pid"),
+        _d("error_log", settings.error_log, "notice"),
+        _d("worker_processes", str(settings.workers or "auto")),
+        _d("worker_shutdown_timeout", _ms(settings.shutdown_timeout)),
+        Block("events", (), (_d("worker_connections", str(settings.worker_connections)),)),
+        Block("http", (), tuple(_http(settings))),
+    )
+
+
+def _http(settings: NginxSettings) -> Iterator[Node]:
+    yield Block("geo", (f"${DOLLAR.name}",), (_d("default", "$"),))
+    yield _d("include", "generation.conf")
+    yield _d("lua_package_path", "$prefix/lua/?.lua;;")
+    yield _d("lua_shared_dict", "ingresskit", "256m")
+    yield _d("lua_shared_dict", "ingresskit_counts", "32m")
+    yield _d("init_by_lua_file", "lua/init.lua")
+    yield _d("init_worker_by_lua_file", "lua/start.lua")
+    yield from _variables_of_requests()
+    yield Comment("What arrives is read strictly, and what is passed on is in normal form.")
+    yield _d("server_tokens", "off")
+    yield _d("merge_slashes", "off")
+    yield _d("absolute_redirect", "off")
+    yield _d("ignore_invalid_headers", "on")
+    yield _d("underscores_in_headers", "off")
+    yield _d("large_client_header_buffers", "4", str(settings.max_header_bytes))
+    yield _d("client_header_timeout", _ms(settings.header_timeout))
+    yield _d("client_body_timeout", _ms(settings.body_timeout))
+    yield _d("client_max_body_size", "0")
+    yield _d("client_body_buffer_size", "64k")
+    yield _d("send_timeout", _ms(settings.client_write_timeout))
+    yield _d("keepalive_timeout", _ms(settings.idle_timeout))
+    yield _d("keepalive_requests", "100000")
+    yield _d("tcp_nodelay", "on")
+    yield from _temporary(settings)
+    yield from _access_log(settings)
+    yield from _upstreams(settings)
+    yield from _control(settings)
+    yield _front(settings)
+
+
+def _temporary(settings: NginxSettings) -> Iterator[Node]:
+    for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"):
+        yield _d(f"{name}_temp_path", f"{settings.state}/temp/{name}")
+
+
+def _access_log(settings: NginxSettings) -> Iterator[Node]:
+    # Also where no log is written: a variable that nothing mentions cannot be set by the program.
+    yield _d("log_format", "ingresskit", "escape=default", _LOG_FORMAT)
+    if settings.access_log:
+        yield _d("access_log", settings.access_log, "ingresskit")
+    else:
+        yield _d("access_log", "off")
+
+
+def _variables(text: str) -> Value:
+    """A value of ours from text in which ``$name`` stands for a variable."""
+    parts: list[str | Variable] = []
+    for index, piece in enumerate(text.split("$")):
+        if index:
+            end = next(
+                (i for i, letter in enumerate(piece) if not (letter.isalnum() or letter == "_")), len(piece)
+            )
+            parts.append(Variable(piece[:end]))
+            piece = piece[end:]
+        if piece:
+            parts.append(piece)
+    return Value(*parts)
+
+
+# That of ingress-nginx, so that what reads its log reads this one.
+_LOG_FORMAT = _variables(
+    '$ik_client - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer"'
+    ' "$http_user_agent" $request_length $request_time [$ik_backend] [] $upstream_addr'
+    " $upstream_response_length $upstream_response_time $upstream_status $ik_request_id"
+)
+
+
+def _upstreams(settings: NginxSettings) -> Iterator[Node]:
+    # What must not be sent twice takes only connections that were just used: an older one may be closing.
+    for name, kept, idle in (
+        ("ingresskit", "512", settings.upstream_idle_timeout),
+        ("ingresskit_young", "128", timedelta(seconds=1)),
+        ("ingresskit_tls", "", timedelta()),
+    ):
+        body: list[Node] = [_d("server", "0.0.0.1"), _d("balancer_by_lua_file", "lua/balance.lua")]
+        if kept:
+            body += [
+                _d("keepalive", kept),
+                _d("keepalive_timeout", _ms(idle)),
+                _d("keepalive_requests", "100000"),
+            ]
+        yield Block("upstream", (name,), tuple(body))
+
+
+def _control(settings: NginxSettings) -> Iterator[Node]:
+    """The controller's sockets: what is live, and where rows come in."""
+
+    def content(path: str, *body: Node) -> Block:
+        return Block("location", ("=", path), body)
+
+    yield Block(
+        "server",
+        (),
+        (
+            _d("listen", f"unix:{settings.status_socket}"),
+            _d("access_log", "off"),
+            content("/generation", _d("return", "200", _variable("ik_generation"))),
+            content("/status", _d("stub_status")),
+            content("/state", _d("content_by_lua_file", "lua/state.lua")),
+            content("/statistics", _d("content_by_lua_file", "lua/statistics.lua")),
+            content(
+                "/push",
+                _d("client_body_buffer_size", "4m"),
+                _d("content_by_lua_file", "lua/receive.lua"),
+            ),
+        ),
+    )
+
+
+def _front(settings: NginxSettings) -> Block:
+    protocol = ("proxy_protocol",) if settings.proxy_protocol else ()
+    body: list[Node] = [
+        _d("listen", address, "default_server", "backlog=4096", *protocol) for address in settings.http
+    ]
+    body += [
+        _d("listen", address, "ssl", "default_server", "backlog=4096", *protocol) for address in settings.https
+    ]
+    if settings.https:
+        certificate = f"{settings.certificate_directory}/default/tls.pem"
+        body += [
+            _d("ssl_certificate", certificate),
+            _d("ssl_certificate_key", certificate),
+            _d("ssl_protocols", "TLSv1.2", "TLSv1.3"),
+            _d("ssl_session_cache", "shared:ingresskit:10m"),
+            _d("ssl_session_tickets", "off"),
+            _d("ssl_certificate_by_lua_file", "lua/certificate.lua"),
+        ]
+    body += _forwarding(settings)
+    forward = (
+        # Not above the locations: there it would catch requests that never had a path, and fail.
+        _d("error_page", *_ERRORS, "@error"),
+        Directive(
+            "proxy_pass", (Value(Variable("ik_scheme"), "://", Variable("ik_pool"), Variable("ik_uri")),)
+        ),
+    )
+    body.append(Block("location", ("/",), (_d("rewrite_by_lua_file", "lua/route.lua"), *forward)))
+    for power in _BODY_POWERS:
+        limit = (_d("client_max_body_size", str(2**power)), _d("access_by_lua_file", "lua/limit.lua"))
+        body.append(Block("location", (f"@body_{power}",), (*limit, *forward)))
+    body.append(Block("location", ("@error",), (_d("internal"), _d("content_by_lua_file", "lua/fail.lua"))))
+    return Block("server", (), tuple(body))
+
+
+def _variables_of_requests() -> Iterator[Node]:
+    """What is passed on unless the program says otherwise: worked out only where it is asked for."""
+    for name, value in (
+        ("scheme", "http"),
+        ("pool", "ingresskit"),
+        ("uri", _variable("request_uri")),
+        ("host", _variable("host")),
+        ("name", ""),
+        ("connection", ""),
+        ("upgrade", ""),
+        ("client", _variable("remote_addr")),
+        ("for", _variable("remote_addr")),
+        ("proto", _variable("scheme")),
+        ("port", _variable("server_port")),
+        ("forwarded_host", ""),
+        ("forwarded", ""),
+        ("request_id", _variable("request_id")),
+        ("backend", ""),
+        ("timed_out", ""),
+    ):
+        # A map of nothing: a variable that the program may change, without the rewrite module.
+        yield Block("map", (_variable("host"), f"$ik_{name}"), (_d("default", value),))
+
+
+def _variable(name: str) -> Value:
+    return Value(Variable(name))
+
+
+_HEADERS: tuple[tuple[str, Argument], ...] = (
+    ("Host", _variable("ik_host")),
+    ("Connection", _variable("ik_connection")),
+    ("Upgrade", _variable("ik_upgrade")),
+    ("X-Request-ID", _variable("ik_request_id")),
+    ("X-Real-IP", _variable("ik_client")),
+    ("X-Forwarded-For", _variable("ik_for")),
+    ("X-Forwarded-Proto", _variable("ik_proto")),
+    ("X-Forwarded-Host", _variable("ik_forwarded_host")),
+    ("X-Forwarded-Port", _variable("ik_port")),
+    ("Forwarded", _variable("ik_forwarded")),
+)
+_HIDDEN = (
+    "Proxy-Authenticate",
+    "Proxy-Authentication-Info",
+    "Proxy-Connection",
+    "TE",
+    "Trailer",
+    "HTTP2-Settings",
+)
+_NOT_OBEYED = (
+    "X-Accel-Redirect",
+    "X-Accel-Expires",
+    "X-Accel-Limit-Rate",
+    "X-Accel-Buffering",
+    "X-Accel-Charset",
+)
+
+
+def _forwarding(settings: NginxSettings) -> Iterator[Node]:
+    yield _d("header_filter_by_lua_file", "lua/answer.lua")
+    yield _d("log_by_lua_file", "lua/log.lua")
+    yield _d("proxy_http_version", "1.1")
+    yield _d("proxy_redirect", "off")
+    yield _d("proxy_request_buffering", "off")
+    yield _d("proxy_buffering", "off")
+    yield _d("proxy_buffer_size", str(settings.response_header_bytes))
+    yield _d("proxy_buffers", "4", str(settings.response_header_bytes))
+    yield _d("proxy_next_upstream", "error", "timeout")
+    yield _d("proxy_next_upstream_tries", "0")
+    yield _d("proxy_connect_timeout", _ms(settings.connect_timeout))
+    yield _d("proxy_read_timeout", _ms(settings.read_timeout))
+    yield _d("proxy_send_timeout", _ms(settings.send_timeout))
+    yield _d("proxy_ssl_server_name", "on")
+    yield Directive("proxy_ssl_name", (_variable("ik_name"),))
+    yield _d("proxy_ssl_protocols", "TLSv1.2", "TLSv1.3")
+    for name, value in _HEADERS:
+        yield Directive("proxy_set_header", (name, value))
+    yield _d("proxy_ignore_headers", *_NOT_OBEYED, "Cache-Control", "Expires", "Set-Cookie", "Vary")
+    for name in ("Server", "Date", "X-Pad", *_NOT_OBEYED):
+        yield _d("proxy_pass_header", name)
+    for name in _HIDDEN:
+        yield _d("proxy_hide_header", name)
+
+
+def _ms(duration: timedelta) -> str:
+    return f"{round(duration / timedelta(milliseconds=1))}ms"
+
+
+def _d(name: str, *args: Argument) -> Directive:
+    return Directive(name, args)
