@@ -1,5 +1,7 @@
 """From an artifact to a running proxy that serves it."""
 
+from ingresskit.apply.command import Ended, run_command
+from ingresskit.apply.directory import DirectoryApplier
 from ingresskit.apply.generations import Generation, Generations
 from ingresskit.apply.inprocess import InProcessApplier, TableHolder
 from ingresskit.apply.output import OutputFile
@@ -9,7 +11,9 @@ from ingresskit.apply.process import ProcessSettings, ProxyProcess, find_program
 __all__ = [
     "Applier",
     "CheckingApplier",
+    "DirectoryApplier",
     "Dynamic",
+    "Ended",
     "Generation",
     "Generations",
     "InProcessApplier",
@@ -21,4 +25,5 @@ __all__ = [
     "Reload",
     "TableHolder",
     "find_program",
+    "run_command",
 ]

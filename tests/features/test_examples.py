@@ -155,3 +155,7 @@ def test_an_explanation_gives_the_verdict_and_every_near_miss() -> None:
 
     assert output[0].startswith("308: Prefix / of shop.example (Ingress web/site")
     assert {line.split(": ")[1].split(",")[0] for line in output[1:]} == {"PathType", "LessSpecificHost"}
+
+
+def test_checked_files_are_reloaded_and_swapped_whole() -> None:
+    assert run("07_checked_files.py") == '["one.example", "two.example"]\n2 reloads\n'
