@@ -1,0 +1,1 @@
+"""Putting an artifact live in a running HAProxy."""
