@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["ingresskit.testing.plugin"]
@@ -15,3 +16,10 @@ settings.register_profile(
 # For a deeper search by hand: HYPOTHESIS_PROFILE=deep pytest tests/properties
 settings.register_profile("deep", max_examples=5000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds ``--changes``, for ``tests/dataplane``; pytest takes options of the outermost conftest only."""
+    parser.addoption(
+        "--changes", type=int, default=100, help="how many changes are made to each proxy under load"
+    )

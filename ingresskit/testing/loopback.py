@@ -27,7 +27,7 @@ from ingresskit.graph import Backend, BackendKey, Certificate, Endpoint, Protoco
 from ingresskit.testing.certificates import make_certificate
 from ingresskit.testing.scenario import Answer, Ask, Scenario, endpoint_text
 
-__all__ = ["Address", "LoopbackWorld", "certificate_fingerprint", "open_loopback"]
+__all__ = ["Address", "LoopbackWorld", "certificate_fingerprint", "connect_tls", "open_loopback"]
 
 Address = tuple[str, int]
 """A host and a port to connect to."""
@@ -68,14 +68,15 @@ class LoopbackWorld:
         if address is None:
             raise ConfigurationError("the request wants TLS, and the proxy has no address for that")
         with anyio.fail_after(_DEADLINE_SECONDS):
-            stream: anyio.abc.ByteStream = await anyio.connect_tcp(*address)
+            stream: anyio.abc.ByteStream
             fingerprint = None
+            if ask.tls:
+                stream = await connect_tls(address, ask.server_name)
+                der = stream.extra(TLSAttribute.peer_certificate_binary)  # noqa: S610 - not Django's
+                fingerprint = _digest(der or b"")
+            else:
+                stream = await anyio.connect_tcp(*address)
             try:
-                if ask.tls:
-                    secure = await _handshake(stream, ask.server_name)
-                    der = secure.extra(TLSAttribute.peer_certificate_binary)  # noqa: S610 - not Django's
-                    fingerprint = _digest(der or b"")
-                    stream = secure
                 answer = await _exchange(stream, ask)
             finally:
                 await anyio.aclose_forcefully(stream)
@@ -111,6 +112,22 @@ async def open_loopback(graph: RouteGraph) -> AsyncGenerator[LoopbackWorld]:
             backends[key] = replace(backend, endpoints=tuple(endpoints))
         yield LoopbackWorld(graph, replace(graph, backends=backends))
         tasks.cancel_scope.cancel()
+
+
+async def connect_tls(address: Address, server_name: str | None) -> TLSStream:
+    """A TLS connection that trusts everybody: whose certificate is shown is the question.
+
+    Raises:
+        ssl.SSLError: The handshake failed.
+        OSError: There is no connection.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    stream = await anyio.connect_tcp(*address)
+    return await TLSStream.wrap(
+        stream, server_side=False, hostname=server_name, ssl_context=context, standard_compatible=False
+    )
 
 
 def certificate_fingerprint(certificate: Certificate) -> str:
@@ -187,16 +204,6 @@ def _echo_context() -> ssl.SSLContext:
         file.flush()
         context.load_cert_chain(file.name)
     return context
-
-
-async def _handshake(stream: anyio.abc.ByteStream, server_name: str | None) -> TLSStream:
-    # Whose certificate it is, is the question, not whether it is trusted.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return await TLSStream.wrap(
-        stream, server_side=False, hostname=server_name, ssl_context=context, standard_compatible=False
-    )
 
 
 async def _exchange(stream: anyio.abc.ByteStream, ask: Ask) -> Answer:

@@ -1,4 +1,6 @@
-"""What a running proxy promises, as tests its author inherits: scenarios, odd requests, hostile objects.
+"""What a running proxy promises, as tests its author inherits.
+
+Scenarios, odd requests, hostile objects, and changes under traffic.
 
 Each test starts the proxy once and puts many graphs into it, one after the other, through the real
 applier. Import from this module: it loads anyio, which `ingresskit.testing` does not.
@@ -15,6 +17,7 @@ from typing import ClassVar
 
 import anyio
 
+from ingresskit.controller.statistics import ApplyKind
 from ingresskit.graph import RouteGraph
 from ingresskit.models import KubeObject, ObjectKey, Snapshot
 from ingresskit.testing.builders import endpoint_slice, ingress, ingress_class, service
@@ -25,11 +28,14 @@ from ingresskit.testing.oracle import answer_faults
 from ingresskit.testing.planes import Plane, PlaneSettings, state_folder
 from ingresskit.testing.scenario import Answer, Ask, Scenario
 from ingresskit.testing.scenario_files import load_scenarios
+from ingresskit.testing.traffic import Changes, TrafficSettings, open_endpoints, open_traffic
 from ingresskit.translate import translate
 
 __all__ = ["PlaneContract"]
 
 _SHOWN = 20
+# Changes come no faster: traffic shall meet every state between them.
+_PACE_SECONDS = 0.03
 
 
 class PlaneContract(ABC):
@@ -48,6 +54,12 @@ class PlaneContract(ABC):
     unsupported: ClassVar[frozenset[str]] = frozenset()
     """Policies and protocols that scenarios need and the renderer cannot do, by name. Scenarios with
     them are left out; the tests fail when this says too much or too little."""
+    changes: ClassVar[int] = 30
+    """How many changes are made under traffic."""
+    reloads: ClassVar[int | None] = 0
+    """How many of these may be reloads; ``None``: all of them."""
+    fails_at_reload: ClassVar[bool] = False
+    """Whether requests may fail at a reload. Say so in your documentation too."""
     deadline_seconds: ClassVar[float] = 300
     """How long one test may take, the start of the proxy included."""
 
@@ -107,6 +119,31 @@ class PlaneContract(ABC):
                     found = await _victim_faults(world, plane, alone)
                 faults += [f"beside {field}: {fault}" for fault in found]
             assert not faults, _listed(faults)
+
+        self._run(check)
+
+    def test_changes_under_traffic_fail_no_request(self) -> None:
+        """Endpoints, hosts, certificates and policies change; kept connections and tunnels notice nothing."""
+
+        async def check(plane: Plane) -> None:
+            async with open_endpoints(6) as endpoints:
+                changes = Changes(endpoints.ports)
+                await plane.serve(changes.first())
+                reloads, faults = plane.applied[ApplyKind.RELOAD], list[str]()
+                secure = changes.hosts if plane.https else ()
+                settings = TrafficSettings(
+                    http=plane.http, https=plane.https, hosts=changes.hosts, secure_hosts=secure
+                )
+                async with open_traffic(settings) as traffic:
+                    for change in changes.take(self.changes):
+                        await plane.serve(change.graph)
+                        faults += await change.faults(http=plane.http, https=plane.https)
+                        await anyio.sleep(_PACE_SECONDS)
+                    report = await traffic.stop()
+            reloads = plane.applied[ApplyKind.RELOAD] - reloads
+            assert not faults, _listed(faults)
+            assert not report.faults() or (self.fails_at_reload and reloads), _listed(report.faults())
+            assert self.reloads is None or reloads <= self.reloads, _listed(plane.reasons)
 
         self._run(check)
 

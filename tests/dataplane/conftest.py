@@ -32,6 +32,12 @@ async def opened(
             yield plane
 
 
+@pytest.fixture(scope="session")
+def changes_wanted(pytestconfig: pytest.Config) -> int:
+    """How many changes a run under load makes: ``pytest tests/dataplane --changes 1000``."""
+    return int(pytestconfig.getoption("--changes") or 0)
+
+
 @pytest.fixture(scope="module")
 def anyio_backend() -> str:
     return "asyncio"
