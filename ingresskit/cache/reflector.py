@@ -65,8 +65,10 @@ _logger = logging.getLogger(__name__)
 K = TypeVar("K", bound=KubeObject)
 
 
-# A watch shorter than this that brought nothing is a failure, however politely it ended.
+# A watch shorter than this that brought nothing is a failure, however politely it ended; likewise, where
+# watches are asked for that last hardly longer, one shorter than most of what was asked for.
 _SHORT_WATCH = 1.0
+_MOST = 0.75
 # Watches are begun no more often than this, even if each one brings something.
 _WATCH_INTERVAL = 0.25
 # Failures of the watch in a row, none of which brought anything, until the version itself is suspected.
@@ -378,7 +380,8 @@ class Reflector(Generic[K]):
         finally:
             if self._version != version:
                 self._strikes = 0
-        if self._version == version and anyio.current_time() - began < _SHORT_WATCH:
+        shortest = min(_SHORT_WATCH, _MOST * self._settings.watch_timeout[0].total_seconds())
+        if self._version == version and anyio.current_time() - began < shortest:
             raise TransportError(f"the watch of {self._lister_watcher} ended as soon as it began")
         self._is_open = False
 

@@ -23,7 +23,7 @@ Object = dict[str, object]
 class Pod:
     """A server on a port of its own that answers every GET with its name."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, address: str = "127.0.0.1") -> None:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 self.send_response(200)
@@ -34,7 +34,7 @@ class Pod:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name it has there
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer((address, 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=[0.05])
 
     def __enter__(self) -> Self:
@@ -89,7 +89,7 @@ def service(name: str = "web", *, namespace: str = "shop") -> Object:
     }
 
 
-def slice_of(name: str = "web", *, port: int, namespace: str = "shop") -> Object:
+def slice_of(name: str = "web", *, port: int, namespace: str = "shop", address: str = "127.0.0.1") -> Object:
     """The one endpoint of a Service: a pod at that port of this machine."""
     return {
         "apiVersion": "discovery.k8s.io/v1",
@@ -100,7 +100,7 @@ def slice_of(name: str = "web", *, port: int, namespace: str = "shop") -> Object
             "labels": {"kubernetes.io/service-name": name},
         },
         "addressType": "IPv4",
-        "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": True}}],
+        "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
         "ports": [{"port": port}],
     }
 

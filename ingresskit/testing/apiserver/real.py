@@ -12,8 +12,7 @@ import http.client
 import json
 import os
 import secrets
-import signal
-import socket
+import shutil
 import ssl
 import subprocess
 import tempfile
@@ -26,11 +25,18 @@ from ingresskit.testing.apiserver.auth import Rule
 from ingresskit.testing.apiserver.certificates import Authority
 from ingresskit.testing.apiserver.kubeconfig import write_kubeconfig
 from ingresskit.testing.apiserver.manifests import Manifest
+from ingresskit.testing.apiserver.real_programs import (
+    end,
+    etcd_command,
+    free_ports,
+    last_words,
+    run,
+    server_command,
+)
 
 __all__ = ["RealApiServer", "RealApiServerFailed", "assets_folder", "real_api_server"]
 
 _START_SECONDS = 90.0
-_STOP_SECONDS = 15.0
 
 
 class RealApiServerFailed(IngressKitError):
@@ -49,12 +55,92 @@ def assets_folder() -> Path | None:
 
 
 class RealApiServer:
-    """A running real API server; see `real_api_server`."""
+    """A real API server, running; see `real_api_server`.
 
-    def __init__(self, url: str, ca: bytes, token: str) -> None:
-        self.url = url
-        self.ca = ca
-        self.token = token
+    It may be stopped, started again and set back, as in clusters that are repaired or upgraded: it keeps its
+    address, its objects and its tokens.
+    """
+
+    def __init__(self, assets: Path, folder: Path, flags: Sequence[str]) -> None:
+        """Write its certificates, and start nothing yet."""
+        client, peer, secure = free_ports(3)
+        self.token: str = secrets.token_urlsafe(24)
+        self.url: str = f"https://127.0.0.1:{secure}"
+        self.ca: bytes = _write_files(folder, self.token)
+        self._folder = folder
+        self._data = folder / "etcd"
+        self._backups = 0
+        etcd_url = f"http://127.0.0.1:{client}"
+        self._commands = {
+            "etcd": etcd_command(assets, self._data, etcd_url, f"http://127.0.0.1:{peer}"),
+            "kube-apiserver": server_command(assets, folder, etcd_url, secure, flags),
+        }
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self) -> None:
+        """Start it, and return once it is ready. Does nothing while it runs.
+
+        Raises:
+            RealApiServerFailed: One of its programs ends, or is not ready within 90 s.
+        """
+        for name, command in self._commands.items():
+            if name not in self._processes:
+                self._processes[name] = run(command, self._folder / f"{name}.log")
+        self._wait_ready()
+
+    def stop(self) -> None:
+        """End it, and return once its programs are gone. What is in it stays."""
+        for name in reversed(list(self._processes)):
+            end(self._processes.pop(name))
+
+    def restart(self) -> None:
+        """Stop and start it. Connections are cut, and versions from before cannot be watched from: 410.
+
+        Raises:
+            RealApiServerFailed: As for `start`.
+        """
+        self.stop()
+        self.start()
+
+    def backup(self) -> Path:
+        """Keep a copy of all objects and their versions, for `restore`. It is restarted for that.
+
+        Raises:
+            RealApiServerFailed: As for `start`.
+        """
+        self.stop()
+        self._backups += 1
+        copy = self._folder / f"backup-{self._backups}"
+        shutil.copytree(self._data, copy)
+        self.start()
+        return copy
+
+    def restore(self, backup: Path) -> None:
+        """Go back to what `backup` kept: objects and versions from since then are as if they had never been.
+
+        Raises:
+            RealApiServerFailed: As for `start`.
+        """
+        self.stop()
+        shutil.rmtree(self._data)
+        shutil.copytree(backup, self._data)
+        self.start()
+
+    def _wait_ready(self) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            for name, process in self._processes.items():
+                if process.poll() is not None:
+                    said = last_words(self._folder, name)
+                    raise RealApiServerFailed(f"{name} ended with {process.returncode}:\n{said}")
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                status, _ = _request(self.url, self.ca, self.token, "GET", "/readyz")
+                if status == 200:
+                    return
+            if time.monotonic() > deadline:
+                said = last_words(self._folder, "kube-apiserver")
+                raise RealApiServerFailed(f"kube-apiserver is not ready after 90 s:\n{said}")
+            time.sleep(0.1)
 
     def kubeconfig(self, path: Path, *, token: str | None = None) -> Path:
         """Write a kubeconfig to *path*, for *token* or the administrator, and return its path."""
@@ -144,47 +230,13 @@ def real_api_server(assets: Path, *, flags: Sequence[str] = ()) -> Generator[Rea
     Raises:
         RealApiServerFailed: One of them ends, or is not ready within 90 s.
     """
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ingresskit-apiserver-")))
-        client, peer, secure = _free_ports(3)
-        etcd_url = f"http://127.0.0.1:{client}"
-        etcd = [
-            str(assets / "etcd"),
-            f"--data-dir={folder / 'etcd'}",
-            f"--listen-client-urls={etcd_url}",
-            f"--advertise-client-urls={etcd_url}",
-            f"--listen-peer-urls=http://127.0.0.1:{peer}",
-            f"--initial-advertise-peer-urls=http://127.0.0.1:{peer}",
-            f"--initial-cluster=default=http://127.0.0.1:{peer}",
-            "--unsafe-no-fsync=true",
-        ]
-        etcd_process = stack.enter_context(_running(etcd, folder / "etcd.log"))
-        token = secrets.token_urlsafe(24)
-        server = _write_files(folder, token)
-        command = [
-            str(assets / "kube-apiserver"),
-            f"--etcd-servers={etcd_url}",
-            "--bind-address=127.0.0.1",
-            "--advertise-address=127.0.0.1",
-            f"--secure-port={secure}",
-            f"--cert-dir={folder}",
-            f"--tls-cert-file={folder / 'server.crt'}",
-            f"--tls-private-key-file={folder / 'server.key'}",
-            f"--client-ca-file={folder / 'ca.crt'}",
-            f"--token-auth-file={folder / 'tokens.csv'}",
-            f"--service-account-key-file={folder / 'accounts.key'}",
-            f"--service-account-signing-key-file={folder / 'accounts.key'}",
-            "--service-account-issuer=https://kubernetes.default.svc",
-            "--service-cluster-ip-range=10.0.0.0/24",
-            "--authorization-mode=RBAC",
-            "--disable-admission-plugins=ServiceAccount",
-            "--allow-privileged=true",
-            *flags,
-        ]
-        api_process = stack.enter_context(_running(command, folder / "kube-apiserver.log"))
-        running = RealApiServer(f"https://127.0.0.1:{secure}", server, token)
-        _wait_ready(running, {"etcd": etcd_process, "kube-apiserver": api_process}, folder)
-        yield running
+    with tempfile.TemporaryDirectory(prefix="ingresskit-apiserver-") as folder:
+        server = RealApiServer(assets, Path(folder), flags)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
 
 
 def _write_files(folder: Path, token: str) -> bytes:
@@ -203,51 +255,3 @@ def _write_files(folder: Path, token: str) -> bytes:
         path.touch(mode=0o600)
         path.write_bytes(content)
     return authority.pem
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago; neither binary can be told to choose one and say which."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for item in sockets:
-            item.bind(("127.0.0.1", 0))
-        return [int(item.getsockname()[1]) for item in sockets]
-
-
-@contextlib.contextmanager
-def _running(command: Sequence[str], log: Path) -> Generator[subprocess.Popen[bytes]]:
-    with log.open("wb") as out:
-        process = subprocess.Popen(  # noqa: S603 - the binaries the caller named
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, cwd=log.parent
-        )
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _wait_ready(server: RealApiServer, processes: dict[str, subprocess.Popen[bytes]], folder: Path) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while True:
-        for name, process in processes.items():
-            if process.poll() is not None:
-                raise RealApiServerFailed(f"{name} ended with {process.returncode}:\n{_tail(folder, name)}")
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            status, _ = _request(server.url, server.ca, server.token, "GET", "/readyz")
-            if status == 200:
-                return
-        if time.monotonic() > deadline:
-            raise RealApiServerFailed(
-                f"kube-apiserver is not ready after 90 s:\n{_tail(folder, 'kube-apiserver')}"
-            )
-        time.sleep(0.1)
-
-
-def _tail(folder: Path, name: str) -> str:
-    lines = (folder / f"{name}.log").read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join(lines[-20:])

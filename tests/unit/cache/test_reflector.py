@@ -11,7 +11,7 @@ from itertools import pairwise
 import anyio
 import pytest
 
-from ingresskit.cache import ReflectorSettings, ReflectorState
+from ingresskit.cache import ReflectorSettings, ReflectorState, SharedInformer
 from ingresskit.errors import ApiError, ConfigurationError, Expired, TooManyRequests, TransportError
 from ingresskit.kube import ByteStream, ListOptions, ResourceKind, Response
 from ingresskit.testing.fake_transport import FakeTransport
@@ -26,7 +26,9 @@ from tests.unit.cache.doubles import (
     same,
     seconds_until,
     until,
+    watcher,
 )
+from tests.unit.cache.virtual_time import seeded
 
 pytestmark = pytest.mark.anyio
 
@@ -592,3 +594,18 @@ async def test_a_server_that_closes_at_once_is_not_asked_in_a_loop(server: FakeT
         await anyio.sleep(300)
 
         assert len(closing.requests) < 40
+
+
+async def test_watches_as_short_as_was_asked_for_are_no_failures(server: FakeTransport) -> None:
+    second = timedelta(seconds=1)
+    it = SharedInformer(
+        watcher(server), settings=ReflectorSettings(watch_timeout=(second, second)), rng=seeded(7)
+    )
+    async with running(it):
+        await it.wait_for_sync()
+        for _ in range(10):
+            await anyio.sleep(0.97)  # the server's second began before ours
+            server.end_watches()
+            await until(lambda: server.open_watches == 1)
+
+        assert it.statistics()["failures"] == 0
