@@ -45,9 +45,8 @@ class PlaneContract(ABC):
     class TestCaddy(PlaneContract):
         @asynccontextmanager
         async def plane(self, settings: PlaneSettings) -> AsyncGenerator[Plane]:
-            port = free_port()
-            async with run_caddy(settings.state_dir, port) as applier:
-                yield LivePlane(renderer=CaddyRenderer(), applier=applier, http=("127.0.0.1", port))
+            async with run_caddy(settings.state_dir, settings.http) as applier:
+                yield LivePlane(renderer=CaddyRenderer(), applier=applier, http=settings.http)
     ```
     """
 

@@ -14,8 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Protocol
 
+import anyio
+
 from ingresskit.apply import Applier, Dynamic, NoOp, Plan, Reload
 from ingresskit.controller.statistics import ApplyKind
+from ingresskit.errors import ApplyPostponed
 from ingresskit.graph import RouteGraph
 from ingresskit.policies.values import Network
 from ingresskit.render import Renderer
@@ -27,6 +30,7 @@ __all__ = ["LivePlane", "Plane", "PlaneSettings", "free_port", "state_folder"]
 
 # Below the ports that Linux gives to outgoing connections: none of those can take one away again.
 _PORTS = range(10_000, 32_000)
+_POSTPONED_SECONDS = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +38,20 @@ class PlaneSettings:
     """What a test wants of a proxy.
 
     Attributes:
-        state_dir: An empty folder for all that it writes; its path is short enough for sockets.
+        state_dir: A folder for all that it writes, empty unless a controller was here before; its path
+            is short enough for sockets.
+        http: Where it shall take plain requests; a free port unless given.
+        https: The same with TLS.
+        program: The program to start; empty: the one that is installed.
         https_port: The port that plain requests are redirected to; 443 leaves it out of the URL.
         trusted_proxies: Peers whose ``X-Forwarded-*`` are believed.
         proxy_protocol: Whether those peers open with a PROXY protocol header.
     """
 
     state_dir: Path
+    http: Address = field(default_factory=lambda: ("127.0.0.1", free_port()))
+    https: Address = field(default_factory=lambda: ("127.0.0.1", free_port()))
+    program: str = ""
     https_port: int = 443
     trusted_proxies: tuple[Network, ...] = ()
     proxy_protocol: bool = False
@@ -76,6 +87,8 @@ class Plane(Protocol):
 
     async def serve(self, graph: RouteGraph) -> ApplyKind:
         """Restrict, render, plan and apply *graph*; when this returns, it is served.
+
+        What the applier postpones is tried again when it says, for two minutes at most.
 
         Raises:
             RenderError: The renderer cannot express it; what was served still is.
@@ -129,8 +142,16 @@ class LivePlane(Generic[ArtifactT]):
     async def serve(self, graph: RouteGraph) -> ApplyKind:
         """As `Plane.serve`."""
         artifact = self.renderer.render(self.renderer.restrict(graph).graph)
-        plan = self.applier.plan(self._served, artifact)
-        await self.applier.apply(plan)
+        deadline = anyio.current_time() + _POSTPONED_SECONDS
+        while True:
+            plan = self.applier.plan(self._served, artifact)
+            try:
+                await self.applier.apply(plan)
+                break
+            except ApplyPostponed as exc:
+                if anyio.current_time() > deadline:
+                    raise
+                await anyio.sleep(exc.retry_after.total_seconds())
         kind = _kind(plan)
         self._served = artifact
         self.applied[kind] += 1

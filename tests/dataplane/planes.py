@@ -40,8 +40,8 @@ async def open_inprocess(
         )
     )
     async with proxy:
-        http = await proxy.listen("127.0.0.1", 0)
-        https = await proxy.listen("127.0.0.1", 0, tls=True)
+        http = await proxy.listen(*settings.http)
+        https = await proxy.listen(*settings.https, tls=True)
         yield LivePlane[RoutingTable](
             renderer=renderer or InProcessRenderer(),
             applier=InProcessApplier(proxy),
