@@ -5,24 +5,10 @@ from __future__ import annotations
 import time
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Final
 
-__all__ = ["SENTENCES", "build_answer", "reason_phrase"]
+from ingresskit.render.answers import sentence as usual_sentence
 
-SENTENCES: Final = {
-    400: "The request could not be understood.",
-    403: "Access is not allowed from your address.",
-    404: "Nothing is served here.",
-    408: "The request did not arrive in time.",
-    413: "The request body is too large.",
-    414: "The request line is too long.",
-    431: "The request header is too large.",
-    500: "The proxy could not handle the request.",
-    502: "The service did not give a proper answer.",
-    503: "The service has nothing that could answer at the moment.",
-    504: "The service did not answer in time.",
-}
-"""What stands in the body, by status; other statuses say their name."""
+__all__ = ["build_answer", "reason_phrase"]
 
 
 def reason_phrase(status: int) -> str:
@@ -46,15 +32,14 @@ def build_answer(
 
     Args:
         status: Its name is looked up.
-        sentence: For the body; by default what `SENTENCES` has.
+        sentence: For the body; by default the usual one of the status.
         location: For the ``Location`` field; empty leaves it out.
         extra: Header fields to add.
         head_only: The request was HEAD: the length is said, the body is not sent.
         connection: For the ``Connection`` field; empty leaves it out.
     """
     phrase = reason_phrase(status)
-    text = sentence or SENTENCES.get(status) or f"{phrase or 'Status ' + str(status)}."
-    body = f"{text}\n".encode()
+    body = f"{sentence or usual_sentence(status)}\n".encode()
     lines = [f"HTTP/1.1 {status} {phrase}".encode(), b"Date: " + _date()]
     if location:
         lines.append(b"Location: " + location.encode("ascii"))

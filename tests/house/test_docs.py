@@ -15,7 +15,7 @@ import pytest
 
 import ingresskit
 from ingresskit.diagnostics import Reason
-from ingresskit.proxy.answers import SENTENCES
+from ingresskit.render.answers import SENTENCES
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

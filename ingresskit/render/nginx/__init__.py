@@ -2,6 +2,7 @@
 
 from ingresskit.render.nginx.artifact import DEFAULT_CERTIFICATE, ConfigFile, Mode, NginxArtifact, Tables
 from ingresskit.render.nginx.capabilities import OLDEST_VERSION, SAFE_VERSIONS, Capabilities, Version
+from ingresskit.render.nginx.renderer import NginxRenderer
 from ingresskit.render.nginx.settings import NginxSettings
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "ConfigFile",
     "Mode",
     "NginxArtifact",
+    "NginxRenderer",
     "NginxSettings",
     "Tables",
     "Version",

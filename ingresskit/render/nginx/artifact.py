@@ -1,6 +1,7 @@
 """What one nginx needs to serve a graph, plane by plane.
 
     nginx.conf           the main file: the same for every graph, changes with settings only
+    server.conf          what each server includes: the same for every graph
     generation.conf      the digest of all that stands in files, to be asked for on the status socket
     server-names.conf    which certificate serves which TLS server name
     upstreams.conf       endpoints
@@ -23,7 +24,7 @@ from enum import StrEnum
 from ingresskit.graph import Certificate
 from ingresskit.policies import Origin
 from ingresskit.render.base import RenderedFile
-from ingresskit.render.nginx.tree import Block, Directive, Node, Span, Value, Variable, write
+from ingresskit.render.nginx.tree import Block, Directive, Node, Span, Variable, write
 
 __all__ = ["DEFAULT_CERTIFICATE", "ConfigFile", "Mode", "NginxArtifact", "Tables", "config_file"]
 
@@ -97,6 +98,7 @@ class NginxArtifact:
     Attributes:
         mode: Which of the two.
         main: ``nginx.conf``.
+        server: ``server.conf``, which each host includes; ``None`` in dynamic mode.
         server_names: ``server-names.conf``: server name to certificate id; ``None`` in dynamic mode.
         upstreams: ``upstreams.conf``; ``None`` in dynamic mode.
         hosts: By rule host, its file; empty in dynamic mode.
@@ -109,6 +111,7 @@ class NginxArtifact:
 
     mode: Mode
     main: ConfigFile
+    server: ConfigFile | None = None
     server_names: ConfigFile | None = None
     upstreams: ConfigFile | None = None
     hosts: Mapping[str, ConfigFile] = field(default_factory=dict[str, ConfigFile])
@@ -119,6 +122,8 @@ class NginxArtifact:
     def config_files(self) -> Iterator[ConfigFile]:
         """Every file of configuration but ``generation.conf``: the main one first, hosts in their order."""
         yield self.main
+        if self.server is not None:
+            yield self.server
         if self.server_names is not None:
             yield self.server_names
         if self.upstreams is not None:
@@ -168,6 +173,5 @@ def config_file(path: str, nodes: tuple[Node, ...]) -> ConfigFile:
 
 def _generation_file(generation: str) -> bytes:
     # A map of nothing: the only way to a constant that needs no rewrite module.
-    return write(
-        [Block("map", (Value(Variable("host")), "$ik_generation"), (Directive("default", (generation,)),))]
-    ).content
+    names = (Variable("host"), Variable("ik_generation"))
+    return write([Block("map", names, (Directive("default", (generation,)),))]).content

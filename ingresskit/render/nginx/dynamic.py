@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
 from ingresskit.graph import Backend, BackendKey, Certificate, RouteGraph, VirtualHost
-from ingresskit.models import ObjectKey
 from ingresskit.render.base import RenderedFile
 from ingresskit.render.nginx.artifact import DEFAULT_CERTIFICATE, Mode, NginxArtifact, Tables, config_file
 from ingresskit.render.nginx.capabilities import Capabilities
+from ingresskit.render.nginx.names import certificate_id
 from ingresskit.render.nginx.program import dynamic_main, program_files, program_settings
 from ingresskit.render.nginx.rows import backend_id, backend_row, host_row, to_json
 from ingresskit.render.nginx.settings import NginxSettings
 
-__all__ = ["DynamicMode", "certificate_id"]
+__all__ = ["DynamicMode"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -71,12 +70,6 @@ class DynamicMode:
                 settings=to_json({"fallthrough": graph.host_fallthrough}),
             ),
         )
-
-
-def certificate_id(secret: ObjectKey) -> str:
-    """A short name for the certificate of a Secret, that says nothing: 20 hexadecimal digits."""
-    text = "\0".join((secret.namespace, secret.name))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
 
 def _quoted(identifier: str) -> bytes:

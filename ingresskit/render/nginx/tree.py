@@ -1,14 +1,15 @@
 r"""nginx configuration as a tree, and the one writer that turns it into text.
 
 Nothing else in ingresskit writes nginx's language. Text of a tenant is a value in the tree and comes
-out as exactly one token, whatever it holds: quoted, with `\\` and `"` escaped. What cannot be said that
+out as exactly one token, whatever it holds: quoted, with `\` and `"` escaped. What cannot be said that
 way is refused with `TextRefused`.
 
 nginx has no escape for ``$`` in places where it expands variables. There, the ``$`` of a text is written
-as a variable that holds one (`DOLLAR`, defined in the main file). So the tree tells three things apart:
+as a variable that holds one (`DOLLAR`, defined in the main file). So the tree tells apart:
 
 - ``str``: a token in a place where nothing is expanded (names of locations and servers, keys, sizes);
 - `Value`: a token in a place where variables are expanded, made of texts and `Variable`s;
+- `Variable` and `Condition`: a variable by its name, as ``map`` and ``if`` take it;
 - `Directive`, `Block` and `Comment`, which are ours alone: their names and remarks never hold a value.
 
 Source: ``ngx_conf_read_token`` and ``ngx_http_script_compile`` of nginx 1.22 and 1.30.
@@ -25,12 +26,15 @@ from ingresskit.policies import Origin
 
 __all__ = [
     "DOLLAR",
+    "LINE_END",
     "MAX_TOKEN_BYTES",
     "Argument",
     "Block",
     "Comment",
+    "Condition",
     "Directive",
     "Node",
+    "Part",
     "Span",
     "TextRefused",
     "Value",
@@ -62,17 +66,34 @@ class Variable:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What ``if`` asks: whether a variable is neither empty nor ``0``."""
+
+    variable: Variable
+
+
+class _LineEnd:
+    """A line feed in the value of a variable or a body: the one control character that we write ourselves."""
+
+    __slots__ = ()
+
+
+LINE_END: Final = _LineEnd()
+"""A part of a `Value`: the end of a line."""
+
+
 class Value:
     """A token in a place where nginx expands variables. Immutable.
 
     Args:
-        parts: Texts, which come out as they are, and variables, in order.
+        parts: Texts, which come out as they are, variables, and `LINE_END`, in order.
     """
 
     __slots__ = ("parts",)
 
-    def __init__(self, *parts: str | Variable) -> None:
-        self.parts: tuple[str | Variable, ...] = parts
+    def __init__(self, *parts: Part) -> None:
+        self.parts: tuple[Part, ...] = parts
 
     def __eq__(self, other: object) -> bool:
         return self.parts == other.parts if isinstance(other, Value) else NotImplemented
@@ -87,7 +108,9 @@ class Value:
 DOLLAR: Final = Variable("ik_dollar")
 """Holds a dollar sign; whoever writes a main file defines it there."""
 
-Argument = str | Value
+Part = str | Variable | _LineEnd
+
+Argument = str | Value | Variable | Condition
 
 
 class Directive(NamedTuple):
@@ -147,13 +170,11 @@ def token(argument: Argument) -> str:
         if _BARE.fullmatch(argument) and len(argument) <= MAX_TOKEN_BYTES:
             return argument
         return _quoted(_escaped(argument))
-    written = "".join(
-        [
-            f"${{{_checked(part)}}}" if isinstance(part, Variable) else _escaped(part).replace("$", _DOLLAR)
-            for part in argument.parts
-        ]
-    )
-    return _quoted(written)
+    if isinstance(argument, Value):
+        return _quoted("".join(map(_part, argument.parts)))
+    if isinstance(argument, Variable):
+        return f"${_checked(argument)}"
+    return f"(${_checked(argument.variable)})"
 
 
 def write(nodes: Iterable[Node]) -> Written:
@@ -200,6 +221,12 @@ def _write(nodes: Iterable[Node], depth: int, lines: list[str], spans: list[Span
 def _head(name: str, args: tuple[Argument, ...]) -> str:
     # Map keys stand where names of directives do, and so come through here as well.
     return " ".join([token(name), *map(token, args)]) if args else token(name)
+
+
+def _part(part: Part) -> str:
+    if isinstance(part, str):
+        return _escaped(part).replace("$", _DOLLAR)
+    return f"${{{_checked(part)}}}" if isinstance(part, Variable) else r"\n"
 
 
 def _checked(variable: Variable) -> str:

@@ -1,0 +1,225 @@
+"""Who the client is, and what endpoints are told about it: maps, and the header fields of every request.
+
+Whom we believe is decided by the address of the peer (``$realip_remote_addr``), not by that of the
+client, which a believed peer tells us (``$remote_addr``).
+
+What nginx cannot do without a module is to drop fields by a pattern. So of the ``X-Forwarded-`` family,
+and of what proxies say of client certificates, the names that are in use are dropped one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from ingresskit.render.nginx.settings import NginxSettings
+from ingresskit.render.nginx.tree import Argument, Block, Directive, Node, Value, Variable
+
+__all__ = ["INSECURE", "REQUEST_FIELDS", "forwarding_maps", "realip_directives", "request_fields"]
+
+INSECURE: Final = Variable("ik_insecure")
+"""``1`` when the client did not use TLS, neither to us nor to a proxy that we believe."""
+
+_PEER: Final = Variable("realip_remote_addr")
+
+# Said by whoever is believed, dropped from all others; a name of any case.
+_BELIEVED: Final = (
+    "Client-Cert",
+    "Client-Cert-Chain",
+    "Ssl-Client-Cert",
+    "Ssl-Client-Issuer-Dn",
+    "Ssl-Client-Subject-Dn",
+    "Ssl-Client-Verify",
+    "X-Client-Cert",
+    "X-Forwarded-Access-Token",
+    "X-Forwarded-By",
+    "X-Forwarded-Client-Cert",
+    "X-Forwarded-Email",
+    "X-Forwarded-Groups",
+    "X-Forwarded-Method",
+    "X-Forwarded-Path",
+    "X-Forwarded-Prefix",
+    "X-Forwarded-Preferred-Username",
+    "X-Forwarded-Protocol",
+    "X-Forwarded-Scheme",
+    "X-Forwarded-Server",
+    "X-Forwarded-Ssl",
+    "X-Forwarded-Tls-Client-Cert",
+    "X-Forwarded-Tls-Client-Cert-Info",
+    "X-Forwarded-Uri",
+    "X-Forwarded-User",
+    "X-Scheme",
+    "X-Ssl-Client-Cert",
+    "X-Ssl-Client-Dn",
+    "X-Ssl-Client-Issuer-Dn",
+    "X-Ssl-Client-Subject-Dn",
+    "X-Ssl-Client-Verify",
+)
+# For one connection only (RFC 9110, 7.6.1), or to libraries a proxy to use ("Proxy").
+_DROPPED: Final = (
+    "HTTP2-Settings",
+    "Proxy",
+    "Proxy-Authenticate",
+    "Proxy-Authorization",
+    "Proxy-Connection",
+    "TE",
+    "Trailer",
+)
+
+_FIELDS: Final[tuple[tuple[str, Argument], ...]] = (
+    ("Host", Value(Variable("host"), Variable("ik_port"))),
+    ("Connection", Value(Variable("ik_connection"))),
+    ("Upgrade", Value(Variable("ik_upgrade"))),
+    ("X-Request-ID", Value(Variable("ik_request_id"))),
+    ("X-Real-IP", Value(Variable("remote_addr"))),
+    ("X-Forwarded-For", Value(Variable("ik_forwarded_for"))),
+    ("X-Forwarded-Proto", Value(Variable("ik_proto"))),
+    ("X-Forwarded-Host", Value(Variable("ik_forwarded_host"))),
+    ("X-Forwarded-Port", Value(Variable("ik_forwarded_port"))),
+    ("Forwarded", Value(Variable("ik_forwarded"))),
+    *((name, Value(Variable(f"ik_said_{name.lower().replace('-', '_')}"))) for name in _BELIEVED),
+    *((name, "") for name in _DROPPED),
+)
+
+REQUEST_FIELDS: Final[Mapping[str, tuple[str, Argument]]] = {field[0].lower(): field for field in _FIELDS}
+"""What every forwarded request is given, by lower-case name: the name, and its value (empty: dropped)."""
+
+
+def request_fields(changes: Mapping[str, tuple[str, Argument]] | None = None) -> tuple[Directive, ...]:
+    """The fields of a forwarded request as directives; *changes* are put over `REQUEST_FIELDS`."""
+    fields = {**REQUEST_FIELDS, **(changes or {})}
+    return tuple(Directive("proxy_set_header", field) for field in fields.values())
+
+
+def realip_directives(settings: NginxSettings) -> tuple[Directive, ...]:
+    """Whose word is taken for the address of the client."""
+    if not settings.trusted_proxies:
+        return ()
+    trusted = (Directive("set_real_ip_from", (str(network),)) for network in settings.trusted_proxies)
+    if settings.proxy_protocol:
+        return (*trusted, Directive("real_ip_header", ("proxy_protocol",)))
+    return (
+        *trusted,
+        Directive("real_ip_header", ("X-Forwarded-For",)),
+        Directive("real_ip_recursive", ("on",)),
+    )
+
+
+def forwarding_maps(settings: NginxSettings) -> tuple[Node, ...]:
+    """Maps for the ``http`` block, from what was said to what endpoints are told."""
+    believed = () if settings.proxy_protocol else settings.trusted_proxies
+    peer = Variable("remote_addr" if settings.proxy_protocol or not settings.trusted_proxies else _PEER.name)
+    port = Variable("proxy_protocol_server_port" if settings.proxy_protocol else "server_port")
+    # Keys below have a ":" behind what this gives, so that nobody else can say "1".
+    trusted = (
+        Directive("default", ("",)),
+        *(Directive(str(network), ("1",)) for network in believed),
+    )
+    proto, scheme = Variable("ik_proto"), Variable("scheme")
+    return (
+        Block("geo", (peer, Variable("ik_trusted")), trusted),
+        # The port as the client wrote it: $host is in normal form and has none.
+        _map(
+            Value(Variable("http_host")),
+            "ik_port",
+            (r"~(?<ik_c_port>:[0-9]{1,5})$", Value(Variable("ik_c_port"))),
+            ("default", ""),
+        ),
+        _map(
+            Value(Variable("host"), " ", Variable("http_host")),
+            "ik_host_fault",
+            (_HOST_FIELD, ""),
+            ("default", "1"),
+        ),
+        _map(
+            Value(Variable("http_connection")),
+            "ik_upgrades",
+            (r"~*(?:^|[,\s])upgrade(?:[,\s]|$)", "1"),
+            ("default", ""),
+        ),
+        _map(
+            Value(Variable("ik_upgrades"), ":", Variable("http_upgrade")),
+            "ik_upgrade",
+            (
+                r"~^1:(?<ik_c_upgrade>[A-Za-z0-9._+-]{1,32}(?:/[A-Za-z0-9._-]{1,16})?)$",
+                Value(Variable("ik_c_upgrade")),
+            ),
+            ("default", ""),
+        ),
+        _map(Value(Variable("ik_upgrade")), "ik_connection", ("", ""), ("default", "Upgrade")),
+        _map(
+            Value(Variable("http_x_request_id")),
+            "ik_request_id",
+            (r"~^[A-Za-z0-9._=+/:@-]{1,128}$", Value(Variable("http_x_request_id"))),
+            ("default", Value(Variable("request_id"))),
+        ),
+        _map(
+            Value(Variable("ik_trusted"), ":", Variable("http_x_forwarded_proto")),
+            proto.name,
+            ("~*^1:https$", "https"),
+            ("~*^1:http$", "http"),
+            ("default", Value(scheme)),
+        ),
+        _map(Value(proto), INSECURE.name, ("http", "1"), ("default", "")),
+        _map(
+            Value(Variable("ik_trusted"), ":", Variable("http_x_forwarded_for")),
+            "ik_forwarded_for",
+            ("~^1:.", Value(Variable("http_x_forwarded_for"), ", ", peer)),
+            ("default", Value(peer)),
+        ),
+        _map(
+            Value(Variable("ik_trusted"), ":", Variable("http_x_forwarded_host")),
+            "ik_forwarded_host",
+            (
+                r"~*^1:(?:\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{0,254}[a-z0-9_-])\.?(?::[0-9]{0,5})?$",
+                Value(Variable("http_x_forwarded_host")),
+            ),
+            ("default", Value(Variable("host"), Variable("ik_port"))),
+        ),
+        # Who says https came to its own port, not to ours.
+        _map(
+            Value(proto, scheme),
+            "ik_own_port",
+            ("httpshttp", "443"),
+            ("httphttps", "80"),
+            ("default", Value(port)),
+        ),
+        _map(
+            Value(Variable("ik_trusted"), ":", Variable("http_x_forwarded_port")),
+            "ik_forwarded_port",
+            (
+                r"~^1:(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$",
+                Value(Variable("http_x_forwarded_port")),
+            ),
+            ("default", Value(Variable("ik_own_port"))),
+        ),
+        _map(Value(peer), "ik_peer_node", ("~:", Value('"[', peer, ']"')), ("default", Value(peer))),
+        _map(
+            Value(Variable("ik_trusted"), ":", Variable("http_forwarded")),
+            "ik_forwarded",
+            (
+                "~^1:.",
+                Value(Variable("http_forwarded"), ", for=", Variable("ik_peer_node"), ";proto=", proto),
+            ),
+            ("default", ""),
+        ),
+        *(_believed(name.lower().replace("-", "_")) for name in _BELIEVED),
+    )
+
+
+# RFC 9110, 7.2; with a target in absolute form $host is that of the target, and both must be the same.
+_HOST_FIELD: Final = (
+    r"~*^(?<ik_c_host>\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{0,254}[a-z0-9_-]) "
+    r"\k<ik_c_host>\.?"
+    r"(?::(?:[0-9]{0,4}|[0-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])?)?$"
+)
+
+
+def _believed(name: str) -> Block:
+    said = Value(Variable(f"http_{name}"))
+    return _map(Value(Variable("ik_trusted")), f"ik_said_{name}", ("1", said), ("default", ""))
+
+
+def _map(source: Value, result: str, *rows: tuple[str, str | Value]) -> Block:
+    body = tuple(Directive(key, (value,)) for key, value in rows)
+    return Block("map", (source, Variable(result)), body)

@@ -1,0 +1,136 @@
+"""What nginx cannot read, found before it is written: it costs the part it stands in, and is told."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import replace
+
+from ingresskit.diagnostics import Diagnostic, Reason, Severity
+from ingresskit.graph import Backend, BackendKey, Redirect, Respond, Route, RouteGraph, VirtualHost
+from ingresskit.models import ObjectKey, ObjectRef, Service
+from ingresskit.policies import Policy, PolicySet, RequestHeaders, ResponseHeaders
+from ingresskit.render.nginx.tree import TextRefused, Value, token
+
+__all__ = ["Limits"]
+
+
+class Limits:
+    """Takes out of graphs what nginx cannot read. Remembers hosts and backends that it has looked at.
+
+    Args:
+        in_files: Routes are written to files, where tokens have a longest length.
+    """
+
+    def __init__(self, *, in_files: bool) -> None:
+        self._in_files = in_files
+        self._hosts: dict[str, tuple[VirtualHost, VirtualHost, tuple[Diagnostic, ...]]] = {}
+        self._backends: dict[BackendKey, tuple[Backend, Backend, tuple[Diagnostic, ...]]] = {}
+
+    def restrict(self, graph: RouteGraph, diagnostics: list[Diagnostic]) -> RouteGraph:
+        """*graph* without what nginx cannot read, itself when that is nothing; *diagnostics* gets each loss."""
+        hosts = {host.host: self._host(host) for host in graph.virtual_hosts if self._in_files}
+        backends = {key: self._backend(backend) for key, backend in graph.backends.items()}
+        self._hosts, self._backends = hosts, backends
+        changed = False
+        for before, after, lost in (*hosts.values(), *backends.values()):
+            changed = changed or before is not after
+            diagnostics += lost
+        if not changed:
+            return graph
+        return replace(
+            graph,
+            virtual_hosts=tuple(hosts[host.host][1] if hosts else host for host in graph.virtual_hosts),
+            backends={key: after for key, (_, after, _) in backends.items()},
+        )
+
+    def _host(self, host: VirtualHost) -> tuple[VirtualHost, VirtualHost, tuple[Diagnostic, ...]]:
+        known = self._hosts.get(host.host)
+        if known is not None and known[0] is host:
+            return known
+        lost: list[Diagnostic] = []
+        looked_at: dict[PolicySet, PolicySet] = {}
+        routes = tuple(_route(route, looked_at, lost) for route in host.routes)
+        unchanged = all(new is old for new, old in zip(routes, host.routes, strict=True))
+        return host, host if unchanged else replace(host, routes=routes), tuple(lost)
+
+    def _backend(self, backend: Backend) -> tuple[Backend, Backend, tuple[Diagnostic, ...]]:
+        known = self._backends.get(backend.key)
+        if known is not None and known[0] is backend:
+            return known
+        kept = tuple(item for item in backend.endpoints if _is_address(item.address))
+        if len(kept) == len(backend.endpoints):
+            return backend, backend, ()
+        note = "the nginx renderer sends requests to addresses only, not to names"
+        namespace, service, _ = backend.key
+        lost = Diagnostic(
+            subject=ObjectRef(Service.kind, ObjectKey(namespace, service)),
+            field="spec.externalName",
+            reason=Reason.EXTERNAL_NAME_REFUSED,
+            message=f"{note}; routes to it answer 503",
+        )
+        return backend, replace(backend, endpoints=kept, note="" if kept else note), (lost,)
+
+
+def _route(route: Route, looked_at: dict[PolicySet, PolicySet], lost: list[Diagnostic]) -> Route:
+    policies = looked_at.get(route.policies)
+    if policies is None:
+        policies = looked_at[route.policies] = _policies(route, lost)
+    if policies is not route.policies:
+        route = replace(route, policies=policies)
+    action = route.action
+    if isinstance(action, Redirect) and (fault := _fault(action.location)):
+        message = f"the place to redirect to {fault}"
+        _tell(lost, route, "", f"{message}; the route answers 503", Severity.ERROR)
+        action = Respond(status=503, reason=Reason.POLICY_UNSUPPORTED, message=message)
+        return replace(route, action=action)
+    return route
+
+
+def _policies(route: Route, lost: list[Diagnostic]) -> PolicySet:
+    policies = route.policies
+    kinds: tuple[type[RequestHeaders | ResponseHeaders], ...] = (RequestHeaders, ResponseHeaders)
+    for kind in kinds:
+        policy = policies.get(kind)
+        faults = [(name, fault) for name, value in policy.set if (fault := _fault(value))] if policy else []
+        if faults:
+            name, fault = faults[0]
+            message = f"the value of the field {name} {fault}; no field is set or removed"
+            _tell(lost, route, _field(policies, kind), message, Severity.WARNING)
+            policies = policies.without(kind)
+    return policies
+
+
+def _field(policies: PolicySet, kind: type[Policy]) -> str:
+    origin = policies.origin(kind, "set")
+    return origin.field if origin is not None else ""
+
+
+def _tell(lost: list[Diagnostic], route: Route, field: str, message: str, severity: Severity) -> None:
+    lost.append(
+        Diagnostic(
+            subject=route.origin.subject,
+            field=field or route.origin.field,
+            reason=Reason.POLICY_UNSUPPORTED,
+            message=message,
+            severity=severity,
+        )
+    )
+
+
+def _fault(text: str) -> str:
+    """Why *text* cannot be written where variables are expanded, as a clause; empty when it can."""
+    if len(text) < 500 and text.isalnum():
+        return ""
+    try:
+        token(Value(text))
+    except TextRefused as exc:
+        return str(exc)
+    return ""
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

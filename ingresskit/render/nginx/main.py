@@ -1,0 +1,275 @@
+"""The files that are the same for every graph: what nginx is told once, by settings and version alone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Final
+
+from ingresskit.errors import ConfigurationError
+from ingresskit.render.answers import SENTENCES, sentence
+from ingresskit.render.nginx.capabilities import OLDEST_VERSION, Capabilities
+from ingresskit.render.nginx.forwarding import forwarding_maps, realip_directives, request_fields
+from ingresskit.render.nginx.normal_form import normal_form_checks, normal_form_maps
+from ingresskit.render.nginx.settings import NginxSettings
+from ingresskit.render.nginx.tree import (
+    DOLLAR,
+    LINE_END,
+    Block,
+    Comment,
+    Condition,
+    Directive,
+    Node,
+    Value,
+    Variable,
+)
+
+__all__ = ["check", "duration", "hidden_fields", "main_nodes", "server_nodes"]
+
+# Answers of nginx itself that get a body of ours. 494: a head that is too large; 497: plain HTTP where
+# TLS is spoken. Both are numbers of nginx alone.
+_ANSWERED: Final = (403, 404, 405, 411, 413, 500, 501, 502, 503, 504)
+
+# Of ingress-nginx, so that what reads its logs reads these.
+_LOG_FORMAT: Final[tuple[str | Variable, ...]] = (
+    Variable("remote_addr"), " - ", Variable("remote_user"), " [", Variable("time_local"), '] "',
+    Variable("request"), '" ', Variable("status"), " ", Variable("body_bytes_sent"), ' "',
+    Variable("http_referer"), '" "', Variable("http_user_agent"), '" ', Variable("request_length"), " ",
+    Variable("request_time"), " [", Variable("ik_backend"), "] [] ", Variable("upstream_addr"), " ",
+    Variable("upstream_response_length"), " ", Variable("upstream_response_time"), " ",
+    Variable("upstream_status"), " ", Variable("ik_request_id"),
+)  # fmt: skip
+
+
+def main_nodes(settings: NginxSettings, capabilities: Capabilities) -> tuple[Node, ...]:
+    """``nginx.conf`` of the static mode."""
+    return (
+        Comment("Written by ingresskit. The same for every Ingress; changes with settings only."),
+        *_process(settings, capabilities),
+        Block(
+            "http",
+            (),
+            (
+                *_http_basics(settings, capabilities),
+                Directive("include", ("generation.conf",)),
+                Comment(""),
+                Comment("One normal form of the path, for matching and for endpoints."),
+                *normal_form_maps(),
+                Comment(""),
+                Comment("Who the client is."),
+                *realip_directives(settings),
+                *forwarding_maps(settings),
+                Comment(""),
+                Comment(
+                    "Certificates are looked up at each handshake; a link is followed once for chain and key."
+                ),
+                *_certificates(settings, capabilities),
+                Comment(""),
+                *_upstream_defaults(settings),
+                Comment(""),
+                _status_server(settings, capabilities),
+                Comment(""),
+                Directive("include", ("server-names.conf",)),
+                Directive("include", ("upstreams.conf",)),
+                Directive("include", ("hosts/*.conf",)),
+            ),
+        ),
+    )
+
+
+def check(settings: NginxSettings, capabilities: Capabilities) -> None:
+    """Refuse a program that cannot do what is asked for.
+
+    Raises:
+        ConfigurationError: It is too old, or lacks a module.
+    """
+    if capabilities.version < OLDEST_VERSION:
+        oldest = ".".join(map(str, OLDEST_VERSION))
+        raise ConfigurationError(f"nginx {capabilities.version_text} is too old; at least {oldest} is needed")
+    if settings.trusted_proxies and not capabilities.realip:
+        raise ConfigurationError("trusted_proxies needs an nginx with its real-IP module, which this one lacks")
+
+
+def _process(settings: NginxSettings, capabilities: Capabilities) -> tuple[Node, ...]:
+    """What stands before the ``http`` block."""
+    files = 2 * settings.worker_connections
+    return (
+        *(Directive("load_module", (path,)) for path in capabilities.load_modules),
+        Directive("daemon", ("off",)),
+        *((Directive("user", (settings.user,)),) if settings.user else ()),
+        Directive("worker_processes", (str(settings.workers) if settings.workers else "auto",)),
+        Directive("worker_rlimit_nofile", (str(files),)),
+        Directive("worker_shutdown_timeout", (duration(settings.shutdown_timeout),)),
+        Directive("pcre_jit", ("on",)),
+        Directive("pid", (f"{settings.state}/nginx.pid",)),
+        Directive("error_log", (settings.error_log, "warn")),
+        Block("events", (), (Directive("worker_connections", (str(settings.worker_connections),)),)),
+    )
+
+
+def _http_basics(settings: NginxSettings, capabilities: Capabilities) -> tuple[Node, ...]:
+    """Limits, logs and own answers."""
+    buffers = max(4, settings.max_header_bytes // settings.max_request_line_bytes)
+    nodes: list[Node] = [
+        Block("types", (), ()),
+        Directive("default_type", ("text/plain; charset=utf-8",)),
+        Directive("server_tokens", ("off",)),
+        Directive("absolute_redirect", ("off",)),
+        Directive("merge_slashes", ("on",)),
+        Directive("ignore_invalid_headers", ("on",)),
+        Directive("underscores_in_headers", ("off",)),
+        Directive("server_names_hash_max_size", ("131072",)),
+        Directive("server_names_hash_bucket_size", ("512",)),
+        Directive("map_hash_max_size", ("131072",)),
+        Directive("map_hash_bucket_size", ("512",)),
+        Directive("variables_hash_max_size", ("4096",)),
+        Directive("variables_hash_bucket_size", ("128",)),
+        Directive("proxy_headers_hash_max_size", ("2048",)),
+        Directive("proxy_headers_hash_bucket_size", ("256",)),
+        Directive("client_header_timeout", (duration(settings.header_timeout),)),
+        Directive("client_body_timeout", (duration(settings.body_timeout),)),
+        Directive("client_max_body_size", ("0",)),
+        Directive("client_body_buffer_size", ("64k",)),
+        Directive("large_client_header_buffers", (str(buffers), str(settings.max_request_line_bytes))),
+        Directive("send_timeout", (duration(settings.client_write_timeout),)),
+        Directive("keepalive_timeout", (duration(settings.idle_timeout),)),
+        Directive("keepalive_requests", ("100000",)),
+        Directive("reset_timedout_connection", ("on",)),
+    ]
+    if capabilities.keepalive_min_timeout:
+        nodes.append(Directive("keepalive_min_timeout", ("1s",)))
+    nodes += [
+        Directive(f"{kind}_temp_path", (f"{settings.state}/temp-{kind.replace('_', '-')}",))
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    ]
+    nodes += [
+        Directive("log_format", ("ingress", Value(*_LOG_FORMAT))),
+        Directive("access_log", (settings.access_log, "ingress") if settings.access_log else ("off",)),
+        # A dollar sign where variables are expanded; there is no other way to write one.
+        Block("geo", (DOLLAR,), (Directive("default", ("$",)),)),
+        Block(
+            "map",
+            (Variable("status"), Variable("ik_sentence")),
+            (
+                Directive("default", ("The request could not be answered.",)),
+                *(Directive(str(status), (text,)) for status, text in SENTENCES.items()),
+                *(Directive(str(code), (sentence(code),)) for code in _ANSWERED if code not in SENTENCES),
+            ),
+        ),
+        *(Directive("error_page", (str(code), "@ik_answer")) for code in _ANSWERED),
+        Directive("error_page", ("494", f"={HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE.value}", "@ik_answer")),
+        Directive("error_page", ("497", "=400", "@ik_answer")),
+    ]
+    return tuple(nodes)
+
+
+def server_nodes() -> tuple[Node, ...]:
+    """``server.conf``: what every server includes."""
+    refuse = Directive("return", ("400", Value(sentence(400), LINE_END)))
+    return (
+        Block("if", (Condition(Variable("ik_host_fault")),), (refuse,)),
+        *normal_form_checks(),
+        _answer_location(),
+    )
+
+
+def _answer_location() -> Block:
+    """Where nginx's own answers get their body; the status stays."""
+    body = Value(Variable("ik_sentence"), LINE_END)
+    return Block("location", ("@ik_answer",), (Directive("return", ("200", body)),))
+
+
+def _status_server(settings: NginxSettings, capabilities: Capabilities) -> Block:
+    """The private server that says which generation is live, and counts connections."""
+    locations = [
+        Block(
+            "location",
+            ("=", "/generation"),
+            (Directive("return", ("200", Value(Variable("ik_generation"), LINE_END))),),
+        )
+    ]
+    if capabilities.stub_status:
+        locations.append(Block("location", ("=", "/status"), (Directive("stub_status"),)))
+    return Block(
+        "server",
+        (),
+        (
+            Directive("listen", (f"unix:{settings.status_socket}",)),
+            Directive("access_log", ("off",)),
+            _answer_location(),
+            *locations,
+            Block("location", ("/",), (Directive("return", ("404", Value(sentence(404), LINE_END))),)),
+        ),
+    )
+
+
+def duration(value: timedelta) -> str:
+    """A time as nginx reads it, in whole milliseconds, at least one."""
+    return f"{max(1, value // timedelta(milliseconds=1))}ms"
+
+
+def _certificates(settings: NginxSettings, capabilities: Capabilities) -> tuple[Node, ...]:
+    if not settings.https:
+        return ()
+    path = Value(Variable("ik_certificate"), "/tls.pem")
+    nodes: list[Node] = [
+        Directive("root", (Value(f"{settings.certificate_directory}/", Variable("ik_certificate_id")),)),
+        # A map keeps what it gave for the rest of a handshake; $realpath_root by itself would not.
+        Block(
+            "map",
+            (Variable("realpath_root"), Variable("ik_certificate")),
+            (Directive("default", (Value(Variable("realpath_root")),)),),
+        ),
+        Directive("ssl_certificate", (path,)),
+        Directive("ssl_certificate_key", (path,)),
+        Directive("ssl_protocols", ("TLSv1.2", "TLSv1.3")),
+        Directive("ssl_session_cache", ("shared:ik_tls:10m",)),
+        Directive("ssl_session_tickets", ("off",)),
+    ]
+    if capabilities.certificate_cache:
+        nodes.append(Directive("ssl_certificate_cache", ("max=10000", "inactive=1h", "valid=1h")))
+    return tuple(nodes)
+
+
+def _upstream_defaults(settings: NginxSettings) -> tuple[Node, ...]:
+    size = str(settings.response_header_bytes)
+    return (
+        Directive("proxy_http_version", ("1.1",)),
+        Directive("proxy_buffering", ("off",)),
+        Directive("proxy_request_buffering", ("off",)),
+        Directive("proxy_buffer_size", (size,)),
+        Directive("proxy_buffers", ("8", size)),
+        Directive("proxy_max_temp_file_size", ("0",)),
+        Directive("proxy_redirect", ("off",)),
+        Directive("proxy_socket_keepalive", ("on",)),
+        Directive("proxy_connect_timeout", (duration(settings.connect_timeout),)),
+        Directive("proxy_read_timeout", (duration(settings.read_timeout),)),
+        Directive("proxy_send_timeout", (duration(settings.send_timeout),)),
+        Directive("proxy_next_upstream", ("error", "timeout")),
+        Directive("proxy_next_upstream_tries", ("2",)),
+        Directive("proxy_ssl_server_name", ("on",)),
+        Directive("proxy_ssl_name", (Value(Variable("host")),)),
+        Directive("proxy_ssl_protocols", ("TLSv1.2", "TLSv1.3")),
+        # With these an endpoint could send a request to any location of its host, past what protects it.
+        Directive(
+            "proxy_ignore_headers",
+            (
+                "X-Accel-Redirect",
+                "X-Accel-Expires",
+                "X-Accel-Limit-Rate",
+                "X-Accel-Buffering",
+                "X-Accel-Charset",
+            ),
+        ),
+        *(Directive("proxy_pass_header", (name,)) for name in ("Date", "Server")),
+        *hidden_fields(),
+        *request_fields(),
+    )
+
+
+def hidden_fields(more: tuple[str, ...] = ()) -> tuple[Directive, ...]:
+    """The fields of an answer that are not passed on: those of one connection, and *more*."""
+    return tuple(Directive("proxy_hide_header", (name,)) for name in (*_HOP_BY_HOP, *more))
+
+
+_HOP_BY_HOP: Final = ("Proxy-Authenticate", "Proxy-Connection", "TE", "Trailer", "Upgrade")

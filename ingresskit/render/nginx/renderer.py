@@ -1,0 +1,169 @@
+"""From the route graph to what nginx needs to serve it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from typing_extensions import override
+
+from ingresskit.diagnostics import bounded
+from ingresskit.errors import ConfigurationError
+from ingresskit.graph import (
+    ANY_HOST,
+    Backend,
+    BackendKey,
+    Certificate,
+    Protocol,
+    RouteGraph,
+    VirtualHost,
+    host_candidates,
+)
+from ingresskit.models import ObjectKey
+from ingresskit.policies import Policy
+from ingresskit.render.base import Renderer, Restricted
+from ingresskit.render.nginx.artifact import (
+    DEFAULT_CERTIFICATE,
+    ConfigFile,
+    Mode,
+    NginxArtifact,
+    config_file,
+)
+from ingresskit.render.nginx.capabilities import Capabilities
+from ingresskit.render.nginx.dynamic import DynamicMode
+from ingresskit.render.nginx.hosts import Upstream, host_nodes, served
+from ingresskit.render.nginx.limits import Limits
+from ingresskit.render.nginx.main import check, main_nodes, server_nodes
+from ingresskit.render.nginx.names import certificate_id, host_id
+from ingresskit.render.nginx.policies import HANDLERS
+from ingresskit.render.nginx.server_names import server_name_nodes
+from ingresskit.render.nginx.settings import NginxSettings
+from ingresskit.render.nginx.upstreams import UpstreamsFile
+
+__all__ = ["NginxRenderer"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Host:
+    """A rendered host, and what it was rendered from."""
+
+    candidates: tuple[VirtualHost, ...]
+    backends: Mapping[BackendKey, Protocol | None]
+    file: ConfigFile
+    upstreams: tuple[Upstream, ...]
+
+
+class NginxRenderer(Renderer[NginxArtifact]):
+    """Makes the configuration of nginx. What did not change since the last graph is not made again.
+
+    Args:
+        settings: Of the nginx it is for.
+        capabilities: Of that program; by default those of the oldest one, which any can do.
+        mode: How changes reach it; by default `Mode.DYNAMIC` where the program has Lua.
+
+    Raises:
+        ConfigurationError: The program cannot do what the settings ask for.
+    """
+
+    name: ClassVar[str] = "nginx"
+    supports: ClassVar[frozenset[type[Policy]]] = frozenset(HANDLERS)
+    protocols: ClassVar[frozenset[Protocol]] = frozenset({Protocol.HTTP, Protocol.HTTPS})
+
+    def __init__(
+        self,
+        settings: NginxSettings,
+        capabilities: Capabilities | None = None,
+        *,
+        mode: Mode | None = None,
+    ) -> None:
+        capabilities = capabilities or Capabilities()
+        check(settings, capabilities)
+        self.mode: Mode = mode or (Mode.DYNAMIC if capabilities.lua else Mode.STATIC)
+        if self.mode is Mode.DYNAMIC and not capabilities.lua:
+            raise ConfigurationError(
+                "the dynamic mode needs an nginx with its Lua module, which this one lacks"
+            )
+        self._dynamic = DynamicMode(settings, capabilities) if self.mode is Mode.DYNAMIC else None
+        self._settings = settings
+        self._main = config_file("nginx.conf", main_nodes(settings, capabilities))
+        self._limits = Limits(in_files=self.mode is Mode.STATIC)
+        self._server = config_file("server.conf", server_nodes())
+        self._hosts: dict[str, _Host] = {}
+        self._upstreams = UpstreamsFile(settings)
+        self._server_names: tuple[Mapping[str, ObjectKey | None], ConfigFile] | None = None
+
+    @override
+    def restrict(self, graph: RouteGraph) -> Restricted:
+        """As `Renderer.restrict`. What nginx cannot read is reported too, and costs only itself.
+
+        Endpoints that are names are left out: nginx looks a name up once, when it reads its files, and
+        reads none of them when it cannot.
+        """
+        restricted = super().restrict(graph)
+        diagnostics = list(restricted.diagnostics)
+        graph = self._limits.restrict(restricted.graph, diagnostics)
+        return Restricted(graph=graph, diagnostics=bounded(diagnostics))
+
+    @override
+    def render(self, graph: RouteGraph) -> NginxArtifact:
+        if self._dynamic is not None:
+            return self._dynamic.render(graph)
+        hosts: dict[str, _Host] = {}
+        for host in (*graph.virtual_hosts, *(() if graph.virtual_host(ANY_HOST) else (_NOBODY,))):
+            hosts[host.host] = self._host(graph, host)
+        self._hosts = hosts
+        upstreams = {upstream: None for item in hosts.values() for upstream in item.upstreams}
+        return NginxArtifact(
+            mode=Mode.STATIC,
+            main=self._main,
+            server=self._server,
+            server_names=self._server_names_of(graph),
+            upstreams=self._upstreams.render(tuple(sorted(upstreams)), graph.backends),
+            hosts={name: item.file for name, item in hosts.items()},
+            certificates=_certificates(graph),
+        )
+
+    def _host(self, graph: RouteGraph, host: VirtualHost) -> _Host:
+        candidates: tuple[VirtualHost, ...] = (host,)
+        if graph.host_fallthrough:
+            names = [host.host, *list(host_candidates(host.host.replace("*.", "x.", 1)))[1:]]
+            found = (graph.virtual_host(name) for name in dict.fromkeys(names))
+            candidates = tuple(item for item in found if item is not None) or (host,)
+        before = self._hosts.get(host.host)
+        if before is not None and (before.candidates is candidates or before.candidates == candidates):
+            now = {key: _protocol(graph.backends, key) for key in before.backends}
+            if now == before.backends:
+                return before
+        seen: dict[BackendKey, Protocol | None] = {}
+
+        def available(key: BackendKey) -> Backend | None:
+            seen[key] = _protocol(graph.backends, key)
+            return None if seen[key] is None else graph.backends[key]
+
+        nodes, upstreams = host_nodes(host, served(candidates), self._settings, available)
+        file = config_file(f"hosts/{host_id(host.host)}.conf", nodes)
+        return _Host(candidates, seen, file, upstreams)
+
+    def _server_names_of(self, graph: RouteGraph) -> ConfigFile:
+        before = self._server_names
+        if before is not None and (before[0] is graph.server_names or before[0] == graph.server_names):
+            return before[1]
+        file = config_file("server-names.conf", server_name_nodes(graph.server_names))
+        self._server_names = (graph.server_names, file)
+        return file
+
+
+_NOBODY = VirtualHost(host=ANY_HOST)
+
+
+def _protocol(backends: Mapping[BackendKey, Backend], key: BackendKey) -> Protocol | None:
+    backend = backends.get(key)
+    return backend.protocol if backend is not None and backend.endpoints else None
+
+
+def _certificates(graph: RouteGraph) -> dict[str, Certificate]:
+    certificates = {certificate_id(key): item for key, item in graph.certificates.items()}
+    if graph.default_certificate is not None:
+        certificates[DEFAULT_CERTIFICATE] = graph.certificates[graph.default_certificate]
+    return certificates
