@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import logging
+import resource
 import signal
 import sys
 import tempfile
@@ -41,6 +42,8 @@ from ingresskit.proxy import Proxy, ProxySettings
 from ingresskit.sources import FileSource
 
 _logger = logging.getLogger("reference_controller")
+
+MOST_OPEN_FILES = 65536
 
 
 class Failure(Exception):
@@ -218,9 +221,21 @@ def manifests(flags: Flags) -> Path:
     return folder
 
 
+def allow_open_files() -> None:
+    """Let this program open as many files as it may, within reason: each connection is one or two.
+
+    The usual soft limit of 1,024 is there for programs that call select().
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     flags = parse_flags(argv)
     set_up_logging(flags.log_format, flags.log_level)
+    allow_open_files()
     uvloop = importlib.util.find_spec("uvloop") is not None
     run = print_config if flags.print_config else serve
     try:

@@ -125,7 +125,7 @@ class ClientConnection(asyncio.Protocol):
         plane.counters.connections_open += 1
         plane.clients.add(self)
         plane.emptied.clear()
-        if len(plane.clients) > plane.settings.max_connections or plane.draining:
+        if len(plane.clients) > plane.max_connections or plane.draining:
             plane.counters.connections_refused += 1
             self._state = _CLOSED
             self.transport.abort()

@@ -1,9 +1,14 @@
-"""Sockets that clients connect to."""
+"""Sockets that clients connect to.
+
+Plain connections are the event loop's to accept. Those that have to prove something first, a PROXY
+header or a TLS handshake, are accepted here, so that they can be counted while they do: each costs
+tens of kilobytes, and a client that opens thousands and says nothing is an attack on memory. When
+there are too many, the one that has taken longest goes: an honest one is done in a moment.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl
 from typing import TYPE_CHECKING, Final
@@ -37,7 +42,7 @@ class Listener:
         self._context = context
         self._server: asyncio.Server | None = None
         self._accepting: asyncio.Task[None] | None = None
-        self._arriving: set[asyncio.Task[None]] = set()
+        self._arriving: dict[asyncio.Task[None], None] = {}  # those that have taken longest first
         name = bound.getsockname()
         self.address: tuple[str, int] = (str(name[0]), int(name[1]))
         self.tls: bool = context is not None
@@ -45,17 +50,12 @@ class Listener:
     async def start(self) -> None:
         """Begin to take connections."""
         plane = self._plane
-        if plane.settings.proxy_protocol:
+        if plane.settings.proxy_protocol or self.tls:
             self._socket.listen(_BACKLOG)
             self._accepting = plane.loop.create_task(self._accept())
             return
-        handshake = plane.settings.handshake_timeout.total_seconds()
         self._server = await plane.loop.create_server(
-            lambda: ClientConnection(plane, tls=self.tls),
-            sock=self._socket,
-            backlog=_BACKLOG,
-            ssl=self._context,
-            ssl_handshake_timeout=handshake if self.tls else None,
+            lambda: ClientConnection(plane, tls=False), sock=self._socket, backlog=_BACKLOG
         )
 
     async def close(self) -> None:
@@ -69,8 +69,8 @@ class Listener:
         self._socket.close()
 
     async def _accept(self) -> None:
-        """Take connections from load balancers: their PROXY header comes before everything else."""
         loop = self._plane.loop
+        most = self._plane.settings.max_handshakes
         while True:
             try:
                 connection, remote = await loop.sock_accept(self._socket)
@@ -78,32 +78,37 @@ class Listener:
                 await asyncio.sleep(_ACCEPT_PAUSE)
                 continue
             task = loop.create_task(self._arrive(connection, parse_address(str(remote[0]))))
-            self._arriving.add(task)
-            task.add_done_callback(self._arriving.discard)
+            self._arriving[task] = None
+            task.add_done_callback(lambda task: self._arriving.pop(task, None))
+            if len(self._arriving) > most:
+                oldest = next(iter(self._arriving))
+                oldest.cancel()
+                # Gone, before there is another one: a queue of thousands is accepted without a pause.
+                await asyncio.wait([oldest])
+                self._arriving.pop(oldest, None)
 
     async def _arrive(self, connection: socket.socket, remote: Address) -> None:
         plane = self._plane
         taken = False
         try:
-            if len(self._arriving) > plane.settings.max_connections:
-                return
             connection.setblocking(False)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             proxied: tuple[Address, int] | None = None
-            if any(remote in network for network in plane.settings.trusted_proxies):
+            if plane.settings.proxy_protocol and any(
+                remote in network for network in plane.settings.trusted_proxies
+            ):
                 async with asyncio.timeout(plane.header_timeout):
                     proxied = await read_proxy_header(connection)
             handshake = plane.settings.handshake_timeout.total_seconds()
-            with contextlib.suppress(OSError):
-                taken = True  # from here on the transport owns the socket, also when the handshake fails
-                await plane.loop.connect_accepted_socket(
-                    lambda: ClientConnection(plane, tls=self.tls, proxied=proxied),
-                    connection,
-                    ssl=self._context,
-                    ssl_handshake_timeout=handshake if self.tls else None,
-                )
+            taken = True  # from here on the transport owns the socket, also when the handshake fails
+            await plane.loop.connect_accepted_socket(
+                lambda: ClientConnection(plane, tls=self.tls, proxied=proxied),
+                connection,
+                ssl=self._context,
+                ssl_handshake_timeout=handshake if self.tls else None,
+            )
         except (BadProxyHeader, OSError):
-            return  # nobody to answer: without the header we do not know whose words these are
+            return  # nobody to answer: whose words these are is not known, or they are no TLS
         finally:
             if not taken:
                 connection.close()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import logging
+import resource
+from typing import TYPE_CHECKING, Final
 
 from ingresskit.proxy.balance import Balancer
 from ingresskit.proxy.deadlines import Deadlines
@@ -17,12 +19,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Plane"]
 
+_logger = logging.getLogger(__name__)
+
+_FILES_OF_OTHERS: Final = 64  # listeners, manifests, logs, and whatever else the program has open
+
 
 class Plane:
     """The state of a running proxy. Only the event loop's thread touches it.
 
     Attributes:
         table: What is served now; each request reads it once.
+        max_connections: Client connections at a time.
         https_port: Where plain requests are redirected to; ``None``: TLS is not served.
         draining: No connection outlives the request it serves.
     """
@@ -40,6 +47,7 @@ class Plane:
         self.clients: set[ClientConnection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.https_port: int | None = settings.https_port
+        self.max_connections: int = _most_connections(settings.max_connections)
         self.draining = False
         self.emptied: asyncio.Event = asyncio.Event()
         # In seconds, worked out once: these are read at every request.
@@ -58,3 +66,17 @@ class Plane:
         self.table = table
         self.balancer.follow(table)
         self.counters.keep_hosts(table.hosts)
+
+
+def _most_connections(wanted: int) -> int:
+    """As many as are wanted, if each can have the file descriptor of a connection to an endpoint too.
+
+    Without descriptors for those, every request would be answered 502, and nothing else could be opened
+    by the program either.
+    """
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY or (possible := max(1, (files - _FILES_OF_OTHERS) // 2)) >= wanted:
+        return wanted
+    facts = {"wanted": wanted, "possible": possible, "openFiles": files}
+    _logger.info("the limit of open files allows for fewer connections", extra=facts)
+    return possible

@@ -35,7 +35,10 @@ class ProxySettings:
         max_headers: Fields in a request head; more are answered 431.
         max_response_header_bytes: For the head of an answer; a larger one is a 502.
         max_response_headers: Fields in the head of an answer.
-        max_connections: Client connections at a time; further ones are closed at once.
+        max_connections: Client connections at a time; further ones are closed at once. Fewer where the
+            limit of open files does not allow for twice as many.
+        max_handshakes: Connections of one listener that are in a TLS handshake or have not sent their
+            PROXY header yet; one more ends the one that has taken longest.
         max_idle_per_endpoint: Pooled connections kept open to one endpoint.
         buffer_bytes: High-water mark of what waits to be written to one side; the other side is not
             read while it is exceeded. Also how much of a request body is kept for another try.
@@ -65,6 +68,7 @@ class ProxySettings:
     max_response_header_bytes: int = 65536
     max_response_headers: int = 200
     max_connections: int = 16384
+    max_handshakes: int = 1024
     max_idle_per_endpoint: int = 64
     buffer_bytes: int = 65536
     trusted_proxies: tuple[Network, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -219,6 +220,22 @@ def test_the_access_log_has_a_line_for_each_request(tmp_path: Path, pod: Pod) ->
     assert (first["host"], first["status"], first["backend"]) == ("one.test", 200, "web/pod:80")
     assert first["path"] == "/a"
     assert (second["host"], second["status"], second["backend"]) == ("two.test", 404, None)
+
+
+def test_it_opens_as_many_files_as_it_may(tmp_path: Path, pod: Pod) -> None:
+    write(tmp_path, pod.objects("one.test"))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[0] // 2, before[1]))
+    try:
+        controller = ReferenceController("--manifests", tmp_path, LOOPBACK)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    with controller:
+        controller.wait_ready()
+
+        soft, hard = resource.prlimit(controller.process.pid, resource.RLIMIT_NOFILE)
+
+    assert soft == min(hard, 65536)
 
 
 def test_a_state_folder_is_made_private(tmp_path: Path) -> None:

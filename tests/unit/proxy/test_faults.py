@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 from datetime import timedelta
 
 import pytest
@@ -321,6 +322,29 @@ async def test_too_many_connections_are_closed_at_once(stage: Stage) -> None:
     assert await third.is_closed()
     assert (await kept[0].ask(get())).status == 503
     assert proxy.statistics().connections_refused == 1
+
+
+@pytest.mark.parametrize(
+    ("files", "possible"),
+    [(70, 3), (10, 1), (resource.RLIM_INFINITY, 5), (1_000_000, 5)],
+    ids=["a low limit", "a limit below all use", "no limit", "a high limit"],
+)
+async def test_each_connection_leaves_a_file_for_one_to_an_endpoint(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, files: int, possible: int
+) -> None:
+    def limit(_which: int) -> tuple[int, int]:
+        return files, files
+
+    monkeypatch.setattr(resource, "getrlimit", limit)
+    proxy = await stage.proxy(forward(), max_connections=5)
+    kept = [await stage.connect(proxy) for _ in range(possible)]
+    for client in kept:
+        await client.ask(get())
+
+    another = await stage.connect(proxy)
+
+    assert await another.is_closed()
+    assert (await kept[0].ask(get())).status == 503
 
 
 async def test_redirects_and_fixed_answers(stage: Stage) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import datetime
 import hashlib
 import ssl
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -175,21 +176,61 @@ async def test_certificate_that_openssl_refuses_costs_its_names_only(
     ]
 
     assert [shown(client) for client in clients] == ["default.example", "default.example", "b.example"]
-    warnings = [record for record in caplog.records if record.levelname == "WARNING"]
-    assert len(warnings) == 1
+    logged = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert len(logged) == 1
     assert other.private_key.decode() not in caplog.text
 
 
 async def test_old_tls_is_refused(stage: Stage) -> None:
     proxy = await stage.proxy(forward(), tls=True)
     context = trusting()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.maximum_version = ssl.TLSVersion.TLSv1_2
+    old = trusting()
+    old.set_ciphers("DEFAULT:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
 
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        await stage.connect(proxy, listener=1, tls=old)
     client = await stage.connect(proxy, listener=1, tls=context)
 
     assert client.writer.get_extra_info("ssl_object").version() == "TLSv1.2"
     assert (await client.ask(get())).status == 503
+
+
+async def test_of_too_many_handshakes_the_one_that_takes_longest_is_given_up(stage: Stage) -> None:
+    proxy = await stage.proxy(forward(), tls=True, max_handshakes=3)
+    silent = [await stage.connect(proxy, listener=1) for _ in range(3)]
+
+    client = await stage.connect(proxy, listener=1, tls=trusting())
+
+    assert (await client.ask(get())).status == 503
+    assert await silent[0].is_closed()
+    later = await stage.connect(proxy, listener=1, tls=trusting())
+    assert (await later.ask(get())).status == 503
+    await silent[2].send(b"nonsense that no handshake begins with")
+    assert await silent[2].rest() is not None
+
+
+async def test_handshake_that_takes_too_long_is_given_up(stage: Stage) -> None:
+    proxy = await stage.proxy(forward(), tls=True, handshake_timeout=datetime.timedelta(seconds=0.2))
+
+    silent = await stage.connect(proxy, listener=1)
+
+    assert await silent.is_closed()
+
+
+async def test_handshakes_under_way_do_not_hold_up_the_end(stage: Stage) -> None:
+    proxy = await stage.proxy(forward(), tls=True)
+    silent = await stage.connect(proxy, listener=1)
+    client = await stage.connect(proxy, listener=1, tls=trusting())
+    await client.ask(get())
+
+    await proxy.drain(datetime.timedelta(seconds=60))
+
+    assert await silent.is_closed()
+    assert await client.is_closed()
 
 
 @pytest.mark.parametrize(
