@@ -13,11 +13,32 @@ from ingresskit.render.haproxy.artifact import (
     SlotBackend,
     SlotClass,
 )
+from ingresskit.render.haproxy.capabilities import Capabilities
+from ingresskit.render.haproxy.files import (
+    CERTIFICATE_LIST,
+    DEFAULT_CERTIFICATE,
+    PROGRAM,
+    certificate_files,
+    certificate_line,
+    configuration,
+    map_text,
+)
+from ingresskit.render.haproxy.program import program, slot_name
+from ingresskit.render.haproxy.renderer import HaproxyRenderer
+from ingresskit.render.haproxy.servers import server_words
+from ingresskit.render.haproxy.settings import Bind, HaproxySettings
 
 __all__ = [
+    "CERTIFICATE_LIST",
+    "DEFAULT_CERTIFICATE",
+    "PROGRAM",
+    "Bind",
     "Block",
     "Bundle",
+    "Capabilities",
     "HaproxyArtifact",
+    "HaproxyRenderer",
+    "HaproxySettings",
     "MapName",
     "MapRow",
     "Needs",
@@ -26,4 +47,11 @@ __all__ = [
     "ServerNames",
     "SlotBackend",
     "SlotClass",
+    "certificate_files",
+    "certificate_line",
+    "configuration",
+    "map_text",
+    "program",
+    "server_words",
+    "slot_name",
 ]

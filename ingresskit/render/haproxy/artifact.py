@@ -29,6 +29,7 @@ from typing import NamedTuple
 from ingresskit.graph import BackendKey, Protocol
 from ingresskit.models import ObjectKey
 from ingresskit.policies import Algorithm, Origin
+from ingresskit.render.haproxy.quoting import map_line
 
 __all__ = [
     "Block",
@@ -71,8 +72,7 @@ class MapRow(NamedTuple):
     """A row of a map.
 
     The key has no white space, no control character and does not begin with ``#``; the value is not
-    empty and has no white space at its ends; `ingresskit.render.haproxy.quoting.map_line` refuses all
-    others, and writes it.
+    empty and has no white space at its ends: `map_line` refuses all others.
     """
 
     map: MapName
@@ -89,10 +89,22 @@ class Block:
             it is: ``t`` the paths of a host, ``p`` the settings of policies, ``r`` a redirect, ``l``
             the layout of a split.
         rows: Sorted; each key once in its map; may be empty.
+        lines: By map, its rows as they stand in its file and in payloads of the runtime API, each with
+            its line end; only maps that have any.
+
+    Raises:
+        RenderError: A row cannot be written; see `ingresskit.render.haproxy.quoting.map_line`.
     """
 
     id: str
     rows: tuple[MapRow, ...] = ()
+    lines: Mapping[MapName, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        written: dict[MapName, list[str]] = {}
+        for name, key, value in self.rows:
+            written.setdefault(name, []).append(map_line(key, value) + "\n")
+        object.__setattr__(self, "lines", {name: "".join(lines) for name, lines in written.items()})
 
 
 class Pointer(NamedTuple):
@@ -194,6 +206,7 @@ class Needs:
 
     Attributes:
         classes: The slot classes in use, and what asked for each.
+        statuses: The statuses that routes answer with by themselves, and what asked for each.
         request_headers: The names of request header fields that policies set or remove, lower case, and
             what asked for each.
         response_headers: The same for the answer.
@@ -201,6 +214,7 @@ class Needs:
     """
 
     classes: Mapping[SlotClass, Origin] = field(default_factory=dict[SlotClass, Origin])
+    statuses: Mapping[int, Origin] = field(default_factory=dict[int, Origin])
     request_headers: Mapping[str, Origin] = field(default_factory=dict[str, Origin])
     response_headers: Mapping[str, Origin] = field(default_factory=dict[str, Origin])
     host_fallthrough: bool = False

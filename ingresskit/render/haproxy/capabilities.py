@@ -1,0 +1,52 @@
+"""What a version of HAProxy can do, as far as the program depends on it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, Self
+
+from ingresskit.errors import ConfigurationError
+
+__all__ = ["OLDEST_VERSION", "Capabilities"]
+
+OLDEST_VERSION: Final = (2, 6)
+"""The oldest version the program is written for."""
+
+_VERSION: Final = re.compile(
+    r"(?:HAProxy version )?([0-9]{1,3})\.([0-9]{1,3})(?:[.-][^\s]*)?(?:\s.*)?", re.DOTALL
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What the program may use. Made by `of` from a version; tests may make any.
+
+    Attributes:
+        version: The first two numbers.
+        limits_bodies_of_unknown_length: Counting bytes while a request streams (2.7, ``filter bwlim-in``).
+            Without it, such a body on a route with a body limit is answered 411.
+    """
+
+    version: tuple[int, int] = OLDEST_VERSION
+    limits_bodies_of_unknown_length: bool = False
+
+    @classmethod
+    def of(cls, version: str) -> Self:
+        """The capabilities of a version.
+
+        Args:
+            version: As ``haproxy -v`` begins, ``"HAProxy version 2.6.12-1+deb12u4 2026/10/17 …"``, or the
+                number alone.
+
+        Raises:
+            ConfigurationError: It cannot be read, or is older than `OLDEST_VERSION`.
+        """
+        found = _VERSION.fullmatch(version.strip())
+        if found is None:
+            raise ConfigurationError(f"{version[:80]!r} is not a version of HAProxy")
+        numbers = (int(found[1]), int(found[2]))
+        if numbers < OLDEST_VERSION:
+            oldest = ".".join(map(str, OLDEST_VERSION))
+            raise ConfigurationError(f"HAProxy {found[1]}.{found[2]} is older than {oldest}")
+        return cls(version=numbers, limits_bodies_of_unknown_length=numbers >= (2, 7))

@@ -1,0 +1,96 @@
+"""The complete configuration as files: what a HAProxy starts from, and restarts to the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from ingresskit.render.answers import sentence
+from ingresskit.render.base import RenderedFile
+from ingresskit.render.haproxy.artifact import HaproxyArtifact, MapName, ServerNames
+from ingresskit.render.haproxy.quoting import map_line
+
+__all__ = [
+    "CERTIFICATE_LIST",
+    "DEFAULT_CERTIFICATE",
+    "PROGRAM",
+    "certificate_files",
+    "certificate_line",
+    "configuration",
+    "map_text",
+]
+
+PROGRAM: Final = "haproxy.cfg"
+"""The path of the program among the files."""
+
+CERTIFICATE_LIST: Final = "certificates/list.txt"
+"""The path of the list of certificates; also its name in the runtime API."""
+
+DEFAULT_CERTIFICATE: Final = "certificates/default.pem"
+"""The path of the certificate for all names that have no line; also its name in the runtime API."""
+
+_UNREACHABLE: Final = "errors/unreachable.http"
+
+
+def configuration(
+    artifact: HaproxyArtifact, *, program: str, slots: Mapping[str, str], default_certificate: bytes
+) -> Iterator[RenderedFile]:
+    """All files of a configuration.
+
+    Args:
+        artifact: What is served.
+        program: The text that `ingresskit.render.haproxy.program` gave for *slots*.
+        slots: By the id of each backend of *artifact*, the name of the slot it stands in.
+        default_certificate: Key and chain in PEM for names without a certificate, used where *artifact*
+            has no default of its own.
+    """
+    yield RenderedFile.text(PROGRAM, program)
+    for name in MapName:
+        yield RenderedFile.text(name.path, map_text(artifact, name, slots))
+    body = sentence(502) + "\n"
+    yield RenderedFile.text(
+        _UNREACHABLE,
+        "HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n{body}",
+    )
+    yield from certificate_files(artifact, default_certificate)
+
+
+def map_text(artifact: HaproxyArtifact, name: MapName, slots: Mapping[str, str]) -> str:
+    """The text of one map: its rows by block, then by key, each on a line.
+
+    Args:
+        artifact: Whose rows.
+        name: Which map.
+        slots: As for `configuration`.
+    """
+    match name:
+        case MapName.SLOTS:
+            rows = sorted(slots.items())
+        case MapName.HOSTS | MapName.SPLITS:
+            rows = sorted((key, value) for (where, key), value in artifact.pointers.items() if where is name)
+        case _:
+            return "".join(
+                lines for _, block in sorted(artifact.blocks.items()) if (lines := block.lines.get(name))
+            )
+    return "".join(f"{map_line(key, value)}\n" for key, value in rows)
+
+
+def certificate_files(artifact: HaproxyArtifact, default_certificate: bytes) -> Iterator[RenderedFile]:
+    """The certificates and their list."""
+    bundles = artifact.certificates
+    chosen = artifact.default_certificate
+    default = default_certificate if chosen is None else bundles[chosen].pem
+    yield RenderedFile.of(DEFAULT_CERTIFICATE, default, secret=True)
+    for _, bundle in sorted(bundles.items()):
+        yield RenderedFile.of(bundle.path, bundle.pem, secret=True)
+    # HAProxy shows the first of the list to clients that send no name, or one that no line has. The
+    # names in that certificate are not to count, so it is listed for none.
+    lines = [f"{DEFAULT_CERTIFICATE} !*", *(certificate_line(item) for item in artifact.server_names)]
+    yield RenderedFile.text(CERTIFICATE_LIST, "\n".join(lines) + "\n")
+
+
+def certificate_line(line: ServerNames) -> str:
+    """A line of the list of certificates, without a line end."""
+    path = f"certificates/{line.bundle}.pem" if line.bundle else DEFAULT_CERTIFICATE
+    return " ".join((path, *line.names))

@@ -1,0 +1,86 @@
+"""Lines of a section of the configuration, with the words that recur in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from ingresskit.policies.values import Network
+from ingresskit.render.haproxy.artifact import MapName
+from ingresskit.render.haproxy.quoting import quote
+
+__all__ = ["Lines", "flagged", "lookup", "plain_text", "setting", "substituted"]
+
+# HAProxy takes 64 words a line.
+_NETWORKS_A_LINE: Final = 40
+
+
+def lookup(key: str, name: MapName, default: str = "") -> str:
+    """The expression that looks *key* (an expression) up in a map: the whole of it, or its longest prefix."""
+    kind = "map_beg" if name in (MapName.PREFIXES, MapName.SOURCES, MapName.SHARES) else "map_str"
+    return f"{key},{kind}({name.path}{',' + default if default else ''})"
+
+
+def setting(name: str, default: str = "") -> str:
+    """The expression for a setting of the policies of the route, text: *name* is the end of its key."""
+    return lookup(f"var(txn.policy),concat(/{name})", MapName.SETTINGS, default)
+
+
+def flagged(flag: str) -> str:
+    """The condition that the route has a policy with that flag."""
+    return f"{{ var(txn.flags) -m sub {flag} }}"
+
+
+def substituted(pattern: str, replacement: str, flags: str = "") -> str:
+    """The converter that replaces what a regular expression matches; to be quoted with all of its word.
+
+    The arguments of a converter have quotes of their own, inside those of the word.
+    """
+    return f"regsub({_argument(pattern)},{_argument(replacement)}{',' + flags if flags else ''})"
+
+
+def _line(sentence: str) -> str:
+    # Inside double quotes HAProxy reads \\n as a line end; our sentences have nothing to escape.
+    return f'"{sentence}\\n"'
+
+
+def _argument(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def plain_text(sentence: str) -> str:
+    """The words of a ``return`` rule for a body of one line of plain text."""
+    return f"content-type 'text/plain; charset=utf-8' string {_line(sentence)}"
+
+
+class Lines:
+    """The lines of one section, indented; comments are ours and never hold anything else."""
+
+    def __init__(self, header: str) -> None:
+        self._lines = [header]
+
+    def add(self, *lines: str) -> None:
+        """Add directives as they are."""
+        self._lines += (f"    {line}" for line in lines)
+
+    def note(self, comment: str) -> None:
+        """Add an empty line and a comment, which says what the lines below it do."""
+        self._lines += ["", f"    # {comment}"]
+
+    def request(self, *rules: str) -> None:
+        """Add ``http-request`` rules."""
+        self._lines += (f"    http-request {rule}" for rule in rules)
+
+    def response(self, *rules: str) -> None:
+        """Add ``http-response`` rules."""
+        self._lines += (f"    http-response {rule}" for rule in rules)
+
+    def networks(self, condition: str, networks: Iterable[Network]) -> None:
+        """Add ``acl <condition> …`` over networks, in as many lines as they need; HAProxy joins them by or."""
+        texts = [str(network) for network in networks]
+        for start in range(0, len(texts), _NETWORKS_A_LINE):
+            self.add(f"acl {condition} {' '.join(map(quote, texts[start : start + _NETWORKS_A_LINE]))}")
+
+    def text(self) -> str:
+        """All of it, with a line end."""
+        return "\n".join(self._lines) + "\n"

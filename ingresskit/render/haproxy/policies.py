@@ -1,0 +1,307 @@
+"""What each policy becomes: rows of settings, rules that act on them, and a part of the slot class.
+
+To add a policy: a subclass of `Handler` here, and its name in `HANDLERS`.
+
+A policy's values go into the settings map under the id of the route's policies, where the rules find
+them. A rule that every request passes must be cheap where its policy is absent: it begins with the flag
+of its policy, which stands in the row of the route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import ClassVar, Final
+
+from typing_extensions import override
+
+from ingresskit.policies import (
+    AllowedSources,
+    BodyLimit,
+    LoadBalancing,
+    Policy,
+    PolicySet,
+    PrefixRewrite,
+    RequestHeaders,
+    ResponseHeaders,
+    Retries,
+    Timeouts,
+    TlsRedirect,
+)
+from ingresskit.policies.values import HeaderField
+from ingresskit.render.answers import sentence
+from ingresskit.render.haproxy.artifact import MapName, Needs, SlotClass
+from ingresskit.render.haproxy.capabilities import Capabilities
+from ingresskit.render.haproxy.lines import flagged, lookup, plain_text, setting
+from ingresskit.render.haproxy.prefixes import network_prefixes
+from ingresskit.render.haproxy.quoting import quote
+from ingresskit.render.haproxy.settings import HaproxySettings
+
+__all__ = ["HANDLERS", "Context", "Handler", "SettingRow"]
+
+SettingRow = tuple[MapName, str, str]
+"""A map, the end of a key (what follows the id and ``/``), and a value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What the rules of a program depend on."""
+
+    settings: HaproxySettings
+    capabilities: Capabilities
+    needs: Needs
+
+
+class Handler:
+    """How HAProxy honours one type of policy. What a subclass does not override does nothing."""
+
+    policy: ClassVar[type[Policy]]
+    flag: ClassVar[str] = ""
+    """One letter, unique among handlers; in the row of each route whose policy gives any rows."""
+    words: ClassVar[str] = ""
+    """What its rules do, a sentence: the comment above them."""
+
+    def rows(self, policies: PolicySet) -> Iterator[SettingRow]:
+        """The settings that the policy amounts to. Called, like the three below, where *policies* has it."""
+        del policies
+        yield from ()
+
+    def slot_class(self, policies: PolicySet, base: SlotClass) -> SlotClass:
+        """*base* with what the policy asks for of it."""
+        del policies
+        return base
+
+    def request_names(self, policies: PolicySet) -> Iterator[str]:
+        """Request header fields that the program must know, lower case."""
+        del policies
+        yield from ()
+
+    def response_names(self, policies: PolicySet) -> Iterator[str]:
+        """The same for the answer."""
+        del policies
+        yield from ()
+
+    def frontend(self, context: Context) -> Iterator[str]:
+        """Declarations of the frontend."""
+        del context
+        yield from ()
+
+    def protect(self, context: Context) -> Iterator[str]:
+        """``http-request`` rules that decide who is let in, before anything is answered."""
+        del context
+        yield from ()
+
+    def request(self, context: Context) -> Iterator[str]:
+        """``http-request`` rules for what is forwarded; only routes with any flag get there."""
+        del context
+        yield from ()
+
+    def response(self, context: Context) -> Iterator[str]:
+        """``http-response`` rules; only routes with any flag get there."""
+        del context
+        yield from ()
+
+    def backend(self, context: Context) -> Iterator[str]:
+        """``http-request`` rules that only a backend can have; in all of them."""
+        del context
+        yield from ()
+
+
+class _AllowedSources(Handler):
+    policy = AllowedSources
+    flag = "a"
+    words = "Only clients with an allowed address are let in; where the list is missing, nobody is."
+
+    @override
+    def rows(self, policies: PolicySet) -> Iterator[SettingRow]:
+        policy = policies.get(AllowedSources) or AllowedSources()
+        for version, prefix in network_prefixes(policy.networks):
+            yield MapName.SOURCES, f"v{version}/{prefix}", "1"
+
+    @override
+    def protect(self, context: Context) -> Iterator[str]:
+        on = flagged(self.flag)
+        six = "{ var(txn.client) -m sub : }"
+        yield f"set-var-fmt(txn.key) %[var(txn.policy)]/v4/%[var(txn.client),hex] if {on} !{six}"
+        yield f"set-var-fmt(txn.key) %[var(txn.policy)]/v6/%[var(txn.client),hex] if {on} {six}"
+        yield f"deny deny_status 403 if {on} !{{ {lookup('var(txn.key)', MapName.SOURCES)} -m found }}"
+
+
+class _BodyLimit(Handler):
+    policy = BodyLimit
+    flag = "b"
+    words = "A body larger than the limit is refused."
+
+    @override
+    def rows(self, policies: PolicySet) -> Iterator[SettingRow]:
+        policy = policies.get(BodyLimit) or BodyLimit()
+        if policy.max_bytes:
+            yield MapName.SETTINGS, "body-limit", str(policy.max_bytes)
+
+    @override
+    def frontend(self, context: Context) -> Iterator[str]:
+        if context.capabilities.limits_bodies_of_unknown_length:
+            yield "filter bwlim-in body-limit default-limit 1g default-period 1d"
+
+    @override
+    def request(self, context: Context) -> Iterator[str]:
+        on = flagged(self.flag)
+        unknown = "{ req.fhdr(transfer-encoding) -m found }"
+        yield f"set-var(txn.body_limit) {setting('body-limit')},add(0) if {on}"
+        yield f"deny deny_status 413 if {on} {{ req.hdr_val(content-length),sub(txn.body_limit) gt 0 }}"
+        yield f"deny deny_status 413 if {on} {{ req.body_len,sub(txn.body_limit) gt 0 }}"
+        if context.capabilities.limits_bodies_of_unknown_length:
+            # What comes after the limit waits for the next day, and so for the client's time-out.
+            yield f"set-bandwidth-limit body-limit limit var(txn.body_limit) period 1d if {on} {unknown}"
+        else:
+            yield f"return status 411 {plain_text(sentence(411))} if {on} {unknown}"
+
+
+class _LoadBalancing(Handler):
+    """A part of the slot class."""
+
+    policy = LoadBalancing
+
+    @override
+    def slot_class(self, policies: PolicySet, base: SlotClass) -> SlotClass:
+        return replace(base, algorithm=(policies.get(LoadBalancing) or LoadBalancing()).algorithm)
+
+
+class _PrefixRewrite(Handler):
+    policy = PrefixRewrite
+    flag = "w"
+    words = "What the rule matched of the path is cut off, in powers of two, and the new prefix put in front."
+
+    @override
+    def rows(self, policies: PolicySet) -> Iterator[SettingRow]:
+        policy = policies.get(PrefixRewrite) or PrefixRewrite()
+        if policy.prefix is not None:
+            # A prefix of "/" is empty, and a map has no empty values.
+            yield MapName.SETTINGS, "rewrite", "=" + policy.prefix.rstrip("/")
+
+    @override
+    def request(self, context: Context) -> Iterator[str]:
+        on = flagged(self.flag)
+        yield f"set-var(txn.cut) var(txn.route),field(5,|),add(0) if {on}"
+        yield f"set-var(txn.rest) path if {on}"
+        for size in (2**power for power in range(13)):
+            yield f"set-var(txn.rest) var(txn.rest),bytes({size}) if {on} {{ var(txn.cut),and({size}) gt 0 }}"
+        yield f"set-var(txn.rewrite) {setting('rewrite')},bytes(1) if {on}"
+        yield f"set-var-fmt(txn.rest) %[var(txn.rewrite)]%[var(txn.rest)] if {on}"
+        yield f"set-path / if {on} {{ var(txn.rest) -m len 0 }}"
+        yield f"set-path %[var(txn.rest)] if {on} {{ var(txn.rest) -m beg / }}"
+
+
+class _RequestHeaders(Handler):
+    policy = RequestHeaders
+    flag = "q"
+    words = "Request header fields are set and removed."
+
+    @override
+    def rows(self, policies: PolicySet) -> Iterator[SettingRow]:
+        policy = policies.get(RequestHeaders) or RequestHeaders()
+        yield from _header_rows("request", policy.set, policy.remove)
+
+    @override
+    def request_names(self, policies: PolicySet) -> Iterator[str]:
+        policy = policies.get(RequestHeaders) or RequestHeaders()
+        yield from _header_values(policy.set, policy.remove)
+
+    @override
+    def request(self, context: Context) -> Iterator[str]:
+        for name in sorted(context.needs.request_headers):
+            yield from _header_rules("request", name, flagged(self.flag))
+
+
+class _ResponseHeaders(Handler):
+    policy = ResponseHeaders
+    flag = "s"
+    words = "Header fields of the answer are set and removed."
+
+    @override
+    def rows(self, policies: PolicySet) -> Iterator[SettingRow]:
+        policy = policies.get(ResponseHeaders) or ResponseHeaders()
+        yield from _header_rows("response", policy.set, policy.remove)
+
+    @override
+    def response_names(self, policies: PolicySet) -> Iterator[str]:
+        policy = policies.get(ResponseHeaders) or ResponseHeaders()
+        yield from _header_values(policy.set, policy.remove)
+
+    @override
+    def response(self, context: Context) -> Iterator[str]:
+        for name in sorted(context.needs.response_headers):
+            yield from _header_rules("response", name, flagged(self.flag))
+
+
+class _Retries(Handler):
+    """A part of the slot class."""
+
+    policy = Retries
+
+    @override
+    def slot_class(self, policies: PolicySet, base: SlotClass) -> SlotClass:
+        return replace(base, retries=(policies.get(Retries) or Retries()).attempts)
+
+
+class _Timeouts(Handler):
+    """The one to connect is a part of the slot class; HAProxy has one for both directions: that to read."""
+
+    policy = Timeouts
+    flag = "r"
+    words = "How long the endpoint may be silent."
+
+    @override
+    def rows(self, policies: PolicySet) -> Iterator[SettingRow]:
+        policy = policies.get(Timeouts) or Timeouts()
+        if policy.read is not None:
+            yield MapName.SETTINGS, "read-timeout", str(policy.read // timedelta(milliseconds=1))
+
+    @override
+    def slot_class(self, policies: PolicySet, base: SlotClass) -> SlotClass:
+        return replace(base, connect=(policies.get(Timeouts) or Timeouts()).connect)
+
+    @override
+    def backend(self, context: Context) -> Iterator[str]:
+        on = flagged(self.flag)
+        yield f"set-var(txn.read_timeout) {setting('read-timeout')},add(0) if {on}"
+        yield f"set-timeout server var(txn.read_timeout) if {on}"
+        yield f"set-timeout tunnel var(txn.read_timeout) if {on}"
+
+
+class _TlsRedirect(Handler):
+    """Whether a route redirects depends on its host too: `TLS_FLAG` in its row says it."""
+
+    policy = TlsRedirect
+
+
+HANDLERS: Final[tuple[Handler, ...]] = (
+    _AllowedSources(),
+    _BodyLimit(),
+    _LoadBalancing(),
+    _PrefixRewrite(),
+    _RequestHeaders(),
+    _ResponseHeaders(),
+    _Retries(),
+    _Timeouts(),
+    _TlsRedirect(),
+)
+"""Every policy that HAProxy honours."""
+
+
+def _header_values(fields: tuple[HeaderField, ...], removed: tuple[str, ...]) -> dict[str, str]:
+    # What is removed is what the client (or the endpoint) sent: a field that is both, is set.
+    return {name.lower(): "!" for name in removed} | {name.lower(): f"={value}" for name, value in fields}
+
+
+def _header_rows(side: str, fields: tuple[HeaderField, ...], removed: tuple[str, ...]) -> Iterator[SettingRow]:
+    for name, value in _header_values(fields, removed).items():
+        yield MapName.SETTINGS, f"{side}/{name}", value
+
+
+def _header_rules(side: str, name: str, on: str) -> Iterator[str]:
+    # A look-up that finds nothing would leave what the one before it found, hence the default.
+    yield f"set-var(txn.value) {quote(setting(f'{side}/{name}', '.'))} if {on}"
+    yield f"del-header {quote(name)} if {on} {{ var(txn.value) -m str ! }}"
+    yield f"set-header {quote(name)} %[var(txn.value),bytes(1)] if {on} {{ var(txn.value) -m beg = }}"

@@ -1,0 +1,231 @@
+"""The program, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final
+
+from ingresskit.policies import Algorithm
+from ingresskit.render.answers import sentence
+from ingresskit.render.haproxy.artifact import Needs, Server, SlotClass
+from ingresskit.render.haproxy.capabilities import Capabilities
+from ingresskit.render.haproxy.lines import Lines, plain_text
+from ingresskit.render.haproxy.policies import HANDLERS, Context
+from ingresskit.render.haproxy.program.forwarding import add_client, add_forwarded, add_hop_by_hop
+from ingresskit.render.haproxy.program.requests import add_host, add_path, add_request_line
+from ingresskit.render.haproxy.program.routing import add_action, add_answers, add_route, add_tls_redirect
+from ingresskit.render.haproxy.quoting import quote
+from ingresskit.render.haproxy.servers import server_words
+from ingresskit.render.haproxy.settings import HaproxySettings
+from ingresskit.render.haproxy.words import NONE
+
+__all__ = ["program", "slot_name"]
+
+# The most that policies may set in header fields, and what we add to them.
+_REWRITE_BYTES: Final = 9216
+# Those of HAProxy's own answers whose bodies it lets one choose.
+_ANSWERS: Final = (400, 403, 404, 405, 408, 413, 500, 502, 503, 504)
+_BALANCE: Final = {
+    Algorithm.ROUND_ROBIN: ("balance roundrobin",),
+    Algorithm.LEAST_CONNECTIONS: ("balance leastconn",),
+    Algorithm.RANDOM: ("balance random",),
+    Algorithm.CLIENT_HASH: ("balance hash var(txn.client)", "hash-type consistent"),
+}
+_LOG: Final = {
+    "client": "%[var(txn.client)]",
+    "method": "%[method]",
+    "host": "%[var(txn.host)]",
+    "path": "%[var(txn.path)]",
+    "rule_host": "%[var(txn.rule_host)]",
+    "status": "%ST",
+    "sent_bytes": "%B",
+    "milliseconds": "%Ta",
+    "backend": "%[var(txn.id)]",
+    "endpoint": "%si:%sp",
+    "retries": "%rc",
+    "request_id": "%[var(txn.request_id)]",
+    "ended": "%ts",
+}
+
+
+def program(
+    settings: HaproxySettings,
+    capabilities: Capabilities,
+    *,
+    needs: Needs,
+    pools: Mapping[SlotClass, int],
+    slots: Mapping[str, tuple[Server, ...]] | None = None,
+    marker: str = "",
+) -> str:
+    """The text of ``haproxy.cfg``.
+
+    Paths in it are relative to the folder it stands in: ``maps/``, ``certificates/`` and ``errors/``.
+
+    Args:
+        settings: Listeners and limits.
+        capabilities: What the HAProxy can do that will read it.
+        needs: What it must be able to serve; its classes are those of *pools*.
+        pools: How many slots each class has.
+        slots: By slot name (see `slot_name`), the servers that stand in it from the start.
+        marker: Tells this text from others: HAProxy says it as the description in ``show info``.
+
+    Returns:
+        The same text for the same arguments, whatever their order.
+    """
+    context = Context(settings=settings, capabilities=capabilities, needs=needs)
+    classes = sorted(pools, key=lambda item: item.id)
+    sections = [
+        _global(settings, marker),
+        _defaults(settings),
+        _frontend(context),
+        _answers(needs),
+        *(_class(context, item) for item in classes),
+    ]
+    held = slots or {}
+    backends: list[str] = []
+    for item in classes:
+        for number in range(1, pools[item] + 1):
+            name = slot_name(item, number)
+            lines = [f"backend {name} from {item.id}"]
+            lines += (f"    server {one.name} {' '.join(server_words(one))}" for one in held.get(name, ()))
+            backends.append("\n".join(lines) + "\n")
+    return "\n".join((*(section.text() for section in sections), "".join(backends)))
+
+
+def slot_name(slot_class: SlotClass, number: int) -> str:
+    """The name of a slot: of its class and its number, from 1."""
+    return f"{slot_class.id}.{number}"
+
+
+def _global(settings: HaproxySettings, marker: str) -> Lines:
+    section = Lines("global")
+    if marker:
+        section.add(f"description {quote(marker)}")
+    section.add(
+        "default-path config",
+        f"maxconn {settings.max_connections}",
+        f"hard-stop-after {_time(settings.hard_stop_after)}",
+        "mworker-max-reloads 3",
+        f"tune.bufsize {settings.buffer_bytes}",
+        f"tune.maxrewrite {_REWRITE_BYTES}",
+        f"tune.http.maxhdr {settings.max_headers + 1}",
+        "ssl-default-bind-options ssl-min-ver TLSv1.2",
+        "tune.ssl.default-dh-param 2048",
+    )
+    section.note("For normalize-uri, which brings paths into normal form.")
+    section.add("expose-experimental-directives")
+    return section
+
+
+def _defaults(settings: HaproxySettings) -> Lines:
+    section = Lines("defaults common")
+    section.add(
+        "mode http",
+        f"timeout connect {_time(settings.connect_timeout)}",
+        f"timeout server {_time(settings.read_timeout)}",
+        f"timeout tunnel {_time(settings.read_timeout)}",
+        f"timeout client {_time(settings.body_timeout)}",
+        f"timeout http-request {_time(settings.header_timeout)}",
+        f"timeout http-keep-alive {_time(settings.idle_timeout)}",
+        "option dontlognull",
+    )
+    section.note("A client's idle connection is told of a reload with its next answer, and loses no request.")
+    section.add("option idle-close-on-response")
+    section.note("Names that some applications cannot tell from others (X_Real_IP) go no further.")
+    section.add("option http-restrict-req-hdr-names delete")
+    section.note("What HAProxy answers by itself.")
+    section.add(*(f"http-error status {status} {plain_text(sentence(status))}" for status in _ANSWERS))
+    return section
+
+
+def _frontend(context: Context) -> Lines:
+    settings = context.settings
+    section = Lines("frontend edge from common")
+    for bind in settings.http:
+        section.add(f"bind {_bind(bind.address, bind.port)}")
+    for bind in settings.https:
+        offered = "h2,http/1.1" if settings.http2 else "http/1.1"
+        section.add(f"bind {_bind(bind.address, bind.port)} ssl crt-list certificates/list.txt alpn {offered}")
+    if settings.log_socket is not None:
+        section.note("One line for each request. Nothing in it has a character that JSON would escape.")
+        fields = ",".join(f'"{name}":"{value}"' for name, value in _LOG.items())
+        section.add(
+            f"log {quote(settings.log_socket)} len 16384 format raw local0 info",
+            f"log-format {quote('{' + fields + '}')}",
+        )
+    if settings.proxy_protocol:
+        section.note("Trusted proxies open with a PROXY protocol header.")
+        section.networks("proxy-before-us src", settings.trusted_proxies)
+        section.add("tcp-request connection expect-proxy layer4 if proxy-before-us")
+    for handler in HANDLERS:
+        section.add(*handler.frontend(context))
+    add_request_line(section, settings)
+    add_host(section)
+    add_path(section)
+    add_client(section, settings)
+    add_route(section, host_fallthrough=context.needs.host_fallthrough)
+    for handler in HANDLERS:
+        if rules := tuple(handler.protect(context)):
+            section.note(handler.words)
+            section.request(*rules)
+    add_tls_redirect(section, settings)
+    add_action(section)
+    add_hop_by_hop(section)
+    add_forwarded(section, settings)
+    section.note("Another try is safe for what may be repeated; for the rest, only while nothing was sent.")
+    section.add("acl repeatable method GET HEAD OPTIONS PUT DELETE")
+    section.request("disable-l7-retry unless repeatable")
+    section.note("Most routes have no policies, and are done here.")
+    section.request(f"allow if {{ var(txn.flags) -m str {NONE} }}")
+    for handler in HANDLERS:
+        if rules := tuple(handler.request(context)):
+            section.note(handler.words)
+            section.request(*rules)
+    section.note("The same for answers.")
+    section.response(
+        *(f"del-header {name}" for name in ("keep-alive", "proxy-connection", "proxy-authenticate", "trailer")),
+        f"allow unless {{ var(txn.flags) -m found }} !{{ var(txn.flags) -m str {NONE} }}",
+    )
+    for handler in HANDLERS:
+        if rules := tuple(handler.response(context)):
+            section.note(handler.words)
+            section.response(*rules)
+    section.note("Nobody's text: the name of a slot, or that of the section below.")
+    section.add("use_backend %[var(txn.slot)]")
+    return section
+
+
+def _answers(needs: Needs) -> Lines:
+    section = Lines("backend answers from common")
+    add_answers(section, tuple(sorted(needs.statuses)))
+    return section
+
+
+def _class(context: Context, slot_class: SlotClass) -> Lines:
+    settings = context.settings
+    connect = settings.connect_timeout if slot_class.connect is None else slot_class.connect
+    section = Lines(f"defaults {slot_class.id} from common")
+    section.add(
+        *_BALANCE[slot_class.algorithm],
+        f"timeout connect {_time(connect)}",
+        f"retries {slot_class.retries}",
+    )
+    if slot_class.retries:
+        section.add("retry-on conn-failure empty-response", "option redispatch 1")
+    section.note("A slot is chosen only while it has a server: without an answer, the server is at fault.")
+    section.add("errorfile 503 errors/unreachable.http")
+    for handler in HANDLERS:
+        if rules := tuple(handler.backend(context)):
+            section.note(handler.words)
+            section.request(*rules)
+    return section
+
+
+def _bind(address: str, port: int) -> str:
+    # Like the in-process proxy: the IPv6 wildcard does not take IPv4 along.
+    return f"ipv6@[{address}]:{port} v6only" if ":" in address else f"ipv4@{address}:{port}"
+
+
+def _time(duration: timedelta) -> str:
+    return f"{duration // timedelta(milliseconds=1)}ms"

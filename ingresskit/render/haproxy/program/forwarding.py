@@ -1,0 +1,151 @@
+"""The rules that say who the client is, and what endpoints are told about it.
+
+They say the same as `ingresskit.proxy.forwarded`. HAProxy has no loops, so the walk from the peer to the
+client is written out for as many trusted proxies as there can be in a row.
+
+Source: RFC 7239; RFC 9110, section 7.6.1; RFC 9440.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ingresskit.render.haproxy.lines import Lines, substituted
+from ingresskit.render.haproxy.program.requests import HOST
+from ingresskit.render.haproxy.quoting import quote
+from ingresskit.render.haproxy.settings import HaproxySettings
+
+__all__ = ["MOST_HOPS", "add_client", "add_forwarded", "add_hop_by_hop"]
+
+MOST_HOPS: Final = 8
+"""How many trusted proxies in a row are seen through. HAProxy itself looks at the last ten values."""
+
+# Fields by which a proxy says who the client is; a peer that is not trusted does not get to say it.
+_CLIENT_FIELDS: Final = (
+    "forwarded",
+    "x-real-ip",
+    "x-scheme",
+    "client-cert",
+    "client-cert-chain",
+    "x-client-cert",
+)
+_CLIENT_PREFIXES: Final = ("x-forwarded", "ssl-client-", "x-ssl-client-")
+_HOP_BY_HOP: Final = (
+    "keep-alive",
+    "te",
+    "trailer",
+    "http2-settings",
+    "proxy",
+    "proxy-connection",
+    "proxy-authorization",
+    "proxy-authenticate",
+)
+_SCHEMES: Final = "{ req.fhdr(x-forwarded-proto,-1) -m str -i http https }"
+_SAID_PORT: Final = (
+    "^0{0,4}([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"
+)
+_OWN_TOKENS: Final = "^([ ,]|close|keep-alive|upgrade|te|http2-settings)*$"
+_REQUEST_ID: Final = "^[A-Za-z0-9._=+/:@-]{1,128}$"
+_PROTOCOL: Final = "^[A-Za-z0-9._+-]{1,32}(/[A-Za-z0-9._-]{1,16})?$"
+
+
+def add_client(section: Lines, settings: HaproxySettings) -> None:
+    """Leave the client's address in ``txn.client``, and whether it spoke TLS in ``txn.proto``."""
+    section.note("Who the client is: txn.client. What it used: txn.proto, txn.port.")
+    if settings.proxy_protocol or settings.trusted_proxies:
+        section.request("set-var(txn.peer) " + _address("src"))
+    else:
+        section.request("set-var(txn.peer) src")
+    section.request(
+        "set-var(txn.client) var(txn.peer)",
+        "set-var(txn.proto) str(http)",
+        "set-var(txn.proto) str(https) if { ssl_fc }",
+        "set-var(txn.port) dst_port",
+    )
+    if settings.trusted_proxies:
+        section.note("The peer may be a trusted proxy: the client is the right-most address that is none.")
+        section.networks("trusted var(txn.peer) -m ip", settings.trusted_proxies)
+        section.networks("trusted-hop var(txn.client) -m ip", settings.trusted_proxies)
+        section.add("acl walking var(txn.walking) -m found")
+        section.add("acl chain req.fhdr(x-forwarded-for) -m found")
+        section.add("acl tls-said var(txn.proto) -m str https")
+        section.request("set-var(txn.walking) bool(true) if trusted")
+        for hop in range(1, MOST_HOPS + 1):
+            named = substituted('^(.*;)? *for *= *"?([^";, ]*).*$', r"\2", "i")
+            section.request(
+                "unset-var(txn.hop) if walking",
+                f"set-var(txn.hop) {_address(f'req.hdr(x-forwarded-for,-{hop})')} if walking chain",
+                f"set-var(txn.hop) {_address(f'req.hdr(forwarded,-{hop}),{named}')} if walking !chain",
+                "unset-var(txn.walking) unless { var(txn.hop) -m found }",
+                "set-var(txn.client) var(txn.hop) if walking",
+                "unset-var(txn.walking) unless trusted-hop",
+            )
+        section.request(
+            f"set-var(txn.proto) req.fhdr(x-forwarded-proto,-1),lower if trusted {_SCHEMES}",
+            "set-var(txn.port) int(443) if trusted tls-said !{ ssl_fc }",
+            "set-var(txn.port) int(80) if trusted !tls-said { ssl_fc }",
+            "set-var(txn.port) req.fhdr(x-forwarded-port,-1),add(0)"
+            f" if trusted {{ req.fhdr(x-forwarded-port,-1) -m reg {quote(_SAID_PORT)} }}",
+        )
+
+
+def add_hop_by_hop(section: Lines) -> None:
+    """Take out what concerns this connection only, and what some applications take for something else."""
+    section.note("Fields of this connection only go no further. HAProxy cannot remove fields that the client")
+    section.add("# names, so a request whose Connection names any but the usual ones is refused.")
+    own = f"{{ req.fhdr(connection) -m reg -i {quote(_OWN_TOKENS)} }}"
+    section.add(
+        f"acl upgrade-fit req.fhdr(upgrade) -m reg {quote(_PROTOCOL)}",
+        "acl upgrade-unfit req.fhdr(upgrade) -m beg -i h2 h3 http tls",
+        "acl upgrade-unfit req.fhdr_cnt(upgrade) gt 1",
+        "acl upgrade-unfit req.fhdr(content-length) -m found",
+        "acl upgrade-unfit req.fhdr(transfer-encoding) -m found",
+    )
+    section.request(
+        f"deny deny_status 400 if {{ req.hdr(connection) -m found }} !{own}",
+        "del-header upgrade unless upgrade-fit !upgrade-unfit",
+        "del-header connection unless { req.fhdr(upgrade) -m found }",
+        *(f"del-header {name}" for name in _HOP_BY_HOP),
+    )
+
+
+def add_forwarded(section: Lines, settings: HaproxySettings) -> None:
+    """Tell the endpoint who the client is."""
+    trusted = bool(settings.trusted_proxies)
+    unless = " unless trusted" if trusted else ""
+    section.note("What endpoints are told. What a client says under these names is thrown away.")
+    section.request("set-var(txn.said_host) req.fhdr(host)")
+    if trusted:
+        six, chain = "{ var(txn.peer) -m sub : }", "{ req.fhdr(forwarded) -m found }"
+        decent = f"{{ req.fhdr(x-forwarded-host,1) -m reg {quote(HOST)} }}"
+        section.request(
+            f"set-var(txn.said_host) req.fhdr(x-forwarded-host,1) if trusted {decent}",
+            f"add-header Forwarded for=%[var(txn.peer)];proto=%[var(txn.proto)] if trusted {chain} !{six}",
+            "add-header Forwarded 'for=\"[%[var(txn.peer)]]\";proto=%[var(txn.proto)]'"
+            f" if trusted {chain} {six}",
+        )
+    request_id = quote("%[uuid()," + substituted("-", "", "g") + "]")
+    decent = f"{{ req.fhdr(x-request-id) -m reg {quote(_REQUEST_ID)} }} {{ req.fhdr_cnt(x-request-id) eq 1 }}"
+    section.request(
+        *(f"del-header {name}{unless}" for name in _CLIENT_FIELDS),
+        *(f"del-header {prefix} -m beg{unless}" for prefix in _CLIENT_PREFIXES),
+        "add-header X-Forwarded-For %[var(txn.peer)]",
+        "set-header X-Forwarded-Proto %[var(txn.proto)]",
+        "set-header X-Forwarded-Port %[var(txn.port)]",
+        "set-header X-Forwarded-Host %[var(txn.said_host)]",
+        "set-header X-Real-IP %[var(txn.client)]",
+        f"set-header X-Request-ID {request_id} unless {decent}",
+        "set-var(txn.request_id) req.fhdr(x-request-id)",
+    )
+
+
+def _address(expression: str) -> str:
+    """An address from text, as X-Forwarded-For has them: some have ports, and IPv4 may be mapped into IPv6."""
+    steps = (
+        expression,
+        substituted(r"^\[([^]]*)\](:[0-9]{1,5})?$", r"\1"),
+        substituted(r"^([0-9.]+):[0-9]{1,5}$", r"\1"),
+        substituted(r"^::ffff:([0-9.]+)$", r"\1", "i"),
+        "ipmask(32,128)",
+    )
+    return quote(",".join(steps))

@@ -1,0 +1,119 @@
+"""The rules that read a request: is it one, for which host, for which path in normal form.
+
+They say the same as `ingresskit.graph.normalise_host` and `ingresskit.graph.normalise_path`; a test holds
+both to each other through a running HAProxy. Nearly all requests are in normal form already, and skip
+most of it after one regular expression.
+
+Order matters: characters that may not stand in a path are escaped before escapes are judged, hidden dot
+elements are looked for while dots are still there, slashes are merged before dots are resolved.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ingresskit.render.answers import sentence
+from ingresskit.render.haproxy.lines import Lines, plain_text, substituted
+from ingresskit.render.haproxy.quoting import quote
+from ingresskit.render.haproxy.settings import HaproxySettings
+
+__all__ = ["HOST", "add_host", "add_path", "add_request_line"]
+
+_PORT: Final = "[0-9]{1,4}|[0-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"  # 0 to 65535
+HOST: Final = rf"^(\[[0-9A-Fa-f:.]{{2,45}}\]|[A-Za-z0-9._-]{{0,254}}[A-Za-z0-9_-])\.?(:({_PORT})?)?$"
+"""A regular expression for a ``Host`` field that can be one."""
+
+_UNTIDY_HOST: Final = r"[A-Z]|\.(:[0-9]*)?$|:$"
+_DOT_BEFORE_PORT: Final = r"\.(:[0-9]*)?$"
+_PORT_ALONE: Final = r"\1"
+
+_NORMAL_PATH: Final = r"^(/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]*)*/?$"
+_CONTROL: Final = "%(0[0-9A-Fa-f]|1[0-9A-Fa-f]|7[Ff])"
+_WRONG_ESCAPE: Final = "%([^0-9A-Fa-f]|.[^0-9A-Fa-f]|.?$)"
+_HIDDEN_DOTS: Final = r"(/|%2F|%5C)\.{1,2}(%2F|%5C|;|%3B)|(%2F|%5C)\.{1,2}(/|$)"
+# What HAProxy lets through and RFC 3986 does not: as a regular expression, and as it is escaped.
+_ESCAPED: Final = (
+    ('"', "%22"),
+    ("<", "%3C"),
+    (">", "%3E"),
+    (r"\[", "%5B"),
+    (r"\\", "%5C"),
+    (r"\]", "%5D"),
+    (r"\^", "%5E"),
+    ("`", "%60"),
+    (r"[{]", "%7B"),
+    (r"[|]", "%7C"),
+    (r"[}]", "%7D"),
+)
+_HAS_UNESCAPED: Final = r'["<>\[\\^`{|}]|\]'
+
+
+def add_request_line(section: Lines, settings: HaproxySettings) -> None:
+    """Refuse what is no request for a reverse proxy."""
+    section.note("What is not a request for a reverse proxy is refused.")
+    section.request(
+        "deny deny_status 405 if METH_CONNECT or METH_TRACE",
+        f"return status 414 {plain_text(sentence(414))}"
+        f" if {{ url,length gt {settings.max_request_line_bytes} }}",
+        "deny deny_status 400 if { url -m sub '#' }",
+        f"return status 417 {plain_text(sentence(417))}"
+        " if { req.fhdr(expect) -m found } !{ req.fhdr(expect) -m str -i 100-continue }",
+    )
+
+
+def add_host(section: Lines) -> None:
+    """Leave the host in ``txn.host``, lower case, without port and trailing dot; ``Host`` with the port."""
+    tidy = f"%[req.fhdr(host),lower,{substituted(':$', '')},{substituted(_DOT_BEFORE_PORT, _PORT_ALONE)}]"
+    section.note("The host, in normal form: txn.host. There is exactly one, and it could be one.")
+    section.request(
+        "deny deny_status 400 unless { req.fhdr_cnt(host) eq 1 }",
+        f"deny deny_status 400 unless {{ req.fhdr(host) -m reg {quote(HOST)} }}",
+        f"set-header Host {quote(tidy)} if {{ req.fhdr(host) -m reg {quote(_UNTIDY_HOST)} }}",
+        f"set-var(txn.host) {quote('req.fhdr(host),' + substituted(':[0-9]*$', ''))}",
+    )
+
+
+def add_path(section: Lines) -> None:
+    """Bring the path of the request itself into normal form, and leave it in ``txn.path``."""
+    section.note(
+        "A target that is a whole URL becomes a path; HAProxy has seen to it that its host is that of Host."
+    )
+    section.request(
+        "set-uri / unless { url -m beg / } or { path -m found }",
+        "set-uri %[pathq] unless { url -m beg / }",
+        "deny deny_status 400 unless { path -m beg / }",
+    )
+    section.note("The path, in normal form. The query is set aside, and stays as it is.")
+    odd = "{ var(txn.odd) -m found }"
+    section.request(
+        f"set-var(txn.odd) bool(true) unless {{ path -m reg {quote(_NORMAL_PATH)} }}",
+        f"deny deny_status 400 if {odd} {{ path -m reg {quote(_CONTROL)} }}",
+        f"deny deny_status 400 if {odd} {{ path -m reg {quote(_WRONG_ESCAPE)} }}",
+        f"set-var(txn.query) {quote('pathq,' + substituted('^[^?]*', ''))} if {odd}",
+        f"set-uri %[path] if {odd}",
+    )
+    unescaped = f"{{ path -m reg {quote(_HAS_UNESCAPED)} }}"
+    section.request(f"set-var(txn.unescaped) path if {odd} {unescaped}")
+    section.request(
+        *(
+            f"set-var(txn.unescaped) {quote('var(txn.unescaped),' + substituted(pattern, escape, 'g'))}"
+            " if { var(txn.unescaped) -m found }"
+            for pattern, escape in _ESCAPED
+        )
+    )
+    section.request(
+        "set-uri %[var(txn.unescaped)] if { var(txn.unescaped) -m found }",
+        # HAProxy 2.6 forgets what to do when a condition follows and the optional word is not there.
+        f"normalize-uri percent-decode-unreserved strict if {odd}",
+        f"normalize-uri percent-to-uppercase strict if {odd}",
+        f"deny deny_status 400 if {odd} {{ path -m reg {quote(_HIDDEN_DOTS)} }}",
+        f"normalize-uri path-merge-slashes if {odd}",
+        f"normalize-uri path-strip-dot if {odd}",
+        "normalize-uri path-strip-dotdot",
+        # What is left of ".." at the beginning leads above the root.
+        f"deny deny_status 400 if {odd} {{ path -m beg /../ }}",
+        f"deny deny_status 400 if {odd} {{ path -m str /.. }}",
+        "deny deny_status 400 if { path,length gt 8000 }",
+        "set-var(txn.path) path",
+        f"set-uri %[path]%[var(txn.query)] if {odd}",
+    )

@@ -1,0 +1,116 @@
+"""The rules that find the route of a request, and do what its row says."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ingresskit.render.answers import sentence
+from ingresskit.render.haproxy.artifact import MapName
+from ingresskit.render.haproxy.lines import Lines, flagged, lookup, plain_text, substituted
+from ingresskit.render.haproxy.quoting import quote
+from ingresskit.render.haproxy.settings import HaproxySettings
+from ingresskit.render.haproxy.words import SHARE_DIGITS, TLS_FLAG, Kind
+
+__all__ = ["add_action", "add_answers", "add_route", "add_tls_redirect"]
+
+_ANSWERS: Final = "answers"
+
+
+def add_route(section: Lines, *, host_fallthrough: bool) -> None:
+    """Find the route, or answer 404.
+
+    What its row says is left in ``txn.kind``, ``txn.id``, ``txn.policy`` and ``txn.flags``, the rule host
+    in ``txn.rule_host``.
+    """
+    candidates = (
+        ("The host itself", "var(txn.host)"),
+        ("A wildcard in place of its first label", "var(txn.host)," + substituted(r"^[^.]+\.", "*.")),
+        ("Rules for any host", "str(*)"),
+    )
+    # The host is chosen first, and owns the request; with fall-through, a route has to be found there.
+    unless = f"unless {{ var({'txn.route' if host_fallthrough else 'txn.table'}) -m found }}"
+    for comment, expression in candidates:
+        section.note(f"{comment}.")
+        section.request(
+            f"set-var(txn.rule_host) {quote(expression)} {unless}",
+            f"set-var(txn.table) {lookup('var(txn.rule_host)', MapName.HOSTS)} {unless}",
+        )
+        if host_fallthrough:
+            section.request(*_search())
+    if not host_fallthrough:
+        section.note("In the table of the host: the path itself, else the longest prefix.")
+        section.request(*_search())
+    section.note("What the row of the route says.")
+    section.request(
+        "deny deny_status 404 unless { var(txn.route) -m found }",
+        *(
+            f"set-var(txn.{name}) var(txn.route),field({index},|)"
+            for index, name in enumerate(("kind", "id", "policy", "flags"), 1)
+        ),
+    )
+
+
+def _search() -> tuple[str, ...]:
+    unless = "unless { var(txn.route) -m found }"
+    return (
+        f"set-var-fmt(txn.key) %[var(txn.table)]%[path] {unless}",
+        f"set-var(txn.route) {lookup('var(txn.key)', MapName.EXACT)} {unless}",
+        f"set-var(txn.route) {lookup('var(txn.key),concat(/)', MapName.PREFIXES)} {unless}",
+    )
+
+
+def add_tls_redirect(section: Lines, settings: HaproxySettings) -> None:
+    """Send plain HTTP to HTTPS where the route says so."""
+    port = settings.redirect_port
+    if port is None:
+        return
+    target = f"https://%[var(txn.host)]{'' if port == 443 else f':{port}'}%[pathq]"
+    section.note("Plain HTTP is sent to HTTPS where the route says so.")
+    section.request(
+        f"return status 308 hdr Location {target} {plain_text(sentence(308))}"
+        f" if {flagged(TLS_FLAG)} !{{ var(txn.proto) -m str https }}"
+    )
+
+
+def add_action(section: Lines) -> None:
+    """Leave the slot in ``txn.slot``, or answer.
+
+    Routes that answer by themselves go to a backend of their own, where the answers are, so that other
+    requests need not pass by them.
+    """
+    split = f"{{ var(txn.kind) -m str {Kind.SPLIT} }}"
+    section.note("The route may share requests among backends: a random number finds one of them.")
+    section.request(
+        f"set-var(txn.layout) {lookup('var(txn.id)', MapName.SPLITS)} if {split}",
+        f"set-var-fmt(txn.key) %[var(txn.layout)]/%[rand({16**SHARE_DIGITS}),hex] if {split}",
+        f"set-var(txn.id) {lookup('var(txn.key)', MapName.SHARES)} if {split}",
+    )
+    section.note("The slot that the backend stands in, which must have a server.")
+    forward = f"{{ var(txn.kind) -m str {Kind.FORWARD} {Kind.SPLIT} }}"
+    section.request(
+        f"set-var(txn.slot) {lookup('var(txn.id)', MapName.SLOTS)} if {forward}",
+        f"deny deny_status 503 if {forward} !{{ var(txn.slot),nbsrv gt 0 }}",
+        f"set-var(txn.slot) str({_ANSWERS}) unless {forward}",
+    )
+
+
+def add_answers(section: Lines, statuses: tuple[int, ...]) -> None:
+    """Answer by itself, as the row of the route says."""
+    section.note("A redirect.")
+    section.request(f"set-var(txn.location) {lookup('var(txn.id),concat(/location)', MapName.SETTINGS)}")
+    section.request(
+        *(
+            f"return status {status} hdr Location %[var(txn.location)] {plain_text(sentence(status))}"
+            f" if {{ var(txn.kind) -m str {Kind.redirect(status)} }} {{ var(txn.location) -m found }}"
+            for status in (301, 302, 303, 307, 308)
+        )
+    )
+    section.note("What stands for a backend or a protection that could not be built.")
+    section.request(
+        *(
+            f"return status {status} {plain_text(sentence(status))}"
+            f" if {{ var(txn.kind) -m str {Kind.respond(status)} }}"
+            for status in statuses
+        ),
+        "deny deny_status 503",
+    )

@@ -1,0 +1,39 @@
+"""How a server is declared: the same words in the file and in the runtime API's ``add server``."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from ingresskit.graph import Endpoint, Protocol
+from ingresskit.render.haproxy.artifact import Server
+
+__all__ = ["make_server", "server_words"]
+
+
+def make_server(endpoint: Endpoint, protocol: Protocol) -> Server:
+    """The server for an endpoint whose address is one."""
+    return Server(
+        name=f"{endpoint.address}_{endpoint.port}",
+        address=endpoint.address,
+        port=endpoint.port,
+        protocol=protocol,
+    )
+
+
+def server_words(server: Server) -> tuple[str, ...]:
+    """What stands behind the server's name: its address and its options.
+
+    The certificates of endpoints are not judged, as nothing says by whom they should be signed.
+    """
+    # The prefixes say what it is: a bare IPv6 address and its port would be one longer address.
+    family = "ipv6" if ":" in server.address else "ipv4"
+    address = f"{family}@{server.address}:{server.port}"
+    match server.protocol:
+        case Protocol.HTTP:
+            return (address,)
+        case Protocol.HTTPS:
+            return (address, "ssl", "verify", "none", "ssl-min-ver", "TLSv1.2", "sni", "var(txn.server_name)")
+        case Protocol.H2C:
+            return (address, "proto", "h2")
+        case _:
+            assert_never(server.protocol)

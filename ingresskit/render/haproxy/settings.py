@@ -1,0 +1,98 @@
+"""What an operator can set on HAProxy: listeners, time-outs, limits, whom to believe.
+
+All of it stands in the program: a change is a reload, or for listeners a new process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from typing import NamedTuple
+
+from ingresskit.errors import ConfigurationError
+from ingresskit.policies.values import Network
+
+__all__ = ["Bind", "HaproxySettings"]
+
+
+class Bind(NamedTuple):
+    """An address to listen at: an IP address, ``"::"`` included (IPv6 only then), and a port."""
+
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HaproxySettings:
+    """Settings of the program. Names and defaults are those of the in-process proxy where it has them.
+
+    Attributes:
+        http: Where plain HTTP is taken.
+        https: Where TLS is taken.
+        http2: Offer HTTP/2 to clients that speak TLS.
+        connect_timeout: For a connection to an endpoint.
+        read_timeout: How long an endpoint may be silent, or take nothing; also how long a tunnel may be
+            silent. HAProxy has one time-out for both directions.
+        header_timeout: For a whole request head.
+        body_timeout: How long a client may send, or take, nothing.
+        idle_timeout: For a client connection between two requests.
+        max_connections: Client connections at a time; further ones wait.
+        max_request_line_bytes: A longer target is answered 414.
+        buffer_bytes: What HAProxy holds of a request or an answer at a time; a head must fit in it, less
+            9 KiB that are kept for what policies add to it.
+        max_headers: Fields in a head; more are answered 400.
+        trusted_proxies: Peers whose ``X-Forwarded-*`` and ``Forwarded`` are believed.
+        proxy_protocol: Peers in *trusted_proxies* must open with a PROXY protocol header; that of other
+            peers is not read.
+        https_port: The port clients reach TLS at. ``None``: that of the first *https*; without one,
+            nothing is redirected to TLS.
+        log_socket: The path of a datagram socket that access log lines are sent to; ``None``: no log.
+        hard_stop_after: How long a replaced process may serve the connections it still has.
+
+    Raises:
+        ConfigurationError: A time-out is not more than zero, a limit is out of range, or
+            *proxy_protocol* is on without *trusted_proxies*.
+    """
+
+    http: tuple[Bind, ...] = ()
+    https: tuple[Bind, ...] = ()
+    http2: bool = True
+    connect_timeout: timedelta = timedelta(seconds=5)
+    read_timeout: timedelta = timedelta(seconds=60)
+    header_timeout: timedelta = timedelta(seconds=15)
+    body_timeout: timedelta = timedelta(seconds=60)
+    idle_timeout: timedelta = timedelta(seconds=75)
+    max_connections: int = 16384
+    max_request_line_bytes: int = 8192
+    buffer_bytes: int = 32768
+    max_headers: int = 100
+    trusted_proxies: tuple[Network, ...] = ()
+    proxy_protocol: bool = False
+    https_port: int | None = None
+    log_socket: str | None = None
+    hard_stop_after: timedelta = timedelta(minutes=30)
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value: object = getattr(self, item.name)
+            if isinstance(value, timedelta) and value <= timedelta(0):
+                raise ConfigurationError(f"{item.name} must be more than zero, not {value}")
+            if isinstance(value, int) and not isinstance(value, bool) and value < 1:
+                raise ConfigurationError(f"{item.name} must be at least 1, not {value}")
+        # A map row, a command of the runtime API and the longest path in normal form have to fit.
+        if not 16384 <= self.buffer_bytes <= 1048576:
+            raise ConfigurationError(f"buffer_bytes must be from 16384 to 1048576, not {self.buffer_bytes}")
+        if self.max_headers > 30000:
+            raise ConfigurationError(f"max_headers must be 30000 at most, not {self.max_headers}")
+        if self.proxy_protocol and not self.trusted_proxies:
+            raise ConfigurationError("proxy_protocol needs trusted_proxies: it is read from those peers only")
+
+    @property
+    def redirect_port(self) -> int | None:
+        """The port that redirects to TLS lead to; ``None`` when there are no such redirects."""
+        if self.https_port is not None:
+            return self.https_port
+        return self.https[0].port if self.https else None

@@ -1,0 +1,192 @@
+"""From a virtual host to the blocks of rows that serve it, and the backends they lead to.
+
+Ids are digests of what they stand for, so that equal things are one thing and a changed one is another.
+They are as long as it takes that nobody finds a second thing for an id (96 bits).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from ingresskit.graph import (
+    BackendKey,
+    Forward,
+    PathKind,
+    Redirect,
+    Respond,
+    Route,
+    VirtualHost,
+    WeightedBackend,
+    redirects_to_tls,
+)
+from ingresskit.policies import Origin, PolicySet
+from ingresskit.render.haproxy.artifact import Block, MapName, MapRow, SlotClass
+from ingresskit.render.haproxy.policies import HANDLERS, SettingRow
+from ingresskit.render.haproxy.words import NONE, TLS_FLAG, Kind, route_value
+
+__all__ = ["HostPart", "Split", "digest", "host_part", "make_block"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """Requests shared among backends by weight.
+
+    Attributes:
+        id: ``s`` and a digest of the rest.
+        shares: As `Forward.backends`.
+        backends: The ids of the backends of *shares*, in their order.
+    """
+
+    id: str
+    shares: tuple[WeightedBackend, ...]
+    backends: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPart:
+    """All that one virtual host contributes to an artifact; it depends on nothing else.
+
+    Attributes:
+        table: The block of its paths.
+        blocks: All blocks, *table* among them.
+        backends: What its routes forward to: the key and the class, by id.
+        splits: By id.
+        classes, statuses, request_headers, response_headers: As in `Needs`.
+    """
+
+    table: str
+    blocks: Mapping[str, Block] = field(default_factory=dict[str, Block])
+    backends: Mapping[str, tuple[BackendKey, SlotClass]] = field(
+        default_factory=dict[str, tuple[BackendKey, SlotClass]]
+    )
+    splits: Mapping[str, Split] = field(default_factory=dict[str, Split])
+    classes: Mapping[SlotClass, Origin] = field(default_factory=dict[SlotClass, Origin])
+    statuses: Mapping[int, Origin] = field(default_factory=dict[int, Origin])
+    request_headers: Mapping[str, Origin] = field(default_factory=dict[str, Origin])
+    response_headers: Mapping[str, Origin] = field(default_factory=dict[str, Origin])
+
+
+def digest(letter: str, *parts: object) -> str:
+    """An id: *letter*, and a digest of *parts*, each apart from the next."""
+    total = hashlib.sha256()
+    for part in parts:
+        text = str(part).encode()
+        total.update(b"%d:" % len(text))
+        total.update(text)
+    return letter + total.hexdigest()[:24]
+
+
+def _backend_id(key: BackendKey, slot_class: SlotClass) -> str:
+    return digest("b", *key, slot_class.id)
+
+
+def make_block(letter: str, rows: Iterable[SettingRow], join: str = "/") -> Block:
+    """The block of rows whose keys are its id, *join* and what *rows* say."""
+    ordered = sorted(rows)
+    name = digest(letter, *(part for row in ordered for part in row))
+    return Block(
+        id=name, rows=tuple(MapRow(where, f"{name}{join}{end}", value) for where, end, value in ordered)
+    )
+
+
+def host_part(host: VirtualHost) -> HostPart:
+    """What *host* contributes."""
+    maker = _Maker()
+    rows = [row for route in host.routes for row in maker.route_rows(host, route)]
+    table = make_block("t", rows, join="")
+    maker.blocks[table.id] = table
+    return HostPart(
+        table=table.id,
+        blocks=maker.blocks,
+        backends=maker.backends,
+        splits=maker.splits,
+        classes=maker.classes,
+        statuses=maker.statuses,
+        request_headers=maker.request_headers,
+        response_headers=maker.response_headers,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """What a policy set amounts to."""
+
+    block: str
+    flags: str
+    slot_class: SlotClass
+
+
+class _Maker:
+    """Collects what the routes of one host amount to."""
+
+    def __init__(self) -> None:
+        self.blocks: dict[str, Block] = {}
+        self.backends: dict[str, tuple[BackendKey, SlotClass]] = {}
+        self.splits: dict[str, Split] = {}
+        self.classes: dict[SlotClass, Origin] = {}
+        self.statuses: dict[int, Origin] = {}
+        self.request_headers: dict[str, Origin] = {}
+        self.response_headers: dict[str, Origin] = {}
+        # The paths of an Ingress share their policies, and may be ten thousand.
+        self._worked_out: dict[PolicySet, _Settings] = {}
+
+    def route_rows(self, host: VirtualHost, route: Route) -> Iterator[SettingRow]:
+        """The rows of a route, less what all keys of the table begin with."""
+        matched = route.match.value.rstrip("/")
+        known = self._worked_out.get(route.policies)
+        if known is None:
+            known = self._worked_out[route.policies] = self._settings(route)
+        kind, name = self._action(route, known.slot_class)
+        flags = known.flags + (TLS_FLAG if redirects_to_tls(host, route) else "")
+        value = route_value(kind, name, policy=known.block, flags=flags, cut=len(matched))
+        if route.match.kind is PathKind.EXACT:
+            yield MapName.EXACT, route.match.value, value
+        else:
+            yield MapName.PREFIXES, matched + "/", value
+
+    def _settings(self, route: Route) -> _Settings:
+        rows: list[SettingRow] = []
+        flags: list[str] = []
+        slot_class = SlotClass()
+        for handler in HANDLERS:
+            if handler.policy not in route.policies:
+                continue
+            origins = route.policies.origins(handler.policy)
+            origin = min(origins.values(), default=route.origin)
+            found = list(handler.rows(route.policies))
+            rows += found
+            flags += [handler.flag] if found else []
+            slot_class = handler.slot_class(route.policies, slot_class)
+            for name in handler.request_names(route.policies):
+                self.request_headers.setdefault(name, origin)
+            for name in handler.response_names(route.policies):
+                self.response_headers.setdefault(name, origin)
+        if not rows:
+            return _Settings(NONE, "", slot_class)
+        block = make_block("p", rows)
+        self.blocks[block.id] = block
+        return _Settings(block.id, "".join(flags), slot_class)
+
+    def _action(self, route: Route, slot_class: SlotClass) -> tuple[str, str]:
+        match route.action:
+            case Forward(backends=shares):
+                self.classes.setdefault(slot_class, route.origin)
+                names = tuple(_backend_id(share.key, slot_class) for share in shares)
+                self.backends.update(zip(names, ((share.key, slot_class) for share in shares), strict=True))
+                if len(shares) == 1:
+                    return Kind.FORWARD, names[0]
+                name = digest("s", *names, *(share.weight for share in shares))
+                self.splits[name] = Split(id=name, shares=shares, backends=names)
+                return Kind.SPLIT, name
+            case Redirect(location=location, status=status):
+                block = make_block("r", [(MapName.SETTINGS, "location", location)])
+                self.blocks[block.id] = block
+                return Kind.redirect(status), block.id
+            case Respond(status=status):
+                self.statuses.setdefault(status, route.origin)
+                return Kind.respond(status), NONE
+            case _:
+                assert_never(route.action)
