@@ -45,7 +45,9 @@ _FORMS: Mapping[tuple[str, str], type[KubeObject]] = {
     ("networking.k8s.io/v1beta1", "IngressClass"): IngressClass,
     ("discovery.k8s.io/v1beta1", "EndpointSlice"): LegacyEndpointSlice,
 }
-
+# Kubernetes' own groups that the kinds above are or were in. In others the same names mean other things.
+_GROUPS = frozenset({"", "discovery.k8s.io", "extensions", "networking.k8s.io"})
+_KINDS_BY_LOWER_NAME: Mapping[str, type[KubeObject]] = {kind.kind.lower(): kind for kind in KINDS}
 
 Raw = bytes | str | Mapping[str, object]
 """JSON, or what a JSON or YAML parser made of it."""
@@ -100,10 +102,11 @@ def decode_any(raw: Raw, *, location: str = "") -> KubeObject | None:
     """Read one object of whatever kind it says it is.
 
     Returns:
-        The object, or ``None`` when its kind or API version is not one that ingresskit reads.
+        The object, or ``None`` when its kind is not one that ingresskit reads.
 
     Raises:
-        DecodeError: As `decode`; also when ``apiVersion`` or ``kind`` is missing.
+        DecodeError: As `decode`; also when ``apiVersion`` or ``kind`` is missing, or the object would be of
+            a kind that is read, were they written as Kubernetes writes them.
     """
     tree = _tree(raw, location)
     version, kind = tree.get("apiVersion"), tree.get("kind")
@@ -113,8 +116,17 @@ def decode_any(raw: Raw, *, location: str = "") -> KubeObject | None:
             raise fault_of(tree, shown, field, "is missing", location)
         if not isinstance(value, str):
             raise fault_of(tree, shown, field, "must be text", location)
-    form = _FORMS.get((cast(str, version), cast(str, kind)))
-    return None if form is None else _read(form, raw, tree, location)
+    version, kind = cast(str, version), cast(str, kind)
+    if (form := _FORMS.get((version, kind))) is not None:
+        return _read(form, raw, tree, location)
+    meant = _KINDS_BY_LOWER_NAME.get(kind.lower())
+    if meant is None or version.rpartition("/")[0] not in _GROUPS:
+        return None
+    if (version, meant.kind) in _FORMS:
+        field, wanted, found = "kind", meant.kind, kind
+    else:
+        field, wanted, found = "apiVersion", meant.api_version, version
+    raise fault_of(tree, meant.kind, field, f"must be {wanted}, not '{printable(found)}'", location)
 
 
 def _has_string_data(kind: type[KubeObject], raw: bytes) -> bool:

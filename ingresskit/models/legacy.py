@@ -8,6 +8,7 @@ case the path was ImplementationSpecific.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -44,7 +45,8 @@ class LegacyBackend(WireModel):
             return IngressBackend(resource=self.resource)
         port = self.service_port
         # The old API took "80" for a number too: IntOrString text of digits could never be a port name.
-        if isinstance(port, str) and port.isascii() and port.isdigit():
+        # More than these are no port either, and Python reads no number of thousands of digits.
+        if isinstance(port, str) and re.fullmatch(r"[0-9]{1,9}", port):
             port = int(port)
         reference = (
             ServiceBackendPort(name=port) if isinstance(port, str) else ServiceBackendPort(number=port or None)

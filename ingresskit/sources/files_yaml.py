@@ -19,6 +19,7 @@ import yaml
 __all__ = ["YamlFault", "load_yaml"]
 
 _MOST_LEVELS: Final = 100
+_TOO_DEEP: Final = f"is nested more than {_MOST_LEVELS} levels deep"
 # Every value costs this much and its length. A full file of ordinary manifests stays below the
 # budget; a file of nothing but one-letter values or of aliases to aliases is refused within seconds.
 _COST_OF_VALUE: Final = 32
@@ -82,6 +83,9 @@ def load_yaml(text: bytes) -> list[object]:
         reason = " ".join(part for part in (exc.context, exc.problem) if part)
         # What is left open is found out at the end: the last line that says something is the nearest.
         line = min(mark.line, text.rstrip().count(b"\n")) if mark else None
+        if "nesting" in reason:
+            # libyaml reads ahead of its events, and from 0.2.6 on has a limit of its own.
+            raise YamlFault(_TOO_DEEP, line) from None
         raise YamlFault(f"is not YAML: {reason}", line) from None
     except yaml.YAMLError as exc:
         # The reader of the library found a byte that no YAML text may hold.
@@ -184,7 +188,7 @@ class _Builder:
     def _open(self, event: yaml.CollectionStartEvent) -> None:
         self._at(event)
         if len(self._frames) >= _MOST_LEVELS:
-            self._fault(f"is nested more than {_MOST_LEVELS} levels deep")
+            self._fault(_TOO_DEEP)
         is_map = type(event) is yaml.MappingStartEvent
         if event.tag not in (None, "!", _CORE_TAG + ("map" if is_map else "seq")):
             self._fault(f"has the tag {_shown(event.tag)}, which no manifest needs")

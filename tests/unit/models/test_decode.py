@@ -95,6 +95,7 @@ def test_an_old_ingress_reads_as_a_new_one(version: str) -> None:
         pytest.param(80, 80, None, id="a number"),
         pytest.param("http", None, "http", id="a name"),
         pytest.param("80", 80, None, id="digits as text"),
+        pytest.param("1" * 5000, None, "1" * 5000, id="more digits than a number may have"),
         pytest.param(0, None, None, id="zero is none"),
         pytest.param(None, None, None, id="null is none"),
     ],
@@ -238,13 +239,43 @@ def test_kinds_are_listed_by_name() -> None:
     ("version", "kind"),
     [
         ("apps/v1", "Deployment"),
-        ("networking.k8s.io/v2", "Ingress"),
-        ("extensions/v1", "Ingress"),
+        ("networking.k8s.io/v1", "NetworkPolicy"),
+        ("v1", "Pod"),
         ("example.com/v1", "Service"),
+        ("config.openshift.io/v1", "Ingress"),
     ],
 )
 def test_kinds_and_versions_that_are_not_read_are_none(version: str, kind: str) -> None:
     assert decode_any(tree(kind, version)) is None
+
+
+@pytest.mark.parametrize(
+    ("version", "kind", "fault"),
+    [
+        (
+            "networking.k8s.io/v2",
+            "Ingress",
+            "apiVersion: must be networking.k8s.io/v1, not 'networking.k8s.io/v2'",
+        ),
+        ("extensions/v1", "Ingress", "apiVersion: must be networking.k8s.io/v1, not 'extensions/v1'"),
+        ("v1", "Ingress", "apiVersion: must be networking.k8s.io/v1, not 'v1'"),
+        ("networking.k8s.io/v1", "Service", "apiVersion: must be v1, not 'networking.k8s.io/v1'"),
+        ("v2", "Service", "apiVersion: must be v1, not 'v2'"),
+        (
+            "discovery.k8s.io/v1alpha1",
+            "EndpointSlice",
+            "must be discovery.k8s.io/v1, not 'discovery.k8s.io/v1a",
+        ),
+        ("networking.k8s.io/v1", "ingress", "kind: must be Ingress, not 'ingress'"),
+        ("v1", "ConfigMAP", "kind: must be ConfigMap, not 'ConfigMAP'"),
+        ("networking.k8s.io/v\n", "Ingress", "not 'networking.k8s.io/v\\n'"),
+    ],
+)
+def test_a_kind_that_is_read_in_a_form_that_is_not_is_a_mistake(version: str, kind: str, fault: str) -> None:
+    with pytest.raises(DecodeError) as caught:
+        decode_any(tree(kind, version))
+
+    assert fault in str(caught.value)
 
 
 def test_unknown_fields_are_passed_over() -> None:
