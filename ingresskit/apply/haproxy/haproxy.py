@@ -1,0 +1,190 @@
+"""A HAProxy as its owner sees it."""
+
+from __future__ import annotations
+
+import logging
+import resource
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Self
+
+import anyio
+import anyio.to_thread
+
+from ingresskit.apply.haproxy.keeper import Keeper
+from ingresskit.apply.haproxy.master import Master
+from ingresskit.apply.haproxy.options import HaproxyOptions
+from ingresskit.apply.haproxy.own import own_certificate
+from ingresskit.errors import ApplyError, ConfigurationError
+from ingresskit.render.haproxy import Capabilities, HaproxySettings
+
+__all__ = ["Haproxy"]
+
+_logger = logging.getLogger(__name__)
+
+_OTHER_FILES = 300
+
+
+class Haproxy:
+    """A HAProxy that is kept running, and serves what a `HaproxyApplier` puts there.
+
+    ```python
+    async with Haproxy(settings, state=folder) as haproxy:
+        controller = Controller(
+            source=source, renderer=HaproxyRenderer(), applier=HaproxyApplier(haproxy)
+        )
+        await controller.run()
+    ```
+
+    It is started with the first artifact. When the controller is killed HAProxy serves on, and the next
+    `Haproxy` with the same *state* takes it over; when HAProxy ends it is started again with what it
+    served. Leaving the context ends it at once: `drain` before that.
+
+    Args:
+        settings: Listeners, limits, whom to believe.
+        state: The folder for its configurations, certificates, socket, pid and output: made with mode 0700
+            when it is not there; one for each HAProxy. Its path must be short: sockets are in it.
+        program: The path of HAProxy, 2.6 or later, or a name to look up.
+        options: How it is run and changed; the defaults when ``None``.
+    """
+
+    def __init__(
+        self,
+        settings: HaproxySettings,
+        *,
+        state: Path,
+        program: str = "haproxy",
+        options: HaproxyOptions | None = None,
+    ) -> None:
+        self.settings: HaproxySettings = settings
+        self._state = state.absolute()
+        self._program = program
+        self._options = options or HaproxyOptions()
+        self._capabilities: Capabilities | None = None
+        self._master: Master | None = None
+        self._keeper: Keeper | None = None
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        """Find the program, and take over a HAProxy that serves already.
+
+        Raises:
+            ApplyError: There is no such program, it cannot be executed, or *state* cannot be written to.
+            ConfigurationError: It is not HAProxy, or too old.
+        """
+        await anyio.to_thread.run_sync(_make_folder, self._state)
+        options = self._options
+        master = Master(
+            self._program,
+            state=self._state,
+            command_timeout=options.command_timeout,
+            load_timeout=options.load_timeout,
+        )
+        self._capabilities = await master.probe()
+        self.settings = _affordable(self.settings)
+        own = await anyio.to_thread.run_sync(own_certificate, self._state / "own.pem")
+        keeper = Keeper(master, self.settings, self._capabilities, own_certificate=own, options=options)
+        await master.process.adopt()
+        async with AsyncExitStack() as stack:
+            tasks = await stack.enter_async_context(anyio.create_task_group())
+            stack.callback(tasks.cancel_scope.cancel)
+            stack.push_async_callback(self._end, master)
+            tasks.start_soon(master.run, keeper.before_restart)
+            tasks.start_soon(keeper.run)
+            self._master, self._keeper = master, keeper
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return await self._stack.__aexit__(kind, exc, trace)
+
+    async def _end(self, master: Master) -> None:
+        with anyio.CancelScope(shield=True):
+            await master.stop(timedelta(0))
+
+    async def drain(self, grace: timedelta) -> None:
+        """Stop politely: no new connections, idle ones closed, requests under way finished.
+
+        Returns when all connections are gone. What is left at the end of *grace*, tunnels among it, is cut.
+        """
+        await self.master.stop(grace)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the program can do.
+
+        Raises:
+            ConfigurationError: The context is not open.
+        """
+        if self._capabilities is None:
+            raise ConfigurationError("open it first: async with Haproxy(…) as haproxy")
+        return self._capabilities
+
+    @property
+    def master(self) -> Master:
+        """The process.
+
+        Raises:
+            ConfigurationError: The context is not open.
+        """
+        if self._master is None:
+            raise ConfigurationError("open it first: async with Haproxy(…) as haproxy")
+        return self._master
+
+    @property
+    def keeper(self) -> Keeper:
+        """What puts artifacts live.
+
+        Raises:
+            ConfigurationError: The context is not open.
+        """
+        if self._keeper is None:
+            raise ConfigurationError("open it first: async with Haproxy(…) as haproxy")
+        return self._keeper
+
+    @property
+    def reloads(self) -> Mapping[str, int]:
+        """How often HAProxy was started or reloaded, by reason, since the context was opened."""
+        return MappingProxyType(dict(self.keeper.reloads))
+
+    @property
+    def problem(self) -> str:
+        """Why it does not run, as a clause; empty while it does, or was not started yet."""
+        return self.master.process.problem
+
+    @property
+    def pid(self) -> int | None:
+        """The master process; ``None`` when none runs."""
+        return self.master.process.pid
+
+
+def _affordable(settings: HaproxySettings) -> HaproxySettings:
+    """The settings with as many connections as the limit of open files allows: two files each.
+
+    HAProxy's checker does not look at that limit, and its worker ends when it starts.
+    """
+    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = settings.max_connections
+    if limit != resource.RLIM_INFINITY:
+        most = max(1, min(most, (limit - _OTHER_FILES) // 2))
+    if most < settings.max_connections:
+        facts = {"wanted": settings.max_connections, "maxConnections": most, "fileLimit": limit}
+        _logger.warning("fewer connections than wanted, as the limit of open files is low", extra=facts)
+    return replace(settings, max_connections=most)
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.chmod(0o700)
+        probe = path / ".writable"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as exc:
+        raise ApplyError(f"{path}: {exc.strerror or exc}") from exc

@@ -1,0 +1,401 @@
+"""Keeping a HAProxy at what it should serve: changes at runtime, reloads, what is on disk, what is left behind.
+
+One lock is held by whoever changes the worker, so that changes, reloads and tidying up never mix. What is
+on disk follows behind: a change is live before it is written. Nothing depends on the order, since HAProxy
+reads the disk only when it is reloaded or started again, and before either everything is written anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import anyio
+import anyio.to_thread
+
+from ingresskit.apply.generations import Generation
+from ingresskit.apply.haproxy.changes import Changes, changes_between, obstacles
+from ingresskit.apply.haproxy.live import Live
+from ingresskit.apply.haproxy.master import Master, occupied
+from ingresskit.apply.haproxy.options import HaproxyOptions
+from ingresskit.apply.haproxy.performing import compact, perform, reap
+from ingresskit.apply.haproxy.slots import Slots, pool_sizes
+from ingresskit.apply.plan import Dynamic, NoOp, Plan, Reload
+from ingresskit.errors import ApplyError, ApplyPostponed, CheckFailed
+from ingresskit.policies import Origin
+from ingresskit.render.base import RenderedFile
+from ingresskit.render.haproxy import Capabilities, HaproxyArtifact, HaproxySettings, Server, SlotClass
+from ingresskit.render.haproxy.files import configuration
+from ingresskit.render.haproxy.program import program
+
+__all__ = ["Keeper"]
+
+_logger = logging.getLogger(__name__)
+
+_REAP_FIRST: Final = 0.02
+_REAP_CEILING: Final = 5.0
+_RETRY: Final = 5.0
+_OLD_WORKERS_RETRY: Final = timedelta(seconds=5)
+_MOST_REASONS: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Planned:
+    """What `Keeper.plan` worked out, for the `Keeper.apply` that follows."""
+
+    live: Live
+    served: HaproxyArtifact
+    artifact: HaproxyArtifact
+    changes: Changes
+
+
+class Keeper:
+    """Owns the state of one HAProxy.
+
+    Args:
+        master: The process; of one that runs already nothing is known but that it serves.
+        settings: What is in the program besides the artifact.
+        capabilities: What HAProxy can do.
+        own_certificate: Key and chain in PEM for artifacts without a default certificate.
+        options: How it is changed.
+    """
+
+    def __init__(
+        self,
+        master: Master,
+        settings: HaproxySettings,
+        capabilities: Capabilities,
+        *,
+        own_certificate: bytes,
+        options: HaproxyOptions,
+    ) -> None:
+        self._master = master
+        self._settings = settings
+        self._capabilities = capabilities
+        self._own = own_certificate
+        self._options = options
+        self._lock = anyio.Lock()
+        self._disk = anyio.Lock()
+        self._planned: _Planned | None = None
+        self._broken = ""
+        self._last_load: float | None = None
+        self._last_load_took = 0.0
+        self._written: HaproxyArtifact | None = None
+        self._changed = anyio.Event()
+        self.live: Live | None = None
+        self.reloads: Counter[str] = Counter()
+
+    # What the controller asks for.
+
+    def plan(self, new: HaproxyArtifact) -> Plan[HaproxyArtifact]:
+        """What it takes to serve *new*. May be called in any thread."""
+        live = self.live
+        if live is None:
+            running = self._master.process.pid is not None
+            reason = "a HAProxy that runs already is taken over" if running else "HAProxy is started"
+            return Reload(artifact=new, reason=reason)
+        if self._broken:
+            return Reload(artifact=new, reason=self._broken)
+        served = live.artifact
+        changes = changes_between(served, new, loaded=live.blocks, own=self._own)
+        if found := obstacles(changes, new.needs, live.needs, live.slots):
+            reasons = dict.fromkeys(item.reason for item in found)
+            text = "; ".join(list(reasons)[:_MOST_REASONS])
+            more = f"; and {len(reasons) - _MOST_REASONS} more" if len(reasons) > _MOST_REASONS else ""
+            origins: set[Origin] = {origin for item in found for origin in item.origins}
+            return Reload(artifact=new, reason=text + more, origins=tuple(sorted(origins)))
+        if not changes:
+            if served is not new:
+                live.artifact = new
+            return NoOp()
+        self._planned = _Planned(live=live, served=served, artifact=new, changes=changes)
+        return Dynamic(artifact=new, summary=changes.summary)
+
+    async def apply(self, plan: Plan[HaproxyArtifact]) -> None:
+        """Carry *plan* out.
+
+        Raises:
+            ApplyPostponed: It needs a reload, and that has to wait.
+            CheckFailed: HAProxy refuses the configuration.
+            ApplyError: It could not be done; what was served before still is.
+        """
+        if isinstance(plan, NoOp):
+            return
+        async with self._lock:
+            reason = plan.reason if isinstance(plan, Reload) else await self._change(plan.artifact)
+            if reason:
+                await self._load(plan.artifact, reason)
+        changed, self._changed = self._changed, anyio.Event()
+        changed.set()
+
+    async def check(self, artifact: HaproxyArtifact) -> None:
+        """Let HAProxy read what *artifact* comes to, without serving it.
+
+        Raises:
+            CheckFailed: It refuses.
+            ApplyError: It could not be asked.
+        """
+        slots = self._new_slots(artifact)
+        files = await self._files(artifact, slots, marker="check")
+        async with self._disk:
+            generation = await self._checked(artifact, files)
+            await self._discard(generation)
+
+    async def _change(self, artifact: HaproxyArtifact) -> str:
+        """Serve *artifact* without a reload; returns why that cannot be done, or empty when it is."""
+        live, planned = self.live, self._planned
+        self._planned = None
+        if live is None or self._broken:
+            return self._broken or "HAProxy is started"
+        if (
+            planned
+            and planned.live is live
+            and planned.served is live.artifact
+            and planned.artifact is artifact
+        ):
+            changes = planned.changes
+        else:
+            changes = changes_between(live.artifact, artifact, loaded=live.blocks, own=self._own)
+        # Slots may have been taken since the plan was made.
+        if found := obstacles(changes, artifact.needs, live.needs, live.slots):
+            return found[0].reason
+        self._broken = "a change at runtime was interrupted"
+        try:
+            await perform(self._master.api, live, changes, artifact)
+        except ApplyError as exc:
+            self._broken = f"a change at runtime failed: {exc}"
+            _logger.warning("change at runtime failed, reloading", extra={"reason": str(exc)})
+            return self._broken
+        self._broken = ""
+        return ""
+
+    # Loading.
+
+    async def _load(self, artifact: HaproxyArtifact, reason: str) -> None:
+        """Start or reload HAProxy with *artifact*."""
+        running = self._master.process.pid is not None
+        if running:
+            await self._wait_turn()
+        slots = self._new_slots(artifact)
+        marker = _new_marker()
+        files = await self._files(artifact, slots, marker=marker)
+        async with self._disk:
+            await self._preflight(running=running)
+            generation = await self._checked(artifact, files)
+            before = await anyio.to_thread.run_sync(self._master.generations.current)
+            await self._master.activate(generation)
+            begun = anyio.current_time()
+            try:
+                if running:
+                    await self._master.reload(marker)
+                else:
+                    await self._master.start(marker)
+            except BaseException:
+                with anyio.CancelScope(shield=True):
+                    await self._went_wrong(before, generation, running=running)
+                raise
+            finally:
+                self._last_load = anyio.current_time()
+                self._last_load_took = self._last_load - begun
+        self.live = Live.loaded(artifact, needs=artifact.needs, slots=slots, marker=marker)
+        self._broken = ""
+        self._written = artifact
+        self.reloads[reason] += 1
+        _logger.info(
+            "haproxy reloaded" if running else "haproxy started",
+            extra={"reason": reason, "durationSeconds": round(self._last_load_took, 3)},
+        )
+
+    async def _wait_turn(self) -> None:
+        """Refuse a reload that comes too early."""
+        if self.live is None:
+            return  # to take over what a controller before us left cannot wait
+        if self._last_load is not None:
+            took = self._last_load_took / self._options.reload_share
+            gap = max(self._options.reload_gap.total_seconds(), took)
+            left = self._last_load + gap - anyio.current_time()
+            if left > 0:
+                raise ApplyPostponed(
+                    f"HAProxy was reloaded just now; the next reload is due in {left:.1f} s",
+                    retry_after=timedelta(seconds=left),
+                )
+        processes = await self._master.api.processes()
+        if (old := len(processes.old_workers)) >= self._options.most_old_workers:
+            raise ApplyPostponed(
+                f"{old} replaced processes of HAProxy still serve connections", retry_after=_OLD_WORKERS_RETRY
+            )
+
+    async def _preflight(self, *, running: bool) -> None:
+        """What HAProxy's checker does not see: that somebody else listens where it should."""
+        for bind in (*self._settings.http, *self._settings.https):
+            if why := await anyio.to_thread.run_sync(_occupied, bind.address, bind.port, running):
+                raise ApplyError(f"HAProxy cannot listen at {bind}: {why}")
+
+    async def _checked(self, artifact: HaproxyArtifact, files: list[RenderedFile]) -> Generation:
+        generation = await self._master.write(files)
+        try:
+            await self._master.check(generation)
+        except BaseException as exc:
+            with anyio.CancelScope(shield=True):
+                await self._discard(generation)
+            if isinstance(exc, CheckFailed):
+                raise CheckFailed(str(exc), subjects=_blamed(artifact, str(exc))) from exc
+            raise
+        return generation
+
+    async def _discard(self, generation: Generation) -> None:
+        await anyio.to_thread.run_sync(self._master.generations.discard, generation)
+
+    async def _went_wrong(self, before: Generation | None, failed: Generation, *, running: bool) -> None:
+        """After a start or a reload that failed: the worker before serves, and the disk has to say so."""
+        if before is not None and running:
+            try:
+                await self._master.activate(before)
+                await self._discard(failed)
+            except ApplyError as exc:
+                _logger.error("configuration on disk is not the one that is served", extra={"reason": str(exc)})
+        self._written = None
+        live = self.live
+        if running and live is not None and not await self._master.serves(live.marker):
+            self._broken = "HAProxy does not serve what it did before a reload that failed"
+
+    def _new_slots(self, artifact: HaproxyArtifact) -> Slots:
+        live = self.live
+        before: Mapping[SlotClass, int] = {} if live is None else live.slots.pools
+        sizes = pool_sizes(self._options.pools, artifact.backends.values(), artifact.needs.classes, before)
+        return Slots.filled(sizes, artifact.backends.values(), None if live is None else live.slots)
+
+    async def _files(self, artifact: HaproxyArtifact, slots: Slots, *, marker: str) -> list[RenderedFile]:
+        held = slots.held()
+        return await anyio.to_thread.run_sync(self._made_files, artifact, slots.pools, held, marker)
+
+    def _made_files(
+        self,
+        artifact: HaproxyArtifact,
+        pools: Mapping[SlotClass, int],
+        held: Mapping[str, str],
+        marker: str,
+    ) -> list[RenderedFile]:
+        servers: dict[str, tuple[Server, ...]] = {
+            held[item]: backend.servers for item, backend in artifact.backends.items()
+        }
+        text = program(
+            self._settings, self._capabilities, needs=artifact.needs, pools=pools, slots=servers, marker=marker
+        )
+        return list(configuration(artifact, program=text, slots=held, default_certificate=self._own))
+
+    # In the background.
+
+    async def before_restart(self) -> None:
+        """Write what was served when HAProxy ended, so that it starts with just that.
+
+        Raises:
+            ApplyError: It could not be written.
+        """
+        async with self._lock, self._disk:
+            if (live := self.live) is None:
+                return
+            slots = self._new_slots(live.artifact)
+            marker = _new_marker()
+            files = await self._files(live.artifact, slots, marker=marker)
+            await self._master.activate(await self._master.write(files))
+            self.live = Live.loaded(live.artifact, needs=live.artifact.needs, slots=slots, marker=marker)
+            self._broken = ""
+            self._written = live.artifact
+
+    async def run(self) -> None:
+        """Tidy up, fill up pools and write to disk, until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._repeat, self._tidy)
+            tasks.start_soon(self._repeat, self._follow_on_disk)
+            tasks.start_soon(self._repeat, self._fill_up)
+
+    async def _repeat(self, step: Callable[[], Awaitable[float | None]]) -> None:
+        """Do *step* after each change; again after as many seconds as it says."""
+        failing = ""
+        while True:
+            changed = self._changed
+            delay: float | None
+            try:
+                delay = await step()
+                failing = ""
+            except ApplyPostponed as exc:
+                delay = exc.retry_after.total_seconds()
+            except ApplyError as exc:
+                delay = _RETRY
+                if str(exc) != failing:
+                    failing = str(exc)
+                    _logger.warning("haproxy could not be looked after", extra={"reason": failing})
+            if delay is None:
+                await changed.wait()
+            else:
+                with anyio.move_on_after(delay):
+                    await changed.wait()
+
+    async def _tidy(self) -> float | None:
+        delay = _REAP_FIRST
+        while (live := self.live) is not None and (live.leaving or live.garbage()):
+            async with self._lock:
+                if self.live is not live or self._broken:
+                    return None
+                left = await reap(self._master.api, live)
+                await compact(self._master.api, live)
+            if not left:
+                break
+            await anyio.sleep(delay)
+            delay = min(2 * delay, _REAP_CEILING)
+        return None
+
+    async def _follow_on_disk(self) -> float | None:
+        live = self.live
+        if live is None or live.artifact is self._written or self._broken:
+            return None
+        await anyio.sleep(self._options.disk_delay.total_seconds())
+        begun = anyio.current_time()
+        async with self._lock:
+            live = self.live
+            if live is None or self._broken:
+                return None
+            artifact, pools, held = live.artifact, live.slots.pools, live.slots.held()
+        files = await anyio.to_thread.run_sync(self._made_files, artifact, pools, held, _new_marker())
+        async with self._disk:
+            if self.live is not live:
+                return None  # a reload has written it
+            await self._master.activate(await self._master.write(files))
+            self._written = artifact
+        await anyio.sleep(10 * (anyio.current_time() - begun))
+        return 0
+
+    async def _fill_up(self) -> float | None:
+        async with self._lock:
+            live = self.live
+            if live is None or self._broken:
+                return None
+            low = live.slots.low(self._options.pools.low)
+            if not low:
+                return None
+            names = ", ".join(item.id for item in low)
+            await self._load(live.artifact, f"few slots of the kind {names} are free")
+        return None
+
+
+def _new_marker() -> str:
+    return f"ingresskit {os.urandom(8).hex()}"
+
+
+def _occupied(address: str, port: int, shared: bool) -> str:
+    return occupied(address, port, shared=shared)
+
+
+def _blamed(artifact: HaproxyArtifact, saying: str) -> frozenset[tuple[str, tuple[str, str]]]:
+    """The Secrets whose certificates a checker's words name."""
+    return frozenset(
+        ("Secret", (bundle.secret.namespace, bundle.secret.name))
+        for bundle in artifact.certificates.values()
+        if bundle.path in saying
+    )
