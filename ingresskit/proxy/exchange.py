@@ -162,7 +162,8 @@ class Exchange:
                 self._client.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         elif head.status in (102, 103):
             line = b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason)
-            self._client.send(line + join_lines(head.fields) + b"\r\n")
+            fields = without(head.fields, self._admitted.target.drop_response_headers)
+            self._client.send(line + join_lines(fields) + b"\r\n")
 
     def answer(self, head: ResponseHead, payload: bytes, *, complete: bool) -> None:
         """The head of the answer, and what is there of its body: in one write."""

@@ -5,6 +5,7 @@ Order matters: an address that is not allowed learns nothing else, neither a red
 
 from __future__ import annotations
 
+import ipaddress
 import random
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -63,6 +64,11 @@ class RequestedHost:
             self.name: str = normalise_host(text)
         except HostRefused as exc:
             raise BadRequest(400, f"The Host {exc}.") from None
+        if self.name[0] == "[":
+            try:
+                ipaddress.IPv6Address(self.name[1:-1])
+            except ValueError:
+                raise BadRequest(400, "The Host is not an IPv6 address.") from None
         _, _, port = text.rpartition("]")[2].rpartition(":") if ":" in text.rpartition("]")[2] else ("", "", "")
         if port and int(port) > 65535:
             raise BadRequest(400, "The Host has a wrong port.")

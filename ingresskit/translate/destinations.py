@@ -17,8 +17,18 @@ _REFUSED: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("link-local", ("169.254.0.0/16", "fe80::/10")),
     ("multicast", ("224.0.0.0/4", "ff00::/8")),
     ("broadcast or reserved", ("240.0.0.0/4",)),
-    # Metadata services outside link-local: AWS over IPv6, Alibaba Cloud, Oracle Cloud.
-    ("cloud metadata", ("fd00:ec2::254/128", "100.100.100.200/32", "192.0.0.192/32")),
+    # Metadata services outside link-local: AWS and Google over IPv6, Alibaba Cloud, Oracle Cloud, and
+    # what Azure's agents get settings and keys of a machine from.
+    (
+        "cloud metadata",
+        (
+            "fd00:ec2::254/128",
+            "fd20:ce::254/128",
+            "100.100.100.200/32",
+            "192.0.0.192/32",
+            "168.63.129.16/32",
+        ),
+    ),
 )
 _NETWORKS = tuple((name, ipaddress.ip_network(network)) for name, networks in _REFUSED for network in networks)
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -60,9 +70,12 @@ class DestinationPolicy:
         if isinstance(parsed, ipaddress.IPv6Address) and parsed.scope_id is not None:
             return "has a zone identifier"
         spellings = (parsed, *_embedded(parsed))
-        if any(item in network for item in spellings for network in self.allow):
+        if any(parsed in network for network in self.allow):
             return None
         for item in spellings:
+            # An address may stand for several others; to be allowed one of them does not make up for the rest.
+            if any(item in network for network in self.allow):
+                continue
             for name, network in _NETWORKS:
                 if item in network:
                     return f"is a {name} address, which no endpoint may have"

@@ -201,6 +201,19 @@ async def test_early_hints_pass_and_unasked_permissions_do_not(stage: Stage) -> 
     assert (await client.rest()).startswith(hints + b"HTTP/1.1 200 OK\r\n")
 
 
+async def test_headers_that_the_route_removes_are_not_in_early_hints_either(stage: Stage) -> None:
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nX-Inner: 1\r\n\r\n"
+    endpoint = await stage.endpoint(hints + reply(fields=["X-Inner: 1"]))
+    proxy = await stage.proxy(forward(endpoint.port, drop_response_headers=frozenset((b"x-inner",))))
+    client = await stage.connect(proxy)
+
+    await client.send(get(fields=["Connection: close"]))
+    everything = await client.rest()
+
+    assert everything.startswith(b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\n")
+    assert b"X-Inner" not in everything
+
+
 async def test_early_answer_passes_and_neither_connection_is_used_again(stage: Stage) -> None:
     async def refuse(_request: Seen, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(reply(b"no", status="403 Forbidden"))

@@ -28,6 +28,7 @@ REFUSED = {
     "host with a path": (400, b"GET / HTTP/1.1\r\nHost: a.example/x\r\n\r\n"),
     "host with a user": (400, b"GET / HTTP/1.1\r\nHost: me@a.example\r\n\r\n"),
     "host with a wrong port": (400, b"GET / HTTP/1.1\r\nHost: a.example:99999\r\n\r\n"),
+    "host in brackets that is no address": (400, b"GET / HTTP/1.1\r\nHost: [:::::]\r\n\r\n"),
     "host with a space": (400, b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n"),
     "absolute target of another host": (400, b"GET http://other.example/ HTTP/1.1\r\n" + HOST + b"\r\n"),
     "absolute target with another port": (400, b"GET http://web.example:81/ HTTP/1.1\r\n" + HOST + b"\r\n"),

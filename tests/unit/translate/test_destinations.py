@@ -85,6 +85,10 @@ def test_what_is_no_address_is_refused(text: str) -> None:
         ("::1/128", "127.0.0.1", False),
         ("169.254.169.254/32", "169.254.169.253", False),
         ("10.0.0.0/8", "127.0.0.1", False),
+        ("10.0.0.0/8", "fe80::5efe:10.0.0.1", False),
+        ("10.0.0.0/8", "2001:0:a00:1:0:0:80ff:fffe", False),
+        ("127.0.0.0/8", "2001:0:7f00:1:0:0:80ff:fffe", True),
+        ("2001::/32", "2001:0:a00:1:0:0:80ff:fffe", True),
     ],
 )
 def test_a_range_lets_through_what_is_in_it(allowed: str, address: str, through: bool) -> None:
