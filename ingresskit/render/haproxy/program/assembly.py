@@ -160,7 +160,7 @@ def _frontend(context: Context) -> Lines:
         section.add("tcp-request connection expect-proxy layer4 if proxy-before-us")
     for handler in HANDLERS:
         section.add(*handler.frontend(context))
-    add_request_line(section, settings)
+    add_request_line(section, settings, context.capabilities)
     add_host(section)
     add_path(section)
     add_client(section, settings)
@@ -182,8 +182,11 @@ def _frontend(context: Context) -> Lines:
         if rules := tuple(handler.request(context)):
             section.note(handler.words)
             section.request(*rules)
-    section.note("The same for answers.")
+    section.note("A connection on which something was not a request ends.")
+    section.add("http-after-response set-header connection close if { status 400 } !{ var(txn.path) -m found }")
+    section.note("The same for answers, which must be answers.")
     section.response(
+        "deny deny_status 502 unless { status 100:599 }",
         *(f"del-header {name}" for name in ("keep-alive", "proxy-connection", "proxy-authenticate", "trailer")),
         f"allow unless {{ var(txn.flags) -m found }} !{{ var(txn.flags) -m str {NONE} }}",
     )

@@ -44,7 +44,9 @@ _SCHEMES: Final = "{ req.fhdr(x-forwarded-proto,-1) -m str -i http https }"
 _SAID_PORT: Final = (
     "^0{0,4}([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"
 )
-_OWN_TOKENS: Final = "^([ ,]|close|keep-alive|upgrade|te|http2-settings)*$"
+_OWN_TOKENS: Final = (
+    "^([ ,]|close|keep-alive|upgrade|te|http2-settings|host|x-forwarded(-[a-z]+)?|x-real-ip|forwarded)*$"
+)
 _REQUEST_ID: Final = "^[A-Za-z0-9._=+/:@-]{1,128}$"
 _PROTOCOL: Final = "^[A-Za-z0-9._+-]{1,32}(/[A-Za-z0-9._-]{1,16})?$"
 
@@ -92,10 +94,11 @@ def add_client(section: Lines, settings: HaproxySettings) -> None:
 def add_hop_by_hop(section: Lines) -> None:
     """Take out what concerns this connection only, and what some applications take for something else."""
     section.note("Fields of this connection only go no further. HAProxy cannot remove fields that the client")
-    section.add("# names, so a request whose Connection names any but the usual ones is refused.")
+    section.add("# names, so a request is refused whose Connection names any but those that end here anyway.")
     own = f"{{ req.fhdr(connection) -m reg -i {quote(_OWN_TOKENS)} }}"
     section.add(
         f"acl upgrade-fit req.fhdr(upgrade) -m reg {quote(_PROTOCOL)}",
+        "acl upgrade-asked req.hdr(connection) -m str -i upgrade",
         "acl upgrade-unfit req.fhdr(upgrade) -m beg -i h2 h3 http tls",
         "acl upgrade-unfit req.fhdr_cnt(upgrade) gt 1",
         "acl upgrade-unfit req.fhdr(content-length) -m found",
@@ -103,7 +106,7 @@ def add_hop_by_hop(section: Lines) -> None:
     )
     section.request(
         f"deny deny_status 400 if {{ req.hdr(connection) -m found }} !{own}",
-        "del-header upgrade unless upgrade-fit !upgrade-unfit",
+        "del-header upgrade unless upgrade-fit upgrade-asked !upgrade-unfit",
         "del-header connection unless { req.fhdr(upgrade) -m found }",
         *(f"del-header {name}" for name in _HOP_BY_HOP),
     )

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Final
 
 from ingresskit.render.answers import sentence
+from ingresskit.render.haproxy.capabilities import Capabilities
 from ingresskit.render.haproxy.lines import Lines, plain_text, substituted
 from ingresskit.render.haproxy.quoting import quote
 from ingresskit.render.haproxy.settings import HaproxySettings
@@ -28,6 +29,7 @@ _DOT_BEFORE_PORT: Final = r"\.(:[0-9]*)?$"
 _PORT_ALONE: Final = r"\1"
 
 _NORMAL_PATH: Final = r"^(/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]*)*/?$"
+_NUL: Final = r"\x00"
 _CONTROL: Final = "%(0[0-9A-Fa-f]|1[0-9A-Fa-f]|7[Ff])"
 _WRONG_ESCAPE: Final = "%([^0-9A-Fa-f]|.[^0-9A-Fa-f]|.?$)"
 _HIDDEN_DOTS: Final = r"(/|%2F|%5C)\.{1,2}(%2F|%5C|;|%3B)|(%2F|%5C)\.{1,2}(/|$)"
@@ -48,7 +50,7 @@ _ESCAPED: Final = (
 _HAS_UNESCAPED: Final = r'["<>\[\\^`{|}]|\]'
 
 
-def add_request_line(section: Lines, settings: HaproxySettings) -> None:
+def add_request_line(section: Lines, settings: HaproxySettings, capabilities: Capabilities) -> None:
     """Refuse what is no request for a reverse proxy."""
     section.note("What is not a request for a reverse proxy is refused.")
     section.request(
@@ -56,6 +58,11 @@ def add_request_line(section: Lines, settings: HaproxySettings) -> None:
         f"return status 414 {plain_text(sentence(414))}"
         f" if {{ url,length gt {settings.max_request_line_bytes} }}",
         "deny deny_status 400 if { url -m sub '#' }",
+        *(
+            ()
+            if capabilities.refuses_nul
+            else (rf"deny deny_status 400 if {{ req.hdrs -m reg {quote(_NUL)} }}",)
+        ),
         f"return status 417 {plain_text(sentence(417))}"
         " if { req.fhdr(expect) -m found } !{ req.fhdr(expect) -m str -i 100-continue }",
     )

@@ -14,6 +14,8 @@ from ingresskit.render.haproxy.words import SHARE_DIGITS, TLS_FLAG, Kind
 __all__ = ["add_action", "add_answers", "add_route", "add_tls_redirect"]
 
 _ANSWERS: Final = "answers"
+# As `ingresskit.graph.rule_host`: labels, and a letter in the last one, or it would be an address.
+_SERVER_NAME: Final = "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])*[a-z0-9-]*[a-z][a-z0-9-]*$"
 
 
 def add_route(section: Lines, *, host_fallthrough: bool) -> None:
@@ -91,6 +93,8 @@ def add_action(section: Lines) -> None:
         f"set-var(txn.slot) {lookup('var(txn.id)', MapName.SLOTS)} if {forward}",
         f"deny deny_status 503 if {forward} !{{ var(txn.slot),nbsrv gt 0 }}",
         f"set-var(txn.slot) str({_ANSWERS}) unless {forward}",
+        # For endpoints that speak TLS: what they are asked for is the name they expect to be asked for.
+        f"set-var(txn.server_name) var(txn.host) if {{ var(txn.host) -m reg {quote(_SERVER_NAME)} }}",
     )
 
 

@@ -1,0 +1,21 @@
+"""The program and its maps, read by a real HAProxy: what every proxy promises."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+
+from typing_extensions import override
+
+from ingresskit.testing.plane_contract import PlaneContract
+from ingresskit.testing.planes import Plane, PlaneSettings
+from tests.unit.render.haproxy.serving import needs_haproxy, open_restarting
+
+
+@needs_haproxy
+class TestServing(PlaneContract):
+    @override
+    def plane(self, settings: PlaneSettings) -> AbstractAsyncContextManager[Plane]:
+        return open_restarting(settings)
+
+    # Each graph gets a process of its own here: what is lost between two is not the program's doing.
+    test_changes_under_traffic_fail_no_request = None  # type: ignore[assignment]
