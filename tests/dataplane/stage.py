@@ -44,10 +44,9 @@ class Stage:
         *,
         tls: ssl.SSLContext | None = None,
         read_bodies: bool = True,
-        take_trailers: bool = False,
     ) -> FakeEndpoint:
         """An endpoint on a port of its own."""
-        fake = FakeEndpoint(read_bodies=read_bodies, take_trailers=take_trailers)
+        fake = FakeEndpoint(read_bodies=read_bodies)
         if answer is not None:
             fake.answer = answer
         server = await asyncio.start_server(fake.serve, "127.0.0.1", 0, ssl=tls)

@@ -24,21 +24,8 @@ __all__ = ["dynamic_main", "program_files", "program_settings"]
 _BODY_POWERS = range(10, 51)
 # nginx's own errors that get the program's plain text.
 _ERRORS = (
-    "400",
-    "403",
-    "404",
-    "405",
-    "408",
-    "411",
-    "413",
-    "414",
-    "417",
-    "494",
-    "500",
-    "501",
-    "502",
-    "503",
-    "504",
+    *("400", "403", "404", "405", "408", "411", "413", "414", "417"),
+    *("494", "497", "500", "501", "502", "503", "504", "505"),
 )
 
 
@@ -74,7 +61,6 @@ def dynamic_main(settings: NginxSettings, capabilities: Capabilities) -> tuple[N
     """``nginx.conf`` of the dynamic mode."""
     return (
         *(_d("load_module", path) for path in capabilities.load_modules),
-        _d("daemon", "off"),
         _d("pid", f"{settings.state}/nginx.pid"),
         _d("error_log", settings.error_log, "notice"),
         _d("worker_processes", str(settings.workers or "auto")),
@@ -208,14 +194,15 @@ def _front(settings: NginxSettings) -> Block:
             _d("ssl_certificate", certificate),
             _d("ssl_certificate_key", certificate),
             _d("ssl_protocols", "TLSv1.2", "TLSv1.3"),
-            _d("ssl_session_cache", "shared:ingresskit:10m"),
+            _d("ssl_session_cache", "shared:ingresskit_sessions:10m"),
             _d("ssl_session_tickets", "off"),
             _d("ssl_certificate_by_lua_file", "lua/certificate.lua"),
         ]
     body += _forwarding(settings)
+    # To any path: what comes there from inside is an error, see lua/ingresskit/answers.lua. A name would
+    # not do, since nginx leads no request there that never had a path.
+    body.append(_d("error_page", *_ERRORS, "/"))
     forward = (
-        # Not above the locations: there it would catch requests that never had a path, and fail.
-        _d("error_page", *_ERRORS, "@error"),
         Directive(
             "proxy_pass", (Value(Variable("ik_scheme"), "://", Variable("ik_pool"), Variable("ik_uri")),)
         ),
@@ -224,7 +211,6 @@ def _front(settings: NginxSettings) -> Block:
     for power in _BODY_POWERS:
         limit = (_d("client_max_body_size", str(2**power)), _d("access_by_lua_file", "lua/limit.lua"))
         body.append(Block("location", (f"@body_{power}",), (*limit, *forward)))
-    body.append(Block("location", ("@error",), (_d("internal"), _d("content_by_lua_file", "lua/fail.lua"))))
     return Block("server", (), tuple(body))
 
 

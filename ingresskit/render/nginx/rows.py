@@ -113,7 +113,12 @@ def backend_row(backend: Backend) -> bytes:
 
 def certificate_row(certificate: Certificate) -> bytes:
     """The row of a certificate: ``c`` its chain, ``k`` its key, both PEM. Key material."""
-    return to_json({"c": certificate.chain.decode("ascii"), "k": certificate.private_key.decode("ascii")})
+    return to_json(
+        {
+            "c": certificate.chain.decode("ascii", "replace"),
+            "k": certificate.private_key.decode("ascii", "replace"),
+        }
+    )
 
 
 def _action(route: Route) -> dict[str, object]:

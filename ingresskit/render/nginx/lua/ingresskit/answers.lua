@@ -44,4 +44,22 @@ function M.give(status, location)
     return ngx.exit(ngx.HTTP_OK)
 end
 
+-- Refuse a request that cannot be understood; its connection ends, for nobody knows where the next begins.
+function M.refuse(status)
+    return ngx.exit(status == 431 and 494 or status) -- 494 is nginx's own number for it
+end
+
+-- The answer to an error of nginx's own, in the words above.
+function M.fail()
+    local status = ngx.status
+    if status == 502 and ngx.var.ik_timed_out == "1" then
+        status = 504
+    elseif status == 494 then
+        status = 431
+    elseif status == 497 then
+        status = 400
+    end
+    return M.give(status)
+end
+
 return M

@@ -1,8 +1,11 @@
 -- Which backend, and which of its endpoints, takes a request: as `ingresskit.proxy.balance` has it.
 --
--- What is known of endpoints (requests under way, failures) is each worker's own.
+-- Failures of endpoints are each worker's own; requests under way are counted for all workers, since half of
+-- them would lead to the wrong endpoint, but only where somebody asks for that.
 
 local tables = require "ingresskit.tables"
+
+local counts = ngx.shared.ingresskit_counts
 
 local random, min = math.random, math.min
 local crc32 = ngx.crc32_long
@@ -13,7 +16,7 @@ local M = {}
 local FIRST_BACK_OFF = 2
 local LONGEST_BACK_OFF = 10
 
--- By "address:port": {active = requests under way, failures =, retry_at = of ngx.now()}.
+-- By "address:port": {failures =, retry_at = of ngx.now()}.
 local states = {}
 local state_count = 0
 
@@ -23,7 +26,7 @@ local function state_of(name)
         if state_count > 200000 then
             states, state_count = {}, 0
         end
-        state = { active = 0, failures = 0, retry_at = 0 }
+        state = { failures = 0, retry_at = 0 }
         states[name] = state
         state_count = state_count + 1
     end
@@ -113,11 +116,12 @@ function M.endpoint(backend, algorithm, client, tried)
     if algorithm == "random" then
         return well[random(#well)]
     elseif algorithm == "least-connections" then
-        local best
+        local best, fewest
         for step = 0, #well - 1 do
             local endpoint = well[(backend.turn + step) % #well + 1]
-            if not best or endpoint.state.active < best.state.active then
-                best = endpoint
+            local active = counts:get("a:" .. endpoint.name) or 0
+            if not best or active < fewest then
+                best, fewest = endpoint, active
             end
         end
         return best
@@ -133,6 +137,14 @@ function M.endpoint(backend, algorithm, client, tried)
         return best
     end
     return well[backend.turn % #well + 1]
+end
+
+-- A request begins (1) or ends (-1) at an endpoint. What a worker that died had under way is forgotten with
+-- the count itself, after a while.
+function M.count(endpoint, algorithm, amount)
+    if algorithm == "least-connections" then
+        counts:incr("a:" .. endpoint.name, amount, 0, 3600)
+    end
 end
 
 -- A connection to an endpoint could not be made.

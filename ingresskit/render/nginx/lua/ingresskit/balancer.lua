@@ -20,16 +20,12 @@ local IDEMPOTENT = { GET = true, HEAD = true, OPTIONS = true, PUT = true, DELETE
 -- nginx's "busy": it gives up, with 502.
 local GIVE_UP = -3
 
--- Whether the last try got a connection.
-local function connected()
-    local times = ngx.var.upstream_connect_time
-    if not times then
-        return false
-    end
-    local last = string.match(times, "([^,%s]+)[,%s]*$")
-    -- The present try is in the list already, without a time.
-    local before = string.match(times, "([^,%s]+),%s*%-%s*$")
-    return (before or last) ~= "-"
+-- How many bytes of the request a try sent: of the last one, or with *before* of the one before it, when
+-- the present one is in nginx's list already. The times in nginx's lists do not tell: a refused
+-- connection has one, too.
+local function bytes_sent(before)
+    local list = ngx.var.upstream_bytes_sent or "0"
+    return tonumber(string.match(list, before and "(%d+)[^%d]+%d+$" or "(%d+)$")) or 0
 end
 
 -- What the last try tells; returns whether there may be another one.
@@ -37,12 +33,12 @@ local function judge_last(context)
     local endpoint = context.endpoint
     local _, status = balancer.get_last_failure()
     context.failures = (context.failures or 0) + 1
-    endpoint.state.active = endpoint.state.active - 1
+    backends.count(endpoint, context.target.lb, -1)
     context.endpoint = nil
     local tried = context.tried or {}
     context.tried = tried
     tried[endpoint.name] = true
-    if not connected() then
+    if bytes_sent(true) == 0 then
         backends.failed(endpoint)
         return true
     end
@@ -75,7 +71,7 @@ function M.balance()
     if not endpoint then
         return ngx.exit(GIVE_UP)
     end
-    endpoint.state.active = endpoint.state.active + 1
+    backends.count(endpoint, target.lb, 1)
     context.endpoint = endpoint
     local done, fault = balancer.set_current_peer(endpoint.host, endpoint.port)
     if not done then
@@ -91,15 +87,11 @@ function M.finish(context)
         return
     end
     local state = endpoint.state
-    state.active = state.active - 1
-    local status = ngx.status
-    if status == 502 or status == 504 then
-        local times, codes = ngx.var.upstream_connect_time, ngx.var.upstream_header_time
-        if times and string.match(times, "([^,%s]+)%s*$") == "-" then
-            context.failures = (context.failures or 0) + 1
+    backends.count(endpoint, context.target.lb, -1)
+    if context.own then -- nginx's error became an answer of ours
+        context.failures = (context.failures or 0) + 1
+        if bytes_sent(false) == 0 then
             backends.failed(endpoint)
-        elseif codes and string.match(codes, "([^,%s]+)%s*$") == "-" then
-            context.failures = (context.failures or 0) + 1
         end
     elseif state.failures > 0 then
         backends.worked(endpoint)

@@ -36,6 +36,14 @@ function M.answer()
     if not context or not context.backend or context.own then
         return -- an answer of our own
     end
+    -- What is no answer in HTTP/1 nginx takes for one in HTTP/0.9, or passes on; nor may an endpoint leave
+    -- HTTP unasked. Nothing was sent to the client yet, so cutting its connection says enough.
+    local status = ngx.status
+    if ngx.req.http_version() < 1 or status < 200 and (status ~= 101 or ngx.var.ik_connection ~= "upgrade") then
+        ngx.log(ngx.ERR, "an endpoint's answer is none")
+        context.failures = (context.failures or 0) + 1
+        return ngx.exit(ngx.ERROR)
+    end
     local header = ngx.header
     local named = ngx.var.upstream_http_connection
     if named and named ~= "keep-alive" and named ~= "close" then
@@ -59,17 +67,6 @@ function M.answer()
             header[field[1]] = field[2]
         end
     end
-end
-
--- content_by_lua of the location for nginx's own errors.
-function M.fail()
-    local status = ngx.status
-    if status == 502 and ngx.var.ik_timed_out == "1" then
-        status = 504
-    elseif status == 494 then
-        status = 431
-    end
-    return answers.give(status)
 end
 
 -- log_by_lua

@@ -15,6 +15,7 @@ local statistics = require "ingresskit.statistics"
 local tables = require "ingresskit.tables"
 
 local re_match, re_find = ngx.re.match, ngx.re.find
+local is_internal = ngx.req.is_internal
 local get_headers, clear_header, set_header = ngx.req.get_headers, ngx.req.clear_header, ngx.req.set_header
 local byte, find, sub, lower, match = string.byte, string.find, string.sub, string.lower, string.match
 local tonumber, type, pairs = tonumber, type, pairs
@@ -170,6 +171,7 @@ local OWN_TOKENS = {
     ["expect"] = true,
 }
 
+local NO_COLON = [[^[^:\r\n]+\r?$]]
 local REQUEST_ID = [[\A[A-Za-z0-9._=+/:@-]{1,128}\z]]
 local PROTOCOL = [[\A(?!h2|h3|http|tls)[A-Za-z0-9._+-]{1,32}(?:/[A-Za-z0-9._-]{1,16})?\z]]
 
@@ -182,8 +184,10 @@ local function read_header(var, trusted)
         return 431
     end
     local said, connection, upgrade, coding, length
+    local empty = false
     for name, value in pairs(headers) do
         local kind = KINDS[name] or kind_of(name)
+        empty = empty or value == ""
         if kind == 0 then
             -- the endpoint's business
         elseif kind == HOST_FIELD then
@@ -216,6 +220,10 @@ local function read_header(var, trusted)
         else
             clear_header(name)
         end
+    end
+    -- nginx takes a line without a colon for a field without a value.
+    if empty and var.server_protocol ~= "HTTP/2.0" and re_find(ngx.req.raw_header(true), NO_COLON, "jom") then
+        return 400
     end
     if connection and (type(connection) == "table" or lower(connection) ~= "keep-alive") then
         if type(connection) == "table" then
@@ -332,6 +340,9 @@ end
 
 -- Decide what happens with a request. Runs in the rewrite phase.
 function M.route()
+    if is_internal() then
+        return answers.fail() -- nginx's own errors are sent here, see error_page
+    end
     local var = ngx.var
     local uri = var.request_uri
     local generation = tables.generation()
@@ -339,7 +350,7 @@ function M.route()
     local context = { generation = generation, uri = uri }
     contexts.begin(context)
     if #uri > MAX_LINE_BYTES - 16 and #uri + #var.request_method + 10 > MAX_LINE_BYTES then
-        return answers.give(414)
+        return answers.refuse(414)
     end
     local peer_text = var.remote_addr
     local peer, trusted = clients.peer(peer_text)
@@ -351,17 +362,17 @@ function M.route()
     end
     local status, said = read_header(var, trusted)
     if status then
-        return answers.give(status)
+        return answers.refuse(status)
     end
     local host = requested_host(var)
     if not host then
-        return answers.give(400)
+        return answers.refuse(400)
     end
     local name = host[1]
     context.host = name
     var.ik_host = host[2]
     if find(uri, "[^!-~]") or find(uri, "#", 1, true) then
-        return answers.give(400)
+        return answers.refuse(400)
     end
     local path, query = uri, ""
     local mark = find(uri, "?", 1, true)
@@ -373,7 +384,7 @@ function M.route()
     end
     path = paths.normalise(path)
     if not path then
-        return answers.give(400)
+        return answers.refuse(400)
     end
     local target, rule = resolve(name, path, generation)
     if not target then

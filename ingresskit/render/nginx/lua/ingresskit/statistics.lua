@@ -103,7 +103,7 @@ function M.dump()
     local parts = {}
     for _, name in ipairs(dict:get_keys(0)) do
         local value = dict:get(name)
-        if value then
+        if value and string.sub(name, 1, 2) ~= "a:" then
             parts[#parts + 1] = json.quote(name) .. ":" .. string.format("%.17g", value)
         end
     end

@@ -1,0 +1,8 @@
+"""A running nginx, and artifacts put live in it."""
+
+from ingresskit.apply.nginx.applier import NginxApplier
+from ingresskit.apply.nginx.nginx import Nginx
+from ingresskit.apply.nginx.settings import NginxProcessSettings
+from ingresskit.apply.nginx.workers import Workers
+
+__all__ = ["Nginx", "NginxApplier", "NginxProcessSettings", "Workers"]

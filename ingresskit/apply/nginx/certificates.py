@@ -1,0 +1,133 @@
+"""Certificates as files: each version in a folder of its own, and a link that says which one counts.
+
+Chain and key stand in one file, and the link is followed once for each handshake, so that none ever sees
+the chain of one version with the key of another.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from ingresskit.errors import ApplyError
+from ingresskit.graph import Certificate
+from ingresskit.render.nginx import DEFAULT_CERTIFICATE, NginxSettings
+
+__all__ = ["CertificateFiles"]
+
+_FILE = "tls.pem"
+_OWN_DIGEST = "self-signed"
+
+
+class CertificateFiles:
+    """The certificates of one nginx on disk. Functions block; one task calls them.
+
+    Args:
+        settings: Says where they lie.
+    """
+
+    def __init__(self, settings: NginxSettings) -> None:
+        self._settings = settings
+        self._folder = Path(settings.certificate_directory)
+        self._written: dict[str, str] = {}
+        self._unused: list[Path] = []
+
+    def write(self, certificates: Mapping[str, Certificate]) -> None:
+        """Let each id lead to its certificate, and the default one to one of our own if it is not among them.
+
+        Those that are no longer named stay until `remove_others`.
+
+        Raises:
+            ApplyError: A file could not be written; those before it are live already.
+        """
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._remove_unused()
+            for identifier, certificate in certificates.items():
+                if self._written.get(identifier) != certificate.digest:
+                    pem = certificate.chain.rstrip(b"\n") + b"\n" + certificate.private_key
+                    self._put(identifier, certificate.digest, pem)
+            if (
+                DEFAULT_CERTIFICATE not in certificates
+                and self._written.get(DEFAULT_CERTIFICATE) != _OWN_DIGEST
+            ):
+                self._put(DEFAULT_CERTIFICATE, _OWN_DIGEST, _own_certificate())
+        except OSError as exc:
+            raise ApplyError(
+                f"could not write certificates under {self._folder}: {exc.strerror or exc}"
+            ) from exc
+
+    def remove_others(self, certificates: Mapping[str, Certificate]) -> None:
+        """Remove what neither *certificates* nor the default needs."""
+        kept = {*certificates, DEFAULT_CERTIFICATE}
+        with suppress(OSError):
+            for item in self._folder.iterdir():
+                identifier = item.name.partition(".")[0]
+                if identifier in kept:
+                    continue
+                if item.is_symlink():
+                    item.unlink(missing_ok=True)
+                else:
+                    shutil.rmtree(item, ignore_errors=True)
+        for identifier in self._written.keys() - kept:
+            del self._written[identifier]
+
+    def _put(self, identifier: str, digest: str, pem: bytes) -> None:
+        final = Path(self._settings.certificate_path(identifier, digest))
+        link = self._folder / identifier
+        before = link.resolve() if link.is_symlink() else None
+        if not (final / _FILE).is_file() or (final / _FILE).read_bytes() != pem:
+            fresh = final.with_name(f".{final.name}")
+            shutil.rmtree(fresh, ignore_errors=True)
+            fresh.mkdir(mode=0o700)
+            descriptor = os.open(fresh / _FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(pem)
+                file.flush()
+                os.fsync(descriptor)
+            shutil.rmtree(final, ignore_errors=True)
+            fresh.rename(final)
+        swap = self._folder / f".{identifier}"
+        swap.unlink(missing_ok=True)
+        swap.symlink_to(final.name)
+        swap.rename(link)
+        if before is not None and before.name != final.name and before.parent == self._folder:
+            self._unused.append(before)  # a handshake may be reading it just now
+        self._written[identifier] = digest
+
+    def _remove_unused(self) -> None:
+        linked = {item.resolve() for item in self._folder.iterdir() if item.is_symlink()}
+        for path in self._unused:
+            if path not in linked:
+                shutil.rmtree(path, ignore_errors=True)
+        self._unused.clear()
+
+
+def _own_certificate() -> bytes:
+    """A self-signed certificate of ours and its key, in PEM, made anew each time."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ingresskit default certificate")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=397))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("ingresskit.invalid")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )

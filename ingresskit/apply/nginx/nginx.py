@@ -1,0 +1,374 @@
+"""A running nginx, kept up and told what to serve.
+
+    state/gen-000007/…   complete configurations, see `ingresskit.apply.Generations`
+    state/current        the one nginx is started with, and reloads
+    state/process/       its pid for the next controller, and what it writes to its standard streams
+    state/status.sock    the private socket
+    state/certificates/  see `ingresskit.apply.nginx.certificates`
+    state/journal        see `ingresskit.apply.nginx.journal`
+
+nginx says "ok" to a reload that it then does not do, such as when a port is taken. So nothing here goes
+by what a command returns: a configuration counts as live when fresh connections are answered by it and
+every worker of before is gone, or is only finishing what it has.
+"""
+
+from __future__ import annotations
+
+import errno
+import grp
+import logging
+import os
+import pwd
+import signal
+import socket
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+
+from ingresskit.apply.generations import Generation, Generations
+from ingresskit.apply.nginx.certificates import CertificateFiles
+from ingresskit.apply.nginx.checking import check_folder, complaints
+from ingresskit.apply.nginx.control import Control
+from ingresskit.apply.nginx.journal import Journal, table_record
+from ingresskit.apply.nginx.probe import Found, find_nginx
+from ingresskit.apply.nginx.settings import NginxProcessSettings
+from ingresskit.apply.nginx.tables import all_rows
+from ingresskit.apply.nginx.workers import Workers, workers_of
+from ingresskit.apply.process import ProxyProcess
+from ingresskit.errors import ApplyError, ApplyPostponed, ConfigurationError
+from ingresskit.render.base import RenderedFile
+from ingresskit.render.nginx import Capabilities, Mode, NginxArtifact, NginxSettings
+
+__all__ = ["Nginx"]
+
+_logger = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.02
+# Answers of the new generation in a row before it counts: old workers answer now and then for a moment.
+_ANSWERS = 5
+
+
+class Nginx:
+    """One nginx program, for the length of an async context.
+
+    Entering finds out what the program can do, and adopts one that a controller before left running.
+    Nothing is started before there is something to serve: see `NginxApplier`. Leaving ends the program,
+    with `drain` politely. When the controller is killed instead, the program serves on.
+
+    ```python
+    async with Nginx(settings) as nginx:
+        renderer = NginxRenderer(settings, nginx.capabilities)
+        controller = Controller(source=source, renderer=renderer, applier=NginxApplier(nginx))
+        await controller.run()
+    ```
+
+    Args:
+        settings: Listeners, limits and where things lie; the renderer gets the same.
+        process: Which program, and how it is reloaded and kept running; the defaults when ``None``.
+
+    Raises:
+        ApplyError: On entering: there is no such program, it is not nginx or too old, or the state folder
+            cannot be used.
+    """
+
+    def __init__(self, settings: NginxSettings, process: NginxProcessSettings | None = None) -> None:
+        self.settings: NginxSettings = settings
+        self.process_settings: NginxProcessSettings = process or NginxProcessSettings()
+        self.control: Control = Control(settings.status_socket)
+        self.certificates: CertificateFiles = CertificateFiles(settings)
+        self._state = Path(settings.state)
+        self.journal: Journal = Journal(self._state)
+        self._generations = Generations(self._state, keep=self.process_settings.keep)
+        self._found: Found | None = None
+        self._process: ProxyProcess | None = None
+        self._tasks: anyio.abc.TaskGroup | None = None
+        self._served_generation = ""
+        self._reloaded: float | None = None
+        self._reload_seconds = 0.0
+        self._ended = False
+        self.reloads = 0
+
+    async def __aenter__(self) -> Self:
+        found = await find_nginx(self.process_settings.program)
+        if warning := found.capabilities.warning():
+            _logger.warning("nginx should be replaced", extra={"reason": warning})
+        await anyio.to_thread.run_sync(self._prepare_state)
+        argv = [
+            *(str(found.program), "-p", f"{self._state}/current/", "-c", "nginx.conf"),
+            *("-e", "stderr", "-g", _main_directives()),
+        ]
+        process = ProxyProcess(
+            "nginx", argv, state=self._state / "process", settings=self.process_settings.restart
+        )
+        if await process.adopt():
+            try:
+                self._served_generation = await self.control.generation()
+            except ApplyError as exc:
+                _logger.warning("adopted program does not answer", extra={"reason": str(exc)})
+        self._found, self._process = found, process
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
+        self._tasks.start_soon(partial(process.run, self._before_restart))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        with anyio.CancelScope(shield=True):
+            if not self._ended:
+                await self._running.stop(signal.SIGTERM, grace=timedelta(seconds=5))
+        tasks, self._tasks = self._tasks, None
+        if tasks is None:
+            return None
+        tasks.cancel_scope.cancel()
+        if isinstance(exc, Exception):
+            # Not for the group, which would wrap it: whoever used the context raised it, not a task.
+            await tasks.__aexit__(None, None, None)
+            return None
+        return await tasks.__aexit__(kind, exc, trace)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the program can do.
+
+        Raises:
+            ConfigurationError: The context was not entered.
+        """
+        return self._probed.capabilities
+
+    @property
+    def served_generation(self) -> str:
+        """The `NginxArtifact.generation` that is live; empty when none is known to be."""
+        return self._served_generation
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the master; ``None`` while it does not run."""
+        return self._running.pid
+
+    @property
+    def problem(self) -> str:
+        """Why it does not run, as a clause; empty while it does, or was not started yet."""
+        return self._running.problem
+
+    @property
+    def restarts(self) -> int:
+        """How often it ended by itself and was started again."""
+        return self._running.restarts
+
+    def workers(self) -> Workers:
+        """The worker processes now."""
+        return workers_of(self._running.pid)
+
+    async def drain(self, grace: timedelta) -> None:
+        """Take no more connections, finish the requests under way, and end; at the latest after *grace*."""
+        self._ended = True
+        await self._running.stop(signal.SIGQUIT, grace=grace)
+
+    async def check(self, artifact: NginxArtifact) -> None:
+        """Ask nginx's own checker; nothing is put live.
+
+        Raises:
+            CheckFailed: nginx refuses it.
+            ApplyError: It could not be asked.
+        """
+        generation = await self._write(artifact)
+        try:
+            await check_folder(self._probed.program, generation.path, artifact)
+        finally:
+            await anyio.to_thread.run_sync(self._generations.discard, generation)
+
+    async def load(self, artifact: NginxArtifact, state: str) -> None:
+        """Serve the configuration of *artifact*: start nginx with it, or let it reload.
+
+        Args:
+            artifact: What will be served.
+            state: In dynamic mode, the name of the tables that are written beside it.
+
+        Raises:
+            CheckFailed: nginx refuses it.
+            ApplyPostponed: The last reload was a moment ago, or too many old workers still finish.
+            ApplyError: It did not become live. What was served before still is.
+        """
+        process = self._running
+        self._may_reload()
+        await anyio.to_thread.run_sync(self.certificates.write, artifact.certificates)
+        generation = await self._write(artifact, state)
+        before = self._generations.current()
+        try:
+            await check_folder(self._probed.program, generation.path, artifact)
+            if process.pid is None:
+                await anyio.to_thread.run_sync(self._preflight)
+        except BaseException:
+            await anyio.to_thread.run_sync(self._generations.discard, generation)
+            raise
+        begun = anyio.current_time()
+        await anyio.to_thread.run_sync(self._generations.activate, generation)
+        mark = process.output.mark()
+        try:
+            with anyio.fail_after(self.process_settings.reload_timeout.total_seconds()):
+                if process.pid is None:
+                    await self._start(artifact.generation, mark)
+                else:
+                    await self._reload(artifact.generation, mark)
+        except BaseException as exc:
+            await self._go_back(before, generation)
+            if isinstance(exc, TimeoutError):
+                raise ApplyError(_timed_out(self.process_settings.reload_timeout)) from None
+            raise
+        if artifact.mode is Mode.DYNAMIC:
+            # Its records were for the tables of before, and are passed over already.
+            await anyio.to_thread.run_sync(self.journal.clear)
+        self._served_generation = artifact.generation
+        self._reloaded = anyio.current_time()
+        self._reload_seconds = self._reloaded - begun
+
+    def _may_reload(self) -> None:
+        settings = self.process_settings
+        if self._running.pid is None:
+            return
+        if self._reloaded is not None:
+            gap = max(
+                settings.reload_gap.total_seconds(), 5 * self._reload_seconds if settings.reload_gap else 0
+            )
+            left = self._reloaded + gap - anyio.current_time()
+            if left > 0:
+                raise ApplyPostponed(
+                    f"nginx reloaded {gap - left:.1f} s ago", retry_after=timedelta(seconds=left)
+                )
+        old = len(self.workers().leaving)
+        if old >= settings.most_old_workers:
+            raise ApplyPostponed(
+                f"{old} workers of older configurations still finish", retry_after=timedelta(seconds=5)
+            )
+
+    async def _start(self, generation: str, mark: int) -> None:
+        process = self._running
+        await anyio.to_thread.run_sync(self._remove_stale_socket)
+        await process.start()
+        while not await self._answers(generation):
+            if process.pid is None:
+                lines = complaints(process.output.since(mark))
+                raise ApplyError(
+                    "nginx could not start: " + ("; ".join(dict.fromkeys(lines)) or process.problem)
+                )
+            await anyio.sleep(_POLL_SECONDS)
+
+    async def _reload(self, generation: str, mark: int) -> None:
+        """Let nginx reload, and wait until nothing of before takes a connection any more."""
+        process = self._running
+        old = self.workers().serving
+        process.send(signal.SIGHUP)
+        answers = 0
+        while True:
+            if lines := [line for line in process.output.since(mark) if "[emerg]" in line]:
+                raise ApplyError("nginx did not take the configuration: " + "; ".join(dict.fromkeys(lines)))
+            if process.pid is None:
+                raise ApplyError(f"nginx ended while it reloaded: {process.problem}")
+            answers = answers + 1 if await self._answers(generation) else 0
+            if answers >= _ANSWERS and not old & self.workers().serving:
+                self.reloads += 1
+                return
+            await anyio.sleep(_POLL_SECONDS if answers == 0 else 0.001)
+
+    async def _answers(self, generation: str) -> bool:
+        try:
+            return await self.control.generation() == generation
+        except ApplyError:
+            return False
+
+    async def _go_back(self, before: Generation | None, failed: Generation) -> None:
+        """Let a restart find what is served, and have no process that loads what failed."""
+        with anyio.CancelScope(shield=True):
+            if before is not None:
+                await anyio.to_thread.run_sync(self._generations.activate, before)
+                await anyio.to_thread.run_sync(self._generations.discard, failed)
+            elif self._running.pid is None:
+                # Nothing was served before, and what failed must not be tried again by itself.
+                await anyio.to_thread.run_sync(partial(self._generations.link.unlink, missing_ok=True))
+
+    async def _write(self, artifact: NginxArtifact, state: str = "check") -> Generation:
+        return await anyio.to_thread.run_sync(lambda: self._generations.write(_files(artifact, state)))
+
+    async def _before_restart(self) -> None:
+        await anyio.to_thread.run_sync(self._remove_stale_socket)
+
+    def _prepare_state(self) -> None:
+        try:
+            for folder in (self._state, self._state / "process", self._state / "temp"):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            probe = self._state / ".writable"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as exc:
+            raise ApplyError(f"{self._state} cannot be used for nginx's state: {exc.strerror or exc}") from exc
+
+    def _remove_stale_socket(self) -> None:
+        """A socket that nobody listens on; a killed nginx leaves it, and could not start again."""
+        path = self.settings.status_socket
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(path)
+            except FileNotFoundError:
+                return
+            except OSError:
+                Path(path).unlink(missing_ok=True)
+
+    def _preflight(self) -> None:
+        """What the checker does not see: addresses that somebody else has."""
+        for address in (*self.settings.http, *self.settings.https):
+            host, _, port = address.rpartition(":")
+            family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                try:
+                    probe.bind((host.strip("[]"), int(port)))
+                except OSError as exc:
+                    taken = " (another program listens there)" if exc.errno == errno.EADDRINUSE else ""
+                    raise ApplyError(
+                        f"nginx cannot listen at {address}: {os.strerror(exc.errno or 0)}{taken}"
+                    ) from exc
+
+    @property
+    def _running(self) -> ProxyProcess:
+        if self._process is None:
+            raise ConfigurationError("nginx is used before its context was entered")
+        return self._process
+
+    @property
+    def _probed(self) -> Found:
+        if self._found is None:
+            raise ConfigurationError("nginx is used before its context was entered")
+        return self._found
+
+
+def _files(artifact: NginxArtifact, state: str) -> list[RenderedFile]:
+    files = list(artifact.files())
+    if artifact.mode is Mode.DYNAMIC:
+        tables = table_record(all_rows(artifact), generation=1, base="-", state=state)
+        files.append(RenderedFile.of("tables", tables, secret=True))
+    return files
+
+
+def _main_directives() -> str:
+    """What must hold however nginx was configured: it stays in the foreground, and reads what we write.
+
+    A master that is root gives its workers to ``nobody``, who may read neither program nor certificates.
+    The remedy is not to be root; that its workers are what it is, is the next best.
+    """
+    if os.geteuid() != 0:
+        return "daemon off;"
+    user = pwd.getpwuid(0).pw_name
+    return f"daemon off; user {user} {grp.getgrgid(os.getegid()).gr_name};"
+
+
+def _timed_out(limit: timedelta) -> str:
+    return f"the new configuration was not live within {limit.total_seconds():g} s"

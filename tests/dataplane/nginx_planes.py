@@ -1,0 +1,80 @@
+"""nginx in its modes, as planes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import anyio
+from typing_extensions import override
+
+from ingresskit.apply.nginx import Nginx, NginxApplier, NginxProcessSettings
+from ingresskit.apply.nginx.probe import find_nginx
+from ingresskit.errors import ApplyError
+from ingresskit.graph import RouteGraph
+from ingresskit.render import Renderer
+from ingresskit.render.inprocess import InProcessRenderer
+from ingresskit.render.nginx import Capabilities, NginxArtifact, NginxSettings
+from ingresskit.render.nginx.dynamic import DynamicMode
+from ingresskit.testing.loopback import Address
+from ingresskit.testing.planes import LivePlane, Plane, PlaneSettings
+
+NGINX = os.environ.get("NGINX", "nginx")
+"""The nginx to test; ``$NGINX`` names another one than that on the path."""
+
+
+@asynccontextmanager
+async def open_nginx_dynamic(settings: PlaneSettings) -> AsyncGenerator[Plane]:
+    nginx_settings = NginxSettings(
+        state=str(settings.state_dir),
+        http=(_listen(settings.http),),
+        https=(_listen(settings.https),),
+        https_port=settings.https_port,
+        trusted_proxies=settings.trusted_proxies,
+        proxy_protocol=settings.proxy_protocol,
+        workers=2,
+    )
+    # Tests ask for one new thing after another, and need not wait as tenants must.
+    process = NginxProcessSettings(program=NGINX, reload_gap=timedelta(0))
+    async with Nginx(nginx_settings, process) as nginx:
+        plane = LivePlane[NginxArtifact](
+            name="nginx-dynamic",
+            renderer=_DynamicRenderer(nginx_settings, nginx.capabilities),
+            applier=NginxApplier(nginx),
+            http=settings.http,
+            https=settings.https,
+            processes=lambda: nginx.workers().serving | ({nginx.pid} if nginx.pid else frozenset[int]()),
+        )
+        await plane.serve(RouteGraph())  # nginx takes no connection before there is something to serve
+        plane.applied = dict.fromkeys(plane.applied, 0)
+        yield plane
+
+
+class _DynamicRenderer(Renderer[NginxArtifact]):
+    name = "nginx"
+    supports = InProcessRenderer.supports
+    protocols = InProcessRenderer.protocols
+
+    def __init__(self, settings: NginxSettings, capabilities: Capabilities) -> None:
+        self._mode = DynamicMode(settings, capabilities)
+
+    @override
+    def render(self, graph: RouteGraph) -> NginxArtifact:
+        return self._mode.render(graph)
+
+
+def _listen(address: Address) -> str:
+    return f"{address[0]}:{address[1]}"
+
+
+def _why_no_dynamic_mode() -> str:
+    try:
+        return anyio.run(find_nginx, NGINX).note
+    except ApplyError as exc:
+        return str(exc)
+
+
+NGINX_DYNAMIC_MISSING = _why_no_dynamic_mode()
+"""Why nginx's dynamic mode cannot be tested here; empty when it can."""
