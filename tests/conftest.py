@@ -19,7 +19,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Adds ``--changes``, for ``tests/dataplane``; pytest takes options of the outermost conftest only."""
+    """Adds options for ``tests/dataplane``; pytest takes those of the outermost conftest only."""
     parser.addoption(
         "--changes", type=int, default=100, help="how many changes are made to each proxy under load"
+    )
+    parser.addoption(
+        "--kills", type=int, default=6, help="at how many steps of a change the controller is killed"
     )

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import ClassVar, Generic, TypeVar
+from types import MappingProxyType
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity, bounded
 from ingresskit.errors import ConfigurationError
-from ingresskit.graph import Backend, Protocol, Respond, Route, RouteGraph, VirtualHost
+from ingresskit.graph import Backend, BackendKey, Protocol, Respond, Route, RouteGraph, VirtualHost
 from ingresskit.models import ObjectKey, ObjectRef, Service
 from ingresskit.policies import Policy
 
 __all__ = ["ArtifactT", "RenderedFile", "Renderer", "Rendering", "Restricted"]
 
 ArtifactT = TypeVar("ArtifactT")
+NodeT = TypeVar("NodeT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,14 @@ class Restricted:
     diagnostics: tuple[Diagnostic, ...] = ()
 
 
+class _Known(NamedTuple, Generic[NodeT]):
+    """What a part of a graph was restricted to, and what that costs whom."""
+
+    given: NodeT
+    restricted: NodeT
+    diagnostics: list[Diagnostic]
+
+
 class Renderer(ABC, Generic[ArtifactT]):
     """Turns a route graph into what one proxy needs to serve it.
 
@@ -103,6 +114,9 @@ class Renderer(ABC, Generic[ArtifactT]):
     """The policies it honours. Every other policy of a route is reported to the route's author."""
     protocols: ClassVar[frozenset[Protocol]] = frozenset({Protocol.HTTP})
     """What it can speak to endpoints. A backend with another protocol is served as having none."""
+    # What `restrict` made of the graph before; replaced, never changed.
+    _known_hosts: Mapping[str, _Known[VirtualHost]] = MappingProxyType({})
+    _known_backends: Mapping[BackendKey, _Known[Backend]] = MappingProxyType({})
 
     @abstractmethod
     def render(self, graph: RouteGraph) -> ArtifactT:
@@ -121,18 +135,48 @@ class Renderer(ABC, Generic[ArtifactT]):
         A policy that is not in `supports` is reported; if it protects its route, the route answers 503.
         A backend whose protocol is not in `protocols` is reported and has no endpoints.
 
+        What is the same object as in the graph before costs next to nothing, and stays the same object.
+
         Returns:
             The graph, itself when nothing had to change, and a diagnostic for each loss, sorted.
         """
         diagnostics: list[Diagnostic] = []
-        hosts = tuple(self._restricted_host(host, diagnostics) for host in graph.virtual_hosts)
-        backends = {
-            key: self._restricted_backend(backend, diagnostics) for key, backend in graph.backends.items()
-        }
+        hosts = self._restricted_hosts(graph.virtual_hosts, diagnostics)
+        backends = self._restricted_backends(graph.backends, diagnostics)
         changed = any(new is not old for new, old in zip(hosts, graph.virtual_hosts, strict=True))
         if changed or any(backends[key] is not graph.backends[key] for key in backends):
             graph = replace(graph, virtual_hosts=hosts, backends=backends)
         return Restricted(graph=graph, diagnostics=bounded(diagnostics))
+
+    def _restricted_hosts(
+        self, hosts: tuple[VirtualHost, ...], diagnostics: list[Diagnostic]
+    ) -> tuple[VirtualHost, ...]:
+        before, known = self._known_hosts, dict[str, _Known[VirtualHost]]()
+        for host in hosts:
+            item = before.get(host.host)
+            if item is None or item.given is not host:
+                found: list[Diagnostic] = []
+                item = _Known(host, self._restricted_host(host, found), found)
+            known[host.host] = item
+            if item.diagnostics:
+                diagnostics += item.diagnostics
+        self._known_hosts = known
+        return tuple([item.restricted for item in known.values()])
+
+    def _restricted_backends(
+        self, backends: Mapping[BackendKey, Backend], diagnostics: list[Diagnostic]
+    ) -> Mapping[BackendKey, Backend]:
+        before, known = self._known_backends, dict[BackendKey, _Known[Backend]]()
+        for key, backend in backends.items():
+            item = before.get(key)
+            if item is None or item.given is not backend:
+                found: list[Diagnostic] = []
+                item = _Known(backend, self._restricted_backend(backend, found), found)
+            known[key] = item
+            if item.diagnostics:
+                diagnostics += item.diagnostics
+        self._known_backends = known
+        return {key: item.restricted for key, item in known.items()}
 
     def _restricted_host(self, host: VirtualHost, diagnostics: list[Diagnostic]) -> VirtualHost:
         routes = tuple(

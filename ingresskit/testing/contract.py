@@ -21,6 +21,7 @@ from ingresskit.render import Renderer, Rendering
 from ingresskit.render.base import ArtifactT
 from ingresskit.testing.builders import endpoint_slice, ingress, ingress_class, service
 from ingresskit.testing.certificates import tls_secret
+from ingresskit.testing.hostile import hostile_cases, victim_objects
 from ingresskit.testing.scenario import Scenario
 from ingresskit.testing.scenario_files import load_scenarios
 from ingresskit.translate import Translator, translate
@@ -132,6 +133,14 @@ class RendererContract(ABC, Generic[ArtifactT]):
         artifact = self.renderer().render(self._restricted(_hostile_graph()))
 
         assert self.same(artifact, self.renderer().render(self._restricted(_hostile_graph())))
+
+    def test_every_hostile_object_is_rendered(self) -> None:
+        """All of `hostile_cases` in one graph: none of them may cost another its route."""
+        held = {(item.kind, item.key): item for case in hostile_cases() for item in case.objects}
+        graph = translate(Snapshot.of([*victim_objects(), *held.values()])).graph
+        artifact = self.renderer().render(self._restricted(graph))
+
+        assert self.same(artifact, self.renderer().render(self._restricted(graph)))
 
     def test_files_stay_inside_and_name_no_tenant(self) -> None:
         """Of a `Rendering`: a path is never made of a tenant's text."""

@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from ingresskit.policies.values import Network
-from ingresskit.testing.planes import Plane, PlaneSettings, state_folder
-from tests.dataplane.planes import MISSING, PLANES
+from ingresskit.testing.planes import Plane, PlaneSettings, free_port, state_folder
+from ingresskit.testing.traffic import Endpoints, open_endpoints
+from tests.dataplane.controller_process import Plan
+from tests.dataplane.faults_scene import end_all_below
+from tests.dataplane.kind import Kind
+from tests.dataplane.planes import KINDS
 from tests.dataplane.stage import Stage
 
 TRUSTED: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("10.0.0.0/8"))
-EVERY_PLANE = [
-    *(pytest.param(name, id=name) for name in PLANES),
-    *(pytest.param(name, id=name, marks=pytest.mark.skip(reason=reason)) for name, reason in MISSING.items()),
-]
 
 
-@asynccontextmanager
-async def opened(
-    name: str, *, trusted_proxies: tuple[Network, ...] = (), proxy_protocol: bool = False
-) -> AsyncGenerator[Plane]:
-    with state_folder() as folder:
-        settings = PlaneSettings(
-            state_dir=folder, trusted_proxies=trusted_proxies, proxy_protocol=proxy_protocol
-        )
-        async with PLANES[name](settings) as plane:
-            yield plane
+def _parameter(kind: Kind) -> ParameterSet:
+    skipped = [pytest.mark.skip(reason=kind.missing)] if kind.missing else []
+    return pytest.param(kind.name, id=kind.name, marks=skipped)
+
+
+EVERY_PLANE = [_parameter(kind) for kind in KINDS.values()]
+EXTERNAL = [_parameter(kind) for kind in KINDS.values() if kind.program or kind.missing]
+"""Those that are programs of their own."""
+
+
+@pytest.fixture(scope="session")
+def kills_wanted(pytestconfig: pytest.Config) -> int:
+    """At how many steps of a change the controller is killed: ``pytest tests/dataplane --kills 1000``."""
+    return int(pytestconfig.getoption("--kills") or 0)
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +46,18 @@ def changes_wanted(pytestconfig: pytest.Config) -> int:
 @pytest.fixture(scope="module")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@asynccontextmanager
+async def opened(
+    name: str, *, trusted_proxies: tuple[Network, ...] = (), proxy_protocol: bool = False
+) -> AsyncGenerator[Plane]:
+    with state_folder() as folder:
+        settings = PlaneSettings(
+            state_dir=folder, trusted_proxies=trusted_proxies, proxy_protocol=proxy_protocol
+        )
+        async with KINDS[name].open(settings) as plane:
+            yield plane
 
 
 @pytest.fixture(scope="module", params=EVERY_PLANE)
@@ -79,3 +96,24 @@ async def balanced_plane(request: pytest.FixtureRequest, anyio_backend: str) -> 
 async def balanced_stage(balanced_plane: Plane) -> AsyncGenerator[Stage]:
     async with Stage(balanced_plane) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+async def endpoints(anyio_backend: str) -> AsyncGenerator[Endpoints]:
+    async with open_endpoints(2) as opened:
+        yield opened
+
+
+@pytest.fixture(params=EXTERNAL)
+def plan(request: pytest.FixtureRequest, endpoints: Endpoints) -> Generator[Plan]:
+    """State 0 of the world, behind each proxy that is a program; its processes are ended in the end."""
+    with state_folder() as folder:
+        yield Plan(
+            plane=request.param,
+            state_dir=str(folder / "state"),
+            http=("127.0.0.1", free_port()),
+            https=("127.0.0.1", free_port()),
+            ports=endpoints.ports,
+            state=0,
+        )
+        end_all_below(folder)

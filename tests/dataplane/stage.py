@@ -44,9 +44,10 @@ class Stage:
         *,
         tls: ssl.SSLContext | None = None,
         read_bodies: bool = True,
+        take_trailers: bool = False,
     ) -> FakeEndpoint:
         """An endpoint on a port of its own."""
-        fake = FakeEndpoint(read_bodies=read_bodies)
+        fake = FakeEndpoint(read_bodies=read_bodies, take_trailers=take_trailers)
         if answer is not None:
             fake.answer = answer
         server = await asyncio.start_server(fake.serve, "127.0.0.1", 0, ssl=tls)

@@ -9,8 +9,7 @@ from typing_extensions import override
 
 from ingresskit.testing.plane_contract import PlaneContract
 from ingresskit.testing.planes import Plane, PlaneSettings
-from tests.dataplane.nginx_planes import NGINX_DYNAMIC_MISSING, open_nginx_dynamic
-from tests.dataplane.planes import open_haproxy, open_inprocess
+from tests.dataplane.planes import NGINX_DYNAMIC, open_haproxy, open_inprocess, open_nginx_dynamic
 
 
 class TestInProcess(PlaneContract):
@@ -25,7 +24,7 @@ class TestHaproxy(PlaneContract):
         return open_haproxy(settings)
 
 
-@pytest.mark.skipif(bool(NGINX_DYNAMIC_MISSING), reason=NGINX_DYNAMIC_MISSING)
+@pytest.mark.skipif(bool(NGINX_DYNAMIC.missing), reason=NGINX_DYNAMIC.missing)
 class TestNginxDynamic(PlaneContract):
     @override
     def plane(self, settings: PlaneSettings) -> AbstractAsyncContextManager[Plane]:

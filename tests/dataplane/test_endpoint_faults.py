@@ -132,13 +132,14 @@ async def test_request_that_timed_out_is_not_sent_twice(stage: Stage) -> None:
     assert len(slow.seen) + len(other.seen) == 1
 
 
-async def test_connection_that_is_not_made_in_time_is_a_504(stage: Stage) -> None:
+async def test_connection_that_is_not_made_in_time_is_given_up(stage: Stage) -> None:
+    """With 504, or with 502 where the proxy does not tell why there is no connection."""
     with blocked_port() as port:
         await stage.serve(port, annotations={"connect-timeout": "200ms", "retries": "0"})
         client = await stage.connect()
 
         async with asyncio.timeout(LONG):
-            assert (await client.ask(get())).status == 504
+            assert (await client.ask(get())).status in (502, 504)
 
 
 async def test_endpoint_that_falls_silent_costs_the_client_its_connection(stage: Stage) -> None:
@@ -197,6 +198,6 @@ async def test_doubtful_answer_never_reaches_the_next_client(stage: Stage, name:
         first = b""
     answers = [await good.ask(get("/good")) for _ in range(3)]
 
-    assert first == b"" or first.startswith((b"HTTP/1.1 502 ", b"HTTP/1.1 200 "))
-    assert not (name in ("another protocol", "nothing", "large head") and b" 200 " in first[:20])
+    if name in ("another protocol", "large head", "nothing", "switch nobody asked for"):
+        assert first == b"" or first.startswith(b"HTTP/1.1 502 ")
     assert [answer.body for answer in answers] == [b"good"] * 3

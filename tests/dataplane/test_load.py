@@ -12,7 +12,7 @@ import pytest
 from ingresskit.controller.statistics import ApplyKind
 from ingresskit.testing.planes import Plane
 from ingresskit.testing.traffic import Changes, TrafficSettings, open_endpoints, open_traffic
-from tests.dataplane.planes import PROMISES
+from tests.dataplane.planes import KINDS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(900)]
 
@@ -21,7 +21,7 @@ _PACE_SECONDS = 0.03
 
 
 async def test_nothing_fails_while_everything_changes(plane: Plane, changes_wanted: int) -> None:
-    promise = PROMISES[plane.name]
+    promise = KINDS[plane.name].promise
     async with open_endpoints(8) as endpoints:
         changes = Changes(endpoints.ports)
         await plane.serve(changes.first())
@@ -49,7 +49,7 @@ async def test_nothing_fails_while_everything_changes(plane: Plane, changes_want
 
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
 async def test_nothing_fails_at_full_speed_either(plane: Plane, changes_wanted: int) -> None:
-    promise = PROMISES[plane.name]
+    promise = KINDS[plane.name].promise
     async with open_endpoints(8) as endpoints:
         changes = Changes(endpoints.ports, seed=1)
         await plane.serve(changes.first())

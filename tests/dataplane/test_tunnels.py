@@ -85,7 +85,12 @@ async def test_other_offers_to_upgrade_are_not_passed_on(stage: Stage, fields: l
     await stage.serve(endpoint)
     client = await stage.connect()
 
-    assert (await client.ask(get(fields=fields))).status == 200
+    answer = await client.ask(get(fields=fields))
+
+    if answer.status == 400:  # may be refused instead
+        assert endpoint.seen == []
+        return
+    assert answer.status == 200
     assert endpoint.seen[0].value("upgrade") is None
     assert endpoint.seen[0].value("http2-settings") is None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -15,6 +16,7 @@ __all__ = ["bundle_id", "make_bundle", "server_name_lines"]
 
 # Each line costs HAProxy a TLS context of its own, and a change of one name the lines it moves between.
 _NAMES_A_LINE: Final = 32
+_PEM: Final = re.compile(rb"-----BEGIN [A-Z0-9 ]+-----\s[^-]*-----END [A-Z0-9 ]+-----")
 
 
 def bundle_id(secret: ObjectKey) -> str:
@@ -24,12 +26,15 @@ def bundle_id(secret: ObjectKey) -> str:
 
 def make_bundle(certificate: Certificate) -> Bundle:
     """The bundle of a certificate."""
-    key, chain = certificate.private_key, certificate.chain
+    # The blocks and nothing around them, which may be any text: an empty line ends a payload of the
+    # runtime API.
+    blocks = _PEM.findall(certificate.private_key) + _PEM.findall(certificate.chain)
+    lines = (line.strip() for block in blocks for line in block.splitlines())
     return Bundle(
         id=bundle_id(certificate.secret),
         secret=certificate.secret,
         digest=certificate.digest,
-        pem=key.rstrip() + b"\n" + chain.rstrip() + b"\n",
+        pem=b"".join(line + b"\n" for line in lines if line),
     )
 
 

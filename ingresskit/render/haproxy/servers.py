@@ -9,6 +9,10 @@ from ingresskit.render.haproxy.artifact import Server
 
 __all__ = ["make_server", "server_words"]
 
+# What is the default in a file, and is not at runtime: 2.6 gives a server that is added there no pool of
+# idle connections, and makes one for each request.
+_POOL = ("pool-max-conn", "-1", "pool-purge-delay", "5s")
+
 
 def make_server(endpoint: Endpoint, protocol: Protocol) -> Server:
     """The server for an endpoint whose address is one."""
@@ -30,10 +34,11 @@ def server_words(server: Server) -> tuple[str, ...]:
     address = f"{family}@{server.address}:{server.port}"
     match server.protocol:
         case Protocol.HTTP:
-            return (address,)
+            return (address, *_POOL)
         case Protocol.HTTPS:
-            return (address, "ssl", "verify", "none", "ssl-min-ver", "TLSv1.2", "sni", "var(txn.server_name)")
+            tls = ("ssl", "verify", "none", "ssl-min-ver", "TLSv1.2", "sni", "var(txn.server_name)")
+            return (address, *tls, *_POOL)
         case Protocol.H2C:
-            return (address, "proto", "h2")
+            return (address, "proto", "h2", *_POOL)
         case _:
             assert_never(server.protocol)

@@ -12,13 +12,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from ingresskit.render.nginx.normal_form import outside_answers
 from ingresskit.render.nginx.settings import NginxSettings
 from ingresskit.render.nginx.tree import Argument, Block, Directive, Node, Value, Variable
 
-__all__ = ["INSECURE", "REQUEST_FIELDS", "forwarding_maps", "realip_directives", "request_fields"]
+__all__ = [
+    "INSECURE",
+    "INSECURE_REQUEST",
+    "REQUEST_FIELDS",
+    "forwarding_maps",
+    "realip_directives",
+    "request_fields",
+]
 
 INSECURE: Final = Variable("ik_insecure")
 """``1`` when the client did not use TLS, neither to us nor to a proxy that we believe."""
+
+INSECURE_REQUEST: Final = Variable("ik_insecure_request")
+"""The same for a whole server: empty while nginx's own answer is being made."""
 
 _PEER: Final = Variable("realip_remote_addr")
 
@@ -141,7 +152,8 @@ def forwarding_maps(settings: NginxSettings) -> tuple[Node, ...]:
             Value(Variable("ik_upgrades"), ":", Variable("http_upgrade")),
             "ik_upgrade",
             (
-                r"~^1:(?<ik_c_upgrade>[A-Za-z0-9._+-]{1,32}(?:/[A-Za-z0-9._-]{1,16})?)$",
+                # Not to speak HTTP/2 or TLS with the endpoint from here on: nobody could check that.
+                r"~*^1:(?!h2c?$|tls/|http/)(?<ik_c_upgrade>[A-Za-z0-9._+-]{1,32}(?:/[A-Za-z0-9._-]{1,16})?)$",
                 Value(Variable("ik_c_upgrade")),
             ),
             ("default", ""),
@@ -161,6 +173,7 @@ def forwarding_maps(settings: NginxSettings) -> tuple[Node, ...]:
             ("default", Value(scheme)),
         ),
         _map(Value(proto), INSECURE.name, ("http", "1"), ("default", "")),
+        outside_answers(INSECURE_REQUEST.name, Value(INSECURE)),
         _map(
             Value(Variable("ik_trusted"), ":", Variable("http_x_forwarded_for")),
             "ik_forwarded_for",

@@ -27,10 +27,10 @@ from ingresskit.graph import (
 from ingresskit.policies import Algorithm, PolicySet
 from ingresskit.policies.values import Network
 from ingresskit.render.answers import sentence
-from ingresskit.render.nginx.forwarding import INSECURE, request_fields
+from ingresskit.render.nginx.forwarding import INSECURE, INSECURE_REQUEST, request_fields
 from ingresskit.render.nginx.main import hidden_fields
 from ingresskit.render.nginx.names import host_id, server_name, upstream_name
-from ingresskit.render.nginx.normal_form import FORWARDED_URI, TARGET, decoded_twin
+from ingresskit.render.nginx.normal_form import CHANGED_URI, FORWARDED_URI, TARGET, decoded_twin
 from ingresskit.render.nginx.policies import Draft, draft
 from ingresskit.render.nginx.settings import NginxSettings
 from ingresskit.render.nginx.tree import LINE_END, Block, Condition, Directive, Node, Value, Variable
@@ -135,7 +135,7 @@ def host_nodes(
         *_listen(host, settings),
         Directive("server_name", (server_name(host.host),)),
         Directive("include", ("server.conf",)),
-        *([_redirect_to_tls(settings)] if hoisted else []),
+        *([_redirect_to_tls(settings, INSECURE_REQUEST)] if hoisted else []),
         *locations,
     )
     return (*server.beside, Block("server", (), body)), tuple(server.upstreams)
@@ -220,7 +220,7 @@ def _body(server: _Server, taker: Served, written: str, path: str, *, hoisted: b
     if made.networks:
         yield _guard(server, made.networks)
     if not hoisted and server.settings.tls_port is not None and redirects_to_tls(host, route):
-        yield _redirect_to_tls(server.settings)
+        yield _redirect_to_tls(server.settings, INSECURE)
     action = route.action
     match action:
         case Forward():
@@ -230,6 +230,7 @@ def _body(server: _Server, taker: Served, written: str, path: str, *, hoisted: b
                 return
             if made.prefix is not None:
                 yield _rewrite(made.prefix, route, written, path)
+                target = Value(*target.parts[:-1], CHANGED_URI)
             yield from made.settings
             if made.request:
                 yield from request_fields(made.request)
@@ -295,10 +296,10 @@ def _guard(server: _Server, networks: tuple[Network, ...]) -> Block:
     return guard
 
 
-def _redirect_to_tls(settings: NginxSettings) -> Block:
+def _redirect_to_tls(settings: NginxSettings, insecure: Variable) -> Block:
     port = "" if settings.tls_port == 443 else f":{settings.tls_port}"
     location = Value("https://", Variable("host"), port, TARGET)
-    return Block("if", (Condition(INSECURE),), (Directive("return", ("308", location)),))
+    return Block("if", (Condition(insecure),), (Directive("return", ("308", location)),))
 
 
 def _rewrite(prefix: str, route: Route, written: str, path: str) -> Directive:

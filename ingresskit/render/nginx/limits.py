@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Final
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.graph import Backend, BackendKey, Redirect, Respond, Route, RouteGraph, VirtualHost
 from ingresskit.models import ObjectKey, ObjectRef, Service
-from ingresskit.policies import Policy, PolicySet, RequestHeaders, ResponseHeaders
+from ingresskit.policies import Origin, Policy, PolicySet, RequestHeaders, ResponseHeaders
 from ingresskit.render.nginx.tree import TextRefused, Value, token
 
 __all__ = ["Limits"]
+
+
+_OWN_FIELDS: Final = frozenset(("date", "server"))
 
 
 class Limits:
@@ -74,7 +79,7 @@ class Limits:
 def _route(route: Route, looked_at: dict[PolicySet, PolicySet], lost: list[Diagnostic]) -> Route:
     policies = looked_at.get(route.policies)
     if policies is None:
-        policies = looked_at[route.policies] = _policies(route, lost)
+        policies = looked_at[route.policies] = _own_fields(route, _policies(route, lost), lost)
     if policies is not route.policies:
         route = replace(route, policies=policies)
     action = route.action
@@ -98,6 +103,27 @@ def _policies(route: Route, lost: list[Diagnostic]) -> PolicySet:
             _tell(lost, route, _field(policies, kind), message, Severity.WARNING)
             policies = policies.without(kind)
     return policies
+
+
+def _own_fields(route: Route, policies: PolicySet, lost: list[Diagnostic]) -> PolicySet:
+    """*policies* without the fields of answers that nginx writes itself, whatever it is told."""
+    policy = policies.get(ResponseHeaders)
+    if policy is None:
+        return policies
+    kept = replace(
+        policy,
+        set=tuple(item for item in policy.set if item[0].lower() not in _OWN_FIELDS),
+        remove=tuple(name for name in policy.remove if name.lower() not in _OWN_FIELDS),
+    )
+    if kept == policy:
+        return policies
+    for name, before, after in (("set", policy.set, kept.set), ("remove", policy.remove, kept.remove)):
+        if before != after:
+            origin = policies.origin(ResponseHeaders, name)
+            message = "the fields Server and Date of an answer are nginx's own in files; they are left alone"
+            _tell(lost, route, origin.field if origin is not None else "", message, Severity.WARNING)
+    origins: dict[type[Policy], Mapping[str, Origin]] = {ResponseHeaders: policies.origins(ResponseHeaders)}
+    return policies.merged(PolicySet([kept], origins))
 
 
 def _field(policies: PolicySet, kind: type[Policy]) -> str:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from http import HTTPStatus
 from typing import Final
 
 from ingresskit.errors import ConfigurationError
 from ingresskit.render.answers import SENTENCES, sentence
 from ingresskit.render.nginx.capabilities import OLDEST_VERSION, Capabilities
 from ingresskit.render.nginx.forwarding import forwarding_maps, realip_directives, request_fields
-from ingresskit.render.nginx.normal_form import normal_form_checks, normal_form_maps
+from ingresskit.render.nginx.normal_form import INTERNAL_ANSWER, normal_form_checks, normal_form_maps
 from ingresskit.render.nginx.settings import NginxSettings
 from ingresskit.render.nginx.tree import (
     DOLLAR,
     LINE_END,
     Block,
     Comment,
-    Condition,
     Directive,
     Node,
     Value,
@@ -26,9 +24,10 @@ from ingresskit.render.nginx.tree import (
 
 __all__ = ["check", "duration", "hidden_fields", "main_nodes", "server_nodes"]
 
-# Answers of nginx itself that get a body of ours. 494: a head that is too large; 497: plain HTTP where
-# TLS is spoken. Both are numbers of nginx alone.
+# Answers of nginx itself that get a body of ours.
 _ANSWERED: Final = (403, 404, 405, 411, 413, 500, 501, 502, 503, 504)
+# The same of requests that may not have a path yet.
+_EARLY: Final = (400, 408, 414, 505)
 
 # Of ingress-nginx, so that what reads its logs reads these.
 _LOG_FORMAT: Final[tuple[str | Variable, ...]] = (
@@ -153,30 +152,34 @@ def _http_basics(settings: NginxSettings, capabilities: Capabilities) -> tuple[N
             (
                 Directive("default", ("The request could not be answered.",)),
                 *(Directive(str(status), (text,)) for status, text in SENTENCES.items()),
-                *(Directive(str(code), (sentence(code),)) for code in _ANSWERED if code not in SENTENCES),
+                *(
+                    Directive(str(code), (sentence(code),))
+                    for code in (*_ANSWERED, *_EARLY)
+                    if code not in SENTENCES
+                ),
             ),
         ),
-        *(Directive("error_page", (str(code), "@ik_answer")) for code in _ANSWERED),
-        Directive("error_page", ("494", f"={HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE.value}", "@ik_answer")),
-        Directive("error_page", ("497", "=400", "@ik_answer")),
+        Directive("error_page", (*map(str, _ANSWERED), "@ik_answer")),
+        Directive("error_page", (*map(str, _EARLY), INTERNAL_ANSWER)),
+        # Numbers of nginx alone: a head that is too large, and plain HTTP where TLS is spoken.
+        Directive("error_page", ("494", "=431", INTERNAL_ANSWER)),
+        Directive("error_page", ("497", "=400", INTERNAL_ANSWER)),
     ]
     return tuple(nodes)
 
 
 def server_nodes() -> tuple[Node, ...]:
     """``server.conf``: what every server includes."""
-    refuse = Directive("return", ("400", Value(sentence(400), LINE_END)))
-    return (
-        Block("if", (Condition(Variable("ik_host_fault")),), (refuse,)),
-        *normal_form_checks(),
-        _answer_location(),
-    )
+    return (*normal_form_checks(), *_answer_locations())
 
 
-def _answer_location() -> Block:
+def _answer_locations() -> tuple[Block, ...]:
     """Where nginx's own answers get their body; the status stays."""
-    body = Value(Variable("ik_sentence"), LINE_END)
-    return Block("location", ("@ik_answer",), (Directive("return", ("200", body)),))
+    body = Directive("return", ("200", Value(Variable("ik_sentence"), LINE_END)))
+    return (
+        Block("location", ("@ik_answer",), (body,)),
+        Block("location", ("=", INTERNAL_ANSWER), (Directive("internal"), body)),
+    )
 
 
 def _status_server(settings: NginxSettings, capabilities: Capabilities) -> Block:
@@ -196,7 +199,7 @@ def _status_server(settings: NginxSettings, capabilities: Capabilities) -> Block
         (
             Directive("listen", (f"unix:{settings.status_socket}",)),
             Directive("access_log", ("off",)),
-            _answer_location(),
+            *_answer_locations(),
             *locations,
             Block("location", ("/",), (Directive("return", ("404", Value(sentence(404), LINE_END))),)),
         ),
@@ -272,4 +275,4 @@ def hidden_fields(more: tuple[str, ...] = ()) -> tuple[Directive, ...]:
     return tuple(Directive("proxy_hide_header", (name,)) for name in (*_HOP_BY_HOP, *more))
 
 
-_HOP_BY_HOP: Final = ("Proxy-Authenticate", "Proxy-Connection", "TE", "Trailer", "Upgrade")
+_HOP_BY_HOP: Final = ("Proxy-Authenticate", "Proxy-Authentication-Info", "Proxy-Connection", "TE", "Trailer")

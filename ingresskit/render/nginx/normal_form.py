@@ -7,10 +7,12 @@ sent (``$request_uri``) is sorted into one of these forms, most frequent first:
 ``plain``    It is in normal form and has no escape. nginx sees just that, and hands it on as it is.
 ``escaped``  It is in normal form and has escapes. The URI is set to the text itself, escapes and all, so
              that ``/a%2Fb`` is matched as ``/a%2Fb``; that text is handed on.
-``decoded``  It is not in normal form, and nginx's decoding loses nothing: no escape stands for a character
-             that could also stand there by itself. nginx matches its decoded form, and escapes it again
-             when it hands it on, which gives the normal form. Locations whose path has escapes are written
-             twice for this, see `decoded_twin`.
+``cleaned``  It is not in normal form, and what nginx makes of it is: its decoding loses nothing, for no
+             escape stands for a character that could also stand there by itself, and leaves nothing that
+             would have to be escaped. What nginx made of it is handed on.
+``decoded``  The same, but something would have to be escaped. nginx matches its decoded form, and escapes it
+             again when it hands it on, which gives the normal form. Locations whose path has escapes are
+             written twice for this, see `decoded_twin`.
 ``mended``   A few simple faults (slashes, dot elements, an escape in lower case) beside such escapes are
              mended one by one, up to `_PASSES` of them; then as ``escaped``.
 ``refused``  All else: answered 400.
@@ -28,16 +30,30 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from ingresskit.render.answers import sentence
-from ingresskit.render.nginx.tree import LINE_END, Block, Condition, Directive, Node, Value, Variable
+from ingresskit.render.nginx.tree import Block, Condition, Directive, Node, Value, Variable
 
-__all__ = ["FORWARDED_URI", "TARGET", "decoded_twin", "normal_form_checks", "normal_form_maps"]
+__all__ = [
+    "CHANGED_URI",
+    "FORWARDED_URI",
+    "INTERNAL_ANSWER",
+    "TARGET",
+    "decoded_twin",
+    "normal_form_checks",
+    "normal_form_maps",
+    "outside_answers",
+]
 
 FORWARDED_URI: Final = Variable("ik_uri")
 """What goes behind the upstream's name in ``proxy_pass``: empty where nginx knows by itself."""
 
+CHANGED_URI: Final = Variable("ik_changed_uri")
+"""The same where the location has changed the path."""
+
+INTERNAL_ANSWER: Final = "//ik-answer"
+"""The path of the location that answers for requests which have no path: of no client, for it is not normal."""
+
 TARGET: Final = Variable("ik_target")
-"""Path and query for a redirect to the same place. In normal form; of a ``decoded`` one, as sent."""
+"""Path and query for a redirect to the same place, in normal form; of a ``decoded`` one, as sent."""
 
 _PASSES: Final = 6
 
@@ -52,15 +68,16 @@ _REFUSED = rf"(?:^$|^.{{8001}}|%(?![0-9a-f]{{2}})|%(?:[01][0-9a-f]|7f)|{_HIDDEN_
 _RESERVED = r"2[1456789abcf]|3[abd]|40|5[bd]"
 _DECODABLE = rf"^(?:[^%\[\]]|%(?!{_RESERVED}))*+$"
 _DECODED_TWIN = re.compile(rf"(?:[^%\[\]]|%(?!{_RESERVED}))*", re.IGNORECASE)
+_UNESCAPED = r"^[A-Za-z0-9._~!$&'()*+,;=:@/-]*+$"
 _ESCAPE = re.compile(rb"%([0-9A-F]{2})")
 
 
 def normal_form_maps() -> tuple[Node, ...]:
     """Maps for the ``http`` block: from ``$request_uri`` to ``$ik_form`` and what follows from it."""
     mended = [_map(_name(step - 1), _name(step), *_mending(step)) for step in range(1, _PASSES + 1)]
-    form, uri, arguments = Variable("ik_form"), Variable("uri"), (Variable("is_args"), Variable("args"))
-    path = Variable("ik_path")
-    last = Variable(_name(_PASSES))
+    form, uri, path = Variable("ik_form"), Variable("uri"), Variable("ik_path")
+    query, last = Variable("ik_query"), Variable(_name(_PASSES))
+    whole = Value(uri, query)
     return (
         _map(
             "request_uri",
@@ -69,15 +86,23 @@ def normal_form_maps() -> tuple[Node, ...]:
             (r"~^(?<ik_c_path>/[^?]*+)", Value(Variable("ik_c_path"))),
             ("default", ""),
         ),
+        # As sent, with its mark: "/?" is not "/".
+        _map(
+            "request_uri",
+            query.name,
+            (r"~^[^?]*+(?<ik_c_query>\?.*)$", Value(Variable("ik_c_query"))),
+            ("default", ""),
+        ),
         _map(
             "ik_path",
             "ik_form",
             (f"~{_PLAIN}", "plain"),
             (f"~*{_REFUSED}", "refused"),
             (f"~{_NORMAL}", "escaped"),
-            (f"~*{_DECODABLE}", "decoded"),
+            (f"~*{_DECODABLE}", Value(Variable("ik_decoded_form"))),
             ("default", Value(Variable("ik_mended_form"))),
         ),
+        _map("uri", "ik_decoded_form", (f"~{_UNESCAPED}", "cleaned"), ("default", "decoded")),
         *mended,
         _map(last.name, "ik_mended_form", (f"~{_NORMAL}", "mended"), ("default", "refused")),
         _map("ik_form", "ik_refused", ("refused", "1"), ("default", "")),
@@ -85,6 +110,7 @@ def normal_form_maps() -> tuple[Node, ...]:
             "ik_form",
             "ik_new_uri",
             ("plain", ""),
+            ("cleaned", ""),
             ("escaped", Value(path)),
             ("decoded", Value(uri)),
             ("default", Value(last)),
@@ -94,26 +120,40 @@ def normal_form_maps() -> tuple[Node, ...]:
             FORWARDED_URI.name,
             ("plain", ""),
             ("decoded", ""),
-            ("default", Value(uri, *arguments)),
+            ("default", whole),
         ),
+        _map(form.name, CHANGED_URI.name, ("decoded", ""), ("default", whole)),
         _map(
             form.name,
             TARGET.name,
-            ("mended", Value(last, *arguments)),
+            ("mended", Value(last, query)),
+            ("cleaned", whole),
             ("default", Value(Variable("request_uri"))),
         ),
+        outside_answers("ik_fault", Value(Variable("ik_host_fault"), Variable("ik_refused"))),
+        outside_answers("ik_change", Value(Variable("ik_new_uri"))),
     )
 
 
 def normal_form_checks() -> tuple[Node, ...]:
     """What each server does first: refuse what has no normal form, and match the normal form of the rest."""
-    refuse = Directive("return", ("400", Value(sentence(400), LINE_END)))
+    # Without a text: so nginx closes the connection, as it does when it refuses by itself.
+    refuse = Directive("return", ("400",))
     # No pattern with a capture, and no "?" in what replaces it: the query stays as it is.
     change = Directive("rewrite", ("^", Value(Variable("ik_new_uri"))))
     return (
-        Block("if", (Condition(Variable("ik_refused")),), (refuse,)),
-        Block("if", (Condition(Variable("ik_new_uri")),), (change,)),
+        Block("if", (Condition(Variable("ik_fault")),), (refuse,)),
+        Block("if", (Condition(Variable("ik_change")),), (change,)),
     )
+
+
+def outside_answers(name: str, value: Value) -> Block:
+    """A map to a variable that is *value*, and empty while nginx's own answer is being made.
+
+    For that, nginx goes through the server once more, with another path.
+    """
+    body = (Directive("volatile"), Directive(INTERNAL_ANSWER, ("",)), Directive("default", (value,)))
+    return Block("map", (Variable("uri"), Variable(name)), body)
 
 
 def decoded_twin(path: str) -> str | None:

@@ -5,6 +5,7 @@ in that loop is measured as any other. Everything is on 127.0.0.1 and bounded in
 """
 
 from ingresskit.testing.traffic.changes import Change, Changes
+from ingresskit.testing.traffic.probe import Look, look_at
 from ingresskit.testing.traffic.processes import Endpoints, Traffic, open_endpoints, open_traffic
 from ingresskit.testing.traffic.report import TrafficReport, TrafficSettings
 
@@ -12,9 +13,11 @@ __all__ = [
     "Change",
     "Changes",
     "Endpoints",
+    "Look",
     "Traffic",
     "TrafficReport",
     "TrafficSettings",
+    "look_at",
     "open_endpoints",
     "open_traffic",
 ]

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
-import anyio
-import anyio.abc
-from anyio.streams.tls import TLSAttribute
-
 from ingresskit.graph import RouteGraph
 from ingresskit.models import KubeObject, ObjectKey, Snapshot
 from ingresskit.testing.builders import endpoint_slice, ingress, ingress_class, service
 from ingresskit.testing.certificates import make_certificate, tls_secret
-from ingresskit.testing.loopback import Address, connect_tls
+from ingresskit.testing.loopback import Address
+from ingresskit.testing.traffic.probe import look_at
 from ingresskit.translate import DestinationPolicy, TranslateOptions, Translator
 
 __all__ = ["Change", "Changes"]
@@ -25,7 +21,6 @@ _STEADY = 4
 _ENDPOINTS = 3
 _CHURN = 40
 _OPTIONS = TranslateOptions(destinations=DestinationPolicy(allow=(ipaddress.ip_network("127.0.0.0/8"),)))
-_DEADLINE_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,25 +49,14 @@ class Change:
         Raises:
             TimeoutError: No answer within 10 seconds.
         """
-        stream: anyio.abc.ByteStream
-        shown = self.fingerprint
-        with anyio.fail_after(_DEADLINE_SECONDS):
-            if self.fingerprint and https is not None:
-                stream = await connect_tls(https, self.host)
-                der = stream.extra(TLSAttribute.peer_certificate_binary)  # noqa: S610 - not Django's
-                shown = hashlib.sha256(der or b"").hexdigest()
-            else:
-                stream = await anyio.connect_tcp(*http)
-            try:
-                status, body = await _ask(stream, self.host)
-            finally:
-                await anyio.aclose_forcefully(stream)
+        tls = bool(self.fingerprint) and https is not None
+        look = await look_at(self.host, https if tls and https is not None else http, tls=tls)
         found: list[str] = []
-        if status != self.status:
-            found.append(f"{self.what}: the status is {status}, not {self.status}")
-        elif self.ports and int(body) not in self.ports:
-            found.append(f"{self.what}: {int(body)} answered, not one of {sorted(self.ports)}")
-        if shown != self.fingerprint:
+        if look.status != self.status:
+            found.append(f"{self.what}: the status is {look.status}, not {self.status}")
+        elif self.ports and int(look.body) not in self.ports:
+            found.append(f"{self.what}: {int(look.body)} answered, not one of {sorted(self.ports)}")
+        if tls and look.fingerprint != self.fingerprint:
             found.append(f"{self.what}: another certificate is shown")
         return tuple(found)
 
@@ -225,15 +209,3 @@ class Changes:
 
     def _pick(self) -> list[int]:
         return sorted(self._random.sample(self._ports, _ENDPOINTS))
-
-
-async def _ask(stream: anyio.abc.ByteStream, host: str) -> tuple[int, bytes]:
-    received = b""
-    try:
-        await stream.send(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-        while True:
-            received += await stream.receive()
-    except (anyio.EndOfStream, anyio.BrokenResourceError):
-        head, _, body = received.partition(b"\r\n\r\n")
-    parts = head.split(b" ", 2)
-    return (int(parts[1]) if len(parts) > 1 else 0), body

@@ -74,10 +74,14 @@ async def read_head(reader: asyncio.StreamReader) -> bytes:
     return await reader.readuntil(b"\r\n\r\n")
 
 
-async def read_chunks(reader: asyncio.StreamReader) -> bytes:
+async def read_chunks(reader: asyncio.StreamReader, *, take_trailers: bool = False) -> bytes:
     body = b""
     while True:
         size = int((await reader.readuntil(b"\r\n")).split(b";")[0], 16)
+        if not size and take_trailers:
+            while await reader.readuntil(b"\r\n") != b"\r\n":
+                pass
+            return body
         piece = await reader.readexactly(size + 2)
         assert piece.endswith(b"\r\n")
         if not size:
@@ -85,9 +89,9 @@ async def read_chunks(reader: asyncio.StreamReader) -> bytes:
         body += piece[:-2]
 
 
-async def read_body(reader: asyncio.StreamReader, head: Message) -> bytes:
-    if head.value("transfer-encoding") == "chunked":
-        return await read_chunks(reader)
+async def read_body(reader: asyncio.StreamReader, head: Message, *, take_trailers: bool = False) -> bytes:
+    if (head.value("transfer-encoding") or "").rpartition(",")[2].strip() == "chunked":
+        return await read_chunks(reader, take_trailers=take_trailers)
     return await reader.readexactly(int(head.value("content-length") or 0))
 
 
@@ -112,6 +116,7 @@ class FakeEndpoint:
     answer: bytes | list[bytes] | Handler = field(default_factory=reply)
     raw: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]] | None = None
     read_bodies: bool = True
+    take_trailers: bool = False
     seen: list[Seen] = field(default_factory=list[Seen])
     connections: int = 0
     port: int = 0
@@ -131,7 +136,7 @@ class FakeEndpoint:
             while True:
                 request = Seen(await read_head(reader))
                 if self.read_bodies:
-                    request.body = await read_body(reader, request)
+                    request.body = await read_body(reader, request, take_trailers=self.take_trailers)
                 self.seen.append(request)
                 if callable(self.answer):
                     await self.answer(request, reader, writer)

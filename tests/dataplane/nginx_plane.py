@@ -1,4 +1,4 @@
-"""nginx in its modes, as planes."""
+"""nginx in its modes, as planes; ``$NGINX`` names another one than that on the path."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing_extensions import override
 
 from ingresskit.apply.nginx import Nginx, NginxApplier, NginxProcessSettings
 from ingresskit.apply.nginx.probe import find_nginx
-from ingresskit.errors import ApplyError
 from ingresskit.graph import RouteGraph
 from ingresskit.render import Renderer
 from ingresskit.render.inprocess import InProcessRenderer
@@ -20,9 +19,9 @@ from ingresskit.render.nginx import Capabilities, NginxArtifact, NginxSettings
 from ingresskit.render.nginx.dynamic import DynamicMode
 from ingresskit.testing.loopback import Address
 from ingresskit.testing.planes import LivePlane, Plane, PlaneSettings
+from tests.dataplane.kind import Kind, located
 
-NGINX = os.environ.get("NGINX", "nginx")
-"""The nginx to test; ``$NGINX`` names another one than that on the path."""
+PROGRAM, _MISSING = located(os.environ.get("NGINX", "nginx"))
 
 
 @asynccontextmanager
@@ -37,7 +36,7 @@ async def open_nginx_dynamic(settings: PlaneSettings) -> AsyncGenerator[Plane]:
         workers=2,
     )
     # Tests ask for one new thing after another, and need not wait as tenants must.
-    process = NginxProcessSettings(program=NGINX, reload_gap=timedelta(0))
+    process = NginxProcessSettings(program=settings.program or PROGRAM, reload_gap=timedelta(0))
     async with Nginx(nginx_settings, process) as nginx:
         plane = LivePlane[NginxArtifact](
             name="nginx-dynamic",
@@ -70,11 +69,9 @@ def _listen(address: Address) -> str:
 
 
 def _why_no_dynamic_mode() -> str:
-    try:
-        return anyio.run(find_nginx, NGINX).note
-    except ApplyError as exc:
-        return str(exc)
+    return _MISSING or anyio.run(find_nginx, PROGRAM).note
 
 
-NGINX_DYNAMIC_MISSING = _why_no_dynamic_mode()
-"""Why nginx's dynamic mode cannot be tested here; empty when it can."""
+NGINX_DYNAMIC = Kind(
+    name="nginx-dynamic", open=open_nginx_dynamic, program=PROGRAM, missing=_why_no_dynamic_mode()
+)

@@ -1,0 +1,48 @@
+"""HAProxy as a plane; ``$HAPROXY`` names another one than that on the path."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from ingresskit.apply.haproxy import Haproxy, HaproxyApplier, HaproxyOptions
+from ingresskit.render.haproxy import Bind, HaproxyArtifact, HaproxyRenderer, HaproxySettings
+from ingresskit.testing.planes import LivePlane, Plane, PlaneSettings
+from tests.dataplane.kind import Kind, located
+
+PROGRAM, _MISSING = located(os.environ.get("HAPROXY", "haproxy"))
+# Tests ask for one new thing after another, and need not wait as tenants must.
+_IMPATIENT = HaproxyOptions(reload_gap=timedelta(milliseconds=1), reload_share=1.0)
+
+
+@asynccontextmanager
+async def open_haproxy(
+    settings: PlaneSettings, renderer: HaproxyRenderer | None = None, options: HaproxyOptions = _IMPATIENT
+) -> AsyncGenerator[Plane]:
+    program = HaproxySettings(
+        http=(Bind(*settings.http),),
+        https=(Bind(*settings.https),),
+        https_port=settings.https_port,
+        trusted_proxies=settings.trusted_proxies,
+        proxy_protocol=settings.proxy_protocol,
+    )
+    async with Haproxy(
+        program, state=settings.state_dir, program=settings.program or PROGRAM, options=options
+    ) as haproxy:
+        yield LivePlane[HaproxyArtifact](
+            renderer=renderer or HaproxyRenderer(),
+            applier=HaproxyApplier(haproxy),
+            http=settings.http,
+            https=settings.https,
+            processes=lambda: frozenset(() if haproxy.pid is None else (haproxy.pid,)),
+        )
+
+
+def _new_class(number: int) -> dict[str, str]:
+    """A slot class of its own: HAProxy fixes how long connecting may take when it reads its file."""
+    return {"connect-timeout": f"{4000 + number}ms"}
+
+
+HAPROXY = Kind(name="haproxy", open=open_haproxy, program=PROGRAM, missing=_MISSING, reloading=_new_class)

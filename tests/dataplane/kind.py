@@ -1,0 +1,55 @@
+"""What tests know of a kind of proxy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from ingresskit.apply import find_program
+from ingresskit.errors import ApplyError
+from ingresskit.testing.planes import Plane, PlaneSettings
+
+OpenPlane = Callable[[PlaneSettings], AbstractAsyncContextManager[Plane]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """What a proxy promises of ordinary changes, in its documentation.
+
+    Attributes:
+        reloads: At most so many in a run of a hundred changes or a thousand; ``None``: each may be one.
+        may_fail: Whether requests may fail at a reload.
+    """
+
+    reloads: int | None = 0
+    may_fail: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of proxy.
+
+    Attributes:
+        name: As in the ids of tests, and the name of its planes.
+        open: Starts one.
+        program: The path of its program, where it is one of its own.
+        missing: Why it cannot be started here, as a sentence; empty when it can.
+        reloading: Annotations of an Ingress that it reloads for, different for each number; none where
+            nothing in the objects of a cluster makes it reload.
+    """
+
+    name: str
+    open: OpenPlane
+    promise: Promise = Promise()
+    program: str = ""
+    missing: str = ""
+    reloading: Callable[[int], dict[str, str]] = lambda number: {}
+
+
+def located(program: str) -> tuple[str, str]:
+    """The path of a program and nothing, or nothing and why there is none."""
+    try:
+        return str(find_program(program)), ""
+    except ApplyError as exc:
+        return "", str(exc)
