@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import ClassVar, Final, TypeVar
@@ -50,7 +50,9 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
 
     def __init__(self) -> None:
         self._parts: dict[str, tuple[VirtualHost, HostPart]] = {}
-        self._routes = _Routes()
+        self._routes: _Routes = _Routes()
+        self._seen: _Routes = self._routes
+        self._layouts: dict[str, Block] = {}
         self._servers: dict[BackendKey, tuple[Backend, tuple[Server, ...]]] = {}
         self._bundles: dict[ObjectKey, tuple[Certificate, Bundle]] = {}
         self._last = HaproxyArtifact()
@@ -62,16 +64,19 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
         self._follow_servers(graph.backends)
         self._follow_bundles(graph.certificates)
         layouts = {split.id: self._layout(split) for split in routes.splits.values()}
-        pointers = routes.pointers | {
-            Pointer(MapName.SPLITS, split): layout.id for split, layout in layouts.items()
-        }
-        blocks = routes.blocks | {layout.id: layout for layout in layouts.values()}
+        if routes is not self._seen or layouts != self._layouts:
+            splits = {Pointer(MapName.SPLITS, split): layout.id for split, layout in layouts.items()}
+            pointers: Mapping[Pointer, str] = routes.pointers | splits
+            blocks: Mapping[str, Block] = routes.blocks | {layout.id: layout for layout in layouts.values()}
+            self._seen, self._layouts = routes, layouts
+        else:
+            pointers, blocks = last.pointers, last.blocks
         certificates = {bundle.id: bundle for _, bundle in self._bundles.values()}
         default = graph.default_certificate
         self._last = HaproxyArtifact(
             needs=replace(routes.needs, host_fallthrough=graph.host_fallthrough),
-            pointers=last.pointers if last.pointers == pointers else pointers,
-            blocks=_kept(last.blocks, blocks),
+            pointers=pointers,
+            blocks=blocks,
             backends=_kept(last.backends, self._backends(routes.backends)),
             certificates=_kept(last.certificates, certificates),
             server_names=server_name_lines(graph.server_names),
@@ -90,7 +95,7 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
             known = before.get(host.host)
             parts[host.host] = known if known and known[0] is host else (host, host_part(host))
         self._parts = parts
-        self._routes = _merged({name: part for name, (_, part) in parts.items()})
+        self._routes = _merged([part for _, part in parts.values()])
         return self._routes
 
     def _follow_servers(self, backends: Mapping[BackendKey, Backend]) -> None:
@@ -175,29 +180,36 @@ class _Routes:
     splits: dict[str, Split] = field(default_factory=dict[str, Split])
 
 
-def _merged(parts: Mapping[str, HostPart]) -> _Routes:
-    """The parts of all hosts together, by host."""
-    routes = _Routes(pointers={Pointer(MapName.HOSTS, host): part.table for host, part in parts.items()})
-    for part in parts.values():
-        routes.blocks.update(part.blocks)
-        routes.backends.update(part.backends)
-        routes.splits.update(part.splits)
-    held = parts.values()
-    needs = Needs(
-        classes=_first(part.classes for part in held),
-        statuses=_first(part.statuses for part in held),
-        request_headers=_first(part.request_headers for part in held),
-        response_headers=_first(part.response_headers for part in held),
+def _merged(held: Sequence[HostPart]) -> _Routes:
+    """The parts of all hosts together."""
+    blocks: dict[str, Block] = {}
+    backends: dict[str, tuple[BackendKey, SlotClass]] = {}
+    splits: dict[str, Split] = {}
+    for part in held:
+        blocks.update(part.blocks)
+        backends.update(part.backends)
+        splits.update(part.splits)
+    return _Routes(
+        pointers={part.pointer: part.table for part in held},
+        blocks=blocks,
+        backends=backends,
+        splits=splits,
+        needs=Needs(
+            classes=dict(_first(part.classes for part in held).values()),
+            statuses=_first(part.statuses for part in held),
+            request_headers=_first(part.request_headers for part in held),
+            response_headers=_first(part.response_headers for part in held),
+        ),
     )
-    return replace(routes, needs=needs)
 
 
 def _first(items: Iterable[Mapping[K, V]]) -> dict[K, V]:
     """All mappings in one; of several values for a key, that of the first mapping that has it."""
     found: dict[K, V] = {}
     for item in items:
-        for key in item.keys() - found.keys():
-            found[key] = item[key]
+        for key, value in item.items():
+            if key not in found:
+                found[key] = value
     return found
 
 

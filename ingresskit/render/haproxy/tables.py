@@ -23,7 +23,7 @@ from ingresskit.graph import (
     redirects_to_tls,
 )
 from ingresskit.policies import Origin, PolicySet
-from ingresskit.render.haproxy.artifact import Block, MapName, MapRow, SlotClass
+from ingresskit.render.haproxy.artifact import Block, MapName, MapRow, Pointer, SlotClass
 from ingresskit.render.haproxy.policies import HANDLERS, SettingRow
 from ingresskit.render.haproxy.words import NONE, TLS_FLAG, Kind, route_value
 
@@ -50,20 +50,22 @@ class HostPart:
     """All that one virtual host contributes to an artifact; it depends on nothing else.
 
     Attributes:
-        table: The block of its paths.
+        pointer: The row that makes *table* the one of the host.
+        table: The id of the block of its paths.
         blocks: All blocks, *table* among them.
         backends: What its routes forward to: the key and the class, by id.
         splits: By id.
-        classes, statuses, request_headers, response_headers: As in `Needs`.
+        classes: By id; else as in `Needs`, like the three below.
     """
 
+    pointer: Pointer
     table: str
     blocks: Mapping[str, Block] = field(default_factory=dict[str, Block])
     backends: Mapping[str, tuple[BackendKey, SlotClass]] = field(
         default_factory=dict[str, tuple[BackendKey, SlotClass]]
     )
     splits: Mapping[str, Split] = field(default_factory=dict[str, Split])
-    classes: Mapping[SlotClass, Origin] = field(default_factory=dict[SlotClass, Origin])
+    classes: Mapping[str, tuple[SlotClass, Origin]] = field(default_factory=dict[str, tuple[SlotClass, Origin]])
     statuses: Mapping[int, Origin] = field(default_factory=dict[int, Origin])
     request_headers: Mapping[str, Origin] = field(default_factory=dict[str, Origin])
     response_headers: Mapping[str, Origin] = field(default_factory=dict[str, Origin])
@@ -99,6 +101,7 @@ def host_part(host: VirtualHost) -> HostPart:
     table = make_block("t", rows, join="")
     maker.blocks[table.id] = table
     return HostPart(
+        pointer=Pointer(MapName.HOSTS, host.host),
         table=table.id,
         blocks=maker.blocks,
         backends=maker.backends,
@@ -126,7 +129,7 @@ class _Maker:
         self.blocks: dict[str, Block] = {}
         self.backends: dict[str, tuple[BackendKey, SlotClass]] = {}
         self.splits: dict[str, Split] = {}
-        self.classes: dict[SlotClass, Origin] = {}
+        self.classes: dict[str, tuple[SlotClass, Origin]] = {}
         self.statuses: dict[int, Origin] = {}
         self.request_headers: dict[str, Origin] = {}
         self.response_headers: dict[str, Origin] = {}
@@ -173,7 +176,7 @@ class _Maker:
     def _action(self, route: Route, slot_class: SlotClass) -> tuple[str, str]:
         match route.action:
             case Forward(backends=shares):
-                self.classes.setdefault(slot_class, route.origin)
+                self.classes.setdefault(slot_class.id, (slot_class, route.origin))
                 names = tuple(_backend_id(share.key, slot_class) for share in shares)
                 self.backends.update(zip(names, ((share.key, slot_class) for share in shares), strict=True))
                 if len(shares) == 1:

@@ -1,0 +1,61 @@
+"""The list of certificates says the same as the graph, in few lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingresskit.models import ObjectKey
+from ingresskit.render.haproxy import ServerNames
+from ingresskit.render.haproxy.certificates import bundle_id, server_name_lines
+
+_NAMES = st.sampled_from(("a.test", "b.test", "x.a.test", "y.a.test", "*.a.test", "*.test", "x.y.a.test"))
+_SECRETS = st.sampled_from((ObjectKey("default", "one"), ObjectKey("default", "two"), None))
+
+
+def chosen(lines: tuple[ServerNames, ...], name: str) -> str:
+    """The bundle HAProxy shows: that of the name, else of its wildcard, else the default."""
+    held = {item: line.bundle for line in lines for item in line.names}
+    _, _, parent = name.partition(".")
+    return held.get(name, held.get(f"*.{parent}", ""))
+
+
+def wanted(server_names: Mapping[str, ObjectKey | None], name: str) -> str:
+    """The same of the graph's table."""
+    _, _, parent = name.partition(".")
+    secret = server_names.get(name, server_names.get(f"*.{parent}"))
+    return "" if secret is None else bundle_id(secret)
+
+
+@given(st.dictionaries(_NAMES, _SECRETS))
+def test_each_name_gets_the_certificate_of_the_graph(server_names: dict[str, ObjectKey | None]) -> None:
+    lines = server_name_lines(server_names)
+
+    names = [name for line in lines for name in line.names]
+    assert len(names) == len(set(names))
+    assert all(line.names for line in lines)
+    for name in ("a.test", "b.test", "x.a.test", "y.a.test", "z.a.test", "c.test", "x.y.a.test", "w.y.a.test"):
+        assert chosen(lines, name) == wanted(server_names, name)
+
+
+def test_a_certificate_for_a_wildcard_is_one_line_however_many_hosts_use_it() -> None:
+    secret = ObjectKey("default", "wild")
+    names = {f"h{number}.shop.test": secret for number in range(1000)}
+
+    assert server_name_lines({"*.shop.test": secret, **names}) == (
+        ServerNames(bundle_id(secret), ("*.shop.test",)),
+    )
+
+
+def test_one_name_more_changes_one_line() -> None:
+    secret = ObjectKey("default", "many")
+    names: dict[str, ObjectKey | None] = {f"h{number}.test": secret for number in range(1000)}
+
+    before, after = set(server_name_lines(names)), set(server_name_lines(names | {"new.test": secret}))
+
+    assert len(before) > 16
+    assert max(len(line.names) for line in before) < 64
+    assert len(before - after) <= 1
+    assert len(after - before) == 1
