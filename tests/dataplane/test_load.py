@@ -10,9 +10,12 @@ import anyio
 import pytest
 
 from ingresskit.controller.statistics import ApplyKind
+from ingresskit.models import Snapshot
 from ingresskit.testing.planes import Plane
 from ingresskit.testing.traffic import Changes, TrafficSettings, open_endpoints, open_traffic
+from ingresskit.translate import translate
 from tests.dataplane.planes import KINDS
+from tests.dataplane.worlds import OPTIONS, STEADY, world
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(900)]
 
@@ -45,6 +48,31 @@ async def test_nothing_fails_while_everything_changes(plane: Plane, changes_want
     assert set(report.endpoints) == set(endpoints.ports)
     assert promise.reloads is None or reloads <= promise.reloads, plane.reasons
     assert reloads or plane.pids() == pids
+
+
+async def test_reloads_fail_nothing_either(plane: Plane) -> None:
+    """Where a change needs one. Tunnels are another matter: they end with the process that holds them."""
+    kind = KINDS[plane.name]
+    async with open_endpoints(2) as endpoints:
+
+        async def serve(state: int) -> None:
+            objects = world(state, endpoints.ports, kind.reloading(state))
+            await plane.serve(translate(Snapshot.of(objects), OPTIONS).graph)
+
+        await serve(0)
+        settings = TrafficSettings(
+            http=plane.http, https=plane.https, hosts=(STEADY,), secure_hosts=(STEADY,), tunnels=0
+        )
+        reloads = plane.applied[ApplyKind.RELOAD]
+        async with open_traffic(settings) as traffic:
+            for state in range(1, 5):
+                await serve(state)
+                await anyio.sleep(0.3)  # until clients have met the new process
+            report = await traffic.stop()
+        reloads = plane.applied[ApplyKind.RELOAD] - reloads
+
+    assert reloads == (4 if kind.reloading(1) else 0)
+    assert report.faults() == () or kind.promise.may_fail
 
 
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")

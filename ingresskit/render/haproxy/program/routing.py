@@ -87,11 +87,12 @@ def add_action(section: Lines) -> None:
         f"set-var-fmt(txn.key) %[var(txn.layout)]/%[rand({16**SHARE_DIGITS}),hex] if {split}",
         f"set-var(txn.id) {lookup('var(txn.key)', MapName.SHARES)} if {split}",
     )
-    section.note("The slot that the backend stands in, which must have a server.")
+    section.note("The slot that the backend stands in, which must have a server. A process that was replaced")
+    section.add("# counts none any more, and still answers those that have not heard of the new one.")
     forward = f"{{ var(txn.kind) -m str {Kind.FORWARD} {Kind.SPLIT} }}"
     section.request(
         f"set-var(txn.slot) {lookup('var(txn.id)', MapName.SLOTS)} if {forward}",
-        f"deny deny_status 503 if {forward} !{{ var(txn.slot),nbsrv gt 0 }}",
+        f"deny deny_status 503 if {forward} !{{ var(txn.slot),nbsrv gt 0 }} !{{ stopping }}",
         f"set-var(txn.slot) str({_ANSWERS}) unless {forward}",
         # For endpoints that speak TLS: what they are asked for is the name they expect to be asked for.
         f"set-var(txn.server_name) var(txn.host) if {{ var(txn.host) -m reg {quote(_SERVER_NAME)} }}",
