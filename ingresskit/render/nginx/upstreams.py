@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from ingresskit.graph import ANY_HOST, Backend, BackendKey
@@ -14,6 +15,7 @@ from ingresskit.render.nginx.tree import Block, Directive, Node, Value, Variable
 
 __all__ = ["UpstreamsFile", "kept_connections", "upstream_labels", "upstream_node"]
 
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _METHODS: Mapping[Algorithm, tuple[Directive, ...]] = {
     Algorithm.ROUND_ROBIN: (),
     Algorithm.LEAST_CONNECTIONS: (Directive("least_conn"),),
@@ -42,7 +44,12 @@ def upstream_node(upstream: Upstream, backend: Backend, settings: NginxSettings,
 
 def upstream_labels(upstreams: Mapping[str, BackendKey]) -> Node:
     """A map from the name of an upstream to ``namespace-service-port``, which is what logs show."""
-    rows = (Directive(name, (f"{key.namespace}-{key.service}-{key.port}",)) for name, key in upstreams.items())
+    rows = (
+        Directive(name, (f"{key.namespace}-{key.service}-{key.port}",))
+        for name, key in upstreams.items()
+        # The API server lets no other names through; whoever does gets no label.
+        if _NAME.fullmatch(key.namespace) and _NAME.fullmatch(key.service)
+    )
     names = (Variable("proxy_host"), Variable("ik_backend"))
     return Block("map", names, (Directive("default", ("-",)), *rows))
 
