@@ -25,20 +25,14 @@ from demo import MANIFESTS, DemoSource, things_to_try
 from reference_cluster import credentials, follow, reach
 from reference_flags import Address, Flags, parse_flags
 from reference_logging import AccessLog, set_up_logging
+from reference_planes import PLANES, CannotListen, Setting, Taken
 from reference_telling import Telling
 
-from ingresskit import (
-    IngressKitError,
-    InProcessApplier,
-    InProcessRenderer,
-    Severity,
-    TranslateOptions,
-)
+from ingresskit import IngressKitError, Severity, TranslateOptions
 from ingresskit.arguments import translate_options
-from ingresskit.controller import Controller, ControllerSettings, Health, reconcile
+from ingresskit.controller import ControllerSettings, Health
 from ingresskit.controller.admin import AdminServer
 from ingresskit.kube import AioTransport
-from ingresskit.proxy import Proxy, ProxySettings
 from ingresskit.sources import FileSource
 
 _logger = logging.getLogger("reference_controller")
@@ -65,23 +59,14 @@ class Service:
         self._flags = flags
         self._state = state
         self._access_log = access_log
-        self._proxy = Proxy(
-            ProxySettings(
-                trusted_proxies=tuple(flags.trusted_proxy),
-                proxy_protocol=flags.proxy_protocol,
-                access_log=access_log.record if access_log else None,
-                destination_fault=options.destinations.fault,
-            )
-        )
+        setting = Setting(flags=flags, options=options, state=state, access_log=access_log)
+        self._plane = PLANES[flags.renderer](setting)
         self._demo = DemoSource() if flags.demo else None
         self._cluster = cluster = follow(transport, flags, options) if transport else None
-        self._controller = Controller(
-            source=cluster or self._demo or FileSource(manifests(flags)),
-            renderer=InProcessRenderer(),
-            applier=InProcessApplier(self._proxy),
-            options=options,
+        self._controller = self._plane.controller(
+            cluster or self._demo or FileSource(manifests(flags)),
             # A cluster's source paces its snapshots by itself: a change that comes alone need not wait.
-            settings=ControllerSettings(settle_quiet=timedelta(0)) if cluster else None,
+            ControllerSettings(settle_quiet=timedelta(0)) if cluster else None,
         )
         self._telling = telling = None
         if transport is not None and cluster is not None:
@@ -96,7 +81,7 @@ class Service:
                 live=[cluster.silent] if cluster else [],
                 ready=[*([cluster.hindrance] if cluster else []), self._not_ready],
             ),
-            planes={"proxy": self._proxy, **({"cluster": cluster} if cluster else {})},
+            planes={"proxy": self._plane, **({"cluster": cluster} if cluster else {})},
             caches=(lambda: cluster.statistics().caches) if cluster else None,
             leader=telling.leader if telling else None,
         )
@@ -105,7 +90,7 @@ class Service:
 
     async def run(self) -> int:
         """Serve until a signal; returns the exit status."""
-        async with self._proxy, anyio.create_task_group() as tasks:
+        async with self._plane.opened(), anyio.create_task_group() as tasks:
             tasks.start_soon(self._stop_on_signals, tasks.cancel_scope)
             tasks.start_soon(self._controller.run)
             tasks.start_soon(self._listen)
@@ -124,9 +109,8 @@ class Service:
         # wait: 0.4 s each time with 10,000 Ingresses.
         gc.collect()
         gc.freeze()
-        # TLS first: once its port is known, plain HTTP is redirected there.
-        https = await self._listener("--https", self._flags.https, tls=True)
-        http = await self._listener("--http", self._flags.http, tls=False)
+        taken = Taken(http=None, https=None) if self._stopping else await self._plane.listen()
+        http, https = taken.http, taken.https
         self._listens = True
         _logger.info("serving", extra={"http": str(http or "off"), "https": str(https or "off")})
         if self._demo is not None:
@@ -138,19 +122,10 @@ class Service:
                 print(f"# {title}\n{command}")
             print(flush=True)
 
-    async def _listener(self, flag: str, address: Address | None, *, tls: bool) -> Address | None:
-        if address is None or self._stopping:
-            return None
-        try:
-            listener = await self._proxy.listen(address.host, address.port, tls=tls)
-        except OSError as exc:
-            raise Failure(f"{flag}: cannot listen at {address}: {exc.strerror}") from None
-        return Address(*listener.address)
-
     def _not_ready(self) -> str:
         if self._stopping:
             return "the controller is shutting down"
-        return "" if self._listens else "the listeners are not open yet"
+        return self._plane.hindrance() if self._listens else "the listeners are not open yet"
 
     async def _stop_on_signals(self, scope: anyio.CancelScope) -> None:
         grace = timedelta(seconds=self._flags.shutdown_grace)
@@ -167,7 +142,7 @@ class Service:
                     tasks.cancel_scope.cancel()
 
                 tasks.start_soon(hurry)
-                await self._proxy.drain(grace)
+                await self._plane.drain(grace)
                 tasks.cancel_scope.cancel()
         scope.cancel()
 
@@ -207,8 +182,9 @@ async def print_config(flags: Flags, options: TranslateOptions) -> int:
         tasks.cancel_scope.cancel()
     if (snapshot := source.snapshot()) is None:
         raise Failure(f"--manifests: {flags.manifests} could not be read")
-    outcome = reconcile(snapshot, InProcessRenderer(), options)
-    sys.stdout.write(outcome.graph.to_json().decode())
+    plane = PLANES[flags.renderer](Setting(flags=flags, options=options, state=Path()))
+    outcome, text = plane.preview(snapshot)
+    sys.stdout.write(text)
     for diagnostic in outcome.diagnostics:
         print(diagnostic, file=sys.stderr)
     return int(any(item.severity is Severity.ERROR for item in outcome.diagnostics))
@@ -240,10 +216,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = print_config if flags.print_config else serve
     try:
         return anyio.run(run, flags, translate_options(flags), backend_options={"use_uvloop": uvloop})
-    except Failure as exc:
+    except (Failure, CannotListen, IngressKitError) as exc:
         return complain(exc, status=1)
     except BaseExceptionGroup as group:
-        failures, faults = group.split((Failure, IngressKitError))
+        failures, faults = group.split((Failure, CannotListen, IngressKitError))
         if failures is None or faults is not None:
             raise
         return complain(first_of(failures), status=1)

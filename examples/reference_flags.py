@@ -29,7 +29,6 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 # Known flags that need a part which does not exist yet. They are refused, not ignored: somebody who gives
 # one counts on what it does.
 _LATER = {
-    "proxy_binary": "the in-process renderer needs no program",
     "annotations_prefix": "it belongs to the ingress-nginx dialect",
     "configmap": "it belongs to the ingress-nginx dialect",
 }
@@ -65,6 +64,8 @@ class Flags(TranslationArguments):
     log_level: str
     access_log: str
     print_config: bool
+    renderer: str
+    proxy_binary: str | None
     shutdown_grace: float
     publish_address: list[str]
     publish_service: ObjectKey | None
@@ -88,6 +89,8 @@ def parse_flags(argv: Sequence[str] | None = None) -> Flags:
     for name, instead in _LATER.items():
         if getattr(flags, name):
             parser.error(f"--{name.replace('_', '-')} is not there yet; {instead}")
+    if flags.proxy_binary and flags.renderer == "inprocess":
+        parser.error("--proxy-binary names the program of another renderer; add --renderer NAME")
     if flags.demo and flags.manifests:
         parser.error("--demo and --manifests are two sources; give one of them")
     if flags.print_config and not flags.manifests:
@@ -140,9 +143,9 @@ def _add_sources(add: Callable[..., object]) -> None:
 
 
 def _add_proxy(add: Callable[..., object]) -> None:
-    text = "inprocess; nginx and haproxy are not there yet"
+    text = "inprocess or haproxy; nginx is not there yet"
     add("--renderer", type=checked(_renderer), default="inprocess", metavar="NAME", help=text)
-    add("--proxy-binary", metavar="PATH", help="the nginx or haproxy program (not there yet)")
+    add("--proxy-binary", metavar="PATH", help="the haproxy program (that on the path)")
     listen: dict[str, Any] = {"type": checked(_address), "metavar": "ADDR:PORT"}
     add("--http", default="0.0.0.0:8080", **listen, help="plain HTTP, or off (%(default)s)")
     add("--https", default="0.0.0.0:8443", **listen, help="TLS, or off (%(default)s)")
@@ -211,16 +214,19 @@ def _seconds(text: str) -> float:
 
 
 def _renderer(text: str) -> str:
-    return _one_of(text, "inprocess", later=("nginx", "haproxy"))
+    return _one_of(text, "inprocess", "haproxy", later=("nginx",))
 
 
 def _dialect(text: str) -> str:
     return _one_of(text, "native", later=("ingress-nginx",))
 
 
-def _one_of(text: str, known: str, *, later: Sequence[str]) -> str:
+def _one_of(text: str, *known: str, later: Sequence[str]) -> str:
+    there = " and ".join(known)
     if text in later:
-        raise ValueError(f"{text} is not there yet; the one that is: {known}")
-    if text != known:
-        raise ValueError(f"{text!r} is not known; there is {known}")
+        raise ValueError(
+            f"{text} is not there yet; {'those that are' if known[1:] else 'the one that is'}: {there}"
+        )
+    if text not in known:
+        raise ValueError(f"{text!r} is not known; there {'are' if known[1:] else 'is'} {there}")
     return text

@@ -5,14 +5,13 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
 
 import anyio
 from reference_flags import Flags
 
 from ingresskit import TranslateOptions
 from ingresskit.cache import SharedInformerFactory
-from ingresskit.controller import Controller, StatusReporter
+from ingresskit.controller import ControllerView, StatusReporter
 from ingresskit.controller.leader import LeaderElector
 from ingresskit.kube import Transport
 from ingresskit.models import ObjectKey
@@ -29,7 +28,6 @@ from ingresskit.status import (
 
 __all__ = ["Telling"]
 
-T = TypeVar("T")
 
 # Source: Kubernetes documentation, "Accessing the Kubernetes API from a Pod".
 _OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -44,7 +42,7 @@ class Telling:
         flags: Flags,
         options: TranslateOptions,
         *,
-        controller: Controller[T],
+        controller: ControllerView,
         source: ClusterSource,
     ) -> None:
         self._informers = SharedInformerFactory(transport)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import TypeVar
 
 import anyio
 
 from ingresskit.controller.leader import LeaderElector
-from ingresskit.controller.loop import Controller
+from ingresskit.controller.statistics import ControllerView
 from ingresskit.diagnostics import Diagnostic
 from ingresskit.models import Ingress, IngressClass, Namespace
 from ingresskit.sources import Source
@@ -18,8 +17,6 @@ from ingresskit.translate import TranslateOptions
 __all__ = ["StatusReporter"]
 
 _logger = logging.getLogger(__name__)
-
-ArtifactT = TypeVar("ArtifactT")
 
 
 class StatusReporter:
@@ -34,7 +31,7 @@ class StatusReporter:
 
     def __init__(
         self,
-        controller: Controller[ArtifactT],
+        controller: ControllerView,
         *,
         source: Source,
         options: TranslateOptions | None = None,

@@ -1,44 +1,5 @@
-"""What the access log says about one request."""
+"""What the access log says about one request: the same for every proxy, so it stands below all of them."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
-from ingresskit.graph import BackendKey
+from ingresskit.render.access import AccessRecord
 
 __all__ = ["AccessRecord"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccessRecord:
-    """One request that was answered, or given up.
-
-    Nothing in it has a control character: the head was checked before.
-
-    Attributes:
-        client: The client's address, behind trusted proxies.
-        method: Empty when the head could not be read.
-        host: In normal form; empty when there was none.
-        path: In normal form, without the query; empty when there was none.
-        rule_host: The rule host that took the request; empty when none did.
-        status: What the client was answered; 499 when it left before an answer began.
-        sent_bytes: Of the body of the answer, before chunking.
-        duration: Seconds from the end of the request head to the end of the answer.
-        backend: Where it went; ``None`` when the proxy answered by itself.
-        endpoint: ``address:port`` that answered; empty as *backend*.
-        attempts: Connections to endpoints that were tried; 0 when the proxy answered by itself.
-        request_id: As in ``X-Request-ID`` upstream; empty when the request was not forwarded.
-    """
-
-    client: str
-    method: str
-    host: str
-    path: str
-    rule_host: str
-    status: int
-    sent_bytes: int
-    duration: float
-    backend: BackendKey | None
-    endpoint: str
-    attempts: int
-    request_id: str

@@ -82,7 +82,14 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
         "--default-ssl-certificate: 'tls' is not NAMESPACE",
     ),
     "duration": ([*FOLDER, "--shutdown-grace=30"], "--shutdown-grace: '30' is not a duration"),
-    "renderer": ([*FOLDER, "--renderer=apache"], "--renderer: 'apache' is not known; there is inprocess"),
+    "renderer": (
+        [*FOLDER, "--renderer=apache"],
+        "--renderer: 'apache' is not known; there are inprocess and haproxy",
+    ),
+    "program of no renderer": (
+        [*FOLDER, "--proxy-binary=/usr/sbin/haproxy"],
+        "--proxy-binary names the program of another renderer; add --renderer",
+    ),
     "dialect": ([*FOLDER, "--dialect=traefik"], "--dialect: 'traefik' is not known; there is native"),
     "log format": ([*FOLDER, "--log-format=xml"], "--log-format: invalid choice: 'xml'"),
     "log level": ([*FOLDER, "--log-level=loud"], "--log-level: invalid choice: 'loud'"),
@@ -91,8 +98,6 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
 }
 LATER = {
     "nginx": ["--renderer=nginx"],
-    "haproxy": ["--renderer=haproxy"],
-    "proxy program": ["--proxy-binary=/usr/sbin/nginx"],
     "ingress-nginx": ["--dialect=native", "--dialect=ingress-nginx"],
     "annotations prefix": ["--annotations-prefix=example.com"],
     "ConfigMap": ["--configmap=a/b"],

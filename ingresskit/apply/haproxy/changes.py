@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from ingresskit.apply.haproxy.cli import MAX_PAYLOAD_BYTES
@@ -91,6 +91,10 @@ class Changes:
             else max(len(self.listed), len(self.unlisted)),
         }
         return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+
+    def without_certificates(self) -> Changes:
+        """The same, leaving certificates and their list as they are."""
+        return replace(self, issued=(), renewed=(), withdrawn=(), default=None, listed=(), unlisted=())
 
     def __bool__(self) -> bool:
         return any(

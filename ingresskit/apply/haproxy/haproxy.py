@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import resource
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
@@ -19,7 +19,10 @@ from ingresskit.apply.haproxy.keeper import Keeper
 from ingresskit.apply.haproxy.master import Master
 from ingresskit.apply.haproxy.options import HaproxyOptions
 from ingresskit.apply.haproxy.own import own_certificate
+from ingresskit.apply.haproxy.statistics import HaproxyStatistics
+from ingresskit.apply.haproxy.traffic import Traffic
 from ingresskit.errors import ApplyError, ConfigurationError
+from ingresskit.render.access import AccessRecord
 from ingresskit.render.haproxy import Capabilities, HaproxySettings
 
 __all__ = ["Haproxy"]
@@ -50,6 +53,8 @@ class Haproxy:
             when it is not there; one for each HAProxy. Its path must be short: sockets are in it.
         program: The path of HAProxy, 2.6 or later, or a name to look up.
         options: How it is run and changed; the defaults when ``None``.
+        access_log: Called for each request, on the event loop: it must not block or raise. What it cannot
+            take in time HAProxy leaves out, and counts.
     """
 
     def __init__(
@@ -59,9 +64,15 @@ class Haproxy:
         state: Path,
         program: str = "haproxy",
         options: HaproxyOptions | None = None,
+        access_log: Callable[[AccessRecord], None] | None = None,
     ) -> None:
-        self.settings: HaproxySettings = settings
         self._state = state.absolute()
+        self._log_socket = self._state / "access.sock"
+        if access_log is not None:
+            settings = replace(settings, log_socket=str(self._log_socket))
+        self.settings: HaproxySettings = settings
+        self._access_log = access_log
+        self._traffic: Traffic | None = None
         self._program = program
         self._options = options or HaproxyOptions()
         self._capabilities: Capabilities | None = None
@@ -95,7 +106,21 @@ class Haproxy:
             stack.push_async_callback(self._end, master)
             tasks.start_soon(master.run, keeper.before_restart)
             tasks.start_soon(keeper.run)
-            self._master, self._keeper = master, keeper
+            traffic = Traffic(
+                master.api,
+                keeper,
+                interval=options.statistics_interval,
+                access_log=self._access_log,
+                socket=self._log_socket,
+            )
+            if traffic.log is not None:
+                try:
+                    await anyio.to_thread.run_sync(traffic.log.open)
+                except OSError as exc:
+                    raise ApplyError(f"{self._log_socket}: {exc.strerror or exc}") from exc
+                stack.callback(traffic.log.close)
+            tasks.start_soon(traffic.run)
+            self._master, self._keeper, self._traffic = master, keeper, traffic
             self._stack = stack.pop_all()
         return self
 
@@ -152,6 +177,10 @@ class Haproxy:
     def reloads(self) -> Mapping[str, int]:
         """How often HAProxy was started or reloaded, by reason, since the context was opened."""
         return MappingProxyType(dict(self.keeper.reloads))
+
+    def statistics(self) -> HaproxyStatistics:
+        """Counts of what HAProxy did, as they were read last; see `HaproxyOptions.statistics_interval`."""
+        return HaproxyStatistics() if self._traffic is None else self._traffic.statistics()
 
     @property
     def problem(self) -> str:

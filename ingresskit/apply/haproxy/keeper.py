@@ -20,6 +20,7 @@ import anyio.to_thread
 
 from ingresskit.apply.generations import Generation
 from ingresskit.apply.haproxy.changes import Changes, changes_between, obstacles
+from ingresskit.apply.haproxy.files import made_files
 from ingresskit.apply.haproxy.live import Live
 from ingresskit.apply.haproxy.master import Master, occupied
 from ingresskit.apply.haproxy.options import HaproxyOptions
@@ -29,9 +30,7 @@ from ingresskit.apply.plan import Dynamic, NoOp, Plan, Reload
 from ingresskit.errors import ApplyError, ApplyPostponed, CheckFailed
 from ingresskit.policies import Origin
 from ingresskit.render.base import RenderedFile
-from ingresskit.render.haproxy import Capabilities, HaproxyArtifact, HaproxySettings, Server, SlotClass
-from ingresskit.render.haproxy.files import configuration
-from ingresskit.render.haproxy.program import program
+from ingresskit.render.haproxy import Capabilities, HaproxyArtifact, HaproxySettings, SlotClass
 
 __all__ = ["Keeper"]
 
@@ -102,7 +101,7 @@ class Keeper:
         if self._broken:
             return Reload(artifact=new, reason=self._broken)
         served = live.artifact
-        changes = changes_between(served, new, loaded=live.blocks, own=self._own)
+        changes = self._changes(live, new)
         if found := obstacles(changes, new.needs, live.needs, live.slots):
             reasons = dict.fromkeys(item.reason for item in found)
             text = "; ".join(list(reasons)[:_MOST_REASONS])
@@ -146,6 +145,11 @@ class Keeper:
             generation = await self._checked(artifact, files)
             await self._discard(generation)
 
+    def _changes(self, live: Live, new: HaproxyArtifact) -> Changes:
+        changes = changes_between(live.artifact, new, loaded=live.blocks, own=self._own)
+        # Where TLS is taken nowhere, HAProxy has not read the certificates.
+        return changes if self._settings.https else changes.without_certificates()
+
     async def _change(self, artifact: HaproxyArtifact) -> str:
         """Serve *artifact* without a reload; returns why that cannot be done, or empty when it is."""
         live, planned = self.live, self._planned
@@ -160,7 +164,7 @@ class Keeper:
         ):
             changes = planned.changes
         else:
-            changes = changes_between(live.artifact, artifact, loaded=live.blocks, own=self._own)
+            changes = self._changes(live, artifact)
         # Slots may have been taken since the plan was made.
         if found := obstacles(changes, artifact.needs, live.needs, live.slots):
             return found[0].reason
@@ -281,13 +285,15 @@ class Keeper:
         held: Mapping[str, str],
         marker: str,
     ) -> list[RenderedFile]:
-        servers: dict[str, tuple[Server, ...]] = {
-            held[item]: backend.servers for item, backend in artifact.backends.items()
-        }
-        text = program(
-            self._settings, self._capabilities, needs=artifact.needs, pools=pools, slots=servers, marker=marker
+        return made_files(
+            artifact,
+            self._settings,
+            self._capabilities,
+            pools=pools,
+            held=held,
+            marker=marker,
+            own_certificate=self._own,
         )
-        return list(configuration(artifact, program=text, slots=held, default_certificate=self._own))
 
     # In the background.
 

@@ -36,6 +36,7 @@ __all__ = ["Master", "occupied"]
 _logger = logging.getLogger(__name__)
 
 _POLL: Final = 0.01
+_END: Final = timedelta(seconds=2)
 _MARKER: Final = "description"
 
 
@@ -189,11 +190,9 @@ class Master:
     async def stop(self, grace: timedelta) -> None:
         """Let requests under way end, for as long as *grace* at most, and end the process."""
         if grace > timedelta(0):
-            with suppress(ApplyError):
-                self.process.send(signal.SIGUSR1)
-            with anyio.move_on_after(grace.total_seconds()):
-                await self.process.wait_ended()
-        await self.process.stop(grace=timedelta(seconds=2))
+            await self.process.stop(signal.SIGUSR1, grace=grace)
+        else:
+            await self.process.stop(grace=_END)
 
 
 def _complaints(lines: Sequence[str]) -> str:

@@ -65,9 +65,9 @@ class RuntimeApi:
         """What the worker says of itself, by name."""
         return read_info(await self._cli.worker("show", "info"))
 
-    async def stat(self) -> Iterable[Mapping[str, str]]:
-        """The counts of everything in the worker, a row each."""
-        return read_stat(await self._cli.worker("show", "stat"))
+    async def stat(self, *selection: str) -> Iterable[Mapping[str, str]]:
+        """The counts in the worker, a row each; of all, or of a *selection* as ``show stat`` takes it."""
+        return read_stat(await self._cli.worker("show", "stat", *selection))
 
     async def servers(self, backend: str | None = None) -> Mapping[str, Mapping[str, tuple[str, int]]]:
         """The servers by backend, then by name, with address and port; of *backend* only, when given."""

@@ -38,6 +38,7 @@ _LOG: Final = {
     "host": "%[var(txn.host)]",
     "path": "%[var(txn.path)]",
     "rule_host": "%[var(txn.rule_host)]",
+    "route": "%[var(txn.kind)]",
     "status": "%ST",
     "sent_bytes": "%B",
     "milliseconds": "%Ta",

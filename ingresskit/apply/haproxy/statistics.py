@@ -1,0 +1,158 @@
+"""Counts of what HAProxy did, read from it now and then, in the shape that the controller's metrics read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+from ingresskit.graph import BackendKey
+
+__all__ = ["HaproxyBackendStatistics", "HaproxyStatistics", "Tally"]
+
+_CLASSES: Final = {1: "hrsp_1xx", 2: "hrsp_2xx", 3: "hrsp_3xx", 4: "hrsp_4xx", 5: "hrsp_5xx"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HaproxyBackendStatistics:
+    """Counts of one backend since it was first seen; the words are those of `ingresskit.proxy`.
+
+    Attributes:
+        requests: Forwarded to it; one that was tried on two endpoints counts for both.
+        failures: Connections that could not be made, and answers that were none.
+        active: Under way now.
+    """
+
+    requests: int = 0
+    failures: int = 0
+    active: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HaproxyStatistics:
+    """Counts since the controller began to read them; those that end in ``_open`` are of then.
+
+    What a process did between the last reading and its end is not among them. HAProxy does not know which
+    rule host a request was for: those counts are there with an access log only.
+
+    Attributes:
+        requests_by_class: By the first digit of the status.
+        requests: By rule host (empty: none), then by the first digit of the status; empty without a log.
+        reloads: Starts and reloads.
+        old_workers_open: Replaced processes that still serve connections.
+        log_lines_dropped: Lines of the access log that HAProxy could not hand over.
+        log_lines_unreadable: Lines of the access log that were none.
+        slots_open: Empty backends that new ones can be put into.
+    """
+
+    connections_total: int = 0
+    connections_open: int = 0
+    requests_by_class: Mapping[int, int] = field(default_factory=dict[int, int])
+    requests: Mapping[str, Mapping[int, int]] = field(default_factory=dict[str, Mapping[int, int]])
+    retries: int = 0
+    received_bytes: int = 0
+    sent_bytes: int = 0
+    reloads: int = 0
+    old_workers_open: int = 0
+    slots_open: int = 0
+    log_lines_dropped: int = 0
+    log_lines_unreadable: int = 0
+    backends: Mapping[BackendKey, HaproxyBackendStatistics] = field(
+        default_factory=dict[BackendKey, HaproxyBackendStatistics]
+    )
+
+
+class Tally:
+    """Adds up what one process after the other counted from 0."""
+
+    def __init__(self) -> None:
+        self._process = ""
+        self._seen: dict[tuple[str, str, str], int] = {}
+        self._totals: dict[str, int] = {}
+        self._classes: dict[int, int] = {}
+        self._backends: dict[BackendKey, list[int]] = {}
+        self._hosts: dict[str, dict[int, int]] = {}
+        self._active: dict[BackendKey, int] = {}
+        self._open = self._retries = 0
+
+    def count_request(self, rule_host: str, status: int) -> None:
+        """One request of the access log."""
+        classes = self._hosts.setdefault(rule_host, {})
+        classes[status // 100] = classes.get(status // 100, 0) + 1
+
+    def keep_hosts(self, hosts: Iterable[str]) -> None:
+        """Count those of hosts that are gone as nobody's: names come and go, memory must not only grow."""
+        there = set(hosts)
+        for gone in [host for host in self._hosts if host and host not in there]:
+            nobody = self._hosts.setdefault("", {})
+            for digit, count in self._hosts.pop(gone).items():
+                nobody[digit] = nobody.get(digit, 0) + count
+
+    def take(self, process: str, rows: Iterable[Mapping[str, str]], holders: Mapping[str, BackendKey]) -> None:
+        """Add what a process counted since the last time.
+
+        Args:
+            process: Its pid: another one counts from 0.
+            rows: Of ``show stat``: the frontend's and those of servers.
+            holders: By slot, what it is a slot of.
+        """
+        if process != self._process:
+            self._process, self._seen = process, {}
+        seen: dict[tuple[str, str, str], int] = {}
+        active: dict[BackendKey, int] = {}
+
+        def grown(row: Mapping[str, str], column: str) -> int:
+            place = (row["pxname"], row["svname"], column)
+            now = int(row.get(column) or 0)
+            before = self._seen.get(place, 0)
+            seen[place] = now
+            return now - before if now >= before else now
+
+        for row in rows:
+            if row["svname"] == "FRONTEND":
+                for name in ("conn_tot", "bin", "bout"):
+                    self._totals[name] = self._totals.get(name, 0) + grown(row, name)
+                for digit, column in _CLASSES.items():
+                    if more := grown(row, column):
+                        self._classes[digit] = self._classes.get(digit, 0) + more
+                self._open = int(row.get("scur") or 0)
+                continue
+            self._retries += grown(row, "wretr")
+            requests, failures = grown(row, "stot"), grown(row, "econ") + grown(row, "eresp")
+            if (key := holders.get(row["pxname"])) is not None:
+                counts = self._backends.setdefault(key, [0, 0])
+                counts[0] += requests
+                counts[1] += failures
+                active[key] = active.get(key, 0) + int(row.get("scur") or 0)
+        self._seen = seen
+        self._active = active
+        there = set(holders.values())
+        self._backends = {key: counts for key, counts in self._backends.items() if key in there}
+
+    def statistics(
+        self, *, reloads: int, old_workers: int, slots_free: int, dropped: int, unreadable: int
+    ) -> HaproxyStatistics:
+        """The counts so far, with what others know."""
+        return HaproxyStatistics(
+            connections_total=self._totals.get("conn_tot", 0),
+            connections_open=self._open,
+            requests_by_class=MappingProxyType(dict(sorted(self._classes.items()))),
+            requests=MappingProxyType({host: dict(classes) for host, classes in sorted(self._hosts.items())}),
+            retries=self._retries,
+            received_bytes=self._totals.get("bin", 0),
+            sent_bytes=self._totals.get("bout", 0),
+            reloads=reloads,
+            old_workers_open=old_workers,
+            slots_open=slots_free,
+            log_lines_dropped=dropped,
+            log_lines_unreadable=unreadable,
+            backends=MappingProxyType(
+                {
+                    key: HaproxyBackendStatistics(
+                        requests=counts[0], failures=counts[1], active=self._active.get(key, 0)
+                    )
+                    for key, counts in sorted(self._backends.items())
+                }
+            ),
+        )

@@ -1,0 +1,123 @@
+"""Following what HAProxy does with traffic: its counts, read now and then, and its access log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import anyio
+import anyio.to_thread
+
+from ingresskit.apply.haproxy.accesslog import AccessLogSocket
+from ingresskit.apply.haproxy.keeper import Keeper
+from ingresskit.apply.haproxy.runtime import RuntimeApi
+from ingresskit.apply.haproxy.statistics import HaproxyStatistics, Tally
+from ingresskit.errors import ApplyError
+from ingresskit.graph import BackendKey
+from ingresskit.render.access import AccessRecord
+from ingresskit.render.haproxy import MapName
+
+__all__ = ["Traffic"]
+
+# Of the time, reading counts may take a hundredth.
+_SHARE: Final = 0.01
+
+
+class Traffic:
+    """Reads the counts of a HAProxy, and its access log where somebody wants it.
+
+    Args:
+        api: The runtime API.
+        keeper: Knows what stands in which slot.
+        interval: The least time between two readings; with many servers it is longer.
+        access_log: Called for each request; ``None``: nobody wants to know.
+        socket: The path of the socket of the access log.
+    """
+
+    def __init__(
+        self,
+        api: RuntimeApi,
+        keeper: Keeper,
+        *,
+        interval: timedelta,
+        access_log: Callable[[AccessRecord], None] | None,
+        socket: Path,
+    ) -> None:
+        self._api = api
+        self._keeper = keeper
+        self._interval = interval.total_seconds()
+        self._access_log = access_log
+        self._tally = Tally()
+        self._old_workers = self._dropped = 0
+        self._holders: dict[str, BackendKey] = {}
+        self.log: AccessLogSocket | None = None
+        if access_log is not None:
+            self.log = AccessLogSocket(socket, keys=self._key_of, record=self._take_record)
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            if self.log is not None:
+                tasks.start_soon(self.log.run)
+            while True:
+                begun = anyio.current_time()
+                # HAProxy may be down, or replace itself just now: there is a next time.
+                with suppress(ApplyError):
+                    await self.read()
+                took = anyio.current_time() - begun
+                await anyio.sleep(max(self._interval, took / _SHARE))
+
+    async def read(self) -> None:
+        """Read the counts now.
+
+        Raises:
+            ApplyError: HAProxy cannot be reached.
+        """
+        info = await self._api.info()
+        rows = [
+            *await self._api.stat("-1", "1", "-1"),
+            *await self._api.stat("-1", "4", "-1", "no-maint"),
+        ]
+        processes = await self._api.processes()
+        self._old_workers = len(processes.old_workers)
+        self._dropped = int(info.get("DroppedLogs") or 0)
+        holders = self._holders_now()
+        await anyio.to_thread.run_sync(self._tally.take, info.get("Pid", ""), rows, holders)
+
+    def statistics(self) -> HaproxyStatistics:
+        """The counts as they were last read."""
+        live = self._keeper.live
+        return self._tally.statistics(
+            reloads=self._keeper.reloads.total(),
+            old_workers=self._old_workers,
+            slots_free=0 if live is None else sum(map(live.slots.free, live.slots.pools)),
+            dropped=self._dropped,
+            unreadable=0 if self.log is None else self.log.unreadable,
+        )
+
+    def _holders_now(self) -> Mapping[str, BackendKey]:
+        """By slot, what it is a slot of; slots that are being emptied keep what they were."""
+        live = self._keeper.live
+        if live is None:
+            return {}
+        held = live.slots.held()
+        now = {held[item]: backend.key for item, backend in live.artifact.backends.items() if item in held}
+        self._holders = {slot: key for slot, key in self._holders.items() if slot in live.leaving} | now
+        if self.log is not None:
+            self._tally.keep_hosts(
+                pointer.key for pointer in live.artifact.pointers if pointer.map is MapName.HOSTS
+            )
+        return self._holders
+
+    def _key_of(self, backend: str) -> BackendKey | None:
+        live = self._keeper.live
+        found = None if live is None else live.artifact.backends.get(backend)
+        return None if found is None else found.key
+
+    def _take_record(self, request: AccessRecord) -> None:
+        self._tally.count_request(request.rule_host, request.status)
+        if self._access_log is not None:
+            self._access_log(request)

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import pytest
+
+from ingresskit.apply.haproxy.accesslog import read_record
+from ingresskit.apply.haproxy.answers import read_crt_list, read_processes, read_stat
+from ingresskit.apply.haproxy.statistics import HaproxyBackendStatistics, HaproxyStatistics, Tally
+from ingresskit.controller.planes import LabelCap, families
+from ingresskit.graph import BackendKey
+
+SHOP, BLOG = BackendKey("shop", "web", 80), BackendKey("blog", "web", 80)
+
+
+def frontend(**columns: int) -> Mapping[str, str]:
+    return {"pxname": "edge", "svname": "FRONTEND", **{name: str(value) for name, value in columns.items()}}
+
+
+def server(slot: str, **columns: int) -> Mapping[str, str]:
+    return {"pxname": slot, "svname": "s1", **{name: str(value) for name, value in columns.items()}}
+
+
+def counted(tally: Tally) -> HaproxyStatistics:
+    return tally.statistics(reloads=1, old_workers=0, slots_free=3, dropped=0, unreadable=0)
+
+
+def test_counts_of_one_process_grow() -> None:
+    tally = Tally()
+    tally.take("1", [frontend(conn_tot=5, hrsp_2xx=4, bin=100)], {})
+    tally.take("1", [frontend(conn_tot=7, hrsp_2xx=5, hrsp_5xx=1, bin=150)], {})
+
+    seen = counted(tally)
+
+    assert (seen.connections_total, seen.received_bytes) == (7, 150)
+    assert seen.requests_by_class == {2: 5, 5: 1}
+
+
+def test_a_new_process_counts_from_zero_and_the_sum_goes_on() -> None:
+    tally = Tally()
+    tally.take("1", [frontend(conn_tot=5)], {})
+    tally.take("2", [frontend(conn_tot=2)], {})
+
+    assert counted(tally).connections_total == 7
+
+
+def test_what_a_slot_counted_belongs_to_who_stands_in_it() -> None:
+    tally = Tally()
+    tally.take("1", [server("a.1", stot=5, econ=1)], {"a.1": SHOP})
+    tally.take("1", [], {})
+    tally.take("1", [server("a.1", stot=2, eresp=1, scur=1)], {"a.1": BLOG})
+
+    assert counted(tally).backends == {BLOG: HaproxyBackendStatistics(requests=2, failures=1, active=1)}
+
+
+def test_hosts_that_are_gone_are_counted_as_nobodys() -> None:
+    tally = Tally()
+    tally.count_request("a.test", 200)
+    tally.count_request("a.test", 404)
+    tally.count_request("b.test", 200)
+
+    tally.keep_hosts(["b.test"])
+
+    assert counted(tally).requests == {"": {2: 1, 4: 1}, "b.test": {2: 1}}
+
+
+def test_the_controllers_metrics_read_them() -> None:
+    tally = Tally()
+    tally.take("1", [frontend(hrsp_2xx=4), server("a.1", stot=5)], {"a.1": SHOP})
+
+    found = {item.name: item for item in families(counted(tally), LabelCap(10))}
+
+    assert found["requests"].series[0].value == 4
+    assert found["backend_requests"].series[0].labels == (("backend", "shop/web:80"),)
+    assert found["slots_open"].kind == "gauge"
+
+
+LINE = {
+    "client": "192.0.2.1",
+    "method": "GET",
+    "host": "a.test",
+    "path": "/x",
+    "rule_host": "*.test",
+    "route": "forward",
+    "status": "200",
+    "sent_bytes": "12",
+    "milliseconds": "1500",
+    "backend": "b1",
+    "endpoint": "10.0.0.1:80",
+    "retries": "+1",
+    "request_id": "r1",
+    "ended": "--",
+}
+
+
+def test_a_line_of_the_access_log_becomes_a_record() -> None:
+    read = read_record(json.dumps(LINE).encode(), {"b1": SHOP}.get)
+
+    assert (read.client, read.host, read.path, read.rule_host) == ("192.0.2.1", "a.test", "/x", "*.test")
+    assert (read.status, read.sent_bytes, read.duration) == (200, 12, 1.5)
+    assert (read.backend, read.endpoint, read.attempts, read.request_id) == (SHOP, "10.0.0.1:80", 2, "r1")
+
+
+def test_a_request_that_haproxy_answered_by_itself_went_nowhere() -> None:
+    line = LINE | {"status": "404", "backend": "-", "endpoint": "-:-", "route": "-", "rule_host": "*"}
+    read = read_record(json.dumps(line).encode(), {"b1": SHOP}.get)
+
+    assert (read.backend, read.endpoint, read.attempts, read.request_id) == (None, "", 0, "")
+    assert read.rule_host == ""
+
+
+def test_a_client_that_left_is_written_down_as_499() -> None:
+    read = read_record(json.dumps(LINE | {"status": "-1"}).encode(), {"b1": SHOP}.get)
+
+    assert read.status == 499
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"not json", b"[]", b"{}", b'{"status": "x"}', "ä".encode()],
+    ids=["empty", "text", "a list", "nothing in it", "a word for a number", "not ascii"],
+)
+def test_what_is_no_line_of_the_log_is_refused(data: bytes) -> None:
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        read_record(data, {"b1": SHOP}.get)
+
+
+def test_processes_are_read_with_failures_and_old_workers() -> None:
+    found = read_processes(
+        "#<PID>          <type>          <reloads>       <uptime>        <version>\n"
+        "10 master 2 [failed: 1] 0d00h00m02s 3.2.0\n# workers\n# old workers\n21 worker 1 0d00h00m01s 3.2.0\n\n"
+    )
+
+    assert (found.master, found.reloads, found.failed) == (10, 2, 1)
+    assert [item.pid for item in found.old_workers] == [21]
+    assert found.workers == ()
+
+
+def test_an_answer_that_lists_no_processes_is_an_error() -> None:
+    with pytest.raises(ValueError, match="not a list of processes"):
+        read_processes("Unknown command")
+
+
+def test_a_line_of_certificates_has_its_options_left_out() -> None:
+    (listed,) = read_crt_list("# list\ncertificates/a.pem:3 [alpn h2] a.test *.a.test\n")
+
+    assert (listed.file, listed.line, listed.names) == ("certificates/a.pem", 3, ("a.test", "*.a.test"))
+
+
+def test_rows_of_counts_are_read_by_their_columns() -> None:
+    (row,) = read_stat("# pxname,svname,stot,\nedge,FRONTEND,3,\n\n")
+
+    assert (row["pxname"], row["stot"]) == ("edge", "3")
