@@ -25,6 +25,8 @@ from ingresskit.render.nginx import (
 from ingresskit.testing import make_certificate
 
 NGINX = os.environ.get("INGRESSKIT_TEST_NGINX") or shutil.which("nginx") or "/usr/sbin/nginx"
+# A master that is root gives its workers to nobody, who may read no certificates.
+_FOREGROUND = "daemon off;" + (f" user {getpass.getuser()};" if os.geteuid() == 0 else "")
 
 
 def free_port() -> int:
@@ -41,14 +43,13 @@ class NginxOnDisk:
         self.https = ("127.0.0.1", free_port())
         self.root = root
         self.state = root / "state"
-        self.state.mkdir(parents=True)
+        (self.state / "temp").mkdir(parents=True)
         base = settings or NginxSettings(state="/x", https_port=443)
         self.settings = replace(
             base,
             state=str(self.state),
             http=(f"{self.http[0]}:{self.http[1]}",),
             https=(f"{self.https[0]}:{self.https[1]}",),
-            user=getpass.getuser() if os.geteuid() == 0 else "",
             workers=1,
             worker_connections=512,
             error_log=str(root / "error.log"),
@@ -92,7 +93,7 @@ class NginxOnDisk:
         """Serve what was written for as long as the context is open."""
         log = self.root / "error.log"
         process = subprocess.Popen(
-            [NGINX, "-c", str(self.root / "current" / "nginx.conf"), "-e", str(log)],
+            [NGINX, "-c", str(self.root / "current" / "nginx.conf"), "-e", str(log), "-g", _FOREGROUND],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -94,8 +94,6 @@ def _process(settings: NginxSettings, capabilities: Capabilities) -> tuple[Node,
     files = 2 * settings.worker_connections
     return (
         *(Directive("load_module", (path,)) for path in capabilities.load_modules),
-        Directive("daemon", ("off",)),
-        *((Directive("user", (settings.user,)),) if settings.user else ()),
         Directive("worker_processes", (str(settings.workers) if settings.workers else "auto",)),
         Directive("worker_rlimit_nofile", (str(files),)),
         Directive("worker_shutdown_timeout", (duration(settings.shutdown_timeout),)),
@@ -138,7 +136,7 @@ def _http_basics(settings: NginxSettings, capabilities: Capabilities) -> tuple[N
     if capabilities.keepalive_min_timeout:
         nodes.append(Directive("keepalive_min_timeout", ("1s",)))
     nodes += [
-        Directive(f"{kind}_temp_path", (f"{settings.state}/temp-{kind.replace('_', '-')}",))
+        Directive(f"{kind}_temp_path", (f"{settings.state}/temp/{kind}",))
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     ]
     nodes += [

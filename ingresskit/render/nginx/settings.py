@@ -14,7 +14,6 @@ __all__ = ["NginxSettings"]
 _LISTEN = re.compile(r"(?:(?:[0-9.]{7,15}|\[[0-9A-Fa-f:.]{2,45}\]):[0-9]{1,5})")
 # A path becomes a part of tokens, and of socket names, which end at 107 bytes.
 _STATE = re.compile(r"/[A-Za-z0-9_./+@-]{1,80}")
-_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,31}")
 _LOG = re.compile(r"/[\x21\x23-\x7e]{1,400}")
 
 
@@ -41,8 +40,6 @@ class NginxSettings:
         max_request_line_bytes: A longer request line is answered 414.
         max_header_bytes: For the fields of a request head; more are answered 431.
         response_header_bytes: For the head of an answer; a larger one is a 502.
-        user: Who the workers are, when nginx is started by root; empty: nginx's own choice. They read
-            certificates at each handshake, so it must be one who can read *state*.
         workers: Worker processes; 0: one for each core.
         worker_connections: Connections of one worker, to clients and endpoints together.
         trusted_proxies: Peers whose ``X-Forwarded-*`` and ``Forwarded`` are believed.
@@ -68,7 +65,6 @@ class NginxSettings:
     max_request_line_bytes: int = 8192
     max_header_bytes: int = 32768
     response_header_bytes: int = 16384
-    user: str = ""
     workers: int = 0
     worker_connections: int = 16384
     trusted_proxies: tuple[Network, ...] = ()
@@ -101,8 +97,6 @@ class NginxSettings:
         for name, path in (("access_log", self.access_log), ("error_log", self.error_log)):
             if path not in ("", "stderr") and not _LOG.fullmatch(path):
                 raise ConfigurationError(f"{name} must be an absolute path, not {path!r}")
-        if self.user and not _USER.fullmatch(self.user):
-            raise ConfigurationError(f"{self.user!r} is not the name of a user")
         if self.proxy_protocol and not self.trusted_proxies:
             raise ConfigurationError("proxy_protocol needs trusted_proxies: it is believed of those peers only")
 
