@@ -64,7 +64,7 @@ class PlaneContract(ABC):
 
     @abstractmethod
     def plane(self, settings: PlaneSettings) -> AbstractAsyncContextManager[Plane]:
-        """The proxy, running and serving nothing yet; all its listeners take connections."""
+        """The proxy, which serves nothing yet: it is asked nothing before the first `Plane.serve`."""
 
     def scenarios(self) -> Sequence[Scenario]:
         """What is asked: every scenario that comes with ingresskit. Override it to add your own."""

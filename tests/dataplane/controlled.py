@@ -49,7 +49,8 @@ class Controlled:
                         del self.events[:seen]
                         return event
                 if self.process.returncode is not None and seen == len(self.events):
-                    raise AssertionError(f"the controller ended with {self.process.returncode}")
+                    last = self.events[-1:]
+                    raise AssertionError(f"the controller ended with {self.process.returncode}: {last}")
                 await self.news.wait()
 
     async def wait_applied(self, *, seconds: float = SECONDS) -> Event:

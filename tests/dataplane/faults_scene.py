@@ -24,29 +24,37 @@ async def running(plan: Plan) -> AsyncGenerator[Controlled]:
 
 def end_all_below(folder: Path) -> None:
     """End what still runs with *folder* on its command line: proxies that outlived a killed controller."""
-    for item in Path("/proc").iterdir():
-        if item.name.isdigit() and int(item.name) != os.getpid():
-            try:
-                words = (item / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if str(folder).encode() in words:
-                with suppress(ProcessLookupError):
-                    os.kill(int(item.name), signal.SIGKILL)
+    for pid in _started_with(str(folder), but="pytest"):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def proxies(plan: Plan) -> set[int]:
-    """The processes that run for *plan*, the controller not among them."""
+    """The processes of the proxy that runs for *plan*, the controller not among them."""
+    return _started_with(plan.state_dir, but="controller_process")
+
+
+def _started_with(text: str, *, but: str) -> set[int]:
+    """Processes that have *text* on their command line and not *but*, and all that belong to their sessions.
+
+    A worker of nginx has a command line of its own making, and the session that its master was started in.
+    """
     found: set[int] = set()
+    sessions: dict[int, int] = {}
     for item in Path("/proc").iterdir():
-        if item.name.isdigit():
-            try:
-                words = (item / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if plan.state_dir.encode() in words and b"controller_process" not in words:
+        if not item.name.isdigit() or int(item.name) == os.getpid():
+            continue
+        try:
+            words = (item / "cmdline").read_text(errors="replace")
+            fields = (item / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[0] != "Z":
+            sessions[int(item.name)] = int(fields[3])
+            if text in words and but not in words:
                 found.add(int(item.name))
-    return found
+    leaders = found & set(sessions.values())
+    return found | {pid for pid, session in sessions.items() if session in leaders}
 
 
 def script(path: Path, body: str) -> None:

@@ -38,7 +38,7 @@ async def open_nginx_dynamic(settings: PlaneSettings) -> AsyncGenerator[Plane]:
     # Tests ask for one new thing after another, and need not wait as tenants must.
     process = NginxProcessSettings(program=settings.program or PROGRAM, reload_gap=timedelta(0))
     async with Nginx(nginx_settings, process) as nginx:
-        plane = LivePlane[NginxArtifact](
+        yield LivePlane[NginxArtifact](
             name="nginx-dynamic",
             renderer=_DynamicRenderer(nginx_settings, nginx.capabilities),
             applier=NginxApplier(nginx),
@@ -46,9 +46,6 @@ async def open_nginx_dynamic(settings: PlaneSettings) -> AsyncGenerator[Plane]:
             https=settings.https,
             processes=lambda: nginx.workers().serving | ({nginx.pid} if nginx.pid else frozenset[int]()),
         )
-        await plane.serve(RouteGraph())  # nginx takes no connection before there is something to serve
-        plane.applied = dict.fromkeys(plane.applied, 0)
-        yield plane
 
 
 class _DynamicRenderer(Renderer[NginxArtifact]):
