@@ -1,6 +1,6 @@
 """How many requests per second the in-process proxy passes on, as a ratio to nginx in the same run.
 
-    python benchmarks/proxy_throughput.py [--seconds 3] [--rounds 3] [--loop uvloop] [--case small]
+    python benchmarks/proxy_throughput.py [--seconds 3] [--rounds 3] [--loop uvloop] [--case small] [--vary]
 
 Both proxies have one process on one core; the load generator (wrk) and the endpoint (nginx) share
 another one. They are loaded in turn, the order changes each round, and the ratio is the median over
@@ -45,6 +45,21 @@ FIELDS = {
     "Pragma": "no-cache",
 }
 
+VARY = """
+local requests, at = {}, 0
+function init()
+  for number = 1, 512 do
+    wrk.headers["Cookie"] = "session=" .. string.format("%032x", number * 7919) .. "; theme=dark"
+    wrk.headers["Referer"] = "https://shop-1234.example.com/items/" .. number
+    requests[number] = wrk.format("GET", "/shop/items/" .. number)
+  end
+end
+function request()
+  at = at % 512 + 1
+  return requests[at]
+end
+"""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -53,6 +68,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--loop", choices=("uvloop", "asyncio"), default="uvloop")
     parser.add_argument("--case", choices=tuple(CASES), default="small")
+    parser.add_argument("--vary", action="store_true", help="no two requests in a row are alike")
     parser.add_argument("--serve", nargs=2, type=int, metavar=("PORT", "ENDPOINT"), help=argparse.SUPPRESS)
     parser.add_argument("--profile", default="", help="write a cProfile of the proxy to this file")
     options = parser.parse_args()
@@ -86,6 +102,9 @@ def measure(options: argparse.Namespace) -> None:
         our_process = stack.enter_context(running(command, proxy_core))
         for port in (endpoint, peer, ours):
             wait_for(port)
+        options.script = folder / "vary.lua" if options.vary else None
+        if options.script:
+            options.script.write_text(VARY)
         contestants = [("nginx", peer, peer_process), ("ingresskit", ours, our_process)]
         load_once(contestants, options, load_core)
         ratios: list[float] = []
@@ -108,6 +127,7 @@ def measure(options: argparse.Namespace) -> None:
             {
                 "case": options.case,
                 "answer_bytes": CASES[options.case],
+                "vary": options.vary,
                 "loop": options.loop,
                 "connections": options.connections,
                 "seconds": options.seconds,
@@ -143,6 +163,8 @@ def load(port: int, options: argparse.Namespace, core: int) -> tuple[float, int]
     command = ["wrk", "-t1", f"-c{options.connections}", f"-d{options.seconds}s"]
     for name, value in FIELDS.items():
         command += ["-H", f"{name}: {value}"]
+    if options.script:
+        command += ["-s", str(options.script)]
     done = subprocess.run(
         [*command, f"http://127.0.0.1:{port}/shop/items/body"],
         capture_output=True,

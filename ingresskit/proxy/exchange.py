@@ -21,7 +21,7 @@ from ingresskit.graph import Protocol
 from ingresskit.policies import Algorithm
 from ingresskit.proxy.access import AccessRecord
 from ingresskit.proxy.deadlines import NEVER
-from ingresskit.proxy.heads import join_fields, join_lines, without
+from ingresskit.proxy.fields import join_fields, without
 from ingresskit.proxy.pool import ConnectFailed, EndpointState
 from ingresskit.proxy.tunnel import Tunnel
 
@@ -163,7 +163,7 @@ class Exchange:
         elif head.status in (102, 103):
             line = b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason)
             fields = without(head.fields, self._admitted.target.drop_response_headers)
-            self._client.send(line + join_lines(fields) + b"\r\n")
+            self._client.send(line + fields + b"\r\n")
 
     def answer(self, head: ResponseHead, payload: bytes, *, complete: bool) -> None:
         """The head of the answer, and what is there of its body: in one write."""
@@ -200,7 +200,7 @@ class Exchange:
                     b"HTTP/1.1 %d " % status,
                     head.reason,
                     b"\r\n",
-                    join_lines(fields),
+                    fields,
                     framing,
                     b"\r\n",
                     self._frame_answer(payload, complete) if self._chunked_answer else payload,
@@ -246,7 +246,7 @@ class Exchange:
         tunnel = Tunnel(self._plane, self._client, upstream, self._read_timeout, self._release_endpoint)
         self._client.send(
             b"HTTP/1.1 101 Switching Protocols\r\n%b%bConnection: Upgrade\r\nUpgrade: %b\r\n\r\n%b"
-            % (join_lines(fields), join_fields(target.response_headers), head.upgrade, data)
+            % (fields, join_fields(target.response_headers), head.upgrade, data)
         )
         self._end(101)
         self._client.begin_tunnel(tunnel)

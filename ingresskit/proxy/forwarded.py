@@ -17,7 +17,7 @@ from collections.abc import Iterable
 
 from ingresskit.graph import HostRefused, normalise_host
 from ingresskit.policies.values import Network
-from ingresskit.proxy.heads import Field
+from ingresskit.proxy.fields import Field
 
 __all__ = ["Address", "Forwarding", "Peer", "parse_address"]
 

@@ -20,8 +20,9 @@ from ingresskit.graph import (
     rule_host,
 )
 from ingresskit.proxy.exchange import Exchange
+from ingresskit.proxy.fields import join_fields, without
 from ingresskit.proxy.forwarded import Forwarding, Peer
-from ingresskit.proxy.heads import BadRequest, RequestHead, join_fields, join_lines, without
+from ingresskit.proxy.heads import BadRequest, RequestHead
 
 if TYPE_CHECKING:
     from ingresskit.proxy.client import ClientConnection
@@ -143,7 +144,7 @@ class Admitted:
                 b" HTTP/1.1\r\nHost: ",
                 self.wire_host,
                 b"\r\n",
-                join_lines(fields),
+                fields,
                 self.forwarding.lines,
                 own,
                 b"\r\n",

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ingresskit.proxy import Proxy, ProxySettings
 from ingresskit.proxy.bodies import BodyError, ChunkedBody
-from ingresskit.proxy.heads import BadAnswer, BadRequest, RequestReader, ResponseReader
+from ingresskit.proxy.heads import BadAnswer, BadRequest, RequestHead, RequestReader, ResponseReader
 from tests.unit.proxy.conftest import FakeEndpoint, Wire, forward, get
 
 BODY = bytes(range(256)) * 3
@@ -189,9 +189,83 @@ def test_request_heads_are_read_as_h11_reads_them_or_refused(more: bytes, lead: 
     chunked = any(name == b"transfer-encoding" for name, _ in event.headers)
     assert head.length == (None if chunked else int(lengths[0]) if lengths else 0)
     special = {b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade"}
-    assert [line.split(b":")[0].lower() for line in head.fields] == [
+    assert [line.split(b":")[0].lower() for line in head.fields.splitlines()] == [
         name for name, _ in event.headers if name not in special
     ]
+
+
+LINES = st.sampled_from(
+    [
+        b"GET / HTTP/1.1\r\n",
+        b"GET /other HTTP/1.1\r\n",
+        b"GET http://a/ HTTP/1.1\r\n",
+        b"GET / HTTP/1.0\r\n",
+        b"POST / HTTP/1.1\r\n",
+        b"FROB / HTTP/1.1\r\n",
+        b"CONNECT a:1 HTTP/1.1\r\n",
+    ]
+)
+BLOCKS = st.sampled_from(
+    [
+        b"Host: a\r\n",
+        b"Host: a\r\nX-One: 1\r\n",
+        b"Host: b\r\nConnection: close, X-One\r\nX-One: 1\r\n",
+        b"Host: a\r\nConnection: keep-alive\r\n",
+        b"Host: a\r\nContent-Length: 3\r\n",
+        b"Host: a\r\nTransfer-Encoding: chunked\r\n",
+        b"Host: a\r\nX-Forwarded-For: 1.1.1.1\r\n",
+        b"Host: a\r\nX-Request-ID: one\r\n",
+        b"Host: a\r\nExpect: 100-continue\r\n",
+        b"Host: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n",
+        b"Host: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\n",
+        b"Host: a\r\nX: \x00\r\n",
+        b"X-One: 1\r\n",
+    ]
+)
+
+
+def read_request(reader: RequestReader, raw: bytes) -> dict[str, object] | str:
+    """All that a head says, or why it is refused."""
+    try:
+        head = reader.read(raw)
+    except BadRequest as exc:
+        return str(exc)
+    return {name: getattr(head, name) for name in [*RequestHead.__annotations__, *vars(head)]}
+
+
+@given(st.lists(st.tuples(LINES, BLOCKS), min_size=2, max_size=8))
+def test_what_a_connection_said_before_changes_nothing_about_a_request(
+    heads: list[tuple[bytes, bytes]],
+) -> None:
+    reader = RequestReader(ProxySettings())
+
+    for line, block in heads:
+        raw = line + block + b"\r\n"
+        assert read_request(reader, raw) == read_request(RequestReader(ProxySettings()), raw)
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n",
+                b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n",
+                b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\n",
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                b"HTTP/1.1 304 Not Modified\r\nX: 1\r\n\r\n",
+                b"HTTP/1.0 200 OK\r\n\r\n",
+            ]
+        ),
+        min_size=2,
+        max_size=8,
+    )
+)
+def test_what_an_endpoint_said_before_changes_nothing_about_an_answer(heads: list[bytes]) -> None:
+    reader = ResponseReader(ProxySettings())
+
+    for raw in heads:
+        head, alone = reader.read(raw), ResponseReader(ProxySettings()).read(raw)
+        assert {**vars(head), "length": head.length} == {**vars(alone), "length": alone.length}
 
 
 @given(st.binary(max_size=200))

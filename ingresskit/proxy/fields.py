@@ -1,0 +1,181 @@
+"""The fields of a head: which a proxy must look at, and the lines of all others, which pass as they are.
+
+What a field means is a matter of its name alone, so names are looked up, as they are spelled, and all
+else about a line is left to the C parser: see `ingresskit.proxy.heads`.
+
+Source: RFC 9110, sections 5.1 and 7.6.1; RFC 9440.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Container, Iterable
+from itertools import compress
+from typing import Final
+
+__all__ = [
+    "ALIAS",
+    "ANSWER_KINDS",
+    "CLIENT",
+    "CODING",
+    "CONNECTION",
+    "EXPECT",
+    "HOP",
+    "HOST",
+    "LENGTH",
+    "ORDINARY",
+    "REQUEST_ID",
+    "REQUEST_KINDS",
+    "UPGRADE",
+    "Field",
+    "Special",
+    "join_fields",
+    "sort_fields",
+    "tokens_of",
+    "without",
+    "without_listed",
+]
+
+Field = tuple[bytes, bytes]
+"""A field's name as it was spelled, and its value without white space around."""
+
+
+def without(lines: bytes, names: Container[bytes]) -> bytes:
+    """The field lines that have none of these names, which are in lower case."""
+    return b"".join(
+        [line for line in lines.splitlines(keepends=True) if line[: line.find(b":")].lower() not in names]
+    )
+
+
+def join_fields(fields: Iterable[Field]) -> bytes:
+    """Field lines, each with its line end."""
+    return b"".join([b"%b: %b\r\n" % field for field in fields])
+
+
+# What a field means to a proxy. 0 is: nothing. Plain numbers: these are compared for every field.
+ORDINARY: Final = 0
+HOST: Final = 1
+LENGTH: Final = 2
+CODING: Final = 3
+CONNECTION: Final = 4
+UPGRADE: Final = 5
+EXPECT: Final = 6
+CLIENT: Final = 7  # says who the client is: proxy-owned
+REQUEST_ID: Final = 8
+HOP: Final = 9  # for this connection only
+ALIAS: Final = 10  # some applications cannot tell it from another name
+
+_KINDS: Final = {
+    b"host": HOST,
+    b"content-length": LENGTH,
+    b"transfer-encoding": CODING,
+    b"connection": CONNECTION,
+    b"upgrade": UPGRADE,
+    b"expect": EXPECT,
+    b"forwarded": CLIENT,
+    b"x-real-ip": CLIENT,
+    b"x-scheme": CLIENT,
+    # RFC 9440, and the older spellings: a proxy that checks certificates says here what it found.
+    b"client-cert": CLIENT,
+    b"client-cert-chain": CLIENT,
+    b"x-client-cert": CLIENT,
+    b"x-request-id": REQUEST_ID,
+    b"keep-alive": HOP,
+    b"http2-settings": HOP,
+    # We drop trailers, so promising to take them, or announcing them, would be wrong.
+    b"te": HOP,
+    b"trailer": HOP,
+    # To CGI this is HTTP_PROXY, by which many libraries choose where to send their own requests.
+    b"proxy": ALIAS,
+    b"proxy-status": ORDINARY,
+}
+_CLIENT_PREFIXES: Final = (b"x-forwarded", b"ssl-client-", b"x-ssl-client-")
+_NO_LETTER: Final = re.compile(rb"[^a-z0-9-]")
+_NAMES: Final = re.compile(rb"\r\n([!#$%&'*+\-.^_`|~0-9A-Za-z]+):")
+_MAX_SPELLINGS: Final = 4096
+
+
+def _kind(name: bytes) -> int:
+    lower = name.lower()
+    # CGI makes "_" of "-", and PHP of "." too. "_" is what applications are known to mix up with "-";
+    # other characters, which honest names may have, are looked at only where they would matter.
+    if b"_" in lower:
+        return ALIAS
+    if (plain := _NO_LETTER.sub(b"-", lower)) != lower:
+        return ALIAS if _kind(plain) else ORDINARY
+    if lower.startswith(_CLIENT_PREFIXES):
+        return CLIENT
+    return _KINDS.get(lower, HOP if lower.startswith(b"proxy-") else ORDINARY)
+
+
+def _answer_kind(name: bytes) -> int:
+    """On the way back only framing and what concerns one connection means anything."""
+    kind = _kind(name)
+    return kind if kind in (LENGTH, CODING, CONNECTION, UPGRADE, HOP) else ORDINARY
+
+
+class _Spellings(dict[bytes, int]):
+    """The kind of a name as spelled, remembered: a look-up costs a third of ``lower()`` and a look-up."""
+
+    def __init__(self, kind: Callable[[bytes], int]) -> None:
+        self._kind = kind
+
+    def __missing__(self, name: bytes) -> int:
+        kind = self._kind(name)
+        if len(self) < _MAX_SPELLINGS and len(name) <= 64:
+            self[name] = kind
+        return kind
+
+
+REQUEST_KINDS: Final = _Spellings(_kind)
+ANSWER_KINDS: Final = _Spellings(_answer_kind)
+
+
+Special = list[tuple[int, bytes, bytes]]
+"""Fields that a proxy must look at: what each means, its name and its value."""
+
+
+def sort_fields(raw: bytes, start: int, count: int, kinds: _Spellings) -> tuple[bytes, Special]:
+    """The fields of a head whose first line ends at *start*: the lines of ordinary ones, and the others.
+
+    Raises:
+        ValueError: One of the *count* lines is not a field.
+    """
+    names = _NAMES.findall(raw, start - 2)
+    if len(names) != count:
+        raise ValueError("a line is not a field")
+    found = [*map(kinds.__getitem__, names)]
+    special: Special = []
+    pieces: list[bytes] = []
+    cursor = start
+    for name in compress(names, found):
+        # The first line of that name from here on is the one: what is special is so by name.
+        at = raw.index(b"\r\n%b:" % name, cursor - 2) + 2
+        end = raw.index(b"\r\n", at)
+        special.append((kinds[name], name, raw[at + len(name) + 1 : end].strip(b" \t")))
+        if at > cursor:
+            pieces.append(raw[cursor:at])
+        cursor = end + 2
+    if not pieces:
+        return raw[cursor:-2], special
+    pieces.append(raw[cursor:-2])
+    return b"".join(pieces), special
+
+
+def tokens_of(value: bytes) -> frozenset[bytes]:
+    """What a ``Connection`` field lists, in lower case."""
+    return _COMMON_TOKENS.get(value) or frozenset(token.strip(b" \t").lower() for token in value.split(b","))
+
+
+_COMMON_TOKENS: Final = {
+    value: frozenset((value.lower(),))
+    for value in (b"keep-alive", b"Keep-Alive", b"close", b"Upgrade", b"upgrade")
+}
+_OWN_TOKENS: Final = frozenset((b"", b"close", b"keep-alive", b"upgrade", b"te", b"http2-settings"))
+
+
+def without_listed(fields: bytes, tokens: frozenset[bytes]) -> bytes:
+    """The fields that a ``Connection`` field does not name. Proxy-owned ones are added after this."""
+    if tokens <= _OWN_TOKENS:
+        return fields
+    return without(fields, tokens)
