@@ -24,13 +24,10 @@ class Capabilities:
 
     Attributes:
         version: The first two numbers.
-        limits_bodies_of_unknown_length: Counting bytes while a request streams (2.7, ``filter bwlim-in``).
-            Without it, such a body on a route with a body limit is answered 411.
         refuses_nul: It refuses header values with a NUL by itself (3.0, and late 2.x); else a rule does.
     """
 
     version: tuple[int, int] = OLDEST_VERSION
-    limits_bodies_of_unknown_length: bool = False
     refuses_nul: bool = False
 
     @classmethod
@@ -53,6 +50,5 @@ class Capabilities:
             raise ConfigurationError(f"HAProxy {found[1]}.{found[2]} is older than {oldest}")
         return cls(
             version=numbers,
-            limits_bodies_of_unknown_length=numbers >= (2, 7),
             refuses_nul=numbers >= (3, 0),
         )

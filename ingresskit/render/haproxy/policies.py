@@ -38,7 +38,15 @@ from ingresskit.render.haproxy.prefixes import network_prefixes
 from ingresskit.render.haproxy.quoting import quote
 from ingresskit.render.haproxy.settings import HaproxySettings
 
-__all__ = ["HANDLERS", "Context", "Handler", "SettingRow"]
+__all__ = ["HANDLERS", "REWRITE_BYTES", "Context", "Handler", "SettingRow"]
+
+REWRITE_BYTES: Final = 9216
+"""The most that policies may set in header fields, and what we add to them: that much of the buffer is kept."""
+
+# A body of unknown length is let through up to this size.
+_SHORT_BODY: Final = 4096
+# What HAProxy's form of a head takes more than its text: 4 bytes a field, of which there may be 101.
+_OVERHEAD_BYTES: Final = 1024
 
 SettingRow = tuple[MapName, str, str]
 """A map, the end of a key (what follows the id and ``/``), and a value."""
@@ -63,7 +71,7 @@ class Handler:
     """What its rules do, a sentence: the comment above them."""
 
     def rows(self, policies: PolicySet) -> Iterator[SettingRow]:
-        """The settings that the policy amounts to. Called, like the three below, where *policies* has it."""
+        """The settings that the policy amounts to. Called, like the four below, where *policies* has it."""
         del policies
         yield from ()
 
@@ -82,9 +90,9 @@ class Handler:
         del policies
         yield from ()
 
-    def frontend(self, context: Context) -> Iterator[str]:
-        """Declarations of the frontend."""
-        del context
+    def losses(self, policies: PolicySet) -> Iterator[tuple[str, str]]:
+        """What of the policy cannot be honoured: the name of a field, and why, as a sentence's end."""
+        del policies
         yield from ()
 
     def protect(self, context: Context) -> Iterator[str]:
@@ -129,9 +137,11 @@ class _AllowedSources(Handler):
 
 
 class _BodyLimit(Handler):
+    """HAProxy counts no bytes while a body streams, so a long one has to say its length."""
+
     policy = BodyLimit
     flag = "b"
-    words = "A body larger than the limit is refused."
+    words = "A body larger than the limit is refused, and so is a long one that does not say its length."
 
     @override
     def rows(self, policies: PolicySet) -> Iterator[SettingRow]:
@@ -140,22 +150,25 @@ class _BodyLimit(Handler):
             yield MapName.SETTINGS, "body-limit", str(policy.max_bytes)
 
     @override
-    def frontend(self, context: Context) -> Iterator[str]:
-        if context.capabilities.limits_bodies_of_unknown_length:
-            yield "filter bwlim-in body-limit default-limit 1g default-period 1d"
-
-    @override
     def request(self, context: Context) -> Iterator[str]:
         on = flagged(self.flag)
-        unknown = "{ req.fhdr(transfer-encoding) -m found }"
+        unknown = "!{ req.fhdr(content-length) -m found }"
+        chunked, http2 = "{ req.fhdr(transfer-encoding) -m found }", "{ req.ver 2.0 }"
+        refusal = f"return status 411 {plain_text(sentence(411))}"
+        patience = context.settings.body_timeout // timedelta(milliseconds=1)
+        room = context.settings.buffer_bytes - REWRITE_BYTES - _SHORT_BODY - _OVERHEAD_BYTES
         yield f"set-var(txn.body_limit) {setting('body-limit')},add(0) if {on}"
         yield f"deny deny_status 413 if {on} {{ req.hdr_val(content-length),sub(txn.body_limit) gt 0 }}"
+        # A request without a body waits for nothing. One with a body does until that is complete, or no
+        # longer short, or the buffer is full; for the last not to come first, the head must leave room.
+        yield f"set-var(txn.body_unknown) bool(true) if {on} {unknown} {chunked}"
+        yield f"set-var(txn.body_unknown) bool(true) if {on} {unknown} {http2}"
+        waits = "{ var(txn.body_unknown) -m found }"
+        yield f"set-var(txn.head) url,length if {waits}"
+        yield f"{refusal} if {waits} {{ req.hdrs,length,add(txn.head) gt {room} }}"
+        yield f"wait-for-body time {patience}ms at-least {_SHORT_BODY + 1} if {waits}"
         yield f"deny deny_status 413 if {on} {{ req.body_len,sub(txn.body_limit) gt 0 }}"
-        if context.capabilities.limits_bodies_of_unknown_length:
-            # What comes after the limit waits for the next day, and so for the client's time-out.
-            yield f"set-bandwidth-limit body-limit limit var(txn.body_limit) period 1d if {on} {unknown}"
-        else:
-            yield f"return status 411 {plain_text(sentence(411))} if {on} {unknown}"
+        yield f"{refusal} if {waits} {{ req.body_len gt {_SHORT_BODY} }}"
 
 
 class _LoadBalancing(Handler):
@@ -261,6 +274,12 @@ class _Timeouts(Handler):
     @override
     def slot_class(self, policies: PolicySet, base: SlotClass) -> SlotClass:
         return replace(base, connect=(policies.get(Timeouts) or Timeouts()).connect)
+
+    @override
+    def losses(self, policies: PolicySet) -> Iterator[tuple[str, str]]:
+        policy = policies.get(Timeouts) or Timeouts()
+        if policy.send is not None and policy.send != policy.read:
+            yield "send", "waits for an endpoint to take a request as long as for it to answer"
 
     @override
     def backend(self, context: Context) -> Iterator[str]:

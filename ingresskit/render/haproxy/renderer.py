@@ -10,8 +10,8 @@ from typing import ClassVar, Final, TypeVar
 
 from typing_extensions import override
 
-from ingresskit.diagnostics import Diagnostic, Reason
-from ingresskit.graph import Backend, BackendKey, Certificate, Protocol, RouteGraph, VirtualHost
+from ingresskit.diagnostics import Diagnostic, Reason, Severity
+from ingresskit.graph import Backend, BackendKey, Certificate, Protocol, Route, RouteGraph, VirtualHost
 from ingresskit.models import ObjectKey, ObjectRef, Service
 from ingresskit.policies import Policy
 from ingresskit.render.base import Renderer
@@ -148,6 +148,24 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
                 for item in range_prefixes(first, end, SHARE_DIGITS)
             )
         return make_block("l", rows)
+
+    @override
+    def _restricted_route(self, route: Route, diagnostics: list[Diagnostic]) -> Route:
+        for handler in HANDLERS:
+            if handler.policy not in route.policies:
+                continue
+            for name, why in handler.losses(route.policies):
+                origin = route.policies.origin(handler.policy, name) or route.origin
+                diagnostics.append(
+                    Diagnostic(
+                        subject=origin.subject,
+                        field=origin.field,
+                        reason=Reason.POLICY_UNSUPPORTED,
+                        message=f"the {self.name} renderer {why}; it is ignored",
+                        severity=Severity.WARNING,
+                    )
+                )
+        return super()._restricted_route(route, diagnostics)
 
     @override
     def _restricted_backend(self, backend: Backend, diagnostics: list[Diagnostic]) -> Backend:

@@ -83,8 +83,12 @@ class HaproxySettings:
             if isinstance(value, int) and not isinstance(value, bool) and value < 1:
                 raise ConfigurationError(f"{item.name} must be at least 1, not {value}")
         # A map row, a command of the runtime API and the longest path in normal form have to fit.
-        if not 16384 <= self.buffer_bytes <= 1048576:
-            raise ConfigurationError(f"buffer_bytes must be from 16384 to 1048576, not {self.buffer_bytes}")
+        if not 32768 <= self.buffer_bytes <= 1048576:
+            raise ConfigurationError(f"buffer_bytes must be from 32768 to 1048576, not {self.buffer_bytes}")
+        if self.max_request_line_bytes > 8192:
+            raise ConfigurationError(
+                f"max_request_line_bytes must be 8192 at most, not {self.max_request_line_bytes}"
+            )
         if self.max_headers > 30000:
             raise ConfigurationError(f"max_headers must be 30000 at most, not {self.max_headers}")
         if self.proxy_protocol and not self.trusted_proxies:

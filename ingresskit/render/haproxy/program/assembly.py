@@ -11,7 +11,7 @@ from ingresskit.render.answers import sentence
 from ingresskit.render.haproxy.artifact import Needs, Server, SlotClass
 from ingresskit.render.haproxy.capabilities import Capabilities
 from ingresskit.render.haproxy.lines import Lines, plain_text
-from ingresskit.render.haproxy.policies import HANDLERS, Context
+from ingresskit.render.haproxy.policies import HANDLERS, REWRITE_BYTES, Context
 from ingresskit.render.haproxy.program.forwarding import add_client, add_forwarded, add_hop_by_hop
 from ingresskit.render.haproxy.program.requests import add_host, add_path, add_request_line
 from ingresskit.render.haproxy.program.routing import add_action, add_answers, add_route, add_tls_redirect
@@ -22,8 +22,6 @@ from ingresskit.render.haproxy.words import NONE
 
 __all__ = ["program", "slot_name"]
 
-# The most that policies may set in header fields, and what we add to them.
-_REWRITE_BYTES: Final = 9216
 # Those of HAProxy's own answers whose bodies it lets one choose.
 _ANSWERS: Final = (400, 403, 404, 405, 408, 413, 500, 502, 503, 504)
 _BALANCE: Final = {
@@ -109,7 +107,7 @@ def _global(settings: HaproxySettings, marker: str) -> Lines:
         f"hard-stop-after {_time(settings.hard_stop_after)}",
         "mworker-max-reloads 3",
         f"tune.bufsize {settings.buffer_bytes}",
-        f"tune.maxrewrite {_REWRITE_BYTES}",
+        f"tune.maxrewrite {REWRITE_BYTES}",
         f"tune.http.maxhdr {settings.max_headers + 1}",
         "ssl-default-bind-options ssl-min-ver TLSv1.2",
         "tune.ssl.default-dh-param 2048",
@@ -159,8 +157,6 @@ def _frontend(context: Context) -> Lines:
         section.note("Trusted proxies open with a PROXY protocol header.")
         section.networks("proxy-before-us src", settings.trusted_proxies)
         section.add("tcp-request connection expect-proxy layer4 if proxy-before-us")
-    for handler in HANDLERS:
-        section.add(*handler.frontend(context))
     add_request_line(section, settings, context.capabilities)
     add_host(section)
     add_path(section)

@@ -86,7 +86,8 @@ def add_path(section: Lines) -> None:
         "A target that is a whole URL becomes a path; HAProxy has seen to it that its host is that of Host."
     )
     section.request(
-        "set-uri / unless { url -m beg / } or { path -m found }",
+        # Over HTTP/2 it is "*" that looks like a URL without a path.
+        "set-uri / if { url -m reg -i ^https?://[^/?*]+$ } !{ path -m found } !{ req.ver 2.0 }",
         "set-uri %[pathq] unless { url -m beg / }",
         "deny deny_status 400 unless { path -m beg / }",
     )

@@ -243,3 +243,21 @@ def test_a_name_in_place_of_an_address_is_told_and_answers_503(world: World) -> 
     assert str(diagnostic.subject) == "Service default/ext"
     assert "example.com" in diagnostic.message
     assert [item.servers for item in world.render().backends.values() if item.key.service == "ext"] == [()]
+
+
+def test_a_time_out_to_send_of_its_own_is_told_and_ignored() -> None:
+    annotations = {"read-timeout": "30s", "send-timeout": "1m"}
+    world = World(ingress("web", {"a.test": {"/": "one"}}, annotations=annotations), service("one"))
+
+    (diagnostic,) = world.restrict().diagnostics
+
+    assert diagnostic.reason is Reason.POLICY_UNSUPPORTED
+    assert diagnostic.field == "metadata.annotations[ingresskit.dev/send-timeout]"
+    assert "it is ignored" in diagnostic.message
+
+
+def test_equal_time_outs_to_read_and_send_are_honoured() -> None:
+    annotations = {"read-timeout": "30s", "send-timeout": "30s"}
+    world = World(ingress("web", {"a.test": {"/": "one"}}, annotations=annotations), service("one"))
+
+    assert world.restrict().diagnostics == ()

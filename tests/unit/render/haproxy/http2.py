@@ -1,0 +1,87 @@
+"""Just enough HTTP/2 for one request on a connection of its own; no compression, no flow control.
+
+Source: RFC 9113; RFC 7541, sections 5 and 6.2.2, Appendix A.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterable
+
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_DATA, _HEADERS, _SETTINGS, _GOAWAY = 0, 1, 4, 7
+_END_STREAM, _END_HEADERS = 1, 4
+_STATUSES = {0x88: 200, 0x89: 204, 0x8A: 206, 0x8B: 304, 0x8C: 400, 0x8D: 404, 0x8E: 500}
+
+
+def ask(
+    port: int, fields: Iterable[tuple[str, str]], *, body: bytes | None = None, server_name: str = "a.test"
+) -> tuple[int, bytes]:
+    """Send a request over TLS.
+
+    Args:
+        port: On 127.0.0.1.
+        fields: All of them, pseudo-header fields first.
+        body: Of unknown length to the server; ``None``: there is none.
+        server_name: For the handshake.
+
+    Returns:
+        The status, 0 when the connection or the stream was ended without one, and the body.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    plain = socket.create_connection(("127.0.0.1", port), timeout=10)
+    with context.wrap_socket(plain, server_hostname=server_name) as secure:
+        assert secure.selected_alpn_protocol() == "h2"
+        head = b"".join(b"\x00" + _text(name) + _text(value) for name, value in fields)
+        ends = _END_HEADERS | (_END_STREAM if body is None else 0)
+        sent = _PREFACE + _frame(_SETTINGS, 0, 0, b"") + _frame(_HEADERS, ends, 1, head)
+        if body is not None:
+            sent += _frame(_DATA, _END_STREAM, 1, body)
+        secure.sendall(sent)
+        return _answer(secure)
+
+
+def _answer(connection: ssl.SSLSocket) -> tuple[int, bytes]:
+    status, body, received = 0, b"", connection.makefile("rb")
+    while head := received.read(9):
+        length, kind, flags, stream = int.from_bytes(head[:3]), head[3], head[4], int.from_bytes(head[5:])
+        payload = received.read(length)
+        if kind == _HEADERS:
+            status = _status(payload)
+        elif kind == _DATA:
+            body += payload
+        elif kind == _GOAWAY or (kind == 3 and stream == 1):
+            break
+        if stream == 1 and flags & _END_STREAM and kind in (_DATA, _HEADERS):
+            break
+    return status, body
+
+
+def _status(block: bytes) -> int:
+    # The status comes first: one of the table's, or "indexed name 8" and the digits, Huffman-coded or not.
+    while block[0] & 0xE0 == 0x20:  # a change of the size of the table
+        block = block[1:]
+    if block[0] in _STATUSES:
+        return _STATUSES[block[0]]
+    length = block[1] & 0x7F
+    assert not block[1] & 0x80, "Huffman-coded"
+    return int(block[2 : 2 + length])
+
+
+def _text(text: str) -> bytes:
+    raw = text.encode("latin-1")
+    if len(raw) < 127:
+        return bytes((len(raw),)) + raw
+    rest, more = len(raw) - 127, bytearray((127,))
+    while rest > 127:
+        more.append(rest % 128 + 128)
+        rest //= 128
+    return bytes((*more, rest)) + raw
+
+
+def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    return len(payload).to_bytes(3) + bytes((kind, flags)) + stream.to_bytes(4) + payload

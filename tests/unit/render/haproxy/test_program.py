@@ -1,0 +1,182 @@
+"""What only HAProxy has: HTTP/2 on both sides, and what it has to do in a way of its own."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+from collections.abc import AsyncGenerator, Generator, Iterable
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from ingresskit.graph import BackendKey, Endpoint
+from ingresskit.models import Snapshot
+from ingresskit.testing import endpoint_slice, ingress, ingress_class, service, tls_secret
+from ingresskit.testing.loopback import LoopbackWorld, open_loopback
+from ingresskit.testing.planes import Plane, PlaneSettings, free_port, state_folder
+from ingresskit.translate import translate
+from tests.unit.render.haproxy import http2
+from tests.unit.render.haproxy.serving import needs_haproxy, open_restarting
+
+pytestmark = [pytest.mark.anyio, needs_haproxy]
+
+_LIMIT = 20_000
+_NGINX = shutil.which("nginx")
+needs_nginx = pytest.mark.skipif(_NGINX is None, reason="needs nginx as an endpoint")
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def h2c_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Generator[int]:
+    """The port of an endpoint that speaks HTTP/2 without TLS, and nothing else."""
+    if _NGINX is None:
+        yield 0
+        return
+    folder, port = tmp_path_factory.mktemp("h2c"), free_port()
+    path = folder / "nginx.conf"
+    path.write_text(
+        f"daemon off; master_process off; pid {folder}/pid; error_log {folder}/log; events {{}}\n"
+        f"http {{ access_log off; server {{ listen 127.0.0.1:{port} http2;"
+        ' return 200 "$server_protocol $host $request_uri"; } }\n'
+    )
+    with _process(_NGINX, "-p", str(folder), "-c", str(path)):
+        yield port
+
+
+@contextmanager
+def _process(*command: str) -> Generator[None]:
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+async def served(anyio_backend: str, h2c_endpoint: int) -> AsyncGenerator[tuple[Plane, LoopbackWorld]]:
+    paths = {"/": "one", "/h2c": "two"}
+    objects = [
+        ingress_class(),
+        ingress("open", {"a.test": paths}, tls={"tls": ["a.test"]}, annotations={"tls-redirect": "false"}),
+        ingress("limited", {"b.test": paths}, annotations={"body-limit": str(_LIMIT)}),
+        service("one"),
+        endpoint_slice("one", "10.0.0.1"),
+        service("two", app_protocol="kubernetes.io/h2c"),
+        tls_secret("a.test"),
+    ]
+    graph = translate(Snapshot.of(objects)).graph
+    with state_folder() as folder:
+        async with open_restarting(PlaneSettings(state_dir=folder)) as plane, open_loopback(graph) as world:
+            key = BackendKey("default", "two", 80)
+            if h2c_endpoint:
+                held = (Endpoint(address="127.0.0.1", port=h2c_endpoint),)
+                two = replace(world.graph.backends[key], endpoints=held)
+                world.graph = replace(world.graph, backends={**world.graph.backends, key: two})
+            await plane.serve(world.graph)
+            yield plane, world
+
+
+async def post(plane: Plane, body: bytes, *, chunked: bool, fields: Iterable[str] = ()) -> int:
+    """The status of a POST to the host with a limit; what answers early need not read all of it."""
+    framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(body)}"
+    head = "\r\n".join(("POST /h2c HTTP/1.1", "Host: b.test", framing, *fields)).encode() + b"\r\n\r\n"
+    content = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if chunked else body
+
+    def send() -> int:
+        with socket.create_connection(plane.http, timeout=10) as connection:
+            with suppress(ConnectionError):
+                connection.sendall(head + content)
+            return int(connection.recv(65536).split(b" ")[1])
+
+    return await anyio.to_thread.run_sync(send)
+
+
+async def over_http2(plane: Plane, *fields: tuple[str, str], body: bytes | None = None) -> tuple[int, bytes]:
+    assert plane.https is not None
+    port = plane.https[1]
+    head = ((":method", "GET" if body is None else "POST"), (":scheme", "https"), *fields)
+    return await anyio.to_thread.run_sync(lambda: http2.ask(port, head, body=body))
+
+
+@needs_nginx
+@pytest.mark.parametrize(
+    ("size", "chunked", "status"),
+    [
+        pytest.param(_LIMIT, False, 200, id="a length that is the limit"),
+        pytest.param(_LIMIT + 1, False, 413, id="a length over the limit"),
+        pytest.param(4096, True, 200, id="short and in chunks"),
+        pytest.param(4097, True, 411, id="long and in chunks"),
+        pytest.param(10 * _LIMIT, True, 411, id="over the limit and in chunks"),
+    ],
+)
+async def test_a_long_body_has_to_say_its_length_where_there_is_a_limit(
+    served: tuple[Plane, LoopbackWorld], size: int, chunked: bool, status: int
+) -> None:
+    plane, _ = served
+    answered = await post(plane, b"x" * size, chunked=chunked)
+
+    # As much of it as HAProxy holds may be over the limit by itself.
+    assert answered == status or (answered == 413 and size > _LIMIT)
+
+
+@needs_nginx
+async def test_a_large_head_hides_no_large_body(served: tuple[Plane, LoopbackWorld]) -> None:
+    plane, _ = served
+    fields = [f"X-Large-{number}: {'x' * 4000}" for number in range(5)]
+
+    assert await post(plane, b"x" * 100, chunked=True, fields=fields) == 411
+    assert await post(plane, b"x" * 100, chunked=False, fields=fields) == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        pytest.param("/x/../%61//b?q=%61", 200, id="a path that is not in normal form"),
+        pytest.param("/..", 400, id="a path above the root"),
+        pytest.param("*", 400, id="no path"),
+    ],
+)
+async def test_paths_are_read_alike_over_http2(
+    served: tuple[Plane, LoopbackWorld], path: str, status: int
+) -> None:
+    plane, _ = served
+
+    answered, body = await over_http2(plane, (":authority", "a.test"), (":path", path))
+
+    assert answered == status
+    if status == 200:
+        assert b'"/a/b?q=%61"' in body
+
+
+async def test_an_authority_is_a_host(served: tuple[Plane, LoopbackWorld]) -> None:
+    plane, _ = served
+
+    assert (await over_http2(plane, (":authority", "A.Test.:443"), (":path", "/")))[0] == 200
+    assert (await over_http2(plane, (":authority", "c.test"), (":path", "/")))[0] == 404
+    assert (await over_http2(plane, (":authority", "a b"), (":path", "/")))[0] in (0, 400)
+
+
+async def test_a_body_over_http2_has_to_say_its_length_too(served: tuple[Plane, LoopbackWorld]) -> None:
+    plane, _ = served
+
+    answered, _ = await over_http2(plane, (":authority", "b.test"), (":path", "/"), body=b"x" * 4097)
+
+    assert answered == 411
+
+
+@needs_nginx
+async def test_endpoints_may_speak_http2_without_tls(served: tuple[Plane, LoopbackWorld]) -> None:
+    plane, _ = served
+
+    answered, body = await over_http2(plane, (":authority", "a.test"), (":path", "/h2c/x?y"))
+
+    assert (answered, body) == (200, b"HTTP/2.0 a.test /h2c/x?y")
