@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import http.client
 import os
 import shutil
 import signal
@@ -22,6 +23,7 @@ from ingresskit.render.nginx import (
     NginxRenderer,
     NginxSettings,
 )
+from ingresskit.render.nginx.tree import Directive, Node
 from ingresskit.testing import make_certificate
 
 NGINX = os.environ.get("INGRESSKIT_TEST_NGINX") or shutil.which("nginx") or "/usr/sbin/nginx"
@@ -77,6 +79,26 @@ class NginxOnDisk:
             (made / "tls.pem").write_bytes(chain + b"\n" + key)
             (certificates / identifier).symlink_to(made.name)
         return folder / "nginx.conf"
+
+    def write_text(self, content: bytes) -> None:
+        """Put a main file of a test's own where nginx looks for it."""
+        folder = self.root / "current"
+        folder.mkdir(exist_ok=True)
+        (folder / "nginx.conf").write_bytes(content)
+
+    def basics(self) -> tuple[Node, ...]:
+        """What a main file of a test's own needs to leave the system's files alone."""
+        return (Directive("pid", (f"{self.state}/nginx.pid",)), Directive("error_log", ("stderr",)))
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        """The status and the body of a plain request."""
+        connection = http.client.HTTPConnection(*self.http, timeout=10)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
 
     def check(self) -> str:
         """What ``nginx -t`` complains of; empty when it takes the files."""

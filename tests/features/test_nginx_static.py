@@ -1,0 +1,214 @@
+"""A real nginx, without any module, on the files of the static mode."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator
+from typing import NamedTuple
+
+import anyio
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from ingresskit.graph import PathRefused, RouteGraph, normalise_path
+from ingresskit.models import Snapshot
+from ingresskit.render.nginx.tree import (
+    DOLLAR,
+    MAX_TOKEN_BYTES,
+    Block,
+    Directive,
+    TextRefused,
+    Value,
+    token,
+    write,
+)
+from ingresskit.testing import Ask, Scenario, endpoint_slice, ingress, ingress_class, load_scenarios, service
+from ingresskit.testing.loopback import LoopbackWorld, open_loopback
+from ingresskit.translate import translate
+from tests.nginx_program import NginxOnDisk, nginx_folder
+
+
+@pytest.mark.parametrize("scenario", load_scenarios(), ids=str)
+def test_nginx_answers_as_the_scenario_says(scenario: Scenario) -> None:
+    assert not anyio.run(_faults, scenario)
+
+
+def test_the_renderer_can_do_what_every_scenario_needs() -> None:
+    """So that the test above is about all of them."""
+    with nginx_folder() as nginx:
+        lacking = {str(scenario): scenario.missing(nginx.renderer) for scenario in load_scenarios()}
+
+    assert not {name: what for name, what in lacking.items() if what}
+
+
+async def _faults(scenario: Scenario) -> tuple[str, ...]:
+    with nginx_folder() as nginx:
+        async with open_loopback(scenario.translate().graph) as world:
+            nginx.write(nginx.renderer.render(nginx.renderer.restrict(world.graph).graph))
+            with nginx.running():
+                return await world.run(scenario, http=nginx.http, https=nginx.https)
+
+
+class Running(NamedTuple):
+    nginx: NginxOnDisk
+    world: LoopbackWorld
+    graph: RouteGraph
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def running(anyio_backend: str) -> AsyncGenerator[Running]:
+    """One host with rules that odd paths may take, or be mistaken for."""
+    paths = ("/", "/a", "/a/b", "/a%2Fb", "/ü", "/ü/a b", "/[x]", "/a;v=1", "/%25", "=/a/", "=/ü", "=/a%2Fb/c")
+    rules = {path: f"s{number}" for number, path in enumerate(paths)}
+    names = [*rules.values()]
+    objects = [
+        ingress_class(),
+        ingress(
+            "odd", {"a.test": {f"~{path}" if path[0] == "/" else path: name for path, name in rules.items()}}
+        ),
+        ingress(
+            "moved",
+            {"b.test": {f"~{path}": "s0" for path in paths[1:9]}},
+            annotations={"rewrite-prefix": "/new"},
+        ),
+        *(service(name) for name in names),
+        *(endpoint_slice(name, f"10.0.0.{number + 1}") for number, name in enumerate(names)),
+    ]
+    graph = translate(Snapshot.of(objects)).graph
+    with nginx_folder() as nginx:
+        async with open_loopback(graph) as world:
+            nginx.write(nginx.renderer.render(world.graph))
+            with nginx.running():
+                yield Running(nginx, world, graph)
+
+
+_COMMON = (
+    *("/", "/", "/a", "/b", "/ü", "//", "/.", "/..", "/%2e", "%2e%2E", "a", "b", "[x]", "~", "*", ";v=1"),
+    *("%2F", "%2f", "%25", "%5B", "%5b", "%20", "%C3%BC", "%c3%bc", "%7e", "%41", "%%", "%zz", "%00"),
+    *("/..;", "/.%3b", "/..%2f", "%5C..", "\\", "|", '"', "'", "<"),
+)
+
+
+def raw_paths() -> SearchStrategy[str]:
+    escapes = st.integers(0x20, 0xFF).map(lambda code: f"%{code:02x}")
+    upper = escapes.map(str.upper)
+    common = st.sampled_from(_COMMON)
+    return st.lists(st.one_of(common, common, common, escapes, upper), max_size=8).map(
+        lambda parts: "/" + "".join(parts)
+    )
+
+
+# Escapes of %, of / and of what may stand in a path by itself; brackets in any form.
+_LOSSY = re.compile(r"%(?:2[1456789abcf]|3[abd]|40|5[bd])|[\[\]]", re.IGNORECASE)
+
+
+def may_be_refused(path: str) -> bool:
+    """What docs/nginx.md says plain nginx answers 400, though it has a normal form."""
+    return bool(_LOSSY.search(path)) and normalise_path(path) != path
+
+
+@pytest.mark.anyio
+@settings(max_examples=120)
+@given(st.lists(raw_paths(), min_size=5, max_size=15), st.sampled_from(("a.test", "b.test")))
+async def test_matching_and_forwarding_are_of_one_normal_form(
+    running: Running, paths: list[str], host: str
+) -> None:
+    for path in paths:
+        answer = await running.world.ask(Ask(host=host, path=f"{path}?q=/../%2f"), http=running.nginx.http)
+        try:
+            normal = normalise_path(path)
+        except PathRefused:
+            assert answer.status == 400, path
+            continue
+        if answer.status == 400 and may_be_refused(path):
+            continue
+        route = running.graph.resolve(host, path)
+        if route is None:
+            assert answer.status == 404, path
+            continue
+        if host == "b.test":
+            normal = "/new" + normal[len(route.match.value) :]
+        expected = running.graph.resolve(host, path)
+        assert expected is not None
+        services = frozenset(
+            f"{key.namespace}/{key.service}" for key, _ in getattr(expected.action, "backends", ())
+        )
+        assert (answer.status, answer.services, answer.forwarded) == (200, services, f"{normal}?q=/../%2f"), (
+            path
+        )
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "path",
+    ["/a%2fb", "//a%2Fb", "/./a%2Fb", "/x/../a%2Fb", "/a%2Fb/%2e/c", "/[x]/y", "/a%2Fb/c%3b", "/a%5Bb%5D//"],
+)
+async def test_simple_faults_beside_reserved_escapes_are_mended(running: Running, path: str) -> None:
+    answer = await running.world.ask(Ask(host="a.test", path=path), http=running.nginx.http)
+
+    assert (answer.status, answer.forwarded) == (200, normalise_path(path))
+
+
+def test_any_text_comes_out_of_nginx_as_it_went_in() -> None:
+    """The one writer of text against the one reader that counts."""
+    texts = [
+        *(
+            '"',
+            "\\",
+            "$",
+            "${",
+            "${uri}",
+            "$uri",
+            "$1",
+            "\\n",
+            "\\\\",
+            '\\"',
+            "'",
+            ";",
+            "}",
+            "{",
+            "#",
+            " ",
+            "  a  ",
+        ),
+        *(f"a{chr(code)}b" for code in range(0x20, 0x7F)),
+        *("ü", "☃", '"; } location /x { return 200 "', "a" * (MAX_TOKEN_BYTES - 2), "$" * 300, "\\" * 1999),
+    ]
+    dollar = Block("geo", (DOLLAR,), (Directive("default", ("$",)),))
+    locations = [
+        Block("location", ("=", f"/{number}"), (Directive("return", ("200", Value(text))),))
+        for number, text in enumerate(texts)
+    ]
+    # In a name nothing is expanded: the same texts, asked for by their escapes.
+    names = [Block("location", ("=", f"/t/{text}"), (Directive("return", ("204",)),)) for text in texts[:-4]]
+
+    with nginx_folder() as nginx:
+        server = Block("server", (), (Directive("listen", nginx.settings.http), *locations, *names))
+        http = Block("http", (), (dollar, Directive("access_log", ("off",)), server))
+        nginx.write_text(write([Block("events", (), ()), *nginx.basics(), http]).content)
+        with nginx.running():
+            bodies = [nginx.get(f"/{number}")[1] for number in range(len(texts))]
+            found = {
+                text: nginx.get("/t/" + "".join(f"%{byte:02X}" for byte in text.encode()))[0]
+                for text in texts[:-4]
+            }
+
+    assert bodies == [text.encode() for text in texts]
+    assert set(found.values()) == {204}
+
+
+def test_a_text_of_the_longest_length_is_the_longest_that_nginx_reads() -> None:
+    with pytest.raises(TextRefused):
+        token("a" * (MAX_TOKEN_BYTES + 1))
+    with nginx_folder() as nginx:
+        for size, taken in ((MAX_TOKEN_BYTES, True), (5000, False)):
+            line = b"env X=" + b"a" * (size - 2) + b";\n"
+            nginx.write_text(line + write([Block("events", (), ()), *nginx.basics()]).content)
+            assert (nginx.check() == "") is taken
