@@ -24,15 +24,19 @@ from typing import Any, cast
 import anyio
 from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.file import FileReadStream
+from typing_extensions import override
 
 from ingresskit.controller import Controller, ControllerSettings
 from ingresskit.controller.events import EventKind
 from ingresskit.errors import IngressKitError
+from ingresskit.graph import RouteGraph
 from ingresskit.models import KubeObject
+from ingresskit.render.base import Renderer, Restricted
 from ingresskit.sources import MemorySource
 from ingresskit.testing.planes import LivePlane, PlaneSettings
+from tests.dataplane.kind import Kind
 from tests.dataplane.planes import KINDS
-from tests.dataplane.worlds import OPTIONS, world
+from tests.dataplane.worlds import OPTIONS, POISON, poison, world
 
 # What leaves a trace outside of the process, each before it happens. Reading is not among them.
 _STEPS = frozenset(
@@ -53,7 +57,8 @@ class Plan:
         ports: The endpoints of the world.
         state: The state of the world to begin with.
         program: The proxy's program; empty: the usual one.
-        kind: ``reload`` has each state need a reload, where the proxy ever reloads.
+        kind: ``reload`` has each state need a reload, where the proxy ever reloads; ``poison`` adds the
+            objects of `POISON` to each but state 0, and the renderer spoils what comes of them.
     """
 
     plane: str
@@ -67,7 +72,8 @@ class Plan:
 
     def world(self, state: int) -> list[KubeObject]:
         more = KINDS[self.plane].reloading(state) if self.kind == "reload" else None
-        return world(state, self.ports, more)
+        poisoned = poison() if self.kind == "poison" and state else []
+        return [*world(state, self.ports, more), *poisoned]
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -108,6 +114,25 @@ class Steps:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Poisoned(Renderer[Any]):
+    """A renderer with a fault that one host brings out."""
+
+    def __init__(self, renderer: Renderer[Any], kind: Kind) -> None:
+        self.name = renderer.name  # type: ignore[misc] # pyright: ignore
+        self._renderer = renderer
+        self._kind = kind
+
+    @override
+    def restrict(self, graph: RouteGraph) -> Restricted:
+        return self._renderer.restrict(graph)
+
+    @override
+    def render(self, graph: RouteGraph) -> object:
+        artifact = self._renderer.render(graph)
+        spoil = self._kind.poison
+        return spoil(artifact, POISON) if spoil is not None and graph.virtual_host(POISON) else artifact
+
+
 def tell(event: str, **facts: object) -> None:
     sys.stdout.write(json.dumps({"event": event, **facts}) + "\n")
     sys.stdout.flush()
@@ -124,7 +149,7 @@ async def main() -> None:
         plane = cast("LivePlane[Any]", opened)
         controller = Controller(
             source=source,
-            renderer=plane.renderer,
+            renderer=Poisoned(plane.renderer, KINDS[plan.plane]) if plan.kind == "poison" else plane.renderer,
             applier=plane.applier,
             options=OPTIONS,
             settings=ControllerSettings(

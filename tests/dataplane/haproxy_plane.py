@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 from ingresskit.apply.haproxy import Haproxy, HaproxyApplier, HaproxyOptions
@@ -45,4 +46,20 @@ def _new_class(number: int) -> dict[str, str]:
     return {"connect-timeout": f"{4000 + number}ms"}
 
 
-HAPROXY = Kind(name="haproxy", open=open_haproxy, program=PROGRAM, missing=_MISSING, reloading=_new_class)
+def _spoil_certificate(artifact: HaproxyArtifact, host: str) -> HaproxyArtifact:
+    spoiled = {line.bundle for line in artifact.server_names if host in line.names}
+    certificates = {
+        key: replace(item, pem=b"spoiled\n", digest="spoiled") if key in spoiled else item
+        for key, item in artifact.certificates.items()
+    }
+    return replace(artifact, certificates=certificates)
+
+
+HAPROXY = Kind(
+    name="haproxy",
+    open=open_haproxy,
+    program=PROGRAM,
+    missing=_MISSING,
+    reloading=_new_class,
+    poison=_spoil_certificate,
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from ingresskit.apply import find_program
 from ingresskit.errors import ApplyError
@@ -37,6 +38,8 @@ class Kind:
         missing: Why it cannot be started here, as a sentence; empty when it can.
         reloading: Annotations of an Ingress that it reloads for, different for each number; none where
             nothing in the objects of a cluster makes it reload.
+        poison: Spoils what an artifact says of a host, so that the program's own checker refuses it: as a
+            fault of the renderer would that one object brings out. ``None``: there is nothing that it checks.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Kind:
     program: str = ""
     missing: str = ""
     reloading: Callable[[int], dict[str, str]] = lambda number: {}
+    poison: Callable[[Any, str], Any] | None = None
 
 
 def located(program: str) -> tuple[str, str]:

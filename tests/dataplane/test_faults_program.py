@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -86,6 +87,26 @@ async def test_checker_that_fails_whatever_it_is_given_blames_nobody(plan: Plan,
         assert not failed["ok"]
         assert during == (200, [0])
         assert not [line for event in made.events if event["event"] == "diagnostics" for line in event["lines"]]
+
+
+async def test_object_that_the_checker_refuses_is_kept_back_alone(plan: Plan) -> None:
+    """F37. Found within 30 seconds; the rest of the same change is live, and the next change too."""
+    if KINDS[plan.plane].poison is None:
+        pytest.skip("nothing that comes of an object is checked")
+    async with running(replace(plan, kind="poison")) as made:
+        began = time.monotonic()
+        await made.tell(serve=1)
+        await until_served(plan, 1)
+        took = time.monotonic() - began
+        told = await made.wait(lambda event: event["event"] == "diagnostics")
+        await made.tell(serve=2)
+        await until_served(plan, 2)
+
+        assert took < 30
+        assert await steady(plan) == 200
+    blamed = [line for line in told["lines"] if line.startswith("ProxyRefused ")]
+    assert blamed
+    assert all("default/poison" in line for line in blamed)
 
 
 async def test_proxy_that_does_not_react_is_noticed_and_tried_again(plan: Plan) -> None:

@@ -12,11 +12,20 @@ from tests.dataplane.stage import slices
 
 OPTIONS = TranslateOptions(destinations=DestinationPolicy(allow=(ipaddress.ip_network("127.0.0.0/8"),)))
 STEADY = "steady.test"
+POISON = "poison.test"
 
 
 def numbered(state: int) -> str:
     """The host that only this state serves."""
     return f"number-{state}.test"
+
+
+def poison() -> list[KubeObject]:
+    """Objects of a host of which something in the artifact can be spoiled, whatever that is made of."""
+    return [
+        ingress("poison", {POISON: {"/": "steady"}}, created=2, tls={"poison-tls": [POISON]}),
+        tls_secret(POISON, name="poison-tls"),
+    ]
 
 
 def world(state: int, ports: Sequence[int], more: Mapping[str, str] | None = None) -> list[KubeObject]:
