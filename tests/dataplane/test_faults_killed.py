@@ -1,6 +1,6 @@
 """The controller, the proxy or a part of it is killed, and clients notice as little as can be.
 
-The ids F25 to F37 are those of the table in `docs/faults.md`.
+The ids F25 to F37 are those of `tests/faults/README.md`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Many reloads and many certificates stay bounded.
 
-The ids F25 to F37 are those of the table in `docs/faults.md`.
+The ids F25 to F37 are those of `tests/faults/README.md`.
 """
 
 from __future__ import annotations

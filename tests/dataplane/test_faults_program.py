@@ -1,6 +1,6 @@
 """The program is not there, dies, hangs or lies, or cannot have its port.
 
-The ids F25 to F37 are those of the table in `docs/faults.md`.
+The ids F25 to F37 are those of `tests/faults/README.md`.
 """
 
 from __future__ import annotations
