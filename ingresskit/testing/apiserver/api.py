@@ -6,29 +6,36 @@ Python face can use it from any thread, and one request is never half done when 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 from ingresskit.testing.apiserver.auth import Attributes, Users
 from ingresskit.testing.apiserver.deletes import Deletes, Options
 from ingresskit.testing.apiserver.discovery import Discovery
-from ingresskit.testing.apiserver.manifests import Manifest, decode, encode, mapping_of
+from ingresskit.testing.apiserver.manifests import Manifest, decode, duplicates, encode, mapping_of
+from ingresskit.testing.apiserver.names import forbidden, quoted, unsupported
 from ingresskit.testing.apiserver.reads import get, list_objects, selection_of, shown, shown_body
 from ingresskit.testing.apiserver.registry import Registry, Resource
 from ingresskit.testing.apiserver.requests import Asked, Request, Response
 from ingresskit.testing.apiserver.statuses import (
+    Cause,
     StatusError,
     bad_request,
+    invalid,
     method_not_allowed,
     not_acceptable,
     page_not_found,
     unsupported_media_type,
 )
 from ingresskit.testing.apiserver.store import Store, Stored
+from ingresskit.testing.apiserver.tables import form_of
 from ingresskit.testing.apiserver.watch import WatchSession
 from ingresskit.testing.apiserver.writes import PATCH_TYPES, Writes
 
 __all__ = ["Api", "refusal"]
 
+_POLICIES = ("Background", "Foreground", "Orphan")
+_VALIDATIONS = ("Ignore", "Strict", "Warn")
 _BODY_TYPES = ("application/json", "application/yaml")
 _SELF_REVIEWS = {
     ("authorization.k8s.io", "selfsubjectaccessreviews"),
@@ -85,8 +92,10 @@ class Api:
         if (asked.group, asked.resource) in _SELF_REVIEWS:
             return self._review(request, asked, user)
         resource = self._registry.find(asked.group, asked.version, asked.resource)
+        if request.method == "HEAD":
+            raise method_not_allowed()
         if resource is None:
-            if not self._registry.within(asked.group, asked.version):
+            if asked.group not in self._registry.versions():
                 return Response(
                     status=404, body=b"404 page not found\n", content_type="text/plain; charset=utf-8"
                 )
@@ -94,22 +103,32 @@ class Api:
         _check_accept(request.headers.get("accept", ""))
         if not resource.namespaced and asked.namespace and asked.resource != "namespaces":
             raise page_not_found()
+        answer = self._asked_of(resource, request, asked)
+        if resource.deprecated and isinstance(answer, Response):
+            told = ("Warning", f"299 - {quoted(resource.deprecated)}")
+            return replace(answer, headers=(*answer.headers, told))
+        return answer
+
+    def _asked_of(self, resource: Resource, request: Request, asked: Asked) -> Response | WatchSession:
+        form = form_of(request.headers.get("accept", ""), asked.query.get("includeObject", ""))
         if asked.subresource:
             return self._subresource(request, asked, resource)
         match asked.verb, bool(asked.name):
-            case "get", True:
-                return get(self._store, resource, asked)
+            case "get", True if asked.namespace or not resource.namespaced:
+                return get(self._store, resource, asked, form)
             case "list", False:
-                return list_objects(self._store, resource, asked)
+                return list_objects(self._store, resource, asked, form)
             case "watch", _:
-                return WatchSession(self._store, resource, asked, watch_list=self.watch_list)
+                return WatchSession(self._store, resource, asked, watch_list=self.watch_list, form=form)
             case "create", False if asked.namespace or not resource.namespaced:
                 return self._create(request, asked, resource)
             case ("update" | "patch") as verb, True if asked.namespace or not resource.namespaced:
                 return self._change(request, asked, resource, verb)
             case "delete", True:
                 return self._delete(request, asked, resource)
-            case "deletecollection", False:
+            case "get", True:
+                raise page_not_found()
+            case "deletecollection", False if asked.namespace or not resource.namespaced:
                 return self._delete_all(request, asked, resource)
             case _:
                 raise method_not_allowed()
@@ -126,33 +145,42 @@ class Api:
 
     def _create(self, request: Request, asked: Asked, resource: Resource) -> Response:
         options = _options(request, asked)
-        stored = self.writes.create(resource, _namespace(asked, resource), _body(request, resource), options)
-        return self._answer(resource, stored, created=True)
+        manifest = _body(request, resource, options)
+        stored = self.writes.create(resource, _namespace(asked, resource), manifest, options)
+        return self._answer(resource, stored, options, created=True)
 
     def _change(self, request: Request, asked: Asked, resource: Resource, verb: str) -> Response:
         options = _options(request, asked)
         namespace = _namespace(asked, resource)
         if verb == "update":
-            manifest = _body(request, resource)
+            manifest = _body(request, resource, options)
             stored, created = self.writes.update(resource, namespace, asked.name, manifest, options)
         else:
             kind = request.headers.get("content-type", "").partition(";")[0].strip()
             if kind not in PATCH_TYPES:
                 raise StatusError(415, "UnsupportedMediaType", "415: Unsupported Media Type", details={})
+            if options.force and not kind.startswith("application/apply-patch"):
+                fault = forbidden("force", "may not be specified for non-apply patch")
+                raise invalid("meta.k8s.io", "PatchOptions", "", [fault])
             patch = _parsed(request.body, yaml=kind.endswith("yaml"), kind=resource.kind)
             stored, created = self.writes.patch(resource, namespace, asked.name, kind, patch, options)
-        return self._answer(resource, stored, created=created)
+        return self._answer(resource, stored, options, created=created)
 
     def _delete(self, request: Request, asked: Asked, resource: Resource) -> Response:
         wanted = (
             mapping_of(_parsed(request.body, yaml=False, kind="DeleteOptions")) if request.body.strip() else {}
         )
         options = _options(request, asked, dry=bool(wanted.get("dryRun")))
+        policy = wanted.get("propagationPolicy") or asked.query.get("propagationPolicy")
+        if policy not in (None, *_POLICIES):
+            raise invalid(
+                "meta.k8s.io", "DeleteOptions", "", [unsupported("propagationPolicy", policy, _POLICIES)]
+            )
         preconditions = mapping_of(wanted.get("preconditions"))
         namespace = _namespace(asked, resource)
         stored, gone = self.deletes.delete(resource, namespace, asked.name, options, preconditions)
         if not gone or resource.returns_deleted:
-            return self._answer(resource, stored, created=False)
+            return self._answer(resource, stored, options, created=False)
         details: Manifest = {"name": asked.name, "group": resource.group, "kind": resource.plural}
         details["uid"] = stored.manifest["metadata"]["uid"]
         said: Manifest = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
@@ -170,7 +198,9 @@ class Api:
                 for item in self._store.items(resource.stored_as, selection.namespace)
                 if selection.matches(shown(resource, item))
             ]
-            gone = [self.deletes.delete(resource, *item.key, options)[0] for item in found]
+            # Those that are gone are shown as they were found, those that are held as they are marked.
+            ended = [(item, self.deletes.delete(resource, *item.key, options)) for item in found]
+            gone = [item if over else marked for item, (marked, over) in ended]
             metadata = {"resourceVersion": str(self._store.revision)}
         head = encode(
             {"kind": f"{resource.kind}List", "apiVersion": resource.api_version, "metadata": metadata}
@@ -178,9 +208,10 @@ class Api:
         items = b",".join(shown_body(resource, item) for item in gone)
         return Response(status=200, body=head[:-1] + b',"items":[' + items + b"]}\n")
 
-    def _answer(self, resource: Resource, stored: Stored, *, created: bool) -> Response:
+    def _answer(self, resource: Resource, stored: Stored, options: Options, *, created: bool) -> Response:
         body = resource.full(shown_body(resource, stored)) + b"\n"
-        return Response(status=201 if created else 200, body=body)
+        told = tuple(("Warning", f"299 - {quoted(text)}") for text in options.warnings)
+        return Response(status=201 if created else 200, body=body, headers=told)
 
     def _review(self, request: Request, asked: Asked, user: str) -> Response:
         """What users ask about themselves: ``kubectl auth can-i`` and ``kubectl auth whoami``."""
@@ -234,8 +265,17 @@ def _namespace(asked: Asked, resource: Resource) -> str:
 
 def _options(request: Request, asked: Asked, *, dry: bool = False) -> Options:
     named = asked.query.get("fieldManager", "")
+    faults: list[Cause] = []
     if len(named) > 128:
-        raise bad_request("fieldManager: Too long: may not be more than 128 bytes")
+        why = "Too long: may not be more than 128 bytes"
+        faults.append(Cause(reason="FieldValueTooLong", message=why, field="fieldManager"))
+    if asked.query.get("dryRun", "") not in ("", "All"):
+        faults.append(unsupported("dryRun", [asked.query["dryRun"]], ("All",)))
+    validation = asked.query.get("fieldValidation") or "Warn"
+    if validation not in _VALIDATIONS:
+        faults.append(unsupported("fieldValidation", validation, ("", *_VALIDATIONS)))
+    if faults:
+        raise invalid("meta.k8s.io", f"{asked.verb.capitalize()}Options", "", faults)
     agent = request.headers.get("user-agent", "").partition("/")[0][:128]
     return Options(
         manager=named or agent or "unknown",
@@ -243,19 +283,29 @@ def _options(request: Request, asked: Asked, *, dry: bool = False) -> Options:
         force=asked.query.get("force", "") in ("1", "t", "true", "True"),
         dry=dry or asked.query.get("dryRun", "") == "All",
         subresource=asked.subresource,
+        validation=validation,
     )
 
 
-def _body(request: Request, resource: Resource) -> Manifest:
+def _body(request: Request, resource: Resource, options: Options) -> Manifest:
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip()
     if kind not in _BODY_TYPES:
         raise unsupported_media_type((*_BODY_TYPES, "application/vnd.kubernetes.protobuf"))
     parsed = _parsed(request.body, yaml=kind.endswith("yaml"), kind=resource.kind)
-    if not isinstance(parsed, dict):
+    if options.validation == "Strict" and (twice := duplicates(request.body)):
+        told = ", ".join(f'duplicate field "{name}"' for name in twice)
+        raise bad_request(
+            f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
+            f"strict decoding error: {told}"
+        )
+    if parsed is not None and not isinstance(parsed, dict):
         raise bad_request(
             f"the object provided is unrecognized (must be of type {resource.kind}): it is no object"
         )
-    return mapping_of(cast(object, parsed))
+    manifest: Manifest = {} if parsed is None else dict(cast(Manifest, parsed))
+    if kind.endswith("yaml") and not manifest.get("kind"):
+        raise bad_request(f"the object provided is unrecognized (must be of type {resource.kind}): no kind")
+    return manifest
 
 
 def _parsed(body: bytes, *, yaml: bool, kind: str) -> object:
@@ -279,5 +329,5 @@ def _parsed(body: bytes, *, yaml: bool, kind: str) -> object:
 
 def _check_accept(accept: str) -> None:
     kinds = [part.partition(";")[0].strip() for part in accept.split(",")]
-    if accept and not {"application/json", "application/*", "*/*"} & set(kinds):
+    if accept and not {"application/json", "*/*"} & set(kinds):
         raise not_acceptable()

@@ -27,11 +27,14 @@ from ingresskit.testing.apiserver.fields import (
     value_at,
     value_text,
 )
-from ingresskit.testing.apiserver.manifests import Manifest, copied
+from ingresskit.testing.apiserver.manifests import Manifest, copied, look
 from ingresskit.testing.apiserver.schema import Associative, Path, Schema, Set
 from ingresskit.testing.apiserver.statuses import Cause, StatusError
 
 __all__ = ["Writer", "apply", "record_update"]
+
+
+_BEFORE = "before-first-apply"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +73,7 @@ class _Entry:
             "manager": self.manager,
             "operation": self.operation,
             "apiVersion": self.api_version,
-            "time": self.time,
+            **({"time": self.time} if self.time else {}),
             "fieldsType": "FieldsV1",
             "fieldsV1": to_wire(self.fields),
         }
@@ -92,7 +95,10 @@ def _book(manifest: Manifest) -> list[_Entry]:
 
 
 def _write_book(manifest: Manifest, book: Iterable[_Entry]) -> None:
-    order = sorted(book, key=lambda entry: (entry.operation, entry.time, entry.manager))
+    order = sorted(
+        book,
+        key=lambda entry: (entry.operation, entry.time, entry.manager, entry.api_version, entry.subresource),
+    )
     said = [entry.manifest() for entry in order if entry.fields]
     if said:
         manifest["metadata"]["managedFields"] = said
@@ -121,6 +127,10 @@ def record_update(
     """
     sent = new["metadata"].get("managedFields")
     book = _book(old) if old is not None and sent != [{}] else []
+    if old is not None and not book:
+        # Of an object that nobody has applied to and nobody is known to have made, no book is kept.
+        new["metadata"].pop("managedFields", None)
+        return
     was, made = frozenset[Field](), frozenset[Field]()
     if old is not None:
         was, made = fields_of(old, schema), containers_of(old, schema)
@@ -134,8 +144,10 @@ def record_update(
             for field in now
             if field[0][1] != other_half
             and (field not in was or value_at(old or {}, field, schema) != value_at(new, field, schema))
+            # Nobody owns what is empty: it is there by itself.
+            and value_at(new, field, schema) not in (None, {})
         )
-        | frozenset(field for field in containers - made if field[0][1] != other_half)
+        | frozenset(field for field in containers - made if field[0][1] != other_half and field not in was)
     ) - unowned
     mine = _Entry(
         manager=writer.manager,
@@ -176,6 +188,7 @@ def apply(live: Manifest, applied: Manifest, schema: Schema, writer: Writer, *, 
     Raises:
         StatusError: 409 with one cause for each field, when others own it and *force* is not given.
     """
+    _check_keys(applied, schema)
     wanted = fields_of(applied, schema)
     merged = _merge(copied(live), applied, (), schema)
     mine = _Entry(
@@ -187,6 +200,9 @@ def apply(live: Manifest, applied: Manifest, schema: Schema, writer: Writer, *, 
         fields=wanted,
     )
     book = _book(live)
+    if not book and "uid" in live["metadata"]:
+        # Nobody is known to have made it; so that what is there is not taken for the applier's to remove:
+        book = [replace(mine, manager=_BEFORE, operation="Update", fields=fields_of(live, schema))]
     book.sort(key=lambda entry: (entry.operation, entry.time, entry.manager))
     before = next((entry.fields for entry in book if entry.owner[:3] == mine.owner[:3]), frozenset[Field]())
     others = [entry for entry in book if entry.owner[:3] != mine.owner[:3]]
@@ -213,9 +229,39 @@ def apply(live: Manifest, applied: Manifest, schema: Schema, writer: Writer, *, 
     ]
     if not any(entry.owner[:3] == mine.owner[:3] for entry in book):
         order.append(mine)
-    left = fields_of(merged, schema) | containers_of(merged, schema)
-    _write_book(merged, [replace(entry, fields=entry.fields & left) for entry in order])
+    if _without_book(merged) == _without_book(live):
+        # A write that changes nothing but who owns what is of no time.
+        before_by_owner = {entry.owner: entry.fields for entry in book}
+        order = [
+            replace(entry, time="")
+            if entry.owner[:3] == mine.owner[:3] and before_by_owner.get(entry.owner) != entry.fields
+            else entry
+            for entry in order
+        ]
+    _write_book(merged, [replace(entry, fields=_there(entry.fields, merged, schema)) for entry in order])
     return merged
+
+
+def _there(fields: frozenset[Field], manifest: Manifest, schema: Schema) -> frozenset[Field]:
+    return frozenset(field for field in fields if value_at(manifest, field, schema) is not None)
+
+
+def _without_book(manifest: Manifest) -> Manifest:
+    metadata = {key: value for key, value in manifest["metadata"].items() if key != "managedFields"}
+    return {**manifest, "metadata": metadata}
+
+
+def _check_keys(applied: Manifest, schema: Schema) -> None:
+    """Let what is applied pass: no two items of a list have the same keys."""
+    for path, shape in schema.items():
+        items = look(applied, *path) if isinstance(shape, Associative) and "*" not in path else None
+        if not isinstance(shape, Associative) or not isinstance(items, list):
+            continue
+        keys = [item_key(item, shape) for item in cast(list[Manifest], items)]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            name = applied["metadata"].get("name")
+            why = f".{'.'.join(path)}: duplicate entries for key {twice[0]}"
+            raise StatusError(500, "", f"failed to create typed patch object ({name}): {why}")
 
 
 def _conflict(disputes: list[tuple[_Entry, list[Field]]]) -> StatusError:

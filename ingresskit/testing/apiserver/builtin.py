@@ -24,7 +24,7 @@ _CORE: tuple[Resource, ...] = (
     ),
     Resource(
         group="", version="v1", plural="endpoints", kind="Endpoints", short_names=("ep",),
-        creates_on_update=True,
+        creates_on_update=True, deprecated="Endpoints are deprecated since 1.33, use EndpointSlices",
     ),
     Resource(
         group="", version="v1", plural="secrets", kind="Secret", fields=((("type",), ""),)

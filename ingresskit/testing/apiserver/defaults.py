@@ -1,6 +1,6 @@
 """What the server fills in when an object is written, by kind.
 
-Source: ``pkg/apis/*/v1/defaults.go`` and the strategies of ``pkg/registry`` of Kubernetes 1.34.
+Source: ``pkg/apis/*/v1/defaults.go`` and the strategies of ``pkg/registry`` of Kubernetes 1.36.
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ def chosen(kind: tuple[str, str], manifest: Manifest, schema: Schema) -> frozens
     """The fields of *manifest* whose values the server may have chosen, as opposed to fixed defaults."""
     names = _CHOSEN.get(kind, ())
     fields = fields_of(manifest, schema) if names else ()
-    return frozenset(field for field in fields if field[-1][1] in names)
+    return frozenset(field for field in fields if field[0][1] == "spec" and field[-1][1] in names)
 
 
 _CHOSEN: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("", "Service"): ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "nodePort"),
+    ("", "Namespace"): ("finalizers",),
     ("networking.k8s.io", "Ingress"): ("ingressClassName",),
 }
 
@@ -63,6 +64,8 @@ def _service(manifest: Manifest, old: Manifest | None, store: Store) -> None:
         if not port.get("targetPort"):
             port["targetPort"] = port.get("port", 0)
     manifest.setdefault("status", {"loadBalancer": {}})
+    if old is not None and look(old, "spec", "type") != kind:
+        _leave_type(spec, mapping_of(old.get("spec")))
     if kind == "ExternalName":
         return
     spec.setdefault("internalTrafficPolicy", "Cluster")
@@ -72,11 +75,30 @@ def _service(manifest: Manifest, old: Manifest | None, store: Store) -> None:
     any_family = spec["clusterIP"] == "None" and not spec.get("selector")
     spec.setdefault("ipFamilies", ["IPv4", "IPv6"] if any_family else ["IPv4"])
     spec.setdefault("ipFamilyPolicy", "RequireDualStack" if any_family else "SingleStack")
-    if kind in ("NodePort", "LoadBalancer"):
+    if kind in ("NodePort", "LoadBalancer") or spec.get("externalIPs"):
         spec.setdefault("externalTrafficPolicy", "Cluster")
+    if kind in ("NodePort", "LoadBalancer"):
         _node_ports(spec, before, store)
     if kind == "LoadBalancer":
         spec.setdefault("allocateLoadBalancerNodePorts", True)
+
+
+def _leave_type(spec: Manifest, before: Manifest) -> None:
+    """Take back what only the former type of a Service had, unless the writer changed it."""
+    gone: list[str] = []
+    if spec["type"] == "ExternalName":
+        gone = ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"]
+    if spec["type"] not in ("NodePort", "LoadBalancer"):
+        gone.append("externalTrafficPolicy")
+        had = {port.get("nodePort") for _, port in items_of(before.get("ports"))}
+        for _, port in items_of(spec.get("ports")):
+            if port.get("nodePort") in had:
+                port.pop("nodePort", None)
+    if spec["type"] != "LoadBalancer":
+        gone.append("allocateLoadBalancerNodePorts")
+    for name in gone:
+        if spec.get(name) == before.get(name):
+            spec.pop(name, None)
 
 
 def _service_address(spec: Manifest, before: Manifest, store: Store) -> None:
@@ -156,6 +178,12 @@ def _event(manifest: Manifest, old: Manifest | None, store: Store) -> None:
     manifest.setdefault("deprecatedLastTimestamp", None)
 
 
+def _lease(manifest: Manifest, old: Manifest | None, store: Store) -> None:
+    # Fields of an alpha feature, which servers drop.
+    for name in ("strategy", "preferredHolder"):
+        mapping_of(manifest.get("spec")).pop(name, None)
+
+
 def _pod(manifest: Manifest, old: Manifest | None, store: Store) -> None:
     spec: Manifest = manifest.setdefault("spec", {})
     spec.setdefault("restartPolicy", "Always")
@@ -178,4 +206,5 @@ _KINDS: Mapping[tuple[str, str], _Fill] = {
     ("networking.k8s.io", "IngressClass"): _ingress_class,
     ("discovery.k8s.io", "EndpointSlice"): _endpoint_slice,
     ("events.k8s.io", "Event"): _event,
+    ("coordination.k8s.io", "Lease"): _lease,
 }

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ingresskit.testing.apiserver.manifests import Manifest, copied, mapping_of, timestamp
 from ingresskit.testing.apiserver.registry import Registry, Resource
-from ingresskit.testing.apiserver.statuses import conflict, not_found
+from ingresskit.testing.apiserver.statuses import conflict, forbidden, not_found
 from ingresskit.testing.apiserver.store import Key, Store, Stored
 
 __all__ = ["Deletes", "Options", "spec_finalized", "tidied"]
+
+
+_LASTING = ("default", "kube-public", "kube-system")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +27,9 @@ class Options:
         force: Take over fields in server-side apply.
         dry: Do everything but store it.
         subresource: ``"status"``, ``"finalize"`` or empty.
+        validation: What is done about fields that the kind does not have: ``Ignore``, ``Warn`` or
+            ``Strict``. Empty: they are kept, and no type of any field is checked.
+        warnings: What the client is to be told besides; added to.
     """
 
     manager: str = "unknown"
@@ -31,6 +37,8 @@ class Options:
     force: bool = False
     dry: bool = False
     subresource: str = ""
+    validation: str = ""
+    warnings: list[str] = field(default_factory=list[str])
 
 
 class Deletes:
@@ -61,19 +69,21 @@ class Deletes:
         One with finalizers is only marked; the write that removes the last of them removes it.
 
         Raises:
-            StatusError: 404, or 409 when a precondition does not hold.
+            StatusError: 404; 409 when a precondition does not hold; 403 for the namespaces that last.
         """
         with self._store.lock:
             old = self._store.get(resource.stored_as, (namespace, name))
             if old is None:
                 raise not_found(resource.group, resource.plural, name)
             self._check_preconditions(resource, old, preconditions or {})
+            if resource.kind == "Namespace" and name in _LASTING:
+                raise forbidden(resource.group, resource.plural, name, "this namespace may not be deleted")
             keeper = self._registry.keeper(resource)
             if not old.manifest["metadata"].get("finalizers") and spec_finalized(old.manifest):
                 if not options.dry:
                     gone = self._store.remove(keeper.stored_as, old.key)
                     self.empty_if_terminating(namespace)
-                    return Stored(old.key, gone.revision, old.manifest), True
+                    return gone, True
                 return old, True
             if old.manifest["metadata"].get("deletionTimestamp"):
                 return old, False

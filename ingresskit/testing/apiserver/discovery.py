@@ -9,7 +9,7 @@ from __future__ import annotations
 from ingresskit.testing.apiserver.manifests import Manifest, encode
 from ingresskit.testing.apiserver.registry import Registry, Resource
 from ingresskit.testing.apiserver.requests import Response
-from ingresskit.testing.apiserver.statuses import method_not_allowed
+from ingresskit.testing.apiserver.statuses import method_not_allowed, page_not_found
 
 __all__ = ["Discovery"]
 
@@ -21,7 +21,7 @@ class Discovery:
 
     Args:
         registry: Which resources there are.
-        git_version: The version the server says it has, ``"v1.34.0"``.
+        git_version: The version the server says it has, ``"v1.36.3"``.
     """
 
     def __init__(self, registry: Registry, git_version: str) -> None:
@@ -55,7 +55,8 @@ class Discovery:
         return Response(status=200, body=encode(found) + b"\n")
 
     def _find(self, path: str) -> Manifest | str | None:
-        if path in _HEALTH or path.startswith(tuple(f"{root}/" for root in _HEALTH)):
+        root, _, check = path[1:].partition("/")
+        if f"/{root}" in _HEALTH and check in ("", "ping", "etcd", "log"):
             return "ok"
         match path.split("/")[1:]:
             case ["version"]:
@@ -71,7 +72,7 @@ class Discovery:
                 return {"kind": "APIGroup", "apiVersion": "v1", **self._group(group)}
             case ["api", version]:
                 return self._resources("", version)
-            case ["apis", group, version]:
+            case ["apis", group, version] if group in self._registry.versions():
                 return self._resources(group, version)
             case ["openapi", "v3"]:
                 return {"paths": {path: {"serverRelativeURL": f"/openapi/v3/{path}"} for path in self._roots()}}
@@ -94,10 +95,10 @@ class Discovery:
         ]
         return {"name": group, "versions": versions, "preferredVersion": versions[0]}
 
-    def _resources(self, group: str, version: str) -> Manifest | None:
+    def _resources(self, group: str, version: str) -> Manifest:
         found = self._registry.within(group, version)
         if not found:
-            return None
+            raise page_not_found()
         entries: list[Manifest] = []
         for resource in found:
             entries.append(_entry(resource))

@@ -25,6 +25,7 @@ from ingresskit.testing.apiserver.watch import WatchEvent, WatchSession
 
 __all__ = ["Exchanges"]
 
+_LAST_BOOKMARK = 2.0
 _BLOCK_BYTES = 64 * 1024
 
 
@@ -181,7 +182,10 @@ class Exchanges:
 
     async def _feed(self, connection: Connection, session: WatchSession, record: RequestRecord) -> None:
         started = time.monotonic()
-        deadline, bookmark_at = started + session.timeout, started + self._bookmark_seconds
+        deadline = started + session.timeout
+        # Besides those in between there is one shortly before the end, if the end is not near already.
+        last = deadline - _LAST_BOOKMARK if session.timeout > _LAST_BOOKMARK else deadline
+        bookmark_at = min(started + self._bookmark_seconds, last)
         stream = FaultyStream(self._faults, record)
         while True:
             changed = self.hub.subscribe()
@@ -191,8 +195,9 @@ class Exchanges:
                 events, over = [WatchEvent.error(exc)], True
             now = time.monotonic()
             over = over or now >= deadline
-            if session.bookmarks and (now >= bookmark_at or now >= deadline):
+            if session.bookmarks and now >= bookmark_at and not over:
                 bookmark_at = now + self._bookmark_seconds
+                bookmark_at = min(bookmark_at, last) if now < last else bookmark_at
                 events += [bookmark] if (bookmark := session.bookmark()) else []
             lines, ending = stream.after(events, now - started)
             connection.set_cut(self._faults.for_body(record))

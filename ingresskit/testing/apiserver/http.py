@@ -56,6 +56,7 @@ class Connection:
         self._cut: Cut | None = None
         self._sent = 0
         self._accepts_gzip = False
+        self._bare = False
 
     async def receive(self) -> Request | None:
         """The next request; ``None`` when the client is done.
@@ -81,6 +82,7 @@ class Connection:
                     raise ConnectionLost
             elif isinstance(event, h11.EndOfMessage) and head is not None:
                 headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
+                self._bare = head.method == b"HEAD"
                 self._accepts_gzip = "gzip" in headers.get("accept-encoding", "")
                 return Request(
                     method=head.method.decode("ascii"),
@@ -137,7 +139,8 @@ class Connection:
             headers.append(("Content-Encoding", "gzip"))
         headers.append(("Content-Length", str(len(body))))
         await self._start(response.status, response.content_type, headers, cut)
-        await self.send_body(body)
+        if not self._bare:
+            await self.send_body(body)
         await self._send(self._http.send(h11.EndOfMessage()))
 
     async def start_stream(self, cut: Cut | None = None) -> None:

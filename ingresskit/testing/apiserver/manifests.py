@@ -16,6 +16,7 @@ __all__ = [
     "Manifest",
     "copied",
     "decode",
+    "duplicates",
     "encode",
     "items_of",
     "look",
@@ -40,6 +41,24 @@ def decode(body: bytes) -> object:
         ValueError: It is not UTF-8, or not JSON.
     """
     return cast(object, json.loads(body.decode("utf-8")))
+
+
+def duplicates(body: bytes) -> list[str]:
+    """The keys that stand twice in one object of the JSON in *body*; none when it is not JSON."""
+    twice: list[str] = []
+
+    def pairs(items: list[tuple[str, object]]) -> Manifest:
+        found = dict(items)
+        if len(found) < len(items):
+            keys = [key for key, _ in items]
+            twice.extend(key for key in found if keys.count(key) > 1)
+        return found
+
+    try:
+        json.loads(body.decode("utf-8"), object_pairs_hook=pairs)
+    except ValueError:
+        return []
+    return twice
 
 
 def copied(value: Any) -> Any:  # noqa: ANN401 - any JSON in, the same JSON out

@@ -1,16 +1,16 @@
 """The rules for names, labels and annotations, in the words of the real server.
 
-Source: ``k8s.io/apimachinery/pkg/util/validation/validation.go`` of Kubernetes 1.34.
+Source: ``k8s.io/apimachinery/pkg/util/validation/validation.go`` of Kubernetes 1.36.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import cast
 
-from ingresskit.testing.apiserver.manifests import Manifest
+from ingresskit.testing.apiserver.manifests import Manifest, items_of
 from ingresskit.testing.apiserver.statuses import Cause
 
 __all__ = [
@@ -21,17 +21,17 @@ __all__ = [
     "invalid",
     "is_address",
     "label_fault",
+    "qualified_faults",
     "quoted",
     "required",
-    "service_name_fault",
     "subdomain_fault",
     "unsupported",
 ]
 
 _SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_LABEL_1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
 _STANDARD_FINALIZERS = ("foregroundDeletion", "kubernetes", "orphan")
+_UNQUALIFIED = "name is neither a standard finalizer name nor is it fully qualified"
 _QUALIFIED = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 
 Faults = list[Cause]
@@ -81,11 +81,6 @@ def label_fault(text: str) -> str:
     return _name_fault(text, 63, _LABEL, "a lowercase RFC 1123 label, such as web-1")
 
 
-def service_name_fault(text: str) -> str:
-    """Why *text* is no DNS-1035 label, as names of Services are; empty when it is one."""
-    return _name_fault(text, 63, _LABEL_1035, "a DNS-1035 label, such as web-1")
-
-
 def _wildcard_fault(text: str) -> str:
     what = "a wildcard DNS-1123 subdomain, such as *.example.com"
     return _name_fault(text, 253, rf"\*\.{_SUBDOMAIN}", what)
@@ -111,11 +106,12 @@ def host_faults(field: str, host: str, *, may_be_address: bool = False) -> Itera
     """What is wrong with the name of a host, wildcard or not."""
     if is_address(host) and not may_be_address:
         yield invalid(field, host, "must be a DNS name, not an IP address")
-    elif why := _wildcard_fault(host) if "*" in host else subdomain_fault(host):
+    if why := _wildcard_fault(host) if "*" in host else subdomain_fault(host):
         yield invalid(field, host, why)
 
 
-def _qualified_fault(text: str) -> Iterator[str]:
+def qualified_faults(text: str) -> Iterator[str]:
+    """Why *text* is no name with an optional prefix, such as ``example.com/my.name``."""
     prefix, slash, name = text.rpartition("/")
     if slash and not prefix:
         yield "prefix part must be non-empty"
@@ -133,26 +129,29 @@ def _label_value_fault(text: str) -> str:
     return _name_fault(text, 63, f"({_QUALIFIED})?", "a label value, empty or such as my_value")
 
 
-def check_metadata(metadata: Manifest, name_fault: str) -> Iterator[Cause]:
+def check_metadata(metadata: Manifest, name_fault: Callable[[str], str]) -> Iterator[Cause]:
     """What is wrong with the metadata of any object.
 
     Args:
         metadata: It.
-        name_fault: Why the name is wrong, by the rule of the kind; empty when it is right.
+        name_fault: Says why a name is wrong, by the rule of the kind; empty text when it is right.
     """
-    name = str(metadata.get("name") or "")
+    name, prefix = str(metadata.get("name") or ""), str(metadata.get("generateName") or "")
+    # Something will follow a prefix, so a dash at its end is no end.
+    if prefix and (why := name_fault(f"{prefix[:-1]}a" if prefix.endswith("-") else prefix)):
+        yield invalid("metadata.generateName", prefix, why)
     if not name:
         yield required("metadata.name", "name or generateName is required")
-    elif name_fault:
-        yield invalid("metadata.name", name, name_fault)
+    elif why := name_fault(name):
+        yield invalid("metadata.name", name, why)
     for key, value in cast(Mapping[str, object], metadata.get("labels") or {}).items():
-        for why in _qualified_fault(key):
+        for why in qualified_faults(key):
             yield invalid("metadata.labels", key, why)
         if why := _label_value_fault(str(value)):
             yield invalid("metadata.labels", value, why)
     annotations = cast(Mapping[str, object], metadata.get("annotations") or {})
     for key in annotations:
-        for why in _qualified_fault(key.lower()):
+        for why in qualified_faults(key.lower()):
             yield invalid("metadata.annotations", key, why)
     if sum(len(key) + len(str(value)) for key, value in annotations.items()) > 256 * 1024:
         yield Cause(
@@ -161,8 +160,12 @@ def check_metadata(metadata: Manifest, name_fault: str) -> Iterator[Cause]:
             field="metadata.annotations",
         )
     for place, finalizer in enumerate(cast(list[str], metadata.get("finalizers") or [])):
-        faults = list(_qualified_fault(finalizer))
+        faults = list(qualified_faults(finalizer))
         if not faults and "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
-            faults.append("name is neither a standard finalizer name nor is it fully qualified")
+            yield invalid(f"metadata.finalizers[{place}]", finalizer, _UNQUALIFIED)
         for why in faults:
-            yield invalid(f"metadata.finalizers[{place}]", finalizer, why)
+            yield invalid("metadata.finalizers", finalizer, why)
+    for _, owner in items_of(metadata.get("ownerReferences")):
+        for part in ("apiVersion", "kind", "name", "uid"):
+            if not owner.get(part):
+                yield invalid(f"metadata.ownerReferences.{part}", owner.get(part) or "", "must not be empty")

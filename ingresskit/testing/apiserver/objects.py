@@ -1,7 +1,9 @@
 """The server's objects for the test that runs it: the same writes as over HTTP, by an administrator.
 
 Everything goes through defaults, validation and versions as a request would, is seen by watches, and may
-be called from any thread. Nothing of it is in the log of requests, and no fault hits it.
+be called from any thread. Only what a test has to be able to do is let through besides: fields that the kind
+does not have, values of other types, and endpoints on loopback. Nothing of it is in the log of requests,
+and no fault hits it.
 """
 
 from __future__ import annotations

@@ -40,6 +40,8 @@ def json_patch(value: Manifest, operations: object) -> Manifest:
         raise bad_request(
             "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"
         )
+    if not all(isinstance(operation, dict) for operation in cast(list[object], operations)):
+        raise bad_request("error decoding patch: an operation is no object")
     for operation in cast(list[Manifest], operations):
         try:
             result = _operate(result, operation)
@@ -56,16 +58,13 @@ def _operate(root: Any, operation: Manifest) -> Any:  # noqa: ANN401 - JSON in, 
     path = _pointer(operation["path"])
     match operation["op"]:
         case "add":
-            return _add(root, path, copied(operation["value"]))
+            return _add(root, path, copied(operation.get("value")))
         case "remove":
-            return _remove(root, path)[0]
+            return _remove(root, path)[0] if _is_there(root, path) else root
         case "replace":
-            _find(root, path)
-            return (
-                _add(_remove(root, path)[0], path, copied(operation["value"]))
-                if path
-                else copied(operation["value"])
-            )
+            if not path or not _is_there(root, path):
+                return _add(root, path, copied(operation.get("value")))
+            return _add(_remove(root, path)[0], path, copied(operation.get("value")))
         case "move":
             root, moved = _remove(root, _pointer(operation["from"]))
             return _add(root, path, moved)
@@ -79,9 +78,14 @@ def _operate(root: Any, operation: Manifest) -> Any:  # noqa: ANN401 - JSON in, 
             raise ValueError(f"unexpected kind: {other}")
 
 
+def _is_there(root: Any, path: list[str]) -> bool:  # noqa: ANN401 - JSON
+    """Whether something stands there: the real server removes and replaces what does not without a word."""
+    holder = _find(root, path[:-1])
+    return not path or not isinstance(holder, dict) or path[-1] in holder
+
+
 def _pointer(text: str) -> list[str]:
-    if text and not text.startswith("/"):
-        raise ValueError(f"{text!r} is no JSON pointer")
+    # What stands before the first slash counts for nothing, as on the real server.
     return [step.replace("~1", "/").replace("~0", "~") for step in text.split("/")[1:]]
 
 
@@ -123,7 +127,7 @@ def strategic_merge_patch(value: Manifest, patch: Manifest, schema: Schema) -> M
     """*value* with a strategic merge patch applied, a new one.
 
     Raises:
-        StatusError: 400, a directive or an item makes no sense.
+        StatusError: 500, an item has no merge key.
     """
     return _strategic(copied(value), patch, (), schema)
 
@@ -164,7 +168,7 @@ def _list(live: Any, patch: list[Any], path: Path, schema: Schema, order: Any) -
     shape = schema.get(path)
     items: list[Any] = list(cast(list[object], live)) if isinstance(live, list) else []
     if isinstance(shape, Set):
-        merged = [*items, *(item for item in patch if item not in items)]
+        merged = [*patch, *(item for item in items if item not in patch)]
         return _ordered(merged, order, shape)
     if not isinstance(shape, Associative) or not shape.merge_key:
         return list(copied(patch))
@@ -174,7 +178,7 @@ def _list(live: Any, patch: list[Any], path: Path, schema: Schema, order: Any) -
     for item in cast(list[Manifest], patch):
         key = item.get(shape.merge_key)
         if key is None:
-            raise bad_request(f"map: {item} does not contain declared merge key: {shape.merge_key}")
+            raise StatusError(500, "", f"map: {item} does not contain declared merge key: {shape.merge_key}")
         same = [place for place, old in enumerate(items) if old.get(shape.merge_key) == key]
         if item.get("$patch") == "delete":
             items = [old for old in items if old.get(shape.merge_key) != key]

@@ -1,6 +1,6 @@
 """Get and list, with the meanings of ``resourceVersion``, ``resourceVersionMatch``, ``limit`` and ``continue``.
 
-Source: kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions, checked against 1.34.
+Source: kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions, checked against 1.36.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from ingresskit.testing.apiserver.statuses import (
     too_large_version,
 )
 from ingresskit.testing.apiserver.store import Compacted, Store, Stored
+from ingresskit.testing.apiserver.tables import Form
 
 __all__ = [
     "check_options",
@@ -128,12 +129,14 @@ def check_options(query: Mapping[str, str], *, watch: bool, watch_list: bool) ->
                 "resourceVersionMatch",
                 "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
             )
+        if initial is not None and match not in ("", "NotOlderThan"):
+            faults.append(unsupported("resourceVersionMatch", match, ("NotOlderThan",)))
         if query.get("continue"):
-            refuse("continue", "continue is forbidden for watch")
+            refuse("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")
     else:
         if match and query.get("continue"):
             refuse("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")
-        elif match and not version:
+        if match and not version:
             refuse(
                 "resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided"
             )
@@ -147,23 +150,29 @@ def check_options(query: Mapping[str, str], *, watch: bool, watch_list: bool) ->
         raise invalid("meta.k8s.io", "ListOptions", "", faults)
 
 
-def get(store: Store, resource: Resource, asked: Asked) -> Response:
-    """One object.
+def get(store: Store, resource: Resource, asked: Asked, form: Form | None = None) -> Response:
+    """One object, in the form that is wanted.
 
     Raises:
-        StatusError: 404; 504 when it should be newer than the store is.
+        StatusError: 404; 504 when it should be newer than the store is; 500 when it is no version.
     """
-    version = version_of(asked.query)
+    try:
+        version = version_of(asked.query)
+    except StatusError as exc:
+        # The real server lets this one through to the storage, which answers in its own way.
+        raise StatusError(500, "", exc.message.removeprefix("invalid resource version: ")) from None
     if version is not None and version > store.revision:
         raise too_large_version(version, store.revision)
     stored = store.get(resource.stored_as, (asked.namespace if resource.namespaced else "", asked.name))
     if stored is None:
         raise not_found(resource.group, resource.plural, asked.name)
+    if form is not None:
+        return Response(status=200, body=encode(form.one(resource, shown(resource, stored))) + b"\n")
     return Response(status=200, body=resource.full(shown_body(resource, stored)) + b"\n")
 
 
-def list_objects(store: Store, resource: Resource, asked: Asked) -> Response:
-    """A list, or a page of one.
+def list_objects(store: Store, resource: Resource, asked: Asked, form: Form | None = None) -> Response:
+    """A list, or a page of one, in the form that is wanted.
 
     Raises:
         StatusError: 400 or 422, the options are wrong; 410, the version is gone; 504, it is not there yet.
@@ -190,6 +199,9 @@ def list_objects(store: Store, resource: Resource, asked: Asked) -> Response:
         metadata["continue"] = token
     if remaining is not None:
         metadata["remainingItemCount"] = remaining
+    if form is not None:
+        table = form.many(resource, (shown(resource, item) for item in page), metadata)
+        return Response(status=200, body=encode(table) + b"\n")
     head = encode({"kind": f"{resource.kind}List", "apiVersion": resource.api_version, "metadata": metadata})
     bodies = b",".join(shown_body(resource, item) for item in page)
     return Response(status=200, body=head[:-1] + b',"items":[' + bodies + b"]}\n")

@@ -49,6 +49,7 @@ class Resource:
         needs_version: Whether PUT without ``metadata.resourceVersion`` is refused.
         returns_deleted: Whether DELETE answers with the object instead of a ``Status``.
         singular: ``"ingress"``; the kind in lower case if not given.
+        deprecated: What clients are warned of whenever they use it; empty for nothing.
         view: Set when the objects are kept by another resource.
     """
 
@@ -66,6 +67,7 @@ class Resource:
     needs_version: bool = False
     returns_deleted: bool = False
     singular: str = ""
+    deprecated: str = ""
     view: View | None = None
 
     @property
@@ -86,7 +88,9 @@ class Resource:
     @property
     def verbs(self) -> tuple[str, ...]:
         """What can be done with it."""
-        return ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+        verbs = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+        # Namespaces go one by one: with each goes all that is in it.
+        return tuple(verb for verb in verbs if (verb, self.kind) != ("deletecollection", "Namespace"))
 
     def full(self, body: bytes) -> bytes:
         """The JSON of an object with its kind and version, from *body* without."""

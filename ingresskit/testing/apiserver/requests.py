@@ -118,7 +118,7 @@ def parse_target(method: str, target: str) -> Asked:
 
 def _collection_verb(asked: Asked) -> Asked:
     watching = asked.query.get("watch", "") in ("1", "t", "T", "true", "True", "TRUE")
-    if asked.verb == "get" and watching and not asked.subresource:
+    if asked.verb == "get" and watching and not asked.name:
         return replace(asked, verb="watch")
     if asked.verb == "get" and not asked.name:
         asked = replace(asked, verb="list")

@@ -4,7 +4,7 @@ The real server reads this from the comments of its Go types (``+listType``, ``+
 ``+structType``, ``patchMergeKey``); the table holds the ones a controller for Ingress meets. What is
 not named is as the comments' defaults have it: maps are merged key by key, lists are replaced whole.
 
-Source: ``k8s.io/api`` of Kubernetes 1.34.
+Source: ``k8s.io/api`` of Kubernetes 1.36.
 """
 
 from __future__ import annotations

@@ -55,7 +55,8 @@ class ApiServer(ObjectAccess):
 
     It listens on loopback, on a port of its own, and speaks what clients speak: discovery, lists with
     ``limit`` and ``continue``, watches with bookmarks, resource versions with compaction, every kind of
-    patch, server-side apply, subresources, tokens and rules. What it does was compared with Kubernetes 1.34.
+    patch, server-side apply, subresources, tables for kubectl, tokens and rules. What it answers is held, in
+    its own tests, to what a kube-apiserver of Kubernetes 1.36 answered; only its prose is its own.
 
         async with ApiServer() as server:                     # in the loop you are in
             ...
@@ -68,9 +69,11 @@ class ApiServer(ObjectAccess):
     keeps its objects and its port.
 
     It is no cluster: nothing runs Pods, makes EndpointSlices of Services, or collects what lost its
-    owner. Fields it does not know are kept, and types of fields are not checked. It speaks JSON and
-    reads YAML, no protobuf, which a few commands of kubectl insist on (``kubectl create secret``, ``create
-    namespace``, ``auth can-i``); all that work on manifests do without.
+    owner. Over HTTP it checks fields and their types as the real one does (of Pods and Nodes it does not).
+    What the test itself writes is let through: unknown fields, wrong types and endpoints on loopback are
+    what controllers are tested with. It speaks JSON and reads YAML, no protobuf, which a few commands of
+    kubectl insist on (``kubectl create secret``, ``create namespace``, ``auth can-i``); all that work on
+    manifests do without.
 
     Args:
         resources: Further resources, kept as they are written.
@@ -99,7 +102,7 @@ class ApiServer(ObjectAccess):
         legacy: bool = False,
         tls: bool = False,
         finalize_namespaces: bool = True,
-        git_version: str = "v1.34.0",
+        git_version: str = "v1.36.3",
         watch_list: bool = True,
         bookmark_seconds: float = 60.0,
         expired_watch: Literal["event", "status"] = "event",

@@ -1,7 +1,7 @@
 """The ``Status`` objects an API server answers with when it refuses, in the words of the real one.
 
 Clients decide by `code`, `reason` and the reasons of the `causes`; people read the message. All three
-follow ``k8s.io/apimachinery/pkg/api/errors`` of Kubernetes 1.34.
+follow ``k8s.io/apimachinery/pkg/api/errors`` of Kubernetes 1.36.
 """
 
 from __future__ import annotations

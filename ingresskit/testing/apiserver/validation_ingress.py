@@ -1,10 +1,12 @@
 """What the API server lets through as an Ingress or IngressClass, and what it says of the rest.
 
-Source: ``pkg/apis/networking/validation/validation.go`` of Kubernetes 1.34; the order of the causes is its.
+Source: ``pkg/apis/networking/validation/validation.go`` of Kubernetes 1.36, and its answers; the order of the
+causes is its.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +19,6 @@ from ingresskit.testing.apiserver.names import (
     is_address,
     label_fault,
     required,
-    service_name_fault,
     subdomain_fault,
     unsupported,
 )
@@ -39,7 +40,7 @@ def check_ingress(manifest: Manifest, old: Manifest | None) -> Iterator[Cause]:
     if old is None and annotation is not None and name is not None and annotation != name:
         field = f"annotations.{_CLASS_ANNOTATION}"
         yield invalid(field, annotation, "must match `ingressClassName` when both are specified")
-    if not spec.get("rules") and not spec.get("defaultBackend") and "defaultBackend" not in spec:
+    if not spec.get("rules") and not isinstance(spec.get("defaultBackend"), dict):
         yield invalid("spec", None, "either `defaultBackend` or `rules` must be specified")
     if isinstance(spec.get("defaultBackend"), dict):
         yield from _backend(spec["defaultBackend"], "spec.defaultBackend")
@@ -98,6 +99,8 @@ def _backend(backend: Manifest, field: str) -> Iterator[Cause]:
 
 
 def _resource(resource: Manifest, field: str) -> Iterator[Cause]:
+    if (group := resource.get("apiGroup")) and (why := subdomain_fault(str(group))):
+        yield invalid(f"{field}.apiGroup", group, why)
     for part in ("kind", "name"):
         if not resource.get(part):
             yield required(f"{field}.{part}")
@@ -109,7 +112,7 @@ def _service(service: Manifest, field: str) -> Iterator[Cause]:
     name = str(service.get("name") or "")
     if not name:
         yield required(f"{field}.service.name")
-    elif why := service_name_fault(name):
+    elif why := label_fault(name):
         yield invalid(f"{field}.service.name", name, why)
     port = mapping_of(service.get("port"))
     number, port_name = port.get("number") or 0, port.get("name") or ""
@@ -152,7 +155,7 @@ def check_ingress_status(manifest: Manifest, old: Manifest | None) -> Iterator[C
     """What is wrong with the status of an Ingress."""
     for place, entry in items_of(look(manifest, "status", "loadBalancer", "ingress")):
         field = f"status.loadBalancer.ingress[{place}]"
-        if (address := entry.get("ip")) and not is_address(str(address)):
+        if (address := entry.get("ip")) and not _is_publishable(str(address)):
             yield invalid(
                 f"{field}.ip", address, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
             )
@@ -161,6 +164,14 @@ def check_ingress_status(manifest: Manifest, old: Manifest | None) -> Iterator[C
                 yield invalid(f"{field}.hostname", host, "must be a DNS name, not an IP address")
             elif why := subdomain_fault(str(host)):
                 yield invalid(f"{field}.hostname", host, why)
+
+
+def _is_publishable(text: str) -> bool:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return not (isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped)
 
 
 def check_ingress_class(manifest: Manifest, old: Manifest | None) -> Iterator[Cause]:
@@ -178,7 +189,7 @@ def check_ingress_class(manifest: Manifest, old: Manifest | None) -> Iterator[Ca
             message="Too long: may not be more than 250 bytes",
             field="spec.controller",
         )
-    elif not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?/\S+", controller):
+    if controller and not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?/\S+", controller):
         yield invalid("spec.controller", controller, 'must be a domain-prefixed path (such as "acme.io/foo")')
     parameters = spec.get("parameters")
     if not isinstance(parameters, dict):

@@ -23,6 +23,7 @@ from ingresskit.testing.apiserver.registry import Resource
 from ingresskit.testing.apiserver.requests import Asked
 from ingresskit.testing.apiserver.statuses import StatusError, expired, too_large_version
 from ingresskit.testing.apiserver.store import Change, ChangeType, Compacted, Key, Store, Stored
+from ingresskit.testing.apiserver.tables import Form
 
 __all__ = ["INITIAL_END", "WatchEvent", "WatchSession"]
 
@@ -67,6 +68,7 @@ class WatchSession:
         resource: Whose objects.
         asked: The request.
         watch_list: Whether ``sendInitialEvents`` is understood.
+        form: In what form objects are sent; ``None`` for as they are.
 
     Attributes:
         timeout: Seconds after which the server ends the watch.
@@ -76,8 +78,12 @@ class WatchSession:
         StatusError: 400, 422, 410 or 504: the request cannot be served.
     """
 
-    def __init__(self, store: Store, resource: Resource, asked: Asked, *, watch_list: bool) -> None:
+    def __init__(
+        self, store: Store, resource: Resource, asked: Asked, *, watch_list: bool, form: Form | None = None
+    ) -> None:
         check_options(asked.query, watch=True, watch_list=watch_list)
+        self._form = form
+        self._has_columns = False
         self._store = store
         self._resource = resource
         self._selection = selection_of(resource, asked)
@@ -136,10 +142,10 @@ class WatchSession:
         return self._bookmark(self._known) if self._known >= self._cursor else None
 
     def _bookmark(self, revision: int, *, initial_end: bool = False) -> WatchEvent:
-        metadata: Manifest = {"resourceVersion": str(revision), "creationTimestamp": None}
+        metadata: Manifest = {"resourceVersion": str(revision)}
         if initial_end:
             metadata["annotations"] = {INITIAL_END: "true"}
-        body = self._resource.full(encode({"metadata": metadata}))
+        body = self._body({"metadata": metadata})
         return WatchEvent("BOOKMARK", body, ("", ""), revision)
 
     def _selects(self, item: Stored) -> bool:
@@ -163,7 +169,17 @@ class WatchSession:
         return self._event("DELETED", left, change.revision)
 
     def _event(self, kind: str, item: Stored, revision: int) -> WatchEvent:
-        return WatchEvent(kind, self._resource.full(shown_body(self._resource, item)), item.key, revision)
+        if self._form is None:
+            body = self._resource.full(shown_body(self._resource, item))
+        else:
+            body = self._body(shown(self._resource, item))
+        return WatchEvent(kind, body, item.key, revision)
+
+    def _body(self, manifest: Manifest) -> bytes:
+        if self._form is None:
+            return self._resource.full(encode(manifest))
+        first, self._has_columns = not self._has_columns, True
+        return encode(self._form.event(self._resource, manifest, first=first))
 
 
 def _truth(text: str | None) -> bool:

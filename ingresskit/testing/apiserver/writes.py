@@ -15,6 +15,7 @@ from ingresskit.testing.apiserver.defaults import chosen, fill_in
 from ingresskit.testing.apiserver.deletes import Deletes, Options, spec_finalized, tidied
 from ingresskit.testing.apiserver.fields import fields_of
 from ingresskit.testing.apiserver.manifests import Manifest, copied, encode, mapping_of, timestamp
+from ingresskit.testing.apiserver.names import quoted
 from ingresskit.testing.apiserver.patch import json_patch, merge_patch, strategic_merge_patch
 from ingresskit.testing.apiserver.registry import Registry, Resource
 from ingresskit.testing.apiserver.schema import Schema, schema_of
@@ -30,7 +31,10 @@ from ingresskit.testing.apiserver.statuses import (
     unsupported_media_type,
 )
 from ingresskit.testing.apiserver.store import Store, Stored
+from ingresskit.testing.apiserver.strict import check_applied, is_odd, typed, typed_patch
+from ingresskit.testing.apiserver.typed import read, settle
 from ingresskit.testing.apiserver.validation import validate
+from ingresskit.testing.apiserver.warned import warnings_of
 
 __all__ = ["PATCH_TYPES", "Writes"]
 
@@ -63,7 +67,7 @@ class Writes:
             StatusError: 400, 403, 404 (the namespace), 409 or 422.
         """
         with self._store.lock:
-            new = self._kept(resource, namespace, manifest)
+            new = self._kept(resource, namespace, typed(resource, manifest, options))
             metadata: Manifest = new["metadata"]
             if not metadata.get("name") and metadata.get("generateName"):
                 metadata["name"] = f"{str(metadata['generateName'])[:58]}{secrets.token_hex(3)[:5]}"
@@ -89,7 +93,8 @@ class Writes:
         _drop_empty(metadata)
         sent = fields_of(new, schema_of(*kind))
         fill_in(kind, new, None, self._store)
-        validate(keeper, new, None)
+        validate(keeper, new, None, strict=bool(options.validation))
+        options.warnings.extend(warnings_of(keeper, new, None))
         key = (namespace, str(metadata["name"]))
         if self._store.get(keeper.stored_as, key) is not None:
             raise already_exists(resource.group, resource.plural, key[1])
@@ -97,6 +102,8 @@ class Writes:
             schema = schema_of(*kind)
             record_update(None, new, schema, writer, unowned=chosen(kind, new, schema) - sent)
         new = tidied(new)
+        if options.validation:
+            settle(new)
         return Stored(key, 0, new) if options.dry else self._store.put(keeper.stored_as, key, new)
 
     def update(
@@ -108,7 +115,7 @@ class Writes:
             StatusError: 400, 404, 409 or 422.
         """
         with self._store.lock:
-            new = self._kept(resource, namespace, manifest)
+            new = self._kept(resource, namespace, typed(resource, manifest, options))
             metadata: Manifest = new["metadata"]
             named = metadata.setdefault("name", name)
             if named != name:
@@ -125,6 +132,8 @@ class Writes:
                     return self.create(resource, namespace, manifest, options), True
                 raise not_found(resource.group, resource.plural, name)
             version = metadata.get("resourceVersion") or ""
+            if not (isinstance(version, str) and version.isascii() and (version.isdigit() or not version)):
+                raise StatusError(500, "", f"the resourceVersion {quoted(version)} is no number")
             if version in ("", "0") and resource.needs_version:
                 why = "Invalid value: 0: must be specified for an update"
                 cause = Cause(reason="FieldValueInvalid", message=why, field="metadata.resourceVersion")
@@ -150,10 +159,13 @@ class Writes:
             before = {"kind": resource.kind, "apiVersion": resource.api_version, **before}
             schema = schema_of(resource.group, resource.kind)
             after = _patched(before, kind, patch, schema)
+            after = typed_patch(resource, before, after, options)
             metadata = mapping_of(after.get("metadata"))
             if metadata.get("name") != name or metadata.get("namespace", "") != namespace:
                 raise _misnamed(metadata.get("name"), name)
             new = self._kept(resource, namespace, after)
+            if options.validation and new["metadata"].get("uid") != old.manifest["metadata"]["uid"]:
+                raise self._other_uid(resource, old, new["metadata"].get("uid"))
             self._check_version(resource, old, new)
             return self._replace(resource, old, new, options, self._writer(resource, options)), False
 
@@ -173,17 +185,24 @@ class Writes:
                 raise bad_request(
                     f"error decoding YAML: Object '{field.capitalize()}' is missing in the applied object"
                 )
+        check_applied(resource, sent, options)
         wanted = self._kept(
             resource, namespace, {**sent, "metadata": {"name": name, **mapping_of(sent.get("metadata"))}}
         )
-        if "managedFields" in wanted["metadata"]:
+        if options.validation and not mapping_of(sent.get("metadata")).get("name"):
+            raise bad_request(f"the name of the object ({name} by the URL) is not in it")
+        if wanted["metadata"].get("managedFields"):
             raise bad_request("metadata.managedFields must be nil")
         if wanted["metadata"]["name"] != name:
             raise _misnamed(wanted["metadata"]["name"], name)
         version = wanted["metadata"].pop("resourceVersion", None)
-        if old is None and (options.subresource or version or wanted["metadata"].get("uid")):
+        if old is None and options.subresource:
             raise not_found(resource.group, resource.plural, name)
-        wanted["metadata"].pop("uid", None)
+        uid = wanted["metadata"].pop("uid", None)
+        if old is None and uid:
+            raise conflict(resource.group, resource.plural, name, "it has a uid, and there is no such object")
+        if old is not None and uid not in (None, "", old.manifest["metadata"]["uid"]):
+            raise self._other_uid(resource, old, uid)
         keeper = self._registry.keeper(resource)
         schema = schema_of(keeper.group, keeper.kind)
         writer = self._writer(resource, options)
@@ -197,10 +216,14 @@ class Writes:
             self._check_namespace(resource, namespace, name)
             live: Manifest = {"metadata": {"name": name, **({"namespace": namespace} if namespace else {})}}
             new = apply(live, wanted, schema, writer, force=options.force)
+            if resource.view is None and options.validation:
+                new = read(new, resource.api_version, resource.kind).manifest
             return self._insert(resource, namespace, new, options, None), True
         if version and version != str(old.revision):
             raise conflict(resource.group, resource.plural, name)
         new = apply(old.manifest, wanted, schema, writer, force=options.force)
+        if resource.view is None and options.validation and not is_odd(resource, old.manifest):
+            new = read(new, resource.api_version, resource.kind).manifest
         return self._replace(resource, old, new, options, None), False
 
     def _replace(
@@ -226,10 +249,13 @@ class Writes:
         fill_in(kind, new, was, self._store)
         if keeper.has_generation and _spec_part(new) != _spec_part(was):
             metadata["generation"] = int(was["metadata"].get("generation", 0)) + 1
-        validate(keeper, new, was, status=status)
+        validate(keeper, new, was, status=status, strict=bool(options.validation))
+        options.warnings.extend(warnings_of(keeper, new, was))
         if writer is not None:
             record_update(was, new, schema, writer, unowned=chosen(kind, new, schema) - sent)
         new = tidied(new)
+        if options.validation:
+            settle(new)
         if encode(_compared(new)) == encode(_compared(was)):
             return old
         if metadata.get("deletionTimestamp") and not metadata.get("finalizers") and spec_finalized(new):
@@ -255,7 +281,7 @@ class Writes:
     def _kept(self, resource: Resource, namespace: str, manifest: Manifest) -> Manifest:
         """The object in the form in which it is kept: a copy, without kind and version."""
         version, kind = manifest.get("apiVersion"), manifest.get("kind")
-        if (version or kind) and (version, kind) != (resource.api_version, resource.kind):
+        if version not in (None, "", resource.api_version) or kind not in (None, "", resource.kind):
             raise bad_request(_misfit(resource, str(version or ""), str(kind or ""), known=self._registry))
         new = {
             key: copied(value)
@@ -288,6 +314,13 @@ class Writes:
                 field="metadata.namespace",
             )
             raise forbidden(resource.group, resource.plural, name, why, [cause])
+
+    @staticmethod
+    def _other_uid(resource: Resource, old: Stored, uid: object) -> StatusError:
+        why = f"Invalid value: {quoted(uid)}: field is immutable"
+        # The real server checks it twice, and says so twice.
+        causes = [Cause(reason="FieldValueInvalid", message=why, field="metadata.uid")] * 2
+        return invalid(resource.group, resource.kind, old.key[1], causes)
 
     @staticmethod
     def _check_version(resource: Resource, old: Stored, new: Manifest) -> None:

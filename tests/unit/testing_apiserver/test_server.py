@@ -88,7 +88,7 @@ def test_clients_find_versions_groups_and_resources(server: ApiServer) -> None:
     groups = call(server, "GET", "/apis").json["groups"]
     resources = call(server, "GET", "/apis/networking.k8s.io/v1").json["resources"]
 
-    assert (version["major"], version["minor"]) == ("1", "34")
+    assert (version["major"], version["minor"]) == ("1", "36")
     assert call(server, "GET", "/api").json["versions"] == ["v1"]
     assert {group["name"] for group in groups} >= {
         "networking.k8s.io",

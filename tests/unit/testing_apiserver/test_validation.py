@@ -147,7 +147,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         ("ConfigMap", "", "name or generateName is required"),
         ("ConfigMap", "Web_1", "a lowercase RFC 1123 subdomain"),
         ("ConfigMap", "a" * 254, "must be no more than 253 characters"),
-        ("Service", "1a", "a DNS-1035 label"),
+        ("Service", "a.b", "a lowercase RFC 1123 label"),
         ("Namespace", "a.b", "a lowercase RFC 1123 label"),
     ],
 )
