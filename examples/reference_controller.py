@@ -84,6 +84,7 @@ class Service:
             planes={"proxy": self._plane, **({"cluster": cluster} if cluster else {})},
             caches=(lambda: cluster.statistics().caches) if cluster else None,
             leader=telling.leader if telling else None,
+            as_files=self._plane.files,
         )
         self._listens = self._stopping = False
         self._status = 0

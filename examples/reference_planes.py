@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -86,6 +86,10 @@ class Plane(Protocol):
         """Its counts, for metrics."""
         ...
 
+    def files(self, artifact: object) -> Iterable[RenderedFile]:
+        """An artifact as the files that the proxy reads; none where it reads none."""
+        ...
+
     def preview(self, snapshot: Snapshot) -> tuple[Outcome[object], str]:
         """What *snapshot* comes to, and the configuration in a form for people. Starts nothing."""
         ...
@@ -142,6 +146,9 @@ class InProcessPlane:
     def statistics(self) -> object:
         return self._proxy.statistics()
 
+    def files(self, artifact: object) -> Iterable[RenderedFile]:
+        return ()
+
     def preview(self, snapshot: Snapshot) -> tuple[Outcome[object], str]:
         outcome = reconcile(snapshot, InProcessRenderer(), self._setting.options)
         return outcome, outcome.graph.to_json().decode()
@@ -192,9 +199,12 @@ class HaproxyPlane:
     def statistics(self) -> object:
         return self._haproxy.statistics()
 
+    def files(self, artifact: object) -> Iterable[RenderedFile]:
+        return preview(artifact, self._settings) if isinstance(artifact, HaproxyArtifact) else ()
+
     def preview(self, snapshot: Snapshot) -> tuple[Outcome[object], str]:
         outcome = reconcile(snapshot, HaproxyRenderer(), self._setting.options)
-        return outcome, _shown(preview(outcome.artifact, self._settings))
+        return outcome, _shown(self.files(outcome.artifact))
 
 
 PLANES: Mapping[str, Callable[[Setting], Plane]] = {"inprocess": InProcessPlane, "haproxy": HaproxyPlane}
@@ -214,7 +224,7 @@ def _certain(address: Address | None) -> Address | None:
         return Address(address.host, int(probe.getsockname()[1]))
 
 
-def _shown(files: Iterator[RenderedFile]) -> str:
+def _shown(files: Iterable[RenderedFile]) -> str:
     """The files one after the other, each under its name; of those with keys, the name only."""
     parts = (
         f"==> {item.path} <==\n" + ("(not shown: it holds a key)\n" if item.secret else item.content.decode())

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -29,6 +30,7 @@ def test_the_demo_is_served_by_haproxy_and_drained(tmp_path: Path) -> None:
         reply = controller.get("shop.demo.localhost", "/api/v1")
         unknown = controller.get("nobody.demo.localhost")
         status = controller.admin("/api/status").json
+        config = controller.admin("/api/config").json
         wait_until(lambda: log.read_text().count("\n") >= 2)
         lines = [json.loads(line) for line in log.read_text().splitlines()]
         wait_until(lambda: 'requests_total{class="2xx"} 1.0' in controller.admin("/metrics").text)
@@ -37,6 +39,13 @@ def test_the_demo_is_served_by_haproxy_and_drained(tmp_path: Path) -> None:
     assert reply.json["service"] == "demo/api"
     assert unknown.status == 404
     assert status["renderer"] == "haproxy"
+    listed = cast("list[dict[str, str | None]]", config["files"])
+    files = {str(item["path"]): item["content"] or "" for item in listed}
+    assert "frontend" in files["haproxy.cfg"]
+    assert "shop.demo.localhost" in files["maps/hosts.map"]
+    assert {name for name, content in files.items() if not content} >= {
+        name for name in files if name.endswith(".pem")
+    }
     assert [(line["host"], line["status"], line["backend"]) for line in lines] == [
         ("shop.demo.localhost", 200, "demo/api:80"),
         ("nobody.demo.localhost", 404, None),

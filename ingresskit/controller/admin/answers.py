@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from ingresskit.controller.events import Event
@@ -127,26 +127,30 @@ def dump_explanation(explanation: Explanation) -> dict[str, object]:
     }
 
 
-def dump_config(renderer: str, outcome: Outcome[object]) -> dict[str, object]:
+def dump_config(
+    renderer: str, outcome: Outcome[object], as_files: Callable[[object], Iterable[RenderedFile]] | None = None
+) -> dict[str, object]:
     """``/api/config``: what the proxy was given. Files marked secret appear by name and size only.
 
-    An artifact of a type that is not ours appears by the name of its type: nobody but its renderer
-    knows what in it is secret.
+    An artifact of a type that is not ours appears as the files that *as_files* gives for it; without
+    that by the name of its type, for nobody but its renderer knows what in it is secret.
     """
     artifact = outcome.artifact
     config: dict[str, object] = {"renderer": renderer, "revision": outcome.revision}
     match artifact:
         case Rendering():
-            config |= {
-                "kind": "files",
-                "digest": artifact.digest,
-                "files": [_file(item) for item in artifact.files],
-            }
+            return config | _files(artifact)
         case RoutingTable():
-            config |= {"kind": "routing-table", "table": _table(artifact)}
+            return config | {"kind": "routing-table", "table": _table(artifact)}
+        case _ if as_files is not None:
+            return config | _files(Rendering(tuple(as_files(artifact))))
         case _:
-            config |= {"kind": "other", "type": type(artifact).__name__}
-    return config
+            return config | {"kind": "other", "type": type(artifact).__name__}
+
+
+def _files(rendering: Rendering) -> dict[str, object]:
+    files = [_file(item) for item in rendering.files]
+    return {"kind": "files", "digest": rendering.digest, "files": files}
 
 
 def dump_event(event: Event) -> dict[str, object]:

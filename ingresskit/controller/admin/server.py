@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, cast
 
 import anyio
@@ -15,6 +15,7 @@ from ingresskit.controller.health import Health
 from ingresskit.controller.planes import StatisticsSource
 from ingresskit.controller.statistics import ControllerView
 from ingresskit.errors import ConfigurationError
+from ingresskit.render.base import RenderedFile
 from ingresskit.sources import CacheStatistics
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class AdminServer:
         planes: What else is scraped, by name; see `ingresskit.controller.metrics.Metrics`.
         caches: By kind, how following the cluster goes, for ``/api/status``; `ClusterSource.statistics` tells.
         leader: Who leads, for ``/api/status``: a JSON object. ``None`` where nobody is elected.
+        as_files: An artifact as the files that the proxy reads, for ``/api/config``; called in a worker
+            thread. `Rendering` and the in-process proxy's table need none.
         settings: Limits; the defaults when ``None``.
 
     Raises:
@@ -60,6 +63,7 @@ class AdminServer:
         planes: Mapping[str, StatisticsSource] | None = None,
         caches: Callable[[], Mapping[str, CacheStatistics]] | None = None,
         leader: Callable[[], Mapping[str, object]] | None = None,
+        as_files: Callable[[object], Iterable[RenderedFile]] | None = None,
         settings: AdminSettings | None = None,
     ) -> None:
         try:
@@ -83,7 +87,9 @@ class AdminServer:
             ) from exc
         health = health or Health(controller)
         metrics = metrics or Metrics(controller, health=health, planes=planes)
-        self._site = Site(controller, health, metrics, self._settings, caches=caches, leader=leader)
+        self._site = Site(
+            controller, health, metrics, self._settings, caches=caches, leader=leader, as_files=as_files
+        )
         self._connection = Connection
         self._check_host = self._loopback or bool(self._settings.allowed_hosts)
         # Those that wait for a request, longest first; and all.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -36,6 +36,7 @@ from ingresskit.controller.health import Health, HealthReport
 from ingresskit.controller.metrics import CONTENT_TYPE, Metrics
 from ingresskit.controller.statistics import ControllerView
 from ingresskit.graph import explain
+from ingresskit.render.base import RenderedFile
 from ingresskit.sources import CacheStatistics
 
 if TYPE_CHECKING:
@@ -69,8 +70,10 @@ class Site:
         *,
         caches: Callable[[], Mapping[str, CacheStatistics]] | None = None,
         leader: Callable[[], Mapping[str, object]] | None = None,
+        as_files: Callable[[object], Iterable[RenderedFile]] | None = None,
     ) -> None:
         self._controller = controller
+        self._as_files = as_files
         self._caches = caches
         self._leader = leader
         self._health = health
@@ -146,7 +149,7 @@ class Site:
         outcome = self._controller.outcome
         if outcome is None:
             return _nothing_live()
-        dump = partial(dump_config, self._controller.renderer_name)
+        dump = partial(dump_config, self._controller.renderer_name, as_files=self._as_files)
         body = await self._config.body(outcome, partial(_json_of, dump, outcome))
         return Answer.cached(request, body, JSON, "no-store")
 
