@@ -8,15 +8,11 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import anyio
-from typing_extensions import override
 
 from ingresskit.apply.nginx import Nginx, NginxApplier, NginxProcessSettings
 from ingresskit.apply.nginx.probe import find_nginx
 from ingresskit.graph import RouteGraph
-from ingresskit.render import Renderer
-from ingresskit.render.inprocess import InProcessRenderer
-from ingresskit.render.nginx import Capabilities, NginxArtifact, NginxSettings
-from ingresskit.render.nginx.dynamic import DynamicMode
+from ingresskit.render.nginx import Mode, NginxArtifact, NginxRenderer, NginxSettings
 from ingresskit.testing.loopback import Address
 from ingresskit.testing.planes import LivePlane, Plane, PlaneSettings
 from tests.dataplane.kind import Kind, located
@@ -38,27 +34,18 @@ async def open_nginx_dynamic(settings: PlaneSettings) -> AsyncGenerator[Plane]:
     # Tests ask for one new thing after another, and need not wait as tenants must.
     process = NginxProcessSettings(program=settings.program or PROGRAM, reload_gap=timedelta(0))
     async with Nginx(nginx_settings, process) as nginx:
-        yield LivePlane[NginxArtifact](
+        plane = LivePlane[NginxArtifact](
             name="nginx-dynamic",
-            renderer=_DynamicRenderer(nginx_settings, nginx.capabilities),
+            renderer=NginxRenderer(nginx_settings, nginx.capabilities, mode=Mode.DYNAMIC),
             applier=NginxApplier(nginx),
             http=settings.http,
             https=settings.https,
             processes=lambda: nginx.workers().serving | ({nginx.pid} if nginx.pid else frozenset[int]()),
         )
-
-
-class _DynamicRenderer(Renderer[NginxArtifact]):
-    name = "nginx"
-    supports = InProcessRenderer.supports
-    protocols = InProcessRenderer.protocols
-
-    def __init__(self, settings: NginxSettings, capabilities: Capabilities) -> None:
-        self._mode = DynamicMode(settings, capabilities)
-
-    @override
-    def render(self, graph: RouteGraph) -> NginxArtifact:
-        return self._mode.render(graph)
+        if nginx.pid is None:
+            await plane.serve(RouteGraph())  # nginx takes no connection before there is something to serve
+            plane.applied = dict.fromkeys(plane.applied, 0)
+        yield plane
 
 
 def _listen(address: Address) -> str:

@@ -60,7 +60,7 @@ end
 
 -- Make a staged row the only text of its key.
 local function settle(key, generation)
-    local raw = dict:get(key)
+    local raw = match(key, KIND) and dict:get(key)
     if not raw then
         return
     end
@@ -78,8 +78,9 @@ end
 -- Undo what a push that never ended has staged.
 local function undo(served)
     for count, key in ipairs(dict:get_keys(0)) do
-        if match(key, KIND) then
-            local version, previous, _, older = tables.parts(dict:get(key))
+        local raw = match(key, KIND) and dict:get(key)
+        if raw then
+            local version, previous, _, older = tables.parts(raw)
             if version > served then
                 if previous == 0 then
                     dict:delete(key)
@@ -167,8 +168,9 @@ end
 -- Remove what a push that brings every row did not bring.
 local function remove_others(generation, served)
     for count, key in ipairs(dict:get_keys(0)) do
-        if match(key, KIND) then
-            local version = tables.parts(dict:get(key))
+        local raw = match(key, KIND) and dict:get(key)
+        if raw then
+            local version = tables.parts(raw)
             if version ~= generation then
                 local done, fault = stage(key, "", generation, served)
                 if not done then
