@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from tests.dataplane.haproxy_plane import HAPROXY, open_haproxy
 from tests.dataplane.inprocess_plane import INPROCESS, open_inprocess
 from tests.dataplane.kind import Kind
-from tests.dataplane.nginx_plane import NGINX_DYNAMIC, open_nginx_dynamic
+from tests.dataplane.nginx_plane import NGINX_DYNAMIC, NGINX_STATIC, open_nginx_dynamic, open_nginx_static
 
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (INPROCESS, HAPROXY, NGINX_DYNAMIC)}
 """By name, those that are not installed here too."""
@@ -17,7 +17,9 @@ __all__ = [
     "INPROCESS",
     "KINDS",
     "NGINX_DYNAMIC",
+    "NGINX_STATIC",
     "open_haproxy",
     "open_inprocess",
     "open_nginx_dynamic",
+    "open_nginx_static",
 ]

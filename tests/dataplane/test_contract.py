@@ -9,7 +9,12 @@ from typing_extensions import override
 
 from ingresskit.testing.plane_contract import PlaneContract
 from ingresskit.testing.planes import Plane, PlaneSettings
-from tests.dataplane.planes import NGINX_DYNAMIC, open_haproxy, open_inprocess, open_nginx_dynamic
+from tests.dataplane.planes import (
+    NGINX_DYNAMIC,
+    open_haproxy,
+    open_inprocess,
+    open_nginx_dynamic,
+)
 
 
 class TestInProcess(PlaneContract):

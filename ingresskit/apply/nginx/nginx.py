@@ -361,13 +361,12 @@ def _files(artifact: NginxArtifact, state: str) -> list[RenderedFile]:
 def _main_directives() -> str:
     """What must hold however nginx was configured: it stays in the foreground, and reads what we write.
 
-    A master that is root gives its workers to ``nobody``, who may read neither program nor certificates.
-    The remedy is not to be root; that its workers are what it is, is the next best.
+    A master that is root would give its workers to ``nobody``, who may read neither program nor
+    certificates. The remedy is not to be root; that its workers are what it is, is the next best.
     """
     if os.geteuid() != 0:
         return "daemon off;"
-    user = pwd.getpwuid(0).pw_name
-    return f"daemon off; user {user} {grp.getgrgid(os.getegid()).gr_name};"
+    return f"daemon off; user {pwd.getpwuid(0).pw_name} {grp.getgrgid(os.getegid()).gr_name};"
 
 
 def _timed_out(limit: timedelta) -> str:
