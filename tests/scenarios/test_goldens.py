@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from ingresskit.errors import DecodeError
+from ingresskit.graph import RouteGraph
 from ingresskit.models import KubeObject, Secret, Snapshot, decode_any
+from ingresskit.render.nginx import NginxRenderer, NginxSettings
 from ingresskit.testing import tls_secret
 from ingresskit.testing.plugin import Golden
 from ingresskit.translate import translate
@@ -26,7 +28,17 @@ def test_the_input_becomes_what_was_read_in_review(folder: Path, golden: Golden)
         translation = translate(_snapshot(order))
 
         golden.check(folder / "graph.json", translation.graph.to_json())
+        golden.check(folder / "nginx.txt", _nginx(translation.graph))
         golden.check(folder / "diagnostics.txt", "".join(f"{item}\n" for item in translation.diagnostics))
+
+
+def _nginx(graph: RouteGraph) -> str:
+    """Endpoints and hosts of the static mode, one file after the other, hosts in the order of the graph."""
+    renderer = NginxRenderer(NginxSettings(state="/run/ingresskit", https=("0.0.0.0:8443",), https_port=443))
+    artifact = renderer.render(renderer.restrict(graph).graph)
+    assert artifact.upstreams is not None
+    parts = (artifact.upstreams, *artifact.hosts.values())
+    return "\n".join(item.content.decode("utf-8", "surrogateescape") for item in parts)
 
 
 def _snapshot(documents: list[dict[str, object]]) -> Snapshot:

@@ -1,11 +1,15 @@
 """What one nginx needs to serve a graph, plane by plane.
 
     nginx.conf           the main file: the same for every graph, changes with settings only
-    server.conf          what each server includes: the same for every graph
+    normal-form.conf     paths are brought into normal form   ⎫
+    clients.conf         who the client is                    ⎬ as the main file, the same
+    request-fields.conf  what endpoints are told              ⎪ for every graph
+    server.conf          what each server begins with         ⎭
     generation.conf      the digest of all that stands in files, to be asked for on the status socket
     server-names.conf    which certificate serves which TLS server name
     upstreams.conf       endpoints
     hosts/<id>.conf      one virtual host each
+    origins.json         which object asked for which lines of these; not for nginx
 
 These lie in one folder and are included by names relative to it; every other path in them is absolute
 (`NginxSettings.state`). Certificates are no part of that folder: they are looked up at each handshake,
@@ -16,11 +20,13 @@ they say is in `Tables`, which the Lua program gets over its socket.
 from __future__ import annotations
 
 import hashlib
+import json
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from ingresskit.diagnostics import printable
 from ingresskit.graph import Certificate
 from ingresskit.policies import Origin
 from ingresskit.render.base import RenderedFile
@@ -98,7 +104,7 @@ class NginxArtifact:
     Attributes:
         mode: Which of the two.
         main: ``nginx.conf``.
-        server: ``server.conf``, which each host includes; ``None`` in dynamic mode.
+        common: What ``nginx.conf`` and hosts include; empty in dynamic mode.
         server_names: ``server-names.conf``: server name to certificate id; ``None`` in dynamic mode.
         upstreams: ``upstreams.conf``; ``None`` in dynamic mode.
         hosts: By rule host, its file; empty in dynamic mode.
@@ -111,7 +117,7 @@ class NginxArtifact:
 
     mode: Mode
     main: ConfigFile
-    server: ConfigFile | None = None
+    common: tuple[ConfigFile, ...] = ()
     server_names: ConfigFile | None = None
     upstreams: ConfigFile | None = None
     hosts: Mapping[str, ConfigFile] = field(default_factory=dict[str, ConfigFile])
@@ -122,8 +128,7 @@ class NginxArtifact:
     def config_files(self) -> Iterator[ConfigFile]:
         """Every file of configuration but ``generation.conf``: the main one first, hosts in their order."""
         yield self.main
-        if self.server is not None:
-            yield self.server
+        yield from self.common
         if self.server_names is not None:
             yield self.server_names
         if self.upstreams is not None:
@@ -142,11 +147,31 @@ class NginxArtifact:
         return total.hexdigest()
 
     def files(self) -> Iterator[RenderedFile]:
-        """The folder that nginx is started with: configuration files, program and ``generation.conf``."""
+        """The folder nginx is started with: configuration files, program, ``generation.conf``, `origins`."""
         yield from self.program
         for item in self.config_files():
             yield RenderedFile.of(item.path, item.content)
         yield RenderedFile.of("generation.conf", _generation_file(self.generation))
+        if self.hosts:
+            yield self.origins()
+
+    def origins(self) -> RenderedFile:
+        """``origins.json``: for each file of a host, the host, and who asked for which lines.
+
+        ``{"hosts/<id>.conf": {"host": "shop.test", "lines": [[first, last, object, field], …]}, …}``;
+        lines count from 1, outer ones come first. Texts of users stand here, so that none has to in a comment.
+        """
+        told = {
+            item.path: {
+                "host": host,
+                "lines": [
+                    (span.first, span.last, printable(str(span.origin.subject)), printable(span.origin.field))
+                    for span in item.spans
+                ],
+            }
+            for host, item in self.hosts.items()
+        }
+        return RenderedFile.text("origins.json", json.dumps(told, indent=1) + "\n")
 
     def origin_of(self, path: str, line: int) -> Origin | None:
         """Who asked for a line of a file.

@@ -97,7 +97,13 @@ REQUEST_FIELDS: Final[Mapping[str, tuple[str, Argument]]] = {field[0].lower(): f
 
 
 def request_fields(changes: Mapping[str, tuple[str, Argument]] | None = None) -> tuple[Directive, ...]:
-    """The fields of a forwarded request as directives; *changes* are put over `REQUEST_FIELDS`."""
+    """The fields of a forwarded request as directives; *changes* are put over `REQUEST_FIELDS`.
+
+    Where a location sets any, nginx forgets those that are set further out; hence all of them again.
+    """
+    if changes and not changes.keys() & REQUEST_FIELDS.keys():
+        more = (Directive("proxy_set_header", field) for field in changes.values())
+        return (Directive("include", ("request-fields.conf",)), *more)
     fields = {**REQUEST_FIELDS, **(changes or {})}
     return tuple(Directive("proxy_set_header", field) for field in fields.values())
 

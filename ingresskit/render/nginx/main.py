@@ -7,6 +7,7 @@ from typing import Final
 
 from ingresskit.errors import ConfigurationError
 from ingresskit.render.answers import SENTENCES, sentence
+from ingresskit.render.nginx.artifact import ConfigFile, config_file
 from ingresskit.render.nginx.capabilities import OLDEST_VERSION, Capabilities
 from ingresskit.render.nginx.forwarding import forwarding_maps, realip_directives, request_fields
 from ingresskit.render.nginx.normal_form import INTERNAL_ANSWER, normal_form_checks, normal_form_maps
@@ -22,7 +23,7 @@ from ingresskit.render.nginx.tree import (
     Variable,
 )
 
-__all__ = ["check", "duration", "hidden_fields", "main_nodes", "server_nodes"]
+__all__ = ["check", "common_files", "duration", "hidden_fields", "main_nodes"]
 
 # Answers of nginx itself that get a body of ours.
 _ANSWERED: Final = (403, 404, 405, 411, 413, 500, 501, 502, 503, 504)
@@ -53,11 +54,9 @@ def main_nodes(settings: NginxSettings, capabilities: Capabilities) -> tuple[Nod
                 Directive("include", ("generation.conf",)),
                 Comment(""),
                 Comment("One normal form of the path, for matching and for endpoints."),
-                *normal_form_maps(),
-                Comment(""),
+                Directive("include", ("normal-form.conf",)),
                 Comment("Who the client is."),
-                *realip_directives(settings),
-                *forwarding_maps(settings),
+                Directive("include", ("clients.conf",)),
                 Comment(""),
                 Comment(
                     "Certificates are looked up at each handshake; a link is followed once for chain and key."
@@ -166,9 +165,15 @@ def _http_basics(settings: NginxSettings, capabilities: Capabilities) -> tuple[N
     return tuple(nodes)
 
 
-def server_nodes() -> tuple[Node, ...]:
-    """``server.conf``: what every server includes."""
-    return (*normal_form_checks(), *_answer_locations())
+def common_files(settings: NginxSettings) -> tuple[ConfigFile, ...]:
+    """What the main file and the files of hosts include."""
+    clients = (*realip_directives(settings), *forwarding_maps(settings))
+    return (
+        config_file("normal-form.conf", normal_form_maps()),
+        config_file("clients.conf", clients),
+        config_file("request-fields.conf", request_fields()),
+        config_file("server.conf", (*normal_form_checks(), *_answer_locations())),
+    )
 
 
 def _answer_locations() -> tuple[Block, ...]:
@@ -264,7 +269,7 @@ def _upstream_defaults(settings: NginxSettings) -> tuple[Node, ...]:
         ),
         *(Directive("proxy_pass_header", (name,)) for name in ("Date", "Server")),
         *hidden_fields(),
-        *request_fields(),
+        Directive("include", ("request-fields.conf",)),
     )
 
 

@@ -34,7 +34,7 @@ from ingresskit.render.nginx.capabilities import Capabilities
 from ingresskit.render.nginx.dynamic import DynamicMode
 from ingresskit.render.nginx.hosts import Upstream, host_nodes, served
 from ingresskit.render.nginx.limits import Limits
-from ingresskit.render.nginx.main import check, main_nodes, server_nodes
+from ingresskit.render.nginx.main import check, common_files, main_nodes
 from ingresskit.render.nginx.names import certificate_id, host_id
 from ingresskit.render.nginx.policies import HANDLERS
 from ingresskit.render.nginx.server_names import server_name_nodes
@@ -88,7 +88,7 @@ class NginxRenderer(Renderer[NginxArtifact]):
         self._settings = settings
         self._main = config_file("nginx.conf", main_nodes(settings, capabilities))
         self._limits = Limits(in_files=self.mode is Mode.STATIC)
-        self._server = config_file("server.conf", server_nodes())
+        self._common = common_files(settings)
         self._hosts: dict[str, _Host] = {}
         self._upstreams = UpstreamsFile(settings)
         self._server_names: tuple[Mapping[str, ObjectKey | None], ConfigFile] | None = None
@@ -117,7 +117,7 @@ class NginxRenderer(Renderer[NginxArtifact]):
         return NginxArtifact(
             mode=Mode.STATIC,
             main=self._main,
-            server=self._server,
+            common=self._common,
             server_names=self._server_names_of(graph),
             upstreams=self._upstreams.render(tuple(sorted(upstreams)), graph.backends),
             hosts={name: item.file for name, item in hosts.items()},

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
+from typing import TypedDict, cast
 
 import pytest
 from typing_extensions import override
@@ -21,7 +24,14 @@ from ingresskit.testing import (
     service,
     tls_secret,
 )
+from ingresskit.testing.plugin import Golden
 from ingresskit.translate import Translator, translate
+
+
+class _Told(TypedDict):
+    host: str
+    lines: list[tuple[int, int, str, str]]
+
 
 SETTINGS = NginxSettings(state="/run/ik", http=("0.0.0.0:80",), https=("0.0.0.0:443",))
 
@@ -231,6 +241,30 @@ def test_fields_that_nginx_writes_itself_are_left_alone_and_told() -> None:
         "metadata.annotations[ingresskit.dev/response-headers-set]",
         "metadata.annotations[ingresskit.dev/response-headers-remove]",
     }
+
+
+def test_the_main_files_are_what_was_read_in_review(golden: Golden) -> None:
+    settings = replace(
+        SETTINGS, trusted_proxies=parse_networks("10.0.0.0/8"), access_log="/var/log/ingresskit/access.log"
+    )
+    artifact = NginxRenderer(settings, Capabilities(version=(1, 30, 4))).render(RouteGraph())
+
+    for item in (artifact.main, *artifact.common):
+        golden.check(Path(__file__).parent / "golden" / item.path, item.content)
+
+
+def test_the_side_file_says_who_asked_for_which_lines() -> None:
+    artifact = NginxRenderer(SETTINGS).render(graph_of(ingress("web", {"a.test": {"/x": "web"}})))
+    file = artifact.hosts["a.test"]
+    told = cast("_Told", json.loads(artifact.origins().content)[file.path])
+    lines = file.content.decode().splitlines()
+
+    assert told["host"] == "a.test"
+    assert [(lines[first - 1].split()[:3], item) for first, _, item, _ in told["lines"]] == [
+        (["location", "=", "/x"], "Ingress default/web"),
+        (["location", "^~", "/x/"], "Ingress default/web"),
+    ]
+    assert {field for *_, field in told["lines"]} == {"spec.rules[0].http.paths[0]"}
 
 
 def test_no_form_of_a_known_fault_is_ever_written() -> None:
