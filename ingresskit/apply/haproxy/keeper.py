@@ -23,6 +23,7 @@ from ingresskit.apply.haproxy.changes import Changes, changes_between, obstacles
 from ingresskit.apply.haproxy.files import made_files
 from ingresskit.apply.haproxy.live import Live
 from ingresskit.apply.haproxy.master import Master, occupied
+from ingresskit.apply.haproxy.meanwhile import possible
 from ingresskit.apply.haproxy.options import HaproxyOptions
 from ingresskit.apply.haproxy.performing import compact, perform, reap
 from ingresskit.apply.haproxy.slots import Slots, pool_sizes
@@ -30,7 +31,7 @@ from ingresskit.apply.plan import Dynamic, NoOp, Plan, Reload
 from ingresskit.errors import ApplyError, ApplyPostponed, CheckFailed
 from ingresskit.policies import Origin
 from ingresskit.render.base import RenderedFile
-from ingresskit.render.haproxy import Capabilities, HaproxyArtifact, HaproxySettings, SlotClass
+from ingresskit.render.haproxy import Block, Capabilities, HaproxyArtifact, HaproxySettings, SlotClass
 
 __all__ = ["Keeper"]
 
@@ -48,9 +49,16 @@ class _Planned:
     """What `Keeper.plan` worked out, for the `Keeper.apply` that follows."""
 
     live: Live
+    loaded: Mapping[str, Block]
     served: HaproxyArtifact
     artifact: HaproxyArtifact
     changes: Changes
+
+    def holds(self, live: Live, artifact: HaproxyArtifact) -> bool:
+        """Whether nothing has changed since that it was worked out from."""
+        # Rows that nothing led to may have been taken out meanwhile, and be wanted again now.
+        basis = self.live is live and self.served is live.artifact and self.loaded is live.blocks
+        return basis and self.artifact is artifact
 
 
 class Keeper:
@@ -82,8 +90,9 @@ class Keeper:
         self._disk = anyio.Lock()
         self._planned: _Planned | None = None
         self._broken = ""
-        self._last_load: float | None = None
-        self._last_load_took = 0.0
+        self._restarted = False
+        self._last_reload: float | None = None
+        self._last_reload_took = 0.0
         self._written: HaproxyArtifact | None = None
         self._changed = anyio.Event()
         self.live: Live | None = None
@@ -100,7 +109,7 @@ class Keeper:
             return Reload(artifact=new, reason=reason)
         if self._broken:
             return Reload(artifact=new, reason=self._broken)
-        served = live.artifact
+        served, loaded = live.artifact, live.blocks
         changes = self._changes(live, new)
         if found := obstacles(changes, new.needs, live.needs, live.slots):
             reasons = dict.fromkeys(item.reason for item in found)
@@ -112,7 +121,7 @@ class Keeper:
             if served is not new:
                 live.artifact = new
             return NoOp()
-        self._planned = _Planned(live=live, served=served, artifact=new, changes=changes)
+        self._planned = _Planned(live=live, loaded=loaded, served=served, artifact=new, changes=changes)
         return Dynamic(artifact=new, summary=changes.summary)
 
     async def apply(self, plan: Plan[HaproxyArtifact]) -> None:
@@ -126,11 +135,24 @@ class Keeper:
         if isinstance(plan, NoOp):
             return
         async with self._lock:
+            await self._wait_restarted()
             reason = plan.reason if isinstance(plan, Reload) else await self._change(plan.artifact)
             if reason:
-                await self._load(plan.artifact, reason)
+                try:
+                    await self._load(plan.artifact, reason)
+                except ApplyPostponed:
+                    await self._change_meanwhile(plan.artifact)
+                    raise
         changed, self._changed = self._changed, anyio.Event()
         changed.set()
+
+    async def _wait_restarted(self) -> None:
+        """After a restart, wait until HAProxy can be talked to: it serves before its master listens."""
+        live = self.live
+        if not self._restarted or live is None or self._master.process.pid is None:
+            return
+        await self._master.wait_serving(live.marker)
+        self._restarted = False
 
     async def check(self, artifact: HaproxyArtifact) -> None:
         """Let HAProxy read what *artifact* comes to, without serving it.
@@ -156,12 +178,7 @@ class Keeper:
         self._planned = None
         if live is None or self._broken:
             return self._broken or "HAProxy is started"
-        if (
-            planned
-            and planned.live is live
-            and planned.served is live.artifact
-            and planned.artifact is artifact
-        ):
+        if planned is not None and planned.holds(live, artifact):
             changes = planned.changes
         else:
             changes = self._changes(live, artifact)
@@ -177,6 +194,16 @@ class Keeper:
             return self._broken
         self._broken = ""
         return ""
+
+    async def _change_meanwhile(self, artifact: HaproxyArtifact) -> None:
+        """Serve what of *artifact* needs no reload. Never raises for a change that fails."""
+        live = self.live
+        if live is None or self._broken:
+            return
+        part = await anyio.to_thread.run_sync(possible, live, artifact)
+        if self._changes(live, part) and not await self._change(part):
+            changed, self._changed = self._changed, anyio.Event()
+            changed.set()
 
     # Loading.
 
@@ -204,25 +231,27 @@ class Keeper:
                     await self._went_wrong(before, generation, running=running)
                 raise
             finally:
-                self._last_load = anyio.current_time()
-                self._last_load_took = self._last_load - begun
+                took = anyio.current_time() - begun
+                if running:
+                    self._last_reload, self._last_reload_took = begun + took, took
         self.live = Live.loaded(artifact, needs=artifact.needs, slots=slots, marker=marker)
         self._broken = ""
+        self._restarted = False
         self._written = artifact
         self.reloads[reason] += 1
         _logger.info(
             "haproxy reloaded" if running else "haproxy started",
-            extra={"reason": reason, "durationSeconds": round(self._last_load_took, 3)},
+            extra={"reason": reason, "durationSeconds": round(took, 3)},
         )
 
     async def _wait_turn(self) -> None:
         """Refuse a reload that comes too early."""
         if self.live is None:
             return  # to take over what a controller before us left cannot wait
-        if self._last_load is not None:
-            took = self._last_load_took / self._options.reload_share
+        if self._last_reload is not None:
+            took = self._last_reload_took / self._options.reload_share
             gap = max(self._options.reload_gap.total_seconds(), took)
-            left = self._last_load + gap - anyio.current_time()
+            left = self._last_reload + gap - anyio.current_time()
             if left > 0:
                 raise ApplyPostponed(
                     f"HAProxy was reloaded just now; the next reload is due in {left:.1f} s",
@@ -312,6 +341,7 @@ class Keeper:
             await self._master.activate(await self._master.write(files))
             self.live = Live.loaded(live.artifact, needs=live.artifact.needs, slots=slots, marker=marker)
             self._broken = ""
+            self._restarted = True
             self._written = live.artifact
 
     async def run(self) -> None:
@@ -349,6 +379,7 @@ class Keeper:
             async with self._lock:
                 if self.live is not live or self._broken:
                     return None
+                await self._wait_restarted()
                 left = await reap(self._master.api, live)
                 await compact(self._master.api, live)
             if not left:
@@ -385,6 +416,7 @@ class Keeper:
             low = live.slots.low(self._options.pools.low)
             if not low:
                 return None
+            await self._wait_restarted()
             names = ", ".join(item.id for item in low)
             await self._load(live.artifact, f"few slots of the kind {names} are free")
         return None

@@ -134,6 +134,16 @@ class Master:
         with suppress(OSError):
             await anyio.to_thread.run_sync(self._socket.unlink)
         await self.process.start()
+        await self.wait_serving(marker, mark=mark)
+
+    async def wait_serving(self, marker: str, *, mark: int | None = None) -> None:
+        """Return once the newest worker has the configuration with that marker, after a start.
+
+        Raises:
+            ApplyError: HAProxy ended, or that took too long.
+        """
+        if mark is None:
+            mark = self.process.output.mark()
         try:
             with anyio.fail_after(self._load_timeout):
                 while not await self.serves(marker):

@@ -95,8 +95,8 @@ def _pem_lines(pem: bytes) -> list[str]:
 async def _load(api: RuntimeApi, live: Live, blocks: Sequence[Block]) -> None:
     rows: dict[str, list[str]] = {}
     for block in blocks:
-        for row in block.rows:
-            rows.setdefault(row.map.path, []).append(map_line(row.key, row.value))
+        for map_name, text in block.lines.items():
+            rows.setdefault(map_name.path, []).extend(text.splitlines())
     if rows:
         before = await api.map_counts()
         for name, lines in sorted(rows.items()):
@@ -188,10 +188,7 @@ async def compact(api: RuntimeApi, live: Live) -> bool:
         if name in (MapName.HOSTS, MapName.SPLITS, MapName.SLOTS):
             continue
         rows = [
-            map_line(row.key, row.value)
-            for block in live.artifact.blocks.values()
-            for row in block.rows
-            if row.map is name
+            line for block in live.artifact.blocks.values() for line in block.lines.get(name, "").splitlines()
         ]
         await api.replace_rows(name.path, rows)
     live.blocks = dict(live.artifact.blocks)

@@ -1,0 +1,141 @@
+"""What of an artifact can be served at once, while the rest waits for a reload. No I/O.
+
+A reload may have to wait, and what made it necessary is one tenant's doing. Everybody else's endpoints,
+certificates and hosts are followed meanwhile: a host is held at what is served of it only when what it
+leads to needs something that the program does not have.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from ingresskit.apply.haproxy.live import Live
+from ingresskit.render.haproxy import HaproxyArtifact, MapName, Pointer, SlotClass
+
+__all__ = ["possible"]
+
+_POLICY = "p"
+_RESPOND = "respond-"
+
+
+def possible(live: Live, new: HaproxyArtifact) -> HaproxyArtifact:
+    """The most of *new* that *live* can serve without a reload; what it serves already where it cannot.
+
+    Takes time in proportion to all that is served.
+    """
+    judge = _Judge(live, new)
+    old = live.artifact
+    pointers: dict[Pointer, str] = {}
+    for pointer, value in new.pointers.items():
+        held = old.pointers.get(pointer)
+        if held == value or pointer.map is MapName.SPLITS or judge.admits(value):
+            pointers[pointer] = value
+        elif held is not None:
+            pointers[pointer] = held
+    reach = _Reach(new, old)
+    for pointer, value in list(pointers.items()):
+        if pointer.map is MapName.HOSTS:
+            reach.follow(value)
+    pointers = {
+        pointer: value
+        for pointer, value in pointers.items()
+        if pointer.map is MapName.HOSTS or pointer.key in reach.splits
+    }
+    for split, layout in reach.splits.items():
+        pointers[Pointer(MapName.SPLITS, split)] = layout
+    return replace(
+        new,
+        needs=live.needs,
+        pointers=dict(sorted(pointers.items())),
+        blocks={item: new.blocks.get(item) or old.blocks[item] for item in sorted(reach.blocks)},
+        backends={item: new.backends.get(item) or old.backends[item] for item in sorted(reach.backends)},
+    )
+
+
+@dataclass(slots=True)
+class _Judge:
+    """Decides what the running program can serve; slots it has given away are gone."""
+
+    live: Live
+    new: HaproxyArtifact
+    _given: Counter[SlotClass] = field(default_factory=Counter[SlotClass])
+    _admitted: set[str] = field(default_factory=set[str])
+
+    def admits(self, table: str) -> bool:
+        """Whether a host can be given that table."""
+        reach = _Reach(self.new, self.live.artifact)
+        reach.follow(table)
+        if not all(self._known(item) for item in reach.blocks):
+            return False
+        wanted = [
+            item
+            for item in reach.backends
+            if item not in self.live.artifact.backends and item not in self._admitted
+        ]
+        classes = Counter(self.new.backends[item].slot_class for item in wanted)
+        slots = self.live.slots
+        if any(count + self._given[item] > slots.free(item) for item, count in classes.items()):
+            return False
+        self._given += classes
+        self._admitted.update(wanted)
+        return True
+
+    def _known(self, block: str) -> bool:
+        """Whether the program has all that a block needs."""
+        if block in self.live.blocks:
+            return True
+        needs, wanted = self.live.needs, self.new.needs
+        names = wanted.request_headers.keys() <= needs.request_headers.keys()
+        names = names and wanted.response_headers.keys() <= needs.response_headers.keys()
+        if block.startswith(_POLICY):
+            # Which names a block has is in its rows, in words of the renderer's own: no new block, then.
+            return names
+        return all(
+            int(kind.removeprefix(_RESPOND)) in needs.statuses
+            for row in self.new.blocks[block].rows
+            if (kind := row.value.partition("|")[0]).startswith(_RESPOND)
+        )
+
+
+@dataclass(slots=True)
+class _Reach:
+    """What a table leads to: in *new* where it is there, else in *old*."""
+
+    new: HaproxyArtifact
+    old: HaproxyArtifact
+    blocks: set[str] = field(default_factory=set[str])
+    backends: set[str] = field(default_factory=set[str])
+    splits: dict[str, str] = field(default_factory=dict[str, str])
+
+    def follow(self, block: str) -> None:
+        """Add *block* and all behind it."""
+        waiting = [block]
+        while waiting:
+            item = waiting.pop()
+            if item not in self.blocks:
+                self.blocks.add(item)
+                waiting += self._behind(item)
+
+    def _behind(self, block: str) -> Iterator[str]:
+        held = self.new.blocks.get(block) or self.old.blocks[block]
+        for row in held.rows:
+            for word in row.value.split("|"):
+                if self._has(word, self.new.backends, self.old.backends):
+                    self.backends.add(word)
+                elif self._has(word, self.new.blocks, self.old.blocks):
+                    yield word
+                else:
+                    layout = self._layout(word)
+                    if layout is not None:
+                        self.splits[word] = layout
+                        yield layout
+
+    def _layout(self, split: str) -> str | None:
+        pointer = Pointer(MapName.SPLITS, split)
+        return self.new.pointers.get(pointer) or self.old.pointers.get(pointer)
+
+    @staticmethod
+    def _has(word: str, *planes: Mapping[str, object]) -> bool:
+        return any(word in plane for plane in planes)

@@ -1,0 +1,350 @@
+"""One HAProxy over its whole life: what is changed at runtime, what is reloaded and when, what is on disk."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import anyio
+import pytest
+
+from ingresskit.apply import Dynamic, NoOp, Reload
+from ingresskit.apply.haproxy import Haproxy, HaproxyApplier, HaproxyOptions, PoolSettings
+from ingresskit.apply.haproxy import performing as room
+from ingresskit.errors import ApplyError, ApplyPostponed, CheckFailed
+from ingresskit.models import KubeObject, Snapshot
+from ingresskit.policies.values import parse_networks
+from ingresskit.render.haproxy import Bind, HaproxyArtifact, HaproxyRenderer, HaproxySettings
+from ingresskit.testing import endpoint_slice, ingress, ingress_class, service, tls_secret
+from ingresskit.testing.planes import free_port
+from ingresskit.testing.traffic import open_endpoints
+from ingresskit.translate import DestinationPolicy, TranslateOptions, Translator
+from tests.unit.apply.haproxy.conftest import DEADLINE, haproxy_binary, needs_haproxy
+
+pytestmark = [pytest.mark.anyio, needs_haproxy]
+
+QUICK = HaproxyOptions(
+    reload_gap=timedelta(milliseconds=1), reload_share=1.0, disk_delay=timedelta(milliseconds=10)
+)
+PATIENT = HaproxyOptions(reload_gap=timedelta(seconds=600))
+ALLOWED = TranslateOptions(destinations=DestinationPolicy(allow=parse_networks("127.0.0.0/8")))
+
+
+@dataclass(kw_only=True)
+class Scene:
+    """A HAProxy in front of one endpoint, and what a cluster would say."""
+
+    haproxy: Haproxy
+    port: int
+    pod: int
+    applier: HaproxyApplier = field(init=False)
+    renderer: HaproxyRenderer = field(default_factory=HaproxyRenderer)
+    translator: Translator = field(default_factory=lambda: Translator(ALLOWED))
+
+    def __post_init__(self) -> None:
+        self.applier = HaproxyApplier(self.haproxy)
+
+    def artifact(self, *more: KubeObject, hosts: Mapping[str, Mapping[str, str]]) -> HaproxyArtifact:
+        """For hosts with annotations, each with a Service of its own."""
+        objects: list[KubeObject] = [ingress_class(), *more]
+        for host, asked in hosts.items():
+            name = host.removesuffix(".test")
+            objects += [
+                ingress(name, {host: {"/": name}}, annotations=asked),
+                service(name),
+                endpoint_slice(name, "127.0.0.1", ports=self.pod),
+            ]
+        graph = self.translator.translate(Snapshot.of(objects)).graph
+        return self.renderer.render(self.renderer.restrict(graph).graph)
+
+    async def serve(self, *more: KubeObject, hosts: Mapping[str, Mapping[str, str]]) -> type[object]:
+        """Serve them, as soon as a reload is due; returns what kind of plan it took."""
+        artifact = self.artifact(*more, hosts=hosts)
+        while True:
+            plan = self.applier.plan(None, artifact)
+            try:
+                await self.applier.apply(plan)
+            except ApplyPostponed as exc:
+                if exc.retry_after > timedelta(seconds=5):
+                    raise
+                await anyio.sleep(exc.retry_after.total_seconds())
+            else:
+                return type(plan)
+
+    async def ask(self, host: str) -> int:
+        """The status that a client gets; 0: nobody answers."""
+        try:
+            async with await anyio.connect_tcp("127.0.0.1", self.port) as stream:
+                await stream.send(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+                return int((await stream.receive()).split()[1])
+        except (OSError, anyio.EndOfStream, anyio.BrokenResourceError):
+            return 0
+
+
+@asynccontextmanager
+async def scene(state: Path, options: HaproxyOptions = QUICK, *, tls: bool = False) -> AsyncGenerator[Scene]:
+    port = free_port()
+    settings = HaproxySettings(
+        http=(Bind("127.0.0.1", port),), https=(Bind("127.0.0.1", free_port()),) if tls else ()
+    )
+    with anyio.fail_after(DEADLINE):
+        async with (
+            open_endpoints(1) as endpoints,
+            Haproxy(settings, state=state, program=haproxy_binary(), options=options) as haproxy,
+        ):
+            yield Scene(haproxy=haproxy, port=port, pod=endpoints.ports[0])
+
+
+def _nonsense(*_: object, **__: object) -> str:
+    return "nonsense\n"
+
+
+async def wait_until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 - another process is waited for
+        await anyio.sleep(0.01)
+
+
+PLAIN: Mapping[str, str] = {}
+UNUSUAL = {"connect-timeout": "1234ms"}
+
+
+async def test_the_first_artifact_starts_it_and_changes_need_no_reload(short_path: Path) -> None:
+    async with scene(short_path) as at:
+        kinds = [
+            await at.serve(hosts={"a.test": PLAIN}),
+            await at.serve(hosts={"a.test": PLAIN, "b.test": PLAIN}),
+            await at.serve(hosts={"a.test": PLAIN, "b.test": {"body-limit": "1k"}}),
+            await at.serve(hosts={"a.test": PLAIN, "b.test": {"body-limit": "1k"}}),
+            await at.serve(hosts={"b.test": PLAIN}),
+        ]
+        answers = [await at.ask("a.test"), await at.ask("b.test")]
+        reloads = dict(at.haproxy.reloads)
+
+    assert kinds == [Reload, Dynamic, Dynamic, NoOp, Dynamic]
+    assert answers == [404, 200]
+    assert reloads == {"HAProxy is started": 1}
+
+
+async def test_a_new_class_is_reloaded_for_and_the_plan_says_who_asked(short_path: Path) -> None:
+    async with scene(short_path) as at:
+        await at.serve(hosts={"a.test": PLAIN})
+        plan = at.applier.plan(None, at.artifact(hosts={"a.test": UNUSUAL}))
+        await at.applier.apply(plan)
+        answer = await at.ask("a.test")
+
+    assert isinstance(plan, Reload)
+    assert "1234ms" in plan.reason
+    assert [str(origin.subject) for origin in plan.origins] == ["Ingress default/a"]
+    assert answer == 200
+
+
+async def test_what_needs_no_reload_does_not_wait_for_one(short_path: Path) -> None:
+    async with scene(short_path, PATIENT) as at:
+        await at.serve(hosts={"a.test": PLAIN, "gone.test": PLAIN, "held.test": PLAIN})
+        await at.serve(hosts={"a.test": PLAIN, "gone.test": PLAIN, "held.test": {"connect-timeout": "1s"}})
+        with pytest.raises(ApplyPostponed) as postponed:
+            await at.serve(hosts={"a.test": PLAIN, "new.test": PLAIN, "held.test": UNUSUAL})
+        answers = {host: await at.ask(host) for host in ("a.test", "new.test", "gone.test", "held.test")}
+
+    assert timedelta(0) < postponed.value.retry_after <= timedelta(seconds=600)
+    assert answers == {"a.test": 200, "new.test": 200, "gone.test": 404, "held.test": 200}
+
+
+async def test_rows_that_were_taken_out_after_the_plan_was_made_are_loaded_again(
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingresskit.apply.haproxy.live._LEAST_GARBAGE", 0)
+    async with scene(short_path) as at:
+        first = {"a.test": {"body-limit": "1k"}}
+        await at.serve(hosts=first)
+        await at.serve(hosts={"a.test": {"body-limit": "2k"}})
+        live = at.haproxy.keeper.live
+        assert live is not None
+        plan = at.applier.plan(None, at.artifact(hosts=first))
+        await room.compact(at.haproxy.master.api, live)
+        await at.applier.apply(plan)
+        answer = await at.ask("a.test")
+
+    assert answer == 200
+
+
+async def test_a_pool_that_runs_low_is_filled_up_in_the_background(short_path: Path) -> None:
+    options = HaproxyOptions(
+        pools=PoolSettings(first=4), reload_gap=timedelta(milliseconds=1), reload_share=1.0
+    )
+    async with scene(short_path, options) as at:
+        # Twice the hosts of the start are there: four, of which three are in use soon.
+        hosts = {f"h{number}.test": PLAIN for number in range(1)}
+        await at.serve(hosts=hosts)
+        live = at.haproxy.keeper.live
+        assert live is not None
+        size = sum(live.slots.pools.values())
+        hosts = {f"h{number}.test": PLAIN for number in range(size - 1)}
+        kind = await at.serve(hosts=hosts)
+        await wait_until(lambda: sum(at.haproxy.reloads.values()) == 2)
+        grown = at.haproxy.keeper.live
+        answers = {await at.ask(host) for host in hosts}
+
+    assert kind is Dynamic
+    assert grown is not None
+    assert sum(grown.slots.pools.values()) >= 2 * (size - 1)
+    assert answers == {200}
+    assert any("slots" in reason for reason in at.haproxy.reloads)
+
+
+async def test_more_backends_than_there_are_slots_are_reloaded_for_at_once(short_path: Path) -> None:
+    options = HaproxyOptions(
+        pools=PoolSettings(first=2), reload_gap=timedelta(milliseconds=1), reload_share=1.0
+    )
+    async with scene(short_path, options) as at:
+        await at.serve(hosts={"a.test": PLAIN})
+        hosts = {f"h{number}.test": PLAIN for number in range(200)}
+        plan = at.applier.plan(None, at.artifact(hosts=hosts))
+        await at.applier.apply(plan)
+        answers = {await at.ask(host) for host in hosts}
+
+    assert isinstance(plan, Reload)
+    assert "slots" in plan.reason
+    assert answers == {200}
+
+
+async def test_changes_are_on_disk_soon_after(short_path: Path) -> None:
+    async with scene(short_path) as at:
+        await at.serve(hosts={"a.test": PLAIN})
+        await at.serve(hosts={"a.test": PLAIN, "b.test": PLAIN})
+        hosts = short_path / "configurations/current/maps/hosts.map"
+        await wait_until(lambda: "b.test" in hosts.read_text())
+        kept = len(list((short_path / "configurations").glob("gen-*")))
+
+    assert kept <= 3
+
+
+async def test_a_haproxy_that_dies_comes_back_with_what_was_changed_last(short_path: Path) -> None:
+    late = HaproxyOptions(disk_delay=timedelta(seconds=600))
+    async with scene(short_path, late) as at:
+        await at.serve(hosts={"a.test": PLAIN})
+        await at.serve(hosts={"b.test": PLAIN})
+        pid = at.haproxy.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        await wait_until(lambda: at.haproxy.pid not in (None, pid))
+        while not (answer := await at.ask("b.test")):  # noqa: ASYNC110 - another process is waited for
+            await anyio.sleep(0.01)
+        gone = await at.ask("a.test")
+        kind = await at.serve(hosts={"b.test": PLAIN, "c.test": PLAIN})
+        new = await at.ask("c.test")
+
+    assert (answer, gone, new) == (200, 404, 200)
+    assert kind is Dynamic
+
+
+async def test_a_command_that_fails_is_made_good_by_a_reload(short_path: Path) -> None:
+    async with scene(short_path) as at:
+        await at.serve(hosts={"a.test": PLAIN})
+        # Somebody else was here: the rows are not those we know.
+        await at.haproxy.master.api.delete_row("maps/hosts.map", "a.test")
+        await at.serve(hosts={"a.test": {"body-limit": "1k"}})
+        answer = await at.ask("a.test")
+        reloads = at.haproxy.reloads
+
+    assert answer == 200
+    assert sum(reloads.values()) == 2
+    assert any(reason.startswith("a change at runtime failed") for reason in reloads)
+
+
+async def test_a_configuration_that_haproxy_refuses_changes_nothing(
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene(short_path) as at:
+        await at.serve(hosts={"a.test": PLAIN})
+        monkeypatch.setattr("ingresskit.apply.haproxy.files.program", _nonsense)
+        artifact = at.artifact(hosts={"b.test": UNUSUAL})
+        with pytest.raises(CheckFailed, match="unknown keyword 'nonsense'"):
+            await at.applier.check(artifact)
+        with pytest.raises(CheckFailed, match="unknown keyword 'nonsense'"):
+            await at.applier.apply(at.applier.plan(None, artifact))
+        monkeypatch.undo()
+        answers = [await at.ask("a.test"), await at.ask("b.test")]
+        kind = await at.serve(hosts={"a.test": PLAIN, "c.test": PLAIN})
+
+    assert answers == [200, 404]
+    assert kind is Dynamic
+
+
+async def test_a_certificate_that_haproxy_refuses_is_blamed_on_its_secret(short_path: Path) -> None:
+    async with scene(short_path, tls=True) as at:
+        good = at.artifact(
+            tls_secret("a.test"),
+            ingress("tls", {"a.test": {"/": "a"}}, tls={"tls": ["a.test"]}),
+            service("a"),
+            hosts={},
+        )
+        (bundle,) = good.certificates.values()
+        broken = {bundle.id: bundle.__class__(id=bundle.id, secret=bundle.secret, digest="0", pem=b"broken\n")}
+        artifact = HaproxyArtifact(
+            needs=good.needs,
+            pointers=good.pointers,
+            blocks=good.blocks,
+            backends=good.backends,
+            certificates=broken,
+            server_names=good.server_names,
+        )
+        with pytest.raises(CheckFailed) as failed:
+            await at.applier.check(artifact)
+
+    assert failed.value.subjects == {("Secret", ("default", "tls"))}
+
+
+async def test_a_reload_that_changes_nothing_is_found_out(
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = HaproxyOptions(
+        load_timeout=timedelta(milliseconds=1500), reload_gap=timedelta(milliseconds=1), reload_share=1.0
+    )
+    async with scene(short_path, options) as at:
+        await at.serve(hosts={"a.test": PLAIN})
+
+        async def lie() -> bool:
+            return True
+
+        monkeypatch.setattr(at.haproxy.master.api, "reload", lie)
+        with pytest.raises(ApplyError, match="did not end within"):
+            await at.serve(hosts={"a.test": UNUSUAL})
+        monkeypatch.undo()
+        answer = await at.ask("a.test")
+        await at.serve(hosts={"a.test": UNUSUAL, "b.test": PLAIN})
+        new = await at.ask("b.test")
+
+    assert (answer, new) == (200, 200)
+
+
+async def test_where_no_tls_is_taken_certificates_cost_nothing(short_path: Path) -> None:
+    async with scene(short_path) as at:
+        await at.serve(hosts={"a.test": PLAIN})
+        secret = tls_secret("a.test")
+        tls = ingress(
+            "tls", {"a.test": {"/": "a"}}, tls={"tls": ["a.test"]}, annotations={"tls-redirect": "false"}
+        )
+        kind = await at.serve(
+            secret, tls, service("a"), endpoint_slice("a", "127.0.0.1", ports=at.pod), hosts={}
+        )
+        answer = await at.ask("a.test")
+
+    assert kind is NoOp
+    assert answer == 200
+
+
+async def test_draining_lets_the_request_under_way_end(short_path: Path) -> None:
+    async with scene(short_path) as at:
+        await at.serve(hosts={"a.test": PLAIN})
+        pid = at.haproxy.pid
+        await at.haproxy.drain(timedelta(seconds=5))
+
+        assert at.haproxy.pid is None
+        assert not await anyio.Path(f"/proc/{pid}").exists()
+        assert await at.ask("a.test") == 0
