@@ -1,6 +1,6 @@
 """How many requests per second the in-process proxy passes on, as a ratio to nginx in the same run.
 
-    python benchmarks/proxy_throughput.py [--seconds 3] [--rounds 3] [--loop uvloop] [--case small] [--vary]
+    python benchmarks/proxy_throughput.py [--seconds 3] [--rounds 3] [--loop uvloop] [--case small] [--vary] [--tls]
 
 Both proxies have one process on one core; the load generator (wrk) and the endpoint (nginx) share
 another one. They are loaded in turn, the order changes each round, and the ratio is the median over
@@ -28,6 +28,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from ingresskit.testing import make_certificate
 
 HOSTS = 10_000
 CASES = {"small": 200, "10k": 10_240, "1m": 1_048_576}
@@ -69,11 +71,12 @@ def main() -> None:
     parser.add_argument("--loop", choices=("uvloop", "asyncio"), default="uvloop")
     parser.add_argument("--case", choices=tuple(CASES), default="small")
     parser.add_argument("--vary", action="store_true", help="no two requests in a row are alike")
+    parser.add_argument("--tls", action="store_true", help="clients speak TLS to both proxies")
     parser.add_argument("--serve", nargs=2, type=int, metavar=("PORT", "ENDPOINT"), help=argparse.SUPPRESS)
     parser.add_argument("--profile", default="", help="write a cProfile of the proxy to this file")
     options = parser.parse_args()
     if options.serve:
-        serve(*options.serve, loop=options.loop, profile=options.profile)
+        serve(*options.serve, loop=options.loop, tls=options.tls, profile=options.profile)
         return
     for program in ("nginx", "wrk"):
         if shutil.which(program) is None:
@@ -94,9 +97,11 @@ def measure(options: argparse.Namespace) -> None:
         body.write_bytes(b"x" * CASES[options.case])
         stack.enter_context(nginx(folder / "endpoint", endpoint_configuration(folder, endpoint), load_core))
         peer_process = stack.enter_context(
-            nginx(folder / "peer", peer_configuration(peer, endpoint), proxy_core)
+            nginx(folder / "peer", peer_configuration(peer, endpoint, tls=options.tls), proxy_core)
         )
         command = [sys.executable, __file__, "--serve", str(ours), str(endpoint), "--loop", options.loop]
+        if options.tls:
+            command.append("--tls")
         if options.profile:
             command += ["--profile", options.profile]
         our_process = stack.enter_context(running(command, proxy_core))
@@ -128,6 +133,7 @@ def measure(options: argparse.Namespace) -> None:
                 "case": options.case,
                 "answer_bytes": CASES[options.case],
                 "vary": options.vary,
+                "tls": options.tls,
                 "loop": options.loop,
                 "connections": options.connections,
                 "seconds": options.seconds,
@@ -166,7 +172,7 @@ def load(port: int, options: argparse.Namespace, core: int) -> tuple[float, int]
     if options.script:
         command += ["-s", str(options.script)]
     done = subprocess.run(
-        [*command, f"http://127.0.0.1:{port}/shop/items/body"],
+        [*command, f"http{'s' * options.tls}://127.0.0.1:{port}/shop/items/body"],
         capture_output=True,
         text=True,
         check=True,
@@ -182,7 +188,7 @@ def load(port: int, options: argparse.Namespace, core: int) -> tuple[float, int]
     return float(found[1]), int(count[1])
 
 
-def serve(port: int, endpoint: int, *, loop: str, profile: str) -> None:
+def serve(port: int, endpoint: int, *, loop: str, tls: bool, profile: str) -> None:
     """The proxy itself, until SIGTERM."""
     from ingresskit.graph import Backend, BackendKey, Endpoint, Forward, PathMatch, Route, WeightedBackend
     from ingresskit.models import ObjectKey, ObjectRef
@@ -216,7 +222,7 @@ def serve(port: int, endpoint: int, *, loop: str, profile: str) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
         async with Proxy() as proxy:
             proxy.swap(table)
-            await proxy.listen("127.0.0.1", port)
+            await proxy.listen("127.0.0.1", port, tls=tls)
             await stop.wait()
 
     factory = None
@@ -252,12 +258,15 @@ def endpoint_configuration(folder: Path, port: int) -> str:
     )
 
 
-def peer_configuration(port: int, endpoint: int) -> str:
+def peer_configuration(port: int, endpoint: int, *, tls: bool) -> str:
+    listen = f"listen 127.0.0.1:{port}"
+    if tls:
+        listen += " ssl; ssl_certificate peer.pem; ssl_certificate_key peer.pem"
     return COMMON.format(
         more=f"""
   upstream web {{ server 127.0.0.1:{endpoint}; keepalive 64; keepalive_requests 100000000; }}
   server {{
-    listen 127.0.0.1:{port};
+    {listen};
     location / {{
       proxy_pass http://web; proxy_http_version 1.1;
       proxy_set_header Connection ""; proxy_set_header Host $http_host;
@@ -273,6 +282,8 @@ def peer_configuration(port: int, endpoint: int) -> str:
 def nginx(folder: Path, configuration: str, core: int) -> Iterator[int]:
     folder.mkdir()
     (folder / "nginx.conf").write_text(configuration)
+    certificate = make_certificate("peer.example")
+    (folder / "peer.pem").write_bytes(certificate.chain + certificate.private_key)
     with running(["nginx", "-p", str(folder), "-c", "nginx.conf", "-e", "error.log"], core) as process:
         yield process
 
