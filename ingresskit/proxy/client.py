@@ -27,6 +27,7 @@ from ingresskit.proxy.exchange import Exchange
 from ingresskit.proxy.forwarded import Address, Peer, parse_address
 from ingresskit.proxy.heads import BadRequest, RequestHead, RequestReader
 from ingresskit.proxy.requests import OwnAnswer, RequestedHost, admit
+from ingresskit.proxy.tunnel import half_close
 
 if TYPE_CHECKING:
     from ingresskit.proxy.plane import Plane
@@ -490,13 +491,12 @@ class ClientConnection(asyncio.Protocol):
             self.close()
 
     def _linger(self) -> None:
-        if self._tls or self.transport.is_closing() or not self.transport.can_write_eof():
+        if self._tls or self.transport.is_closing() or not half_close(self.transport):
             self.close()
             return
         self._state = _LINGER
         self._body = None
         self._buffer = b""
-        self.transport.write_eof()
         self._release(self.held)
         self._plane.deadlines.set(self, self._plane.deadlines.now() + _LINGER_SECONDS)
 

@@ -91,6 +91,15 @@ class Deadlines:
             self._timer_bucket = self._order[0]
             self._timer = self._loop.call_at(self._timer_bucket / _BUCKETS_PER_SECOND, self._tick)
 
+    def _tell(self, item: Watched) -> None:
+        try:
+            item.deadline_passed()
+        except Exception as exc:
+            # Others are due at the same moment, and would never be told.
+            self._loop.call_exception_handler(
+                {"message": "a deadline was not handled", "exception": exc, "protocol": item}
+            )
+
     def _tick(self) -> None:
         self._timer = None
         now = self.now()
@@ -104,7 +113,7 @@ class Deadlines:
                 item.bucket = None
                 if item.deadline <= now + 0.001:
                     item.deadline = NEVER
-                    item.deadline_passed()
+                    self._tell(item)
                 elif item.deadline != NEVER:
                     self._insert(item, max(int(item.deadline * _BUCKETS_PER_SECOND) + 1, current + 1))
         self._schedule()

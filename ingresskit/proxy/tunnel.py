@@ -5,6 +5,7 @@ The side that cannot take more stops the other from being read. Silence in both 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,19 @@ if TYPE_CHECKING:
     from ingresskit.proxy.plane import Plane
     from ingresskit.proxy.upstream import UpstreamConnection
 
-__all__ = ["Tunnel"]
+__all__ = ["Tunnel", "half_close"]
+
+
+def half_close(transport: asyncio.Transport) -> bool:
+    """Send no more on a connection; whether that was possible, and it is still there to be read."""
+    if transport.is_closing() or not transport.can_write_eof():
+        return False
+    try:
+        transport.write_eof()
+    except OSError:
+        # asyncio shuts the socket down here and now, and it may have been reset without having been told.
+        return False
+    return True
 
 
 class Tunnel:
@@ -80,13 +93,12 @@ class Tunnel:
     def client_ended(self) -> bool:
         """The client sends no more. Whether its connection stays open for the other direction."""
         self._client_ended = True
-        return self._half_close(self._upstream.transport.can_write_eof(), self._upstream.transport.write_eof)
+        return self._pass_end_on(self._upstream.transport)
 
     def endpoint_ended(self) -> bool:
         """As `client_ended`, for the endpoint."""
         self._endpoint_ended = True
-        transport = self._client.transport
-        return self._half_close(transport.can_write_eof(), transport.write_eof)
+        return self._pass_end_on(self._client.transport)
 
     def client_lost(self) -> None:
         """The client's connection is gone."""
@@ -104,11 +116,8 @@ class Tunnel:
         self._upstream.transport.abort()
         self._client.abort()
 
-    def _half_close(self, possible: bool, write_eof: Callable[[], None]) -> bool:
-        if not possible or (self._client_ended and self._endpoint_ended):
-            return False
-        write_eof()
-        return True
+    def _pass_end_on(self, other: asyncio.Transport) -> bool:
+        return not (self._client_ended and self._endpoint_ended) and half_close(other)
 
     def _touch(self) -> None:
         deadlines = self._plane.deadlines

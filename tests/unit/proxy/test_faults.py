@@ -222,6 +222,27 @@ async def test_client_that_leaves_ends_the_request_to_the_endpoint(stage: Stage)
     await until(lambda: [one.active for one in proxy.statistics().backends.values()] == [0])
 
 
+async def test_client_that_is_gone_when_its_answer_ends_leaves_nothing(stage: Stage) -> None:
+    """On loopback the answer itself is refused at once, and shutting down what is reset already fails."""
+
+    async def silent(_request: Seen, reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    endpoint = await stage.endpoint(silent)
+    proxy = await stage.proxy(forward(endpoint.port, retries=0), read_timeout=timedelta(seconds=0.2))
+    # What follows the last request is not read, so the end of the connection is not seen.
+    clients = [await stage.connect(proxy) for _ in range(3)]
+    for client in clients:
+        await client.send(get(fields=["Connection: close"]) + get())
+    await until(lambda: len(endpoint.seen) == 3)
+
+    for client in clients:
+        client.writer.close()
+
+    await until(lambda: proxy.statistics().requests_by_class.get(5) == 3)
+    await until(lambda: proxy.statistics().connections_open == 0)
+
+
 async def test_slow_head_is_a_408(stage: Stage) -> None:
     proxy = await stage.proxy(forward(), header_timeout=timedelta(milliseconds=100))
     client = await stage.connect(proxy)
