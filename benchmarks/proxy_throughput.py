@@ -1,6 +1,6 @@
 """How many requests per second the in-process proxy passes on, as a ratio to nginx in the same run.
 
-    python benchmarks/proxy_throughput.py [--seconds 3] [--rounds 3] [--loop uvloop] [--case small] [--vary] [--tls]
+    python benchmarks/proxy_throughput.py [--rounds 3] [--case small|10k|1m] [--loop uvloop] [--vary] [--tls]
 
 Both proxies have one process on one core; the load generator (wrk) and the endpoint (nginx) share
 another one. They are loaded in turn, the order changes each round, and the ratio is the median over

@@ -94,7 +94,7 @@ class Deadlines:
     def _tell(self, item: Watched) -> None:
         try:
             item.deadline_passed()
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - told to the loop, as a fault of any callback is
             # Others are due at the same moment, and would never be told.
             self._loop.call_exception_handler(
                 {"message": "a deadline was not handled", "exception": exc, "protocol": item}

@@ -1,4 +1,4 @@
-"""Many clients and endpoints at once, each faulty in its own way: nobody gets another's answer, nothing stays."""
+"""Many faulty clients and endpoints at once: nobody gets another's answer, and nothing stays open."""
 
 from __future__ import annotations
 
