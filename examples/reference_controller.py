@@ -25,7 +25,7 @@ from demo import MANIFESTS, DemoSource, things_to_try
 from reference_cluster import credentials, follow, reach
 from reference_flags import Address, Flags, parse_flags
 from reference_logging import AccessLog, set_up_logging
-from reference_planes import PLANES, CannotListen, Setting, Taken
+from reference_planes import CannotListen, Plane, Setting, Taken, prepared
 from reference_telling import Telling
 
 from ingresskit import IngressKitError, Severity, TranslateOptions
@@ -53,14 +53,14 @@ class Service:
         options: TranslateOptions,
         *,
         access_log: AccessLog | None,
+        plane: Plane,
         state: Path,
         transport: AioTransport | None,
     ) -> None:
         self._flags = flags
         self._state = state
         self._access_log = access_log
-        setting = Setting(flags=flags, options=options, state=state, access_log=access_log)
-        self._plane = PLANES[flags.renderer](setting)
+        self._plane = plane
         self._demo = DemoSource() if flags.demo else None
         self._cluster = cluster = follow(transport, flags, options) if transport else None
         self._controller = self._plane.controller(
@@ -158,7 +158,8 @@ async def serve(flags: Flags, options: TranslateOptions) -> int:
                 state = flags.state_dir
                 state.mkdir(mode=0o700, parents=True, exist_ok=True)
             flag = "--access-log"
-            access_log = None if flags.access_log == "off" else AccessLog.open(flags.access_log, stack)
+            own_log = flags.access_log != "off" and flags.renderer != "nginx"
+            access_log = AccessLog.open(flags.access_log, stack) if own_log else None
         except OSError as exc:
             raise Failure(f"{flag}: {exc.filename}: {exc.strerror}") from None
         async with AsyncExitStack() as connections:
@@ -170,7 +171,10 @@ async def serve(flags: Flags, options: TranslateOptions) -> int:
                     raise Failure(
                         f"no cluster: {exc}; give --kubeconfig PATH, --manifests DIR or --demo"
                     ) from None
-            service = Service(flags, options, access_log=access_log, state=state, transport=transport)
+            plane = await prepared(Setting(flags=flags, options=options, state=state, access_log=access_log))
+            service = Service(
+                flags, options, access_log=access_log, plane=plane, state=state, transport=transport
+            )
             return await service.run()
 
 
@@ -183,7 +187,7 @@ async def print_config(flags: Flags, options: TranslateOptions) -> int:
         tasks.cancel_scope.cancel()
     if (snapshot := source.snapshot()) is None:
         raise Failure(f"--manifests: {flags.manifests} could not be read")
-    plane = PLANES[flags.renderer](Setting(flags=flags, options=options, state=Path()))
+    plane = await prepared(Setting(flags=flags, options=options, state=Path()), previewing=True)
     outcome, text = plane.preview(snapshot)
     sys.stdout.write(text)
     for diagnostic in outcome.diagnostics:

@@ -91,6 +91,8 @@ def parse_flags(argv: Sequence[str] | None = None) -> Flags:
             parser.error(f"--{name.replace('_', '-')} is not there yet; {instead}")
     if flags.proxy_binary and flags.renderer == "inprocess":
         parser.error("--proxy-binary names the program of another renderer; add --renderer NAME")
+    if flags.renderer == "nginx" and flags.access_log == "-":
+        parser.error("--access-log: nginx writes its log by itself, to a file; give a PATH")
     if flags.demo and flags.manifests:
         parser.error("--demo and --manifests are two sources; give one of them")
     if flags.print_config and not flags.manifests:
@@ -143,9 +145,9 @@ def _add_sources(add: Callable[..., object]) -> None:
 
 
 def _add_proxy(add: Callable[..., object]) -> None:
-    text = "inprocess or haproxy; nginx is not there yet"
+    text = "inprocess, haproxy or nginx (%(default)s)"
     add("--renderer", type=checked(_renderer), default="inprocess", metavar="NAME", help=text)
-    add("--proxy-binary", metavar="PATH", help="the haproxy program (that on the path)")
+    add("--proxy-binary", metavar="PATH", help="the haproxy or nginx program (that on the path)")
     listen: dict[str, Any] = {"type": checked(_address), "metavar": "ADDR:PORT"}
     add("--http", default="0.0.0.0:8080", **listen, help="plain HTTP, or off (%(default)s)")
     add("--https", default="0.0.0.0:8443", **listen, help="TLS, or off (%(default)s)")
@@ -214,7 +216,7 @@ def _seconds(text: str) -> float:
 
 
 def _renderer(text: str) -> str:
-    return _one_of(text, "inprocess", "haproxy", later=("nginx",))
+    return _one_of(text, "inprocess", "haproxy", "nginx", later=())
 
 
 def _dialect(text: str) -> str:
@@ -222,7 +224,7 @@ def _dialect(text: str) -> str:
 
 
 def _one_of(text: str, *known: str, later: Sequence[str]) -> str:
-    there = " and ".join(known)
+    there = " and ".join([", ".join(known[:-1]), known[-1]]) if known[1:] else known[0]
     if text in later:
         raise ValueError(
             f"{text} is not there yet; {'those that are' if known[1:] else 'the one that is'}: {there}"

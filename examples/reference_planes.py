@@ -10,7 +10,7 @@ import contextlib
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
@@ -20,17 +20,20 @@ from reference_logging import AccessLog
 
 from ingresskit import InProcessApplier, InProcessRenderer, TranslateOptions
 from ingresskit.apply.haproxy import Haproxy, HaproxyApplier, preview
+from ingresskit.apply.nginx import Nginx, NginxApplier, NginxProcessSettings, find_nginx
 from ingresskit.controller import Controller, ControllerSettings, Outcome, reconcile
+from ingresskit.errors import ApplyError
 from ingresskit.models import Snapshot
 from ingresskit.proxy import Proxy, ProxySettings
 from ingresskit.render.base import RenderedFile
 from ingresskit.render.haproxy import Bind, HaproxyArtifact, HaproxyRenderer, HaproxySettings
 from ingresskit.render.inprocess import RoutingTable
+from ingresskit.render.nginx import Capabilities, NginxArtifact, NginxRenderer, NginxSettings
 from ingresskit.sources import Source
 
-__all__ = ["PLANES", "AnyController", "CannotListen", "Plane", "Setting", "Taken"]
+__all__ = ["PLANES", "AnyController", "CannotListen", "Plane", "Setting", "Taken", "prepared"]
 
-AnyController = Controller[RoutingTable] | Controller[HaproxyArtifact]
+AnyController = Controller[RoutingTable] | Controller[HaproxyArtifact] | Controller[NginxArtifact]
 
 
 class CannotListen(Exception):
@@ -39,12 +42,17 @@ class CannotListen(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What a plane is made of."""
+    """What a plane is made of.
+
+    Attributes:
+        nginx: What the nginx program can do; ``None``: what any can. See `prepared`.
+    """
 
     flags: Flags
     options: TranslateOptions
     state: Path
     access_log: AccessLog | None = None
+    nginx: Capabilities | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,8 +215,82 @@ class HaproxyPlane:
         return outcome, _shown(self.files(outcome.artifact))
 
 
-PLANES: Mapping[str, Callable[[Setting], Plane]] = {"inprocess": InProcessPlane, "haproxy": HaproxyPlane}
+class NginxPlane:
+    """nginx, a program of its own: it listens from the first configuration on."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        flags = setting.flags
+        self._http, self._https = _certain(flags.http), _certain(flags.https)
+        log = flags.access_log
+        self._settings = NginxSettings(
+            state=str((setting.state / "nginx").absolute()),
+            http=(str(self._http),) if self._http else (),
+            https=(str(self._https),) if self._https else (),
+            trusted_proxies=tuple(flags.trusted_proxy),
+            proxy_protocol=flags.proxy_protocol,
+            # nginx writes it by itself, in the format of ingress-nginx.
+            access_log="" if log == "off" else str(Path(log).absolute()),
+        )
+        self._nginx = Nginx(self._settings, NginxProcessSettings(program=flags.proxy_binary or "nginx"))
+
+    def controller(self, source: Source, settings: ControllerSettings | None) -> AnyController:
+        return Controller(
+            source=source,
+            renderer=NginxRenderer(self._settings, self._setting.nginx),
+            applier=NginxApplier(self._nginx),
+            options=self._setting.options,
+            settings=settings,
+        )
+
+    def opened(self) -> AbstractAsyncContextManager[object]:
+        return self._nginx
+
+    async def listen(self) -> Taken:
+        return Taken(http=self._http, https=self._https)
+
+    async def drain(self, grace: timedelta) -> None:
+        await self._nginx.drain(grace)
+
+    def hindrance(self) -> str:
+        return self._nginx.problem
+
+    def statistics(self) -> object:
+        return self._nginx.statistics()
+
+    def files(self, artifact: object) -> Iterable[RenderedFile]:
+        return artifact.files() if isinstance(artifact, NginxArtifact) else ()
+
+    def preview(self, snapshot: Snapshot) -> tuple[Outcome[object], str]:
+        outcome = reconcile(snapshot, NginxRenderer(self._settings, self._setting.nginx), self._setting.options)
+        return outcome, _shown(self.files(outcome.artifact))
+
+
+PLANES: Mapping[str, Callable[[Setting], Plane]] = {
+    "inprocess": InProcessPlane,
+    "haproxy": HaproxyPlane,
+    "nginx": NginxPlane,
+}
 """By the name that ``--renderer`` gives."""
+
+
+async def prepared(setting: Setting, *, previewing: bool = False) -> Plane:
+    """The plane that the flags ask for.
+
+    Raises:
+        ApplyError: Its program is asked what it can do, and cannot be. For a preview the oldest that would do
+            is meant then.
+    """
+    flags = setting.flags
+    if flags.renderer == "nginx":
+        try:
+            found = await find_nginx(flags.proxy_binary or "nginx")
+        except ApplyError:
+            if not previewing:
+                raise
+        else:
+            setting = replace(setting, nginx=found.capabilities)
+    return PLANES[flags.renderer](setting)
 
 
 def _certain(address: Address | None) -> Address | None:

@@ -39,6 +39,7 @@ async def _open(settings: PlaneSettings, mode: Mode) -> AsyncGenerator[Plane]:
             applier=NginxApplier(nginx),
             http=settings.http,
             https=settings.https,
+            counts=nginx.statistics,
             processes=lambda: nginx.workers().serving | ({nginx.pid} if nginx.pid else frozenset[int]()),
         )
 

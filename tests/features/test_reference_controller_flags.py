@@ -84,11 +84,15 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "duration": ([*FOLDER, "--shutdown-grace=30"], "--shutdown-grace: '30' is not a duration"),
     "renderer": (
         [*FOLDER, "--renderer=apache"],
-        "--renderer: 'apache' is not known; there are inprocess and haproxy",
+        "--renderer: 'apache' is not known; there are inprocess, haproxy and nginx",
     ),
     "program of no renderer": (
         [*FOLDER, "--proxy-binary=/usr/sbin/haproxy"],
         "--proxy-binary names the program of another renderer; add --renderer",
+    ),
+    "log of nginx on the output": (
+        [*FOLDER, "--renderer=nginx", "--access-log=-"],
+        "--access-log: nginx writes its log by itself, to a file",
     ),
     "dialect": ([*FOLDER, "--dialect=traefik"], "--dialect: 'traefik' is not known; there is native"),
     "log format": ([*FOLDER, "--log-format=xml"], "--log-format: invalid choice: 'xml'"),
@@ -97,7 +101,6 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "control characters in a flag": ([*FOLDER, "--\x1b\n"], r"there is no flag --\x1b\n"),
 }
 LATER = {
-    "nginx": ["--renderer=nginx"],
     "ingress-nginx": ["--dialect=native", "--dialect=ingress-nginx"],
     "annotations prefix": ["--annotations-prefix=example.com"],
     "ConfigMap": ["--configmap=a/b"],

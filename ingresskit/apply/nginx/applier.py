@@ -70,17 +70,22 @@ class NginxApplier:
                 pass
             case Reload(artifact=artifact):
                 await self._reload(artifact)
-                self._live = artifact
+                self._settle(artifact)
             case Dynamic(artifact=artifact):
                 if artifact.mode is Mode.DYNAMIC:
                     await self._push(artifact)
                 else:
                     await anyio.to_thread.run_sync(self._nginx.certificates.write, artifact.certificates)
-                self._live = artifact
+                self._settle(artifact)
 
     async def check(self, artifact: NginxArtifact) -> None:
         """As `CheckingApplier.check`."""
         await self._nginx.check(artifact)
+
+    def _settle(self, artifact: NginxArtifact) -> None:
+        self._live = artifact
+        self._nginx.counting = artifact.tables is not None
+        self._nginx.backend_keys = {} if artifact.tables is None else artifact.tables.backend_keys
 
     async def _reload(self, artifact: NginxArtifact) -> None:
         state = secrets.token_hex(8) if artifact.mode is Mode.DYNAMIC else ""

@@ -21,6 +21,7 @@ import os
 import pwd
 import signal
 import socket
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -38,10 +39,12 @@ from ingresskit.apply.nginx.control import Control
 from ingresskit.apply.nginx.journal import Journal, table_record
 from ingresskit.apply.nginx.probe import Found, find_nginx
 from ingresskit.apply.nginx.settings import NginxProcessSettings
+from ingresskit.apply.nginx.statistics import NginxStatistics, read_statistics
 from ingresskit.apply.nginx.tables import all_rows
 from ingresskit.apply.nginx.workers import Workers, workers_of
 from ingresskit.apply.process import ProxyProcess
 from ingresskit.errors import ApplyError, ApplyPostponed, ConfigurationError
+from ingresskit.graph import BackendKey
 from ingresskit.render.base import RenderedFile
 from ingresskit.render.nginx import Capabilities, Mode, NginxArtifact, NginxSettings
 
@@ -50,6 +53,7 @@ __all__ = ["Nginx"]
 _logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.02
+_READ_SECONDS = 1.0
 # Answers of the new generation in a row before it counts: old workers answer now and then for a moment.
 _ANSWERS = 5
 
@@ -92,7 +96,10 @@ class Nginx:
         self._reloaded: float | None = None
         self._reload_seconds = 0.0
         self._ended = False
+        self._statistics = NginxStatistics()
         self.reloads = 0
+        self.counting = False
+        self.backend_keys: Mapping[str, BackendKey] = {}
 
     async def __aenter__(self) -> Self:
         found = await find_nginx(self.process_settings.program)
@@ -115,6 +122,7 @@ class Nginx:
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._tasks.start_soon(partial(process.run, self._before_restart))
+        self._tasks.start_soon(self._read_statistics)
         return self
 
     async def __aexit__(
@@ -165,6 +173,10 @@ class Nginx:
     def workers(self) -> Workers:
         """The worker processes now."""
         return workers_of(self._running.pid)
+
+    def statistics(self) -> NginxStatistics:
+        """What it did so far, as of a second ago."""
+        return self._statistics
 
     async def drain(self, grace: timedelta) -> None:
         """Take no more connections, finish the requests under way, and end; at the latest after *grace*."""
@@ -226,6 +238,7 @@ class Nginx:
             # Its records were for the tables of before, and are passed over already.
             await anyio.to_thread.run_sync(self.journal.clear)
         self._served_generation = artifact.generation
+        self.counting = artifact.mode is Mode.DYNAMIC
         self._reloaded = anyio.current_time()
         self._reload_seconds = self._reloaded - begun
 
@@ -295,6 +308,25 @@ class Nginx:
 
     async def _write(self, artifact: NginxArtifact, state: str = "check") -> Generation:
         return await anyio.to_thread.run_sync(lambda: self._generations.write(_files(artifact, state)))
+
+    async def _read_statistics(self) -> None:
+        while True:
+            await anyio.sleep(_READ_SECONDS)
+            if not self._served_generation or self._running.pid is None:
+                continue
+            try:
+                status = await self.control.status() if self.capabilities.stub_status else ""
+                counts = await self.control.counts() if self.counting else {}
+            except ApplyError:
+                continue  # it is being started, or reads its configuration: the counts are there again soon
+            self._statistics = read_statistics(
+                status,
+                counts,
+                self.backend_keys,
+                reloads=self.reloads,
+                restarts=self.restarts,
+                old_workers=len(self.workers().leaving),
+            )
 
     async def _before_restart(self) -> None:
         await anyio.to_thread.run_sync(self._remove_stale_socket)

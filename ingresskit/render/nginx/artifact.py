@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ingresskit.diagnostics import printable
-from ingresskit.graph import Certificate
+from ingresskit.graph import BackendKey, Certificate
 from ingresskit.policies import Origin
 from ingresskit.render.base import RenderedFile
 from ingresskit.render.nginx.tree import Block, Directive, Node, Span, Variable, write
@@ -89,12 +89,16 @@ class Tables:
         backends: By backend id: its endpoints.
         server_names: By TLS server name (a name, or ``*.`` and a name): the id of its certificate.
         settings: What concerns all hosts.
+        backend_keys: By backend id, what it stands for; for counts.
     """
 
     hosts: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
     backends: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
     server_names: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
     settings: bytes = b"{}"
+    backend_keys: Mapping[str, BackendKey] = field(
+        default_factory=dict[str, BackendKey], repr=False, compare=False
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
