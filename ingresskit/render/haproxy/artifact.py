@@ -207,8 +207,8 @@ class Needs:
     Attributes:
         classes: The slot classes in use, and what asked for each.
         statuses: The statuses that routes answer with by themselves, and what asked for each.
-        request_headers: The names of request header fields that policies set or remove, lower case, and
-            what asked for each.
+        request_headers: The names of request header fields that policies set or remove, lower case, but
+            for those that every program knows, and what asked for each.
         response_headers: The same for the answer.
         host_fallthrough: As `RouteGraph.host_fallthrough`; here a difference in either direction counts.
     """

@@ -29,13 +29,12 @@ from ingresskit.policies import (
     Timeouts,
     TlsRedirect,
 )
-from ingresskit.policies.values import HeaderField
 from ingresskit.render.answers import sentence
 from ingresskit.render.haproxy.artifact import MapName, Needs, SlotClass
 from ingresskit.render.haproxy.capabilities import Capabilities
+from ingresskit.render.haproxy.fields import field_names, field_rows, field_rules
 from ingresskit.render.haproxy.lines import flagged, lookup, plain_text, setting
 from ingresskit.render.haproxy.prefixes import network_prefixes
-from ingresskit.render.haproxy.quoting import quote
 from ingresskit.render.haproxy.settings import HaproxySettings
 
 __all__ = ["HANDLERS", "REWRITE_BYTES", "Context", "Handler", "SettingRow"]
@@ -80,12 +79,12 @@ class Handler:
         del policies
         return base
 
-    def request_names(self, policies: PolicySet) -> Iterator[str]:
-        """Request header fields that the program must know, lower case."""
+    def request_names(self, policies: PolicySet) -> Iterator[tuple[str, str]]:
+        """Request header fields that the program must know, lower case, each behind the policy's field."""
         del policies
         yield from ()
 
-    def response_names(self, policies: PolicySet) -> Iterator[str]:
+    def response_names(self, policies: PolicySet) -> Iterator[tuple[str, str]]:
         """The same for the answer."""
         del policies
         yield from ()
@@ -214,17 +213,17 @@ class _RequestHeaders(Handler):
     @override
     def rows(self, policies: PolicySet) -> Iterator[SettingRow]:
         policy = policies.get(RequestHeaders) or RequestHeaders()
-        yield from _header_rows("request", policy.set, policy.remove)
+        yield from field_rows("request", policy.set, policy.remove)
 
     @override
-    def request_names(self, policies: PolicySet) -> Iterator[str]:
+    def request_names(self, policies: PolicySet) -> Iterator[tuple[str, str]]:
         policy = policies.get(RequestHeaders) or RequestHeaders()
-        yield from _header_values(policy.set, policy.remove)
+        yield from field_names("request", policy.set, policy.remove)
 
     @override
     def request(self, context: Context) -> Iterator[str]:
-        for name in sorted(context.needs.request_headers):
-            yield from _header_rules("request", name, flagged(self.flag))
+        names = frozenset(context.needs.request_headers)
+        yield from field_rules("request", names, flagged(self.flag))
 
 
 class _ResponseHeaders(Handler):
@@ -235,17 +234,17 @@ class _ResponseHeaders(Handler):
     @override
     def rows(self, policies: PolicySet) -> Iterator[SettingRow]:
         policy = policies.get(ResponseHeaders) or ResponseHeaders()
-        yield from _header_rows("response", policy.set, policy.remove)
+        yield from field_rows("response", policy.set, policy.remove)
 
     @override
-    def response_names(self, policies: PolicySet) -> Iterator[str]:
+    def response_names(self, policies: PolicySet) -> Iterator[tuple[str, str]]:
         policy = policies.get(ResponseHeaders) or ResponseHeaders()
-        yield from _header_values(policy.set, policy.remove)
+        yield from field_names("response", policy.set, policy.remove)
 
     @override
     def response(self, context: Context) -> Iterator[str]:
-        for name in sorted(context.needs.response_headers):
-            yield from _header_rules("response", name, flagged(self.flag))
+        names = frozenset(context.needs.response_headers)
+        yield from field_rules("response", names, flagged(self.flag))
 
 
 class _Retries(Handler):
@@ -307,20 +306,3 @@ HANDLERS: Final[tuple[Handler, ...]] = (
     _TlsRedirect(),
 )
 """Every policy that HAProxy honours."""
-
-
-def _header_values(fields: tuple[HeaderField, ...], removed: tuple[str, ...]) -> dict[str, str]:
-    # What is removed is what the client (or the endpoint) sent: a field that is both, is set.
-    return {name.lower(): "!" for name in removed} | {name.lower(): f"={value}" for name, value in fields}
-
-
-def _header_rows(side: str, fields: tuple[HeaderField, ...], removed: tuple[str, ...]) -> Iterator[SettingRow]:
-    for name, value in _header_values(fields, removed).items():
-        yield MapName.SETTINGS, f"{side}/{name}", value
-
-
-def _header_rules(side: str, name: str, on: str) -> Iterator[str]:
-    # A look-up that finds nothing would leave what the one before it found, hence the default.
-    yield f"set-var(txn.value) {quote(setting(f'{side}/{name}', '.'))} if {on}"
-    yield f"del-header {quote(name)} if {on} {{ var(txn.value) -m str ! }}"
-    yield f"set-header {quote(name)} %[var(txn.value),bytes(1)] if {on} {{ var(txn.value) -m beg = }}"

@@ -157,15 +157,15 @@ class _Maker:
         for handler in HANDLERS:
             if handler.policy not in route.policies:
                 continue
-            origins = route.policies.origins(handler.policy)
-            origin = min(origins.values(), default=route.origin)
             found = list(handler.rows(route.policies))
             rows += found
             flags += [handler.flag] if found else []
             slot_class = handler.slot_class(route.policies, slot_class)
-            for name in handler.request_names(route.policies):
+            for field_, name in handler.request_names(route.policies):
+                origin = route.policies.origin(handler.policy, field_) or route.origin
                 self.request_headers.setdefault(name, origin)
-            for name in handler.response_names(route.policies):
+            for field_, name in handler.response_names(route.policies):
+                origin = route.policies.origin(handler.policy, field_) or route.origin
                 self.response_headers.setdefault(name, origin)
         if not rows:
             return _Settings(NONE, "", slot_class)

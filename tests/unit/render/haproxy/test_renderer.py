@@ -261,3 +261,29 @@ def test_equal_time_outs_to_read_and_send_are_honoured() -> None:
     world = World(ingress("web", {"a.test": {"/": "one"}}, annotations=annotations), service("one"))
 
     assert world.restrict().diagnostics == ()
+
+
+def test_usual_header_fields_need_no_program_of_their_own() -> None:
+    annotations = {
+        "response-headers-set": "X-Frame-Options: DENY\nX-Team: shop",
+        "response-headers-remove": "Server, X-Inner",
+        "request-headers-set": "Accept-Encoding: identity",
+    }
+    world = World(ingress("web", {"a.test": {"/": "one"}}, annotations=annotations), service("one"))
+
+    needs = world.render().needs
+
+    assert sorted(needs.response_headers) == ["x-inner", "x-team"]
+    assert not needs.request_headers
+    assert needs.response_headers["x-team"].field == "metadata.annotations[ingresskit.dev/response-headers-set]"
+
+
+def test_the_most_and_longest_header_fields_fit_into_rows() -> None:
+    names = [f"X-{number:02}-{'n' * 120}" for number in range(60)]
+    annotations = {"response-headers-remove": ",".join(names), "response-headers-set": f"X-Long: {'v' * 4000}"}
+    world = World(ingress("web", {"a.test": {"/": "one"}}, annotations=annotations), service("one"))
+
+    artifact = world.render()
+
+    assert len(artifact.needs.response_headers) == 61
+    assert max(len(row.value) for row in rows(artifact, MapName.SETTINGS)) == 4001
