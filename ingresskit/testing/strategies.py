@@ -207,7 +207,10 @@ def serving_worlds(*namespaces: str, max_size: int = 6) -> SearchStrategy[list[K
             ports = {"http": 8080, "admin": 9090}
             fixed.append(service(name, {"http": 80, "admin": 81}, namespace=namespace))
             fixed.append(endpoint_slice(name, *addresses, ports=ports, namespace=namespace))
-        fixed += [tls_secret(*hosts, name=name, namespace=namespace) for name, hosts in _SECRET_HOSTS.items()]
+        fixed += [
+            tls_secret(*hosts, name=name, namespace=namespace, salt=namespace)
+            for name, hosts in _SECRET_HOSTS.items()
+        ]
     written = st.one_of([_ours(namespace) for namespace in namespaces or ("default",)])
     return st.lists(written, min_size=1, max_size=max_size, unique_by=lambda item: item.key).map(
         lambda items: [*fixed, *items]
