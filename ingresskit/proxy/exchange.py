@@ -5,6 +5,8 @@ An exchange ends in one of these ways, and each says what becomes of the two con
 - the answer is complete, and so was the request: both go on (the endpoint's to the pool);
 - the answer is complete before the request: neither is used again, since unread request bytes would
   be taken for the next request;
+- either of them speaks of an authentication of the connection: the endpoint's is not used again, or the
+  next client would be taken for this one;
 - no answer began: another try where that is safe, else an answer of our own; the endpoint's
   connection is gone either way;
 - the answer broke off: the client's connection is cut, which is the only way left to tell it.
@@ -413,7 +415,7 @@ class Exchange:
     def _answer_complete(self) -> None:
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
-            if upstream.reusable and self._complete:
+            if upstream.reusable and self._complete and not self._admitted.head.binds:
                 self._plane.pool.put(upstream)
             else:
                 upstream.close()

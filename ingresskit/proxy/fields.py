@@ -16,6 +16,7 @@ from typing import Final
 __all__ = [
     "ALIAS",
     "ANSWER_KINDS",
+    "AUTHORIZATION",
     "CLIENT",
     "CODING",
     "CONNECTION",
@@ -29,6 +30,7 @@ __all__ = [
     "UPGRADE",
     "Field",
     "Special",
+    "binds",
     "join_fields",
     "sort_fields",
     "tokens_of",
@@ -64,6 +66,7 @@ CLIENT: Final = 7  # says who the client is: proxy-owned
 REQUEST_ID: Final = 8
 HOP: Final = 9  # for this connection only
 ALIAS: Final = 10  # some applications cannot tell it from another name
+AUTHORIZATION: Final = 11  # may be for a whole connection; passes as it is
 
 _KINDS: Final = {
     b"host": HOST,
@@ -87,6 +90,8 @@ _KINDS: Final = {
     b"trailer": HOP,
     # To CGI this is HTTP_PROXY, by which many libraries choose where to send their own requests.
     b"proxy": ALIAS,
+    b"authorization": AUTHORIZATION,
+    b"www-authenticate": AUTHORIZATION,
     b"proxy-status": ORDINARY,
 }
 _CLIENT_PREFIXES: Final = (b"x-forwarded", b"ssl-client-", b"x-ssl-client-")
@@ -111,7 +116,7 @@ def _kind(name: bytes) -> int:
 def _answer_kind(name: bytes) -> int:
     """On the way back only framing and what concerns one connection means anything."""
     kind = _kind(name)
-    return kind if kind in (LENGTH, CODING, CONNECTION, UPGRADE, HOP) else ORDINARY
+    return kind if kind in (LENGTH, CODING, CONNECTION, UPGRADE, HOP, AUTHORIZATION) else ORDINARY
 
 
 class _Spellings(dict[bytes, int]):
@@ -136,7 +141,7 @@ Special = list[tuple[int, bytes, bytes]]
 
 
 def sort_fields(raw: bytes, start: int, count: int, kinds: _Spellings) -> tuple[bytes, Special]:
-    """The fields of a head whose first line ends at *start*: the lines of ordinary ones, and the others.
+    """The fields of a head whose first line ends at *start*: the lines that pass, and the fields to look at.
 
     Raises:
         ValueError: One of the *count* lines is not a field.
@@ -147,19 +152,29 @@ def sort_fields(raw: bytes, start: int, count: int, kinds: _Spellings) -> tuple[
     found = [*map(kinds.__getitem__, names)]
     special: Special = []
     pieces: list[bytes] = []
-    cursor = start
+    cursor = end = start
     for name in compress(names, found):
+        kind = kinds[name]
         # The first line of that name from here on is the one: what is special is so by name.
-        at = raw.index(b"\r\n%b:" % name, cursor - 2) + 2
-        end = raw.index(b"\r\n", at)
-        special.append((kinds[name], name, raw[at + len(name) + 1 : end].strip(b" \t")))
-        if at > cursor:
-            pieces.append(raw[cursor:at])
-        cursor = end + 2
+        at = raw.index(b"\r\n%b:" % name, end - 2) + 2
+        end = raw.index(b"\r\n", at) + 2
+        special.append((kind, name, raw[at + len(name) + 1 : end - 2].strip(b" \t")))
+        if kind != AUTHORIZATION:
+            if at > cursor:
+                pieces.append(raw[cursor:at])
+            cursor = end
     if not pieces:
         return raw[cursor:-2], special
     pieces.append(raw[cursor:-2])
     return b"".join(pieces), special
+
+
+def binds(value: bytes) -> bool:
+    """Whether a value of `AUTHORIZATION` speaks of an authentication that holds for the whole connection.
+
+    Source: RFC 4559, section 6; MS-NTHT.
+    """
+    return value[:9].lower().startswith((b"ntlm", b"negotiate"))
 
 
 def tokens_of(value: bytes) -> frozenset[bytes]:

@@ -21,6 +21,7 @@ import httptools
 from ingresskit.proxy.bodies import Body, ChunkedBody, LengthBody
 from ingresskit.proxy.fields import (
     ANSWER_KINDS,
+    AUTHORIZATION,
     CLIENT,
     CODING,
     CONNECTION,
@@ -32,6 +33,7 @@ from ingresskit.proxy.fields import (
     UPGRADE,
     Field,
     Special,
+    binds,
     sort_fields,
     tokens_of,
     without_listed,
@@ -92,6 +94,8 @@ class RequestHead:
         upgrade: The protocol asked for, or empty.
         expects_continue: The client waits for a 100 before it sends the body.
         request_id: The client's ``X-Request-ID``, if it is a decent one; else empty.
+        binds: The connection to the endpoint may be the client's own after this: NTLM and its kin
+            authenticate connections, not requests.
     """
 
     # Defaults stand on the class: most requests have none of these, and each assignment costs.
@@ -102,6 +106,7 @@ class RequestHead:
     upgrade: bytes = b""
     expects_continue: bool = False
     request_id: bytes = b""
+    binds: bool = False
 
     def __init__(self, method: bytes, target: bytes, old: bool, fields: bytes) -> None:
         self.method: bytes = method
@@ -127,11 +132,13 @@ class ResponseHead:
         fields: The lines, as sent, each with its line end, in order, without hop-by-hop ones. Framing is
             not among them.
         upgrade: The protocol switched to, when *status* is 101.
+        binds: As `RequestHead.binds`.
     """
 
     length: int | None = None
     chunked: bool = False
     upgrade: bytes = b""
+    binds: bool = False
 
     def __init__(self, status: int, reason: bytes, old: bool, fields: bytes) -> None:
         self.status: int = status
@@ -237,7 +244,12 @@ class RequestReader(_Reader):
 def _says_more(head: RequestHead) -> bool:
     """Whether the fields say anything but host, keep-alive and what is passed on."""
     return bool(
-        head.has_length or head.client_fields or head.upgrade or head.expects_continue or head.request_id
+        head.has_length
+        or head.client_fields
+        or head.upgrade
+        or head.expects_continue
+        or head.request_id
+        or head.binds
     )
 
 
@@ -276,6 +288,8 @@ def _judge_request(head: RequestHead, special: Special) -> None:
             if value.lower() != b"100-continue":
                 raise BadRequest(417, "The expectation cannot be met.")
             head.expects_continue = not head.old
+        elif kind == AUTHORIZATION:
+            head.binds = head.binds or binds(value)
         elif kind == REQUEST_ID and _REQUEST_ID.fullmatch(value):
             head.request_id = value
     if hosts != 1:
@@ -366,6 +380,8 @@ def _judge_response(head: ResponseHead, special: Special) -> None:
             head.chunked = True
         elif kind == CONNECTION:
             tokens = tokens_of(value) if tokens is None else tokens | tokens_of(value)
+        elif kind == AUTHORIZATION:
+            head.binds = head.binds or binds(value)
         elif kind == UPGRADE:
             upgrade = value
     if head.chunked and head.length is not None:

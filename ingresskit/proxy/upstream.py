@@ -273,7 +273,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _begin_body(self, head: ResponseHead, data: bytes, *, head_only: bool) -> tuple[bytes, bool]:
         """Work out how the answer ends (RFC 9112, 6.3), and read what is there of it."""
         body: Body
-        self.reusable = head.keep_alive
+        self.reusable = head.keep_alive and not head.binds
         if data and len(data) == head.length and not head_only and head.status not in (204, 304):
             return data, True  # small answers are here with their head
         if head_only or head.status in (204, 304):

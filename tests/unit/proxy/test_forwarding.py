@@ -214,6 +214,37 @@ async def test_headers_that_the_route_removes_are_not_in_early_hints_either(stag
     assert b"X-Inner" not in everything
 
 
+@pytest.mark.parametrize(
+    ("asked", "answered", "connections"),
+    [
+        (["Authorization: NTLM TlRMTVNTUAAB"], [], 2),
+        (["AUTHORIZATION: negotiate YII="], [], 2),
+        ([], ["WWW-Authenticate: Negotiate oYG2"], 2),
+        ([], ["WWW-Authenticate: Basic realm=x", "www-authenticate: NTLM"], 2),
+        (
+            ["Authorization: Bearer ntlm", "Authorization: Basic eA=="],
+            ["WWW-Authenticate: Basic realm=ntlm"],
+            1,
+        ),
+    ],
+    ids=["NTLM", "Negotiate in another spelling", "an answer to it", "an offer of it", "other schemes"],
+)
+async def test_connection_that_may_be_authenticated_is_nobody_elses(
+    stage: Stage, asked: list[str], answered: list[str], connections: int
+) -> None:
+    endpoint = await stage.endpoint(reply(fields=answered))
+    proxy = await stage.proxy(forward(endpoint.port))
+    client = await stage.connect(proxy)
+
+    first = await client.ask(get(fields=[*asked, "X-After: 1"]))
+    await client.ask(get())
+
+    assert endpoint.connections == connections
+    assert endpoint.seen[0].values("authorization") == [line.partition(": ")[2] for line in asked]
+    assert endpoint.seen[0].value("x-after") == "1"
+    assert first.values("www-authenticate") == [line.partition(": ")[2] for line in answered]
+
+
 async def test_early_answer_passes_and_neither_connection_is_used_again(stage: Stage) -> None:
     async def refuse(_request: Seen, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(reply(b"no", status="403 Forbidden"))

@@ -218,6 +218,8 @@ BLOCKS = st.sampled_from(
         b"Host: a\r\nExpect: 100-continue\r\n",
         b"Host: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n",
         b"Host: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\n",
+        b"Host: a\r\nAuthorization: NTLM x\r\nX-One: 1\r\n",
+        b"Authorization: a\r\nAuthorization: b\r\nHost: a\r\nX-One: 1\r\nConnection: close\r\n",
         b"Host: a\r\nX: \x00\r\n",
         b"X-One: 1\r\n",
     ]
