@@ -109,3 +109,80 @@ def test_changes_are_watched(command: list[str], kubectl: Kubectl) -> None:
         process.terminate()
 
     assert (first, second) == ("a.example\n", "b.example\n")
+
+
+CREATIONS = {
+    "a namespace": ("namespace {ns}-made", "namespace"),
+    "a secret": ("secret generic made --from-literal=k=v", "secret"),
+    "a config map": ("configmap made --from-literal=k=v", "configmap"),
+    "a service": ("service nodeport made --tcp=80:http", "service"),
+    "an ingress": ("ingress made --class=ours --rule=a.example/p*=web:http,tls=cert", "ingress"),
+    "a service account": ("serviceaccount made", "serviceaccount"),
+    "a role": ("role made --verb=get,list --resource=services", "role"),
+    "a role binding": ("rolebinding made --role=made --serviceaccount=default:x", "rolebinding"),
+}
+
+
+@pytest.mark.parametrize("what", CREATIONS)
+def test_objects_are_made_without_a_manifest(what: str, kubectl: Kubectl, api_namespace: str) -> None:
+    line, kind = CREATIONS[what]
+    made = kubectl("create", *line.format(ns=api_namespace).split())
+    name = f"{api_namespace}-made" if kind == "namespace" else "made"
+    found = json.loads(kubectl("get", kind, name, "-o", "json"))
+    deleted = kubectl("delete", kind, name, "--wait=false")
+
+    assert f"{name} created" in made
+    assert f'"{name}"' in deleted
+    match kind:
+        case "secret":
+            assert found["data"] == {"k": "dg=="}
+        case "service":
+            port = found["spec"]["ports"][0]
+            assert (port["port"], port["targetPort"], found["spec"]["type"]) == (80, "http", "NodePort")
+        case "ingress":
+            backend = {"service": {"name": "web", "port": {"name": "http"}}}
+            path = {"path": "/p", "pathType": "Prefix", "backend": backend}
+            assert found["spec"] == {
+                "ingressClassName": "ours",
+                "rules": [{"host": "a.example", "http": {"paths": [path]}}],
+                "tls": [{"hosts": ["a.example"], "secretName": "cert"}],
+            }
+        case "role":
+            assert found["rules"] == [{"apiGroups": [""], "resources": ["services"], "verbs": ["get", "list"]}]
+        case _:
+            assert found["metadata"]["name"] == name
+
+
+def test_tables_are_printed_and_watched(command: list[str], kubectl: Kubectl) -> None:
+    kubectl("apply", "-f", "-", stdin=MANIFESTS % "a.example")
+    table = kubectl("get", "ingress,service")
+    watched = subprocess.run(
+        [*command, "get", "ingress", "-w", "--request-timeout=1s"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    ).stdout
+
+    ingress = ["ingress.networking.k8s.io/shop", "<none>", "a.example", "80"]
+    assert [line.split()[:4] for line in table.splitlines() if "/shop" in line] == [ingress]
+    assert any(line.startswith("service/web") and "80/TCP" in line for line in table.splitlines())
+    head, *rows = watched.splitlines()
+    assert head.split() == ["NAME", "CLASS", "HOSTS", "ADDRESS", "PORTS", "AGE"]
+    assert [row.split()[:3] for row in rows] == [["shop", "<none>", "a.example"]]
+
+
+def test_a_misspelt_field_is_refused(command: list[str]) -> None:
+    manifest = (MANIFESTS % "a.example").replace("rules:", "rulez:")
+    done = subprocess.run(
+        [*command, "apply", "-f", "-"], input=manifest, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.returncode != 0
+    assert 'unknown field "spec.rulez"' in done.stderr
+    assert "service/web created" in done.stdout
+
+
+def test_users_ask_what_they_may(kubectl: Kubectl) -> None:
+    assert kubectl("auth", "can-i", "list", "ingresses").strip() == "yes"
+    assert "test-admin" in kubectl("auth", "whoami")

@@ -7,25 +7,28 @@ Python face can use it from any thread, and one request is never half done when 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import cast
 
 from ingresskit.testing.apiserver.auth import Attributes, Users
+from ingresskit.testing.apiserver.bodies import (
+    body_of,
+    check_accept,
+    delete_options,
+    options_of,
+    parse,
+    review_of,
+)
 from ingresskit.testing.apiserver.deletes import Deletes, Options
 from ingresskit.testing.apiserver.discovery import Discovery
-from ingresskit.testing.apiserver.manifests import Manifest, decode, duplicates, encode, mapping_of
-from ingresskit.testing.apiserver.names import forbidden, quoted, unsupported
+from ingresskit.testing.apiserver.manifests import Manifest, encode, mapping_of
+from ingresskit.testing.apiserver.names import forbidden, quoted
 from ingresskit.testing.apiserver.reads import get, list_objects, selection_of, shown, shown_body
 from ingresskit.testing.apiserver.registry import Registry, Resource
 from ingresskit.testing.apiserver.requests import Asked, Request, Response
 from ingresskit.testing.apiserver.statuses import (
-    Cause,
     StatusError,
-    bad_request,
     invalid,
     method_not_allowed,
-    not_acceptable,
     page_not_found,
-    unsupported_media_type,
 )
 from ingresskit.testing.apiserver.store import Store, Stored
 from ingresskit.testing.apiserver.tables import form_of
@@ -34,9 +37,6 @@ from ingresskit.testing.apiserver.writes import PATCH_TYPES, Writes
 
 __all__ = ["Api", "refusal"]
 
-_POLICIES = ("Background", "Foreground", "Orphan")
-_VALIDATIONS = ("Ignore", "Strict", "Warn")
-_BODY_TYPES = ("application/json", "application/yaml")
 _SELF_REVIEWS = {
     ("authorization.k8s.io", "selfsubjectaccessreviews"),
     ("authorization.k8s.io", "selfsubjectrulesreviews"),
@@ -100,7 +100,7 @@ class Api:
                     status=404, body=b"404 page not found\n", content_type="text/plain; charset=utf-8"
                 )
             raise page_not_found()
-        _check_accept(request.headers.get("accept", ""))
+        check_accept(request.headers.get("accept", ""))
         if not resource.namespaced and asked.namespace and asked.resource != "namespaces":
             raise page_not_found()
         answer = self._asked_of(resource, request, asked)
@@ -144,16 +144,16 @@ class Api:
         raise method_not_allowed()
 
     def _create(self, request: Request, asked: Asked, resource: Resource) -> Response:
-        options = _options(request, asked)
-        manifest = _body(request, resource, options)
+        options = options_of(request, asked)
+        manifest = body_of(request, resource, options)
         stored = self.writes.create(resource, _namespace(asked, resource), manifest, options)
         return self._answer(resource, stored, options, created=True)
 
     def _change(self, request: Request, asked: Asked, resource: Resource, verb: str) -> Response:
-        options = _options(request, asked)
+        options = options_of(request, asked)
         namespace = _namespace(asked, resource)
         if verb == "update":
-            manifest = _body(request, resource, options)
+            manifest = body_of(request, resource, options)
             stored, created = self.writes.update(resource, namespace, asked.name, manifest, options)
         else:
             kind = request.headers.get("content-type", "").partition(";")[0].strip()
@@ -162,20 +162,13 @@ class Api:
             if options.force and not kind.startswith("application/apply-patch"):
                 fault = forbidden("force", "may not be specified for non-apply patch")
                 raise invalid("meta.k8s.io", "PatchOptions", "", [fault])
-            patch = _parsed(request.body, yaml=kind.endswith("yaml"), kind=resource.kind)
+            patch = parse(request.body, yaml=kind.endswith("yaml"), kind=resource.kind)
             stored, created = self.writes.patch(resource, namespace, asked.name, kind, patch, options)
         return self._answer(resource, stored, options, created=created)
 
     def _delete(self, request: Request, asked: Asked, resource: Resource) -> Response:
-        wanted = (
-            mapping_of(_parsed(request.body, yaml=False, kind="DeleteOptions")) if request.body.strip() else {}
-        )
-        options = _options(request, asked, dry=bool(wanted.get("dryRun")))
-        policy = wanted.get("propagationPolicy") or asked.query.get("propagationPolicy")
-        if policy not in (None, *_POLICIES):
-            raise invalid(
-                "meta.k8s.io", "DeleteOptions", "", [unsupported("propagationPolicy", policy, _POLICIES)]
-            )
+        wanted = delete_options(request, asked)
+        options = options_of(request, asked, dry=bool(wanted.get("dryRun")))
         preconditions = mapping_of(wanted.get("preconditions"))
         namespace = _namespace(asked, resource)
         stored, gone = self.deletes.delete(resource, namespace, asked.name, options, preconditions)
@@ -190,7 +183,7 @@ class Api:
     def _delete_all(self, request: Request, asked: Asked, resource: Resource) -> Response:
         if resource.kind == "Namespace":
             raise method_not_allowed()
-        options = _options(request, asked)
+        options = options_of(request, asked)
         selection = selection_of(resource, asked)
         with self._store.lock:
             found = [
@@ -217,9 +210,7 @@ class Api:
         """What users ask about themselves: ``kubectl auth can-i`` and ``kubectl auth whoami``."""
         if asked.verb != "create":
             raise method_not_allowed()
-        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-            raise unsupported_media_type(_BODY_TYPES)
-        review = mapping_of(_parsed(request.body, yaml=False, kind="SelfSubjectAccessReview"))
+        review = review_of(request)
         spec = mapping_of(review.get("spec"))
         if asked.resource == "selfsubjectreviews":
             status: Manifest = {"userInfo": {"username": user, "groups": ["system:authenticated"]}}
@@ -261,73 +252,3 @@ class Api:
 
 def _namespace(asked: Asked, resource: Resource) -> str:
     return asked.namespace if resource.namespaced else ""
-
-
-def _options(request: Request, asked: Asked, *, dry: bool = False) -> Options:
-    named = asked.query.get("fieldManager", "")
-    faults: list[Cause] = []
-    if len(named) > 128:
-        why = "Too long: may not be more than 128 bytes"
-        faults.append(Cause(reason="FieldValueTooLong", message=why, field="fieldManager"))
-    if asked.query.get("dryRun", "") not in ("", "All"):
-        faults.append(unsupported("dryRun", [asked.query["dryRun"]], ("All",)))
-    validation = asked.query.get("fieldValidation") or "Warn"
-    if validation not in _VALIDATIONS:
-        faults.append(unsupported("fieldValidation", validation, ("", *_VALIDATIONS)))
-    if faults:
-        raise invalid("meta.k8s.io", f"{asked.verb.capitalize()}Options", "", faults)
-    agent = request.headers.get("user-agent", "").partition("/")[0][:128]
-    return Options(
-        manager=named or agent or "unknown",
-        manager_given=bool(named),
-        force=asked.query.get("force", "") in ("1", "t", "true", "True"),
-        dry=dry or asked.query.get("dryRun", "") == "All",
-        subresource=asked.subresource,
-        validation=validation,
-    )
-
-
-def _body(request: Request, resource: Resource, options: Options) -> Manifest:
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip()
-    if kind not in _BODY_TYPES:
-        raise unsupported_media_type((*_BODY_TYPES, "application/vnd.kubernetes.protobuf"))
-    parsed = _parsed(request.body, yaml=kind.endswith("yaml"), kind=resource.kind)
-    if options.validation == "Strict" and (twice := duplicates(request.body)):
-        told = ", ".join(f'duplicate field "{name}"' for name in twice)
-        raise bad_request(
-            f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
-            f"strict decoding error: {told}"
-        )
-    if parsed is not None and not isinstance(parsed, dict):
-        raise bad_request(
-            f"the object provided is unrecognized (must be of type {resource.kind}): it is no object"
-        )
-    manifest: Manifest = {} if parsed is None else dict(cast(Manifest, parsed))
-    if kind.endswith("yaml") and not manifest.get("kind"):
-        raise bad_request(f"the object provided is unrecognized (must be of type {resource.kind}): no kind")
-    return manifest
-
-
-def _parsed(body: bytes, *, yaml: bool, kind: str) -> object:
-    try:
-        return decode(body)
-    except ValueError as exc:
-        if not yaml:
-            shown_part = body[:200].decode(errors="replace")
-            raise bad_request(
-                f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; "
-                f"json parse error: {exc} ({shown_part})"
-            ) from exc
-    # Only who sends YAML needs PyYAML; kubectl sends JSON under the name of YAML.
-    from yaml import YAMLError, safe_load
-
-    try:
-        return cast(object, safe_load(body))
-    except YAMLError as exc:
-        raise bad_request(f"error decoding YAML: {exc}") from exc
-
-
-def _check_accept(accept: str) -> None:
-    kinds = [part.partition(";")[0].strip() for part in accept.split(",")]
-    if accept and not {"application/json", "*/*"} & set(kinds):
-        raise not_acceptable()

@@ -71,9 +71,7 @@ class ApiServer(ObjectAccess):
     It is no cluster: nothing runs Pods, makes EndpointSlices of Services, or collects what lost its
     owner. Over HTTP it checks fields and their types as the real one does (of Pods and Nodes it does not).
     What the test itself writes is let through: unknown fields, wrong types and endpoints on loopback are
-    what controllers are tested with. It speaks JSON and reads YAML, no protobuf, which a few commands of
-    kubectl insist on (``kubectl create secret``, ``create namespace``, ``auth can-i``); all that work on
-    manifests do without.
+    what controllers are tested with. It answers in JSON; it reads YAML and protobuf too, as kubectl sends it.
 
     Args:
         resources: Further resources, kept as they are written.

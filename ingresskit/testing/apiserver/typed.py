@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, cast
 
-from ingresskit.testing.apiserver.declared import KINDS, STRUCTS
+from ingresskit.testing.apiserver.declared import KINDS, METADATA, ListOf, MapOf, One, Struct, Type, structs
 from ingresskit.testing.apiserver.manifests import Manifest
 
 __all__ = ["Mistyped", "Reading", "read", "settle"]
 
-_Emptiness = Literal["omit", "pointer", "always"]
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[-+]\d\d:\d\d)")
 _MICRO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[-+]\d\d:\d\d)")
 _ZEROS: Mapping[str, object] = {"str": "", "int": 0, "bool": False, "time": None, "micro": None, "bytes": ""}
@@ -33,25 +31,6 @@ class Mistyped(ValueError):
         super().__init__(
             f"field {path} is to be {wanted}, not {kinds.get(type(found).__name__, 'that number')}"
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Text:
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class _List:
-    of: _Type
-
-
-@dataclass(frozen=True, slots=True)
-class _Map:
-    of: _Type
-
-
-_Type: TypeAlias = _Text | _List | _Map
-_Struct: TypeAlias = Mapping[str, tuple[_Type, _Emptiness]]
 
 
 @dataclass(slots=True)
@@ -77,9 +56,9 @@ def read(manifest: Manifest, api_version: str, kind: str) -> Reading:
     if name is None:
         return Reading(manifest)
     unknown: list[str] = []
-    struct = {**_structs()[name], "metadata": (_Text("ObjectMeta"), "omit")}
+    struct = {**structs()[name], "metadata": METADATA}
     body = {key: value for key, value in manifest.items() if key not in ("apiVersion", "kind")}
-    found = _struct(body, cast(_Struct, struct), "", unknown)
+    found = _struct(body, struct, "", unknown)
     head: Manifest = {key: manifest[key] for key in ("kind", "apiVersion") if key in manifest}
     return Reading({**head, "metadata": found.pop("metadata"), **found}, sorted(unknown))
 
@@ -94,26 +73,26 @@ def settle(manifest: Manifest) -> None:
             manifest[key] = None
 
 
-def _struct(value: object, struct: _Struct, path: str, unknown: list[str]) -> Manifest:
+def _struct(value: object, struct: Struct, path: str, unknown: list[str]) -> Manifest:
     if not isinstance(value, dict):
         raise Mistyped(path, value, "an object")
     given = cast(Manifest, value)
     unknown += [_below(path, key) for key in given if key not in struct]
     found: Manifest = {}
-    for key, (kind, emptiness) in struct.items():
-        item = given.get(key)
+    for key, declared in struct.items():
+        item, kind = given.get(key), declared.type
         read_as = _empty(kind) if item is None else _value(item, kind, _below(path, key), unknown)
-        if item is None and emptiness == "pointer":
+        if item is None and declared.empty == "pointer":
             continue
-        if emptiness == "omit" and read_as in (None, "", 0, False, [], {}) and not _is_struct(kind):
+        if declared.empty == "omit" and read_as in (None, "", 0, False, [], {}) and not _is_struct(kind):
             continue
         found[key] = read_as
     return found
 
 
-def _value(value: Any, kind: _Type, path: str, unknown: list[str]) -> object:  # noqa: ANN401 - JSON
+def _value(value: Any, kind: Type, path: str, unknown: list[str]) -> object:  # noqa: ANN401 - JSON
     match kind:
-        case _List(of=of):
+        case ListOf(of=of):
             if not isinstance(value, list):
                 raise Mistyped(path, value, "an array")
             items = enumerate(cast(list[object], value))
@@ -121,7 +100,7 @@ def _value(value: Any, kind: _Type, path: str, unknown: list[str]) -> object:  #
                 _empty(of) if item is None else _value(item, of, f"{path}[{place}]", unknown)
                 for place, item in items
             ]
-        case _Map(of=of):
+        case MapOf(of=of):
             if not isinstance(value, dict):
                 raise Mistyped(path, value, "an object")
             pairs = cast(Manifest, value).items()
@@ -129,11 +108,11 @@ def _value(value: Any, kind: _Type, path: str, unknown: list[str]) -> object:  #
                 key: _empty(of) if item is None else _value(item, of, _below(path, key), unknown)
                 for key, item in pairs
             }
-        case _Text(name="any"):
+        case One(name="any"):
             return value
-        case _Text(name=name) if name in _structs():
-            return _struct(value, _structs()[name], path, unknown)
-        case _Text(name=name):
+        case One(name=name) if name in structs():
+            return _struct(value, structs()[name], path, unknown)
+        case One(name=name):
             return _plain(value, name, path)
 
 
@@ -167,37 +146,15 @@ def _is_base64(text: str) -> bool:
     return True
 
 
-def _empty(kind: _Type) -> object:
-    if isinstance(kind, _Text):
-        return _struct({}, _structs()[kind.name], "", []) if kind.name in _structs() else _ZEROS.get(kind.name)
+def _empty(kind: Type) -> object:
+    if isinstance(kind, One):
+        return _struct({}, structs()[kind.name], "", []) if kind.name in structs() else _ZEROS.get(kind.name)
     return None
 
 
-def _is_struct(kind: _Type) -> bool:
-    return isinstance(kind, _Text) and kind.name in _structs()
+def _is_struct(kind: Type) -> bool:
+    return isinstance(kind, One) and kind.name in structs()
 
 
 def _below(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
-
-
-@functools.cache
-def _structs() -> Mapping[str, _Struct]:
-    found: dict[str, _Struct] = {}
-    for line in STRUCTS.splitlines():
-        name, _, fields = line.partition(":")
-        if fields:
-            found[name] = dict(_declared(text) for text in fields.split())
-    return found
-
-
-def _declared(text: str) -> tuple[str, tuple[_Type, _Emptiness]]:
-    name, _, kind = text.partition("=")
-    emptiness: _Emptiness = "pointer" if kind.endswith("?") else "always" if kind.endswith("!") else "omit"
-    return name, (_type(kind.rstrip("?!")), emptiness)
-
-
-def _type(text: str) -> _Type:
-    if text.startswith("["):
-        return _List(_type(text[1:-1]))
-    return _Map(_type(text[1:-1])) if text.startswith("{") else _Text(text)

@@ -347,7 +347,7 @@ def test_what_makes_no_sense_is_refused(
 @pytest.mark.parametrize(
     ("method", "headers", "content_type", "status"),
     [
-        ("POST", {}, "application/vnd.kubernetes.protobuf", 415),
+        ("POST", {}, "application/cbor", 415),
         ("PATCH", {}, "application/json", 415),
         ("GET", {"Accept": "application/vnd.kubernetes.protobuf"}, "", 406),
         ("GET", {"Accept": "application/json;as=Table;g=meta.k8s.io;v=v1,application/json"}, "", 200),
