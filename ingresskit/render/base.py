@@ -115,6 +115,7 @@ class Renderer(ABC, Generic[ArtifactT]):
     protocols: ClassVar[frozenset[Protocol]] = frozenset({Protocol.HTTP})
     """What it can speak to endpoints. A backend with another protocol is served as having none."""
     # What `restrict` made of the graph before; replaced, never changed.
+    _known_tuple: _Known[tuple[VirtualHost, ...]] = _Known((), (), [])
     _known_hosts: Mapping[str, _Known[VirtualHost]] = MappingProxyType({})
     _known_backends: Mapping[BackendKey, _Known[Backend]] = MappingProxyType({})
 
@@ -151,6 +152,11 @@ class Renderer(ABC, Generic[ArtifactT]):
     def _restricted_hosts(
         self, hosts: tuple[VirtualHost, ...], diagnostics: list[Diagnostic]
     ) -> tuple[VirtualHost, ...]:
+        given, restricted, losses = self._known_tuple
+        if given is hosts:
+            diagnostics += losses
+            return restricted
+        losses = list[Diagnostic]()
         before, known = self._known_hosts, dict[str, _Known[VirtualHost]]()
         for host in hosts:
             item = before.get(host.host)
@@ -159,9 +165,12 @@ class Renderer(ABC, Generic[ArtifactT]):
                 item = _Known(host, self._restricted_host(host, found), found)
             known[host.host] = item
             if item.diagnostics:
-                diagnostics += item.diagnostics
+                losses += item.diagnostics
         self._known_hosts = known
-        return tuple([item.restricted for item in known.values()])
+        restricted = tuple([item.restricted for item in known.values()])
+        self._known_tuple = _Known(hosts, restricted, losses)
+        diagnostics += losses
+        return restricted
 
     def _restricted_backends(
         self, backends: Mapping[BackendKey, Backend], diagnostics: list[Diagnostic]

@@ -230,14 +230,14 @@ def obstacles(changes: Changes, wanted: Needs, loaded: Needs, slots: Slots) -> t
         loaded: What the program was loaded with.
         slots: Its slots.
     """
-    return (*_lacking(wanted, loaded), *_too_long(changes), *_no_room(changes, slots, wanted))
+    return (*_lacking(wanted, loaded, slots), *_too_long(changes), *_no_room(changes, slots, wanted))
 
 
-def _lacking(wanted: Needs, loaded: Needs) -> Iterator[Obstacle]:
+def _lacking(wanted: Needs, loaded: Needs, slots: Slots) -> Iterator[Obstacle]:
     if wanted is loaded:
         return
     for slot_class, origin in wanted.classes.items():
-        if slot_class not in loaded.classes:
+        if slot_class not in slots.pools:
             yield Obstacle(f"a kind of backend that the program does not have yet: {slot_class.id}", (origin,))
     for status, origin in wanted.statuses.items():
         if status not in loaded.statuses:

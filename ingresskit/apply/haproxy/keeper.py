@@ -350,6 +350,7 @@ class Keeper:
             tasks.start_soon(self._repeat, self._tidy)
             tasks.start_soon(self._repeat, self._follow_on_disk)
             tasks.start_soon(self._repeat, self._fill_up)
+            tasks.start_soon(self._repeat, self._watch)
 
     async def _repeat(self, step: Callable[[], Awaitable[float | None]]) -> None:
         """Do *step* after each change; again after as many seconds as it says."""
@@ -406,6 +407,22 @@ class Keeper:
             await self._master.activate(await self._master.write(files))
             self._written = artifact
         await anyio.sleep(10 * (anyio.current_time() - begun))
+        return 0
+
+    async def _watch(self) -> float | None:
+        """Find out when somebody else reloaded HAProxy, and put back what that lost."""
+        await anyio.sleep(self._options.watch_interval.total_seconds())
+        async with self._lock:
+            live = self.live
+            if live is None or self._broken or self._restarted or self._master.process.pid is None:
+                return 0
+            said = await self._master.marker()
+            if said is None:
+                raise ApplyError("HAProxy runs and does not answer")
+            if said != live.marker:
+                self._broken = "HAProxy had another configuration than it was given"
+                _logger.error("haproxy was reloaded by somebody else, loading it again")
+                await self._load(live.artifact, self._broken)
         return 0
 
     async def _fill_up(self) -> float | None:

@@ -157,11 +157,15 @@ class Master:
 
     async def serves(self, marker: str) -> bool:
         """Whether the newest worker has the configuration with that marker. Never raises for what is down."""
+        return await self.marker() == marker
+
+    async def marker(self) -> str | None:
+        """The marker of the configuration that the newest worker has; ``None`` when it does not answer."""
         try:
             info = await self.api.info()
         except (CommandRefused, Unreachable):
-            return False
-        return info.get(_MARKER) == marker
+            return None
+        return info.get(_MARKER, "")
 
     async def reload(self, marker: str) -> None:
         """Let the master load the current configuration, and return when the worker that serves has it.

@@ -26,6 +26,7 @@ class HaproxyOptions:
         load_timeout: For a start, a check and a reload, each.
         disk_delay: Changes at runtime are written to disk this long after the last one, or ten times as
             long as writing took the last time, where that is more.
+        watch_interval: How often it is made sure that HAProxy serves what it was given.
         statistics_interval: How often HAProxy's counts are read.
 
     Raises:
@@ -39,6 +40,7 @@ class HaproxyOptions:
     command_timeout: timedelta = timedelta(seconds=5)
     load_timeout: timedelta = timedelta(seconds=30)
     disk_delay: timedelta = timedelta(seconds=1)
+    watch_interval: timedelta = timedelta(seconds=5)
     statistics_interval: timedelta = timedelta(seconds=2)
 
     def __post_init__(self) -> None:

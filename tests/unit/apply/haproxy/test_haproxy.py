@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from ingresskit.apply import Dynamic, NoOp, Reload
@@ -255,6 +256,28 @@ async def test_a_command_that_fails_is_made_good_by_a_reload(short_path: Path) -
     assert answer == 200
     assert sum(reloads.values()) == 2
     assert any(reason.startswith("a change at runtime failed") for reason in reloads)
+
+
+async def test_what_a_reload_by_somebody_else_lost_is_put_back(short_path: Path) -> None:
+    options = HaproxyOptions(
+        disk_delay=timedelta(seconds=600),
+        watch_interval=timedelta(milliseconds=50),
+        reload_gap=timedelta(milliseconds=1),
+        reload_share=1.0,
+    )
+    async with scene(short_path, options) as at:
+        await at.serve(hosts={"a.test": PLAIN})
+        # One generation back on disk, so that its marker is another one.
+        await at.serve(hosts={"a.test": {"connect-timeout": "1s"}})
+        generations = at.haproxy.master.generations
+        await anyio.to_thread.run_sync(generations.activate, generations.all()[0])
+        at.haproxy.master.process.send(signal.SIGUSR2)
+        await wait_until(lambda: any("another configuration" in reason for reason in at.haproxy.reloads))
+        answer = await at.ask("a.test")
+        kind = await at.serve(hosts={"a.test": {"connect-timeout": "1s"}, "b.test": PLAIN})
+
+    assert answer == 200
+    assert kind is Dynamic
 
 
 async def test_a_configuration_that_haproxy_refuses_changes_nothing(
