@@ -61,7 +61,13 @@ function M.balance()
         end
     else
         context.attempts = 1
-        balancer.set_timeouts(target.ct or settings.connect, target.st or settings.send, target.rt or settings.read)
+        if target.ct or target.st or target.rt then -- else those of the configuration hold
+            balancer.set_timeouts(
+                target.ct or settings.connect,
+                target.st or settings.send,
+                target.rt or settings.read
+            )
+        end
         local more = min(target.more or 1, #backend.ready - 1)
         if more > 0 then
             balancer.set_more_tries(more)

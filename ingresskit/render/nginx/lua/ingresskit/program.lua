@@ -76,7 +76,7 @@ function M.log()
         balancer.finish(context)
     end
     local var = ngx.var
-    statistics.finished(context, ngx.status, tonumber(var.request_time) or 0)
+    statistics.finished(context, ngx.status, ngx.now() - ngx.req.start_time())
     statistics.bytes(var.request_length, var.bytes_sent)
 end
 

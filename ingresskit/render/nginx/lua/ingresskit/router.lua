@@ -8,6 +8,7 @@ local answers = require "ingresskit.answers"
 local backends = require "ingresskit.backends"
 local clients = require "ingresskit.clients"
 local contexts = require "ingresskit.contexts"
+local fields = require "ingresskit.fields"
 local limits = require "ingresskit.limits"
 local paths = require "ingresskit.paths"
 local settings = require "ingresskit.settings"
@@ -15,8 +16,7 @@ local statistics = require "ingresskit.statistics"
 local tables = require "ingresskit.tables"
 
 local re_match, re_find = ngx.re.match, ngx.re.find
-local is_internal = ngx.req.is_internal
-local get_headers, clear_header, set_header = ngx.req.get_headers, ngx.req.clear_header, ngx.req.set_header
+local get_method, clear_header, set_header = ngx.req.get_method, ngx.req.clear_header, ngx.req.set_header
 local byte, find, sub, lower, match = string.byte, string.find, string.sub, string.lower, string.match
 local tonumber, type, pairs = tonumber, type, pairs
 
@@ -25,7 +25,8 @@ local M = {}
 local IDEMPOTENT = { GET = true, HEAD = true, OPTIONS = true, PUT = true, DELETE = true }
 
 local MAX_LINE_BYTES = 8192
-local MAX_HEADERS = 100
+
+local NOT_A_TARGET = "[^!-~]|#"
 
 -- {name, as sent upstream}, by Host as sent. Clients rarely change it; emptied when full.
 local hosts, host_count = {}, 0
@@ -110,148 +111,6 @@ local function resolve(name, path, generation)
 end
 M.resolve = resolve
 
--- What a field means to a proxy, by its name in lower case, as `ingresskit.proxy.heads` has it. 0 is:
--- nothing. nginx itself drops names with anything but letters, digits and "-".
-local CONNECTION, UPGRADE, CODING, LENGTH, HOST_FIELD, EXPECT, REQUEST_ID_FIELD, CLIENT, DROPPED = 1, 2, 3, 4, 5, 6, 7, 8, 9
-
-local KINDS = {
-    ["connection"] = CONNECTION,
-    ["upgrade"] = UPGRADE,
-    ["transfer-encoding"] = CODING,
-    ["content-length"] = LENGTH,
-    ["host"] = HOST_FIELD,
-    ["expect"] = EXPECT,
-    ["x-request-id"] = REQUEST_ID_FIELD,
-    -- What says who the client is: believed of trusted proxies.
-    ["forwarded"] = CLIENT,
-    ["x-real-ip"] = CLIENT,
-    ["x-scheme"] = CLIENT,
-    ["client-cert"] = CLIENT,
-    ["client-cert-chain"] = CLIENT,
-    ["x-client-cert"] = CLIENT,
-    -- For this connection only.
-    ["http2-settings"] = DROPPED,
-    ["keep-alive"] = DROPPED,
-    ["te"] = DROPPED,
-    ["trailer"] = DROPPED,
-    -- To CGI this is HTTP_PROXY, by which many libraries choose where to send their own requests.
-    ["proxy"] = DROPPED,
-    ["proxy-status"] = 0,
-}
-
-local kind_count = 0
-
-local function kind_of(name)
-    local kind = 0
-    if sub(name, 1, 11) == "x-forwarded" or sub(name, 1, 11) == "ssl-client-" or sub(name, 1, 13) == "x-ssl-client-" then
-        kind = CLIENT
-    elseif sub(name, 1, 6) == "proxy-" then
-        kind = DROPPED
-    end
-    -- Names are a client's to make up: only so many are remembered.
-    if kind_count < 4096 and #name <= 64 then
-        kind_count = kind_count + 1
-        KINDS[name] = kind
-    end
-    return kind
-end
-
-local OWN_TOKENS = {
-    [""] = true,
-    ["close"] = true,
-    ["keep-alive"] = true,
-    ["upgrade"] = true,
-    ["te"] = true,
-    ["http2-settings"] = true,
-    -- Set by nginx from what we tell it; naming them in Connection takes nothing away.
-    ["host"] = true,
-    ["content-length"] = true,
-    ["transfer-encoding"] = true,
-    ["connection"] = true,
-    ["expect"] = true,
-}
-
-local NO_COLON = [[^[^:\r\n]+\r?$]]
-local REQUEST_ID = [[\A[A-Za-z0-9._=+/:@-]{1,128}\z]]
-local PROTOCOL = [[\A(?!h2|h3|http|tls)[A-Za-z0-9._+-]{1,32}(?:/[A-Za-z0-9._-]{1,16})?\z]]
-
--- Read what matters of the header, and take out what the peer has no say in.
---
--- Returns the status of a refusal, or nil, then what a trusted proxy said (nil when not trusted).
-local function read_header(var, trusted)
-    local headers, truncated = get_headers(MAX_HEADERS)
-    if truncated == "truncated" then
-        return 431
-    end
-    local said, connection, upgrade, coding, length
-    local empty = false
-    for name, value in pairs(headers) do
-        local kind = KINDS[name] or kind_of(name)
-        empty = empty or value == ""
-        if kind == 0 then
-            -- the endpoint's business
-        elseif kind == HOST_FIELD then
-            if type(value) == "table" then
-                return 400
-            end
-        elseif kind == CONNECTION then
-            connection = value
-        elseif kind == LENGTH then
-            length = value
-        elseif kind == CODING then
-            coding = value
-        elseif kind == UPGRADE then
-            upgrade = value
-        elseif kind == REQUEST_ID_FIELD then
-            if type(value) == "string" and re_find(value, REQUEST_ID, "jo") then
-                var.ik_request_id = value
-            end
-        elseif kind == CLIENT then
-            if trusted then
-                said = said or {}
-                said[name] = value
-            else
-                clear_header(name)
-            end
-        elseif kind == EXPECT then
-            if type(value) == "table" or lower(value) ~= "100-continue" then
-                return 417
-            end
-        else
-            clear_header(name)
-        end
-    end
-    -- nginx takes a line without a colon for a field without a value.
-    if empty and var.server_protocol ~= "HTTP/2.0" and re_find(ngx.req.raw_header(true), NO_COLON, "jom") then
-        return 400
-    end
-    if connection and (type(connection) == "table" or lower(connection) ~= "keep-alive") then
-        if type(connection) == "table" then
-            connection = table.concat(connection, ",")
-        end
-        local upgrading = false
-        for token in string.gmatch(lower(connection), "[^,%s]+") do
-            if token == "upgrade" then
-                upgrading = true
-            elseif not OWN_TOKENS[token] then
-                clear_header(token)
-            end
-        end
-        if
-            upgrading
-            and type(upgrade) == "string"
-            and not coding
-            and (length or "0") == "0"
-            and var.server_protocol == "HTTP/1.1"
-            and re_find(upgrade, PROTOCOL, "joi")
-        then
-            var.ik_connection = "upgrade"
-            var.ik_upgrade = upgrade
-        end
-    end
-    return nil, said
-end
-
 -- The host of a request: {name, as sent upstream}; nil when it is none, or said in two ways.
 local function requested_host(var)
     local raw = var.http_host
@@ -295,7 +154,9 @@ local function forward(var, context, target, path, query)
     context.counted = backend
     statistics.forwarded(backend)
     context.client_name = target.lb == "client-hash" and addresses.show(context.client) or nil
-    var.ik_backend = backend.n
+    if settings.log then
+        var.ik_backend = backend.n
+    end
     if target.rw then
         path = target.rw .. sub(path, target.n + 1)
         if path == "" then
@@ -305,7 +166,7 @@ local function forward(var, context, target, path, query)
     elseif path .. query ~= context.uri then
         var.ik_uri = path .. query
     end
-    if not IDEMPOTENT[var.request_method] then
+    if not IDEMPOTENT[get_method()] then
         -- What must not be sent twice takes a kept connection only while that is young: its endpoint
         -- may be closing an older one just now.
         var.ik_pool = "ingresskit_young"
@@ -340,7 +201,7 @@ end
 
 -- Decide what happens with a request. Runs in the rewrite phase.
 function M.route()
-    if is_internal() then
+    if ngx.status >= 400 then
         return answers.fail() -- nginx's own errors are sent here, see error_page
     end
     local var = ngx.var
@@ -360,7 +221,7 @@ function M.route()
         var.ik_for = peer_text
         var.ik_client = peer_text
     end
-    local status, said = read_header(var, trusted)
+    local status, said = fields.read(var, trusted)
     if status then
         return answers.refuse(status)
     end
@@ -370,8 +231,10 @@ function M.route()
     end
     local name = host[1]
     context.host = name
-    var.ik_host = host[2]
-    if find(uri, "[^!-~]") or find(uri, "#", 1, true) then
+    if host[2] ~= name then -- else nginx's own $host says the same
+        var.ik_host = host[2]
+    end
+    if re_find(uri, NOT_A_TARGET, "jo") then
         return answers.refuse(400)
     end
     local path, query = uri, ""
@@ -393,7 +256,7 @@ function M.route()
     context.target = target
     context.rule_host = rule.h
     context.client = peer
-    local https = var.scheme == "https"
+    local https
     if trusted and said then
         local client = clients.behind_proxy(said, peer, peer_text, var.scheme, tonumber(var.server_port))
         https = client.https
@@ -404,8 +267,8 @@ function M.route()
         var.ik_forwarded_host = client.host or host[2]
         var.ik_client = addresses.show(client.client)
         var.ik_forwarded = client.forwarded or ""
-    else
-        var.ik_forwarded_host = host[2]
+    elseif target.tls then
+        https = var.scheme == "https"
     end
     if target.al and not addresses.within(context.client, target.al) then
         return answers.give(403)

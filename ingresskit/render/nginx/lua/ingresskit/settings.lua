@@ -2,7 +2,7 @@
 --
 -- trusted: ranges of peers whose word on the client is believed. proxy_protocol: those peers open
 -- with a PROXY header. https_port: where plain HTTP is redirected to; 0 is nowhere. connect, read,
--- send: time-outs in seconds.
+-- send: time-outs in seconds. log: requests are written to an access log.
 
 local json = require "ingresskit.json"
 
@@ -10,6 +10,7 @@ local M = {
     trusted = {},
     proxy_protocol = false,
     https_port = 0,
+    log = false,
     connect = 5,
     read = 60,
     send = 60,
