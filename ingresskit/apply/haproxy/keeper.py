@@ -333,7 +333,8 @@ class Keeper:
             ApplyError: It could not be written.
         """
         async with self._lock, self._disk:
-            if (live := self.live) is None:
+            # Whoever held the lock may have started it meanwhile.
+            if (live := self.live) is None or self._master.process.pid is not None:
                 return
             slots = self._new_slots(live.artifact)
             marker = _new_marker()

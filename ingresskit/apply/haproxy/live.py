@@ -52,6 +52,8 @@ class Live:
         for item in self.blocks.keys() - self.artifact.blocks.keys():
             for row in self.blocks[item].rows:
                 dead[row.map] = dead.get(row.map, 0) + 1
+        if max(dead.values(), default=0) <= _LEAST_GARBAGE:
+            return ()
         alive: dict[MapName, int] = {}
         for block in self.artifact.blocks.values():
             for row in block.rows:

@@ -38,6 +38,8 @@ _logger = logging.getLogger(__name__)
 _POLL: Final = 0.01
 _END: Final = timedelta(seconds=2)
 _MARKER: Final = "description"
+# How alerts end that only say that there were others.
+_NOTHING_NEW: Final = (f"/{PROGRAM}", "Fatal errors found in configuration.")
 
 
 class Master:
@@ -211,8 +213,17 @@ class Master:
 
 def _complaints(lines: Sequence[str]) -> str:
     """The alerts among HAProxy's messages, or its last one, in one line."""
-    alerts = [line.partition(" : ")[2] or line for line in lines if line.startswith("[ALERT]")]
-    chosen = alerts or [line for line in lines if line.strip()][-1:]
+    alerts: list[str] = []
+    goes_on = False
+    for line in lines:
+        if line.startswith("["):
+            text = line.partition(" : ")[2] or line
+            goes_on = line.startswith("[ALERT]") and not text.endswith(_NOTHING_NEW)
+            if goes_on:
+                alerts.append(text.strip())
+        elif goes_on and line.strip():
+            alerts[-1] += f" {line.strip()}"
+    chosen = alerts or [line.strip() for line in lines if line.strip()][-1:]
     return "; ".join(chosen)[:2000]
 
 

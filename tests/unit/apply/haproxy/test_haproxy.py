@@ -244,6 +244,26 @@ async def test_a_haproxy_that_dies_comes_back_with_what_was_changed_last(short_p
     assert kind is Dynamic
 
 
+async def test_a_change_right_after_haproxy_died_is_live_and_so_is_the_next(short_path: Path) -> None:
+    async with scene(short_path) as at:
+        await at.serve(hosts={"a.test": PLAIN})
+        pid = at.haproxy.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        with anyio.fail_after(5):
+            while True:
+                try:
+                    await at.serve(hosts={"b.test": PLAIN})
+                    break
+                except ApplyError:  # as a controller does
+                    await anyio.sleep(0.05)
+            first = await at.ask("b.test")
+            await at.serve(hosts={"b.test": PLAIN, "c.test": PLAIN})
+        second = await at.ask("c.test")
+
+    assert (first, second) == (200, 200)
+
+
 async def test_a_command_that_fails_is_made_good_by_a_reload(short_path: Path) -> None:
     async with scene(short_path) as at:
         await at.serve(hosts={"a.test": PLAIN})
