@@ -9,6 +9,7 @@ there are too many, the one that has taken longest goes: an honest one is done i
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
 from typing import TYPE_CHECKING, Final
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Listener", "open_listener"]
 
 _BACKLOG: Final = 1024
-# Out of file descriptors: accepting again at once would only spin.
+# Out of file descriptors or memory: accepting again at once would only spin.
+_EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _ACCEPT_PAUSE: Final = 0.2
 
 
@@ -69,15 +71,23 @@ class Listener:
         self._socket.close()
 
     async def _accept(self) -> None:
-        loop = self._plane.loop
-        most = self._plane.settings.max_handshakes
+        plane = self._plane
+        loop = plane.loop
+        most = plane.settings.max_handshakes
         while True:
             try:
                 connection, remote = await loop.sock_accept(self._socket)
-            except OSError:
-                await asyncio.sleep(_ACCEPT_PAUSE)
+            except OSError as exc:
+                # Else a fault of the connection that would have been: the next one is another.
+                await asyncio.sleep(_ACCEPT_PAUSE if exc.errno in _EXHAUSTED else 0)
                 continue
-            task = loop.create_task(self._arrive(connection, parse_address(str(remote[0]))))
+            if len(plane.clients) >= plane.max_connections:
+                # Now, and not after a handshake that costs more than all that is refused.
+                plane.counters.connections_total += 1
+                plane.counters.connections_refused += 1
+                connection.close()
+                continue
+            task = loop.create_task(self._arrive(connection, str(remote[0])))
             self._arriving[task] = None
             task.add_done_callback(lambda task: self._arriving.pop(task, None))
             if len(self._arriving) > most:
@@ -87,16 +97,14 @@ class Listener:
                 await asyncio.wait([oldest])
                 self._arriving.pop(oldest, None)
 
-    async def _arrive(self, connection: socket.socket, remote: Address) -> None:
+    async def _arrive(self, connection: socket.socket, remote: str) -> None:
         plane = self._plane
         taken = False
         try:
             connection.setblocking(False)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             proxied: tuple[Address, int] | None = None
-            if plane.settings.proxy_protocol and any(
-                remote in network for network in plane.settings.trusted_proxies
-            ):
+            if plane.settings.proxy_protocol and self._is_trusted(parse_address(remote)):
                 async with asyncio.timeout(plane.header_timeout):
                     proxied = await read_proxy_header(connection)
             handshake = plane.settings.handshake_timeout.total_seconds()
@@ -112,6 +120,9 @@ class Listener:
         finally:
             if not taken:
                 connection.close()
+
+    def _is_trusted(self, peer: Address) -> bool:
+        return any(peer in network for network in self._plane.settings.trusted_proxies)
 
 
 async def open_listener(plane: Plane, host: str, port: int, context: ssl.SSLContext | None) -> Listener:

@@ -213,6 +213,18 @@ async def test_of_too_many_handshakes_the_one_that_takes_longest_is_given_up(sta
     assert await silent[2].rest() is not None
 
 
+async def test_too_many_connections_are_closed_before_their_handshake(stage: Stage) -> None:
+    proxy = await stage.proxy(forward(), tls=True, max_connections=1)
+    kept = await stage.connect(proxy, listener=1, tls=trusting())
+    await kept.ask(get())
+
+    silent = await stage.connect(proxy, listener=1)
+
+    assert await silent.is_closed()
+    assert (await kept.ask(get())).status == 503
+    assert proxy.statistics().connections_refused == 1
+
+
 async def test_handshake_that_takes_too_long_is_given_up(stage: Stage) -> None:
     proxy = await stage.proxy(forward(), tls=True, handshake_timeout=datetime.timedelta(seconds=0.2))
 
