@@ -41,6 +41,11 @@ def _nginx(graph: RouteGraph) -> str:
     return "\n".join(item.content.decode("utf-8", "surrogateescape") for item in parts)
 
 
+def read_input(folder: Path) -> Snapshot:
+    """What stands in the folder's ``in.yaml``."""
+    return _snapshot(list(yaml.safe_load_all((folder / "in.yaml").read_text("utf-8"))))
+
+
 def _snapshot(documents: list[dict[str, object]]) -> Snapshot:
     objects: list[KubeObject] = []
     problems: list[DecodeError] = []
