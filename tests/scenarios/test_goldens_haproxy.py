@@ -28,7 +28,7 @@ from tests.scenarios.test_goldens import read_input
 
 _HERE = Path(__file__).parent
 _SETTINGS = HaproxySettings(
-    http=(Bind("0.0.0.0", 8080),),
+    http=(Bind("192.0.2.1", 8080),),
     https=(Bind("::", 8443),),
     trusted_proxies=parse_networks("10.0.0.0/8"),
     proxy_protocol=True,

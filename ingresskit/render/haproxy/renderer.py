@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import ClassVar, Final, TypeVar
 
 from typing_extensions import override
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
-from ingresskit.graph import Backend, BackendKey, Certificate, Protocol, Route, RouteGraph, VirtualHost
+from ingresskit.graph import (
+    Backend,
+    BackendKey,
+    Certificate,
+    Protocol,
+    Redirect,
+    Route,
+    RouteGraph,
+    VirtualHost,
+)
 from ingresskit.models import ObjectKey, ObjectRef, Service
-from ingresskit.policies import Policy
+from ingresskit.policies import Origin, Policy
 from ingresskit.render.base import Renderer
 from ingresskit.render.haproxy.artifact import (
     Block,
     Bundle,
     HaproxyArtifact,
     MapName,
-    Needs,
     Pointer,
     Server,
     SlotBackend,
@@ -29,8 +38,9 @@ from ingresskit.render.haproxy.artifact import (
 from ingresskit.render.haproxy.certificates import bundle_id, make_bundle, server_name_lines
 from ingresskit.render.haproxy.policies import HANDLERS, SettingRow
 from ingresskit.render.haproxy.prefixes import range_prefixes
+from ingresskit.render.haproxy.routes import Routes, RoutesKeeper
 from ingresskit.render.haproxy.servers import make_server
-from ingresskit.render.haproxy.tables import HostPart, Split, host_part, make_block
+from ingresskit.render.haproxy.tables import Split, make_block
 from ingresskit.render.haproxy.words import SHARE_DIGITS
 
 __all__ = ["HaproxyRenderer"]
@@ -38,7 +48,9 @@ __all__ = ["HaproxyRenderer"]
 K = TypeVar("K")
 V = TypeVar("V")
 
+_ROW_TEXT: Final = re.compile(r"[\x21-\x7e]{1,4000}")
 _SHARES: Final = 16**SHARE_DIGITS
+_ZEROS: Final = "0" * (16 - SHARE_DIGITS)
 
 
 class HaproxyRenderer(Renderer[HaproxyArtifact]):
@@ -49,63 +61,72 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
     protocols: ClassVar[frozenset[Protocol]] = frozenset({Protocol.HTTP, Protocol.HTTPS, Protocol.H2C})
 
     def __init__(self) -> None:
-        self._parts: dict[str, tuple[VirtualHost, HostPart]] = {}
-        self._routes: _Routes = _Routes()
-        self._seen: _Routes = self._routes
+        # Hosts of which everything fits into rows: they are asked for at every pass.
+        self._fitting: dict[str, VirtualHost] = {}
+        self._keeper = RoutesKeeper()
+        # What the last graph came to, and by backend key the names its backends have.
+        self._routes: Routes | None = None
         self._layouts: dict[str, Block] = {}
         self._servers: dict[BackendKey, tuple[Backend, tuple[Server, ...]]] = {}
         self._bundles: dict[ObjectKey, tuple[Certificate, Bundle]] = {}
+        self._names: Mapping[BackendKey, Sequence[str]] = {}
         self._last = HaproxyArtifact()
 
     @override
     def render(self, graph: RouteGraph) -> HaproxyArtifact:
+        if len(self._fitting) > 2 * len(graph.virtual_hosts):
+            self._fitting.clear()
         last = self._last
-        routes = self._follow_routes(graph.virtual_hosts)
-        self._follow_servers(graph.backends)
+        routes = self._keeper.follow(graph.virtual_hosts)
+        moved = self._follow_servers(graph.backends)
         self._follow_bundles(graph.certificates)
         layouts = {split.id: self._layout(split) for split in routes.splits.values()}
-        if routes is not self._seen or layouts != self._layouts:
-            splits = {Pointer(MapName.SPLITS, split): layout.id for split, layout in layouts.items()}
-            pointers: Mapping[Pointer, str] = routes.pointers | splits
-            blocks: Mapping[str, Block] = routes.blocks | {layout.id: layout for layout in layouts.values()}
-            self._seen, self._layouts = routes, layouts
-        else:
+        same = routes is self._routes
+        if same and layouts == self._layouts:
             pointers, blocks = last.pointers, last.blocks
+        else:
+            splits = {Pointer(MapName.SPLITS, split): layout.id for split, layout in layouts.items()}
+            pointers = routes.pointers | splits
+            blocks = routes.blocks | {layout.id: layout for layout in layouts.values()}
+        if not same:
+            self._names = _by_key(routes.backends)
+        stale = {name for key in moved for name in self._names.get(key, ())}
+        renewed = {name: self._backend(name, *routes.backends[name]) for name in stale}
+        known = last.backends
+        if same:
+            found = {**known, **renewed} if renewed else known
+        else:
+            # A backend of a class that is new may have servers that are not.
+            found = {
+                name: renewed.get(name) or known.get(name) or self._backend(name, *used)
+                for name, used in routes.backends.items()
+            }
+        self._routes, self._layouts = routes, layouts
         certificates = {bundle.id: bundle for _, bundle in self._bundles.values()}
         default = graph.default_certificate
         self._last = HaproxyArtifact(
-            needs=replace(routes.needs, host_fallthrough=graph.host_fallthrough),
+            needs=routes.needs(host_fallthrough=graph.host_fallthrough),
             pointers=pointers,
             blocks=blocks,
-            backends=_kept(last.backends, self._backends(routes.backends)),
+            backends=_kept(known, found),
             certificates=_kept(last.certificates, certificates),
             server_names=server_name_lines(graph.server_names),
             default_certificate=None if default is None else bundle_id(default),
         )
         return self._last
 
-    def _follow_routes(self, hosts: tuple[VirtualHost, ...]) -> _Routes:
-        before = self._parts
-        if len(before) == len(hosts) and all(
-            (known := before.get(host.host)) is not None and known[0] is host for host in hosts
-        ):
-            return self._routes
-        parts: dict[str, tuple[VirtualHost, HostPart]] = {}
-        for host in hosts:
-            known = before.get(host.host)
-            parts[host.host] = known if known and known[0] is host else (host, host_part(host))
-        self._parts = parts
-        self._routes = _merged([part for _, part in parts.values()])
-        return self._routes
-
-    def _follow_servers(self, backends: Mapping[BackendKey, Backend]) -> None:
-        before = self._servers
-        self._servers = {
-            key: known
-            if (known := before.get(key)) is not None and known[0] is backend
-            else (backend, tuple(make_server(item, backend.protocol) for item in backend.endpoints))
-            for key, backend in backends.items()
-        }
+    def _follow_servers(self, backends: Mapping[BackendKey, Backend]) -> list[BackendKey]:
+        """Bring the servers up to date; those whose backend is new or another."""
+        before, now = self._servers, dict[BackendKey, tuple[Backend, tuple[Server, ...]]]()
+        moved: list[BackendKey] = []
+        for key, backend in backends.items():
+            known = before.get(key)
+            if known is None or known[0] is not backend:
+                known = (backend, tuple(make_server(item, backend.protocol) for item in backend.endpoints))
+                moved.append(key)
+            now[key] = known
+        self._servers = now
+        return moved
 
     def _follow_bundles(self, certificates: Mapping[ObjectKey, Certificate]) -> None:
         before = self._bundles
@@ -116,17 +137,13 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
             for key, certificate in certificates.items()
         }
 
-    def _backends(self, used: Mapping[str, tuple[BackendKey, SlotClass]]) -> dict[str, SlotBackend]:
-        before, servers = self._last.backends, self._servers
-        found: dict[str, SlotBackend] = {}
-        for name, (key, slot_class) in used.items():
-            held = servers[key][1]
-            known = before.get(name)
-            # The same servers under another object of the graph are the same backend.
-            if known is None or (known.servers is not held and known.servers != held):
-                known = SlotBackend(id=name, key=key, slot_class=slot_class, servers=held)
-            found[name] = known
-        return found
+    def _backend(self, name: str, key: BackendKey, slot_class: SlotClass) -> SlotBackend:
+        servers = self._servers[key][1]
+        known = self._last.backends.get(name)
+        # The same servers under another object of the graph are the same backend.
+        if known is None or (known.servers is not servers and known.servers != servers):
+            return SlotBackend(id=name, key=key, slot_class=slot_class, servers=servers)
+        return known
 
     def _layout(self, split: Split) -> Block:
         """How a split shares requests among those of its backends that have servers."""
@@ -142,12 +159,27 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
         rows: list[SettingRow] = []
         for (name, _), (first, end) in zip(usable, pairwise(bounds), strict=True):
             first, end = (round(bound * _SHARES / total) for bound in (first, end))
+            prefixes = range_prefixes(first, end, SHARE_DIGITS)
             # HAProxy writes a number as 16 digits.
-            rows += (
-                (MapName.SHARES, "0" * (16 - SHARE_DIGITS) + item, name)
-                for item in range_prefixes(first, end, SHARE_DIGITS)
-            )
+            rows += ((MapName.SHARES, _ZEROS + prefix, name) for prefix in prefixes)
         return make_block("l", rows)
+
+    @override
+    def _restricted_host(self, host: VirtualHost, diagnostics: list[Diagnostic]) -> VirtualHost:
+        """What a map cannot hold costs the route it belongs to; nothing of the translator is such."""
+        if self._fitting.get(host.host) is not host:
+            kept = tuple(route for route in host.routes if _fits(route))
+            if len(kept) < len(host.routes):
+                message = f"the {self.name} renderer cannot hold a path or redirect like this; it is not served"
+                diagnostics += (
+                    _told(route.origin, Reason.INVALID_PATH, message, Severity.ERROR)
+                    for route in host.routes
+                    if not _fits(route)
+                )
+                host = replace(host, routes=kept)
+            else:
+                self._fitting[host.host] = host
+        return super()._restricted_host(host, diagnostics)
 
     @override
     def _restricted_route(self, route: Route, diagnostics: list[Diagnostic]) -> Route:
@@ -156,15 +188,8 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
                 continue
             for name, why in handler.losses(route.policies):
                 origin = route.policies.origin(handler.policy, name) or route.origin
-                diagnostics.append(
-                    Diagnostic(
-                        subject=origin.subject,
-                        field=origin.field,
-                        reason=Reason.POLICY_UNSUPPORTED,
-                        message=f"the {self.name} renderer {why}; it is ignored",
-                        severity=Severity.WARNING,
-                    )
-                )
+                message = f"the {self.name} renderer {why}; it is ignored"
+                diagnostics.append(_told(origin, Reason.POLICY_UNSUPPORTED, message, Severity.WARNING))
         return super()._restricted_route(route, diagnostics)
 
     @override
@@ -185,56 +210,30 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
         return replace(backend, endpoints=(), note=note)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Routes:
-    """What all virtual hosts contribute together."""
-
-    needs: Needs = field(default_factory=Needs)
-    pointers: dict[Pointer, str] = field(default_factory=dict[Pointer, str])
-    blocks: dict[str, Block] = field(default_factory=dict[str, Block])
-    backends: dict[str, tuple[BackendKey, SlotClass]] = field(
-        default_factory=dict[str, tuple[BackendKey, SlotClass]]
-    )
-    splits: dict[str, Split] = field(default_factory=dict[str, Split])
+def _by_key(backends: Mapping[str, tuple[BackendKey, SlotClass]]) -> dict[BackendKey, list[str]]:
+    names: dict[BackendKey, list[str]] = {}
+    for name, (key, _) in backends.items():
+        names.setdefault(key, []).append(name)
+    return names
 
 
-def _merged(held: Sequence[HostPart]) -> _Routes:
-    """The parts of all hosts together."""
-    blocks: dict[str, Block] = {}
-    backends: dict[str, tuple[BackendKey, SlotClass]] = {}
-    splits: dict[str, Split] = {}
-    for part in held:
-        blocks.update(part.blocks)
-        backends.update(part.backends)
-        splits.update(part.splits)
-    return _Routes(
-        pointers={part.pointer: part.table for part in held},
-        blocks=blocks,
-        backends=backends,
-        splits=splits,
-        needs=Needs(
-            classes=dict(_first(part.classes for part in held).values()),
-            statuses=_first(part.statuses for part in held),
-            request_headers=_first(part.request_headers for part in held),
-            response_headers=_first(part.response_headers for part in held),
-        ),
-    )
-
-
-def _first(items: Iterable[Mapping[K, V]]) -> dict[K, V]:
-    """All mappings in one; of several values for a key, that of the first mapping that has it."""
-    found: dict[K, V] = {}
-    for item in items:
-        for key, value in item.items():
-            if key not in found:
-                found[key] = value
-    return found
-
-
-def _kept(before: Mapping[str, V], now: dict[str, V]) -> Mapping[str, V]:
+def _kept(before: Mapping[str, V], now: Mapping[str, V]) -> Mapping[str, V]:
     """*before* itself when it holds the same objects as *now*."""
     same = len(before) == len(now) and all(before.get(key) is item for key, item in now.items())
     return before if same else now
+
+
+def _fits(route: Route) -> bool:
+    texts = [route.match.value]
+    if isinstance(route.action, Redirect):
+        texts.append(route.action.location)
+    return all(map(_ROW_TEXT.fullmatch, texts))
+
+
+def _told(origin: Origin, reason: Reason, message: str, severity: Severity) -> Diagnostic:
+    return Diagnostic(
+        subject=origin.subject, field=origin.field, reason=reason, message=message, severity=severity
+    )
 
 
 def _is_address(text: str) -> bool:

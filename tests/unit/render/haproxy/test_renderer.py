@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typing_extensions import override
 
 from ingresskit.diagnostics import Reason
+from ingresskit.graph import PathMatch
 from ingresskit.models import KubeObject, Snapshot
 from ingresskit.policies import Algorithm
 from ingresskit.render import Restricted
@@ -28,6 +32,7 @@ from ingresskit.testing import (
     service,
     tls_secret,
 )
+from ingresskit.testing.strategies import worlds
 from ingresskit.translate import DestinationPolicy, TranslateOptions, Translator
 
 
@@ -287,3 +292,30 @@ def test_the_most_and_longest_header_fields_fit_into_rows() -> None:
 
     assert len(artifact.needs.response_headers) == 61
     assert max(len(row.value) for row in rows(artifact, MapName.SETTINGS)) == 4001
+
+
+@settings(max_examples=60)
+@given(st.lists(worlds("alpha", "beta"), min_size=2, max_size=4))
+def test_any_past_leaves_nothing_behind(history: list[list[KubeObject]]) -> None:
+    translator, renderer = Translator(), HaproxyRenderer()
+
+    for objects in history:
+        graph = renderer.restrict(translator.translate(Snapshot.of(objects)).graph).graph
+        assert renderer.render(graph) == HaproxyRenderer().render(graph)
+
+
+@pytest.mark.parametrize(
+    "path", ["/" + "a" * 4000, "/a b", "/\u00fc", "/\n"], ids=["long", "space", "letter", "line end"]
+)
+def test_a_path_that_a_map_cannot_hold_costs_its_route(world: World, path: str) -> None:
+    graph = world.restrict().graph
+    host = graph.virtual_host("a.test")
+    assert host is not None
+    odd = replace(host, routes=(replace(host.routes[0], match=PathMatch.exact(path)), *host.routes))
+    hosts = tuple(odd if item is host else item for item in graph.virtual_hosts)
+    renderer = HaproxyRenderer()
+
+    restricted = renderer.restrict(replace(graph, virtual_hosts=hosts))
+
+    assert [item.reason for item in restricted.diagnostics] == [Reason.INVALID_PATH]
+    assert renderer.render(restricted.graph) == renderer.render(graph)

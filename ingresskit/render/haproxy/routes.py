@@ -1,0 +1,144 @@
+"""What all virtual hosts contribute together, kept from one graph to the next.
+
+Five thousand contributions take longer to put together than one takes to make. So hosts are put into
+buckets by their names; a host that changes costs its bucket, and putting the buckets together.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from ingresskit.graph import BackendKey, VirtualHost
+from ingresskit.policies import Origin
+from ingresskit.render.haproxy.artifact import Block, Needs, Pointer, SlotClass
+from ingresskit.render.haproxy.tables import HostPart, Split, host_part
+
+__all__ = ["Routes", "RoutesKeeper"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_BUCKETS: Final = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routes:
+    """What some virtual hosts contribute together.
+
+    Attributes:
+        pointers: From each host to its table.
+        blocks, backends, splits, classes, statuses, request_headers, response_headers: As in `HostPart`.
+    """
+
+    pointers: dict[Pointer, str] = field(default_factory=dict[Pointer, str])
+    blocks: dict[str, Block] = field(default_factory=dict[str, Block])
+    backends: dict[str, tuple[BackendKey, SlotClass]] = field(
+        default_factory=dict[str, tuple[BackendKey, SlotClass]]
+    )
+    splits: dict[str, Split] = field(default_factory=dict[str, Split])
+    classes: dict[str, tuple[SlotClass, Origin]] = field(default_factory=dict[str, tuple[SlotClass, Origin]])
+    statuses: dict[int, Origin] = field(default_factory=dict[int, Origin])
+    request_headers: dict[str, Origin] = field(default_factory=dict[str, Origin])
+    response_headers: dict[str, Origin] = field(default_factory=dict[str, Origin])
+
+    def needs(self, *, host_fallthrough: bool) -> Needs:
+        """What a program must have for them."""
+        return Needs(
+            classes=dict(self.classes.values()),
+            statuses=self.statuses,
+            request_headers=self.request_headers,
+            response_headers=self.response_headers,
+            host_fallthrough=host_fallthrough,
+        )
+
+
+class RoutesKeeper:
+    """Follows the virtual hosts of successive graphs."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[VirtualHost, HostPart]] = {}
+        self._held: list[dict[str, HostPart]] = [{} for _ in range(_BUCKETS)]
+        self._buckets: list[Routes] = [Routes()] * _BUCKETS
+        self._routes = Routes()
+
+    def follow(self, hosts: Sequence[VirtualHost]) -> Routes:
+        """What *hosts* contribute; the same object as before when they are the same objects.
+
+        Raises:
+            RenderError: A row of one cannot be written.
+        """
+        before = self._seen
+        seen: dict[str, tuple[VirtualHost, HostPart]] = {}
+        made: list[str] = []
+        for host in hosts:
+            name = host.host
+            known = before.get(name)
+            if known is None or known[0] is not host:
+                known = (host, host_part(host))
+                made.append(name)
+            seen[name] = known
+        # Nothing is remembered of a graph that cannot be expressed: the above raises before this.
+        changed = set(map(_bucket, made))
+        for name in made:
+            self._held[_bucket(name)][name] = seen[name][1]
+        for name in before.keys() - seen.keys():
+            changed.add(_bucket(name))
+            del self._held[_bucket(name)][name]
+        self._seen = seen
+        if changed:
+            for number in changed:
+                held = self._held[number]
+                self._buckets[number] = _of_hosts([held[name] for name in sorted(held)])
+            self._routes = _together(self._buckets)
+        return self._routes
+
+
+def _bucket(host: str) -> int:
+    return zlib.crc32(host.encode()) % _BUCKETS
+
+
+def _of_hosts(parts: Sequence[HostPart]) -> Routes:
+    return Routes(
+        pointers={part.pointer: part.table for part in parts},
+        blocks=_last(part.blocks for part in parts),
+        backends=_last(part.backends for part in parts),
+        splits=_last(part.splits for part in parts),
+        classes=_first(part.classes for part in parts),
+        statuses=_first(part.statuses for part in parts),
+        request_headers=_first(part.request_headers for part in parts),
+        response_headers=_first(part.response_headers for part in parts),
+    )
+
+
+def _together(buckets: Sequence[Routes]) -> Routes:
+    return Routes(
+        pointers=_last(item.pointers for item in buckets),
+        blocks=_last(item.blocks for item in buckets),
+        backends=_last(item.backends for item in buckets),
+        splits=_last(item.splits for item in buckets),
+        classes=_first(item.classes for item in buckets),
+        statuses=_first(item.statuses for item in buckets),
+        request_headers=_first(item.request_headers for item in buckets),
+        response_headers=_first(item.response_headers for item in buckets),
+    )
+
+
+def _last(items: Iterable[Mapping[K, V]]) -> dict[K, V]:
+    """All mappings in one, where equal keys have equal values."""
+    found: dict[K, V] = {}
+    for item in items:
+        found.update(item)
+    return found
+
+
+def _first(items: Iterable[Mapping[K, V]]) -> dict[K, V]:
+    """All mappings in one; of several values for a key, that of the first mapping that has it."""
+    found: dict[K, V] = {}
+    for item in items:
+        for key, value in item.items():
+            if key not in found:
+                found[key] = value
+    return found
