@@ -32,6 +32,7 @@ from typing import Generic, NoReturn, TypeVar, assert_never
 import anyio
 
 from ingresskit.cache.backoff import Backoff
+from ingresskit.cache.collecting import fewer_collections
 from ingresskit.cache.decoding import (
     Bookmark,
     DecodeFailure,
@@ -212,7 +213,8 @@ class Reflector(Generic[K]):
         elif self._streams_left:
             await self._stream()
         else:
-            await self._list()
+            with fewer_collections():
+                await self._list()
 
     def _get_whole(self, *, not_older_than: str) -> None:
         self._whole, self._not_older_than = True, not_older_than
@@ -270,7 +272,8 @@ class Reflector(Generic[K]):
                     initial=True,
                 ) as lines:
                     opened = True
-                    await self._initial_events(lines)
+                    with fewer_collections():
+                        await self._initial_events(lines)
                     self._streams_left = _STREAMS
                     deadline.deadline = float("inf")
                     lines.idle_timeout = settings.idle_timeout
