@@ -127,7 +127,10 @@ class _Spellings(dict[bytes, int]):
 
     def __missing__(self, name: bytes) -> int:
         kind = self._kind(name)
-        if len(self) < _MAX_SPELLINGS and len(name) <= 64:
+        if len(name) <= 64:
+            if len(self) >= _MAX_SPELLINGS:
+                # Somebody makes names up. Full of those it would be of no use to anybody, and for good.
+                self.clear()
             self[name] = kind
         return kind
 

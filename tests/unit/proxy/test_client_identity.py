@@ -6,6 +6,7 @@ import ipaddress
 
 import pytest
 
+from ingresskit.proxy.fields import CLIENT, ORDINARY, REQUEST_KINDS
 from ingresskit.render.inprocess import AddressRanges
 from tests.unit.proxy.conftest import Stage, forward, get, reply
 
@@ -77,6 +78,15 @@ async def test_what_a_stranger_may_not_say_does_not_arrive(stage: Stage, field: 
 
     assert b"6.6.6.6" not in endpoint.seen[0].head
     assert endpoint.seen[0].value("x-forwarded-for") == "127.0.0.1"
+
+
+def test_names_that_are_made_up_do_not_keep_others_from_being_remembered() -> None:
+    for number in range(10_000):
+        assert REQUEST_KINDS[b"x-made-up-%d" % number] == ORDINARY
+
+    assert REQUEST_KINDS[b"X-FORWARDED-for"] == CLIENT
+    assert b"X-FORWARDED-for" in REQUEST_KINDS
+    assert len(REQUEST_KINDS) <= 4096
 
 
 @pytest.mark.parametrize("field", ["X.Mine: 1", "X~Mine: 1", "Sec-Token!: 1", "Proxy: 1", "Proxy-Status: 1"])
