@@ -42,10 +42,25 @@ Field = tuple[bytes, bytes]
 """A field's name as it was spelled, and its value without white space around."""
 
 
+# A name as the least careful application reads it: in lower case, and what is no letter or digit is "-".
+_PLAIN: Final = bytes(
+    ord(chr(byte).lower()) if chr(byte).isalnum() and byte < 128 else 0x2D for byte in range(256)
+)
+
+
 def without(lines: bytes, names: Container[bytes]) -> bytes:
-    """The field lines that have none of these names, which are in lower case."""
+    """The field lines that have none of these names, in any spelling.
+
+    Args:
+        lines: Each with its line end.
+        names: In lower case, of letters, digits and ``-``.
+    """
     return b"".join(
-        [line for line in lines.splitlines(keepends=True) if line[: line.find(b":")].lower() not in names]
+        [
+            line
+            for line in lines.splitlines(keepends=True)
+            if line[: line.find(b":")].translate(_PLAIN) not in names
+        ]
     )
 
 
@@ -95,7 +110,6 @@ _KINDS: Final = {
     b"proxy-status": ORDINARY,
 }
 _CLIENT_PREFIXES: Final = (b"x-forwarded", b"ssl-client-", b"x-ssl-client-")
-_NO_LETTER: Final = re.compile(rb"[^a-z0-9-]")
 _NAMES: Final = re.compile(rb"\r\n([!#$%&'*+\-.^_`|~0-9A-Za-z]+):")
 _MAX_SPELLINGS: Final = 4096
 
@@ -106,7 +120,7 @@ def _kind(name: bytes) -> int:
     # other characters, which honest names may have, are looked at only where they would matter.
     if b"_" in lower:
         return ALIAS
-    if (plain := _NO_LETTER.sub(b"-", lower)) != lower:
+    if (plain := lower.translate(_PLAIN)) != lower:
         return ALIAS if _kind(plain) else ORDINARY
     if lower.startswith(_CLIENT_PREFIXES):
         return CLIENT
@@ -196,4 +210,4 @@ def without_listed(fields: bytes, tokens: frozenset[bytes]) -> bytes:
     """The fields that a ``Connection`` field does not name. Proxy-owned ones are added after this."""
     if tokens <= _OWN_TOKENS:
         return fields
-    return without(fields, tokens)
+    return without(fields, {token.translate(_PLAIN) for token in tokens})
