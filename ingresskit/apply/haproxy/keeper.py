@@ -8,30 +8,25 @@ reads the disk only when it is reloaded or started again, and before either ever
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final
 
 import anyio
 import anyio.to_thread
 
-from ingresskit.apply.generations import Generation
 from ingresskit.apply.haproxy.changes import Changes, changes_between, obstacles
-from ingresskit.apply.haproxy.files import made_files
 from ingresskit.apply.haproxy.live import Live
-from ingresskit.apply.haproxy.master import Master, occupied
+from ingresskit.apply.haproxy.loading import Loader
+from ingresskit.apply.haproxy.master import Master
 from ingresskit.apply.haproxy.meanwhile import possible
 from ingresskit.apply.haproxy.options import HaproxyOptions
 from ingresskit.apply.haproxy.performing import compact, perform, reap
-from ingresskit.apply.haproxy.slots import Slots, pool_sizes
 from ingresskit.apply.plan import Dynamic, NoOp, Plan, Reload
-from ingresskit.errors import ApplyError, ApplyPostponed, CheckFailed
+from ingresskit.errors import ApplyError, ApplyPostponed
 from ingresskit.policies import Origin
-from ingresskit.render.base import RenderedFile
-from ingresskit.render.haproxy import Block, Capabilities, HaproxyArtifact, HaproxySettings, SlotClass
+from ingresskit.render.haproxy import Block, Capabilities, HaproxyArtifact, HaproxySettings
 
 __all__ = ["Keeper"]
 
@@ -40,7 +35,6 @@ _logger = logging.getLogger(__name__)
 _REAP_FIRST: Final = 0.02
 _REAP_CEILING: Final = 5.0
 _RETRY: Final = 5.0
-_OLD_WORKERS_RETRY: Final = timedelta(seconds=5)
 _MOST_REASONS: Final = 3
 
 
@@ -83,16 +77,13 @@ class Keeper:
     ) -> None:
         self._master = master
         self._settings = settings
-        self._capabilities = capabilities
         self._own = own_certificate
         self._options = options
+        self._loader = Loader(master, settings, capabilities, own_certificate=own_certificate, options=options)
         self._lock = anyio.Lock()
-        self._disk = anyio.Lock()
         self._planned: _Planned | None = None
         self._broken = ""
         self._restarted = False
-        self._last_reload: float | None = None
-        self._last_reload_took = 0.0
         self._written: HaproxyArtifact | None = None
         self._changed = anyio.Event()
         self.live: Live | None = None
@@ -161,11 +152,7 @@ class Keeper:
             CheckFailed: It refuses.
             ApplyError: It could not be asked.
         """
-        slots = self._new_slots(artifact)
-        files = await self._files(artifact, slots, marker="check")
-        async with self._disk:
-            generation = await self._checked(artifact, files)
-            await self._discard(generation)
+        await self._loader.check(artifact, self._loader.slots_for(artifact, self.live))
 
     def _changes(self, live: Live, new: HaproxyArtifact) -> Changes:
         changes = changes_between(live.artifact, new, loaded=live.blocks, own=self._own)
@@ -209,120 +196,26 @@ class Keeper:
 
     async def _load(self, artifact: HaproxyArtifact, reason: str) -> None:
         """Start or reload HAProxy with *artifact*."""
-        running = self._master.process.pid is not None
-        if running:
-            await self._wait_turn()
-        slots = self._new_slots(artifact)
-        marker = _new_marker()
-        files = await self._files(artifact, slots, marker=marker)
-        async with self._disk:
-            await self._preflight(running=running)
-            generation = await self._checked(artifact, files)
-            before = await anyio.to_thread.run_sync(self._master.generations.current)
-            await self._master.activate(generation)
-            begun = anyio.current_time()
-            try:
-                if running:
-                    await self._master.reload(marker)
-                else:
-                    await self._master.start(marker)
-            except BaseException:
+        running, live = self._master.process.pid is not None, self.live
+        # To take over what a controller before us left cannot wait.
+        if running and live is not None:
+            await self._loader.wait_turn()
+        slots = self._loader.slots_for(artifact, live)
+        self._written = None
+        try:
+            marker = await self._loader.load(artifact, slots, running=running)
+        except BaseException:
+            if running and live is not None:
                 with anyio.CancelScope(shield=True):
-                    await self._went_wrong(before, generation, running=running)
-                raise
-            finally:
-                took = anyio.current_time() - begun
-                if running:
-                    self._last_reload, self._last_reload_took = begun + took, took
+                    if not await self._master.serves(live.marker):
+                        self._broken = "HAProxy does not serve what it did before a reload that failed"
+            raise
         self.live = Live.loaded(artifact, needs=artifact.needs, slots=slots, marker=marker)
         self._broken = ""
         self._restarted = False
         self._written = artifact
         self.reloads[reason] += 1
-        _logger.info(
-            "haproxy reloaded" if running else "haproxy started",
-            extra={"reason": reason, "durationSeconds": round(took, 3)},
-        )
-
-    async def _wait_turn(self) -> None:
-        """Refuse a reload that comes too early."""
-        if self.live is None:
-            return  # to take over what a controller before us left cannot wait
-        if self._last_reload is not None:
-            took = self._last_reload_took / self._options.reload_share
-            gap = max(self._options.reload_gap.total_seconds(), took)
-            left = self._last_reload + gap - anyio.current_time()
-            if left > 0:
-                raise ApplyPostponed(
-                    f"HAProxy was reloaded just now; the next reload is due in {left:.1f} s",
-                    retry_after=timedelta(seconds=left),
-                )
-        processes = await self._master.api.processes()
-        if (old := len(processes.old_workers)) >= self._options.most_old_workers:
-            raise ApplyPostponed(
-                f"{old} replaced processes of HAProxy still serve connections", retry_after=_OLD_WORKERS_RETRY
-            )
-
-    async def _preflight(self, *, running: bool) -> None:
-        """What HAProxy's checker does not see: that somebody else listens where it should."""
-        for bind in (*self._settings.http, *self._settings.https):
-            if why := await anyio.to_thread.run_sync(_occupied, bind.address, bind.port, running):
-                raise ApplyError(f"HAProxy cannot listen at {bind}: {why}")
-
-    async def _checked(self, artifact: HaproxyArtifact, files: list[RenderedFile]) -> Generation:
-        generation = await self._master.write(files)
-        try:
-            await self._master.check(generation)
-        except BaseException as exc:
-            with anyio.CancelScope(shield=True):
-                await self._discard(generation)
-            if isinstance(exc, CheckFailed):
-                raise CheckFailed(str(exc), subjects=_blamed(artifact, str(exc))) from exc
-            raise
-        return generation
-
-    async def _discard(self, generation: Generation) -> None:
-        await anyio.to_thread.run_sync(self._master.generations.discard, generation)
-
-    async def _went_wrong(self, before: Generation | None, failed: Generation, *, running: bool) -> None:
-        """After a start or a reload that failed: the worker before serves, and the disk has to say so."""
-        if before is not None and running:
-            try:
-                await self._master.activate(before)
-                await self._discard(failed)
-            except ApplyError as exc:
-                _logger.error("configuration on disk is not the one that is served", extra={"reason": str(exc)})
-        self._written = None
-        live = self.live
-        if running and live is not None and not await self._master.serves(live.marker):
-            self._broken = "HAProxy does not serve what it did before a reload that failed"
-
-    def _new_slots(self, artifact: HaproxyArtifact) -> Slots:
-        live = self.live
-        before: Mapping[SlotClass, int] = {} if live is None else live.slots.pools
-        sizes = pool_sizes(self._options.pools, artifact.backends.values(), artifact.needs.classes, before)
-        return Slots.filled(sizes, artifact.backends.values(), None if live is None else live.slots)
-
-    async def _files(self, artifact: HaproxyArtifact, slots: Slots, *, marker: str) -> list[RenderedFile]:
-        held = slots.held()
-        return await anyio.to_thread.run_sync(self._made_files, artifact, slots.pools, held, marker)
-
-    def _made_files(
-        self,
-        artifact: HaproxyArtifact,
-        pools: Mapping[SlotClass, int],
-        held: Mapping[str, str],
-        marker: str,
-    ) -> list[RenderedFile]:
-        return made_files(
-            artifact,
-            self._settings,
-            self._capabilities,
-            pools=pools,
-            held=held,
-            marker=marker,
-            own_certificate=self._own,
-        )
+        _logger.info("haproxy reloaded" if running else "haproxy started", extra={"reason": reason})
 
     # In the background.
 
@@ -332,14 +225,12 @@ class Keeper:
         Raises:
             ApplyError: It could not be written.
         """
-        async with self._lock, self._disk:
+        async with self._lock:
             # Whoever held the lock may have started it meanwhile.
             if (live := self.live) is None or self._master.process.pid is not None:
                 return
-            slots = self._new_slots(live.artifact)
-            marker = _new_marker()
-            files = await self._files(live.artifact, slots, marker=marker)
-            await self._master.activate(await self._master.write(files))
+            slots = self._loader.slots_for(live.artifact, live)
+            marker = await self._loader.write(live.artifact, slots.pools, slots.held())
             self.live = Live.loaded(live.artifact, needs=live.artifact.needs, slots=slots, marker=marker)
             self._broken = ""
             self._restarted = True
@@ -401,11 +292,8 @@ class Keeper:
             if live is None or self._broken:
                 return None
             artifact, pools, held = live.artifact, live.slots.pools, live.slots.held()
-        files = await anyio.to_thread.run_sync(self._made_files, artifact, pools, held, _new_marker())
-        async with self._disk:
-            if self.live is not live:
-                return None  # a reload has written it
-            await self._master.activate(await self._master.write(files))
+        # A reload in between has written it already.
+        if await self._loader.write(artifact, pools, held, unless=lambda: self.live is not live):
             self._written = artifact
         await anyio.sleep(10 * (anyio.current_time() - begun))
         return 0
@@ -438,20 +326,3 @@ class Keeper:
             names = ", ".join(item.id for item in low)
             await self._load(live.artifact, f"few slots of the kind {names} are free")
         return None
-
-
-def _new_marker() -> str:
-    return f"ingresskit {os.urandom(8).hex()}"
-
-
-def _occupied(address: str, port: int, shared: bool) -> str:
-    return occupied(address, port, shared=shared)
-
-
-def _blamed(artifact: HaproxyArtifact, saying: str) -> frozenset[tuple[str, tuple[str, str]]]:
-    """The Secrets whose certificates a checker's words name."""
-    return frozenset(
-        ("Secret", (bundle.secret.namespace, bundle.secret.name))
-        for bundle in artifact.certificates.values()
-        if bundle.path in saying
-    )

@@ -13,7 +13,7 @@ from ingresskit.render.haproxy.program import slot_name
 
 __all__ = ["PoolSettings", "Slots", "pool_sizes"]
 
-_STEP = 64
+_STEP = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class PoolSettings:
     """
 
     first: int = 256
-    others: int = 32
+    others: int = 8
     low: float = 0.25
 
     def __post_init__(self) -> None:

@@ -211,12 +211,12 @@ def test_pools_double_and_do_not_shrink_at_once() -> None:
     many = [backend(str(number)) for number in range(100)]
 
     grown = pool_sizes(settings, many, [RANDOM], {})
-    kept = pool_sizes(settings, many[:64], [], grown)
+    kept = pool_sizes(settings, many[:50], [], grown)
     shrunk = pool_sizes(settings, many[:5], [], grown)
 
-    assert grown == {COMMON: 256, RANDOM: 3}
-    assert kept[COMMON] == 256
-    assert shrunk[COMMON] == 64
+    assert grown == {COMMON: 200, RANDOM: 3}
+    assert kept[COMMON] == 200
+    assert shrunk[COMMON] == 16
 
 
 def test_a_low_pool_is_told_apart() -> None:

@@ -1,0 +1,214 @@
+"""Whole configurations: made, checked, and loaded by a start or a reload, or just written for the next one.
+
+A reload comes only when it may: not too soon after the last one, and not while too many processes that
+were replaced still serve connections.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Final
+
+import anyio
+import anyio.to_thread
+
+from ingresskit.apply.generations import Generation
+from ingresskit.apply.haproxy.files import made_files
+from ingresskit.apply.haproxy.live import Live
+from ingresskit.apply.haproxy.master import Master, occupied
+from ingresskit.apply.haproxy.options import HaproxyOptions
+from ingresskit.apply.haproxy.slots import Slots, pool_sizes
+from ingresskit.errors import ApplyError, ApplyPostponed, CheckFailed
+from ingresskit.render.base import RenderedFile
+from ingresskit.render.haproxy import Capabilities, HaproxyArtifact, HaproxySettings, SlotClass
+
+__all__ = ["Loader"]
+
+_logger = logging.getLogger(__name__)
+
+_OLD_WORKERS_RETRY: Final = timedelta(seconds=5)
+
+
+class Loader:
+    """Loads configurations into one HAProxy; see `Keeper` for the arguments."""
+
+    def __init__(
+        self,
+        master: Master,
+        settings: HaproxySettings,
+        capabilities: Capabilities,
+        *,
+        own_certificate: bytes,
+        options: HaproxyOptions,
+    ) -> None:
+        self._master = master
+        self._settings = settings
+        self._capabilities = capabilities
+        self._own = own_certificate
+        self._options = options
+        self._disk = anyio.Lock()
+        self._reloaded: float | None = None
+        self._took = 0.0
+
+    def slots_for(self, artifact: HaproxyArtifact, live: Live | None) -> Slots:
+        """Slots for all backends of *artifact* and as many again; each where it stands in *live* if it can."""
+        before: Mapping[SlotClass, int] = {} if live is None else live.slots.pools
+        sizes = pool_sizes(self._options.pools, artifact.backends.values(), artifact.needs.classes, before)
+        return Slots.filled(sizes, artifact.backends.values(), None if live is None else live.slots)
+
+    async def wait_turn(self) -> None:
+        """Return when a reload may come now.
+
+        Raises:
+            ApplyPostponed: It has to wait.
+            ApplyError: HAProxy cannot be reached.
+        """
+        if self._reloaded is not None:
+            gap = max(self._options.reload_gap.total_seconds(), self._took / self._options.reload_share)
+            left = self._reloaded + gap - anyio.current_time()
+            if left > 0:
+                raise ApplyPostponed(
+                    f"HAProxy was reloaded just now; the next reload is due in {left:.1f} s",
+                    retry_after=timedelta(seconds=left),
+                )
+        processes = await self._master.api.processes()
+        if (old := len(processes.old_workers)) >= self._options.most_old_workers:
+            raise ApplyPostponed(
+                f"{old} replaced processes of HAProxy still serve connections", retry_after=_OLD_WORKERS_RETRY
+            )
+
+    async def load(self, artifact: HaproxyArtifact, slots: Slots, *, running: bool) -> str:
+        """Reload HAProxy with *artifact*, or start it; returns the marker that it then has.
+
+        Raises:
+            CheckFailed: It refuses the configuration.
+            ApplyError: It does not serve it; what served before a reload still does, and so says the disk.
+        """
+        marker = _new_marker()
+        files = await self._files(artifact, slots.pools, slots.held(), marker)
+        async with self._disk:
+            await self._preflight(running=running)
+            generation = await self._checked(artifact, files)
+            before = await anyio.to_thread.run_sync(self._master.generations.current)
+            await self._master.activate(generation)
+            begun = anyio.current_time()
+            try:
+                if running:
+                    await self._master.reload(marker)
+                else:
+                    await self._master.start(marker)
+            except BaseException:
+                if before is not None:
+                    with anyio.CancelScope(shield=True):
+                        await self._go_back(before, generation)
+                raise
+            finally:
+                if running:
+                    self._reloaded = anyio.current_time()
+                    self._took = self._reloaded - begun
+        return marker
+
+    async def check(self, artifact: HaproxyArtifact, slots: Slots) -> None:
+        """Let HAProxy read what *artifact* comes to, without serving it.
+
+        Raises:
+            CheckFailed: It refuses.
+            ApplyError: It could not be asked.
+        """
+        files = await self._files(artifact, slots.pools, slots.held(), "check")
+        async with self._disk:
+            await self._discard(await self._checked(artifact, files))
+
+    async def write(
+        self,
+        artifact: HaproxyArtifact,
+        pools: Mapping[SlotClass, int],
+        held: Mapping[str, str],
+        *,
+        unless: Callable[[], bool] = lambda: False,
+    ) -> str:
+        """Make *artifact* what the next start or reload loads.
+
+        Args:
+            artifact: What is served; HAProxy has taken it, so it is not checked.
+            pools: As for `made_files`.
+            held: Likewise.
+            unless: Asked just before it is written: then it is not.
+
+        Returns:
+            The marker; empty when nothing was written.
+
+        Raises:
+            ApplyError: It could not be written.
+        """
+        marker = _new_marker()
+        files = await self._files(artifact, pools, held, marker)
+        async with self._disk:
+            if unless():
+                return ""
+            await self._master.activate(await self._master.write(files))
+        return marker
+
+    async def _files(
+        self, artifact: HaproxyArtifact, pools: Mapping[SlotClass, int], held: Mapping[str, str], marker: str
+    ) -> list[RenderedFile]:
+        def made() -> list[RenderedFile]:
+            return made_files(
+                artifact,
+                self._settings,
+                self._capabilities,
+                pools=pools,
+                held=held,
+                marker=marker,
+                own_certificate=self._own,
+            )
+
+        return await anyio.to_thread.run_sync(made)
+
+    async def _preflight(self, *, running: bool) -> None:
+        """What HAProxy's checker does not see: that somebody else listens where it should."""
+        for bind in (*self._settings.http, *self._settings.https):
+            if why := await anyio.to_thread.run_sync(_occupied, bind.address, bind.port, running):
+                raise ApplyError(f"HAProxy cannot listen at {bind}: {why}")
+
+    async def _checked(self, artifact: HaproxyArtifact, files: list[RenderedFile]) -> Generation:
+        generation = await self._master.write(files)
+        try:
+            await self._master.check(generation)
+        except BaseException as exc:
+            with anyio.CancelScope(shield=True):
+                await self._discard(generation)
+            if isinstance(exc, CheckFailed):
+                raise CheckFailed(str(exc), subjects=_blamed(artifact, str(exc))) from exc
+            raise
+        return generation
+
+    async def _discard(self, generation: Generation) -> None:
+        await anyio.to_thread.run_sync(self._master.generations.discard, generation)
+
+    async def _go_back(self, before: Generation, failed: Generation) -> None:
+        try:
+            await self._master.activate(before)
+            await self._discard(failed)
+        except ApplyError as exc:
+            _logger.error("configuration on disk is not the one that is served", extra={"reason": str(exc)})
+
+
+def _new_marker() -> str:
+    return f"ingresskit {os.urandom(8).hex()}"
+
+
+def _occupied(address: str, port: int, shared: bool) -> str:
+    return occupied(address, port, shared=shared)
+
+
+def _blamed(artifact: HaproxyArtifact, saying: str) -> frozenset[tuple[str, tuple[str, str]]]:
+    """The Secrets whose certificates a checker's words name."""
+    return frozenset(
+        ("Secret", (bundle.secret.namespace, bundle.secret.name))
+        for bundle in artifact.certificates.values()
+        if bundle.path in saying
+    )
