@@ -24,7 +24,7 @@ local match, gmatch, format, tonumber = string.match, string.gmatch, string.form
 
 local M = {}
 
-local ROWS_AT_A_TIME = 100
+local ROWS_AT_A_TIME = 400
 
 -- Rows of kinds that requests read; other keys of the dictionary are this module's own.
 local KIND = "^[bchns]:"
@@ -41,6 +41,12 @@ local function refuse(status, reason)
     return ngx.exit(ngx.HTTP_OK)
 end
 
+-- Version and previous version of a raw row, without its texts.
+local function versions(raw)
+    local version, previous = match(raw, "^(%d+),(%d+),")
+    return tonumber(version), tonumber(previous)
+end
+
 -- Put a row as of *generation* over what is served of it now; "" removes it.
 local function stage(key, text, generation, served)
     local raw = dict:get(key)
@@ -55,6 +61,10 @@ local function stage(key, text, generation, served)
     elseif text == "" then
         return true
     end
+    if text == "" and previous == 0 then -- new in this very push
+        dict:delete(key)
+        return true
+    end
     return dict:safe_set(key, tables.row(generation, text, previous, older))
 end
 
@@ -64,13 +74,14 @@ local function settle(key, generation)
     if not raw then
         return
     end
-    local version, previous, text = tables.parts(raw)
-    if version ~= generation then
-        return
+    local version, previous = versions(raw)
+    if version ~= generation or previous == 0 then
+        return -- of another push, or new and so settled already
     end
+    local _, _, text = tables.parts(raw)
     if text == "" then
         dict:delete(key)
-    elseif previous ~= 0 then
+    else
         dict:safe_set(key, tables.row(version, text, 0, ""))
     end
 end
@@ -154,7 +165,7 @@ local function stage_rows(data, rows, generation, served)
             count = count + 1
             keys[count] = key
             breathe(count)
-            if dict:get("staging") ~= generation then
+            if count % ROWS_AT_A_TIME == 0 and dict:get("staging") ~= generation then
                 return nil, "another push has begun"
             end
         end
@@ -170,8 +181,7 @@ local function remove_others(generation, served)
     for count, key in ipairs(dict:get_keys(0)) do
         local raw = match(key, KIND) and dict:get(key)
         if raw then
-            local version = tables.parts(raw)
-            if version ~= generation then
+            if versions(raw) ~= generation then
                 local done, fault = stage(key, "", generation, served)
                 if not done then
                     return nil, fault
