@@ -7,6 +7,7 @@ is met by a process that knows of no other, and reads all of it from files.
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import signal
 import socket
@@ -38,7 +39,7 @@ from ingresskit.render.haproxy import (
 from ingresskit.testing.certificates import make_certificate
 from ingresskit.testing.planes import LivePlane, Plane, PlaneSettings
 
-BINARY = shutil.which("haproxy") or ""
+BINARY = shutil.which(os.environ.get("HAPROXY", "haproxy")) or ""
 needs_haproxy = pytest.mark.skipif(not BINARY, reason="needs the program haproxy")
 
 _OWN = make_certificate("own.test")

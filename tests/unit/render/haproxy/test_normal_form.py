@@ -128,6 +128,8 @@ async def test_hosts_are_those_of_the_graph(served: tuple[Plane, LoopbackWorld],
     port = host.rpartition("]")[2].partition(":")[2]
     if port and int(port) > 65535:
         assert answer.status == 400
+    elif host.startswith("[") and answer.status == 400:
+        assert "]." in host  # from 3.2 on, HAProxy itself refuses that
     else:
         assert answer.status == 200
         assert answer.request_headers is not None
