@@ -7,6 +7,8 @@ none was missing.
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -147,15 +149,17 @@ def pod(cluster: Cluster) -> Iterator[Pod]:
 
 
 @contextmanager
-def controller(cluster: Cluster, *flags: str) -> Generator[ReferenceController]:
-    writing = ("--leader-election-lease=ingresskit/ingresskit", f"--publish-address={ADDRESS}")
-    with ReferenceController("--kubeconfig", cluster.as_account(), *writing, *flags) as running:
+def controller(
+    cluster: Cluster, *flags: str, publish: str = f"--publish-address={ADDRESS}"
+) -> Generator[ReferenceController]:
+    lease = "--leader-election-lease=ingresskit/ingresskit"
+    with ReferenceController("--kubeconfig", cluster.as_account(), lease, publish, *flags) as running:
         yield running
 
 
-def published(cluster: Cluster, name: str) -> Callable[[], bool]:
+def published(cluster: Cluster, name: str, address: str = ADDRESS) -> Callable[[], bool]:
     """Whether our address stands in the status of that Ingress, as kubectl prints it."""
-    return lambda: ADDRESS in cluster.kubectl("-n", "shop", "get", "ingress", name)
+    return lambda: address in cluster.kubectl("-n", "shop", "get", "ingress", name)
 
 
 def everything_works(cluster: Cluster, running: ReferenceController) -> None:
@@ -193,9 +197,14 @@ def test_every_right_of_the_cluster_role_is_used_and_none_is_missing(cluster: Cl
     assert cluster.used() == granted("rbac.yaml") - {("events.k8s.io", "events", "patch")}
 
 
-def test_with_the_rights_of_the_cluster_role_everything_works(cluster: Cluster, pod: Pod) -> None:
+@pytest.mark.parametrize("renderer", ["inprocess", "haproxy", "nginx"])
+def test_with_the_rights_of_the_cluster_role_everything_works(
+    renderer: str, cluster: Cluster, pod: Pod
+) -> None:
+    if renderer != "inprocess" and shutil.which(renderer, path=f"{os.environ['PATH']}:/usr/sbin") is None:
+        pytest.skip(f"there is no {renderer} here")
     cluster.kubectl("apply", "-f", DEPLOY / "rbac.yaml")
-    with controller(cluster) as running:
+    with controller(cluster, f"--renderer={renderer}") as running:
         everything_works(cluster, running)
 
     assert cluster.refused() == set()
@@ -234,3 +243,65 @@ def test_the_second_replica_serves_and_writes_once_the_first_has_gone(cluster: C
             assert holder() not in ("", before)
             assert second.stop() == 0
             assert holder() == ""
+
+
+def test_addresses_come_from_the_service_in_front(cluster: Cluster, pod: Pod) -> None:
+    cluster.kubectl("apply", "-f", DEPLOY / "rbac.yaml")
+    front = {**service("front"), "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]}}
+    cluster.put(front)
+
+    def balanced(ip: str) -> None:
+        path = "/api/v1/namespaces/shop/services/front/status"
+        status = {"status": {"loadBalancer": {"ingress": [{"ip": ip}]}}}
+        assert call(cluster.server, "PATCH", path, status).status == 200
+
+    with controller(cluster, publish="--publish-service=shop/front") as running:
+        running.wait_ready()
+        assert cluster.kubectl("-n", "shop", "get", "ingress", "a", "-o", "jsonpath={.status}") in (
+            '{"loadBalancer":{}}',
+            "{}",
+        )
+        for address in ("192.0.2.21", "192.0.2.22"):
+            balanced(address)
+            wait_until(published(cluster, "a", address))
+    assert cluster.refused() == set()
+
+
+def test_addresses_come_from_the_nodes_with_the_right_to_read_them(cluster: Cluster, pod: Pod) -> None:
+    cluster.kubectl("apply", "-f", DEPLOY / "rbac.yaml")
+    also(cluster, "nodes")
+    cluster.put({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "edge"}})
+    status = {
+        "conditions": [{"type": "Ready", "status": "True"}],
+        "addresses": [{"type": "ExternalIP", "address": "192.0.2.31"}],
+    }
+    assert call(cluster.server, "PATCH", "/api/v1/nodes/edge/status", {"status": status}).status == 200
+    with controller(cluster, publish="--publish-node-addresses") as running:
+        running.wait_ready()
+        wait_until(published(cluster, "a", "192.0.2.31"))
+    assert cluster.refused() == set()
+
+
+def test_namespaces_are_selected_by_their_labels_with_the_right_to_read_them(
+    cluster: Cluster, pod: Pod
+) -> None:
+    cluster.kubectl("apply", "-f", DEPLOY / "rbac.yaml")
+    also(cluster, "namespaces")
+    with controller(cluster, "--watch-namespace-selector=edge=yes") as running:
+        running.wait_ready()
+        assert running.get("a.example").status == 404
+        cluster.kubectl("label", "namespace", "shop", "edge=yes")
+        wait_until(lambda: running.get("a.example").text == "served")
+        cluster.kubectl("label", "namespace", "shop", "edge-")
+        wait_until(lambda: running.get("a.example").status == 404)
+    assert cluster.refused() == set()
+
+
+def also(cluster: Cluster, resource: str) -> None:
+    """Grant what ``examples/deploy/README.md`` says is needed besides."""
+    rights = ("--verb=list,watch", f"--resource={resource}")
+    cluster.kubectl("create", "clusterrole", f"also-{resource}", *rights)
+    account = "--serviceaccount=ingresskit:ingresskit"
+    cluster.kubectl(
+        "create", "clusterrolebinding", f"also-{resource}", f"--clusterrole=also-{resource}", account
+    )

@@ -7,6 +7,7 @@ are gone because its memory is, and they go back because etcd's data does.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -16,6 +17,7 @@ import anyio.to_thread
 import pytest
 
 from ingresskit.controller import reconcile
+from ingresskit.controller.leader import LeaderElector, LeaderSettings, Term
 from ingresskit.kube import AioTransport, InClusterCredentials
 from ingresskit.models import Ingress, KubeObject, ObjectKey
 from ingresskit.render.inprocess import InProcessRenderer
@@ -23,12 +25,18 @@ from ingresskit.sources import ClusterSource
 from ingresskit.testing.apiserver import RealApiServer, Rule, real_api_server
 from ingresskit.testing.apiserver.calls import call
 from ingresskit.testing.apiserver.real import assets_folder
-from tests.faults.chain import OPTIONS, QUICK, Chain, chain, until
+from tests.faults.chain import OPTIONS, QUICK, Chain, chain, credentials, until
 from tests.faults.histories import KINDS, Versions, change, held, populate, seeded
 from tests.faults.test_histories_served import Remote
 from tests.features.cluster_scene import ingress, ingress_class, service
 
 pytestmark = pytest.mark.anyio
+
+BRISK = LeaderSettings(
+    lease_duration=timedelta(seconds=2),
+    renew_deadline=timedelta(seconds=1.5),
+    retry_period=timedelta(seconds=0.3),
+)
 
 READ = [
     Rule(verbs=["list", "watch"], groups=["networking.k8s.io"], resources=["ingresses", "ingressclasses"]),
@@ -153,8 +161,8 @@ async def test_a_pod_goes_on_with_its_next_token(
     (tmp_path / "ca.crt").write_bytes(server.ca)
     _, host, port = server.url.split(":")
     environ = {"KUBERNETES_SERVICE_HOST": host.strip("/"), "KUBERNETES_SERVICE_PORT": port}
-    credentials = InClusterCredentials(environ=environ, directory=tmp_path)
-    async with AioTransport(credentials) as transport, anyio.create_task_group() as group:
+    pod = InClusterCredentials(environ=environ, directory=tmp_path)
+    async with AioTransport(pod) as transport, anyio.create_task_group() as group:
         source = ClusterSource(transport, settings=QUICK)
         group.start_soon(source.run)
         await until(lambda: held(source.snapshot()) == everything(cluster), every=0.2)
@@ -166,6 +174,60 @@ async def test_a_pod_goes_on_with_its_next_token(
         await until(lambda: held(source.snapshot()) == everything(cluster), every=0.2)
         await until(lambda: not source.statistics().caches["Service"].error)
         group.cancel_scope.cancel()
+
+
+async def test_a_server_that_stands_still_is_found_out_and_followed_again(
+    server: RealApiServer, cluster: Remote
+) -> None:
+    cluster.put(ingress_class())
+    cluster.put(ingress("n0", namespace="one"))
+    async with chain(server) as running:
+        await settled(running, cluster)
+        server.pause()
+        try:
+            await until(lambda: bool(running.source.statistics().caches["Ingress"].error))
+            assert running.hosts() == ["n0.example"]
+        finally:
+            server.resume()
+        cluster.put(ingress("n1", namespace="one"))
+        await settled(running, cluster)
+
+
+async def test_there_are_never_two_leaders_though_the_server_stands_still(server: RealApiServer) -> None:
+    leading: set[str] = set()
+    terms: list[str] = []
+
+    async def candidate(name: str) -> None:
+        async with AioTransport(credentials(server)) as transport:
+            elector = LeaderElector(
+                transport, namespace="default", name="troubled", identity=name, settings=BRISK
+            )
+
+            async def work(term: Term) -> None:
+                assert not leading, f"{name} leads beside {leading}"
+                leading.add(name)
+                terms.append(name)
+                try:
+                    await anyio.sleep_forever()
+                finally:
+                    leading.discard(name)
+
+            await elector.run(work)
+
+    async with anyio.create_task_group() as group:
+        for name in ("left", "right"):
+            group.start_soon(candidate, name)
+        for count in range(1, 4):
+            await until(lambda: bool(leading) and len(terms) >= count)  # noqa: B023 - waited for in this turn
+            server.pause()
+            try:
+                await until(lambda: not leading, within=BRISK.renew_deadline.total_seconds() + 1)
+            finally:
+                server.resume()
+        await until(lambda: bool(leading))
+        group.cancel_scope.cancel()
+
+    assert len(terms) >= 4
 
 
 @pytest.mark.parametrize("seed", range(2))

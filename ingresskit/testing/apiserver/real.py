@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import ssl
 import subprocess
 import tempfile
@@ -88,8 +89,18 @@ class RealApiServer:
                 self._processes[name] = run(command, self._folder / f"{name}.log")
         self._wait_ready()
 
+    def pause(self) -> None:
+        """Let it stand still: connections stay open, and nothing comes out of them until `resume`."""
+        self._processes["kube-apiserver"].send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after `pause`."""
+        self._processes["kube-apiserver"].send_signal(signal.SIGCONT)
+
     def stop(self) -> None:
         """End it, and return once its programs are gone. What is in it stays."""
+        if "kube-apiserver" in self._processes:
+            self.resume()  # one that stands still does not hear that it is to end
         for name in reversed(list(self._processes)):
             end(self._processes.pop(name))
 
