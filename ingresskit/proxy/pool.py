@@ -122,7 +122,7 @@ class Pool:
             connection = idle[index]
             if connection.idle_since < oldest:
                 return None  # all before it are older still
-            if connection.server_name == server_name and not connection.closing:
+            if connection.server_name == server_name and not connection.transport.is_closing():
                 del idle[index]
                 return connection
         return None
@@ -130,13 +130,14 @@ class Pool:
     def put(self, connection: UpstreamConnection) -> None:
         """Keep a connection whose exchange is over and complete."""
         state = connection.endpoint
-        if self._plane.draining or not state.users or connection.closing:
+        plane = self._plane
+        if plane.draining or not state.users or connection.transport.is_closing():
             connection.close()
             return
-        now = self._plane.deadlines.recent
-        connection.rest(now, now + self._plane.upstream_idle_timeout)
+        now = plane.deadlines.recent
+        connection.rest(now, now + plane.upstream_idle_timeout)
         state.idle.append(connection)
-        if len(state.idle) > self._plane.settings.max_idle_per_endpoint:
+        if len(state.idle) > plane.settings.max_idle_per_endpoint:
             state.idle.pop(0).close()
 
     async def connect(self, state: EndpointState, server_name: str, timeout: float) -> UpstreamConnection:  # noqa: ASYNC109

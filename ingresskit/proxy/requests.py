@@ -176,7 +176,7 @@ def admit(plane: Plane, client: ClientConnection, peer: Peer, head: RequestHead)
     if target is None:
         return OwnAnswer(404, host=host.name, path=path)
     forwarding = peer.forwarding(host.wire, head.client_fields)
-    if target.allowed and forwarding.client not in target.allowed:
+    if target.allowed.networks and forwarding.client not in target.allowed:
         return OwnAnswer(403, host=host.name, path=path, rule_host=target.host)
     if target.redirect_to_tls and not forwarding.https and plane.https_port is not None:
         port = "" if plane.https_port == 443 else f":{plane.https_port}"

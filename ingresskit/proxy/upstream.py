@@ -81,11 +81,6 @@ class UpstreamConnection(asyncio.Protocol):
 
     # For the exchange and the pool.
 
-    @property
-    def closing(self) -> bool:
-        """It cannot be used any more."""
-        return self.transport.is_closing()
-
     def serve(self, exchange: Exchange, data: bytes, deadline: float) -> None:
         """Begin an exchange by sending *data*; *deadline* is for the answer, or `NEVER`."""
         self.exchange = exchange
