@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ingresskit.apply import find_program
@@ -40,6 +40,8 @@ class Kind:
             nothing in the objects of a cluster makes it reload.
         poison: Spoils what an artifact says of a host, so that the program's own checker refuses it: as a
             fault of the renderer would that one object brings out. ``None``: there is nothing that it checks.
+        differences: Tests that it cannot pass, by name without the name of the kind, and why. They are
+            expected to fail: what is mended has to be taken out of here.
     """
 
     name: str
@@ -49,6 +51,12 @@ class Kind:
     missing: str = ""
     reloading: Callable[[int], dict[str, str]] = lambda number: {}
     poison: Callable[[Any, str], Any] | None = None
+    differences: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def reloads_often(self) -> bool:
+        """Whether each change may be a reload, so that a test does better with few of them."""
+        return self.promise.reloads is None
 
 
 def located(program: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from tests.dataplane.inprocess_plane import INPROCESS, open_inprocess
 from tests.dataplane.kind import Kind
 from tests.dataplane.nginx_plane import NGINX_DYNAMIC, NGINX_STATIC, open_nginx_dynamic, open_nginx_static
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (INPROCESS, HAPROXY, NGINX_DYNAMIC)}
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (INPROCESS, HAPROXY, NGINX_DYNAMIC, NGINX_STATIC)}
 """By name, those that are not installed here too."""
 
 __all__ = [
