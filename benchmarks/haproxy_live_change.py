@@ -205,7 +205,7 @@ class _Probe:
         with anyio.fail_after(_DEADLINE_SECONDS):
             # Nothing but asking again tells a client. Not too often: it takes turns with the controller.
             while not await right(self):  # noqa: ASYNC110 - asks over the network
-                await anyio.sleep(0.005)
+                await anyio.sleep(0.002)
 
     async def answers(self, host: str, port: int | None) -> bool:
         """Whether the endpoint at *port* answers; ``None``: whether it is 404."""

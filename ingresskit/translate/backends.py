@@ -72,6 +72,7 @@ class BackendTable:
 
     Attributes:
         changed_services: The Services that the last `advance` found new, gone or changed.
+        forgotten: The Services whose backends it forgot: those, and others whose endpoints changed.
     """
 
     def __init__(self, destinations: DestinationPolicy) -> None:
@@ -82,6 +83,7 @@ class BackendTable:
         self._resolutions: dict[ObjectKey, dict[str | int, Resolution]] = {}
         self._backends: dict[ObjectKey, dict[int, ResolvedBackend]] = {}
         self.changed_services: frozenset[ObjectKey] = frozenset()
+        self.forgotten: frozenset[ObjectKey] = frozenset()
 
     def advance(self, snapshot: Snapshot) -> None:
         """Look at *snapshot* from now on; forget what was worked out for Services that changed."""
@@ -91,8 +93,10 @@ class BackendTable:
             self._ports.pop(key, None)
             self._resolutions.pop(key, None)
             self._backends.pop(key, None)
-        for key in self._endpoints.advance(snapshot):
+        moved = frozenset(self._endpoints.advance(snapshot))
+        for key in moved:
             self._backends.pop(key, None)
+        self.forgotten = self.changed_services | moved
         self._services = services
 
     def service(self, key: ObjectKey) -> Service | None:

@@ -38,7 +38,7 @@ from ingresskit.models import (
     age_order,
 )
 from ingresskit.policies import Origin, ParsedPolicies, PolicyRegistry
-from ingresskit.translate.backends import BackendTable, Resolution
+from ingresskit.translate.backends import BackendTable, Resolution, ResolvedBackend
 from ingresskit.translate.certificates import CertificateTable
 from ingresskit.translate.claims import (
     Contribution,
@@ -123,6 +123,9 @@ class Translator:
         self._hosts: dict[str, tuple[HostInputs, DecidedHost]] = {}
         self._routes = _Routes()
         self._backend_plane: Mapping[BackendKey, Backend] = {}
+        self._resolved_for: _Routes | None = None
+        self._resolved: dict[BackendKey, ResolvedBackend] = {}
+        self._needed_of: dict[ObjectKey, list[BackendKey]] = {}
         self._last: Translation | None = None
 
     def translate(self, snapshot: Snapshot, *, now: datetime | None = None) -> Translation:
@@ -285,19 +288,35 @@ class Translator:
                 return item
         return None
 
+    def _resolve_backends(self) -> Mapping[BackendKey, ResolvedBackend]:
+        """The backends that the routes need, in their order; as before, except for what was forgotten."""
+        routes, table = self._routes, self._backends
+        if self._resolved_for is not routes:
+            self._resolved_for = routes
+            self._resolved = {key: table.backend(key) for key in routes.needed}
+            self._needed_of = {}
+            for key in routes.needed:
+                self._needed_of.setdefault(ObjectKey(key.namespace, key.service), []).append(key)
+        else:
+            for service in table.forgotten:
+                for key in self._needed_of.get(service, ()):
+                    self._resolved[key] = table.backend(key)
+        return self._resolved
+
     def _assemble(self, snapshot: Snapshot, now: datetime | None) -> Translation:
         """Step 5, and the graph."""
         routes, before = self._routes, self._last
-        resolved = [self._backends.backend(key) for key in routes.needed]
-        backends = {item.backend.key: item.backend for item in resolved}
+        resolved = self._resolve_backends()
         plane = self._backend_plane
-        if len(plane) != len(backends) or any(plane.get(key) is not item for key, item in backends.items()):
-            self._backend_plane = plane = backends
+        if len(plane) != len(resolved) or any(
+            plane.get(key) is not item.backend for key, item in resolved.items()
+        ):
+            self._backend_plane = plane = {key: item.backend for key, item in resolved.items()}
         empty = {key: item.note for key, item in plane.items() if not item.endpoints}
         diagnostics = bounded(
             chain(
                 routes.diagnostics,
-                chain.from_iterable(item.diagnostics for item in resolved),
+                chain.from_iterable(item.diagnostics for item in resolved.values() if item.diagnostics),
                 _without_endpoints(routes.virtual_hosts, empty),
                 map(_unreadable, snapshot.problems),
                 expiries(routes.tls.certificates.values(), now) if now else (),
