@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from dataclasses import replace
 from typing import assert_never
 
 from ingresskit.graph import (
@@ -61,7 +62,8 @@ def answer_faults(graph: RouteGraph, ask: Ask, answer: Answer) -> tuple[str, ...
 
     Returns:
         Each fault as a sentence; empty when it is right. A request that no client may send (characters
-        that stand in no URL, a port above 65535) may be refused as well as answered.
+        that stand in no URL, a port above 65535) may be refused as well as answered. The mark of an
+        empty query may get lost.
     """
     right = ask_graph(graph, ask)
     if answer.status == 400 and _is_doubtful(ask):
@@ -70,6 +72,8 @@ def answer_faults(graph: RouteGraph, ask: Ask, answer: Answer) -> tuple[str, ...
         by = ", ".join(sorted(answer.services | answer.endpoints))
         one_of = ", ".join(sorted(right.services | right.endpoints)) or "nobody"
         return (f"{ask}: answered by {by}, not by {one_of}",)
+    if right.forwarded is not None and right.forwarded == f"{answer.forwarded}?":
+        answer = replace(answer, forwarded=right.forwarded)
     want = Want(
         ask=ask,
         status=right.status,

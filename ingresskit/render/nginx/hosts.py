@@ -30,7 +30,7 @@ from ingresskit.render.answers import sentence
 from ingresskit.render.nginx.forwarding import INSECURE, INSECURE_REQUEST, request_fields
 from ingresskit.render.nginx.main import hidden_fields
 from ingresskit.render.nginx.names import host_id, server_name, upstream_name
-from ingresskit.render.nginx.normal_form import CHANGED_URI, FORWARDED_URI, TARGET, decoded_twin
+from ingresskit.render.nginx.normal_form import FORWARDED_URI, TARGET, decoded_twin
 from ingresskit.render.nginx.policies import Draft, draft
 from ingresskit.render.nginx.settings import NginxSettings
 from ingresskit.render.nginx.tree import LINE_END, Block, Condition, Directive, Node, Value, Variable
@@ -230,7 +230,6 @@ def _body(server: _Server, taker: Served, written: str, path: str, *, hoisted: b
                 return
             if made.prefix is not None:
                 yield _rewrite(made.prefix, route, written, path)
-                target = Value(*target.parts[:-1], CHANGED_URI)
             yield from made.settings
             if made.request:
                 yield from request_fields(made.request)

@@ -147,7 +147,8 @@ def _http_basics(settings: NginxSettings, capabilities: Capabilities) -> tuple[N
             "map",
             (Variable("status"), Variable("ik_sentence")),
             (
-                Directive("default", ("The request could not be answered.",)),
+                # Also while there is no status yet: then it will be this one.
+                Directive("default", (sentence(400),)),
                 *(Directive(str(status), (text,)) for status, text in SENTENCES.items()),
                 *(
                     Directive(str(code), (sentence(code),))
@@ -178,10 +179,17 @@ def common_files(settings: NginxSettings) -> tuple[ConfigFile, ...]:
 
 def _answer_locations() -> tuple[Block, ...]:
     """Where nginx's own answers get their body; the status stays."""
-    body = Directive("return", ("200", Value(Variable("ik_sentence"), LINE_END)))
+    text = Value(Variable("ik_sentence"), LINE_END)
+    early = (
+        Directive("internal"),
+        # Where a request begins and ends is in doubt: nothing more is read from its connection.
+        Directive("keepalive_timeout", ("0",)),
+        # Of what nginx refused by itself, the status stays.
+        Directive("return", ("400", text)),
+    )
     return (
-        Block("location", ("@ik_answer",), (body,)),
-        Block("location", ("=", INTERNAL_ANSWER), (Directive("internal"), body)),
+        Block("location", ("@ik_answer",), (Directive("return", ("200", text)),)),
+        Block("location", ("=", INTERNAL_ANSWER), early),
     )
 
 

@@ -4,7 +4,7 @@ nginx matches a location against a path in which every escape is decoded, and ha
 client sent it. We match and hand on one form, that of `ingresskit.graph.normalise_path`. So the path as
 sent (``$request_uri``) is sorted into one of these forms, most frequent first:
 
-``plain``    It is in normal form and has no escape. nginx sees just that, and hands it on as it is.
+``plain``    It is in normal form and has no escape. nginx sees just that.
 ``escaped``  It is in normal form and has escapes. The URI is set to the text itself, escapes and all, so
              that ``/a%2Fb`` is matched as ``/a%2Fb``; that text is handed on.
 ``cleaned``  It is not in normal form, and what nginx makes of it is: its decoding loses nothing, for no
@@ -30,10 +30,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from ingresskit.render.nginx.tree import Block, Condition, Directive, Node, Value, Variable
+from ingresskit.render.nginx.tree import Block, Directive, Node, Value, Variable
 
 __all__ = [
-    "CHANGED_URI",
     "FORWARDED_URI",
     "INTERNAL_ANSWER",
     "TARGET",
@@ -44,10 +43,7 @@ __all__ = [
 ]
 
 FORWARDED_URI: Final = Variable("ik_uri")
-"""What goes behind the upstream's name in ``proxy_pass``: empty where nginx knows by itself."""
-
-CHANGED_URI: Final = Variable("ik_changed_uri")
-"""The same where the location has changed the path."""
+"""What goes behind the upstream's name in ``proxy_pass``: empty where nginx shall write the path itself."""
 
 INTERNAL_ANSWER: Final = "//ik-answer"
 """The path of the location that answers for requests which have no path: of no client, for it is not normal."""
@@ -105,24 +101,15 @@ def normal_form_maps() -> tuple[Node, ...]:
         _map("uri", "ik_decoded_form", (f"~{_UNESCAPED}", "cleaned"), ("default", "decoded")),
         *mended,
         _map(last.name, "ik_mended_form", (f"~{_NORMAL}", "mended"), ("default", "refused")),
-        _map("ik_form", "ik_refused", ("refused", "1"), ("default", "")),
         _map(
             "ik_form",
-            "ik_new_uri",
-            ("plain", ""),
-            ("cleaned", ""),
+            "ik_normal_uri",
+            ("refused", INTERNAL_ANSWER),
             ("escaped", Value(path)),
-            ("decoded", Value(uri)),
-            ("default", Value(last)),
+            ("mended", Value(last)),
+            ("default", Value(uri)),
         ),
-        _map(
-            form.name,
-            FORWARDED_URI.name,
-            ("plain", ""),
-            ("decoded", ""),
-            ("default", whole),
-        ),
-        _map(form.name, CHANGED_URI.name, ("decoded", ""), ("default", whole)),
+        _map(form.name, FORWARDED_URI.name, ("decoded", ""), ("default", whole)),
         _map(
             form.name,
             TARGET.name,
@@ -130,29 +117,31 @@ def normal_form_maps() -> tuple[Node, ...]:
             ("cleaned", whole),
             ("default", Value(Variable("request_uri"))),
         ),
-        outside_answers("ik_fault", Value(Variable("ik_host_fault"), Variable("ik_refused"))),
-        outside_answers("ik_change", Value(Variable("ik_new_uri"))),
+        _map(
+            "ik_host_fault",
+            "ik_judged_uri",
+            ("1", INTERNAL_ANSWER),
+            ("default", Value(Variable("ik_normal_uri"))),
+        ),
+        outside_answers("ik_start_uri", Value(Variable("ik_judged_uri")), INTERNAL_ANSWER),
     )
 
 
 def normal_form_checks() -> tuple[Node, ...]:
-    """What each server does first: refuse what has no normal form, and match the normal form of the rest."""
-    # Without a text: so nginx closes the connection, as it does when it refuses by itself.
-    refuse = Directive("return", ("400",))
-    # No pattern with a capture, and no "?" in what replaces it: the query stays as it is.
-    change = Directive("rewrite", ("^", Value(Variable("ik_new_uri"))))
-    return (
-        Block("if", (Condition(Variable("ik_fault")),), (refuse,)),
-        Block("if", (Condition(Variable("ik_change")),), (change,)),
-    )
+    """What each server does first: it matches the normal form of the path, and answers what has none.
+
+    Always the same directive, because each ``if`` would cost every server as much memory as a location.
+    No pattern with a capture, and no "?" in what replaces it: the query stays as it is.
+    """
+    return (Directive("rewrite", ("^", Value(Variable("ik_start_uri")))),)
 
 
-def outside_answers(name: str, value: Value) -> Block:
-    """A map to a variable that is *value*, and empty while nginx's own answer is being made.
+def outside_answers(name: str, value: Value, else_: str = "") -> Block:
+    """A map to a variable that is *value*, and *else_* while nginx's own answer is being made.
 
     For that, nginx goes through the server once more, with another path.
     """
-    body = (Directive("volatile"), Directive(INTERNAL_ANSWER, ("",)), Directive("default", (value,)))
+    body = (Directive("volatile"), Directive(INTERNAL_ANSWER, (else_,)), Directive("default", (value,)))
     return Block("map", (Variable("uri"), Variable(name)), body)
 
 

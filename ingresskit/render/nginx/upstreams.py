@@ -33,12 +33,15 @@ def upstream_node(upstream: Upstream, backend: Backend, settings: NginxSettings,
         Directive("server", (_address(item.address, item.port), "max_fails=1", "fail_timeout=2s"))
         for item in backend.endpoints
     )
+    # Shared, so that all workers know how busy an endpoint is.
+    zone = Directive("zone", (upstream.name, f"{64 * (1 + len(servers) // 64)}k"))
+    shared = (zone,) if upstream.algorithm is Algorithm.LEAST_CONNECTIONS else ()
     keepalive = (
         Directive("keepalive", (str(kept),)),
         Directive("keepalive_timeout", (duration(settings.upstream_idle_timeout),)),
         Directive("keepalive_requests", ("100000",)),
     )
-    body = (*_METHODS[upstream.algorithm], *servers, *(() if upstream.host == ANY_HOST else keepalive))
+    body = (*shared, *_METHODS[upstream.algorithm], *servers, *(() if upstream.host == ANY_HOST else keepalive))
     return Block("upstream", (upstream.name,), body)
 
 

@@ -65,6 +65,7 @@ DIRECTIVES = frozenset(
         "server_name",
         "split_clients",
         "upstream",
+        "zone",
     )
 )
 TABLES = frozenset(("geo", "map", "split_clients"))
