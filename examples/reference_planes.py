@@ -25,7 +25,7 @@ from ingresskit.controller import Controller, ControllerSettings, Outcome, recon
 from ingresskit.errors import ApplyError
 from ingresskit.models import Snapshot
 from ingresskit.proxy import Proxy, ProxySettings
-from ingresskit.render.base import RenderedFile
+from ingresskit.render import RenderedFile
 from ingresskit.render.haproxy import Bind, HaproxyArtifact, HaproxyRenderer, HaproxySettings
 from ingresskit.render.inprocess import RoutingTable
 from ingresskit.render.nginx import Capabilities, NginxArtifact, NginxRenderer, NginxSettings
