@@ -114,3 +114,21 @@ def test_applies_that_make_no_sense(talk: Talk) -> None:
         b"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  k: v\n",
         APPLY,
     )
+
+
+def test_the_first_to_apply_takes_nothing_from_who_is_not_known(talk: Talk) -> None:
+    path = f"{CONFIGS}/a"
+    talk.quietly("POST", CONFIGS, config("a"))
+    talk.patch(path, {"data": {"x": "1", "y": "1"}}, MERGE)
+    applied(talk, path, "one", config("a", {"x": "2"}))
+    applied(talk, path, "one", config("a", {"x": "2"}), "&force=true")
+    applied(talk, path, "one", config("a", {"z": "3"}))
+
+
+def test_labels_and_finalizers_are_applied(talk: Talk) -> None:
+    path = f"{CONFIGS}/a"
+    applied(talk, path, "one", config("a", labels={"a": "1", "b": "1"}, finalizers=["a.io/x"]))
+    applied(talk, path, "two", config("a", labels={"b": "1", "c": "1"}, finalizers=["a.io/y"]))
+    applied(talk, path, "one", config("a", labels={"a": "2"}))
+    applied(talk, path, "two", config("a", annotations={"k": "v"}))
+    applied(talk, path, "two", config("a", labels={"a": "3"}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ingresskit.testing.apiserver import Manifest
 from tests.cluster.recording import Talk
 from tests.cluster.scene import CONFIGS, INGRESSES, SECRETS, SERVICES, config, ingress, service
 
@@ -190,3 +191,37 @@ def test_versions_of_the_past_and_the_future(talk: Talk) -> None:
         CONFIGS,
         "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&resourceVersion=1",
     )
+
+
+def test_versions_that_are_not_there_yet(talk: Talk) -> None:
+    talk.quietly("POST", CONFIGS, config("a"))
+    future = "resourceVersion=999999999"
+
+    def asked(query: str) -> None:
+        # How many seconds the server waits for a version to come is its own affair, and what it is at now.
+        talk.say("GET", query, look_at=_without_message)
+
+    for query in (
+        future,
+        f"{future}&limit=1",
+        f"{future}&resourceVersionMatch=Exact",
+        f"{future}&resourceVersionMatch=NotOlderThan",
+    ):
+        asked(f"{CONFIGS}?{query}")
+    asked(f"{CONFIGS}/a?{future}")
+    talk.watch(CONFIGS, future)
+    talk.watch(CONFIGS, f"{future}&allowWatchBookmarks=true")
+    asked(
+        f"{CONFIGS}?watch=1&timeoutSeconds=5&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&{future}"
+    )
+
+
+def _without_message(body: Manifest) -> Manifest:
+    return {key: value for key, value in body.items() if key != "message"}
+
+
+def test_old_versions_are_gone(talk: Talk) -> None:
+    talk.quietly("POST", CONFIGS, config("a"))
+
+    for query in ("resourceVersion=1&resourceVersionMatch=Exact", "resourceVersion=1&limit=5"):
+        talk.say("GET", f"{CONFIGS}?{query}", look_at=lambda body: body.get("kind"))

@@ -202,7 +202,8 @@ def apply(live: Manifest, applied: Manifest, schema: Schema, writer: Writer, *, 
     book = _book(live)
     if not book and "uid" in live["metadata"]:
         # Nobody is known to have made it; so that what is there is not taken for the applier's to remove:
-        book = [replace(mine, manager=_BEFORE, operation="Update", fields=fields_of(live, schema))]
+        there = fields_of(live, schema) | containers_of(live, schema)
+        book = [replace(mine, manager=_BEFORE, operation="Update", fields=there)]
     book.sort(key=lambda entry: (entry.operation, entry.time, entry.manager))
     before = next((entry.fields for entry in book if entry.owner[:3] == mine.owner[:3]), frozenset[Field]())
     others = [entry for entry in book if entry.owner[:3] != mine.owner[:3]]

@@ -140,7 +140,9 @@ class Exchanges:
                     else:
                         answer = result
                 except StatusError as exc:
-                    if asked.verb == "watch" and exc.code == 410 and self._expired_watch == "event":
+                    # A watch that was to begin in the future has begun when that is found out.
+                    begun = exc.code == 504 or (exc.code == 410 and self._expired_watch == "event")
+                    if asked.verb == "watch" and begun:
                         await self._refused_watch(connection, record, exc)
                         return
                     answer = refusal(exc)

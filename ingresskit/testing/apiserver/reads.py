@@ -223,7 +223,7 @@ def _state(
         match = query.get("resourceVersionMatch", "")
         exact = bool(version) and (match == "Exact" or (not match and limit > 0))
     if version is not None and version > current:
-        raise too_large_version(version, current, retry_after=None if exact else 1)
+        raise too_large_version(version, current)
     revision = version if exact and version is not None else current
     try:
         items = store.items_at(resource.stored_as, selection.namespace, revision)

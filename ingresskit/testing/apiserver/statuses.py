@@ -186,15 +186,15 @@ def expired(message: str, *, resume: str = "") -> StatusError:
     return StatusError(410, "Expired", message, resume=resume)
 
 
-def too_large_version(asked: int, current: int, *, retry_after: int | None = 1) -> StatusError:
-    """504: the version asked for lies in the future. Waiting does not help who asked for exactly that one."""
+def too_large_version(asked: int, current: int) -> StatusError:
+    """504: the version asked for lies in the future."""
     return StatusError(
         504,
         "Timeout",
         f"Timeout: Too large resource version: {asked}, current: {current}",
         causes=[Cause(reason="ResourceVersionTooLarge", message="Too large resource version")],
         details={},
-        retry_after=retry_after,
+        retry_after=1,
     )
 
 
