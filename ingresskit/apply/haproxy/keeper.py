@@ -299,18 +299,22 @@ class Keeper:
         return 0
 
     async def _watch(self) -> float | None:
-        """Find out when somebody else reloaded HAProxy, and put back what that lost."""
+        """Find out when HAProxy does not serve what it was given, and give it that again.
+
+        Somebody else may have reloaded it, or a change at runtime failed, and the reload had to wait.
+        """
         await anyio.sleep(self._options.watch_interval.total_seconds())
         async with self._lock:
             live = self.live
-            if live is None or self._broken or self._restarted or self._master.process.pid is None:
+            if live is None or self._restarted or self._master.process.pid is None:
                 return 0
             said = await self._master.marker()
             if said is None:
                 raise ApplyError("HAProxy runs and does not answer")
-            if said != live.marker:
+            if said != live.marker and not self._broken:
                 self._broken = "HAProxy had another configuration than it was given"
                 _logger.error("haproxy was reloaded by somebody else, loading it again")
+            if self._broken:
                 await self._load(live.artifact, self._broken)
         return 0
 

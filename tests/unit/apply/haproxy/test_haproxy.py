@@ -347,7 +347,7 @@ async def test_a_reload_that_changes_nothing_is_found_out(
     short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = HaproxyOptions(
-        load_timeout=timedelta(milliseconds=1500), reload_gap=timedelta(milliseconds=1), reload_share=1.0
+        load_timeout=timedelta(seconds=4), reload_gap=timedelta(milliseconds=1), reload_share=1.0
     )
     async with scene(short_path, options) as at:
         await at.serve(hosts={"a.test": PLAIN})
