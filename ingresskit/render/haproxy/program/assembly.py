@@ -30,6 +30,7 @@ _BALANCE: Final = {
     Algorithm.RANDOM: ("balance random",),
     Algorithm.CLIENT_HASH: ("balance hash var(txn.client)", "hash-type consistent"),
 }
+_HOP_BY_HOP: Final = "^(keep-alive|proxy-connection|proxy-authenticate|trailer)$"
 _LOG: Final = {
     "client": "%[var(txn.client)]",
     "method": "%[method]",
@@ -184,7 +185,7 @@ def _frontend(context: Context) -> Lines:
     section.note("The same for answers, which must be answers.")
     section.response(
         "deny deny_status 502 unless { status 100:599 }",
-        *(f"del-header {name}" for name in ("keep-alive", "proxy-connection", "proxy-authenticate", "trailer")),
+        f"del-header {quote(_HOP_BY_HOP)} -m reg",
         f"allow unless {{ var(txn.flags) -m found }} !{{ var(txn.flags) -m str {NONE} }}",
     )
     for handler in HANDLERS:

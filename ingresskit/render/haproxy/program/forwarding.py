@@ -22,23 +22,17 @@ MOST_HOPS: Final = 8
 
 # Fields by which a proxy says who the client is; a peer that is not trusted does not get to say it.
 _CLIENT_FIELDS: Final = (
-    "forwarded",
-    "x-real-ip",
-    "x-scheme",
-    "client-cert",
-    "client-cert-chain",
-    "x-client-cert",
+    "^(forwarded|x-real-ip|x-scheme|client-cert|client-cert-chain|x-client-cert"
+    "|x-forwarded.*|ssl-client-.*|x-ssl-client-.*)$"
 )
-_CLIENT_PREFIXES: Final = ("x-forwarded", "ssl-client-", "x-ssl-client-")
 _HOP_BY_HOP: Final = (
-    "keep-alive",
-    "te",
-    "trailer",
-    "http2-settings",
-    "proxy",
-    "proxy-connection",
-    "proxy-authorization",
-    "proxy-authenticate",
+    "^(keep-alive|te|trailer|http2-settings|proxy|proxy-connection|proxy-authorization|proxy-authenticate)$"
+)
+_SAID: Final = (
+    ("X-Forwarded-Proto", "proto"),
+    ("X-Forwarded-Port", "port"),
+    ("X-Forwarded-Host", "said_host"),
+    ("X-Real-IP", "client"),
 )
 _SCHEMES: Final = "{ req.fhdr(x-forwarded-proto,-1) -m str -i http https }"
 _SAID_PORT: Final = (
@@ -108,7 +102,7 @@ def add_hop_by_hop(section: Lines) -> None:
         f"deny deny_status 400 if {{ req.hdr(connection) -m found }} !{own}",
         "del-header upgrade unless upgrade-fit upgrade-asked !upgrade-unfit",
         "del-header connection unless { req.fhdr(upgrade) -m found }",
-        *(f"del-header {name}" for name in _HOP_BY_HOP),
+        f"del-header {quote(_HOP_BY_HOP)} -m reg",
     )
 
 
@@ -116,6 +110,7 @@ def add_forwarded(section: Lines, settings: HaproxySettings) -> None:
     """Tell the endpoint who the client is."""
     trusted = bool(settings.trusted_proxies)
     unless = " unless trusted" if trusted else ""
+    say = "set-header" if trusted else "add-header"  # where nothing was left, nothing is to be replaced
     section.note("What endpoints are told. What a client says under these names is thrown away.")
     section.request("set-var(txn.said_host) req.fhdr(host)")
     if trusted:
@@ -130,13 +125,9 @@ def add_forwarded(section: Lines, settings: HaproxySettings) -> None:
     request_id = quote("%[uuid()," + substituted("-", "", "g") + "]")
     decent = f"{{ req.fhdr(x-request-id) -m reg {quote(_REQUEST_ID)} }} {{ req.fhdr_cnt(x-request-id) eq 1 }}"
     section.request(
-        *(f"del-header {name}{unless}" for name in _CLIENT_FIELDS),
-        *(f"del-header {prefix} -m beg{unless}" for prefix in _CLIENT_PREFIXES),
+        f"del-header {quote(_CLIENT_FIELDS)} -m reg{unless}",
         "add-header X-Forwarded-For %[var(txn.peer)]",
-        "set-header X-Forwarded-Proto %[var(txn.proto)]",
-        "set-header X-Forwarded-Port %[var(txn.port)]",
-        "set-header X-Forwarded-Host %[var(txn.said_host)]",
-        "set-header X-Real-IP %[var(txn.client)]",
+        *(f"{say} {name} %[var(txn.{value})]" for name, value in _SAID),
         f"set-header X-Request-ID {request_id} unless {decent}",
         "set-var(txn.request_id) req.fhdr(x-request-id)",
     )

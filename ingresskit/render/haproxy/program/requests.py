@@ -24,7 +24,7 @@ _PORT: Final = "[0-9]{1,4}|[0-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2]
 HOST: Final = rf"^(\[[0-9A-Fa-f:.]{{2,45}}\]|[A-Za-z0-9._-]{{0,254}}[A-Za-z0-9_-])\.?(:({_PORT})?)?$"
 """A regular expression for a ``Host`` field that can be one."""
 
-_UNTIDY_HOST: Final = r"[A-Z]|\.(:[0-9]*)?$|:$"
+_NORMAL_HOST: Final = "^[a-z0-9_-]+([.][a-z0-9_-]+)*$"
 _DOT_BEFORE_PORT: Final = r"\.(:[0-9]*)?$"
 _PORT_ALONE: Final = r"\1"
 
@@ -71,12 +71,15 @@ def add_request_line(section: Lines, settings: HaproxySettings, capabilities: Ca
 def add_host(section: Lines) -> None:
     """Leave the host in ``txn.host``, lower case, without port and trailing dot; ``Host`` with the port."""
     tidy = f"%[req.fhdr(host),lower,{substituted(':$', '')},{substituted(_DOT_BEFORE_PORT, _PORT_ALONE)}]"
-    section.note("The host, in normal form: txn.host. There is exactly one, and it could be one.")
+    odd = "{ var(txn.odd_host) -m found }"
+    section.note("The host, in normal form: txn.host. HAProxy has seen to it that there is one at most.")
     section.request(
-        "deny deny_status 400 unless { req.fhdr_cnt(host) eq 1 }",
-        f"deny deny_status 400 unless {{ req.fhdr(host) -m reg {quote(HOST)} }}",
-        f"set-header Host {quote(tidy)} if {{ req.fhdr(host) -m reg {quote(_UNTIDY_HOST)} }}",
-        f"set-var(txn.host) {quote('req.fhdr(host),' + substituted(':[0-9]*$', ''))}",
+        "set-var(txn.host) req.fhdr(host)",
+        f"set-var(txn.odd_host) bool(true) unless {{ var(txn.host) -m reg {quote(_NORMAL_HOST)} }}"
+        " { var(txn.host) -m len 1:255 }",
+        f"deny deny_status 400 if {odd} !{{ var(txn.host) -m reg {quote(HOST)} }}",
+        f"set-header Host {quote(tidy)} if {odd}",
+        f"set-var(txn.host) {quote('req.fhdr(host),' + substituted(':[0-9]*$', ''))} if {odd}",
     )
 
 
@@ -101,16 +104,9 @@ def add_path(section: Lines) -> None:
         f"set-uri %[path] if {odd}",
     )
     unescaped = f"{{ path -m reg {quote(_HAS_UNESCAPED)} }}"
-    section.request(f"set-var(txn.unescaped) path if {odd} {unescaped}")
+    escaped = ",".join(("%[path", *(substituted(pattern, escape, "g") for pattern, escape in _ESCAPED)))
     section.request(
-        *(
-            f"set-var(txn.unescaped) {quote('var(txn.unescaped),' + substituted(pattern, escape, 'g'))}"
-            " if { var(txn.unescaped) -m found }"
-            for pattern, escape in _ESCAPED
-        )
-    )
-    section.request(
-        "set-uri %[var(txn.unescaped)] if { var(txn.unescaped) -m found }",
+        f"set-uri {quote(escaped + ']')} if {odd} {unescaped}",
         # HAProxy 2.6 forgets what to do when a condition follows and the optional word is not there.
         f"normalize-uri percent-decode-unreserved strict if {odd}",
         f"normalize-uri percent-to-uppercase strict if {odd}",
