@@ -64,7 +64,12 @@ class Controlled:
     async def serve(self, state: int) -> Event:
         """Have *state* served; returns once it is."""
         await self.tell(serve=state)
-        return await self.wait_applied()
+        replaced = await self.wait(lambda event: event["event"] == "replaced")
+        return await self.wait(
+            lambda event: (
+                event["event"] == "apply" and event["ok"] and event["revision"] >= replaced["revision"]
+            )
+        )
 
     async def kill(self) -> None:
         """Kill it alone; its proxy lives on."""

@@ -2,7 +2,7 @@
 
 PLAN is JSON, see `Plan`. Each line of its input is a command, each line of its output an event:
 
-    {"serve": 3}                    have state 3 of the world served
+    {"serve": 3}                    have state 3 of the world served; tells the revision that has it
     {"kill_at": 7}                  die by SIGKILL right before the 7th operation on files, sockets or
                                     processes from now on; 0: count only, and tell by "steps"
     {"steps": true}                 tell how many such operations there were since ``kill_at``
@@ -30,7 +30,7 @@ from ingresskit.controller import Controller, ControllerSettings
 from ingresskit.controller.events import EventKind
 from ingresskit.errors import IngressKitError
 from ingresskit.graph import RouteGraph
-from ingresskit.models import KubeObject
+from ingresskit.models import KubeObject, Snapshot
 from ingresskit.render.base import Renderer, Restricted
 from ingresskit.sources import MemorySource
 from ingresskit.testing.planes import LivePlane, PlaneSettings
@@ -168,6 +168,7 @@ async def main() -> None:
                     break
                 if "serve" in command:
                     source.replace(plan.world(command["serve"]))
+                    tell("replaced", revision=(source.snapshot() or Snapshot()).revision)
                 elif "kill_at" in command:
                     steps.arm(command["kill_at"])
                 elif "steps" in command:

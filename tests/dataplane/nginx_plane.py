@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import anyio
@@ -64,6 +65,15 @@ NGINX_DYNAMIC = Kind(
     name="nginx-dynamic", open=open_nginx_dynamic, program=PROGRAM, missing=_why_no_dynamic_mode()
 )
 
+
+def _spoil_file(artifact: NginxArtifact, host: str) -> NginxArtifact:
+    """A line at the end of the host's server that nginx does not know, where the host asked for one."""
+    file = artifact.hosts[host]
+    content, brace, rest = file.content.rpartition(b"}")
+    spoiled = replace(file, content=content + b"    spoiled on;\n" + brace + rest)
+    return replace(artifact, hosts={**artifact.hosts, host: spoiled})
+
+
 NGINX_STATIC = Kind(
     name="nginx-static",
     open=open_nginx_static,
@@ -72,6 +82,7 @@ NGINX_STATIC = Kind(
     program=PROGRAM,
     missing=_MISSING,
     reloading=lambda number: {"body-limit": f"{1000 + number}k"},
+    poison=_spoil_file,
     differences={
         "test_doubtful_answer_never_reaches_the_next_client[another protocol]": (
             "nginx takes what does not begin as HTTP for an answer of HTTP/0.9, and has no word against that"
