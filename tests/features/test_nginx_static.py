@@ -156,6 +156,22 @@ async def test_simple_faults_beside_reserved_escapes_are_mended(running: Running
     assert (answer.status, answer.forwarded) == (200, normalise_path(path))
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("authorization", "connection"),
+    [("NTLM TlRMTVNT", "close"), ("negotiate YII=", "close"), ("Basic YTpi", None), ("Negotiator x", None)],
+)
+async def test_a_connection_that_a_client_authenticates_is_not_kept(
+    running: Running, authorization: str, connection: str | None
+) -> None:
+    ask = Ask(host="a.test", headers={"Authorization": authorization})
+    answer = await running.world.ask(ask, http=running.nginx.http)
+
+    assert answer.request_headers is not None
+    assert answer.request_headers["authorization"] == authorization
+    assert answer.request_headers.get("connection") == connection
+
+
 def test_any_text_comes_out_of_nginx_as_it_went_in() -> None:
     """The one writer of text against the one reader that counts."""
     texts = [
@@ -202,6 +218,62 @@ def test_any_text_comes_out_of_nginx_as_it_went_in() -> None:
 
     assert bodies == [text.encode() for text in texts]
     assert set(found.values()) == {204}
+
+
+def test_nginx_reads_the_largest_of_everything() -> None:
+    """What one user may ask for must never keep nginx from reading what others ask for."""
+    label = "a" * 63
+    longest = ".".join((label, label, label, "b" * 61))
+    wildcard = f"*.{longest[2:]}"
+    assert len(longest) == len(wildcard) == 253
+    names = [f"{'h' * 124}-{number:02}" for number in range(64)]
+    shares = [f"{'s' * 60}-{number:02}" for number in range(16)]
+    annotations = {
+        "request-headers-set": "\n".join(f"{name}: {'v' * 1}" for name in names[:60]),
+        "request-headers-remove": ", ".join(name.upper() for name in names[60:]),
+        "response-headers-set": f"X-A: {'b' * 3900}",
+        "response-headers-remove": ", ".join(names[:64]),
+        "read-timeout": "24h",
+        "send-timeout": "1ms",
+        "body-limit": "1048576g",
+        "retries": "10",
+        "rewrite-prefix": "/" + "$" * 300,
+        "allow-sources": ", ".join(f"10.{number >> 8}.{number & 255}.0/24" for number in range(10_000)),
+        "traffic-split": ", ".join(
+            f"{name}={weight}" for name, weight in zip(shares, [1] * 15 + [999_999], strict=True)
+        ),
+        "load-balancing": "least-connections",
+    }
+    path = "/" + "p" * 2990
+    objects = [
+        ingress_class(),
+        ingress(
+            "largest",
+            {
+                longest: {path: shares[0], f"={path}/": shares[0], "~/" + "%C3%BC" * 480: shares[0]},
+                wildcard: {"/": shares[0]},
+            },
+            annotations=annotations,
+        ),
+        ingress("redirect", {"b.test": {"/": shares[0]}}, annotations={"redirect": "/" + "x" * 1990}),
+        *(service(name) for name in shares),
+        *(
+            endpoint_slice(name, *(f"10.1.{number}.{last}" for last in range(1, 200)))
+            for number, name in enumerate(shares)
+        ),
+    ]
+    translation = translate(Snapshot.of(objects))
+
+    with nginx_folder() as nginx:
+        restricted = nginx.renderer.restrict(translation.graph)
+        nginx.write(nginx.renderer.render(restricted.graph))
+        complaint = nginx.check()
+
+    assert complaint == ""
+    # All of it was written: nothing was refused on the way, which would make this easy.
+    assert not translation.diagnostics
+    assert not restricted.diagnostics
+    assert restricted.graph == translation.graph
 
 
 def test_a_text_of_the_longest_length_is_the_longest_that_nginx_reads() -> None:

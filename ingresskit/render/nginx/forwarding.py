@@ -164,7 +164,19 @@ def forwarding_maps(settings: NginxSettings) -> tuple[Node, ...]:
             ),
             ("default", ""),
         ),
-        _map(Value(Variable("ik_upgrade")), "ik_connection", ("", ""), ("default", "Upgrade")),
+        # These authenticate a connection: whoever got it next would be taken for this client.
+        _map(
+            Value(Variable("http_authorization")),
+            "ik_after",
+            (r"~*^\s*(?:ntlm|negotiate)(?:\s|$)", "close"),
+            ("default", ""),
+        ),
+        _map(
+            Value(Variable("ik_upgrade")),
+            "ik_connection",
+            ("", Value(Variable("ik_after"))),
+            ("default", "Upgrade"),
+        ),
         _map(
             Value(Variable("http_x_request_id")),
             "ik_request_id",
