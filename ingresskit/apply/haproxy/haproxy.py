@@ -97,9 +97,12 @@ class Haproxy:
         )
         self._capabilities = await master.probe()
         self.settings = _affordable(self.settings)
-        own = await anyio.to_thread.run_sync(own_certificate, self._state / "own.pem")
+        own = b""
+        if self.settings.https:
+            own = await anyio.to_thread.run_sync(own_certificate, self._state / "own.pem")
+        if await master.process.adopt():
+            self._capabilities = await _running(master) or self._capabilities
         keeper = Keeper(master, self.settings, self._capabilities, own_certificate=own, options=options)
-        await master.process.adopt()
         async with AsyncExitStack() as stack:
             tasks = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(tasks.cancel_scope.cancel)
@@ -191,6 +194,14 @@ class Haproxy:
     def pid(self) -> int | None:
         """The master process; ``None`` when none runs."""
         return self.master.process.pid
+
+
+async def _running(master: Master) -> Capabilities | None:
+    """What a HAProxy that runs already can do; another program than ours may have been started."""
+    try:
+        return Capabilities.of((await master.api.info()).get("Version", ""))
+    except (ApplyError, ConfigurationError):
+        return None
 
 
 def _affordable(settings: HaproxySettings) -> HaproxySettings:

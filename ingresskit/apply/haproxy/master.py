@@ -236,16 +236,18 @@ def occupied(address: str, port: int, *, shared: bool) -> str:
         shared: Whether sockets of our own user that listen there already, and share, are none of our business.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if shared:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        try:
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            if shared:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             probe.bind((address, port))
             if not shared:
                 probe.listen()
-        except OSError as exc:
-            return exc.strerror or str(exc)
+    except PermissionError:
+        return ""  # HAProxy may have a right that we have not
+    except OSError as exc:
+        return exc.strerror or str(exc)
     return ""
