@@ -98,6 +98,8 @@ class NginxApplier:
             else:
                 self._live = None
                 await self._push(artifact)
+        else:
+            await anyio.to_thread.run_sync(self._nginx.certificates.remove_others, artifact.certificates)
 
     async def _push(self, artifact: NginxArtifact) -> None:
         served = await self._served()

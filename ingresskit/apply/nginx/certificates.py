@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,7 @@ __all__ = ["CertificateFiles"]
 
 _FILE = "tls.pem"
 _OWN_DIGEST = "self-signed"
+_OWN_SECONDS = 180 * 86400.0
 
 
 class CertificateFiles:
@@ -55,7 +57,7 @@ class CertificateFiles:
                 DEFAULT_CERTIFICATE not in certificates
                 and self._written.get(DEFAULT_CERTIFICATE) != _OWN_DIGEST
             ):
-                self._put(DEFAULT_CERTIFICATE, _OWN_DIGEST, _own_certificate())
+                self._put(DEFAULT_CERTIFICATE, _OWN_DIGEST, self._own() or _own_certificate())
         except OSError as exc:
             raise ApplyError(
                 f"could not write certificates under {self._folder}: {exc.strerror or exc}"
@@ -98,6 +100,14 @@ class CertificateFiles:
         if before is not None and before.name != final.name and before.parent == self._folder:
             self._unused.append(before)  # a handshake may be reading it just now
         self._written[identifier] = digest
+
+    def _own(self) -> bytes:
+        """The one of our own that an earlier controller made, while it is young; empty when there is none."""
+        path = Path(self._settings.certificate_path(DEFAULT_CERTIFICATE, _OWN_DIGEST)) / _FILE
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime < _OWN_SECONDS:
+                return path.read_bytes()
+        return b""
 
     def _remove_unused(self) -> None:
         linked = {item.resolve() for item in self._folder.iterdir() if item.is_symlink()}

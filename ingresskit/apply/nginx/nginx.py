@@ -44,7 +44,7 @@ from ingresskit.apply.nginx.tables import all_rows
 from ingresskit.apply.nginx.workers import Workers, workers_of
 from ingresskit.apply.process import ProxyProcess
 from ingresskit.errors import ApplyError, ApplyPostponed, ConfigurationError
-from ingresskit.graph import BackendKey
+from ingresskit.graph import BackendKey, Certificate
 from ingresskit.render.base import RenderedFile
 from ingresskit.render.nginx import Capabilities, Mode, NginxArtifact, NginxSettings
 
@@ -210,7 +210,9 @@ class Nginx:
         """
         process = self._running
         self._may_reload()
-        await anyio.to_thread.run_sync(self.certificates.write, artifact.certificates)
+        # In the dynamic mode they are rows; what stands in a file is shown where there is no row.
+        files = dict[str, Certificate]() if artifact.mode is Mode.DYNAMIC else artifact.certificates
+        await anyio.to_thread.run_sync(self.certificates.write, files)
         generation = await self._write(artifact, state)
         before = self._generations.current()
         try:
