@@ -365,6 +365,9 @@ class Reflector(Generic[K]):
         async with self._lister_watcher.watch(
             self._version, lasting=self._watch_length(), idle_timeout=self._settings.idle_timeout
         ) as lines:
+            # Quiet kinds get no bookmark in so short a watch, if nothing has happened since the last. (The end
+            # of a watch is no sign of life: it may have lain there while this process slept.)
+            self._heard()
             await self._follow(lines)
 
     async def _follow(self, lines: LineReader) -> None:

@@ -33,9 +33,10 @@ class ReflectorSettings:
 
     Attributes:
         watch_timeout: Between which two lengths the server is asked to keep a watch open. Ends spread so that
-            not all watches are opened at once. API servers send a bookmark just before the end, and otherwise
-            one a minute; so with these short watches even the quietest kind has its version moved on, and
-            a connection that died is found within *idle_timeout* without cutting healthy ones.
+            not all watches are opened at once. API servers send a bookmark once a minute and two seconds
+            before the end, and of a quiet kind only if etcd tells them how far it is (kubeadm has it do so):
+            seen with Kubernetes 1.36. So nothing may depend on bookmarks; but a connection that died is found
+            within *idle_timeout* without cutting healthy ones, since these have ended before.
         idle_timeout: A watch silent for longer is dead. More than *watch_timeout*.
         initial_silence: The same for a watch that has yet to deliver the whole state.
         initial_deadline: How long delivering it may take altogether.

@@ -609,3 +609,15 @@ async def test_watches_as_short_as_was_asked_for_are_no_failures(server: FakeTra
             await until(lambda: server.open_watches == 1)
 
         assert it.statistics()["failures"] == 0
+
+
+async def test_a_watch_that_is_let_begin_is_a_sign_of_life(server: FakeTransport) -> None:
+    server.sends_bookmarks = False
+    async with running(informer(server)) as it:
+        await it.wait_for_sync()
+        oldest = 0.0
+        for _ in range(600):
+            await anyio.sleep(0.5)
+            oldest = max(oldest, anyio.current_time() - it.last_contact)
+
+        assert oldest < 55
