@@ -80,6 +80,12 @@ class RuntimeApi:
         """How many rows each map has."""
         return read_map_counts(await self._cli.worker("show", "map"))
 
+    async def rows(self, name: str) -> tuple[tuple[str, str], ...]:
+        """All rows of a map, keys and values."""
+        answer = await self._cli.worker("show", "map", name)
+        lines = (line.split(" ", 2) for line in answer.splitlines() if line)
+        return tuple((key, value) for _, key, value in lines)
+
     async def get_row(self, name: str, key: str) -> str | None:
         """The value that a map has for *key*; ``None``: none."""
         answer = await self._cli.worker("get", "map", name, key)
