@@ -95,11 +95,13 @@ def add_hop_by_hop(section: Lines) -> None:
         "acl upgrade-asked req.hdr(connection) -m str -i upgrade",
         "acl upgrade-unfit req.fhdr(upgrade) -m beg -i h2 h3 http tls",
         "acl upgrade-unfit req.fhdr_cnt(upgrade) gt 1",
-        "acl upgrade-unfit req.fhdr(content-length) -m found",
+        "acl upgrade-unfit req.hdr_val(content-length) gt 0",
         "acl upgrade-unfit req.fhdr(transfer-encoding) -m found",
     )
     section.request(
         f"deny deny_status 400 if {{ req.hdr(connection) -m found }} !{own}",
+        # A condition on a field holds when one of several has it.
+        "deny deny_status 400 if { req.fhdr_cnt(connection) gt 1 }",
         "del-header upgrade unless upgrade-fit upgrade-asked !upgrade-unfit",
         "del-header connection unless { req.fhdr(upgrade) -m found }",
         f"del-header {quote(_HOP_BY_HOP)} -m reg",

@@ -64,7 +64,8 @@ def add_request_line(section: Lines, settings: HaproxySettings, capabilities: Ca
             else (rf"deny deny_status 400 if {{ req.hdrs -m reg {quote(_NUL)} }}",)
         ),
         f"return status 417 {plain_text(sentence(417))}"
-        " if { req.fhdr(expect) -m found } !{ req.fhdr(expect) -m str -i 100-continue }",
+        " if { req.fhdr(expect) -m found } !{ req.fhdr(expect) -m str -i 100-continue }"
+        " or { req.fhdr_cnt(expect) gt 1 }",
     )
 
 

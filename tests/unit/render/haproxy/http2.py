@@ -1,6 +1,6 @@
 """Just enough HTTP/2 for one request on a connection of its own; no compression, no flow control.
 
-Source: RFC 9113; RFC 7541, sections 5 and 6.2.2, Appendix A.
+Source: RFC 9113; RFC 8441; RFC 7541, sections 5 and 6.2.2, Appendix A.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterable
+from typing import IO
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_DATA, _HEADERS, _SETTINGS, _GOAWAY = 0, 1, 4, 7
+_DATA, _HEADERS, _RST_STREAM, _SETTINGS, _GOAWAY = 0, 1, 3, 4, 7
 _END_STREAM, _END_HEADERS = 1, 4
 _STATUSES = {0x88: 200, 0x89: 204, 0x8A: 206, 0x8B: 304, 0x8C: 400, 0x8D: 404, 0x8E: 500}
 
@@ -29,24 +30,61 @@ def ask(
     Returns:
         The status, 0 when the connection or the stream was ended without one, and the body.
     """
+    with _connected(port, server_name) as secure:
+        sent = _PREFACE + _frame(_SETTINGS, 0, 0, b"") + _headers(fields, ends=body is None)
+        if body is not None:
+            sent += _frame(_DATA, _END_STREAM, 1, body)
+        secure.sendall(sent)
+        return _answer(secure.makefile("rb"))
+
+
+def open_tunnel(
+    port: int, fields: Iterable[tuple[str, str]], said: bytes, *, server_name: str = "a.test"
+) -> tuple[int, bytes]:
+    """Open a tunnel (RFC 8441), say something in it, and give what comes back as soon as anything does.
+
+    Args:
+        port: On 127.0.0.1.
+        fields: Of the request; ``:method`` is ``CONNECT``, and there is a ``:protocol``.
+        said: What goes into the tunnel once it is open.
+        server_name: For the handshake.
+
+    Returns:
+        The status, and what came back; empty when there is no tunnel.
+    """
+    with _connected(port, server_name) as secure:
+        secure.sendall(_PREFACE + _frame(_SETTINGS, 0, 0, b"") + _headers(fields, ends=False))
+        received = secure.makefile("rb")
+        while (kind := (head := received.read(9))[3]) != _HEADERS:
+            assert kind != _RST_STREAM
+            received.read(int.from_bytes(head[:3]))
+        status = _status(received.read(int.from_bytes(head[:3])))
+        if status != 200:
+            return status, b""
+        secure.sendall(_frame(_DATA, 0, 1, said))
+        while (head := received.read(9))[3] != _DATA:
+            received.read(int.from_bytes(head[:3]))
+        return status, received.read(int.from_bytes(head[:3]))
+
+
+def _connected(port: int, server_name: str) -> ssl.SSLSocket:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
     plain = socket.create_connection(("127.0.0.1", port), timeout=10)
-    with context.wrap_socket(plain, server_hostname=server_name) as secure:
-        assert secure.selected_alpn_protocol() == "h2"
-        head = b"".join(b"\x00" + _text(name) + _text(value) for name, value in fields)
-        ends = _END_HEADERS | (_END_STREAM if body is None else 0)
-        sent = _PREFACE + _frame(_SETTINGS, 0, 0, b"") + _frame(_HEADERS, ends, 1, head)
-        if body is not None:
-            sent += _frame(_DATA, _END_STREAM, 1, body)
-        secure.sendall(sent)
-        return _answer(secure)
+    secure = context.wrap_socket(plain, server_hostname=server_name)
+    assert secure.selected_alpn_protocol() == "h2"
+    return secure
 
 
-def _answer(connection: ssl.SSLSocket) -> tuple[int, bytes]:
-    status, body, received = 0, b"", connection.makefile("rb")
+def _headers(fields: Iterable[tuple[str, str]], *, ends: bool) -> bytes:
+    block = b"".join(b"\x00" + _text(name) + _text(value) for name, value in fields)
+    return _frame(_HEADERS, _END_HEADERS | (_END_STREAM if ends else 0), 1, block)
+
+
+def _answer(received: IO[bytes]) -> tuple[int, bytes]:
+    status, body = 0, b""
     while head := received.read(9):
         length, kind, flags, stream = int.from_bytes(head[:3]), head[3], head[4], int.from_bytes(head[5:])
         payload = received.read(length)
@@ -54,7 +92,7 @@ def _answer(connection: ssl.SSLSocket) -> tuple[int, bytes]:
             status = _status(payload)
         elif kind == _DATA:
             body += payload
-        elif kind == _GOAWAY or (kind == 3 and stream == 1):
+        elif kind == _GOAWAY or (kind == _RST_STREAM and stream == 1):
             break
         if stream == 1 and flags & _END_STREAM and kind in (_DATA, _HEADERS):
             break

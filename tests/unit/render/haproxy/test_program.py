@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import shutil
 import socket
+import socketserver
 import subprocess
+import threading
 from collections.abc import AsyncGenerator, Generator, Iterable
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -12,6 +16,7 @@ from dataclasses import replace
 import anyio
 import anyio.to_thread
 import pytest
+from typing_extensions import override
 
 from ingresskit.graph import BackendKey, Endpoint
 from ingresskit.models import Snapshot
@@ -25,6 +30,7 @@ from tests.unit.render.haproxy.serving import needs_haproxy, open_restarting
 pytestmark = [pytest.mark.anyio, needs_haproxy]
 
 _LIMIT = 20_000
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 _NGINX = shutil.which("nginx")
 needs_nginx = pytest.mark.skipif(_NGINX is None, reason="needs nginx as an endpoint")
 
@@ -51,6 +57,35 @@ def h2c_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Generator[int]:
         yield port
 
 
+class _WebSocketEndpoint(socketserver.StreamRequestHandler):
+    """Agrees to a WebSocket, and says once what it was told."""
+
+    @override
+    def handle(self) -> None:
+        lines = list(iter(lambda: self.rfile.readline().strip().decode(), ""))
+        fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
+        if fields.get("upgrade") != "websocket" or fields.get("connection", "").lower() != "upgrade":
+            self.wfile.write(b"HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n")
+            return
+        accepted = hashlib.sha1(fields["sec-websocket-key"].encode() + _GUID, usedforsecurity=False).digest()
+        self.wfile.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + base64.b64encode(accepted) + b"\r\n\r\n"
+        )
+        self.wfile.write(b"echo " + self.connection.recv(65536))
+
+
+@pytest.fixture(scope="module")
+def websocket_endpoint() -> Generator[int]:
+    """The port of an endpoint that speaks WebSocket."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _WebSocketEndpoint) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
 @contextmanager
 def _process(*command: str) -> Generator[None]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -62,8 +97,10 @@ def _process(*command: str) -> Generator[None]:
 
 
 @pytest.fixture(scope="module")
-async def served(anyio_backend: str, h2c_endpoint: int) -> AsyncGenerator[tuple[Plane, LoopbackWorld]]:
-    paths = {"/": "one", "/h2c": "two"}
+async def served(
+    anyio_backend: str, h2c_endpoint: int, websocket_endpoint: int
+) -> AsyncGenerator[tuple[Plane, LoopbackWorld]]:
+    paths = {"/": "one", "/h2c": "two", "/chat": "three"}
     objects = [
         ingress_class(),
         ingress("open", {"a.test": paths}, tls={"tls": ["a.test"]}, annotations={"tls-redirect": "false"}),
@@ -71,16 +108,18 @@ async def served(anyio_backend: str, h2c_endpoint: int) -> AsyncGenerator[tuple[
         service("one"),
         endpoint_slice("one", "10.0.0.1"),
         service("two", app_protocol="kubernetes.io/h2c"),
+        service("three"),
         tls_secret("a.test"),
     ]
     graph = translate(Snapshot.of(objects)).graph
     with state_folder() as folder:
         async with open_restarting(PlaneSettings(state_dir=folder)) as plane, open_loopback(graph) as world:
-            key = BackendKey("default", "two", 80)
-            if h2c_endpoint:
-                held = (Endpoint(address="127.0.0.1", port=h2c_endpoint),)
-                two = replace(world.graph.backends[key], endpoints=held)
-                world.graph = replace(world.graph, backends={**world.graph.backends, key: two})
+            backends = dict(world.graph.backends)
+            for name, port in (("two", h2c_endpoint), ("three", websocket_endpoint)):
+                key = BackendKey("default", name, 80)
+                held = (Endpoint(address="127.0.0.1", port=port),) if port else ()
+                backends[key] = replace(backends[key], endpoints=held)
+            world.graph = replace(world.graph, backends=backends)
             await plane.serve(world.graph)
             yield plane, world
 
@@ -188,3 +227,45 @@ async def test_endpoints_may_speak_http2_without_tls(served: tuple[Plane, Loopba
     answered, body = await over_http2(plane, (":authority", "a.test"), (":path", "/h2c/x?y"))
 
     assert (answered, body) == (200, b"HTTP/2.0 a.test /h2c/x?y")
+
+
+async def test_websockets_open_over_http2(served: tuple[Plane, LoopbackWorld]) -> None:
+    plane, _ = served
+    assert plane.https is not None
+    port = plane.https[1]
+    fields = (
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", "https"),
+        (":authority", "a.test"),
+        (":path", "/chat"),
+        ("sec-websocket-version", "13"),
+    )
+
+    answer = await anyio.to_thread.run_sync(lambda: http2.open_tunnel(port, fields, b"hello"))
+
+    assert answer == (200, b"echo hello")
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        pytest.param((), 101, id="nothing else"),
+        pytest.param(("Content-Length: 0",), 101, id="a length of nothing"),
+        pytest.param(("Connection: x-other",), 400, id="a second Connection"),
+        pytest.param(("Upgrade: other",), 426, id="a second offer"),
+    ],
+)
+async def test_only_an_offer_without_doubt_is_passed_on(
+    served: tuple[Plane, LoopbackWorld], fields: tuple[str, ...], status: int
+) -> None:
+    plane, _ = served
+    offer = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==")
+    head = "\r\n".join(("GET /chat HTTP/1.1", "Host: b.test", *offer, *fields, "", "")).encode()
+
+    def ask() -> int:
+        with socket.create_connection(plane.http, timeout=10) as connection:
+            connection.sendall(head)
+            return int(connection.recv(65536).split(b" ")[1])
+
+    assert await anyio.to_thread.run_sync(ask) == status
