@@ -141,10 +141,11 @@ _LOG_FORMAT = _variables(
 
 def _upstreams(settings: NginxSettings) -> Iterator[Node]:
     # What must not be sent twice takes only connections that were just used: an older one may be closing.
+    # The last one keeps none: TLS connections are for one server name, and some belong to one client.
     for name, kept, idle in (
         ("ingresskit", "512", settings.upstream_idle_timeout),
         ("ingresskit_young", "128", timedelta(seconds=1)),
-        ("ingresskit_tls", "", timedelta()),
+        ("ingresskit_once", "", timedelta()),
     ):
         body: list[Node] = [_d("server", "0.0.0.1"), _d("balancer_by_lua_file", "lua/balance.lua")]
         if kept:

@@ -24,7 +24,7 @@ local MAX_HEADERS = 100
 
 -- What a field means to a proxy, by its name in lower case, as `ingresskit.proxy.heads` has it. 0 is:
 -- nothing. nginx itself drops names with anything but letters, digits and "-".
-local CONNECTION, UPGRADE, CODING, LENGTH, HOST_FIELD, EXPECT, REQUEST_ID_FIELD, CLIENT, DROPPED = 1, 2, 3, 4, 5, 6, 7, 8, 9
+local CONNECTION, UPGRADE, CODING, LENGTH, HOST_FIELD, EXPECT, REQUEST_ID_FIELD, CLIENT, DROPPED, AUTHORIZATION = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 
 local KINDS = {
     ["connection"] = CONNECTION,
@@ -34,6 +34,7 @@ local KINDS = {
     ["host"] = HOST_FIELD,
     ["expect"] = EXPECT,
     ["x-request-id"] = REQUEST_ID_FIELD,
+    ["authorization"] = AUTHORIZATION,
     -- What says who the client is: believed of trusted proxies.
     ["forwarded"] = CLIENT,
     ["x-real-ip"] = CLIENT,
@@ -84,6 +85,7 @@ local OWN_TOKENS = {
 }
 
 local NO_COLON = [[^[^:\r\n]+\r?$]]
+local BINDING = [[\A\s*(?:ntlm|negotiate)]]
 local REQUEST_ID = [[\A[A-Za-z0-9._=+/:@-]{1,128}\z]]
 local PROTOCOL = [[\A(?!h2|h3|http|tls)[A-Za-z0-9._+-]{1,32}(?:/[A-Za-z0-9._-]{1,16})?\z]]
 
@@ -113,7 +115,8 @@ end
 
 -- Read what matters of the header, and take out what the peer has no say in.
 --
--- Returns the status of a refusal, or nil, then what a trusted proxy said (nil when not trusted).
+-- Returns the status of a refusal, or nil, then what a trusted proxy said (nil when not trusted), and
+-- whether the connection to the endpoint is the client's own after this.
 function M.read(var, trusted)
     local count = C.ngx_http_lua_ffi_req_get_headers_count(get_request(), MAX_HEADERS, cut)
     if cut[0] ~= 0 then
@@ -124,7 +127,7 @@ function M.read(var, trusted)
         return 400
     end
     local said, connection, upgrade, coding, length, dropped
-    local empty, hosts = false, 0
+    local empty, binding, hosts = false, false, 0
     for index = 0, count - 1 do
         local element = elements[index]
         local size = element.key.len
@@ -151,6 +154,9 @@ function M.read(var, trusted)
                     if re_find(value, REQUEST_ID, "jo") then
                         var.ik_request_id = value
                     end
+                elseif kind == AUTHORIZATION then
+                    -- These authenticate the connection and not the request: it must not become anybody else's.
+                    binding = binding or re_find(value, BINDING, "joi") ~= nil
                 elseif kind == EXPECT then
                     if lower(value) ~= "100-continue" then
                         return 417
@@ -199,7 +205,7 @@ function M.read(var, trusted)
             var.ik_upgrade = upgrade
         end
     end
-    return nil, said
+    return nil, said, binding
 end
 
 return M

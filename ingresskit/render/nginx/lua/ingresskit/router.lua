@@ -166,14 +166,16 @@ local function forward(var, context, target, path, query)
     elseif path .. query ~= context.uri then
         var.ik_uri = path .. query
     end
-    if not IDEMPOTENT[get_method()] then
+    if context.binding then
+        var.ik_pool = "ingresskit_once"
+    elseif not IDEMPOTENT[get_method()] then
         -- What must not be sent twice takes a kept connection only while that is young: its endpoint
         -- may be closing an older one just now.
         var.ik_pool = "ingresskit_young"
     end
     if backend.s then
         var.ik_scheme = "https"
-        var.ik_pool = "ingresskit_tls"
+        var.ik_pool = "ingresskit_once"
         var.ik_name = match(context.host, "^[a-z0-9][a-z0-9.-]*$") and not match(context.host, "^[0-9.]+$") and context.host or ""
     end
     if target.qd then
@@ -221,10 +223,11 @@ function M.route()
         var.ik_for = peer_text
         var.ik_client = peer_text
     end
-    local status, said = fields.read(var, trusted)
+    local status, said, binding = fields.read(var, trusted)
     if status then
         return answers.refuse(status)
     end
+    context.binding = binding
     local host = requested_host(var)
     if not host then
         return answers.refuse(400)
