@@ -36,6 +36,8 @@ _REAP_FIRST: Final = 0.02
 _REAP_CEILING: Final = 5.0
 _RETRY: Final = 5.0
 _MOST_REASONS: Final = 3
+_MOST_TOLD: Final = 1000
+_OTHERS: Final = "other reasons"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +216,8 @@ class Keeper:
         self._broken = ""
         self._restarted = False
         self._written = artifact
-        self.reloads[reason] += 1
+        # Reasons hold numbers and names: there is no end of them.
+        self.reloads[reason if reason in self.reloads or len(self.reloads) < _MOST_TOLD else _OTHERS] += 1
         _logger.info("haproxy reloaded" if running else "haproxy started", extra={"reason": reason})
 
     # In the background.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,8 @@ from ingresskit.render.access import AccessRecord
 from ingresskit.render.haproxy import MapName
 
 __all__ = ["Traffic"]
+
+_logger = logging.getLogger(__name__)
 
 # Of the time, reading counts may take a hundredth.
 _SHARE: Final = 0.01
@@ -52,6 +54,7 @@ class Traffic:
         self._access_log = access_log
         self._tally = Tally()
         self._old_workers = self._dropped = 0
+        self._puzzled = False
         self._holders: dict[str, BackendKey] = {}
         self.log: AccessLogSocket | None = None
         if access_log is not None:
@@ -64,9 +67,14 @@ class Traffic:
                 tasks.start_soon(self.log.run)
             while True:
                 begun = anyio.current_time()
-                # HAProxy may be down, or replace itself just now: there is a next time.
-                with suppress(ApplyError):
+                try:
                     await self.read()
+                except ApplyError:
+                    pass  # it may be down, or replace itself just now: there is a next time
+                except (KeyError, ValueError) as exc:
+                    if not self._puzzled:
+                        _logger.warning("haproxy's counts could not be read", extra={"reason": repr(exc)})
+                    self._puzzled = True
                 took = anyio.current_time() - begun
                 await anyio.sleep(max(self._interval, took / _SHARE))
 

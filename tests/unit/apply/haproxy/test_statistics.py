@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Mapping
+from pathlib import Path
 
+import anyio
 import pytest
 
-from ingresskit.apply.haproxy.accesslog import read_record
+from ingresskit.apply.haproxy.accesslog import AccessLogSocket, read_record
 from ingresskit.apply.haproxy.answers import read_crt_list, read_processes, read_stat
 from ingresskit.apply.haproxy.statistics import HaproxyBackendStatistics, HaproxyStatistics, Tally
 from ingresskit.controller.planes import LabelCap, families
 from ingresskit.graph import BackendKey
+from ingresskit.render.access import AccessRecord
 
 SHOP, BLOG = BackendKey("shop", "web", 80), BackendKey("blog", "web", 80)
 
@@ -124,6 +128,40 @@ def test_a_client_that_left_is_written_down_as_499() -> None:
 def test_what_is_no_line_of_the_log_is_refused(data: bytes) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):
         read_record(data, {"b1": SHOP}.get)
+
+
+@pytest.mark.anyio
+async def test_the_socket_of_the_log_reads_on_after_a_line_that_is_none(short_path: Path) -> None:
+    taken: list[AccessRecord] = []
+    log = AccessLogSocket(short_path / "log", keys={"b1": SHOP}.get, record=taken.append)
+    log.open()
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(log.run)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as haproxy:
+                for data in (json.dumps(LINE), "<nonsense>", json.dumps(LINE | {"host": "b.test"})):
+                    haproxy.sendto(data.encode(), str(log.path))
+            while len(taken) < 2:  # noqa: ASYNC110 - another task is waited for
+                await anyio.sleep(0.001)
+            tasks.cancel_scope.cancel()
+    log.close()
+
+    assert [item.host for item in taken] == ["a.test", "b.test"]
+    assert log.unreadable == 1
+    assert not log.path.exists()
+
+
+@pytest.mark.anyio
+async def test_what_came_before_the_end_is_read_at_the_end(short_path: Path) -> None:
+    taken: list[AccessRecord] = []
+    log = AccessLogSocket(short_path / "log", keys={"b1": SHOP}.get, record=taken.append)
+    log.open()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as haproxy:
+        for _ in range(5):
+            haproxy.sendto(json.dumps(LINE).encode(), str(log.path))
+    log.close()
+
+    assert len(taken) == 5
 
 
 def test_processes_are_read_with_failures_and_old_workers() -> None:
