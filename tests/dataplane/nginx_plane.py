@@ -32,7 +32,9 @@ async def _open(settings: PlaneSettings, mode: Mode) -> AsyncGenerator[Plane]:
         workers=2,
     )
     # Tests ask for one new thing after another, and need not wait as tenants must.
-    process = NginxProcessSettings(program=settings.program or PROGRAM, reload_gap=timedelta(0))
+    process = NginxProcessSettings(
+        program=settings.program or PROGRAM, reload_gap=timedelta(0), reload_timeout=timedelta(seconds=15)
+    )
     async with Nginx(nginx_settings, process) as nginx:
         yield LivePlane[NginxArtifact](
             name=f"nginx-{mode}",
