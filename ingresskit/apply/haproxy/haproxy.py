@@ -103,25 +103,26 @@ class Haproxy:
         if await master.process.adopt():
             self._capabilities = await _running(master) or self._capabilities
         keeper = Keeper(master, self.settings, self._capabilities, own_certificate=own, options=options)
+        traffic = Traffic(
+            master.api,
+            keeper,
+            interval=options.statistics_interval,
+            access_log=self._access_log,
+            socket=self._log_socket,
+        )
         async with AsyncExitStack() as stack:
-            tasks = await stack.enter_async_context(anyio.create_task_group())
-            stack.callback(tasks.cancel_scope.cancel)
-            stack.push_async_callback(self._end, master)
-            tasks.start_soon(master.run, keeper.before_restart)
-            tasks.start_soon(keeper.run)
-            traffic = Traffic(
-                master.api,
-                keeper,
-                interval=options.statistics_interval,
-                access_log=self._access_log,
-                socket=self._log_socket,
-            )
             if traffic.log is not None:
                 try:
                     await anyio.to_thread.run_sync(traffic.log.open)
                 except OSError as exc:
                     raise ApplyError(f"{self._log_socket}: {exc.strerror or exc}") from exc
+                # Left last: what HAProxy wrote while it ended is read too.
                 stack.callback(traffic.log.close)
+            tasks = await stack.enter_async_context(anyio.create_task_group())
+            stack.callback(tasks.cancel_scope.cancel)
+            stack.push_async_callback(self._end, master)
+            tasks.start_soon(master.run, keeper.before_restart)
+            tasks.start_soon(keeper.run)
             tasks.start_soon(traffic.run)
             self._master, self._keeper, self._traffic = master, keeper, traffic
             self._stack = stack.pop_all()
