@@ -39,8 +39,9 @@ from ingresskit.render.haproxy.settings import HaproxySettings
 
 __all__ = ["HANDLERS", "REWRITE_BYTES", "Context", "Handler", "SettingRow"]
 
-REWRITE_BYTES: Final = 9216
-"""The most that policies may set in header fields, and what we add to them: that much of the buffer is kept."""
+REWRITE_BYTES: Final = 10240
+"""So much of the buffer is kept free: policies set 8,192 bytes of header fields and 1,000 of a path at most,
+and we say 500 of the client."""
 
 # A body of unknown length is let through up to this size.
 _SHORT_BODY: Final = 4096

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import shutil
 import socket
 import socketserver
 import subprocess
 import threading
 from collections.abc import AsyncGenerator, Generator, Iterable
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
+from http.client import HTTPConnection, HTTPResponse
 
 import anyio
 import anyio.to_thread
@@ -30,6 +32,8 @@ from tests.unit.render.haproxy.serving import needs_haproxy, open_restarting
 pytestmark = [pytest.mark.anyio, needs_haproxy]
 
 _LIMIT = 20_000
+_FIELDS = f"X-One: {'a' * 4000}\nX-Two: {'b' * 4000}\nX-Three: {'c' * 160}"
+_LARGEST = {"request-headers-set": _FIELDS, "response-headers-set": _FIELDS, "rewrite-prefix": "/" + "r" * 1000}
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 _NGINX = shutil.which("nginx")
 needs_nginx = pytest.mark.skipif(_NGINX is None, reason="needs nginx as an endpoint")
@@ -105,6 +109,7 @@ async def served(
         ingress_class(),
         ingress("open", {"a.test": paths}, tls={"tls": ["a.test"]}, annotations={"tls-redirect": "false"}),
         ingress("limited", {"b.test": paths}, annotations={"body-limit": str(_LIMIT)}),
+        ingress("large", {"c.test": paths}, annotations=_LARGEST),
         service("one"),
         endpoint_slice("one", "10.0.0.1"),
         service("two", app_protocol="kubernetes.io/h2c"),
@@ -208,7 +213,7 @@ async def test_an_authority_is_a_host(served: tuple[Plane, LoopbackWorld]) -> No
     plane, _ = served
 
     assert (await over_http2(plane, (":authority", "A.Test.:443"), (":path", "/")))[0] == 200
-    assert (await over_http2(plane, (":authority", "c.test"), (":path", "/")))[0] == 404
+    assert (await over_http2(plane, (":authority", "d.test"), (":path", "/")))[0] == 404
     assert (await over_http2(plane, (":authority", "a b"), (":path", "/")))[0] in (0, 400)
 
 
@@ -269,3 +274,25 @@ async def test_only_an_offer_without_doubt_is_passed_on(
             return int(connection.recv(65536).split(b" ")[1])
 
     assert await anyio.to_thread.run_sync(ask) == status
+
+
+@pytest.mark.parametrize("size", [0, 20_000, 200_000])
+async def test_the_most_that_policies_set_has_room_beside_any_body(
+    served: tuple[Plane, LoopbackWorld], size: int
+) -> None:
+    plane, _ = served
+    cookie = "c" * 12_000
+
+    def ask() -> tuple[HTTPResponse, dict[str, str]]:
+        connection = HTTPConnection(*plane.http, timeout=10)
+        with closing(connection):
+            connection.request("POST", "/x", body=b"x" * size, headers={"Host": "c.test", "Cookie": cookie})
+            answer = connection.getresponse()
+            return answer, json.loads(answer.read())["fields"]
+
+    answer, seen = await anyio.to_thread.run_sync(ask)
+
+    assert answer.status == 200
+    for name, length in (("x-one", 4000), ("x-two", 4000), ("x-three", 160)):
+        assert len(seen[name]) == len(answer.headers[name]) == length
+    assert seen["cookie"] == cookie
