@@ -44,6 +44,7 @@ class NginxApplier:
         self._nginx = nginx
         self._live: NginxArtifact | None = None
         self._state = ""
+        self._behind = False  # the disk lacks a push
 
     def plan(self, old: NginxArtifact | None, new: NginxArtifact) -> Plan[NginxArtifact]:
         """As `Applier.plan`."""
@@ -134,14 +135,16 @@ class NginxApplier:
 
         def write() -> None:
             journal = self._nginx.journal
-            if base == "-" or journal.long:
+            if base == "-" or journal.long or self._behind:
                 journal.rewrite(table_record(all_rows(artifact), generation=generation, base="-", state=state))
             else:
                 journal.append(table_record(rows, generation=generation, base=base, state=state))
 
         try:
             await anyio.to_thread.run_sync(write)
+            self._behind = False
         except OSError as exc:
+            self._behind = True
             _logger.warning("tables could not be written to disk", extra={"reason": exc.strerror or str(exc)})
 
 

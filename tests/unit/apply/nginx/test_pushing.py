@@ -13,6 +13,7 @@ import pytest
 
 from ingresskit.apply.nginx.control import Row, encode_rows
 from ingresskit.errors import ApplyError
+from ingresskit.graph import RouteGraph
 from ingresskit.models import Snapshot
 from ingresskit.render.nginx.rows import to_json
 from ingresskit.testing import ingress, ingress_class
@@ -201,3 +202,23 @@ async def until_restarted(running: Running) -> None:
                 await running.status("a.test")
                 return
     raise AssertionError("nginx was not started again")
+
+
+async def test_what_the_disk_did_not_take_is_written_with_the_next_change(running: Running) -> None:
+    def graph(*hosts: str) -> RouteGraph:
+        objects = [ingress_class(), *(ingress(host[0], {host: {"/": "web"}}) for host in hosts)]
+        return translate(Snapshot.of(objects)).graph
+
+    await running.serve(graph("a.test"))
+    (running.state / "journal").unlink(missing_ok=True)
+    (running.state / "journal").mkdir()  # nothing can be written there
+    await running.serve(graph("a.test", "b.test"))
+    served = await running.status("b.test")
+    (running.state / "journal").rmdir()
+    await running.serve(graph("a.test", "b.test", "c.test"))
+    assert running.nginx.pid is not None
+    os.kill(running.nginx.pid, signal.SIGKILL)
+    await until_restarted(running)
+
+    assert served == 503
+    assert [await running.status(host) for host in ("a.test", "b.test", "c.test")] == [503, 503, 503]
