@@ -10,6 +10,7 @@ swapped back, and nothing else has to happen.
 from __future__ import annotations
 
 import logging
+import re
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
@@ -35,6 +36,7 @@ __all__ = ["Master", "occupied"]
 
 _logger = logging.getLogger(__name__)
 
+_PATH: Final = re.compile(r"[A-Za-z0-9_./@+=~-]+")
 _POLL: Final = 0.01
 _END: Final = timedelta(seconds=2)
 _MARKER: Final = "description"
@@ -53,6 +55,7 @@ class Master:
 
     Raises:
         ApplyError: *state* is too long for a socket in it.
+        ConfigurationError: *state* has a character that HAProxy would read as something else.
     """
 
     def __init__(
@@ -63,6 +66,10 @@ class Master:
         command_timeout: timedelta = timedelta(seconds=5),
         load_timeout: timedelta = timedelta(seconds=30),
     ) -> None:
+        if not _PATH.fullmatch(str(state)):
+            raise ConfigurationError(
+                f"{str(state)!r} cannot be HAProxy's folder: its path must be of letters, digits and _./@+=~-"
+            )
         self._program = program
         self._limit = load_timeout
         self._load_timeout = load_timeout.total_seconds()

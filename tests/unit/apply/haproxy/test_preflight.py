@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ingresskit.apply.haproxy import Haproxy, HaproxyOptions, PoolSettings
-from ingresskit.apply.haproxy.master import occupied
+from ingresskit.apply.haproxy.master import Master, occupied
 from ingresskit.apply.haproxy.own import own_certificate
 from ingresskit.errors import ApplyError, ConfigurationError
 from ingresskit.render.haproxy import HaproxySettings
@@ -78,6 +78,12 @@ def test_settings_that_cannot_work_are_refused(make: object) -> None:
     assert callable(make)
     with pytest.raises(ConfigurationError):
         make()
+
+
+@pytest.mark.parametrize("name", ["a,mode,777", "a b", "a'b", "ä", "a#b"], ids=range(5))
+def test_a_folder_that_haproxy_would_misread_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be HAProxy's folder"):
+        Master("haproxy", state=tmp_path / name)
 
 
 def test_nothing_of_it_can_be_asked_before_it_is_opened(tmp_path: Path) -> None:
