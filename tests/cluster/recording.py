@@ -145,6 +145,10 @@ class Talk:
         if isinstance(value, dict):
             tree = cast("dict[str, Any]", value)
             is_list = str(tree.get("kind", "")).endswith(("List", "Table"))
+            if name == "bookmark":
+                is_list = True  # it tells how far the server is, which other writes move on as well
+            if tree.get("type") == "BOOKMARK":
+                return {"type": "BOOKMARK", "object": self._value(tree["object"], "bookmark", name)}
             return {
                 self._text(key): self._value(item, "list" if is_list and key == "metadata" else key, name)
                 for key, item in tree.items()
