@@ -12,18 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from ingresskit.graph import PathRefused, RouteGraph, normalise_path
+from ingresskit.graph import Backend, BackendKey, Endpoint, PathRefused, RouteGraph, normalise_path
 from ingresskit.models import Snapshot
+from ingresskit.policies import Algorithm
+from ingresskit.render.nginx.hosts import Upstream
 from ingresskit.render.nginx.tree import (
     DOLLAR,
     MAX_TOKEN_BYTES,
     Block,
     Directive,
+    Node,
     TextRefused,
     Value,
     token,
     write,
 )
+from ingresskit.render.nginx.upstreams import upstream_node
 from ingresskit.testing import Ask, Scenario, endpoint_slice, ingress, ingress_class, load_scenarios, service
 from ingresskit.testing.loopback import LoopbackWorld, open_loopback
 from ingresskit.translate import translate
@@ -274,6 +278,30 @@ def test_nginx_reads_the_largest_of_everything() -> None:
     assert not translation.diagnostics
     assert not restricted.diagnostics
     assert restricted.graph == translation.graph
+
+
+def test_any_number_of_endpoints_fits_into_what_workers_share() -> None:
+    key = BackendKey("default", "web", 80)
+    with nginx_folder() as nginx:
+        blocks: list[Node] = []
+        for count in (1, 63, 64, 127, 128, 255, 256, 2000):
+            endpoints = tuple(
+                Endpoint(
+                    address=f"2001:db8:aaaa:bbbb:cccc:dddd:{number >> 12:x}:{number & 0xFFF | 0x1000:x}",
+                    port=65535,
+                )
+                for number in range(count)
+            )
+            upstream = Upstream(key, Algorithm.LEAST_CONNECTIONS, f"h{count}.test")
+            blocks.append(upstream_node(upstream, Backend(key=key, endpoints=endpoints), nginx.settings, 1))
+        temporary = [
+            Directive(f"{kind}_temp_path", (f"{nginx.state}/temp/{kind}",))
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        ]
+        http = Block("http", (), (Directive("access_log", ("off",)), *temporary, *blocks))
+        nginx.write_text(write([Block("events", (), ()), *nginx.basics(), http]).content)
+
+        assert nginx.check() == ""
 
 
 def test_a_text_of_the_longest_length_is_the_longest_that_nginx_reads() -> None:

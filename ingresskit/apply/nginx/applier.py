@@ -77,6 +77,7 @@ class NginxApplier:
                     await self._push(artifact)
                 else:
                     await anyio.to_thread.run_sync(self._nginx.certificates.write, artifact.certificates)
+                    await self._nginx.tell_endpoints(artifact.endpoints)
                 self._settle(artifact)
 
     async def check(self, artifact: NginxArtifact) -> None:

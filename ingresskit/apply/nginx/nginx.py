@@ -37,6 +37,7 @@ from ingresskit.apply.nginx.certificates import CertificateFiles
 from ingresskit.apply.nginx.checking import check_folder, complaints
 from ingresskit.apply.nginx.control import Control
 from ingresskit.apply.nginx.journal import Journal, table_record
+from ingresskit.apply.nginx.name_server import NameServer
 from ingresskit.apply.nginx.probe import Found, find_nginx
 from ingresskit.apply.nginx.settings import NginxProcessSettings
 from ingresskit.apply.nginx.statistics import NginxStatistics, read_statistics
@@ -44,7 +45,7 @@ from ingresskit.apply.nginx.tables import all_rows
 from ingresskit.apply.nginx.workers import Workers, workers_of
 from ingresskit.apply.process import ProxyProcess
 from ingresskit.errors import ApplyError, ApplyPostponed, ConfigurationError
-from ingresskit.graph import BackendKey, Certificate
+from ingresskit.graph import BackendKey, Certificate, Endpoint
 from ingresskit.render.base import RenderedFile
 from ingresskit.render.nginx import Capabilities, Mode, NginxArtifact, NginxSettings
 
@@ -77,13 +78,14 @@ class Nginx:
         process: Which program, and how it is reloaded and kept running; the defaults when ``None``.
 
     Raises:
-        ApplyError: On entering: there is no such program, it is not nginx or too old, or the state folder
-            cannot be used.
+        ApplyError: On entering: there is no such program, it is not nginx or too old, the state folder
+            cannot be used, or `NginxSettings.resolver` is taken.
     """
 
     def __init__(self, settings: NginxSettings, process: NginxProcessSettings | None = None) -> None:
         self.settings: NginxSettings = settings
         self.process_settings: NginxProcessSettings = process or NginxProcessSettings()
+        self._names: NameServer | None = None
         self.control: Control = Control(settings.status_socket)
         self.certificates: CertificateFiles = CertificateFiles(settings)
         self._state = Path(settings.state)
@@ -121,6 +123,14 @@ class Nginx:
         self._found, self._process = found, process
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
+        if self.settings.resolver and found.capabilities.follows_names:
+            self._names = NameServer(self.settings.resolver)
+            try:
+                await self._tasks.start(self._names.run)
+            except BaseException:
+                self._tasks.cancel_scope.cancel()
+                await self._tasks.__aexit__(None, None, None)
+                raise
         self._tasks.start_soon(partial(process.run, self._before_restart))
         self._tasks.start_soon(self._read_statistics)
         return self
@@ -183,6 +193,15 @@ class Nginx:
         self._ended = True
         await self._running.stop(signal.SIGQUIT, grace=grace)
 
+    async def tell_endpoints(self, endpoints: Mapping[str, tuple[Endpoint, ...]]) -> None:
+        """Have nginx follow these endpoints, where it looks them up; returns once it does.
+
+        Raises:
+            ApplyError: It does not ask for them.
+        """
+        if self._names is not None:
+            await self._names.wait_known(self._names.tell(endpoints))
+
     async def check(self, artifact: NginxArtifact) -> None:
         """Ask nginx's own checker; nothing is put live.
 
@@ -222,6 +241,8 @@ class Nginx:
         except BaseException:
             await anyio.to_thread.run_sync(self._generations.discard, generation)
             raise
+        # Before anything asks: of what is not known yet, the first answer is the right one.
+        told = frozenset[str]() if self._names is None else self._names.tell(artifact.endpoints)
         begun = anyio.current_time()
         await anyio.to_thread.run_sync(self._generations.activate, generation)
         mark = process.output.mark()
@@ -243,6 +264,12 @@ class Nginx:
         self.counting = artifact.mode is Mode.DYNAMIC
         self._reloaded = anyio.current_time()
         self._reload_seconds = self._reloaded - begun
+        if self._names is not None:
+            try:
+                await self._names.wait_known(told)
+            except ApplyError as exc:
+                # The configuration is live for all that, and nginx goes on asking.
+                _logger.warning("endpoints may not be known yet", extra={"reason": str(exc)})
 
     def _may_reload(self) -> None:
         settings = self.process_settings

@@ -50,6 +50,7 @@ def summary_of(old: NginxArtifact, new: NginxArtifact) -> str:
     counts = {
         "hosts": _count(before.hosts, after.hosts),
         "backends": _count(before.backends, after.backends),
+        "endpoints": _count(old.endpoints, new.endpoints),
         "certificates": _count(old.certificates, new.certificates),
         "server names": _count(before.server_names, after.server_names),
         "settings": int(before.settings != after.settings),

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ingresskit.diagnostics import printable
-from ingresskit.graph import BackendKey, Certificate
+from ingresskit.graph import BackendKey, Certificate, Endpoint
 from ingresskit.policies import Origin
 from ingresskit.render.base import RenderedFile
 from ingresskit.render.nginx.tree import Block, Directive, Node, Span, Variable, write
@@ -112,6 +112,7 @@ class NginxArtifact:
         server_names: ``server-names.conf``: server name to certificate id; ``None`` in dynamic mode.
         upstreams: ``upstreams.conf``; ``None`` in dynamic mode.
         hosts: By rule host, its file; empty in dynamic mode.
+        endpoints: By the name of an upstream, where nginx looks them up; empty where they stand in files.
         certificates: By id (of `DEFAULT_CERTIFICATE`, or a hash). Whoever applies this puts the chain
             and the key of each where `NginxSettings.certificate_path` says, and a self-signed one for
             `DEFAULT_CERTIFICATE` when it is not among them.
@@ -125,6 +126,7 @@ class NginxArtifact:
     server_names: ConfigFile | None = None
     upstreams: ConfigFile | None = None
     hosts: Mapping[str, ConfigFile] = field(default_factory=dict[str, ConfigFile])
+    endpoints: Mapping[str, tuple[Endpoint, ...]] = field(default_factory=dict[str, "tuple[Endpoint, ...]"])
     certificates: Mapping[str, Certificate] = field(default_factory=dict[str, Certificate])
     tables: Tables | None = None
     program: tuple[RenderedFile, ...] = ()

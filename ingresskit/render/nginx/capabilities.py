@@ -52,6 +52,11 @@ class Capabilities:
         return self.version >= (1, 27, 4)
 
     @property
+    def follows_names(self) -> bool:
+        """Whether endpoints can change without a reload, and reloads for the rest lose no request."""
+        return self.resolve and self.keepalive_min_timeout
+
+    @property
     def certificate_cache(self) -> bool:
         """Whether certificates that are named by variables are kept between handshakes."""
         return self.version >= (1, 27, 4)

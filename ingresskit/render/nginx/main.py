@@ -63,6 +63,7 @@ def main_nodes(settings: NginxSettings, capabilities: Capabilities) -> tuple[Nod
                 ),
                 *_certificates(settings, capabilities),
                 Comment(""),
+                *_resolver(settings, capabilities),
                 *_upstream_defaults(settings),
                 Comment(""),
                 _status_server(settings, capabilities),
@@ -243,6 +244,16 @@ def _certificates(settings: NginxSettings, capabilities: Capabilities) -> tuple[
     if capabilities.certificate_cache:
         nodes.append(Directive("ssl_certificate_cache", ("max=10000", "inactive=1h", "valid=1h")))
     return tuple(nodes)
+
+
+def _resolver(settings: NginxSettings, capabilities: Capabilities) -> tuple[Node, ...]:
+    if not settings.resolver or not capabilities.follows_names:
+        return ()
+    return (
+        Comment("Endpoints are asked for once a second, of the controller."),
+        Directive("resolver", (settings.resolver, "valid=1s")),
+        Directive("resolver_timeout", ("2s",)),
+    )
 
 
 def _upstream_defaults(settings: NginxSettings) -> tuple[Node, ...]:

@@ -90,7 +90,7 @@ class NginxRenderer(Renderer[NginxArtifact]):
         self._limits = Limits(in_files=self.mode is Mode.STATIC)
         self._common = common_files(settings)
         self._hosts: dict[str, _Host] = {}
-        self._upstreams = UpstreamsFile(settings)
+        self._upstreams = UpstreamsFile(settings, named=bool(settings.resolver) and capabilities.follows_names)
         self._server_names: tuple[Mapping[str, ObjectKey | None], ConfigFile] | None = None
 
     @override
@@ -113,13 +113,14 @@ class NginxRenderer(Renderer[NginxArtifact]):
         for host in (*graph.virtual_hosts, *(() if graph.virtual_host(ANY_HOST) else (_NOBODY,))):
             hosts[host.host] = self._host(graph, host)
         self._hosts = hosts
-        upstreams = {upstream: None for item in hosts.values() for upstream in item.upstreams}
+        used = {upstream: None for item in hosts.values() for upstream in item.upstreams}
         return NginxArtifact(
             mode=Mode.STATIC,
             main=self._main,
             common=self._common,
             server_names=self._server_names_of(graph),
-            upstreams=self._upstreams.render(tuple(sorted(upstreams)), graph.backends),
+            upstreams=self._upstreams.render(tuple(sorted(used)), graph.backends),
+            endpoints=self._upstreams.endpoints,
             hosts={name: item.file for name, item in hosts.items()},
             certificates=_certificates(graph),
         )

@@ -14,6 +14,7 @@ __all__ = ["NginxSettings"]
 _LISTEN = re.compile(r"(?:(?:[0-9.]{7,15}|\[[0-9A-Fa-f:.]{2,45}\]):[0-9]{1,5})")
 # A path becomes a part of tokens, and of socket names, which end at 107 bytes.
 _STATE = re.compile(r"/[A-Za-z0-9_./+@-]{1,80}")
+_RESOLVER = re.compile(r"(?:127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}|\[::1\]):[1-9][0-9]{0,4}")
 _LOG = re.compile(r"/[\x21\x23-\x7e]{1,400}")
 
 
@@ -45,6 +46,9 @@ class NginxSettings:
         trusted_proxies: Peers whose ``X-Forwarded-*`` and ``Forwarded`` are believed.
         proxy_protocol: Every connection opens with a PROXY protocol header, which is believed of
             *trusted_proxies*; then ``X-Forwarded-*`` and ``Forwarded`` are believed of nobody.
+        resolver: In static mode, an address on loopback, ``"127.0.0.1:5300"``, at which the controller
+            tells endpoints to an nginx of 1.27.4 or later, which follows them without a reload, a second
+            or two behind. Empty: endpoints stand in files.
         access_log: An absolute path; empty: none.
         error_log: An absolute path, or ``"stderr"``.
     """
@@ -69,6 +73,7 @@ class NginxSettings:
     worker_connections: int = 16384
     trusted_proxies: tuple[Network, ...] = ()
     proxy_protocol: bool = False
+    resolver: str = ""
     access_log: str = ""
     error_log: str = "stderr"
 
@@ -97,6 +102,8 @@ class NginxSettings:
         for name, path in (("access_log", self.access_log), ("error_log", self.error_log)):
             if path not in ("", "stderr") and not _LOG.fullmatch(path):
                 raise ConfigurationError(f"{name} must be an absolute path, not {path!r}")
+        if self.resolver and not _RESOLVER.fullmatch(self.resolver):
+            raise ConfigurationError(f"{self.resolver!r} is not an address on loopback and a port")
         if self.proxy_protocol and not self.trusted_proxies:
             raise ConfigurationError("proxy_protocol needs trusted_proxies: it is believed of those peers only")
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Final, NamedTuple
 
-from ingresskit.graph import ANY_HOST, Backend, BackendKey
+from ingresskit.graph import ANY_HOST, Backend, BackendKey, Endpoint
 from ingresskit.policies import Algorithm
 from ingresskit.render.nginx.artifact import ConfigFile
 from ingresskit.render.nginx.hosts import Upstream
@@ -13,7 +14,16 @@ from ingresskit.render.nginx.main import duration
 from ingresskit.render.nginx.settings import NginxSettings
 from ingresskit.render.nginx.tree import Block, Directive, Node, Value, Variable, write
 
-__all__ = ["UpstreamsFile", "kept_connections", "upstream_labels", "upstream_node"]
+__all__ = ["LOOKED_UP_AS", "UpstreamsFile", "kept_connections", "upstream_labels", "upstream_node"]
+
+
+class _LookedUp(NamedTuple):
+    domain: str
+    service: str
+
+
+LOOKED_UP_AS: Final = _LookedUp("ik", "ik")
+"""Endpoints of an upstream are the SRV records of ``_<service>._tcp.<upstream>.<domain>``."""
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _METHODS: Mapping[Algorithm, tuple[Directive, ...]] = {
@@ -24,8 +34,10 @@ _METHODS: Mapping[Algorithm, tuple[Directive, ...]] = {
 }
 
 
-def upstream_node(upstream: Upstream, backend: Backend, settings: NginxSettings, kept: int) -> Node:
-    """The ``upstream`` block of a backend that has endpoints.
+def upstream_node(
+    upstream: Upstream, backend: Backend, settings: NginxSettings, kept: int, *, named: bool = False
+) -> Node:
+    """The ``upstream`` block of a backend that has endpoints; *named*: they are looked up, see `LOOKED_UP_AS`.
 
     After a failure an endpoint is left alone for two seconds, if there is another one.
     """
@@ -33,9 +45,13 @@ def upstream_node(upstream: Upstream, backend: Backend, settings: NginxSettings,
         Directive("server", (_address(item.address, item.port), "max_fails=1", "fail_timeout=2s"))
         for item in backend.endpoints
     )
-    # Shared, so that all workers know how busy an endpoint is.
-    zone = Directive("zone", (upstream.name, f"{64 * (1 + len(servers) // 64)}k"))
-    shared = (zone,) if upstream.algorithm is Algorithm.LEAST_CONNECTIONS else ()
+    # nginx needs up to 1.1 KiB an endpoint. Doubled, not just enough: another size takes a reload.
+    zone = Directive("zone", (upstream.name, f"{128 << (len(servers) // 64).bit_length()}k"))
+    # Shared, so that all workers know how busy an endpoint is, and which there are.
+    shared = (zone,) if named or upstream.algorithm is Algorithm.LEAST_CONNECTIONS else ()
+    if named:
+        looked_up = (f"{upstream.name}.{LOOKED_UP_AS.domain}", f"service={LOOKED_UP_AS.service}", "resolve")
+        servers = (Directive("server", (*looked_up, "max_fails=1", "fail_timeout=2s")),)
     keepalive = (
         Directive("keepalive", (str(kept),)),
         Directive("keepalive_timeout", (duration(settings.upstream_idle_timeout),)),
@@ -67,10 +83,16 @@ def kept_connections(upstreams: int, settings: NginxSettings) -> int:
 
 
 class UpstreamsFile:
-    """The file of upstreams, and what each was written from."""
+    """The file of upstreams, and what each was written from.
 
-    def __init__(self, settings: NginxSettings) -> None:
+    Args:
+        named: Endpoints are looked up, and stand in `endpoints` instead of the file.
+    """
+
+    def __init__(self, settings: NginxSettings, *, named: bool = False) -> None:
         self._settings = settings
+        self._named = named
+        self.endpoints: Mapping[str, tuple[Endpoint, ...]] = {}
         self._written: dict[Upstream, tuple[Backend, int, bytes]] = {}
         self._labels: tuple[tuple[Upstream, ...], bytes] = ((), b"")
         self._file: ConfigFile | None = None
@@ -84,11 +106,13 @@ class UpstreamsFile:
             backend = backends[upstream.key]
             before = self._written.get(upstream)
             if before is None or before[0] is not backend or before[1] != kept:
-                node = upstream_node(upstream, backend, self._settings, kept)
+                node = upstream_node(upstream, backend, self._settings, kept, named=self._named)
                 before = (backend, kept, write([node]).content)
                 changed = True
             written[upstream] = before
         self._written = written
+        if self._named and changed:
+            self.endpoints = {upstream.name: item[0].endpoints for upstream, item in written.items()}
         if not changed and self._file is not None:
             return self._file
         if self._labels[0] != upstreams or not self._labels[1]:
