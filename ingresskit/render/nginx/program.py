@@ -63,7 +63,7 @@ def dynamic_main(settings: NginxSettings, capabilities: Capabilities) -> tuple[N
     return (
         *(_d("load_module", path) for path in capabilities.load_modules),
         _d("pid", f"{settings.state}/nginx.pid"),
-        _d("error_log", settings.error_log, "notice"),
+        _d("error_log", settings.error_log, "warn"),
         _d("worker_processes", str(settings.workers or "auto")),
         _d("worker_shutdown_timeout", _ms(settings.shutdown_timeout)),
         Block("events", (), (_d("worker_connections", str(settings.worker_connections)),)),

@@ -54,9 +54,13 @@ async def running_nginx(state: Path, *, workers: int = 2) -> AsyncGenerator[Runn
 
 
 @pytest.fixture
-async def running() -> AsyncGenerator[Running]:
+def nginx_there() -> None:
     if shutil.which("nginx", path="/usr/local/sbin:/usr/sbin:/usr/local/bin:/usr/bin") is None:
         pytest.skip("nginx is not installed")
+
+
+@pytest.fixture
+async def running(nginx_there: None) -> AsyncGenerator[Running]:
     with state_folder() as folder:
         async with running_nginx(folder) as made:
             await made.serve(RouteGraph())
