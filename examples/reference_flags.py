@@ -91,8 +91,6 @@ def parse_flags(argv: Sequence[str] | None = None) -> Flags:
             parser.error(f"--{name.replace('_', '-')} is not there yet; {instead}")
     if flags.proxy_binary and flags.renderer == "inprocess":
         parser.error("--proxy-binary names the program of another renderer; add --renderer NAME")
-    if flags.renderer == "nginx" and flags.access_log == "-":
-        parser.error("--access-log: nginx writes its log by itself, to a file; give a PATH")
     if flags.demo and flags.manifests:
         parser.error("--demo and --manifests are two sources; give one of them")
     if flags.print_config and not flags.manifests:

@@ -97,7 +97,7 @@ class AccessLog:
 
     def __init__(self, target: RawIOBase) -> None:
         self._target = target
-        self._waiting: list[tuple[float, AccessRecord]] = []
+        self._waiting: list[tuple[float, AccessRecord] | str] = []
         self._dropped = 0
         self._failing = False
 
@@ -120,6 +120,13 @@ class AccessLog:
         else:
             self._dropped += 1
 
+    def line(self, text: str) -> None:
+        """Remember a line that somebody else made."""
+        if len(self._waiting) < _MOST_WAITING:
+            self._waiting.append(text)
+        else:
+            self._dropped += 1
+
     async def run(self) -> None:
         """Write until cancelled, and then the rest."""
         try:
@@ -132,10 +139,10 @@ class AccessLog:
     def _write(self) -> None:
         waiting, self._waiting = self._waiting, []
         dropped, self._dropped = self._dropped, 0
-        lines = [_access_line(*item) for item in waiting]
+        lines = [item if isinstance(item, str) else _access_line(*item) for item in waiting]
         if dropped:
             lines.append(json.dumps({"dropped": dropped}))
-        data = "".join(f"{line}\n" for line in lines).encode("ascii")
+        data = "".join(f"{line}\n" for line in lines).encode()
         try:
             while data:
                 data = data[self._target.write(data) or 0 :]

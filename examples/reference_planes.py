@@ -229,10 +229,14 @@ class NginxPlane:
             https=(str(self._https),) if self._https else (),
             trusted_proxies=tuple(flags.trusted_proxy),
             proxy_protocol=flags.proxy_protocol,
-            # nginx writes it by itself, in the format of ingress-nginx.
-            access_log="" if log == "off" else str(Path(log).absolute()),
+            # Into a file nginx writes it by itself, in the format of ingress-nginx.
+            access_log=_nginx_log(log),
         )
-        self._nginx = Nginx(self._settings, NginxProcessSettings(program=flags.proxy_binary or "nginx"))
+        self._nginx = Nginx(
+            self._settings,
+            NginxProcessSettings(program=flags.proxy_binary or "nginx"),
+            access_line=setting.access_log.line if setting.access_log else None,
+        )
 
     def controller(self, source: Source, settings: ControllerSettings | None) -> AnyController:
         return Controller(
@@ -264,6 +268,10 @@ class NginxPlane:
     def preview(self, snapshot: Snapshot) -> tuple[Outcome[object], str]:
         outcome = reconcile(snapshot, NginxRenderer(self._settings, self._setting.nginx), self._setting.options)
         return outcome, _shown(self.files(outcome.artifact))
+
+
+def _nginx_log(flag: str) -> str:
+    return {"off": "", "-": "socket"}.get(flag, str(Path(flag).absolute()))
 
 
 PLANES: Mapping[str, Callable[[Setting], Plane]] = {

@@ -90,10 +90,6 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
         [*FOLDER, "--proxy-binary=/usr/sbin/haproxy"],
         "--proxy-binary names the program of another renderer; add --renderer",
     ),
-    "log of nginx on the output": (
-        [*FOLDER, "--renderer=nginx", "--access-log=-"],
-        "--access-log: nginx writes its log by itself, to a file",
-    ),
     "dialect": ([*FOLDER, "--dialect=traefik"], "--dialect: 'traefik' is not known; there is native"),
     "log format": ([*FOLDER, "--log-format=xml"], "--log-format: invalid choice: 'xml'"),
     "log level": ([*FOLDER, "--log-level=loud"], "--log-level: invalid choice: 'loud'"),

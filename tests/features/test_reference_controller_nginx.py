@@ -107,3 +107,13 @@ def print_or_serve(*flags: str) -> subprocess.CompletedProcess[str]:
         timeout=60,
         check=False,
     )
+
+
+def test_the_log_of_nginx_can_be_had_on_the_output() -> None:
+    with ReferenceController("--demo", "--renderer=nginx", "--access-log=-") as controller:
+        controller.wait_ready()
+        controller.get("shop.demo.localhost", "/api/v1")
+        line = controller.output.wait_for('"GET /api/v1 HTTP/1.1" 200')
+        controller.stop()
+
+    assert "[demo-api-80]" in line

@@ -21,7 +21,7 @@ import os
 import pwd
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ import anyio.abc
 import anyio.to_thread
 
 from ingresskit.apply.generations import Generation, Generations
+from ingresskit.apply.nginx.accesslog import receive_lines
 from ingresskit.apply.nginx.certificates import CertificateFiles
 from ingresskit.apply.nginx.checking import check_folder, complaints
 from ingresskit.apply.nginx.control import Control
@@ -76,13 +77,22 @@ class Nginx:
     Args:
         settings: Listeners, limits and where things lie; the renderer gets the same.
         process: Which program, and how it is reloaded and kept running; the defaults when ``None``.
+        access_line: Called with each line of the access log, where `NginxSettings.access_log` is
+            ``"socket"``; on the event loop: it must not block or raise.
 
     Raises:
         ApplyError: On entering: there is no such program, it is not nginx or too old, the state folder
             cannot be used, or `NginxSettings.resolver` is taken.
     """
 
-    def __init__(self, settings: NginxSettings, process: NginxProcessSettings | None = None) -> None:
+    def __init__(
+        self,
+        settings: NginxSettings,
+        process: NginxProcessSettings | None = None,
+        *,
+        access_line: Callable[[str], None] | None = None,
+    ) -> None:
+        self._access_line = access_line
         self.settings: NginxSettings = settings
         self.process_settings: NginxProcessSettings = process or NginxProcessSettings()
         self._names: NameServer | None = None
@@ -133,6 +143,8 @@ class Nginx:
                 raise
         self._tasks.start_soon(partial(process.run, self._before_restart))
         self._tasks.start_soon(self._read_statistics)
+        if self._access_line is not None:
+            self._tasks.start_soon(receive_lines, Path(self.settings.log_socket), self._access_line)
         return self
 
     async def __aexit__(

@@ -141,7 +141,7 @@ def _http_basics(settings: NginxSettings, capabilities: Capabilities) -> tuple[N
     ]
     nodes += [
         Directive("log_format", ("ingress", Value(*_LOG_FORMAT))),
-        Directive("access_log", (settings.access_log, "ingress") if settings.access_log else ("off",)),
+        Directive("access_log", (settings.log_target, "ingress") if settings.log_target else ("off",)),
         # A dollar sign where variables are expanded; there is no other way to write one.
         Block("geo", (DOLLAR,), (Directive("default", ("$",)),)),
         Block(

@@ -111,7 +111,7 @@ def _access_log(settings: NginxSettings) -> Iterator[Node]:
     # Also where no log is written: a variable that nothing mentions cannot be set by the program.
     yield _d("log_format", "ingresskit", "escape=default", _LOG_FORMAT)
     if settings.access_log:
-        yield _d("access_log", settings.access_log, "ingresskit")
+        yield _d("access_log", settings.log_target, "ingresskit")
     else:
         yield _d("access_log", "off")
 

@@ -49,7 +49,8 @@ class NginxSettings:
         resolver: In static mode, an address on loopback, ``"127.0.0.1:5300"``, at which the controller
             tells endpoints to an nginx of 1.27.4 or later, which follows them without a reload, a second
             or two behind. Empty: endpoints stand in files.
-        access_log: An absolute path; empty: none.
+        access_log: An absolute path; empty: none; ``"socket"``: each line goes to `log_socket`, and is lost
+            where nobody reads there.
         error_log: An absolute path, or ``"stderr"``.
     """
 
@@ -100,7 +101,7 @@ class NginxSettings:
                 f"{self.state!r} must be an absolute path of letters, digits and _.+@-, at most 81 characters"
             )
         for name, path in (("access_log", self.access_log), ("error_log", self.error_log)):
-            if path not in ("", "stderr") and not _LOG.fullmatch(path):
+            if path not in ("", "stderr" if name == "error_log" else "socket") and not _LOG.fullmatch(path):
                 raise ConfigurationError(f"{name} must be an absolute path, not {path!r}")
         if self.resolver and not _RESOLVER.fullmatch(self.resolver):
             raise ConfigurationError(f"{self.resolver!r} is not an address on loopback and a port")
@@ -113,6 +114,18 @@ class NginxSettings:
         if self.https_port is not None or not self.https:
             return self.https_port
         return int(self.https[0].rpartition(":")[2])
+
+    @property
+    def log_socket(self) -> str:
+        """A unix datagram socket for lines of the access log, in the form of syslog."""
+        return f"{self.state}/log.sock"
+
+    @property
+    def log_target(self) -> str:
+        """Where nginx writes its access log, in its own words; empty: nowhere."""
+        if self.access_log == "socket":
+            return f"syslog:server=unix:{self.log_socket},nohostname,tag=nginx"
+        return self.access_log
 
     @property
     def status_socket(self) -> str:
