@@ -25,9 +25,7 @@ _CLIENT_FIELDS: Final = (
     "^(forwarded|x-real-ip|x-scheme|client-cert|client-cert-chain|x-client-cert"
     "|x-forwarded.*|ssl-client-.*|x-ssl-client-.*)$"
 )
-_HOP_BY_HOP: Final = (
-    "^(keep-alive|te|trailer|http2-settings|proxy|proxy-connection|proxy-authorization|proxy-authenticate)$"
-)
+_HOP_BY_HOP: Final = "^(keep-alive|te|trailer|http2-settings|proxy|proxy-.*)$"
 _SAID: Final = (
     ("X-Forwarded-Proto", "proto"),
     ("X-Forwarded-Port", "port"),
@@ -106,6 +104,8 @@ def add_hop_by_hop(section: Lines) -> None:
         "del-header connection unless { req.fhdr(upgrade) -m found }",
         f"del-header {quote(_HOP_BY_HOP)} -m reg",
     )
+    section.note("These authenticate a connection: no other request takes it after them.")
+    section.request("set-header Connection close if { req.fhdr(authorization) -m beg -i ntlm negotiate }")
 
 
 def add_forwarded(section: Lines, settings: HaproxySettings) -> None:

@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Generator, Iterable
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from http.client import HTTPConnection, HTTPResponse
+from http.server import BaseHTTPRequestHandler
 
 import anyio
 import anyio.to_thread
@@ -79,10 +80,41 @@ class _WebSocketEndpoint(socketserver.StreamRequestHandler):
         self.wfile.write(b"echo " + self.connection.recv(65536))
 
 
+class _CountingEndpoint(BaseHTTPRequestHandler):
+    """Says by which of its connections a request came, and whether it was told to end it."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        body = f"{self.client_address[1]} {self.headers.get('Connection')}".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    @override
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
 @pytest.fixture(scope="module")
 def websocket_endpoint() -> Generator[int]:
     """The port of an endpoint that speaks WebSocket."""
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _WebSocketEndpoint) as server:
+    with _serving(_WebSocketEndpoint) as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def counting_endpoint() -> Generator[int]:
+    """The port of an endpoint that tells its connections apart."""
+    with _serving(_CountingEndpoint) as port:
+        yield port
+
+
+@contextmanager
+def _serving(handler: type[socketserver.BaseRequestHandler]) -> Generator[int]:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True  # connections that HAProxy keeps are no reason to wait
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server.server_address[1]
@@ -102,9 +134,9 @@ def _process(*command: str) -> Generator[None]:
 
 @pytest.fixture(scope="module")
 async def served(
-    anyio_backend: str, h2c_endpoint: int, websocket_endpoint: int
+    anyio_backend: str, h2c_endpoint: int, websocket_endpoint: int, counting_endpoint: int
 ) -> AsyncGenerator[tuple[Plane, LoopbackWorld]]:
-    paths = {"/": "one", "/h2c": "two", "/chat": "three"}
+    paths = {"/": "one", "/h2c": "two", "/chat": "three", "/count": "four"}
     objects = [
         ingress_class(),
         ingress("open", {"a.test": paths}, tls={"tls": ["a.test"]}, annotations={"tls-redirect": "false"}),
@@ -114,13 +146,15 @@ async def served(
         endpoint_slice("one", "10.0.0.1"),
         service("two", app_protocol="kubernetes.io/h2c"),
         service("three"),
+        service("four"),
         tls_secret("a.test"),
     ]
     graph = translate(Snapshot.of(objects)).graph
     with state_folder() as folder:
         async with open_restarting(PlaneSettings(state_dir=folder)) as plane, open_loopback(graph) as world:
             backends = dict(world.graph.backends)
-            for name, port in (("two", h2c_endpoint), ("three", websocket_endpoint)):
+            ports = {"two": h2c_endpoint, "three": websocket_endpoint, "four": counting_endpoint}
+            for name, port in ports.items():
                 key = BackendKey("default", name, 80)
                 held = (Endpoint(address="127.0.0.1", port=port),) if port else ()
                 backends[key] = replace(backends[key], endpoints=held)
@@ -296,3 +330,34 @@ async def test_the_most_that_policies_set_has_room_beside_any_body(
     for name, length in (("x-one", 4000), ("x-two", 4000), ("x-three", 160)):
         assert len(seen[name]) == len(answer.headers[name]) == length
     assert seen["cookie"] == cookie
+
+
+@pytest.mark.parametrize(
+    ("authorization", "ends"),
+    [
+        pytest.param("Basic dTpw", False, id="Basic"),
+        pytest.param("Bearer ntlm", False, id="Bearer"),
+        pytest.param("NTLM TlRMTVNTUAAB", True, id="NTLM"),
+        pytest.param("negotiate YII=", True, id="Negotiate in another spelling"),
+    ],
+)
+async def test_a_connection_that_is_authenticated_serves_no_second_request(
+    served: tuple[Plane, LoopbackWorld], authorization: str, ends: bool
+) -> None:
+    plane, _ = served
+
+    def ask(times: int, **fields: str) -> list[str]:
+        seen: list[str] = []
+        with closing(HTTPConnection(*plane.http, timeout=10)) as connection:
+            for _ in range(times):
+                connection.request("GET", "/count", headers={"Host": "b.test", **fields})
+                seen.append(connection.getresponse().read().decode())
+        return seen
+
+    (told,) = await anyio.to_thread.run_sync(lambda: ask(1, Authorization=authorization))
+    others = [answer for _ in range(4) for answer in await anyio.to_thread.run_sync(ask, 3)]
+
+    number, _, connection = told.partition(" ")
+    assert (connection == "close") == ends
+    if ends:
+        assert number not in {answer.partition(" ")[0] for answer in others}
