@@ -229,9 +229,8 @@ class ProxyProcess:
     def leave(self) -> None:
         """Let the program run on, for the next controller to adopt; forget it here."""
         self._stopping = True
-        if self._running is not None:
-            os.close(self._running.descriptor)
-            self._running = None
+        # Its descriptor stays open until it ends: `run` may be waiting on it.
+        self._running = None
 
     async def wait_ended(self) -> None:
         """Return once the process that runs now has ended; at once when none does."""

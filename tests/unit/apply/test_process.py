@@ -132,6 +132,22 @@ async def test_it_outlives_its_controller_and_is_adopted(tmp_path: Path) -> None
         assert after.pid == pid
 
 
+async def test_a_program_that_is_watched_can_be_left(tmp_path: Path) -> None:
+    process = ProxyProcess("proxy", SLEEP, state=tmp_path, settings=QUICK)
+    async with watched(process):
+        await process.start()
+        pid = process.pid
+        assert pid is not None
+        process.leave()
+        heir = ProxyProcess("proxy", SLEEP, state=tmp_path, settings=QUICK)
+        assert await heir.adopt()
+        await heir.stop(grace=GRACE)
+        await wait_until(lambda: not alive(pid))
+
+    assert process.pid is None
+    assert process.problem == ""
+
+
 async def test_an_adopted_program_that_ends_is_started_again(tmp_path: Path) -> None:
     before = ProxyProcess("proxy", SLEEP, state=tmp_path)
     await before.start()
