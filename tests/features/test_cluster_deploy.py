@@ -186,7 +186,7 @@ def test_the_pod_is_given_what_the_controller_takes() -> None:
     assert pod["terminationGracePeriodSeconds"] > pause + flags.shutdown_grace
     paths = [container[probe]["httpGet"]["path"] for probe in ("livenessProbe", "readinessProbe")]
     assert paths == ["/healthz", "/readyz"]
-    assert container["resources"]["limits"]["memory"] == "128Mi"
+    assert container["resources"]["limits"]["memory"] == "80Mi"
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert pod["securityContext"]["runAsNonRoot"]
 
