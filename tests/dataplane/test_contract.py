@@ -53,5 +53,5 @@ class TestNginxStatic(PlaneContract):
 
     @override
     def scenarios(self) -> Sequence[Scenario]:
-        """Each is a reload here; all of them are asked of this mode in `tests/unit/render/nginx`."""
+        """Each is a reload here; `tests/features/test_nginx_static.py` asks all of them of this mode."""
         return load_scenarios()[::4]
