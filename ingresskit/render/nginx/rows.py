@@ -45,16 +45,34 @@ from ingresskit.policies import (
     AllowedSources,
     BodyLimit,
     LoadBalancing,
+    Policy,
     PolicySet,
     PrefixRewrite,
     RequestHeaders,
     ResponseHeaders,
     Retries,
     Timeouts,
+    TlsRedirect,
 )
 from ingresskit.policies.values import HeaderField, Network
 
-__all__ = ["address_ranges", "backend_id", "backend_row", "certificate_row", "host_row", "to_json"]
+__all__ = ["HONOURED", "address_ranges", "backend_id", "backend_row", "certificate_row", "host_row", "to_json"]
+
+HONOURED: Final[frozenset[type[Policy]]] = frozenset(
+    {
+        AllowedSources,
+        BodyLimit,
+        LoadBalancing,
+        PrefixRewrite,
+        RequestHeaders,
+        ResponseHeaders,
+        Retries,
+        Timeouts,
+        TlsRedirect,
+    }
+)
+"""The policies that rows can say, and the Lua program honours. Those of `NginxRenderer.supports` must be
+among them: a protection that is said to be there and is not would be an open door."""
 
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9.-]{1,253}")
 
