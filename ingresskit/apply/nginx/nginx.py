@@ -14,13 +14,11 @@ every worker of before is gone, or is only finishing what it has.
 
 from __future__ import annotations
 
-import errno
 import grp
 import logging
 import os
 import pwd
 import signal
-import socket
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
@@ -34,6 +32,7 @@ import anyio.to_thread
 
 from ingresskit.apply.generations import Generation, Generations
 from ingresskit.apply.nginx.accesslog import receive_lines
+from ingresskit.apply.nginx.addresses import check_free, remove_stale
 from ingresskit.apply.nginx.certificates import CertificateFiles
 from ingresskit.apply.nginx.checking import check_folder, complaints
 from ingresskit.apply.nginx.control import Control
@@ -249,7 +248,7 @@ class Nginx:
         try:
             await check_folder(self._probed.program, generation.path, artifact)
             if process.pid is None:
-                await anyio.to_thread.run_sync(self._preflight)
+                await anyio.to_thread.run_sync(check_free, (*self.settings.http, *self.settings.https))
         except BaseException:
             await anyio.to_thread.run_sync(self._generations.discard, generation)
             raise
@@ -304,7 +303,7 @@ class Nginx:
 
     async def _start(self, generation: str, mark: int) -> None:
         process = self._running
-        await anyio.to_thread.run_sync(self._remove_stale_socket)
+        await anyio.to_thread.run_sync(remove_stale, self.settings.status_socket)
         await process.start()
         while not await self._answers(generation):
             if process.pid is None:
@@ -370,7 +369,7 @@ class Nginx:
             )
 
     async def _before_restart(self) -> None:
-        await anyio.to_thread.run_sync(self._remove_stale_socket)
+        await anyio.to_thread.run_sync(remove_stale, self.settings.status_socket)
 
     def _prepare_state(self) -> None:
         try:
@@ -381,34 +380,6 @@ class Nginx:
             probe.unlink()
         except OSError as exc:
             raise ApplyError(f"{self._state} cannot be used for nginx's state: {exc.strerror or exc}") from exc
-
-    def _remove_stale_socket(self) -> None:
-        """A socket that nobody listens on; a killed nginx leaves it, and could not start again."""
-        path = self.settings.status_socket
-        with socket.socket(socket.AF_UNIX) as probe:
-            try:
-                probe.connect(path)
-            except FileNotFoundError:
-                return
-            except OSError:
-                Path(path).unlink(missing_ok=True)
-
-    def _preflight(self) -> None:
-        """What the checker does not see: addresses that somebody else has."""
-        for address in (*self.settings.http, *self.settings.https):
-            host, _, port = address.rpartition(":")
-            family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
-            with socket.socket(family, socket.SOCK_STREAM) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family == socket.AF_INET6:
-                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                try:
-                    probe.bind((host.strip("[]"), int(port)))
-                except OSError as exc:
-                    taken = " (another program listens there)" if exc.errno == errno.EADDRINUSE else ""
-                    raise ApplyError(
-                        f"nginx cannot listen at {address}: {os.strerror(exc.errno or 0)}{taken}"
-                    ) from exc
 
     @property
     def _running(self) -> ProxyProcess:

@@ -1,0 +1,48 @@
+"""Addresses that nginx is about to listen at: what its checker does not see of them. Functions block."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+
+from ingresskit.errors import ApplyError
+
+__all__ = ["check_free", "remove_stale"]
+
+
+def check_free(addresses: Iterable[str]) -> None:
+    """Make sure that each address can be had.
+
+    Args:
+        addresses: As in `NginxSettings.http`.
+
+    Raises:
+        ApplyError: One cannot be bound to; says which, and why.
+    """
+    for address in addresses:
+        host, _, port = address.rpartition(":")
+        family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            try:
+                probe.bind((host.strip("[]"), int(port)))
+            except OSError as exc:
+                taken = " (another program listens there)" if exc.errno == errno.EADDRINUSE else ""
+                reason = os.strerror(exc.errno or 0)
+                raise ApplyError(f"nginx cannot listen at {address}: {reason}{taken}") from exc
+
+
+def remove_stale(path: str) -> None:
+    """Remove a Unix socket that nobody listens on; a killed nginx leaves it, and could not start again."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except FileNotFoundError:
+            return
+        except OSError:
+            Path(path).unlink(missing_ok=True)
