@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from types import TracebackType
@@ -87,8 +89,24 @@ class ReferenceController:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
+        proxies = self._children()
         self.process.kill()
         self.wait()
+        # A proxy outlives a controller that is killed; each has a session, and so a group, of its own.
+        for pid in proxies:
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+
+    def _children(self) -> list[int]:
+        try:
+            return [
+                int(pid)
+                for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+                .read_text()
+                .split()
+            ]
+        except OSError:
+            return []
 
     def wait(self) -> int:
         """The exit status, once it has ended."""
