@@ -1,0 +1,91 @@
+"""The plane of the in-process proxy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from reference_flags import Address
+from reference_planes import CannotListen, Plane, Setting, Taken
+from typing_extensions import override
+
+from ingresskit import InProcessApplier, InProcessRenderer
+from ingresskit.controller import Controller, ControllerSettings, Outcome, reconcile
+from ingresskit.models import Snapshot
+from ingresskit.proxy import Proxy, ProxySettings
+from ingresskit.render import RenderedFile
+from ingresskit.sources import Source
+
+if TYPE_CHECKING:
+    from reference_planes import AnyController
+
+__all__ = ["InProcessPlane"]
+
+
+class InProcessPlane(Plane):
+    """The proxy in this process."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        flags, log = setting.flags, setting.access_log
+        self._proxy = Proxy(
+            ProxySettings(
+                trusted_proxies=tuple(flags.trusted_proxy),
+                proxy_protocol=flags.proxy_protocol,
+                access_log=log.record if log else None,
+                destination_fault=setting.options.destinations.fault,
+            )
+        )
+
+    @override
+    def controller(self, source: Source, settings: ControllerSettings | None) -> AnyController:
+        return Controller(
+            source=source,
+            renderer=InProcessRenderer(),
+            applier=InProcessApplier(self._proxy),
+            options=self._setting.options,
+            settings=settings,
+        )
+
+    @override
+    def opened(self) -> AbstractAsyncContextManager[object]:
+        return self._proxy
+
+    @override
+    async def listen(self) -> Taken:
+        # TLS first: once its port is known, plain HTTP is redirected there.
+        https = await self._listener("--https", self._setting.flags.https, tls=True)
+        http = await self._listener("--http", self._setting.flags.http, tls=False)
+        return Taken(http=http, https=https)
+
+    async def _listener(self, flag: str, address: Address | None, *, tls: bool) -> Address | None:
+        if address is None:
+            return None
+        try:
+            listener = await self._proxy.listen(address.host, address.port, tls=tls)
+        except OSError as exc:
+            raise CannotListen(f"{flag}: cannot listen at {address}: {exc.strerror}") from None
+        return Address(*listener.address)
+
+    @override
+    async def drain(self, grace: timedelta) -> None:
+        await self._proxy.drain(grace)
+
+    @override
+    def hindrance(self) -> str:
+        return ""
+
+    @override
+    def statistics(self) -> object:
+        return self._proxy.statistics()
+
+    @override
+    def files(self, artifact: object) -> Iterable[RenderedFile]:
+        return ()
+
+    @override
+    def preview(self, snapshot: Snapshot) -> tuple[Outcome[object], str]:
+        outcome = reconcile(snapshot, InProcessRenderer(), self._setting.options)
+        return outcome, outcome.graph.to_json().decode()

@@ -1,0 +1,104 @@
+"""The plane of nginx."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reference_planes import Plane, Setting, Taken, certain, shown
+from typing_extensions import override
+
+from ingresskit.apply.nginx import Nginx, NginxApplier, NginxProcessSettings, find_nginx
+from ingresskit.controller import Controller, ControllerSettings, Outcome, reconcile
+from ingresskit.errors import ApplyError
+from ingresskit.models import Snapshot
+from ingresskit.render import RenderedFile
+from ingresskit.render.nginx import Capabilities, NginxArtifact, NginxRenderer, NginxSettings
+from ingresskit.sources import Source
+
+if TYPE_CHECKING:
+    from reference_planes import AnyController
+
+__all__ = ["NginxPlane", "prepared_nginx"]
+
+
+class NginxPlane(Plane):
+    """nginx, a program of its own: it listens from the first configuration on."""
+
+    def __init__(self, setting: Setting, capabilities: Capabilities | None = None) -> None:
+        self._setting = setting
+        self._capabilities = capabilities
+        flags = setting.flags
+        self._http, self._https = certain(flags.http), certain(flags.https)
+        log = flags.access_log
+        self._settings = NginxSettings(
+            state=str((setting.state / "nginx").absolute()),
+            http=(str(self._http),) if self._http else (),
+            https=(str(self._https),) if self._https else (),
+            trusted_proxies=tuple(flags.trusted_proxy),
+            proxy_protocol=flags.proxy_protocol,
+            # Into a file nginx writes it by itself, in the format of ingress-nginx.
+            access_log=_nginx_log(log),
+        )
+        self._nginx = Nginx(
+            self._settings,
+            NginxProcessSettings(program=flags.proxy_binary or "nginx"),
+            access_line=setting.access_log.line if setting.access_log else None,
+        )
+
+    @override
+    def controller(self, source: Source, settings: ControllerSettings | None) -> AnyController:
+        return Controller(
+            source=source,
+            renderer=NginxRenderer(self._settings, self._capabilities),
+            applier=NginxApplier(self._nginx),
+            options=self._setting.options,
+            settings=settings,
+        )
+
+    @override
+    def opened(self) -> AbstractAsyncContextManager[object]:
+        return self._nginx
+
+    @override
+    async def listen(self) -> Taken:
+        return Taken(http=self._http, https=self._https)
+
+    @override
+    async def drain(self, grace: timedelta) -> None:
+        await self._nginx.drain(grace)
+
+    @override
+    def hindrance(self) -> str:
+        return self._nginx.problem
+
+    @override
+    def statistics(self) -> object:
+        return self._nginx.statistics()
+
+    @override
+    def files(self, artifact: object) -> Iterable[RenderedFile]:
+        return artifact.files() if isinstance(artifact, NginxArtifact) else ()
+
+    @override
+    def preview(self, snapshot: Snapshot) -> tuple[Outcome[object], str]:
+        outcome = reconcile(snapshot, NginxRenderer(self._settings, self._capabilities), self._setting.options)
+        return outcome, shown(self.files(outcome.artifact))
+
+
+async def prepared_nginx(setting: Setting, *, previewing: bool) -> NginxPlane:
+    """As `reference_planes.prepared`."""
+    try:
+        found = await find_nginx(setting.flags.proxy_binary or "nginx")
+    except ApplyError:
+        if not previewing:
+            raise
+        return NginxPlane(setting)
+    return NginxPlane(setting, found.capabilities)
+
+
+def _nginx_log(flag: str) -> str:
+    return {"off": "", "-": "socket"}.get(flag, str(Path(flag).absolute()))
