@@ -51,8 +51,15 @@ end
 
 -- Runs in the handshake.
 function M.choose()
-    local generation = tables.generation()
-    local row = read(wanted(ssl.server_name(), generation), generation) or read("default", generation)
+    local name, row = ssl.server_name(), nil
+    for _ = 1, 20 do
+        tables.moved = false
+        local generation = tables.generation()
+        row = read(wanted(name, generation), generation) or read("default", generation)
+        if not tables.moved then
+            break -- else rows of two states were read
+        end
+    end
     if not row then
         return
     end

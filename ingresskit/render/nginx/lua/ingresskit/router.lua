@@ -138,7 +138,7 @@ function M.same_authority(var, host)
     return other ~= nil and other[2] == host[2]
 end
 
-local function forward(var, context, target, path, query)
+local function forward(var, context, target, backend, path, query)
     local limit = target.m
     if limit then
         local length = tonumber(var.content_length or "0")
@@ -146,7 +146,6 @@ local function forward(var, context, target, path, query)
             return answers.give(413)
         end
     end
-    local backend = backends.choose(target.b, context.generation)
     if not backend then
         return answers.give(503)
     end
@@ -252,7 +251,16 @@ function M.route()
     if not path then
         return answers.refuse(400)
     end
-    local target, rule = resolve(name, path, generation)
+    local target, rule, backend
+    for _ = 1, 20 do
+        tables.moved = false
+        target, rule = resolve(name, path, generation)
+        backend = target and target.b and backends.choose(target.b, generation)
+        if not tables.moved then
+            break
+        end
+        generation = tables.generation() -- rows of two states were read
+    end
     if not target then
         return answers.give(404)
     end
@@ -281,7 +289,7 @@ function M.route()
         return answers.give(308, "https://" .. name .. port .. path .. query)
     end
     if target.b then
-        return forward(var, context, target, path, query)
+        return forward(var, context, target, backend, path, query)
     end
     return answers.give(target.c, target.r)
 end

@@ -18,6 +18,11 @@ local match, sub, tonumber = string.match, string.sub, tonumber
 
 local M = {}
 
+-- Whether `M.get` had to answer as of a later generation than it was asked about, because that was
+-- flipped meanwhile. Whoever reads several rows that must be of one state sets it to false before, and
+-- begins anew when it is true after.
+M.moved = false
+
 -- What a worker has decoded, by kind of row, then by name: {checked = generation, version =, value =}.
 local decoded = {}
 local kept = 0
@@ -69,6 +74,7 @@ local function look(kind, rows, name, generation)
     local key = kind .. ":" .. name
     local text, version, stale = M.text(key, generation)
     local tries = 0
+    M.moved = M.moved or stale
     while stale and tries < 100 do
         tries = tries + 1
         generation = M.generation()
