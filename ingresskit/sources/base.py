@@ -76,18 +76,18 @@ class SnapshotStore:
             Whether anything changed. Always true for the first call.
         """
         held = self._snapshot or Snapshot()
-        kinds = dict(held.objects)
-        touched: dict[type[KubeObject], dict[ObjectKey, KubeObject]] = {}
+        writers: dict[type[KubeObject], _Writer] = {}
         for item in apply:
             kind = type(item)
-            objects = touched.setdefault(kind, dict(kinds.get(kind, {})))
-            if objects.get(item.key) != item:
-                objects[item.key] = item
+            if kind not in writers:
+                writers[kind] = _Writer(held.objects.get(kind, {}))
+            writers[kind].put(item)
         for kind, key in delete:
-            touched.setdefault(kind, dict(kinds.get(kind, {}))).pop(key, None)
-        for kind, objects in touched.items():
-            kinds[kind] = _shared(kinds.get(kind, {}), objects)
-        return self._publish(kinds, held.problems)
+            if kind not in writers:
+                writers[kind] = _Writer(held.objects.get(kind, {}))
+            writers[kind].drop(key)
+        written = {kind: writer.objects() for kind, writer in writers.items()}
+        return self._publish({**held.objects, **written}, held.problems)
 
     async def wait_changed(self, revision: int) -> None:
         """Return once the snapshot's revision is above *revision*."""
@@ -107,6 +107,34 @@ class SnapshotStore:
         self._changed.set()
         self._changed = anyio.Event()
         return True
+
+
+class _Writer:
+    """Changes a few of the objects of a kind, of which there may be thousands."""
+
+    def __init__(self, held: Mapping[ObjectKey, KubeObject]) -> None:
+        self._held = held
+        self._written: dict[ObjectKey, KubeObject | None] = {}
+
+    def put(self, item: KubeObject) -> None:
+        before = self._held.get(item.key)
+        self._written[item.key] = before if before == item else item
+
+    def drop(self, key: ObjectKey) -> None:
+        self._written[key] = None
+
+    def objects(self) -> Mapping[ObjectKey, KubeObject]:
+        """All of them; what was held when nothing is different."""
+        written = {key: item for key, item in self._written.items() if self._held.get(key) is not item}
+        if not written:
+            return self._held
+        merged: dict[ObjectKey, KubeObject] = dict(self._held)
+        for key, item in written.items():
+            if item is None:
+                del merged[key]
+            else:
+                merged[key] = item
+        return merged
 
 
 def _shared(
