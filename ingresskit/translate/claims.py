@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import is_
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.graph import (
@@ -22,7 +23,7 @@ from ingresskit.graph import (
     VirtualHost,
     WeightedBackend,
 )
-from ingresskit.models import ObjectRef
+from ingresskit.models import ObjectKey, ObjectRef
 from ingresskit.policies import Origin, PermanentRedirect, PolicySet, TrafficSplit
 from ingresskit.translate.backends import Resolution
 from ingresskit.translate.rules import BackendFault, Claim, Fragment, ServiceRef
@@ -41,12 +42,14 @@ class Contribution:
         resolutions: For every reference of `backend_refs`.
         claims: Those of the fragment by host: an Ingress may name ten thousand hosts, and each is
             decided by itself.
+        services: Those that the references name.
         policies: What is left for renderers to honour.
         diagnostics: One for every backend that does not exist.
     """
 
     fragment: Fragment
     resolutions: Mapping[ServiceRef, Resolution]
+    services: frozenset[ObjectKey]
     claims: Mapping[str, Sequence[Claim]]
     policies: PolicySet
     diagnostics: tuple[Diagnostic, ...] = ()
@@ -61,6 +64,7 @@ class Contribution:
         return cls(
             fragment=fragment,
             resolutions=resolutions,
+            services=frozenset(ref.service for ref in resolutions),
             claims=claims,
             policies=fragment.policies.policies.without(*_CONSUMED),
             diagnostics=faults,
@@ -85,6 +89,25 @@ class HostInputs:
     default: Contribution | None
     default_backend: Resolution | None
     tls: bool
+
+    def are(
+        self,
+        contributions: Sequence[Contribution],
+        owner: str | None,
+        default: Contribution | None,
+        default_backend: Resolution | None,
+        tls: bool,
+    ) -> bool:
+        """Whether inputs made of these would equal these: asked of every host in every pass."""
+        held = self.contributions
+        return (
+            self.default is default
+            and self.tls is tls
+            and self.owner == owner
+            and len(held) == len(contributions)
+            and all(map(is_, held, contributions))
+            and self.default_backend == default_backend
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import chain
+from operator import attrgetter
 from typing import TypeVar
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity, bounded
@@ -199,7 +200,7 @@ class Translator:
         verdict = self._classes.judge(ingress, labels, self._options)
         if not verdict.ours:
             fragment = not_ours(ingress, verdict.why, verdict.diagnostics)
-            return _Judged(fragment=fragment, namespace=namespace, ours=False)
+            return _Judged(fragment=fragment, namespace=namespace, ours=False, age=age_order(ingress))
         try:
             fragment = read_ingress(ingress, self._options.policies)
         except Exception:
@@ -208,15 +209,20 @@ class Translator:
             fragment = _closed(ingress)
         if verdict.diagnostics:
             fragment = replace(fragment, diagnostics=verdict.diagnostics + fragment.diagnostics)
-        return _Judged(fragment=fragment, namespace=namespace, ours=True)
+        return _Judged(fragment=fragment, namespace=namespace, ours=True, age=age_order(ingress))
 
     def _contribute(self, fragments: Iterable[_Judged]) -> list[Contribution]:
         """Step 2, for those that are ours, oldest first."""
         after: dict[ObjectKey, Contribution] = {}
-        for item in sorted((item for item in fragments if item.ours), key=_age):
+        changed = self._backends.changed_services
+        for item in sorted((item for item in fragments if item.ours), key=attrgetter("age")):
             fragment = item.fragment
             known = self._contributions.get(fragment.ingress.key)
-            if known is None or known.fragment is not fragment or not self._still_resolved(known):
+            if (
+                known is None
+                or known.fragment is not fragment
+                or not (known.services.isdisjoint(changed) or self._still_resolved(known))
+            ):
                 resolutions = {ref: self._backends.resolve(ref) for ref in backend_refs(fragment)}
                 known = Contribution.of(fragment, resolutions)
             after[fragment.ingress.key] = known
@@ -224,11 +230,8 @@ class Translator:
         return list(after.values())
 
     def _still_resolved(self, contribution: Contribution) -> bool:
-        changed = self._backends.changed_services
-        return not changed or all(
-            ref.service not in changed or self._backends.resolve(ref) == resolution
-            for ref, resolution in contribution.resolutions.items()
-        )
+        resolve = self._backends.resolve
+        return all(resolve(ref) == resolution for ref, resolution in contribution.resolutions.items())
 
     def _owners(self, contributions: Iterable[Contribution]) -> dict[str, str]:
         """The namespace that holds each host; empty when hosts are shared."""
@@ -266,17 +269,19 @@ class Translator:
         for host, items in by_host.items():
             owner = owners.get(host)
             default = catch_all if _may_default(catch_all, owner) else None
-            inputs = HostInputs(
-                host=host,
-                contributions=tuple(items),
-                owner=owner,
-                default=default,
-                default_backend=default_backend,
-                tls=tls.has_tls(host, owner),
-            )
+            has_tls = tls.has_tls(host, owner)
             known = self._hosts.get(host)
-            # Contributions compare by identity, so this is a handful of pointer comparisons.
-            after[host] = known if known and known[0] == inputs else (inputs, decide_host(inputs))
+            if known is None or not known[0].are(items, owner, default, default_backend, has_tls):
+                inputs = HostInputs(
+                    host=host,
+                    contributions=tuple(items),
+                    owner=owner,
+                    default=default,
+                    default_backend=default_backend,
+                    tls=has_tls,
+                )
+                known = (inputs, decide_host(inputs))
+            after[host] = known
         self._hosts = after
         return [decided for _, decided in after.values()]
 
@@ -291,16 +296,23 @@ class Translator:
     def _resolve_backends(self) -> Mapping[BackendKey, ResolvedBackend]:
         """The backends that the routes need, in their order; as before, except for what was forgotten."""
         routes, table = self._routes, self._backends
-        if self._resolved_for is not routes:
-            self._resolved_for = routes
-            self._resolved = {key: table.backend(key) for key in routes.needed}
-            self._needed_of = {}
-            for key in routes.needed:
+        stale = [key for service in table.forgotten for key in self._needed_of.get(service, ())]
+        if self._resolved_for is routes:
+            for key in stale:
+                self._resolved[key] = table.backend(key)
+            return self._resolved
+        self._resolved_for, before = routes, self._resolved
+        for key in before.keys() - set(routes.needed):
+            service = ObjectKey(key.namespace, key.service)
+            self._needed_of[service].remove(key)
+            if not self._needed_of[service]:
+                del self._needed_of[service]
+        for key in routes.needed:
+            if key not in before:
                 self._needed_of.setdefault(ObjectKey(key.namespace, key.service), []).append(key)
-        else:
-            for service in table.forgotten:
-                for key in self._needed_of.get(service, ()):
-                    self._resolved[key] = table.backend(key)
+        gone = set(stale)
+        known = {key: item for key, item in before.items() if key not in gone} if gone else before
+        self._resolved = {key: known.get(key) or table.backend(key) for key in routes.needed}
         return self._resolved
 
     def _assemble(self, snapshot: Snapshot, now: datetime | None) -> Translation:
@@ -339,11 +351,12 @@ class Translator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Judged:
-    """A fragment, the Namespace that was looked at for it, and whether it is ours."""
+    """A fragment, the Namespace that was looked at for it, whether it is ours, and its place by age."""
 
     fragment: Fragment
     namespace: Namespace | None
     ours: bool
+    age: tuple[datetime, str, str, str]
 
 
 def _claimed_hosts(fragment: Fragment) -> Iterable[str]:
@@ -353,10 +366,6 @@ def _claimed_hosts(fragment: Fragment) -> Iterable[str]:
 def _may_default(catch_all: Contribution | None, owner: str | None) -> bool:
     """Whether a catch-all takes what a host's own rules leave: of a host with an owner, its owner's does."""
     return catch_all is not None and owner in (None, catch_all.fragment.ingress.metadata.namespace)
-
-
-def _age(item: _Judged) -> tuple[datetime, str, str, str]:
-    return age_order(item.fragment.ingress)
 
 
 def _closed(ingress: Ingress) -> Fragment:
