@@ -268,7 +268,7 @@ def _too_long(changes: Changes) -> Iterator[Obstacle]:
 def _no_room(changes: Changes, slots: Slots, wanted: Needs) -> Iterator[Obstacle]:
     for slot_class, count in Counter(item.slot_class for item in changes.placed).items():
         # A class that is not there at all is an obstacle of its own.
-        if slot_class in slots.pools and count > slots.free(slot_class):
+        if slot_class in slots.pools and not slots.fits(slot_class, count):
             free, size = slots.free(slot_class), slots.pools[slot_class]
             origin = wanted.classes.get(slot_class)
             yield Obstacle(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ingresskit.apply.haproxy.slots import PoolSettings, Slots, pool_sizes
+from ingresskit.apply.haproxy.slots import USUAL_CLASSES, PoolSettings, Slots, pool_sizes
 from ingresskit.render.base import RenderedFile
 from ingresskit.render.haproxy import (
     Capabilities,
@@ -59,14 +59,19 @@ def preview(
         capabilities: What HAProxy can do; the least that is supported when ``None``.
         pools: How many slots there would be; just those in use when ``None``.
     """
+    capabilities = capabilities or Capabilities()
     sizes = pool_sizes(
-        pools or PoolSettings(first=1, others=1), artifact.backends.values(), artifact.needs.classes, {}
+        pools or PoolSettings(first=1, others=1),
+        artifact.backends.values(),
+        artifact.needs.classes,
+        {},
+        ready=USUAL_CLASSES if capabilities.adds_backends else (),
     )
     held = Slots.filled(sizes, artifact.backends.values()).held()
     yield from made_files(
         artifact,
         settings,
-        capabilities or Capabilities(),
+        capabilities,
         pools=sizes,
         held=held,
         marker="preview",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +17,7 @@ import anyio
 import anyio.to_thread
 
 from ingresskit.apply.haproxy.changes import Changes, changes_between, obstacles
+from ingresskit.apply.haproxy.growing import make_slots, shortage
 from ingresskit.apply.haproxy.live import Live
 from ingresskit.apply.haproxy.loading import Loader
 from ingresskit.apply.haproxy.master import Master
@@ -26,7 +27,7 @@ from ingresskit.apply.haproxy.performing import compact, perform, reap
 from ingresskit.apply.plan import Dynamic, NoOp, Plan, Reload
 from ingresskit.errors import ApplyError, ApplyPostponed
 from ingresskit.policies import Origin
-from ingresskit.render.haproxy import Block, Capabilities, HaproxyArtifact, HaproxySettings
+from ingresskit.render.haproxy import Block, Capabilities, HaproxyArtifact, HaproxySettings, SlotClass
 
 __all__ = ["Keeper"]
 
@@ -36,6 +37,8 @@ _REAP_FIRST: Final = 0.02
 _REAP_CEILING: Final = 5.0
 _RETRY: Final = 5.0
 _MOST_REASONS: Final = 3
+# Slots that are made ahead while changes wait: a hundredth of a second's worth.
+_MOST_SLOTS: Final = 32
 _MOST_TOLD: Final = 1000
 _OTHERS: Final = "other reasons"
 
@@ -86,7 +89,7 @@ class Keeper:
         self._planned: _Planned | None = None
         self._broken = ""
         self._restarted = False
-        self._written: HaproxyArtifact | None = None
+        self._written: tuple[HaproxyArtifact, Mapping[SlotClass, int]] | None = None
         self._changed = anyio.Event()
         self.live: Live | None = None
         self.reloads: Counter[str] = Counter()
@@ -136,8 +139,7 @@ class Keeper:
                 except ApplyPostponed:
                     await self._change_meanwhile(plan.artifact)
                     raise
-        changed, self._changed = self._changed, anyio.Event()
-        changed.set()
+        self._announce()
 
     async def _wait_restarted(self) -> None:
         """After a restart, wait until HAProxy can be talked to: it serves before its master listens."""
@@ -176,6 +178,11 @@ class Keeper:
             return found[0].reason
         self._broken = "a change at runtime was interrupted"
         try:
+            if lacking := shortage(live.slots, changes.placed):
+                await make_slots(self._master.api, live.slots, lacking)
+                if found := obstacles(changes, artifact.needs, live.needs, live.slots):
+                    self._broken = ""
+                    return found[0].reason
             await perform(self._master.api, live, changes, artifact)
         except ApplyError as exc:
             self._broken = f"a change at runtime failed: {exc}"
@@ -191,8 +198,7 @@ class Keeper:
             return
         part = await anyio.to_thread.run_sync(possible, live, artifact)
         if self._changes(live, part) and not await self._change(part):
-            changed, self._changed = self._changed, anyio.Event()
-            changed.set()
+            self._announce()
 
     # Loading.
 
@@ -215,7 +221,7 @@ class Keeper:
         self.live = Live.loaded(artifact, needs=artifact.needs, slots=slots, marker=marker)
         self._broken = ""
         self._restarted = False
-        self._written = artifact
+        self._written = artifact, slots.pools
         # Reasons hold numbers and names: there is no end of them.
         self.reloads[reason if reason in self.reloads or len(self.reloads) < _MOST_TOLD else _OTHERS] += 1
         _logger.info("haproxy reloaded" if running else "haproxy started", extra={"reason": reason})
@@ -237,7 +243,7 @@ class Keeper:
             self.live = Live.loaded(live.artifact, needs=live.artifact.needs, slots=slots, marker=marker)
             self._broken = ""
             self._restarted = True
-            self._written = live.artifact
+            self._written = live.artifact, slots.pools
 
     async def run(self) -> None:
         """Tidy up, fill up pools and write to disk, until cancelled."""
@@ -286,7 +292,7 @@ class Keeper:
 
     async def _follow_on_disk(self) -> float | None:
         live = self.live
-        if live is None or live.artifact is self._written or self._broken:
+        if live is None or self._is_written(live) or self._broken:
             return None
         await anyio.sleep(self._options.disk_delay.total_seconds())
         begun = anyio.current_time()
@@ -297,9 +303,15 @@ class Keeper:
             artifact, pools, held = live.artifact, live.slots.pools, live.slots.held()
         # A reload in between has written it already.
         if await self._loader.write(artifact, pools, held, unless=lambda: self.live is not live):
-            self._written = artifact
+            self._written = artifact, pools
         await anyio.sleep(10 * (anyio.current_time() - begun))
         return 0
+
+    def _is_written(self, live: Live) -> bool:
+        if self._written is None:
+            return False
+        artifact, pools = self._written
+        return live.artifact is artifact and live.slots.pools is pools
 
     async def _watch(self) -> float | None:
         """Find out when HAProxy does not serve what it was given, and give it that again.
@@ -330,6 +342,23 @@ class Keeper:
             if not low:
                 return None
             await self._wait_restarted()
+            if live.slots.grows and await self._make_ahead(live, low):
+                return 0
             names = ", ".join(item.id for item in low)
             await self._load(live.artifact, f"few slots of the kind {names} are free")
         return None
+
+    async def _make_ahead(self, live: Live, low: Iterable[SlotClass]) -> bool:
+        """Make some slots of these classes at runtime; returns whether that went well."""
+        sizes, pools = self._loader.sizes_for(live.artifact, live), live.slots.pools
+        wanted = {item: min(sizes[item] - pools[item], _MOST_SLOTS) for item in low}
+        if min(wanted.values()) < 1:
+            return False
+        made = await make_slots(self._master.api, live.slots, wanted)
+        self._announce()
+        return made
+
+    def _announce(self) -> None:
+        """Let all that is done in the background look again."""
+        changed, self._changed = self._changed, anyio.Event()
+        changed.set()

@@ -20,7 +20,7 @@ from ingresskit.apply.haproxy.files import made_files
 from ingresskit.apply.haproxy.live import Live
 from ingresskit.apply.haproxy.master import Master, occupied
 from ingresskit.apply.haproxy.options import HaproxyOptions
-from ingresskit.apply.haproxy.slots import Slots, pool_sizes
+from ingresskit.apply.haproxy.slots import USUAL_CLASSES, Slots, pool_sizes
 from ingresskit.errors import ApplyError, ApplyPostponed, CheckFailed
 from ingresskit.render.base import RenderedFile
 from ingresskit.render.haproxy import Capabilities, HaproxyArtifact, HaproxySettings, SlotClass
@@ -55,9 +55,16 @@ class Loader:
 
     def slots_for(self, artifact: HaproxyArtifact, live: Live | None) -> Slots:
         """Slots for all backends of *artifact* and as many again; each where it stands in *live* if it can."""
+        before = None if live is None else live.slots
+        grows = self._capabilities.adds_backends
+        return Slots.filled(self.sizes_for(artifact, live), artifact.backends.values(), before, grows=grows)
+
+    def sizes_for(self, artifact: HaproxyArtifact, live: Live | None) -> Mapping[SlotClass, int]:
+        """How many slots of each class a program for *artifact* should have."""
         before: Mapping[SlotClass, int] = {} if live is None else live.slots.pools
-        sizes = pool_sizes(self._options.pools, artifact.backends.values(), artifact.needs.classes, before)
-        return Slots.filled(sizes, artifact.backends.values(), None if live is None else live.slots)
+        ready = USUAL_CLASSES if self._capabilities.adds_backends else ()
+        backends, classes = artifact.backends.values(), artifact.needs.classes
+        return pool_sizes(self._options.pools, backends, classes, before, ready=ready)
 
     async def wait_turn(self) -> None:
         """Return when a reload may come now.

@@ -76,7 +76,7 @@ class _Judge:
         ]
         classes = Counter(self.new.backends[item].slot_class for item in wanted)
         slots = self.live.slots
-        if any(count + self._given[item] > slots.free(item) for item, count in classes.items()):
+        if not all(slots.fits(item, count + self._given[item]) for item, count in classes.items()):
             return False
         self._given += classes
         self._admitted.update(wanted)

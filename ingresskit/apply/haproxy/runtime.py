@@ -117,7 +117,17 @@ class RuntimeApi:
             raise ApplyError(f"HAProxy took {count} of {len(rows)} rows of {name}")
         await self._cli.expect(_NOTHING, "commit", "map", version, name)
 
-    # Servers.
+    # Backends and servers.
+
+    async def add_backend(self, backend: str, defaults: str) -> None:
+        """Add an empty backend with the rules of a ``defaults`` section, to which requests may be sent.
+
+        Before 3.4 there is no such command, and it is refused.
+        """
+        # One that servers cannot be added to is registered too, and said to be so: that is a refusal here.
+        words = ("add", "backend", backend, "from", defaults, "mode", "http")
+        await self._cli.expect("New backend registered[.]", *words)
+        await self._cli.expect("Backend published[.]", "publish", "backend", backend)
 
     async def add_server(self, backend: str, server: str, *arguments: str) -> None:
         """Add a server, and let it take requests.

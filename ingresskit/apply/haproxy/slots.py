@@ -6,14 +6,21 @@ import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from ingresskit.errors import ConfigurationError
+from ingresskit.policies import Algorithm
 from ingresskit.render.haproxy import SlotBackend, SlotClass
 from ingresskit.render.haproxy.program import slot_name
 
-__all__ = ["PoolSettings", "Slots", "pool_sizes"]
+__all__ = ["USUAL_CLASSES", "PoolSettings", "Slots", "pool_sizes"]
 
 _STEP = 8
+
+USUAL_CLASSES: Final = tuple(
+    SlotClass(algorithm=algorithm, retries=retries) for algorithm in Algorithm for retries in range(11)
+)
+"""All classes there can be, but for those with a time of their own to connect in; see the policy `Retries`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +54,8 @@ def pool_sizes(
     backends: Iterable[SlotBackend],
     classes: Iterable[SlotClass],
     before: Mapping[SlotClass, int],
+    *,
+    ready: Iterable[SlotClass] = (),
 ) -> Mapping[SlotClass, int]:
     """How many slots of each class a new program should have: twice those in use, and not fewer than least.
 
@@ -55,6 +64,7 @@ def pool_sizes(
         backends: Those that will stand in slots.
         classes: Those that must be there even if nothing stands in them.
         before: The pools of the program before: they do not shrink while a quarter is in use.
+        ready: Classes that must be known even if they have no slot yet: it can be made later.
     """
     used = Counter(backend.slot_class for backend in backends)
     sizes: dict[SlotClass, int] = {}
@@ -64,6 +74,8 @@ def pool_sizes(
         if size < before.get(item, 0) <= max(least, 4 * used[item]):
             size = before[item]
         sizes[item] = size
+    for item in ready:
+        sizes.setdefault(item, 0)
     return sizes
 
 
@@ -72,10 +84,12 @@ class Slots:
     """The slots of one program. A slot is free, held by a backend, or being emptied.
 
     Attributes:
-        pools: How many there are of each class.
+        pools: How many there are of each class; another mapping when that changes.
+        grows: Whether more can be made while the program runs, of the classes in *pools*.
     """
 
     pools: Mapping[SlotClass, int]
+    grows: bool = False
     _free: dict[SlotClass, list[int]] = field(init=False)
     _held: dict[str, tuple[SlotClass, int]] = field(
         default_factory=dict[str, tuple[SlotClass, int]], init=False
@@ -89,14 +103,19 @@ class Slots:
 
     @classmethod
     def filled(
-        cls, pools: Mapping[SlotClass, int], backends: Iterable[SlotBackend], before: Slots | None = None
+        cls,
+        pools: Mapping[SlotClass, int],
+        backends: Iterable[SlotBackend],
+        before: Slots | None = None,
+        *,
+        grows: bool = False,
     ) -> Slots:
         """Slots with all *backends* in them, each where it stood *before* if it can.
 
         Raises:
             ConfigurationError: There are fewer slots than backends.
         """
-        made = cls(pools)
+        made = cls(pools, grows)
         homeless: list[SlotBackend] = []
         for backend in backends:
             place = None if before is None else before.place(backend.id)
@@ -114,6 +133,20 @@ class Slots:
     def free(self, slot_class: SlotClass) -> int:
         """How many slots of a class are free; 0 when the program does not have the class."""
         return len(self._free.get(slot_class, ()))
+
+    def fits(self, slot_class: SlotClass, count: int) -> bool:
+        """Whether so many backends of a class can get a slot, be it one that is made for them."""
+        return count <= self.free(slot_class) or (self.grows and slot_class in self.pools)
+
+    def coming(self, slot_class: SlotClass) -> str:
+        """The name of the slot that a class gets next, when it grows."""
+        return slot_name(slot_class, self.pools[slot_class] + 1)
+
+    def grow(self, slot_class: SlotClass) -> None:
+        """There is one more slot, the one that was `coming`, and it is free."""
+        number = self.pools[slot_class] + 1
+        self.pools = {**self.pools, slot_class: number}
+        heapq.heappush(self._free[slot_class], number)
 
     def place(self, backend: str) -> tuple[SlotClass, int] | None:
         """The class and the number of the slot that a backend stands in, by its id."""

@@ -25,10 +25,12 @@ class Capabilities:
     Attributes:
         version: The first two numbers.
         refuses_nul: It refuses header values with a NUL by itself (3.0, and late 2.x); else a rule does.
+        adds_backends: It may take new backends while it runs (3.4). Whether it does is in its answer.
     """
 
     version: tuple[int, int] = OLDEST_VERSION
     refuses_nul: bool = False
+    adds_backends: bool = False
 
     @classmethod
     def of(cls, version: str) -> Self:
@@ -51,4 +53,5 @@ class Capabilities:
         return cls(
             version=numbers,
             refuses_nul=numbers >= (3, 0),
+            adds_backends=numbers >= (3, 4),
         )
