@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reference_flags import Address
 from reference_planes import Plane, Setting, Taken, certain, shown
 from typing_extensions import override
 
@@ -40,6 +41,7 @@ class NginxPlane(Plane):
             https=(str(self._https),) if self._https else (),
             trusted_proxies=tuple(flags.trusted_proxy),
             proxy_protocol=flags.proxy_protocol,
+            resolver=_resolver(capabilities),
             # Into a file nginx writes it by itself, in the format of ingress-nginx.
             access_log=_nginx_log(log),
         )
@@ -98,6 +100,13 @@ async def prepared_nginx(setting: Setting, *, previewing: bool) -> NginxPlane:
             raise
         return NginxPlane(setting)
     return NginxPlane(setting, found.capabilities)
+
+
+def _resolver(capabilities: Capabilities | None) -> str:
+    """Where a plain nginx that can asks for endpoints, so that they change without a reload."""
+    if capabilities is None or capabilities.lua or not capabilities.follows_names:
+        return ""
+    return str(certain(Address("127.0.0.1", 0)))
 
 
 def _nginx_log(flag: str) -> str:
