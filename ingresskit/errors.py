@@ -148,7 +148,7 @@ class CheckFailed(ApplyError):
 
     def __init__(self, message: str, *, subjects: Iterable[Subject] = ()) -> None:
         super().__init__(message)
-        self.subjects = frozenset(subjects)
+        self.subjects: frozenset[Subject] = frozenset(subjects)
 
 
 class StatusCause(NamedTuple):

@@ -120,13 +120,13 @@ class ProxyProcess:
         self._settings = settings or ProcessSettings()
         self._environment = environment
         self._pid_file = state / f"{name}.pid"
-        self.output = OutputFile(state / f"{name}.out")
+        self.output: OutputFile = OutputFile(state / f"{name}.out")
         self._running: _Running | None = None
         self._begun = anyio.Event()
         self._stopping = False
         self._deaths_in_row = 0
         self._problem = ""
-        self.restarts = 0
+        self.restarts: int = 0
 
     @property
     def pid(self) -> int | None:

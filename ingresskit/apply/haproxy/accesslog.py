@@ -45,7 +45,7 @@ class AccessLogSocket:
         self._keys = keys
         self._record = record
         self._socket: socket.socket | None = None
-        self.unreadable = 0
+        self.unreadable: int = 0
 
     def open(self) -> None:
         """Make the socket.

@@ -49,7 +49,7 @@ class CommandRefused(ApplyError):
 
     def __init__(self, command: str, answer: str) -> None:
         self.command = command
-        self.answer = printable(answer.strip(), 500)
+        self.answer: str = printable(answer.strip(), 500)
         super().__init__(f"HAProxy refused {command!r}: {self.answer or 'no answer'}")
 
 

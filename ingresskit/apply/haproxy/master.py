@@ -74,10 +74,10 @@ class Master:
         self._limit = load_timeout
         self._load_timeout = load_timeout.total_seconds()
         self._socket = state / "master.sock"
-        self.generations = Generations(state / "configurations")
-        self.api = RuntimeApi(Cli(self._socket, timeout=command_timeout))
+        self.generations: Generations = Generations(state / "configurations")
+        self.api: RuntimeApi = RuntimeApi(Cli(self._socket, timeout=command_timeout))
         configuration = self.generations.link / PROGRAM
-        self.process = ProxyProcess(
+        self.process: ProxyProcess = ProxyProcess(
             "haproxy",
             [program, "-W", "-S", f"{self._socket},mode,600,level,admin", "-f", str(configuration)],
             state=state,

@@ -108,8 +108,8 @@ class Nginx:
         self._reload_seconds = 0.0
         self._ended = False
         self._statistics = NginxStatistics()
-        self.reloads = 0
-        self.counting = False
+        self.reloads: int = 0
+        self.counting: bool = False
         self.backend_keys: Mapping[str, BackendKey] = {}
 
     async def __aenter__(self) -> Self:
