@@ -93,7 +93,7 @@ def main() -> None:
         report(
             what,
             least(lambda: ours.render(after), lambda: ours.render(before)),  # noqa: B023 - used at once
-            least(lambda: peer.render(after), lambda: peer.render(before)),  # noqa: B023
+            least(lambda: peer.render(after), lambda: peer.render(before)),  # noqa: B023 - used at once
         )
     artifact: HaproxyArtifact = HaproxyRenderer().render(graph)
     spent = least(lambda: [map_text(artifact, name, {}) for name in MapName])

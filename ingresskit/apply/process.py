@@ -358,7 +358,8 @@ def _is_zombie(pid: int) -> bool:
 def _end_session(leader: int) -> None:
     """End what is left of a program whose first process is gone: workers that hold its sockets.
 
-    They had the time that their master gave them, or their master was killed.
+    They had the time that their master gave them, or their master was killed. Blocks for two seconds at
+    most, in a worker thread: processes that are not our children cannot be waited for.
     """
     for number in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + _SESSION_SECONDS
