@@ -21,6 +21,7 @@ from ingresskit.graph.nodes import (
     WeightedBackend,
 )
 from ingresskit.graph.paths import PathRefused, normalise_path
+from ingresskit.graph.termination import Termination
 from ingresskit.graph.withhold import Contribution, Withholding, contributions, withhold
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "Respond",
     "Route",
     "RouteGraph",
+    "Termination",
     "Unserved",
     "VirtualHost",
     "WeightedBackend",

@@ -1,10 +1,10 @@
-"""What the access log says about one request."""
+"""One line of the access log: what happened to one request."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ingresskit.graph import BackendKey
+from ingresskit.graph import BackendKey, Termination
 
 __all__ = ["AccessRecord"]
 
@@ -28,6 +28,17 @@ class AccessRecord:
         endpoint: ``address:port`` that answered; empty as *backend*.
         attempts: Connections to endpoints that were tried; 0 when the proxy answered by itself.
         request_id: As in ``X-Request-ID`` upstream; empty when the request was not forwarded.
+        termination: Why the client got no whole response of an endpoint; ``None`` when it got one, and
+            for redirects.
+        detail: What exactly failed, in a few fixed words (``"two values of Content-Length"``); empty when
+            *termination* says all. Never text that a client or an endpoint sent.
+        tried: The endpoints tried before *endpoint*, ``address:port`` in the order of the tries; at most
+            ten.
+        connect_time: Seconds that the last connection took to be made; ``None`` on a pooled connection,
+            without one, and where the program does not measure it.
+        first_byte_time: Seconds from the end of the request head to the first octet of the final
+            response from the endpoint; ``None`` when there was none.
+        upstream_status: The status of the endpoint's response; ``None`` when there was none.
     """
 
     client: str
@@ -42,3 +53,9 @@ class AccessRecord:
     endpoint: str
     attempts: int
     request_id: str
+    termination: Termination | None = None
+    detail: str = ""
+    tried: tuple[str, ...] = ()
+    connect_time: float | None = None
+    first_byte_time: float | None = None
+    upstream_status: int | None = None
