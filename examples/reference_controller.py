@@ -31,7 +31,7 @@ from reference_telling import Telling
 from ingresskit import IngressKitError, Severity, TranslateOptions
 from ingresskit.arguments import translate_options
 from ingresskit.controller import ControllerSettings, Health
-from ingresskit.controller.admin import AdminServer
+from ingresskit.controller.admin import AdminServer, AdminSettings, BasicFile, TokenFile
 from ingresskit.kube import AioTransport
 from ingresskit.sources import FileSource
 
@@ -85,6 +85,7 @@ class Service:
             caches=(lambda: cluster.statistics().caches) if cluster else None,
             leader=telling.leader if telling else None,
             as_files=self._plane.files,
+            settings=admin_settings(flags),
         )
         self._listens = self._stopping = False
         self._status = 0
@@ -201,6 +202,21 @@ def manifests(flags: Flags) -> Path:
     if not folder.exists():
         raise Failure(f"--manifests: there is no folder {folder}")
     return folder
+
+
+def admin_settings(flags: Flags) -> AdminSettings:
+    """Who may read the admin server, as the flags say.
+
+    Raises:
+        ConfigurationError: The file of ``--admin-auth`` cannot be used.
+    """
+    hosts = frozenset(flags.admin_host)
+    if flags.admin_auth is None:
+        return AdminSettings(allowed_hosts=hosts)
+    kind, path = flags.admin_auth
+    return AdminSettings(
+        allowed_hosts=hosts, authenticator=TokenFile(path) if kind == "token" else BasicFile(path)
+    )
 
 
 def allow_open_files() -> None:

@@ -57,6 +57,8 @@ class Flags(TranslationArguments):
     http: Address | None
     https: Address | None
     admin: Address | None
+    admin_auth: tuple[str, Path] | None
+    admin_host: list[str]
     state_dir: Path | None
     trusted_proxy: list[Network]
     proxy_protocol: bool
@@ -105,6 +107,8 @@ def parse_flags(argv: Sequence[str] | None = None) -> Flags:
         parser.error("--publish-address names every address; leave out what else would be published")
     if flags.leader_election_lease and flags.no_leader_election:
         parser.error("--no-leader-election needs no lease; leave out --leader-election-lease")
+    if (flags.admin_auth or flags.admin_host) and not flags.admin:
+        parser.error("--admin-auth and --admin-host are for the admin server, which --admin off leaves out")
     if flags.proxy_protocol and not flags.trusted_proxy:
         parser.error("--proxy-protocol is read from trusted proxies only; add --trusted-proxy CIDR")
     if not flags.http and not flags.https and not flags.print_config:
@@ -151,6 +155,10 @@ def _add_proxy(add: Callable[..., object]) -> None:
     add("--https", default="0.0.0.0:8443", **listen, help="TLS, or off (%(default)s)")
     text = "health, metrics, API and dashboard, or off (%(default)s)"
     add("--admin", default="127.0.0.1:8580", **listen, help=text)
+    text = "who may read more than health and metrics: token:FILE, basic:FILE, or none (this machine)"
+    add("--admin-auth", type=checked(_admin_auth), default="none", metavar="KIND", help=text)
+    text = "a further name that clients may use for the admin API; repeatable"
+    add("--admin-host", type=checked(_host_name), action="append", default=[], metavar="NAME", help=text)
     text = "believe X-Forwarded-* of these peers; repeatable"
     add("--trusted-proxy", type=checked(read_network), action="append", default=[], metavar="CIDR", help=text)
     add("--proxy-protocol", action="store_true", help="read the PROXY protocol from trusted proxies")
@@ -198,6 +206,21 @@ def _address(text: str) -> Address | None:
     if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
         raise ValueError(f"the port in {text!r} is not a number from 0 (any free one) to 65535")
     return Address(host, int(port))
+
+
+def _admin_auth(text: str) -> tuple[str, Path] | None:
+    if text == "none":
+        return None
+    kind, colon, path = text.partition(":")
+    if kind not in ("token", "basic") or not colon or not path:
+        raise ValueError(f"{text!r} is not none, token:FILE or basic:FILE")
+    return kind, Path(path)
+
+
+def _host_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", text):
+        raise ValueError(f"{text!r} is not a host name; a port is not part of it")
+    return text.lower()
 
 
 def _published(text: str) -> str:

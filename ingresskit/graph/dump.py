@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import TYPE_CHECKING, assert_never, cast
+from typing import TYPE_CHECKING, Final, assert_never, cast
 
 from ingresskit.graph.nodes import (
     Action,
@@ -27,16 +27,25 @@ from ingresskit.policies import Origin, Policy, PolicySet
 if TYPE_CHECKING:
     from ingresskit.graph.graph import RouteGraph
 
-__all__ = ["dump_graph", "dump_route"]
+__all__ = ["HIDDEN", "dump_graph", "dump_route"]
+
+HIDDEN: Final = "[hidden]"
+"""Stands in the place of a value that may be a credential."""
 
 _MOST_SHOWN = 64
 
 
-def dump_graph(graph: RouteGraph) -> dict[str, object]:
-    """The graph as JSON values, in its own order. Certificates appear by digest, without key material."""
+def dump_graph(graph: RouteGraph, *, hide: bool = True) -> dict[str, object]:
+    """The graph as JSON values, in its own order. Certificates appear by digest, without key material.
+
+    Args:
+        graph: What to dump.
+        hide: Whether `HIDDEN` stands for the values of fields whose annotation is `secret`; the names of
+            header fields stay. Without it the dump is for comparing graphs only, and must not be shown.
+    """
     default = graph.default_certificate
     return {
-        "virtualHosts": [_virtual_host(host, {}) for host in graph.virtual_hosts],
+        "virtualHosts": [_virtual_host(host, {}, hide=hide) for host in graph.virtual_hosts],
         "backends": {str(key): _backend(backend) for key, backend in graph.backends.items()},
         "certificates": {str(key): _certificate(item) for key, item in graph.certificates.items()},
         "serverNames": {name: None if key is None else str(key) for name, key in graph.server_names.items()},
@@ -47,15 +56,15 @@ def dump_graph(graph: RouteGraph) -> dict[str, object]:
 
 
 def dump_route(route: Route) -> dict[str, object]:
-    """One route as JSON values."""
-    return _route(route, {})
+    """One route as JSON values; what may be a credential is `HIDDEN`."""
+    return _route(route, {}, hide=True)
 
 
-def _route(route: Route, shown: dict[PolicySet, dict[str, object]]) -> dict[str, object]:
+def _route(route: Route, shown: dict[PolicySet, dict[str, object]], *, hide: bool) -> dict[str, object]:
     """One route; *shown* remembers policies, which all paths of an Ingress share."""
     policies = shown.get(route.policies)
     if policies is None:
-        policies = shown[route.policies] = _policies(route.policies)
+        policies = shown[route.policies] = _policies(route.policies, hide=hide)
     return {
         "match": {"type": str(route.match.kind), "path": route.match.value},
         "action": _action(route.action),
@@ -65,12 +74,14 @@ def _route(route: Route, shown: dict[PolicySet, dict[str, object]]) -> dict[str,
     }
 
 
-def _virtual_host(host: VirtualHost, shown: dict[PolicySet, dict[str, object]]) -> dict[str, object]:
+def _virtual_host(
+    host: VirtualHost, shown: dict[PolicySet, dict[str, object]], *, hide: bool
+) -> dict[str, object]:
     return {
         "host": host.host,
         "tls": host.tls,
         "owner": host.owner,
-        "routes": [_route(route, shown) for route in host.routes],
+        "routes": [_route(route, shown, hide=hide) for route in host.routes],
     }
 
 
@@ -121,18 +132,37 @@ def _origin(origin: Origin) -> dict[str, object]:
     return {"object": str(origin.subject), "field": origin.field}
 
 
-def _policies(policies: PolicySet) -> dict[str, object]:
+def _policies(policies: PolicySet, *, hide: bool) -> dict[str, object]:
     return {
         type(policy).__name__: {
-            "values": _policy(policy),
+            "values": _policy(policy, hide=hide),
             "origins": {name: _origin(origin) for name, origin in policies.origins(type(policy)).items()},
         }
         for policy in policies
     }
 
 
-def _policy(policy: Policy) -> dict[str, object]:
-    return {item.name: _json(getattr(policy, item.name)) for item in fields(policy)}
+def _policy(policy: Policy, *, hide: bool) -> dict[str, object]:
+    annotations = type(policy).annotations() if hide else {}
+    secret = {name for name, annotation in annotations.items() if annotation.secret}
+    return {
+        item.name: _json(_hidden(value) if item.name in secret else value)
+        for item in fields(policy)
+        for value in (cast(object, getattr(policy, item.name)),)
+    }
+
+
+def _hidden(value: object) -> object:
+    """*value* without what may be a credential: of header fields the names stay."""
+    match value:
+        case None:
+            return None
+        case (str() as name, str()):
+            return (name, HIDDEN)
+        case tuple():
+            return tuple(_hidden(item) for item in cast("tuple[object, ...]", value))
+        case _:
+            return HIDDEN
 
 
 def _shortened(items: Sequence[object]) -> dict[str, object]:

@@ -104,7 +104,10 @@ class RouteGraph:
         return None if key is None else self.certificates.get(key)
 
     def dump(self) -> dict[str, object]:
-        """The graph as stable JSON values: equal graphs give equal dumps. Holds no key material."""
+        """The graph as stable JSON values: equal graphs give equal dumps.
+
+        Holds no key material, and none of the values that policies set in header fields.
+        """
         return dump_graph(self)
 
     def to_json(self) -> bytes:
@@ -113,5 +116,5 @@ class RouteGraph:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of `to_json`, lower-case hexadecimal."""
-        return hashlib.sha256(self.to_json()).hexdigest()
+        """SHA-256 over all that `dump` tells and hides, lower-case hexadecimal: different graphs differ."""
+        return hashlib.sha256(json.dumps(dump_graph(self, hide=False), sort_keys=True).encode()).hexdigest()

@@ -40,15 +40,19 @@ class Annotation:
         parse: Text to value; raises `ValueError` whose text states the rule, ``"must be …"``.
         grammar: The rule in a few words for the documentation, ``"a duration: 500ms, 5s, 1m, 1h"``.
         summary: What setting it does, one sentence for the documentation.
+        secret: Whether values may hold credentials: no message, dump or log shows them.
     """
 
     name: str
     parse: Callable[[str], object]
     grammar: str
     summary: str
+    secret: bool = False
 
 
-def annotated(name: str, parse: Callable[[str], V], *, default: V, grammar: str, summary: str) -> V:
+def annotated(
+    name: str, parse: Callable[[str], V], *, default: V, grammar: str, summary: str, secret: bool = False
+) -> V:
     """Declare a field of a `Policy` that a native annotation sets.
 
     Args:
@@ -57,12 +61,13 @@ def annotated(name: str, parse: Callable[[str], V], *, default: V, grammar: str,
         default: What the field holds when no annotation sets it.
         grammar: As `Annotation.grammar`.
         summary: As `Annotation.summary`.
+        secret: As `Annotation.secret`; such a field is not in the policy's ``repr`` either.
 
     Returns:
         A dataclass field; typed as its value, as `dataclasses.field` is.
     """
-    annotation = Annotation(name=name, parse=parse, grammar=grammar, summary=summary)
-    return field(default=default, metadata={_METADATA_KEY: annotation})
+    annotation = Annotation(name=name, parse=parse, grammar=grammar, summary=summary, secret=secret)
+    return field(default=default, repr=not secret, metadata={_METADATA_KEY: annotation})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

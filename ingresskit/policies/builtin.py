@@ -218,6 +218,7 @@ class RequestHeaders(Policy):
         default=(),
         grammar=_HEADERS,
         summary="Set these header fields of the request.",
+        secret=True,
     )
     remove: tuple[str, ...] = annotated(
         "request-headers-remove",
@@ -243,6 +244,7 @@ class ResponseHeaders(Policy):
         default=(),
         grammar=_HEADERS,
         summary="Set these header fields of the answer.",
+        secret=True,
     )
     remove: tuple[str, ...] = annotated(
         "response-headers-remove",

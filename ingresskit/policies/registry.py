@@ -108,7 +108,8 @@ class NativeDialect:
             try:
                 value = annotation.parse(annotations[key])
             except ValueError as exc:
-                fault = _invalid(subject, place, annotations[key], str(exc), protects=policy.protects)
+                written = "" if annotation.secret else annotations[key]
+                fault = _invalid(subject, place, written, str(exc), protects=policy.protects)
                 diagnostics.append(fault)
                 unprotected = unprotected or (fault if policy.protects else None)
                 continue

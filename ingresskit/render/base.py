@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from types import MappingProxyType
@@ -30,6 +30,8 @@ class RenderedFile:
         path: Relative, without ``..``.
         content: Its bytes; not in the ``repr``.
         secret: Whether it holds key material: it is written with mode 0600 and never shown.
+        mask: Makes *content* fit to be shown where it holds values of header fields that policies set,
+            which may be credentials; ``None`` where the content may be shown as it is.
 
     Raises:
         ConfigurationError: *path* is absolute, empty, or has a ``..`` element or a control character.
@@ -38,11 +40,19 @@ class RenderedFile:
     path: PurePosixPath
     content: bytes = field(repr=False)
     secret: bool = False
+    mask: Callable[[bytes], bytes] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         text = str(self.path)
         if self.path.is_absolute() or ".." in self.path.parts or text == "." or not text.isprintable():
             raise ConfigurationError(f"{text!r} is not a relative path inside a rendering")
+
+    @property
+    def shown(self) -> bytes | None:
+        """The content as it may be shown to people; ``None`` for a secret file."""
+        if self.secret:
+            return None
+        return self.content if self.mask is None else self.mask(self.content)
 
     @classmethod
     def text(cls, path: str, content: str) -> RenderedFile:
@@ -50,9 +60,11 @@ class RenderedFile:
         return cls(PurePosixPath(path), content.encode())
 
     @classmethod
-    def of(cls, path: str, content: bytes, *, secret: bool = False) -> RenderedFile:
+    def of(
+        cls, path: str, content: bytes, *, secret: bool = False, mask: Callable[[bytes], bytes] | None = None
+    ) -> RenderedFile:
         """A file of bytes."""
-        return cls(PurePosixPath(path), content, secret)
+        return cls(PurePosixPath(path), content, secret, mask)
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,6 +205,15 @@ def test_the_manifests_belong_together() -> None:
             assert binding["metadata"].get("namespace") == role["metadata"].get("namespace")
             (subject,) = binding["subjects"]
             assert (subject["name"], subject["namespace"]) == tuple(account["metadata"].values())
+    (policy,) = manifests("networkpolicy.yaml")
+    assert policy["metadata"]["namespace"] == namespace["metadata"]["name"]
+    assert policy["spec"]["podSelector"] == daemon_set["spec"]["selector"]
+    (container,) = daemon_set["spec"]["template"]["spec"]["containers"]
+    served = {port["name"]: port["containerPort"] for port in container["ports"]}
+    everyone, scrapers = policy["spec"]["ingress"]
+    assert [port["port"] for port in everyone["ports"]] == [served["http"], served["https"]]
+    assert "from" not in everyone
+    assert ([port["port"] for port in scrapers["ports"]], len(scrapers["from"])) == ([served["admin"]], 1)
     (class_,) = manifests("ingressclass.yaml")
     assert class_["spec"]["controller"] == CONTROLLER
 

@@ -42,6 +42,22 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "unknown flag": ([*FOLDER, "--xyzzy"], "there is no flag --xyzzy; see --help"),
     "a word too many": ([*FOLDER, "other"], "there is no flag other; see --help"),
     "abbreviated flag": ([*FOLDER, "--controller=a/b"], "there is no flag --controller=a/b"),
+    "admin credentials of an unknown kind": (
+        [*FOLDER, "--admin-auth=ldap:x"],
+        "--admin-auth: 'ldap:x' is not none, token:FILE or basic:FILE",
+    ),
+    "admin credentials without a file": (
+        [*FOLDER, "--admin-auth=token:"],
+        "--admin-auth: 'token:' is not none, token:FILE or basic:FILE",
+    ),
+    "a name with a port": (
+        [*FOLDER, "--admin-host=ops.test:80"],
+        "--admin-host: 'ops.test:80' is not a host name; a port is not part of it",
+    ),
+    "admin credentials without an admin server": (
+        [*FOLDER, "--admin=off", "--admin-auth=token:x"],
+        "--admin-auth and --admin-host are for the admin server",
+    ),
     "port without address": ([*FOLDER, "--http=8080"], "--http: '8080' is not ADDR:PORT such as 0.0.0.0:8080"),
     "name instead of address": ([*FOLDER, "--http=localhost:80"], "--http: 'localhost:80' is not ADDR:PORT"),
     "port too large": (

@@ -185,7 +185,8 @@ def _last_failure(statistics: ControllerStatistics) -> dict[str, object] | None:
 
 
 def _file(item: RenderedFile) -> dict[str, object]:
-    content = None if item.secret else redacted(item.content.decode("utf-8", "replace"))
+    shown = item.shown
+    content = None if shown is None else redacted(shown.decode("utf-8", "replace"))
     return {"path": str(item.path), "bytes": len(item.content), "secret": item.secret, "content": content}
 
 

@@ -9,8 +9,10 @@ from http import HTTPStatus
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 import h11
 
+from ingresskit.controller.admin.access import OPEN_PATHS
 from ingresskit.controller.admin.messages import (
     SECURITY_HEADERS,
     AdminRequest,
@@ -38,7 +40,7 @@ class Connection:
         stream: The connection.
         site: Answers the requests.
         settings: The limits.
-        check_host: Whether a request's host must be one that `host_allowed` lets through.
+        local: Whether the client's address is a loopback one.
         idle: Told ``True`` when the wait for a request begins, ``False`` when a request is there.
     """
 
@@ -48,13 +50,13 @@ class Connection:
         site: Site,
         settings: AdminSettings,
         *,
-        check_host: bool,
+        local: bool,
         idle: Callable[[bool], None],
     ) -> None:
         self._stream = stream
         self._site = site
         self._settings = settings
-        self._check_host = check_host
+        self._local = local
         self._idle = idle
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=settings.max_head_bytes)
 
@@ -94,7 +96,7 @@ class Connection:
         # A request that goes on after its head has a body, which nothing here wants: answer and close.
         whole = isinstance(self._http.next_event(), h11.EndOfMessage)
         request, refusal = self._judge(head)
-        answer = refusal or await self._answer(request)
+        answer = refusal or await self._refused(request) or await self._answer(request)
         if isinstance(answer, Stream):
             await self._send_stream(answer)
             return False
@@ -129,11 +131,25 @@ class Connection:
                 431, f"the request head is longer than {self._settings.max_head_bytes} bytes"
             )
         host = headers.get("host")
-        if self._check_host and host is not None and not host_allowed(host, self._settings.allowed_hosts):
+        probe = path in ("/healthz", "/readyz")
+        if not probe and host is not None and not host_allowed(host, self._settings.allowed_hosts):
             return request, problem(403, f"the host {host!r} is not one that this server answers for")
         if not path.startswith("/"):
             return request, problem(400, f"the request target {path!r} does not begin with a slash")
         return request, None
+
+    async def _refused(self, request: AdminRequest) -> Answer | None:
+        """Why the client may not read that path; ``None`` when it may."""
+        if request.path in OPEN_PATHS:
+            return None
+        authenticator = self._settings.authenticator
+        if authenticator is None:
+            text = "this address is open for health and metrics only; the rest needs authentication"
+            return None if self._local else problem(403, text)
+        authorization = request.headers.get("authorization", "")
+        if await anyio.to_thread.run_sync(authenticator.permits, authorization):
+            return None
+        return problem(401, "valid credentials are missing", ("WWW-Authenticate", authenticator.challenge))
 
     async def _answer(self, request: AdminRequest) -> Answer | Stream:
         try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 import anyio
 import anyio.abc
 
+from ingresskit.controller.admin.access import is_loopback
 from ingresskit.controller.admin.settings import AdminSettings
 from ingresskit.controller.health import Health
 from ingresskit.controller.planes import StatisticsSource
@@ -31,8 +32,9 @@ _ACCEPT_PAUSE = 0.25
 class AdminServer:
     """Serves health, metrics, the API and the dashboard of one controller. Read only.
 
-    Building one does no I/O. It has no authentication: bind it to a loopback address, or to a
-    network whose members may see which hosts are served. Keys and Secret data are in none of its answers.
+    Building one does no I/O. Health and metrics are open to every client; the rest to clients on a
+    loopback address, or where `AdminSettings.authenticator` is set, to those that it lets in. Keys, Secret
+    data and values of header fields that policies set are in none of its responses.
 
     Args:
         controller: Whose.
@@ -67,7 +69,7 @@ class AdminServer:
         settings: AdminSettings | None = None,
     ) -> None:
         try:
-            self._loopback = ipaddress.ip_address(host).is_loopback
+            ipaddress.ip_address(host)
         except ValueError:
             raise ConfigurationError(f"the admin host {host!r} is not an IPv4 or IPv6 address") from None
         if not 0 <= port <= 65535:
@@ -91,7 +93,6 @@ class AdminServer:
             controller, health, metrics, self._settings, caches=caches, leader=leader, as_files=as_files
         )
         self._connection = Connection
-        self._check_host = self._loopback or bool(self._settings.allowed_hosts)
         # Those that wait for a request, longest first; and all.
         self._waiting: dict[anyio.CancelScope, None] = {}
         self._open: set[anyio.CancelScope] = set()
@@ -175,9 +176,9 @@ class AdminServer:
 
         try:
             with scope:
-                connection = self._connection(
-                    stream, self._site, self._settings, check_host=self._check_host, idle=idle
-                )
+                peer = stream.extra(anyio.abc.SocketAttribute.remote_address, None)  # noqa: S610 - not Django's
+                local = isinstance(peer, tuple) and is_loopback(str(peer[0]))
+                connection = self._connection(stream, self._site, self._settings, local=local, idle=idle)
                 await connection.serve()
         except Exception:
             # One connection's fault must not end the server.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from datetime import timedelta
 
+from ingresskit.controller.admin.access import Authenticator
 from ingresskit.errors import ConfigurationError
 
 __all__ = ["AdminSettings"]
@@ -23,9 +24,11 @@ class AdminSettings:
             whole request head.
         write_timeout: A client has this long to take 64 KiB of an answer.
         heartbeat: An event stream on which nothing happens says so this often.
-        allowed_hosts: Names that a request may give as its host beside ``localhost`` and addresses.
-            Checked when the server is bound to a loopback address, and when there are any: a page
-            whose name was pointed at the server's address must not read what it says.
+        allowed_hosts: Names that a request may give as its host beside ``localhost`` and addresses,
+            lower case. A page whose name was pointed at the server's address must not read what it
+            says; ``/healthz`` and ``/readyz`` respond to every name.
+        authenticator: Who may read more than health and metrics. ``None``: clients on a loopback
+            address, and no others.
 
     Raises:
         ConfigurationError: A limit is not positive.
@@ -38,6 +41,7 @@ class AdminSettings:
     write_timeout: timedelta = timedelta(seconds=10)
     heartbeat: timedelta = timedelta(seconds=15)
     allowed_hosts: frozenset[str] = frozenset()
+    authenticator: Authenticator | None = None
 
     def __post_init__(self) -> None:
         for item in fields(self):

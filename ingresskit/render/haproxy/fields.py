@@ -12,15 +12,20 @@ routes.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from typing import Final
 
+from ingresskit.graph.dump import HIDDEN
 from ingresskit.policies.values import HeaderField
 from ingresskit.render.haproxy.artifact import MapName
 from ingresskit.render.haproxy.lines import setting
 from ingresskit.render.haproxy.quoting import quote
 
-__all__ = ["STANDING_FIELDS", "field_names", "field_rows", "field_rules"]
+__all__ = ["STANDING_FIELDS", "field_names", "field_rows", "field_rules", "masked_fields"]
+
+# A row of `field_rows` that holds a value: a key, a blank, and "=" before the value.
+_VALUE_ROW: Final = re.compile(rb"^(\S+/(?:request|response)/\S+ =).*$", re.MULTILINE)
 
 STANDING_FIELDS: Final = {
     "request": frozenset(
@@ -92,6 +97,11 @@ def field_rows(
     for name, value in values.items():
         # A value may be empty, and a map has no empty values.
         yield MapName.SETTINGS, f"{side}/{name}", f"={value}"
+
+
+def masked_fields(rows: bytes) -> bytes:
+    """The text of the settings map without the values of header fields."""
+    return _VALUE_ROW.sub(rb"\1" + HIDDEN.encode(), rows)
 
 
 def field_names(

@@ -8,6 +8,7 @@ from typing import Final
 from ingresskit.render.answers import sentence
 from ingresskit.render.base import RenderedFile
 from ingresskit.render.haproxy.artifact import HaproxyArtifact, MapName, ServerNames
+from ingresskit.render.haproxy.fields import masked_fields
 from ingresskit.render.haproxy.quoting import map_line
 
 __all__ = [
@@ -46,7 +47,8 @@ def configuration(
     """
     yield RenderedFile.text(PROGRAM, program)
     for name in MapName:
-        yield RenderedFile.text(name.path, map_text(artifact, name, slots))
+        text = map_text(artifact, name, slots).encode()
+        yield RenderedFile.of(name.path, text, mask=masked_fields if name is MapName.SETTINGS else None)
     body = sentence(502) + "\n"
     yield RenderedFile.text(
         _UNREACHABLE,

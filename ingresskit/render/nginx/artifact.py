@@ -30,6 +30,7 @@ from ingresskit.diagnostics import printable
 from ingresskit.graph import BackendKey, Certificate, Endpoint
 from ingresskit.policies import Origin
 from ingresskit.render.base import RenderedFile
+from ingresskit.render.nginx.masking import masked_fields
 from ingresskit.render.nginx.tree import Block, Directive, Node, Span, Variable, write
 
 __all__ = ["DEFAULT_CERTIFICATE", "ConfigFile", "Mode", "NginxArtifact", "Tables", "config_file"]
@@ -156,7 +157,10 @@ class NginxArtifact:
         """The folder nginx is started with: configuration files, program, ``generation.conf``, `origins`."""
         yield from self.program
         for item in self.config_files():
-            yield RenderedFile.of(item.path, item.content)
+            # Hosts alone hold what policies say.
+            yield RenderedFile.of(
+                item.path, item.content, mask=masked_fields if item.path.startswith("hosts/") else None
+            )
         yield RenderedFile.of("generation.conf", _generation_file(self.generation))
         if self.hosts:
             yield self.origins()

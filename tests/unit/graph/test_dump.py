@@ -15,9 +15,10 @@ from tests.unit.graph.graphs import certificate, graph, host, origin, route
 KEY = ObjectKey("shop", "tls")
 
 
-def full(timeout: timedelta = timedelta(seconds=5)) -> RouteGraph:
+def full(timeout: timedelta = timedelta(seconds=5), value: str = "b") -> RouteGraph:
     policies = PolicySet(
-        [Timeouts(connect=timeout), RequestHeaders(set=(("X-A", "b"),))], {Timeouts: {"connect": origin("web")}}
+        [Timeouts(connect=timeout), RequestHeaders(set=(("X-A", value),))],
+        {Timeouts: {"connect": origin("web")}},
     )
     made = graph(
         host("a.test", route("Prefix /", policies=policies), tls=True),
@@ -50,12 +51,21 @@ def test_a_dump_names_policies_their_values_and_origins() -> None:
     (policies,) = (dump_route(item)["policies"] for item in full().virtual_hosts[0].routes)
 
     assert policies == {
-        "RequestHeaders": {"values": {"set": [["X-A", "b"]], "remove": []}, "origins": {}},
+        "RequestHeaders": {"values": {"set": [["X-A", "[hidden]"]], "remove": []}, "origins": {}},
         "Timeouts": {
             "values": {"connect": "5000ms", "read": None, "send": None},
             "origins": {"connect": {"object": "Ingress shop/web", "field": "spec.rules[0]"}},
         },
     }
+
+
+def test_values_of_header_fields_are_hidden_but_count_for_the_digest() -> None:
+    one, other = full(value="Bearer 4f1c"), full(value="Bearer 88aa")
+
+    assert b"4f1c" not in one.to_json()
+    assert "4f1c" not in repr(one)
+    assert one.to_json() == other.to_json()
+    assert one.digest != other.digest
 
 
 def test_durations_that_differ_by_a_millisecond_differ_in_the_dump() -> None:
