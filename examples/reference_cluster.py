@@ -7,7 +7,7 @@ from reference_flags import Flags
 from ingresskit import TranslateOptions
 from ingresskit.kube import AioTransport, Credentials, InClusterCredentials, KubeconfigCredentials
 from ingresskit.models import EndpointSlice, IngressClass, IngressClassSpec, ObjectMeta, Secret, Service
-from ingresskit.sources import ClusterSource
+from ingresskit.sources import ClusterSettings, ClusterSource
 
 __all__ = ["credentials", "follow", "reach"]
 
@@ -41,6 +41,7 @@ def follow(transport: AioTransport, flags: Flags, options: TranslateOptions) -> 
         namespaces=flags.watch_namespace,
         namespace_labels=flags.watch_namespace_selector is not None,
         assumed_classes=[assumed],
+        settings=ClusterSettings(watch_list=flags.watch_list),
     )
     if (backend := options.default_backend) is not None:
         source.want(Service, backend.service)

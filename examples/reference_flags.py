@@ -7,7 +7,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ingresskit.arguments import (
     OneLineParser,
@@ -54,6 +54,7 @@ class Flags(TranslationArguments):
     manifests: Path | None
     kubeconfig: Path | None
     context: str
+    watch_list: Literal["auto", "never"]
     http: Address | None
     https: Address | None
     admin: Address | None
@@ -144,6 +145,8 @@ def _add_sources(add: Callable[..., object]) -> None:
     text = "of the cluster to serve (the pod's service account, else $KUBECONFIG, else ~/.kube/config)"
     add("--kubeconfig", metavar="PATH", type=Path, help=text)
     add("--context", metavar="NAME", default="", help="the context of the kubeconfig (its current one)")
+    text = "auto: watches stream first states, lists follow errors; never: only lists (%(default)s)"
+    add("--watch-list", choices=["auto", "never"], default="auto", help=text)
 
 
 def _add_proxy(add: Callable[..., object]) -> None:

@@ -45,7 +45,7 @@ class Telling:
         controller: ControllerView,
         source: ClusterSource,
     ) -> None:
-        self._informers = SharedInformerFactory(transport)
+        self._informers = SharedInformerFactory(transport, watch_list=flags.watch_list)
         lease = flags.leader_election_lease or ObjectKey(_own_namespace(), "ingresskit")
         self._elector = (
             None

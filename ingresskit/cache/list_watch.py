@@ -41,7 +41,7 @@ class ListerWatcher(Generic[K]):
             field_selector: As kubectl takes it, ``"type=kubernetes.io/tls"``.
             page_size: Objects per page; a server may send more, and then all of them at once.
             watch_list: ``"auto"`` first tries to have the objects streamed by the watch itself, which costs
-                the server less; ``"never"`` always lists.
+                the server less, and lists after any error of that; ``"never"`` always lists.
 
         Raises:
             ConfigurationError: The kind does not live in namespaces and one is given, or *page_size* is

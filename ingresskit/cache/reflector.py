@@ -3,7 +3,9 @@
 The machine, in prose. Its memory is the resource version up to which the store is right.
 
 * **Without one** it gets the whole state: streamed by a watch that begins with it ("watch list"), or
-  listed in pages. The state replaces the store's in one step, and only what differs is told on.
+  listed in pages. The state replaces the store's in one step, and only what differs is told on. A stream
+  that fails, for whatever reason, is followed by a list, since servers and proxies exist that refuse the
+  one request and allow the other; after two such failures the state is always listed.
 * **With one** it watches from there. Events and bookmarks move it on. A watch that ends in good order, is
   cut, or falls silent is opened again from where it was: nothing is lost and nothing is listed.
 * **410** means the server has forgotten that version: list again, anything not older than it; if that is
@@ -45,6 +47,7 @@ from ingresskit.cache.decoding import (
 from ingresskit.cache.list_watch import ListerWatcher
 from ingresskit.cache.settings import ReflectorSettings, ReflectorState
 from ingresskit.cache.store import Store
+from ingresskit.cache.streaming import initial_state
 from ingresskit.cache.verdict import Verdict, is_too_large, judge
 from ingresskit.cache.versions import is_older
 from ingresskit.errors import (
@@ -57,7 +60,7 @@ from ingresskit.errors import (
     TransportError,
 )
 from ingresskit.kube import LineReader
-from ingresskit.models import KubeObject, ObjectKey
+from ingresskit.models import KubeObject
 
 __all__ = ["Reflector"]
 
@@ -74,8 +77,10 @@ _MOST = 0.75
 _WATCH_INTERVAL = 0.25
 # Failures of the watch in a row, none of which brought anything, until the version itself is suspected.
 _STRIKES = 3
-# How many streams may fail to deliver the whole state before it is listed instead, for good.
+# How many streams may fail where a list then works, before the state is listed for good.
 _STREAMS = 2
+# Statuses of a server that does not know `sendInitialEvents`: asking again is no use.
+_CANNOT_STREAM = frozenset({400, 405, 406, 415, 422, 501})
 # Without a sign of life for this long, the version is compared with the server's before it is used again.
 _PROOF_AGE = 45.0
 # How soon after a list a 410 means that listing did not help.
@@ -126,6 +131,8 @@ class Reflector(Generic[K]):
         self._not_older_than = ""
         self._by_content = False
         self._streams_left = _STREAMS if lister_watcher.watch_list == "auto" else 0
+        self._list_next = False  # a stream failed; no list has been tried since
+        self._stream_fault = ""  # why; until a list has worked
         self._strikes = 0
         self._is_open = False
         self._last_contact = float("-inf")
@@ -210,16 +217,33 @@ class Reflector(Generic[K]):
             await self._probe()
         if not self._whole:
             await self._watch()
-        elif self._streams_left:
+        elif self._streams_left and not self._list_next:
             await self._stream()
         else:
-            with fewer_collections():
-                await self._list()
+            await self._list_instead()
 
     def _get_whole(self, *, not_older_than: str) -> None:
         self._whole, self._not_older_than = True, not_older_than
 
     # Getting the whole state.
+
+    async def _list_instead(self) -> None:
+        """List, after a stream that failed or because there are no streams."""
+        try:
+            with fewer_collections():
+                await self._list()
+        except (Forbidden, NotFound):
+            # A right is missing, or the kind: streaming was no different, so it need not be asked as well.
+            self._list_next = True
+            raise
+        except (ApiError, TransportError):
+            self._list_next, self._stream_fault = False, ""  # an outage: it says nothing about streams
+            raise
+        fault, self._stream_fault, self._list_next = self._stream_fault, "", False
+        if fault and self._streams_left:
+            self._streams_left -= 1
+            if not self._streams_left:
+                self._no_more_streams(fault)
 
     async def _list(self) -> None:
         self._state = ReflectorState.LISTING
@@ -273,7 +297,14 @@ class Reflector(Generic[K]):
                 ) as lines:
                     opened = True
                     with fewer_collections():
-                        await self._initial_events(lines)
+                        state = await initial_state(
+                            self._lister_watcher.decoder,
+                            lines,
+                            patience=settings.initial_silence,
+                            on_event=self._heard,
+                            on_unknown=self._note_unknown,
+                        )
+                        self._hold(state.objects, state.failures, state.resource_version)
                     self._streams_left = _STREAMS
                     deadline.deadline = float("inf")
                     lines.idle_timeout = settings.idle_timeout
@@ -288,53 +319,31 @@ class Reflector(Generic[K]):
             if self._not_older_than and (isinstance(error, Expired) or is_too_large(error)):
                 self._not_older_than = ""
                 self._counts["failures"] += 1
-            elif error.status in (400, 405, 406, 415, 422, 501):
-                self._stream_failed(str(error), left=0)  # it does not know how
-            else:
-                raise
+                return
+            self._list_next, self._stream_fault = True, str(error)
+            waits = isinstance(error, TooManyRequests) or error.retry_after is not None
+            if waits or (error.status >= 500 and not opened):
+                raise  # a server in trouble: pause first, then list
+            self._stream_failed(str(error))
+            if error.status in _CANNOT_STREAM:
+                self._streams_left = 0
+                self._no_more_streams(str(error))
         except TransportError as error:
-            if not (self._whole and opened):
+            if not self._whole:
+                raise
+            self._list_next = True
+            if not opened:
                 raise
             self._stream_failed(str(error))
 
-    async def _initial_events(self, lines: LineReader) -> None:
-        """Collect the state that the watch begins with, and hold it."""
-        held: dict[ObjectKey, ObjectEvent[K] | ObjectFailed] = {}
-        while True:
-            event = self._lister_watcher.decoder.event(await lines.line())
-            self._last_contact = lines.heard
-            match event:
-                case ObjectEvent(type="DELETED", item=item):
-                    held.pop(item.key, None)
-                case ObjectEvent(item=item):
-                    held[item.key] = event
-                case ObjectFailed(type="DELETED", failure=failure):
-                    held.pop(failure.key, None)
-                case ObjectFailed(failure=failure):
-                    held[failure.key] = event
-                case Bookmark(ends_initial=True, resource_version=version):
-                    break
-                case Bookmark():
-                    pass
-                case WatchError(error=error):
-                    raise error
-                case UnknownEvent():
-                    self._note_unknown(event)
-                case _:
-                    assert_never(event)
-        self._hold(
-            [event.item for event in held.values() if isinstance(event, ObjectEvent)],
-            [event.failure for event in held.values() if isinstance(event, ObjectFailed)],
-            version,
-        )
-
-    def _stream_failed(self, why: str, *, left: int | None = None) -> None:
-        """Say so, and raise unless it is time to list instead."""
-        self._streams_left = self._streams_left - 1 if left is None else left
-        facts = {**self._facts(), "error": why}
-        if self._streams_left:
-            raise TransportError(f"the state of {self._lister_watcher} was not streamed: {why}")
+    def _stream_failed(self, why: str) -> None:
+        """Note that this stream did not deliver the state: a list is next."""
+        self._list_next, self._stream_fault = True, why
         self._counts["failures"] += 1
+        _logger.debug("the state was not streamed, listing it", extra={**self._facts(), "error": why})
+
+    def _no_more_streams(self, why: str) -> None:
+        facts = {**self._facts(), "error": why}
         _logger.info("the state is listed from now on, streaming it failed", extra=facts)
 
     def _hold(self, objects: Sequence[K], failures: Sequence[DecodeFailure], version: str) -> None:
@@ -505,8 +514,8 @@ class Reflector(Generic[K]):
                 "unknown type of watch event, ignored", extra={**self._facts(), "type": event.type[:64]}
             )
 
-    def _heard(self) -> None:
-        self._last_contact = anyio.current_time()
+    def _heard(self, at: float | None = None) -> None:
+        self._last_contact = anyio.current_time() if at is None else at
 
     def _watch_length(self) -> timedelta:
         shortest, longest = self._settings.watch_timeout

@@ -84,6 +84,7 @@ class ClusterSource:
             fallback_namespaces=fallback_namespaces,
             settings=self._settings.reflector,
             page_size=self._settings.page_size,
+            watch_list=self._settings.watch_list,
         )
         self._caches: dict[type[KubeObject], KindCache[KubeObject]] = {}
         self._group: TaskGroup | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Literal
 
 from ingresskit.cache import ReflectorSettings, ReflectorState
 from ingresskit.errors import ConfigurationError
@@ -24,6 +25,8 @@ class ClusterSettings:
         silence_limit: An open watch that has brought nothing for longer, not even a bookmark, should have
             been given up long before; see `ClusterSource.silent`.
         page_size: Objects per page of a list.
+        watch_list: ``"auto"`` has the first state of a kind streamed by its watch, and lists where that fails;
+            ``"never"`` always lists. For API servers, or proxies before them, that take long to refuse.
         reflector: The times of lists and watches.
 
     Raises:
@@ -37,6 +40,7 @@ class ClusterSettings:
     look_again: timedelta = timedelta(seconds=1)
     silence_limit: timedelta = timedelta(minutes=3)
     page_size: int = 500
+    watch_list: Literal["auto", "never"] = "auto"
     reflector: ReflectorSettings = field(default_factory=ReflectorSettings)
 
     def __post_init__(self) -> None:
@@ -44,6 +48,8 @@ class ClusterSettings:
             raise ConfigurationError("the times between two snapshots of a cluster must be positive")
         if self.burst < 1 or self.page_size < 1:
             raise ConfigurationError("the burst of snapshots and the size of a page must be 1 or more")
+        if self.watch_list not in ("auto", "never"):
+            raise ConfigurationError(f"watch_list is 'auto' or 'never', not {self.watch_list!r}")
         if self.silence_limit <= self.reflector.idle_timeout:
             raise ConfigurationError(
                 f"a silence limit of {self.silence_limit} would be over before a watch is given up,"

@@ -227,6 +227,7 @@ def test_without_a_source_it_is_the_cluster() -> None:
     assert (flags.cluster, flags.kubeconfig, flags.context) == (True, None, "prod")
     assert not parse_flags(FOLDER).cluster
     assert not parse_flags(["--demo"]).cluster
+    assert (flags.watch_list, parse_flags(["--watch-list=never"]).watch_list) == ("auto", "never")
 
 
 def test_what_needs_no_cluster_is_taken() -> None:

@@ -54,6 +54,21 @@ def informer(server: FakeTransport, **options: Unpack[WatcherOptions]) -> Shared
     return SharedInformer(watcher(server, **options), settings=ReflectorSettings(), rng=seeded(7))
 
 
+def verbs(server: FakeTransport) -> list[str]:
+    """The requests as text: how the state was asked for, and from where."""
+    told: list[str] = []
+    for request in server.requests:
+        query = request.query
+        version = query.get("resourceVersion", "")
+        if query.get("sendInitialEvents"):
+            told.append(f"stream {version}".strip())
+        elif request.verb == "list":
+            told.append(f"list {version} {query.get('limit', '')}".strip())
+        else:
+            told.append(f"watch {version}")
+    return told
+
+
 @asynccontextmanager
 async def running(it: SharedInformer[Service]) -> AsyncGenerator[SharedInformer[Service], None]:
     async with anyio.create_task_group() as group:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import anyio
@@ -26,7 +27,7 @@ from ingresskit.models import (
 )
 from ingresskit.models.ingress import IngressClassSpec
 from ingresskit.sources import ClusterSettings, ClusterSource
-from ingresskit.testing.apiserver import Answer, ApiServer, Fault, HalfOpen, Match, Rule
+from ingresskit.testing.apiserver import Answer, ApiServer, Fault, HalfOpen, Match, Rule, SendLines
 
 pytestmark = pytest.mark.anyio
 
@@ -441,3 +442,34 @@ async def test_settings_that_contradict_one_another_are_refused() -> None:
         ClusterSettings(silence_limit=timedelta(seconds=1))
     with pytest.raises(ConfigurationError, match="burst"):
         ClusterSettings(burst=0)
+
+
+REFUSED_STREAM = (
+    b'{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","code":500,'
+    b'"reason":"InternalError","message":"the required storage feature RequestWatchProgress is disabled"}}\n'
+)
+
+
+async def test_a_server_that_refuses_streams_with_an_error_event_is_listed(server: ApiServer) -> None:
+    streams = Match(where=lambda record: "sendInitialEvents" in record.query)
+    server.faults.add(Fault(action=SendLines(lines=(REFUSED_STREAM,), then="close"), match=streams))
+    server.load([ingress("a"), service("web"), slice_of("web")])
+    async with following(server) as source:
+        snapshot = await first(source)
+
+    assert len(snapshot.all(Ingress)) == 1
+
+
+async def test_streams_can_be_switched_off(server: ApiServer) -> None:
+    access = Access(server=server.url, authorization=f"Bearer {server.token}")
+    async with AioTransport(StaticCredentials(access)) as transport:
+        source = ClusterSource(transport, settings=replace(QUICK, watch_list="never"))
+        async with running(source):
+            await first(source)
+
+    assert not [record for record in server.requests if "sendInitialEvents" in record.query]
+
+
+async def test_a_word_for_streams_that_is_not_known_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="'auto' or 'never'"):
+        ClusterSettings(watch_list="sometimes")  # type: ignore[arg-type]
