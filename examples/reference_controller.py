@@ -15,7 +15,7 @@ import resource
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -94,6 +94,7 @@ class Service:
         """Serve until a signal; returns the exit status."""
         async with self._plane.opened(), anyio.create_task_group() as tasks:
             tasks.start_soon(self._stop_on_signals, tasks.cancel_scope)
+            tasks.start_soon(self._reopen_on_signal)
             tasks.start_soon(self._controller.run)
             tasks.start_soon(self._listen)
             if self._telling is not None:
@@ -130,11 +131,12 @@ class Service:
         return self._plane.hindrance() if self._listens else "the listeners are not open yet"
 
     async def _stop_on_signals(self, scope: anyio.CancelScope) -> None:
-        grace = timedelta(seconds=self._flags.shutdown_grace)
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        delay, grace = self._flags.shutdown_delay, timedelta(seconds=self._flags.shutdown_grace)
+        with anyio.open_signal_receiver(*ending_signals()) as signals:
             first = await anext(signals)
             self._stopping = True
-            _logger.info("draining", extra={"signal": first.name, "graceSeconds": grace.total_seconds()})
+            facts = {"signal": first.name, "delaySeconds": delay, "graceSeconds": grace.total_seconds()}
+            _logger.info("draining", extra=facts)
             async with anyio.create_task_group() as tasks:
 
                 async def hurry() -> None:
@@ -144,9 +146,33 @@ class Service:
                     tasks.cancel_scope.cancel()
 
                 tasks.start_soon(hurry)
+                # Clients and load balancers go on sending until they have learned that it is not ready.
+                if self._listens:
+                    await anyio.sleep(delay)
                 await self._plane.drain(grace)
                 tasks.cancel_scope.cancel()
         scope.cancel()
+
+    async def _reopen_on_signal(self) -> None:
+        with anyio.open_signal_receiver(*reopening_signals()) as signals:
+            async for one in signals:
+                facts = {"signal": one.name, "path": self._flags.access_log}
+                _logger.info("reopening the access log", extra=facts)
+                if self._access_log is not None:
+                    self._access_log.reopen()
+
+
+def ending_signals() -> Iterator[signal.Signals]:
+    """The signals after which the controller drains and ends."""
+    yield from (signal.SIGTERM, signal.SIGINT)
+    # A terminal that is closed ends what runs in it, unless that was started with nohup.
+    if sys.stdin.isatty() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        yield signal.SIGHUP
+
+
+def reopening_signals() -> Iterator[signal.Signals]:
+    """The signals of what rotates logs; without a receiver they would end the program at once."""
+    yield from {signal.SIGHUP, signal.SIGUSR1}.difference(ending_signals())
 
 
 async def serve(flags: Flags, options: TranslateOptions) -> int:

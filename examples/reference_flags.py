@@ -69,6 +69,7 @@ class Flags(TranslationArguments):
     print_config: bool
     renderer: str
     proxy_binary: str | None
+    shutdown_delay: float
     shutdown_grace: float
     publish_address: list[str]
     publish_service: ObjectKey | None
@@ -166,7 +167,9 @@ def _add_proxy(add: Callable[..., object]) -> None:
     add("--trusted-proxy", type=checked(read_network), action="append", default=[], metavar="CIDR", help=text)
     add("--proxy-protocol", action="store_true", help="read the PROXY protocol from trusted proxies")
     add("--state-dir", type=Path, metavar="DIR", help="for files that are made (a private temporary folder)")
-    text = "how long requests may finish after SIGTERM or SIGINT (%(default)s)"
+    text = "how long new connections are taken after a signal, while readiness is off (%(default)s)"
+    add("--shutdown-delay", type=checked(_seconds), default="0s", metavar="TIME", help=text)
+    text = "how long requests may finish after that (%(default)s)"
     add("--shutdown-grace", type=checked(_seconds), default="30s", metavar="TIME", help=text)
 
 

@@ -95,8 +95,9 @@ class AccessLog:
     disk cannot follow, or is full, lines are left out and a later line says how many.
     """
 
-    def __init__(self, target: RawIOBase) -> None:
+    def __init__(self, target: RawIOBase, path: Path | None = None) -> None:
         self._target = target
+        self._path = path
         self._waiting: list[tuple[float, AccessRecord] | str] = []
         self._dropped = 0
         self._failing = False
@@ -111,7 +112,25 @@ class AccessLog:
         # Without a buffer: what a full disk refused must not be tried again for ever.
         if where == "-":
             return cls(stack.enter_context(open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)))
-        return cls(stack.enter_context(Path(where).open("ab", buffering=0)))
+        log = cls(Path(where).open("ab", buffering=0), Path(where))  # noqa: SIM115 - `reopen` closes it
+        stack.callback(lambda: log._target.close())
+        return log
+
+    def reopen(self) -> None:
+        """Write to a new file under the same name from now on: the old one was moved away.
+
+        Where that cannot be opened, the old one is written on.
+        """
+        if self._path is None:
+            return
+        self._write()
+        try:
+            target = self._path.open("ab", buffering=0)
+        except OSError as exc:
+            _logger.warning("access log cannot be reopened", extra={"reason": exc.strerror})
+            return
+        self._target.close()
+        self._target = target
 
     def record(self, request: AccessRecord) -> None:
         """Remember a request."""

@@ -143,8 +143,8 @@ def _policies(policies: PolicySet, *, hide: bool) -> dict[str, object]:
 
 
 def _policy(policy: Policy, *, hide: bool) -> dict[str, object]:
-    annotations = type(policy).annotations() if hide else {}
-    secret = {name for name, annotation in annotations.items() if annotation.secret}
+    annotations = type(policy).annotations()
+    secret = {name for name, annotation in annotations.items() if hide and annotation.secret}
     return {
         item.name: _json(_hidden(value) if item.name in secret else value)
         for item in fields(policy)

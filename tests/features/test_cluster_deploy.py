@@ -182,8 +182,8 @@ def test_the_pod_is_given_what_the_controller_takes() -> None:
     assert ports == {"http": flags.http.port, "https": flags.https.port, "admin": flags.admin.port}
     assert {item.get("hostPort") for item in container["ports"]} == {80, 443, None}
     assert min(ports.values()) >= 1024  # no capability opens them
-    pause = int(container["lifecycle"]["preStop"]["exec"]["command"][-1])
-    assert pod["terminationGracePeriodSeconds"] > pause + flags.shutdown_grace
+    assert flags.shutdown_delay >= 5
+    assert pod["terminationGracePeriodSeconds"] > flags.shutdown_delay + flags.shutdown_grace
     paths = [container[probe]["httpGet"]["path"] for probe in ("livenessProbe", "readinessProbe")]
     assert paths == ["/healthz", "/readyz"]
     assert container["resources"]["limits"]["memory"] == "80Mi"

@@ -181,6 +181,47 @@ def test_requests_that_outlast_the_grace_are_cut_and_the_end_is_orderly(tmp_path
         assert (status, asking.reply) == (0, None)
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
+def test_a_signal_to_rotate_logs_cuts_no_request_and_reopens_the_access_log(
+    tmp_path: Path, pod: Pod, number: signal.Signals
+) -> None:
+    folder = tmp_path / "manifests"
+    folder.mkdir()
+    write(folder, pod.objects("one.test"))
+    log, moved = tmp_path / "access.log", tmp_path / "access.log.1"
+    with ReferenceController("--manifests", folder, LOOPBACK, "--access-log", log) as controller:
+        controller.wait_ready()
+        controller.get("one.test", "/before")
+        wait_until(lambda: "/before" in log.read_text())
+        log.rename(moved)
+        asking = Asking(controller, "one.test", "/slow")
+        assert pod.asked.wait(DEADLINE)
+
+        controller.process.send_signal(number)
+        controller.wait_record("reopening the access log")
+        pod.release.set()
+        asking.join(DEADLINE)
+        wait_until(lambda: log.exists() and "/slow" in log.read_text())
+
+        assert asking.reply == Reply(200, "pod:/slow")
+        assert "/slow" not in moved.read_text()
+        assert controller.stop() == 0
+
+
+def test_new_connections_are_taken_for_a_while_after_readiness_is_off(tmp_path: Path, pod: Pod) -> None:
+    write(tmp_path, pod.objects("one.test"))
+    with ReferenceController("--manifests", tmp_path, LOOPBACK, "--shutdown-delay=1h") as controller:
+        controller.wait_ready()
+        controller.process.send_signal(signal.SIGTERM)
+        controller.wait_record("draining")
+
+        late = controller.get("one.test", "/late")
+
+        assert controller.admin("/readyz").status == 503
+        assert late.text == "pod:/late"
+        assert controller.stop() == 1  # the second signal does not wait
+
+
 def test_a_second_signal_does_not_wait(tmp_path: Path, pod: Pod) -> None:
     write(tmp_path, pod.objects("one.test"))
     with ReferenceController("--manifests", tmp_path, LOOPBACK, "--shutdown-grace=1h") as controller:

@@ -65,6 +65,7 @@ async def ask(target: str, settings: AdminSettings, **headers: str) -> Reply:
     site = Site(controller, health, Metrics(controller, health=health), settings)
     there, back = (anyio.create_memory_object_stream[bytes](math.inf) for _ in range(2))
     client, server = Memory(there[0], back[1]), Memory(back[0], there[1])
+    reply = Reply(0, {}, b"")
     with anyio.fail_after(DEADLINE):
         await site.load()
         async with client, server, anyio.create_task_group() as tasks:
