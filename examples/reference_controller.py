@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import gc
 import importlib.util
-import logging
 import resource
 import signal
 import sys
@@ -32,10 +31,11 @@ from ingresskit import IngressKitError, Severity, TranslateOptions
 from ingresskit.arguments import translate_options
 from ingresskit.controller import ControllerSettings, Health
 from ingresskit.controller.admin import AdminServer, AdminSettings, BasicFile, TokenFile
+from ingresskit.facts import fact_logger
 from ingresskit.kube import AioTransport
 from ingresskit.sources import FileSource
 
-_logger = logging.getLogger("reference_controller")
+_logger = fact_logger("reference_controller")
 
 MOST_OPEN_FILES = 65536
 

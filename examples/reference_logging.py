@@ -20,6 +20,7 @@ import anyio
 import anyio.to_thread
 from typing_extensions import override
 
+from ingresskit.facts import FactMessage, fact_text
 from ingresskit.proxy import AccessRecord
 
 __all__ = ["AccessLog", "log_handler", "set_up_logging"]
@@ -52,7 +53,7 @@ class _JsonFormatter(logging.Formatter):
             "time": _time(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _words(record),
             **_facts(self, record),
         }
         return json.dumps(line, default=str)
@@ -63,9 +64,14 @@ class _TextFormatter(logging.Formatter):
 
     @override
     def format(self, record: logging.LogRecord) -> str:
-        facts = "".join(f" {name}={_quoted(str(value))}" for name, value in _facts(self, record).items())
         head = f"{_time(record.created)} {record.levelname.lower()} {record.name}: "
-        return head + _printable(record.getMessage()) + facts
+        return head + _printable(_words(record)) + fact_text(_facts(self, record))
+
+
+def _words(record: logging.LogRecord) -> str:
+    """The message without its facts: these stand beside it."""
+    message: object = record.msg
+    return message.words if isinstance(message, FactMessage) else record.getMessage()
 
 
 def _facts(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, object]:
@@ -73,11 +79,6 @@ def _facts(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str,
     if record.exc_info:
         facts["exception"] = formatter.formatException(record.exc_info)
     return facts
-
-
-def _quoted(text: str) -> str:
-    plain = text.isprintable() and text and not set(text) & set(' "=')
-    return text if plain else f'"{_printable(text.replace(chr(34), chr(39)))}"'
 
 
 def _printable(text: str) -> str:

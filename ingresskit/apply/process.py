@@ -11,7 +11,6 @@ and after a growing wait while it keeps dying; what its workers still hold is fr
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 import signal
@@ -28,10 +27,11 @@ import anyio.to_thread
 
 from ingresskit.apply.output import OutputFile
 from ingresskit.errors import ApplyError, ConfigurationError
+from ingresskit.facts import fact_logger
 
 __all__ = ["ProcessSettings", "ProxyProcess", "find_program"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 # Python ignores these, and what is ignored stays so in the programs it starts.

@@ -8,7 +8,6 @@ steps and never a wrong one, and one that never returns harms nobody else.
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,11 +17,12 @@ import anyio
 import anyio.lowlevel
 
 from ingresskit.cache.store import Change, DeletedFinalStateUnknown
+from ingresskit.facts import fact_logger
 from ingresskit.models import KubeObject, ObjectKey
 
 __all__ = ["EventHandler", "Registration"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 K = TypeVar("K", bound=KubeObject)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Mapping, Sequence
 from typing import Generic, NoReturn, TypeVar
@@ -17,11 +16,12 @@ from ingresskit.cache.reflector import Reflector
 from ingresskit.cache.settings import ReflectorSettings, ReflectorState
 from ingresskit.cache.store import Change, Indexer, IndexFunction
 from ingresskit.errors import ConfigurationError
+from ingresskit.facts import fact_logger
 from ingresskit.models import KubeObject, ObjectKey
 
 __all__ = ["SharedInformer"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 K = TypeVar("K", bound=KubeObject)
 

@@ -25,7 +25,6 @@ as well, and every nine minutes in any case, contact or not.
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -59,12 +58,13 @@ from ingresskit.errors import (
     TooManyRequests,
     TransportError,
 )
+from ingresskit.facts import fact_logger
 from ingresskit.kube import LineReader
 from ingresskit.models import KubeObject
 
 __all__ = ["Reflector"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 K = TypeVar("K", bound=KubeObject)
 

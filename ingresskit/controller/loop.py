@@ -44,6 +44,7 @@ from ingresskit.errors import (
     IngressKitError,
     SourceError,
 )
+from ingresskit.facts import fact_logger
 from ingresskit.models import Snapshot
 from ingresskit.render.base import ArtifactT, Renderer
 from ingresskit.sources import Source
@@ -51,7 +52,7 @@ from ingresskit.translate import TranslateOptions
 
 __all__ = ["Controller"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 
 class Controller(Generic[ArtifactT]):

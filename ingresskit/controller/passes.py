@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,6 +21,7 @@ from ingresskit.controller.settings import ControllerSettings
 from ingresskit.controller.statistics import Stage
 from ingresskit.diagnostics import Diagnostic, sorted_diagnostics
 from ingresskit.errors import ApplyError, CheckFailed
+from ingresskit.facts import fact_logger
 from ingresskit.graph import RouteGraph
 from ingresskit.models import ObjectKey, ObjectRef, Snapshot
 from ingresskit.render.base import ArtifactT, Renderer
@@ -29,7 +29,7 @@ from ingresskit.translate import TranslateOptions, Translator
 
 __all__ = ["Attempt", "Passes"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 
 @dataclass(slots=True)

@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Iterable
 
 from ingresskit.diagnostics import Diagnostic, Severity
+from ingresskit.facts import fact_logger
 from ingresskit.graph import RouteGraph, diff
 
 __all__ = ["DiagnosticsLog", "graph_facts"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 _MOST_LINES = 100
 

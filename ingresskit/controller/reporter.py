@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-
 import anyio
 
 from ingresskit.controller.leader import LeaderElector
 from ingresskit.controller.statistics import ControllerView
 from ingresskit.diagnostics import Diagnostic
+from ingresskit.facts import fact_logger
 from ingresskit.models import Ingress, IngressClass, Namespace
 from ingresskit.sources import Source
 from ingresskit.status import AddressSource, EventRecorder, Fence, NoFence, StatusWriter, judge_ownership
@@ -16,7 +15,7 @@ from ingresskit.translate import TranslateOptions
 
 __all__ = ["StatusReporter"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 
 class StatusReporter:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
@@ -15,6 +14,7 @@ import anyio
 from anyio import to_thread
 
 from ingresskit.errors import ConfigurationError, CredentialsError, TransportError
+from ingresskit.facts import fact_logger
 from ingresskit.kube.credentials import Access, Credentials
 from ingresskit.kube.mapping import api_error, client_errors
 from ingresskit.kube.resources import ListOptions, ResourceKind
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AioTransport"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 _ERROR_BODY_BYTES = 1024 * 1024
 

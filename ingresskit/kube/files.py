@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 from ingresskit.errors import CredentialsError
+from ingresskit.facts import fact_logger
 
 __all__ = ["RotatedFile"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 
 class RotatedFile:

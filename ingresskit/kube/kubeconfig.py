@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, cast
 import anyio
 
 from ingresskit.errors import CredentialsError
+from ingresskit.facts import fact_logger
 from ingresskit.kube._trees import as_list, as_map, as_text
 from ingresskit.kube.credentials import Access, TrustMaterial, bearer
 from ingresskit.kube.exec_plugin import ExecPlugin
@@ -24,7 +24,7 @@ from ingresskit.kube.files import RotatedFile
 
 __all__ = ["KubeconfigCredentials"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 Tree = Mapping[str, object]
 

@@ -13,12 +13,12 @@ reset the connection and could take the answer away with it (RFC 9112, 9.6).
 from __future__ import annotations
 
 import asyncio
-import logging
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, cast
 
 from typing_extensions import override
 
+from ingresskit.facts import fact_logger
 from ingresskit.proxy.access import AccessRecord
 from ingresskit.proxy.answers import build_answer
 from ingresskit.proxy.bodies import Body, BodyError
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ClientConnection"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 _LINGER_SECONDS: Final = 2.0
 _LINGER_BYTES: Final = 1 << 20

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import resource
 from typing import TYPE_CHECKING, Final
 
+from ingresskit.facts import fact_logger
 from ingresskit.proxy.balance import Balancer
 from ingresskit.proxy.deadlines import Deadlines
 from ingresskit.proxy.pool import Pool
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Plane"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 _FILES_OF_OTHERS: Final = 64  # listeners, manifests, logs, and whatever else the program has open
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import logging
 import socket
 import ssl
 from typing import TYPE_CHECKING, Final
 
+from ingresskit.facts import fact_logger
 from ingresskit.graph import Endpoint, Protocol
 from ingresskit.proxy.upstream import UpstreamConnection
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ConnectFailed", "EndpointState", "Pool"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 # After a failed connection an endpoint is left alone for a while, if there is another one: long
 # enough to matter to clients, short enough not to matter to a pod that comes back.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import logging
 import os
 import ssl
 import tempfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
+
+from ingresskit.facts import fact_logger
 
 if TYPE_CHECKING:
     from ingresskit.graph import Certificate
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CertificateContexts"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 _OWN_NAME: Final = "ingresskit default certificate"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import NoReturn, TypeVar, cast
 
@@ -11,6 +10,7 @@ from anyio.abc import TaskGroup
 
 from ingresskit.cache import SharedInformer, SharedInformerFactory
 from ingresskit.errors import ConfigurationError, DecodeError
+from ingresskit.facts import fact_logger
 from ingresskit.kube import Transport
 from ingresskit.models import (
     Endpoints,
@@ -29,7 +29,7 @@ from ingresskit.sources.cluster_settings import ClusterSettings, ClusterStatisti
 
 __all__ = ["ClusterSource"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 K = TypeVar("K", bound=KubeObject)
 

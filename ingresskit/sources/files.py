@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
 from datetime import timedelta
@@ -12,13 +11,14 @@ import anyio
 from anyio import to_thread
 
 from ingresskit.errors import ConfigurationError, SourceError
+from ingresskit.facts import fact_logger
 from ingresskit.models import ObjectRef, Snapshot
 from ingresskit.sources.base import SnapshotStore
 from ingresskit.sources.files_folder import Folder, Look
 
 __all__ = ["FileSource"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 
 class FileSource:

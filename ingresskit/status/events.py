@@ -23,13 +23,14 @@ import anyio
 
 from ingresskit.diagnostics import Diagnostic
 from ingresskit.errors import ApiError, ConfigurationError, Conflict, Forbidden, NotFound, TransportError
+from ingresskit.facts import fact_logger
 from ingresskit.kube import ResourceKind, Transport
 from ingresskit.models import KINDS, KubeObject, ObjectRef, Snapshot
 from ingresskit.status.fence import Fence
 
 __all__ = ["EventRecorder", "EventRecorderSettings"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 _EVENTS = ResourceKind(api_version="events.k8s.io/v1", resource="events", kind="Event")
 _MERGE = {"Content-Type": "application/merge-patch+json"}

@@ -34,6 +34,7 @@ from ingresskit.errors import (
     NotFound,
     TransportError,
 )
+from ingresskit.facts import fact_logger
 from ingresskit.kube import Transport
 from ingresskit.models import Ingress, LoadBalancerIngress, ObjectKey
 from ingresskit.status.addresses import Addresses, normalized
@@ -43,7 +44,7 @@ from ingresskit.status.ownership import Ownership
 
 __all__ = ["StatusWriter", "StatusWriterSettings"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 # How often a status of ours may be overwritten before we let it be.
 _MOST_OVERWRITES = 3

@@ -15,7 +15,6 @@ When only endpoints changed, steps 1 to 4 are skipped whole.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -25,6 +24,7 @@ from typing import TypeVar
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity, bounded
 from ingresskit.errors import DecodeError
+from ingresskit.facts import fact_logger
 from ingresskit.graph import ANY_HOST, Backend, BackendKey, Forward, RouteGraph, Unserved, VirtualHost
 from ingresskit.models import (
     Ingress,
@@ -55,7 +55,7 @@ from ingresskit.translate.tls import TlsPlane, build_tls, expiries
 
 __all__ = ["Translation", "Translator", "translate"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 K = TypeVar("K", bound=KubeObject)
 

@@ -6,18 +6,18 @@ a backend is put there, so what is left of an attempt that failed harms nobody.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from ingresskit.apply.haproxy.cli import CommandRefused
 from ingresskit.apply.haproxy.runtime import RuntimeApi
 from ingresskit.apply.haproxy.slots import Slots
+from ingresskit.facts import fact_logger
 from ingresskit.render.haproxy import SlotBackend, SlotClass
 
 __all__ = ["make_slots", "shortage"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 
 def shortage(slots: Slots, placed: Iterable[SlotBackend]) -> Mapping[SlotClass, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import resource
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
@@ -22,12 +21,13 @@ from ingresskit.apply.haproxy.own import own_certificate
 from ingresskit.apply.haproxy.statistics import HaproxyStatistics
 from ingresskit.apply.haproxy.traffic import Traffic
 from ingresskit.errors import ApplyError, ConfigurationError
+from ingresskit.facts import fact_logger
 from ingresskit.render.access import AccessRecord
 from ingresskit.render.haproxy import Capabilities, HaproxySettings
 
 __all__ = ["Haproxy"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 _OTHER_FILES = 300
 

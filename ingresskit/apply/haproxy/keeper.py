@@ -7,7 +7,6 @@ reads the disk only when it is reloaded or started again, and before either ever
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -26,12 +25,13 @@ from ingresskit.apply.haproxy.options import HaproxyOptions
 from ingresskit.apply.haproxy.performing import compact, perform, reap
 from ingresskit.apply.plan import Dynamic, NoOp, Plan, Reload
 from ingresskit.errors import ApplyError, ApplyPostponed
+from ingresskit.facts import fact_logger
 from ingresskit.policies import Origin
 from ingresskit.render.haproxy import Block, Capabilities, HaproxyArtifact, HaproxySettings, SlotClass
 
 __all__ = ["Keeper"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 _REAP_FIRST: Final = 0.02
 _REAP_CEILING: Final = 5.0

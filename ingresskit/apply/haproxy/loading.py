@@ -6,7 +6,6 @@ were replaced still serve connections.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -22,12 +21,13 @@ from ingresskit.apply.haproxy.master import Master, occupied
 from ingresskit.apply.haproxy.options import HaproxyOptions
 from ingresskit.apply.haproxy.slots import USUAL_CLASSES, Slots, pool_sizes
 from ingresskit.errors import ApplyError, ApplyPostponed, CheckFailed
+from ingresskit.facts import fact_logger
 from ingresskit.render.base import RenderedFile
 from ingresskit.render.haproxy import Capabilities, HaproxyArtifact, HaproxySettings, SlotClass
 
 __all__ = ["Loader"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 _OLD_WORKERS_RETRY: Final = timedelta(seconds=5)
 

@@ -9,7 +9,6 @@ swapped back, and nothing else has to happen.
 
 from __future__ import annotations
 
-import logging
 import re
 import signal
 import socket
@@ -28,13 +27,14 @@ from ingresskit.apply.haproxy.cli import Cli, CommandRefused, Unreachable
 from ingresskit.apply.haproxy.runtime import RuntimeApi
 from ingresskit.apply.process import ProxyProcess, find_program
 from ingresskit.errors import ApplyError, CheckFailed, ConfigurationError
+from ingresskit.facts import fact_logger
 from ingresskit.render.base import RenderedFile
 from ingresskit.render.haproxy import Capabilities
 from ingresskit.render.haproxy.files import PROGRAM
 
 __all__ = ["Master", "occupied"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 _PATH: Final = re.compile(r"[A-Za-z0-9_./@+=~-]+")
 _POLL: Final = 0.01

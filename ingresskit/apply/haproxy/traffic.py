@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -16,13 +15,14 @@ from ingresskit.apply.haproxy.keeper import Keeper
 from ingresskit.apply.haproxy.runtime import RuntimeApi
 from ingresskit.apply.haproxy.statistics import HaproxyStatistics, Tally
 from ingresskit.errors import ApplyError
+from ingresskit.facts import fact_logger
 from ingresskit.graph import BackendKey
 from ingresskit.render.access import AccessRecord
 from ingresskit.render.haproxy import MapName
 
 __all__ = ["Traffic"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 # Of the time, reading counts may take a hundredth.
 _SHARE: Final = 0.01

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 from datetime import timedelta
 
@@ -15,12 +14,13 @@ from ingresskit.apply.nginx.nginx import Nginx
 from ingresskit.apply.nginx.tables import all_rows, changed_rows, summary_of
 from ingresskit.apply.plan import Dynamic, NoOp, Plan, Reload
 from ingresskit.errors import ApplyError
+from ingresskit.facts import fact_logger
 from ingresskit.policies import Origin
 from ingresskit.render.nginx import Mode, NginxArtifact
 
 __all__ = ["NginxApplier"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 # How long a push waits for an nginx that is being started again.
 _PATIENCE = timedelta(seconds=5)

@@ -15,7 +15,6 @@ every worker of before is gone, or is only finishing what it has.
 from __future__ import annotations
 
 import grp
-import logging
 import os
 import pwd
 import signal
@@ -45,13 +44,14 @@ from ingresskit.apply.nginx.tables import all_rows
 from ingresskit.apply.nginx.workers import Workers, workers_of
 from ingresskit.apply.process import ProxyProcess
 from ingresskit.errors import ApplyError, ApplyPostponed, ConfigurationError
+from ingresskit.facts import fact_logger
 from ingresskit.graph import BackendKey, Certificate, Endpoint
 from ingresskit.render.base import RenderedFile
 from ingresskit.render.nginx import Capabilities, Mode, NginxArtifact, NginxSettings
 
 __all__ = ["Nginx"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 _POLL_SECONDS = 0.02
 _READ_SECONDS = 1.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
@@ -23,10 +22,11 @@ from ingresskit.controller.admin.messages import (
 )
 from ingresskit.controller.admin.settings import AdminSettings
 from ingresskit.controller.admin.site import Site
+from ingresskit.facts import fact_logger
 
 __all__ = ["Connection"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 _CHUNK = 64 * 1024
 _LINGER = 1.0

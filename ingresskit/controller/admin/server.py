@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, cast
 
@@ -16,6 +15,7 @@ from ingresskit.controller.health import Health
 from ingresskit.controller.planes import StatisticsSource
 from ingresskit.controller.statistics import ControllerView
 from ingresskit.errors import ConfigurationError
+from ingresskit.facts import fact_logger
 from ingresskit.render.base import RenderedFile
 from ingresskit.sources import CacheStatistics
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AdminServer"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 _ACCEPT_PAUSE = 0.25
 

@@ -35,12 +35,13 @@ from ingresskit.controller.leader.lease import Lease, LeaseLock, micro_time
 from ingresskit.controller.leader.settings import JITTER, LeaderSettings
 from ingresskit.controller.leader.term import Term
 from ingresskit.errors import ApiError, ConfigurationError, Conflict, NotFound, TransportError
+from ingresskit.facts import fact_logger
 from ingresskit.kube import Transport
 from ingresskit.models import ObjectKey
 
 __all__ = ["LeaderElector", "steady_clock"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 # How late, at most, a term is found to be over when the machine was suspended.
 _LONGEST_SLEEP = 1.0

@@ -355,9 +355,12 @@ async def test_diagnostics_are_logged_when_they_come_and_when_they_go(
         source.apply(*web())
         await controller.wait_applied(3)
 
-    words = [record.message for record in caplog.records if record.message.startswith("diagnostic")]
+    lines = [record.message for record in caplog.records if record.message.startswith("diagnostic")]
     assert [item.reason for item in before] == ["ServiceNotFound"]
-    assert words == ["diagnostic appeared", "diagnostic gone"]
+    assert [line.partition(" severity=")[0] for line in lines] == ["diagnostic appeared", "diagnostic gone"]
+    for line in lines:
+        assert "severity=error reason=ServiceNotFound kind=Ingress namespace=default object=web" in line
+        assert before[0].message.replace('"', "'") in line
     assert controller.diagnostics == ()
 
 

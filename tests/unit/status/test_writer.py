@@ -87,7 +87,7 @@ async def test_no_addresses_change_nothing_and_are_said_once(
         assert rig.cluster.status("web") == [{"ip": "192.0.2.1"}]
         assert rig.cluster.patches == 1
     assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
-        "no address to publish, the status of ingresses is left as it is"
+        "no address to publish, the status of ingresses is left as it is ingresses=1"
     ]
 
 
