@@ -359,7 +359,7 @@ async def test_diagnostics_are_logged_when_they_come_and_when_they_go(
     assert [item.reason for item in before] == ["ServiceNotFound"]
     assert [line.partition(" severity=")[0] for line in lines] == ["diagnostic appeared", "diagnostic gone"]
     for line in lines:
-        assert "severity=error reason=ServiceNotFound kind=Ingress namespace=default object=web" in line
+        assert "severity=error reason=ServiceNotFound kind=Ingress namespace=shop object=a " in line
         assert before[0].message.replace('"', "'") in line
     assert controller.diagnostics == ()
 
