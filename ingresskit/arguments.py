@@ -19,6 +19,7 @@ from typing import NoReturn, TypeVar
 from typing_extensions import override
 
 from ingresskit.models import ObjectKey
+from ingresskit.policies import ForeignProtections
 from ingresskit.policies.values import Network
 from ingresskit.translate import (
     DefaultBackend,
@@ -58,6 +59,7 @@ class TranslationArguments(argparse.Namespace):
     ingress_selector: LabelSelector | None
     host_ownership: HostOwnership
     allow_endpoint: list[Network]
+    foreign_protections: ForeignProtections
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -104,6 +106,8 @@ def add_translation_arguments(parser: argparse.ArgumentParser) -> None:
     add("--default-backend-service", type=checked(_default_backend), metavar="SERVICE", help=text)
     text = "NS/NAME of the Secret for server names without a certificate"
     add("--default-ssl-certificate", type=checked(read_key), metavar="SECRET", help=text)
+    text = "close or warn: what becomes of routes that another controller's annotation protects (%(default)s)"
+    add("--foreign-protections", type=checked(_protections), default="close", metavar="HOW", help=text)
     text = "let endpoints have these addresses, though loopback or the like; repeatable"
     add("--allow-endpoint", type=checked(read_network), action="append", default=[], metavar="CIDR", help=text)
 
@@ -117,6 +121,7 @@ def translate_options(arguments: TranslationArguments) -> TranslateOptions:
         default_backend=arguments.default_backend_service,
         default_certificate=arguments.default_ssl_certificate,
         host_ownership=arguments.host_ownership,
+        foreign_protections=arguments.foreign_protections,
         destinations=DestinationPolicy(allow=tuple(arguments.allow_endpoint)),
         scope=Scope(
             namespaces=frozenset(arguments.watch_namespace),
@@ -187,6 +192,12 @@ def _default_backend(text: str) -> DefaultBackend:
     if not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) <= 65535:
         raise ValueError(f"the port in {text!r} is not a number from 1 to 65535")
     return DefaultBackend(read_key(service), int(port))
+
+
+def _protections(text: str) -> ForeignProtections:
+    if text not in tuple(ForeignProtections):
+        raise ValueError(f"{text!r} is neither close nor warn")
+    return ForeignProtections(text)
 
 
 def _ownership(text: str) -> HostOwnership:

@@ -66,6 +66,7 @@ class Reason(StrEnum):
     ANNOTATION_UNKNOWN = "AnnotationUnknown"
     ANNOTATION_INVALID = "AnnotationInvalid"
     ANNOTATION_IGNORED = "AnnotationIgnored"
+    ANNOTATION_FOREIGN = "AnnotationForeign"
     # Renderers
     POLICY_UNSUPPORTED = "PolicyUnsupported"
     PROTOCOL_UNSUPPORTED = "ProtocolUnsupported"

@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from ingresskit.policies import (
+    FOREIGN_FAMILIES,
     NATIVE_PREFIX,
     Annotation,
     NativeDialect,
@@ -55,6 +56,43 @@ Values are read as a whole, by the grammar in the table and nothing more.
 White space around them does not matter.
 """
 
+_OTHERS = f"""\
+## Plain HTTP refused
+
+`kubernetes.io/ingress.allow-http: "false"` is an annotation of Kubernetes' own name, and is honoured:
+requests over plain HTTP for the paths of that Ingress get 403, and no redirect to HTTPS either.
+A request that a trusted proxy took over TLS is served.
+The value is read as Go reads it (`true`, `1`, `t`; `false`, `0`, `f`); with any other value the routes \
+respond 503.
+
+This policy **protects** its routes.
+Honoured by every renderer.
+
+## Annotations of other controllers
+
+Annotations under the prefixes of other ingress controllers are not read, and none is dropped in silence:
+each that asks for something is reported as [AnnotationForeign](diagnostics.md#annotationforeign), with the \
+native annotation that does the same, where there is one.
+Where it **protects**, the routes of the Ingress respond 503 until it is replaced or removed; \
+`--foreign-protections warn` (in a program, \
+`TranslateOptions(foreign_protections=ForeignProtections.WARN)`) serves them open.
+A snippet, plugin, middleware or policy protects, since nobody can tell what is in it; a rate limit does not.
+Where the native annotation stands beside the foreign one, nothing is said, so that an Ingress can serve \
+two controllers.
+
+Some controllers read annotations of Services too.
+Here no annotation of a Service is read, and the same is reported for them: routes to a Service that asks \
+for a protection respond 503.
+
+Known are {{controllers}}.
+Annotations of other tools (cert-manager, external-dns, Helm, Argo CD, kubectl) and of anybody else are \
+left alone.
+
+A prefix that is a slip of `{NATIVE_PREFIX}/` is reported as \
+[AnnotationUnknown](diagnostics.md#annotationunknown), and closes like a foreign one where the annotation \
+looks like a protection.
+""".format(controllers=", ".join(sorted({item.controller for item in FOREIGN_FAMILIES}, key=str.lower)))
+
 
 def page() -> str:
     """The whole page, as it stands in docs/annotations.md."""
@@ -68,7 +106,7 @@ def page() -> str:
         lines += ["| annotation | value | default | meaning |", "|---|---|---|---|"]
         lines += [_row(policy, annotation) for annotation in tables[policy]]
         lines.append("")
-    return "\n".join(lines)
+    return "\n".join([*lines, _OTHERS])
 
 
 def _about(policy: type[Policy]) -> Iterator[str]:

@@ -1,7 +1,15 @@
 """What should be served: virtual hosts, routes, backends and certificates, and which rule takes what."""
 
 from ingresskit.graph.diff import Changes, GraphDiff, diff
-from ingresskit.graph.explain import Explanation, Miss, NearMiss, Request, explain, redirects_to_tls
+from ingresskit.graph.explain import (
+    Explanation,
+    Miss,
+    NearMiss,
+    Request,
+    explain,
+    redirects_to_tls,
+    refuses_plain_http,
+)
 from ingresskit.graph.graph import RouteGraph
 from ingresskit.graph.hosts import ANY_HOST, HostRefused, host_candidates, normalise_host, rule_host
 from ingresskit.graph.match import PathKind, PathMatch
@@ -60,6 +68,7 @@ __all__ = [
     "normalise_host",
     "normalise_path",
     "redirects_to_tls",
+    "refuses_plain_http",
     "rule_host",
     "withhold",
 ]

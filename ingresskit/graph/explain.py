@@ -22,7 +22,7 @@ from ingresskit.graph.match import PathKind, PathMatch
 from ingresskit.graph.nodes import Forward, Redirect, Respond, Route, VirtualHost
 from ingresskit.graph.paths import PathRefused, normalise_path
 from ingresskit.models import ObjectRef
-from ingresskit.policies import AllowedSources, Origin, TlsRedirect
+from ingresskit.policies import AllowedSources, Origin, PlainHttp, TlsRedirect
 
 __all__ = ["Explanation", "Miss", "NearMiss", "Request", "explain"]
 
@@ -194,6 +194,8 @@ def _verdict(
             return 403, f"403: {rule} takes it, and {request.client!r} is not an address that it lets in."
         if not any(client in network for network in allowed.networks):
             return 403, f"403: {rule} takes it and does not let {client} in."
+    if request.scheme == "http" and refuses_plain_http(route):
+        return 403, f"403: {rule} takes it, and plain HTTP is refused ({_asked_by(route)})."
     if request.scheme == "http" and redirects_to_tls(winner, route):
         return 308, f"308: {rule} takes it and sends plain HTTP to HTTPS."
     match route.action:
@@ -230,8 +232,21 @@ def _client_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 
 def redirects_to_tls(host: VirtualHost, route: Route) -> bool:
     """Whether a plain HTTP request that *route* takes is answered with a redirect to HTTPS."""
+    if refuses_plain_http(route):
+        return False
     policy = route.policies.get(TlsRedirect)
     return policy.enabled if policy is not None else host.tls
+
+
+def refuses_plain_http(route: Route) -> bool:
+    """Whether a plain HTTP request that *route* takes gets 403, whatever else would happen to it."""
+    policy = route.policies.get(PlainHttp)
+    return policy is not None and not policy.allowed
+
+
+def _asked_by(route: Route) -> str:
+    origin = route.policies.origin(PlainHttp, "allowed")
+    return str(origin.field if origin is not None else route.origin)
 
 
 def _served_misses(

@@ -17,28 +17,37 @@ from ingresskit.policies.builtin import (
     TlsRedirect,
     TrafficSplit,
 )
+from ingresskit.policies.defaults import default_policies
+from ingresskit.policies.foreign import ForeignAnnotations, ForeignFamily, ForeignProtections, Values
+from ingresskit.policies.foreign_table import FOREIGN_FAMILIES
+from ingresskit.policies.kubernetes import KubernetesDialect, PlainHttp
 from ingresskit.policies.registry import (
     NATIVE_PREFIX,
     Dialect,
     NativeDialect,
     ParsedPolicies,
     PolicyRegistry,
-    default_policies,
 )
 
 __all__ = [
     "BUILTIN_POLICIES",
+    "FOREIGN_FAMILIES",
     "NATIVE_PREFIX",
     "Algorithm",
     "AllowedSources",
     "Annotation",
     "BodyLimit",
     "Dialect",
+    "ForeignAnnotations",
+    "ForeignFamily",
+    "ForeignProtections",
+    "KubernetesDialect",
     "LoadBalancing",
     "NativeDialect",
     "Origin",
     "ParsedPolicies",
     "PermanentRedirect",
+    "PlainHttp",
     "Policy",
     "PolicyRegistry",
     "PolicySet",
@@ -50,6 +59,7 @@ __all__ = [
     "Timeouts",
     "TlsRedirect",
     "TrafficSplit",
+    "Values",
     "annotated",
     "default_policies",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,7 +15,14 @@ from ingresskit.models import ObjectRef
 from ingresskit.policies.base import Annotation, Origin, Policy, PolicySet
 from ingresskit.policies.builtin import BUILTIN_POLICIES
 
-__all__ = ["NATIVE_PREFIX", "Dialect", "NativeDialect", "ParsedPolicies", "PolicyRegistry", "default_policies"]
+__all__ = [
+    "NATIVE_PREFIX",
+    "Dialect",
+    "NativeDialect",
+    "ParsedPolicies",
+    "PolicyRegistry",
+    "looks_protecting",
+]
 
 NATIVE_PREFIX = "ingresskit.dev"
 
@@ -23,8 +31,11 @@ _PROTECTING_WORDS = frozenset(
     {
         *("access", "acl", "allow", "allowed", "allowlist", "auth", "authentication", "authorization"),
         *("blacklist", "block", "blocked", "blocklist", "deny", "denied", "denylist", "whitelist"),
+        *("appid", "authz", "basicauth", "firewall", "iap", "jwt", "ldap", "modsecurity", "mtls", "oauth"),
+        *("oauth2", "oidc", "restrict", "saml", "snippet", "snippets", "waf", "wafv2"),
     }
 )
+_WORD_ENDS = re.compile(r"[-_.]")
 _MOST_GUESSES = 100
 
 
@@ -42,6 +53,16 @@ class ParsedPolicies:
     policies: PolicySet = PolicySet()
     diagnostics: tuple[Diagnostic, ...] = ()
     unprotected: Diagnostic | None = None
+
+    def and_also(self, other: ParsedPolicies) -> ParsedPolicies:
+        """These, and what another reader made of annotations of the same object that are not in these."""
+        if not other.diagnostics and not other.policies:
+            return self
+        return ParsedPolicies(
+            policies=self.policies.merged(other.policies),
+            diagnostics=(*self.diagnostics, *other.diagnostics),
+            unprotected=self.unprotected or other.unprotected,
+        )
 
 
 class Dialect(Protocol):
@@ -133,16 +154,13 @@ class NativeDialect:
         # Cut: comparing takes time by the square of the length. A valid name has 63 characters at most.
         name = key.removeprefix(self.prefix + "/")[:100].lower().replace("_", "-")
         close = difflib.get_close_matches(name, self._fields, n=1) if guess else []
-        message = f"no annotation is called {_shown(key)}"
+        message = f"unknown annotation {_shown(key)}"
         if close:
             message += f"; did you mean {self.prefix}/{close[0]}?"
         protecting = [field for field, (policy, _, _) in self._fields.items() if policy.protects]
-        protection = bool(
-            _PROTECTING_WORDS.intersection(name.split("-"))
-            or difflib.get_close_matches(name, protecting, 1, 0.75)
-        )
+        protection = looks_protecting(name) or bool(difflib.get_close_matches(name, protecting, 1, 0.75))
         if protection:
-            message += "; the routes of this object answer 503, for it seems meant to protect them"
+            message += "; it looks like a protection, so the routes of this object respond 503"
         return Diagnostic(
             subject=subject,
             field=place,
@@ -188,13 +206,13 @@ class PolicyRegistry:
         return ParsedPolicies(policies=policies, diagnostics=tuple(diagnostics), unprotected=unprotected)
 
 
-def default_policies(*extra: type[Policy], prefix: str = NATIVE_PREFIX) -> PolicyRegistry:
-    """The native dialect with every built-in policy, and *extra* policies of your own.
+def looks_protecting(name: str) -> bool:
+    """Whether the words of an annotation's name, without prefix, are those of a protection.
 
-    Raises:
-        ConfigurationError: An extra policy reads an annotation that another one reads.
+    Those of CORS are not: it opens what browsers keep closed.
     """
-    return PolicyRegistry([NativeDialect((*BUILTIN_POLICIES, *extra), prefix=prefix)])
+    words = _WORD_ENDS.split(name.lower())
+    return "cors" not in words and not _PROTECTING_WORDS.isdisjoint(words)
 
 
 def _invalid(subject: ObjectRef, place: str, value: str, rule: str, *, protects: bool) -> Diagnostic:
@@ -203,7 +221,7 @@ def _invalid(subject: ObjectRef, place: str, value: str, rule: str, *, protects:
         subject=subject,
         field=place,
         reason=Reason.ANNOTATION_INVALID,
-        message=f"{said}; the routes of this object answer 503" if protects else f"{said}; it is ignored",
+        message=f"{said}; the routes of this object respond 503" if protects else f"{said}; it is ignored",
         severity=Severity.ERROR if protects else Severity.WARNING,
     )
 

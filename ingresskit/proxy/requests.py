@@ -178,6 +178,8 @@ def admit(plane: Plane, client: ClientConnection, peer: Peer, head: RequestHead)
     forwarding = peer.forwarding(host.wire, head.client_fields)
     if target.allowed.networks and forwarding.client not in target.allowed:
         return OwnAnswer(403, host=host.name, path=path, rule_host=target.host)
+    if target.refuse_plain_http and not forwarding.https:
+        return OwnAnswer(403, host=host.name, path=path, rule_host=target.host)
     if target.redirect_to_tls and not forwarding.https and plane.https_port is not None:
         port = "" if plane.https_port == 443 else f":{plane.https_port}"
         location = f"https://{host.name}{port}{path}{(mark + query).decode('ascii')}"

@@ -19,6 +19,7 @@ from ingresskit.graph import (
     normalise_host,
     normalise_path,
     redirects_to_tls,
+    refuses_plain_http,
 )
 from ingresskit.policies import AllowedSources, PrefixRewrite
 from ingresskit.testing.scenario import Answer, Ask, Want, endpoint_text
@@ -90,6 +91,8 @@ def _answer(
     if (allowed := route.policies.get(AllowedSources)) and allowed.networks:
         if not any(_CLIENT in network for network in allowed.networks):
             return Answer(status=403, certificate=certificate)
+    if not ask.tls and refuses_plain_http(route):
+        return Answer(status=403)
     if not ask.tls and redirects_to_tls(host, route):
         location = f"https://{normalise_host(ask.host)}{path}{query}"
         return Answer(status=308, location=location)

@@ -19,6 +19,7 @@ from ingresskit.models import (
     ServicePort,
     Snapshot,
 )
+from ingresskit.policies import ForeignAnnotations, ParsedPolicies
 from ingresskit.translate.destinations import DestinationPolicy
 from ingresskit.translate.endpoints import EndpointTable, changes
 from ingresskit.translate.rules import BackendFault, ServiceRef
@@ -31,6 +32,8 @@ _MOST_PORTS_TOLD = 8
 # Ports times addresses is what a backend costs, and both are a tenant's to write. Slices made by
 # Kubernetes have 100 ports at most.
 _MOST_SERVICE_PORTS = 256
+
+_NOTHING_LOST = ParsedPolicies()
 
 _Ports = dict["str | int", ServicePort]
 
@@ -70,13 +73,18 @@ class BackendTable:
 
     Give it each snapshot with `advance`, in order; ask then.
 
+    Args:
+        destinations: Which addresses are let through.
+        foreign: Judges the annotations of Services, of which none is read; ``None``: nothing is said of them.
+
     Attributes:
         changed_services: The Services that the last `advance` found new, gone or changed.
         forgotten: The Services whose backends it forgot: those, and others whose endpoints changed.
     """
 
-    def __init__(self, destinations: DestinationPolicy) -> None:
+    def __init__(self, destinations: DestinationPolicy, foreign: ForeignAnnotations | None = None) -> None:
         self._destinations = destinations
+        self._foreign = foreign
         self._services: Mapping[ObjectKey, Service] = {}
         self._endpoints = EndpointTable(destinations)
         self._ports: dict[ObjectKey, _Ports] = {}
@@ -122,6 +130,9 @@ class BackendTable:
         service = self._services.get(ref.service)
         if service is None:
             return _fault(about, Reason.SERVICE_NOT_FOUND, f"there is no Service {ref.service}")
+        if (closed := self._judged(service).unprotected) is not None:
+            message = f"{closed.field} of the Service {ref.service} would protect it and is not read"
+            return _fault(about, closed.reason, message)
         external = service.spec.type == _EXTERNAL_NAME
         if external and not self._destinations.external_names:
             message = f"the Service {ref.service} is of type ExternalName, which is not let through"
@@ -144,6 +155,12 @@ class BackendTable:
             return _fault(about, Reason.SERVICE_PORT_NOT_FOUND, message)
         return Resolution(key=BackendKey(*ref.service, port.port), service=about)
 
+    def _judged(self, service: Service) -> ParsedPolicies:
+        """What is lost of the annotations of a Service: some controllers read them there, this one does not."""
+        if self._foreign is None or not service.metadata.annotations:
+            return _NOTHING_LOST
+        return self._foreign.judge(service.metadata.annotations, service.ref)
+
     def _port(self, service: Service, wanted: str | int) -> ServicePort | None:
         if (ports := self._ports.get(service.key)) is None:
             ports = self._ports[service.key] = _ports_of(service)
@@ -153,7 +170,7 @@ class BackendTable:
         service = self._services[ObjectKey(key.namespace, key.service)]
         port = self._port(service, key.port) or ServicePort(port=key.port)
         protocol = _PROTOCOLS.get((port.app_protocol or "").lower())
-        diagnostics: list[Diagnostic] = []
+        diagnostics: list[Diagnostic] = [*self._judged(service).diagnostics]
         if protocol is None:
             protocol = Protocol.HTTP
             diagnostics.append(_unknown_protocol(service, port))

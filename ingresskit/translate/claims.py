@@ -23,7 +23,7 @@ from ingresskit.graph import (
     VirtualHost,
     WeightedBackend,
 )
-from ingresskit.models import ObjectKey, ObjectRef
+from ingresskit.models import Ingress, ObjectKey, ObjectRef
 from ingresskit.policies import Origin, PermanentRedirect, PolicySet, TrafficSplit
 from ingresskit.translate.backends import Resolution
 from ingresskit.translate.rules import BackendFault, Claim, Fragment, ServiceRef
@@ -139,15 +139,22 @@ def backend_refs(fragment: Fragment) -> Iterable[ServiceRef]:
 def decide_host(inputs: HostInputs) -> DecidedHost:
     """The virtual host that *inputs* amount to."""
     decision = _Decision(inputs)
+    admitted: list[Contribution] = []
     for contribution in inputs.contributions:
         if inputs.owner is not None and contribution.fragment.ingress.metadata.namespace != inputs.owner:
             decision.refuse(contribution)
-            continue
-        for claim in contribution.claims.get(inputs.host, ()):
-            if not claim.fallback:
-                decision.admit(contribution, claim)
-    for contribution in inputs.contributions:
-        if inputs.owner in (None, contribution.fragment.ingress.metadata.namespace):
+        else:
+            admitted.append(contribution)
+    # Canaries last: what their main Ingress takes, as a path or by default, is never theirs.
+    for group in (
+        [item for item in admitted if not item.fragment.canary],
+        [item for item in admitted if item.fragment.canary],
+    ):
+        for contribution in group:
+            for claim in contribution.claims.get(inputs.host, ()):
+                if not claim.fallback:
+                    decision.admit(contribution, claim)
+        for contribution in group:
             for claim in contribution.claims.get(inputs.host, ()):
                 if claim.fallback:
                     decision.admit_fallback(contribution, claim)
@@ -173,7 +180,7 @@ def decide_host(inputs: HostInputs) -> DecidedHost:
 class _Decision:
     def __init__(self, inputs: HostInputs) -> None:
         self._inputs = inputs
-        self._winners: dict[PathMatch, Claim] = {}
+        self._winners: dict[PathMatch, tuple[Contribution, Claim]] = {}
         self.routes: dict[PathMatch, Route] = {}
         self.diagnostics: list[Diagnostic] = []
         self.unserved: list[Unserved] = []
@@ -192,12 +199,18 @@ class _Decision:
         self._lose(origin, Reason.HOST_CONFLICT, message, host, None, holder)
 
     def admit(self, contribution: Contribution, claim: Claim) -> None:
-        winner = self._winners.setdefault(claim.match, claim)
+        if contribution.fragment.canary and (main := self._main(claim)) is not None:
+            self._keep_from(claim, *main)
+            return
+        holder, winner = self._winners.setdefault(claim.match, (contribution, claim))
         if winner is claim:
             self.routes[claim.match] = _route(contribution, claim)
             return
         own = winner.origin.subject == claim.origin.subject
-        who = winner.origin.field if own else f"the older {winner.origin}"
+        if own:
+            who = winner.origin.field
+        else:
+            who = _precedence(winner.origin, holder.fragment.ingress, contribution.fragment.ingress)
         message = f"{claim.match} of {_host_text(claim.host)} is held by {who}; this path is not served"
         severity = Severity.WARNING if own and winner.backend == claim.backend else Severity.ERROR
         self._lose(
@@ -210,8 +223,27 @@ class _Decision:
             severity,
         )
 
+    def _main(self, claim: Claim) -> tuple[PathMatch, Claim] | None:
+        """What of the host, that is no canary's, takes all requests that a canary's path asks for."""
+        path = claim.match.value
+        wider = [claim.match]
+        wider += [PathMatch.prefix(path[:cut]) for cut in range(len(path), 0, -1) if path[cut : cut + 1] == "/"]
+        for match in (*wider, PathMatch.prefix("/")):
+            holder, winner = self._winners.get(match, (None, None))
+            if holder is not None and winner is not None and not holder.fragment.canary:
+                return match, winner
+        return None
+
+    def _keep_from(self, claim: Claim, match: PathMatch, main: Claim) -> None:
+        message = (
+            f"{claim.match} of {_host_text(claim.host)} belongs to {main.origin} ({match}): an Ingress"
+            " marked as canary takes no path from its main Ingress; this path is not served"
+        )
+        winner = main.origin.subject
+        self._lose(claim.origin, Reason.ROUTE_CONFLICT, message, claim.host, claim.match, winner)
+
     def admit_fallback(self, contribution: Contribution, claim: Claim) -> None:
-        winner = self._winners.setdefault(claim.match, claim)
+        _, winner = self._winners.setdefault(claim.match, (contribution, claim))
         if winner is claim:
             self.routes[claim.match] = _route(contribution, claim)
             return
@@ -273,6 +305,16 @@ class _Decision:
         )
 
 
+def _precedence(origin: Origin, winner: Ingress, loser: Ingress) -> str:
+    """Who holds something, and the rule that decided it; see `age_order`."""
+    won, lost = winner.metadata.creation_timestamp, loser.metadata.creation_timestamp
+    if won is None:
+        return f"{origin} (neither has a creation time, so namespace and name decide)"
+    if won == lost:
+        return f"{origin} (both were created in the same second, so namespace and name decide)"
+    return f"the older {origin} (the creation time decides)"
+
+
 def _backend_faults(fragment: Fragment, resolutions: Mapping[ServiceRef, Resolution]) -> Iterable[Diagnostic]:
     split = fragment.policies.policies.get(TrafficSplit)
     told: set[tuple[str, ServiceRef]] = set()
@@ -311,7 +353,7 @@ def _action(contribution: Contribution, claim: Claim) -> Action:
     """The protection comes first: where it cannot be built, nothing else about the route matters."""
     parsed = contribution.fragment.policies
     if parsed.unprotected is not None:
-        message = f"{parsed.unprotected.field} cannot be read and would protect it"
+        message = f"{parsed.unprotected.field} is not honoured and would protect it"
         return Respond(status=503, reason=parsed.unprotected.reason, message=message)
     redirect = parsed.policies.get(PermanentRedirect)
     if redirect is not None and redirect.location is not None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ingresskit.errors import ConfigurationError
 from ingresskit.models import ObjectKey
-from ingresskit.policies import PolicyRegistry, default_policies
+from ingresskit.policies import ForeignProtections, PolicyRegistry, default_policies
 from ingresskit.translate.destinations import DestinationPolicy
 from ingresskit.translate.selectors import LabelSelector
 
@@ -59,6 +59,8 @@ class TranslateOptions:
         ingress_class: The value of the legacy annotation ``kubernetes.io/ingress.class`` that is ours.
         watch_ingress_without_class: Also take Ingresses with neither field nor annotation.
         policies: Which annotations are understood.
+        foreign_protections: Whether a route closes (503) that an annotation of another controller, or one
+            under a slip of our own prefix, would protect.
         default_backend: For requests that nothing else takes; ``None``: they get 404.
         default_certificate: The Secret with the certificate for server names that have none.
         host_ownership: Whether namespaces may share a host.
@@ -74,6 +76,7 @@ class TranslateOptions:
     ingress_class: str = "ingresskit"
     watch_ingress_without_class: bool = False
     policies: PolicyRegistry = field(default_factory=default_policies)
+    foreign_protections: ForeignProtections = ForeignProtections.CLOSE
     default_backend: DefaultBackend | None = None
     default_certificate: ObjectKey | None = None
     host_ownership: HostOwnership = HostOwnership.STRICT

@@ -21,7 +21,7 @@ from ingresskit.graph import (
     rule_host,
 )
 from ingresskit.models import HTTPIngressPath, Ingress, IngressBackend, ObjectKey
-from ingresskit.policies import Origin, ParsedPolicies, PolicyRegistry
+from ingresskit.policies import ForeignAnnotations, Origin, ParsedPolicies, PolicyRegistry
 
 __all__ = ["BackendFault", "Claim", "Fragment", "ServiceRef", "TlsClaim", "read_ingress"]
 
@@ -100,6 +100,8 @@ class Fragment:
         policies: What its annotations mean.
         diagnostics: What is wrong with it in itself.
         unserved: Rules of it that cannot be served.
+        canary: It is marked as the canary of another Ingress, for a controller that would share requests
+            between the two. Nothing does here, so that it must not take its main Ingress's paths.
     """
 
     ingress: Ingress
@@ -109,6 +111,7 @@ class Fragment:
     policies: ParsedPolicies = field(default_factory=ParsedPolicies)
     diagnostics: tuple[Diagnostic, ...] = ()
     unserved: tuple[Unserved, ...] = ()
+    canary: bool = False
 
     @property
     def catch_all(self) -> Claim | None:
@@ -133,10 +136,23 @@ def not_ours(ingress: Ingress, why: str, diagnostics: tuple[Diagnostic, ...]) ->
     return Fragment(ingress=ingress, diagnostics=diagnostics, unserved=unserved)
 
 
-def read_ingress(ingress: Ingress, registry: PolicyRegistry) -> Fragment:
-    """What *ingress*, which is ours, claims."""
+def read_ingress(
+    ingress: Ingress, registry: PolicyRegistry, foreign: ForeignAnnotations | None = None
+) -> Fragment:
+    """What *ingress*, which is ours, claims.
+
+    Args:
+        ingress: The Ingress.
+        registry: Which annotations are understood.
+        foreign: Judges those that are not; ``None``: nothing is said of them.
+    """
     reader = _Reader(ingress)
-    policies = registry.parse(ingress.metadata.annotations, ingress.ref)
+    annotations = ingress.metadata.annotations
+    policies = registry.parse(annotations, ingress.ref)
+    canary = False
+    if annotations and foreign is not None:
+        policies = policies.and_also(foreign.judge(annotations, ingress.ref))
+        canary = foreign.is_canary(annotations)
     claims = tuple(reader.claims())
     fallbacks = tuple(reader.fallbacks())
     tls = tuple(reader.tls())
@@ -146,6 +162,7 @@ def read_ingress(ingress: Ingress, registry: PolicyRegistry) -> Fragment:
         claims=claims + fallbacks,
         tls=tls,
         policies=policies,
+        canary=canary,
         diagnostics=(*reader.diagnostics, *policies.diagnostics),
         unserved=tuple(reader.unserved),
     )

@@ -19,7 +19,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import chain
-from operator import attrgetter
 from typing import TypeVar
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity, bounded
@@ -38,7 +37,13 @@ from ingresskit.models import (
     Snapshot,
     age_order,
 )
-from ingresskit.policies import Origin, ParsedPolicies, PolicyRegistry
+from ingresskit.policies import (
+    FOREIGN_FAMILIES,
+    ForeignAnnotations,
+    Origin,
+    ParsedPolicies,
+    PolicyRegistry,
+)
 from ingresskit.translate.backends import BackendTable, Resolution, ResolvedBackend
 from ingresskit.translate.certificates import CertificateTable
 from ingresskit.translate.claims import (
@@ -114,7 +119,10 @@ class Translator:
 
     def __init__(self, options: TranslateOptions | None = None, *, retain: bool = True) -> None:
         self._options = options or TranslateOptions()
-        self._backends = BackendTable(self._options.destinations)
+        self._foreign = ForeignAnnotations(
+            self._options.policies, FOREIGN_FAMILIES, protections=self._options.foreign_protections
+        )
+        self._backends = BackendTable(self._options.destinations, self._foreign)
         self._certificates = CertificateTable(retain=retain)
         self._inputs: tuple[object, ...] | None = None
         self._class_objects: Mapping[ObjectKey, IngressClass] | None = None
@@ -202,7 +210,7 @@ class Translator:
             fragment = not_ours(ingress, verdict.why, verdict.diagnostics)
             return _Judged(fragment=fragment, namespace=namespace, ours=False, age=age_order(ingress))
         try:
-            fragment = read_ingress(ingress, self._options.policies)
+            fragment = read_ingress(ingress, self._options.policies, self._foreign)
         except Exception:
             # A dialect or policy of the integrator's own may raise anything; one object pays for it.
             _logger.exception("ingress could not be read", extra={"ingress": str(ingress.key)})
@@ -215,7 +223,7 @@ class Translator:
         """Step 2, for those that are ours, oldest first."""
         after: dict[ObjectKey, Contribution] = {}
         changed = self._backends.changed_services
-        for item in sorted((item for item in fragments if item.ours), key=attrgetter("age")):
+        for item in sorted((item for item in fragments if item.ours), key=_precedence):
             fragment = item.fragment
             known = self._contributions.get(fragment.ingress.key)
             if (
@@ -357,6 +365,11 @@ class _Judged:
     namespace: Namespace | None
     ours: bool
     age: tuple[datetime, str, str, str]
+
+
+def _precedence(item: _Judged) -> tuple[bool, tuple[datetime, str, str, str]]:
+    """Whose claims win: the oldest; canaries after all others, whatever their age."""
+    return item.fragment.canary, item.age
 
 
 def _claimed_hosts(fragment: Fragment) -> Iterable[str]:

@@ -39,6 +39,10 @@ FLAG_MISTAKES: dict[str, tuple[list[str], str]] = {
     "class": (["check", HELLO, "--ingress-class="], "--ingress-class: the ingress class has no name"),
     "selector": (["check", HELLO, "--ingress-selector=a b"], "--ingress-selector: 'a b' in the label selector"),
     "ownership": (["check", HELLO, "--host-ownership=x"], "--host-ownership: 'x' is neither strict nor shared"),
+    "protections": (
+        ["check", HELLO, "--foreign-protections=open"],
+        "--foreign-protections: 'open' is neither close nor warn",
+    ),
     "backend": (
         ["check", HELLO, "--default-backend-service=x"],
         "--default-backend-service: 'x' is not NAMESPACE",
@@ -260,3 +264,20 @@ def test_a_reader_that_has_enough_is_no_fault() -> None:
     assert ended.stdout == "{"
     assert "Traceback" not in ended.stderr
     assert "Broken pipe" not in ended.stderr
+
+
+def test_the_protections_of_other_controllers_can_be_let_go(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (MANIFESTS / "hello" / "hello.yaml").read_text(encoding="utf-8")
+    line = "    kubernetes.io/ingress.class: ingresskit\n"
+    (tmp_path / "a.yaml").write_text(text.replace(line, line + "    nginx.org/basic-auth-secret: users\n"))
+
+    statuses = main(["check", str(tmp_path)]), main(["check", "--foreign-protections=warn", str(tmp_path)])
+
+    closed, opened = capsys.readouterr().out.splitlines()
+    assert statuses == (1, 0)
+    assert "error AnnotationForeign" in closed
+    assert "respond 503" in closed
+    assert "warning AnnotationForeign" in opened
+    assert "open to every client" in opened

@@ -236,6 +236,9 @@ CASES: dict[Reason, Case] = {
         ),
         options=TranslateOptions(policies=PREFIXED),
     ),
+    Reason.ANNOTATION_FOREIGN: case(
+        annotated("nginx.ingress.kubernetes.io/whitelist-source-range", "10.11.0.0/16")
+    ),
     Reason.POLICY_UNSUPPORTED: case(annotated("ingresskit.dev/load-balancing", "random"), renderer=Caddy()),
     Reason.PROTOCOL_UNSUPPORTED: case(
         ingress("web", path(service="grpc", port=50051)),

@@ -20,6 +20,7 @@ from ingresskit.policies import (
     AllowedSources,
     BodyLimit,
     LoadBalancing,
+    PlainHttp,
     Policy,
     PolicySet,
     PrefixRewrite,
@@ -248,6 +249,22 @@ class _ResponseHeaders(Handler):
         yield from field_rules("response", names, flagged(self.flag))
 
 
+class _PlainHttp(Handler):
+    policy = PlainHttp
+    flag = "P"
+    words = "Plain HTTP is refused where the route says so."
+
+    @override
+    def rows(self, policies: PolicySet) -> Iterator[SettingRow]:
+        policy = policies.get(PlainHttp) or PlainHttp()
+        if not policy.allowed:
+            yield MapName.SETTINGS, "plain-http", "0"
+
+    @override
+    def protect(self, context: Context) -> Iterator[str]:
+        yield f"deny deny_status 403 if {flagged(self.flag)} !{{ var(txn.proto) -m str https }}"
+
+
 class _Retries(Handler):
     """A part of the slot class."""
 
@@ -299,6 +316,7 @@ HANDLERS: Final[tuple[Handler, ...]] = (
     _AllowedSources(),
     _BodyLimit(),
     _LoadBalancing(),
+    _PlainHttp(),
     _PrefixRewrite(),
     _RequestHeaders(),
     _ResponseHeaders(),

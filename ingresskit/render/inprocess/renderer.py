@@ -8,11 +8,20 @@ from typing import ClassVar
 
 from typing_extensions import override
 
-from ingresskit.graph import PathKind, Protocol, Route, RouteGraph, VirtualHost, redirects_to_tls
+from ingresskit.graph import (
+    PathKind,
+    Protocol,
+    Route,
+    RouteGraph,
+    VirtualHost,
+    redirects_to_tls,
+    refuses_plain_http,
+)
 from ingresskit.policies import (
     AllowedSources,
     BodyLimit,
     LoadBalancing,
+    PlainHttp,
     Policy,
     PolicySet,
     PrefixRewrite,
@@ -39,6 +48,7 @@ class InProcessRenderer(Renderer[RoutingTable]):
             AllowedSources,
             BodyLimit,
             LoadBalancing,
+            PlainHttp,
             PrefixRewrite,
             RequestHeaders,
             ResponseHeaders,
@@ -105,6 +115,7 @@ def _target(host: VirtualHost, route: Route) -> Target:
         host=host.host,
         matched=route.match.value.rstrip("/"),
         redirect_to_tls=redirects_to_tls(host, route),
+        refuse_plain_http=refuses_plain_http(route),
         connect_timeout=_seconds(timeouts.connect),
         read_timeout=_seconds(timeouts.read),
         send_timeout=_seconds(timeouts.send),

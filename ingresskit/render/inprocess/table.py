@@ -23,6 +23,7 @@ class Target:
         host: The rule host it stands under.
         matched: The path of the match without a trailing slash: what a prefix rewrite replaces.
         redirect_to_tls: Plain HTTP requests are answered 308 to HTTPS.
+        refuse_plain_http: Plain HTTP requests get 403.
         connect_timeout: Seconds; ``None`` is the proxy's default; so the next two.
         max_body_bytes: 0 is no limit.
         rewrite_prefix: Takes the place of *matched*: without trailing slash, so empty means ``/``;
@@ -37,6 +38,7 @@ class Target:
     host: str
     matched: str
     redirect_to_tls: bool = False
+    refuse_plain_http: bool = False
     connect_timeout: float | None = None
     read_timeout: float | None = None
     send_timeout: float | None = None

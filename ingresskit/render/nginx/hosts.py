@@ -23,6 +23,7 @@ from ingresskit.graph import (
     Route,
     VirtualHost,
     redirects_to_tls,
+    refuses_plain_http,
 )
 from ingresskit.policies import Algorithm, PolicySet
 from ingresskit.policies.values import Network
@@ -219,6 +220,8 @@ def _body(server: _Server, taker: Served, written: str, path: str, *, hoisted: b
     made = _draft(server, route)
     if made.networks:
         yield _guard(server, made.networks)
+    if refuses_plain_http(route):
+        yield Block("if", (Condition(INSECURE),), (_answer(403),))
     if not hoisted and server.settings.tls_port is not None and redirects_to_tls(host, route):
         yield _redirect_to_tls(server.settings, INSECURE)
     action = route.action

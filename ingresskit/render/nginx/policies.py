@@ -15,6 +15,7 @@ from ingresskit.policies import (
     AllowedSources,
     BodyLimit,
     LoadBalancing,
+    PlainHttp,
     Policy,
     PolicySet,
     PrefixRewrite,
@@ -133,6 +134,11 @@ def _timeouts(policy: Timeouts, made: Draft) -> None:
 @_honours(TlsRedirect)
 def _tls_redirect(_policy: TlsRedirect, _made: Draft) -> None:
     """Its effect hangs on the virtual host too: `ingresskit.graph.redirects_to_tls` says it."""
+
+
+@_honours(PlainHttp)
+def _plain_http(_policy: PlainHttp, _made: Draft) -> None:
+    """It decides about a request before the draft is asked: `ingresskit.graph.refuses_plain_http` says it."""
 
 
 HANDLERS: Mapping[type[Policy], Handler] = _handlers

@@ -8,10 +8,11 @@ A host's row: ``h`` the rule host, ``e`` exact paths and ``p`` prefixes (without
 in ``t``, counted from 1, ``l`` the length of the longest prefix (-1: there is none), ``t`` the targets.
 
 A target has ``b``, the backends as ``[id, weight]``; or ``c``, the status of an answer, and ``r``, where it
-redirects to. Beside them: ``n`` the length of the matched path, ``tls`` plain HTTP is redirected, ``al``
-ranges of addresses let in (``[first, last, first, last, …]``), ``m`` the largest body, ``more`` further tries,
-``ct``, ``rt``, ``st`` time-outs in seconds, ``rw`` what takes the matched path's place, ``lb`` the algorithm,
-``qs`` and ``ps`` fields to set on request and answer, ``qd`` and ``pd`` names to take out, in lower case.
+redirects to. Beside them: ``n`` the length of the matched path, ``tls`` plain HTTP is redirected, ``only``
+it is refused, ``al`` ranges of addresses let in (``[first, last, first, last, …]``), ``m`` the largest
+body, ``more`` further tries, ``ct``, ``rt``, ``st`` time-outs in seconds, ``rw`` what takes the matched
+path's place, ``lb`` the algorithm, ``qs`` and ``ps`` fields to set on request and answer, ``qd`` and ``pd``
+names to take out, in lower case.
 
 A backend's row: ``e`` endpoints as ``[address, port]``, ``n`` its name in the access log, ``s`` it speaks TLS.
 """
@@ -39,12 +40,14 @@ from ingresskit.graph import (
     Route,
     VirtualHost,
     redirects_to_tls,
+    refuses_plain_http,
 )
 from ingresskit.policies import (
     Algorithm,
     AllowedSources,
     BodyLimit,
     LoadBalancing,
+    PlainHttp,
     Policy,
     PolicySet,
     PrefixRewrite,
@@ -63,6 +66,7 @@ HONOURED: Final[frozenset[type[Policy]]] = frozenset(
         AllowedSources,
         BodyLimit,
         LoadBalancing,
+        PlainHttp,
         PrefixRewrite,
         RequestHeaders,
         ResponseHeaders,
@@ -104,6 +108,8 @@ def host_row(host: VirtualHost) -> bytes:
         target: dict[str, object] = {**members, **_action(route)}
         if redirects_to_tls(host, route):
             target["tls"] = True
+        if refuses_plain_http(route):
+            target["only"] = True
         if "rw" in target:
             target["n"] = len(matched)
         written = to_json(target)

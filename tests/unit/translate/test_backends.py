@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 
 import pytest
 
 from ingresskit.diagnostics import Reason
-from ingresskit.graph import BackendKey, Protocol
+from ingresskit.graph import BackendKey, Forward, Protocol
 from ingresskit.models import KubeObject, ObjectKey, ServicePort, ServiceSpec, Snapshot
-from ingresskit.testing import endpoint, endpoint_slice, endpoint_text, service
-from ingresskit.translate import DestinationPolicy
+from ingresskit.policies import ForeignProtections
+from ingresskit.testing import endpoint, endpoint_slice, endpoint_text, ingress, ingress_class, service
+from ingresskit.translate import DestinationPolicy, TranslateOptions, translate
 from ingresskit.translate.backends import BackendTable, Resolution, ResolvedBackend
 from ingresskit.translate.rules import ServiceRef
 
@@ -164,3 +166,37 @@ def test_a_slice_that_moves_to_another_service_leaves_the_first() -> None:
     table.advance(Snapshot.of([first, second, endpoint_slice("two", "10.0.0.1", name="s")]))
 
     assert (_texts(table.backend(_KEY)), _texts(table.backend(two))) == ([], ["10.0.0.1:8080"])
+
+
+@pytest.mark.parametrize(
+    ("protections", "status"), [(ForeignProtections.CLOSE, 503), (ForeignProtections.WARN, None)], ids=str
+)
+def test_routes_to_a_service_that_asks_another_controller_for_a_protection_are_closed(
+    protections: ForeignProtections, status: int | None
+) -> None:
+    guarded = service("web")
+    guarded = replace(
+        guarded, metadata=replace(guarded.metadata, annotations={"konghq.com/plugins": "key-auth"})
+    )
+    translation = translate(
+        Snapshot.of(
+            [
+                ingress_class(),
+                ingress("web", {"a.test": {"/": "web", "/open": "other"}}),
+                guarded,
+                endpoint_slice("web", "10.0.0.1"),
+                service("other"),
+                endpoint_slice("other", "10.0.0.2"),
+            ]
+        ),
+        TranslateOptions(foreign_protections=protections),
+    )
+    closed, opened = (translation.graph.resolve("a.test", path) for path in ("/", "/open"))
+    told = translation.diagnostics
+
+    assert closed is not None
+    assert opened is not None
+    assert getattr(closed.action, "status", None) == status
+    assert isinstance(opened.action, Forward)
+    assert {item.reason for item in told} == {Reason.ANNOTATION_FOREIGN}
+    assert any("konghq.com/plugins" in f"{item.field}{item.message}" for item in told)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
@@ -37,8 +39,8 @@ def test_the_loser_of_a_path_is_told_by_whom_it_is_held() -> None:
 
     assert (told.reason, told.severity) == (Reason.ROUTE_CONFLICT, Severity.ERROR)
     assert told.message == (
-        "Prefix /foo of a.test is held by the older Ingress default/old, spec.rules[0].http.paths[0]; "
-        "this path is not served"
+        "Prefix /foo of a.test is held by the older Ingress default/old, spec.rules[0].http.paths[0] "
+        "(the creation time decides); this path is not served"
     )
     assert [str(item) for item in told.related] == ["Ingress default/old"]
     (unserved,) = translation.graph.unserved
@@ -164,3 +166,80 @@ def test_a_backend_is_in_the_graph_only_if_a_route_forwards_to_it() -> None:
     ).graph
 
     assert list(graph.backends) == [BackendKey("default", "one", 80)]
+
+
+_CANARY = {"nginx.ingress.kubernetes.io/canary": "true"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "rule"),
+    [
+        (1, 2, "(the creation time decides)"),
+        (1, 1, "created in the same second, so namespace and name decide)"),
+    ],
+    ids=["older", "as old"],
+)
+def test_a_conflict_names_the_rule_that_decided(first: int, second: int, rule: str) -> None:
+    told = _only(
+        _translate(
+            ingress("one", {"a.test": {"/": "one"}}, created=first),
+            ingress("two", {"a.test": {"/": "two"}}, created=second),
+        )
+    )
+
+    assert str(told.subject) == "Ingress default/two"
+    assert rule in told.message
+
+
+def test_of_two_ingresses_without_creation_time_the_lower_name_wins_and_says_so() -> None:
+    items = [ingress(name, {"a.test": {"/": "one"}}) for name in ("one", "two")]
+    ageless = [replace(item, metadata=replace(item.metadata, creation_timestamp=None)) for item in items]
+    told = _only(_translate(*ageless))
+
+    assert str(told.subject) == "Ingress default/two"
+    assert "(neither has a creation time, so namespace and name decide)" in told.message
+
+
+@pytest.mark.parametrize(
+    "main", [{"/": "two"}, {"/api": "two"}, {"/api/v1": "two"}, {"=/api/v1": "two"}], ids=str
+)
+def test_an_older_canary_takes_no_path_that_its_main_ingress_serves(main: dict[str, str]) -> None:
+    path = "=/api/v1" if "=/api/v1" in main else "/api/v1"
+    translation = _translate(
+        ingress("canary", {"a.test": {path: "one"}}, created=1, annotations=_CANARY),
+        ingress("main", {"a.test": main}, created=2),
+    )
+    route = translation.graph.resolve("a.test", "/api/v1")
+
+    assert route is not None
+    assert route.origin.subject.key.name == "main"
+    (told,) = (item for item in translation.diagnostics if item.reason is Reason.ROUTE_CONFLICT)
+    assert "marked as canary takes no path from its main Ingress" in told.message
+
+
+def test_a_canary_takes_nothing_from_the_default_backend_of_its_main_ingress() -> None:
+    translation = _translate(
+        ingress("canary", {"a.test": {"/api": "one"}}, created=1, annotations=_CANARY),
+        ingress("main", {"a.test": {"/shop": "two"}}, default="two", created=2),
+    )
+    route = translation.graph.resolve("a.test", "/api")
+
+    assert route is not None
+    assert route.origin.subject.key.name == "main"
+
+
+def test_an_older_canary_takes_no_host_from_another_namespace() -> None:
+    translation = _translate(
+        ingress("canary", {"a.test": {"/": "one"}}, namespace="other", created=1, annotations=_CANARY),
+        ingress("main", {"a.test": {"/": "two"}}, created=2),
+    )
+    host = translation.graph.virtual_host("a.test")
+
+    assert host is not None
+    assert host.owner == "default"
+
+
+def test_a_canary_alone_is_served() -> None:
+    translation = _translate(ingress("canary", {"a.test": {"/": "one"}}, annotations=_CANARY))
+
+    assert translation.graph.resolve("a.test", "/") is not None

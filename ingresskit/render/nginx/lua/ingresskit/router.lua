@@ -278,10 +278,13 @@ function M.route()
         var.ik_forwarded_host = client.host or host[2]
         var.ik_client = addresses.show(client.client)
         var.ik_forwarded = client.forwarded or ""
-    elseif target.tls then
+    elseif target.tls or target.only then
         https = var.scheme == "https"
     end
     if target.al and not addresses.within(context.client, target.al) then
+        return answers.give(403)
+    end
+    if target.only and not https then
         return answers.give(403)
     end
     if target.tls and not https and settings.https_port > 0 then

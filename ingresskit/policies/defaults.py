@@ -1,0 +1,19 @@
+"""The registry that is used where nobody brings one."""
+
+from __future__ import annotations
+
+from ingresskit.policies.base import Policy
+from ingresskit.policies.builtin import BUILTIN_POLICIES
+from ingresskit.policies.kubernetes import KubernetesDialect
+from ingresskit.policies.registry import NATIVE_PREFIX, NativeDialect, PolicyRegistry
+
+__all__ = ["default_policies"]
+
+
+def default_policies(*extra: type[Policy], prefix: str = NATIVE_PREFIX) -> PolicyRegistry:
+    """The native dialect with every built-in policy and *extra* ones of your own, and what Kubernetes names.
+
+    Raises:
+        ConfigurationError: An extra policy reads an annotation that another one reads.
+    """
+    return PolicyRegistry([NativeDialect((*BUILTIN_POLICIES, *extra), prefix=prefix), KubernetesDialect()])

@@ -1,0 +1,64 @@
+"""Annotations that Kubernetes itself named, and that are honoured whatever else is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ingresskit.diagnostics import Diagnostic, Reason, Severity
+from ingresskit.models import ObjectRef
+from ingresskit.policies.base import Origin, Policy, PolicySet
+from ingresskit.policies.registry import ParsedPolicies
+
+__all__ = ["KubernetesDialect", "PlainHttp"]
+
+_ALLOW_HTTP = "kubernetes.io/ingress.allow-http"
+# Go's strconv.ParseBool, by which GKE and Contour read it.
+_YES = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+_NO = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainHttp(Policy):
+    """Whether requests over plain HTTP are served; if not they get 403, and no redirect either.
+
+    A request that a trusted proxy took over TLS is not one over plain HTTP.
+
+    Attributes:
+        allowed: False refuses them.
+    """
+
+    protects: ClassVar[bool] = True
+
+    allowed: bool = True
+
+
+class KubernetesDialect:
+    """Reads ``kubernetes.io/ingress.allow-http``; everything else under the prefix is left alone.
+
+    Source: the annotation of GKE's Ingress and of Contour, which listen to no plain HTTP for it.
+    """
+
+    prefix: str = "kubernetes.io"
+
+    def parse(self, annotations: Mapping[str, str], subject: ObjectRef) -> ParsedPolicies:
+        """The policy; with a value that is neither true nor false, the routes must not be served."""
+        value = annotations.get(_ALLOW_HTTP)
+        if value is None or (text := value.strip()) in _YES or not text:
+            return ParsedPolicies()
+        place = f"metadata.annotations[{_ALLOW_HTTP}]"
+        if text in _NO:
+            asked: Mapping[type[Policy], Mapping[str, Origin]] = {
+                PlainHttp: {"allowed": Origin(subject, place)}
+            }
+            return ParsedPolicies(policies=PolicySet([PlainHttp(allowed=False)], asked))
+        shown = ascii(text if len(text) <= 80 else text[:77] + "...")
+        fault = Diagnostic(
+            subject=subject,
+            field=place,
+            reason=Reason.ANNOTATION_INVALID,
+            message=f"{shown} must be true or false; the routes of this object respond 503",
+            severity=Severity.ERROR,
+        )
+        return ParsedPolicies(diagnostics=(fault,), unprotected=fault)
