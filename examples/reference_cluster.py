@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from reference_flags import Flags
 
 from ingresskit import TranslateOptions
@@ -13,8 +15,9 @@ __all__ = ["credentials", "follow", "reach"]
 
 
 def credentials(flags: Flags) -> Credentials:
-    """Those of the pod this runs in, unless flags name a kubeconfig or this runs in none."""
-    if flags.kubeconfig is None and not flags.context and InClusterCredentials.available():
+    """Those of the pod this runs in, unless flags or KUBECONFIG name a kubeconfig, or this runs in none."""
+    named = flags.kubeconfig is not None or flags.context or os.environ.get("KUBECONFIG")
+    if not named and InClusterCredentials.available():
         return InClusterCredentials()
     return KubeconfigCredentials(flags.kubeconfig, context=flags.context)
 

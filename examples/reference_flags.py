@@ -143,7 +143,7 @@ def _parser() -> _Parser:
 def _add_sources(add: Callable[..., object]) -> None:
     add("--demo", action="store_true", help="serve examples/manifests/demo, with pods; print what to try")
     add("--manifests", metavar="DIR", type=Path, help="serve the YAML and JSON files under DIR; edits are live")
-    text = "of the cluster to serve (the pod's service account, else $KUBECONFIG, else ~/.kube/config)"
+    text = "of the cluster to serve ($KUBECONFIG, else the pod's service account, else ~/.kube/config)"
     add("--kubeconfig", metavar="PATH", type=Path, help=text)
     add("--context", metavar="NAME", default="", help="the context of the kubeconfig (its current one)")
     text = "auto: watches stream first states, lists follow errors; never: only lists (%(default)s)"

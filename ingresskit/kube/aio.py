@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
@@ -17,6 +18,7 @@ from ingresskit.errors import ConfigurationError, CredentialsError, TransportErr
 from ingresskit.facts import fact_logger
 from ingresskit.kube.credentials import Access, Credentials
 from ingresskit.kube.mapping import api_error, client_errors
+from ingresskit.kube.redaction import without_user
 from ingresskit.kube.resources import ListOptions, ResourceKind
 from ingresskit.kube.session import Session, load_client
 from ingresskit.kube.transport import ByteStream, Response
@@ -77,6 +79,7 @@ class AioTransport:
         self._user_agent = user_agent
         self._session: Session | None = None
         self._closed = False
+        self._refused = False  # since the last successful response, which is when it is logged again
         self._requests = 0
         self._renewals = 0
         self._sessions = 0
@@ -103,7 +106,10 @@ class AioTransport:
 
     async def list(self, kind: ResourceKind, namespace: str, options: ListOptions) -> Response:
         """One page of a collection. See `Transport.list`."""
-        return await self.request("GET", kind.path(namespace), query=options.query())
+        path = kind.path(namespace)
+        response = await self.request("GET", path, query=options.query())
+        _check_type(response.headers.get("content-type", ""), f"GET {path}")
+        return response
 
     @asynccontextmanager
     async def watch(
@@ -115,6 +121,7 @@ class AioTransport:
         # Compression makes proxies, and servers, wait for more before they send.
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         async with self._exchange("GET", path, query, headers, b"", self._open_timeout) as response:
+            _check_type(response.headers.get("Content-Type", ""), f"the watch of {path}")
             yield _BodyStream(response, f"the watch of {path}")
 
     async def request(
@@ -177,17 +184,25 @@ class AioTransport:
                 with client_errors(what), anyio.fail_after(deadline):
                     access = await self._credentials.access()
                     session = await self._take(access)
-                    response = await self._send(session, access, method, target, headers, body)
+                    proxy = session.proxy
+                    with client_errors(what, proxy=proxy.url if proxy else ""):
+                        response = await self._send(session, access, method, target, headers, body)
                     if 200 <= response.status < 300:
+                        self._refused = False
                         break
-                    error = await _error(response, what)
+                    plain = proxy is not None and access.server.startswith("http:")
+                    asked = f"{what} through the proxy {proxy.url}" if proxy and plain else what
+                    error = await _error(response, asked)
                     if response.status != 401 or last:
                         raise error
                     response.close()
                     await session.give_back()
                     response = session = None
                     self._renewals += 1
-                    _logger.info("credentials were refused, renewing them", extra={"server": access.server})
+                    level = logging.DEBUG if self._refused else logging.WARNING
+                    self._refused = True
+                    facts = {"server": without_user(access.server)}
+                    _logger.log(level, "credentials were refused, renewing them", extra=facts)
                     try:
                         await self._credentials.renew(access)
                     except CredentialsError as exc:
@@ -213,19 +228,27 @@ class AioTransport:
         body: bytes,
     ) -> aiohttp.ClientResponse:
         import aiohttp
+        import multidict
         import yarl
 
         self._requests += 1
-        sent = {**headers, "User-Agent": self._user_agent}
+        sent = multidict.CIMultiDict({**headers, "User-Agent": self._user_agent})
         if access.authorization:
             sent["Authorization"] = access.authorization
+        for name, value in access.impersonation:
+            sent.add(name, value)
+        proxy = session.proxy
+        to_proxy = {"Proxy-Authorization": proxy.authorization} if proxy and proxy.authorization else {}
+        if access.server.startswith("http:"):  # the proxy reads the request itself; else only the CONNECT
+            sent.update(to_proxy)
         return await session.client.request(
             method,
             yarl.URL(access.server + target, encoded=True),
             headers=sent,
             data=body or None,
             allow_redirects=False,
-            proxy=session.proxy,
+            proxy=proxy.url if proxy else None,
+            proxy_headers=to_proxy or None,
             server_hostname=access.trust.server_name or None,
             # The deadlines are ours; aiohttp's default would end every watch after five minutes.
             timeout=aiohttp.ClientTimeout(
@@ -273,6 +296,13 @@ class _BodyStream:
         if not chunk:
             raise anyio.EndOfStream
         return chunk
+
+
+def _check_type(content_type: str, what: str) -> None:
+    if content_type.partition(";")[0].strip().lower() in ("text/html", "application/xhtml+xml"):
+        raise TransportError(
+            f"{what} was answered with a web page, not with JSON: is a login page or a proxy in between?"
+        )
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int, what: str) -> bytes:

@@ -40,7 +40,7 @@ class TrustMaterial:
     key: bytes = field(default=b"", repr=False)
     server_name: str = ""
     insecure: bool = False
-    proxy: str = ""
+    proxy: str = field(default="", repr=False)  # it may hold a password
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +50,12 @@ class Access:
     Attributes:
         server: ``"https://10.0.0.1:443"``, without a slash at its end; may hold a path.
         authorization: The value of the header of that name; empty for none.
+        impersonation: The ``Impersonate-*`` headers, in their order; a name may occur more than once.
     """
 
     server: str
     authorization: str = field(default="", repr=False)
+    impersonation: tuple[tuple[str, str], ...] = ()
     trust: TrustMaterial = field(default_factory=TrustMaterial)
 
 
@@ -134,6 +136,22 @@ class InClusterCredentials:
         """Read the files again, also if they look the same."""
         self._token.forget()
         self._authority.forget()
+
+
+def authorities_text(pem: bytes) -> str | None:
+    """The authorities as `ssl.create_default_context` takes them; ``None`` (those of the system) for none.
+
+    What is not ASCII is left out: it can only be a comment between certificates, which Go skips too.
+
+    Raises:
+        ValueError: There is something, but no certificate. (An empty text would mean those of the system.)
+    """
+    if not pem:
+        return None
+    text = pem.decode("ascii", "ignore")
+    if "-----BEGIN" not in text:
+        raise ValueError("there is no certificate among the authorities")
+    return text
 
 
 def bearer(token: bytes | str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,12 +17,16 @@ import anyio
 
 from ingresskit.errors import CredentialsError
 from ingresskit.kube._trees import as_map, as_text
+from ingresskit.kube.redaction import without_credentials
 
 __all__ = ["ExecCredential", "ExecPlugin"]
 
 # Credentials are renewed this long before they end, so that no request meets the end.
 _MARGIN = timedelta(seconds=60)
 _LIMIT = timedelta(seconds=60)
+# A token is some kilobytes at most, and so is a certificate with its chain.
+_MAX_OUTPUT_BYTES = 1024 * 1024
+_KEPT_ERROR_BYTES = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +87,8 @@ class ExecPlugin:
         """What is valid now; the program runs only if it must, and never twice at once.
 
         Raises:
-            CredentialsError: The program is missing, fails, takes over a minute, or prints something else.
+            CredentialsError: The program is missing, fails, takes over a minute, prints over a megabyte, or
+                prints something else.
         """
         async with self._lock:
             if self._held is None or anyio.current_time() >= self._good_until:
@@ -101,9 +106,7 @@ class ExecPlugin:
         name = self._command[0]
         try:
             with anyio.fail_after(_LIMIT.total_seconds()):
-                done = await anyio.run_process(
-                    self._command, env=self._env, stdin=subprocess.DEVNULL, check=False
-                )
+                output, errors, status = await _output(self._command, self._env)
         except TimeoutError as exc:
             raise CredentialsError(f"the credential plugin {name} did not end in {_LIMIT}") from exc
         except OSError as exc:
@@ -111,10 +114,38 @@ class ExecPlugin:
             raise CredentialsError(
                 f"the credential plugin {name} cannot be run: {exc.strerror or exc}{hint}"
             ) from exc
-        if done.returncode:
-            said = " ".join(done.stderr[-500:].decode("utf-8", "replace").split())
-            raise CredentialsError(f"the credential plugin {name} ended with {done.returncode}: {said}")
-        return _parsed(done.stdout, name, self._api_version)
+        if status:
+            said = without_credentials(" ".join(errors.decode("utf-8", "replace").split()))
+            raise CredentialsError(f"the credential plugin {name} ended with {status}: {said}")
+        if len(output) > _MAX_OUTPUT_BYTES:
+            raise CredentialsError(f"the credential plugin {name} printed more than {_MAX_OUTPUT_BYTES} bytes")
+        return _parsed(output, name, self._api_version)
+
+
+async def _output(command: Sequence[str], env: Mapping[str, str]) -> tuple[bytes, bytes, int]:
+    """Run a program: what it printed (just above the limit if that is more), its last errors, its status."""
+    output = errors = b""
+    async with await anyio.open_process(command, env=env, stdin=subprocess.DEVNULL) as process:
+        stdout, stderr = process.stdout, process.stderr
+        if stdout is None or stderr is None:  # cannot be: both are pipes
+            raise OSError("no pipes")
+
+        async def keep_errors() -> None:
+            nonlocal errors
+            async for chunk in stderr:
+                errors = (errors + chunk)[-_KEPT_ERROR_BYTES:]
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(keep_errors)
+            async for chunk in stdout:
+                output += chunk
+                if len(output) > _MAX_OUTPUT_BYTES:
+                    process.kill()
+                    break
+            if len(output) > _MAX_OUTPUT_BYTES:
+                tasks.cancel_scope.cancel()
+                return output, errors, 0
+        return output, errors, await process.wait()
 
 
 def _parsed(output: bytes, name: str, api_version: str) -> ExecCredential:

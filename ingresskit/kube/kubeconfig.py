@@ -6,20 +6,19 @@ of ``kubeconfig (v1)``.
 
 from __future__ import annotations
 
-import base64
-import binascii
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import anyio
 
 from ingresskit.errors import CredentialsError
 from ingresskit.facts import fact_logger
-from ingresskit.kube._trees import as_list, as_map, as_text
-from ingresskit.kube.credentials import Access, TrustMaterial, bearer
-from ingresskit.kube.exec_plugin import ExecPlugin
+from ingresskit.kube._trees import as_list, as_map, field_text
+from ingresskit.kube.account import Account
+from ingresskit.kube.credentials import Access
 from ingresskit.kube.files import RotatedFile
 
 __all__ = ["KubeconfigCredentials"]
@@ -33,9 +32,10 @@ class KubeconfigCredentials:
     """The user and cluster of one context of a kubeconfig.
 
     Understood: inline data and files (relative to the kubeconfig they stand in), client certificates,
-    ``token``, ``tokenFile``, ``exec`` plugins with token or certificate, user name and password,
-    ``auth-provider`` (by the Kubernetes client's own loader), ``tls-server-name``, ``proxy-url``,
-    ``insecure-skip-tls-verify``, ``certificate-authority``. The kubeconfig and the files it names are read
+    ``token``, ``tokenFile``, ``exec`` plugins with token or certificate, user name and password, the
+    ``auth-provider`` oidc, ``as`` and its kin (impersonation), ``tls-server-name``, ``proxy-url``,
+    ``insecure-skip-tls-verify``, ``certificate-authority``. A field of another type, and fields that
+    contradict one another, are refused, as kubectl does. The kubeconfig and the files it names are read
     again when they are replaced; a kubeconfig that becomes unreadable is logged, and the former counts.
     """
 
@@ -57,7 +57,7 @@ class KubeconfigCredentials:
         self._context = context
         self._lock = anyio.Lock()
         self._contents: tuple[bytes, ...] = ()
-        self._account: _Account | None = None
+        self._account: Account | None = None
 
     async def access(self) -> Access:
         """The access as of the files now.
@@ -78,7 +78,7 @@ class KubeconfigCredentials:
             file.forget()
         await (await self._current()).renew(refused)
 
-    async def _current(self) -> _Account:
+    async def _current(self) -> Account:
         async with self._lock:
             contents = self._read()
             if self._account is None or contents != self._contents:
@@ -107,159 +107,20 @@ class KubeconfigCredentials:
         return tuple(contents)
 
 
-class _Account:
-    """One context, read: where its parts come from."""
-
-    def __init__(self, cluster: Tree, cluster_directory: str, user: Tree, user_directory: str) -> None:
-        self._server = _text(cluster, "server").rstrip("/")
-        if not self._server.startswith(("http://", "https://")):
-            raise CredentialsError(f"the kubeconfig's server {self._server!r} is not an http or https address")
-        self._server_name = _text(cluster, "tls-server-name")
-        self._insecure = cluster.get("insecure-skip-tls-verify") is True
-        self._proxy = _text(cluster, "proxy-url")
-        self._authority = _Part(cluster, "certificate-authority", cluster_directory)
-        self._certificate = _Part(user, "client-certificate", user_directory)
-        self._key = _Part(user, "client-key", user_directory)
-        token, token_file = _text(user, "token"), _text(user, "tokenFile")
-        # The file is the one that is kept fresh; client-go prefers it too.
-        self._token = RotatedFile(str(Path(user_directory, token_file))) if token_file else None
-        self._authorization = bearer(token) if token else ""
-        if user.get("username") is not None:
-            pair = f"{_text(user, 'username')}:{_text(user, 'password')}".encode()
-            self._authorization = self._authorization or f"Basic {base64.b64encode(pair).decode()}"
-        self._plugin = self._exec_plugin(user, cluster, user_directory)
-        self._provider = _AuthProvider(user) if isinstance(user.get("auth-provider"), dict) else None
-
-    def _exec_plugin(self, user: Tree, cluster: Tree, directory: str) -> ExecPlugin | None:
-        spec = user.get("exec")
-        if not isinstance(spec, dict):
-            return None
-        spec = cast("Tree", spec)
-        if not _text(spec, "command"):
-            raise CredentialsError("the kubeconfig's credential plugin has no command")
-        told = dict[str, object]()
-        if spec.get("provideClusterInfo") is True:
-            told = {key: value for key, value in cluster.items() if key != "certificate-authority"}
-            if authority := self._authority.read():
-                told["certificate-authority-data"] = base64.b64encode(authority).decode()
-        return ExecPlugin(
-            command=_text(spec, "command"),
-            args=tuple(str(arg) for arg in as_list(spec.get("args"))),
-            env={_text(item, "name"): _text(item, "value") for item in map(as_map, as_list(spec.get("env")))},
-            api_version=_text(spec, "apiVersion"),
-            cluster=told or None,
-            directory=directory,
-            install_hint=_text(spec, "installHint"),
-        )
-
-    async def access(self) -> Access:
-        authorization = self._authorization
-        certificate, key = self._certificate.read(), self._key.read()
-        if self._token is not None:
-            authorization = bearer(self._token.read())
-        if self._provider is not None:
-            authorization = await self._provider.authorization()
-        if self._plugin is not None:
-            credential = await self._plugin.credential()
-            if credential.token:
-                authorization = bearer(credential.token)
-            if credential.certificate:
-                certificate, key = credential.certificate, credential.key
-        return Access(
-            server=self._server,
-            authorization=authorization,
-            trust=TrustMaterial(
-                authorities=self._authority.read(),
-                certificate=certificate,
-                key=key,
-                server_name=self._server_name,
-                insecure=self._insecure,
-                proxy=self._proxy,
-            ),
-        )
-
-    async def renew(self, refused: Access) -> None:
-        for file in (self._token, self._authority.file, self._certificate.file, self._key.file):
-            if file is not None:
-                file.forget()
-        if self._provider is not None:
-            self._provider.forget()
-        if self._plugin is not None:
-            await self._plugin.renew(refused.authorization.removeprefix("Bearer "))
-
-
-class _Part:
-    """PEM that stands in the kubeconfig, or in a file beside it; inline data win."""
-
-    def __init__(self, tree: Tree, key: str, directory: str) -> None:
-        self._data = b""
-        self.file: RotatedFile | None = None
-        if data := _text(tree, f"{key}-data"):
-            try:
-                self._data = base64.b64decode(data, validate=True)
-            except binascii.Error:
-                raise CredentialsError(f"the kubeconfig's {key}-data is not base64") from None
-        elif path := _text(tree, key):
-            self.file = RotatedFile(str(Path(directory, path)))
-
-    def read(self) -> bytes:
-        return self.file.read() if self.file is not None else self._data
-
-
-class _AuthProvider:
-    """The old ``auth-provider`` users (oidc, gcp): the Kubernetes client knows how to renew those."""
-
-    _FRESH = 60.0
-
-    def __init__(self, user: Tree) -> None:
-        self._user = user
-        self._held = ""
-        self._asked = 0.0
-
-    def forget(self) -> None:
-        self._held = ""
-
-    async def authorization(self) -> str:
-        if self._held and anyio.current_time() < self._asked + self._FRESH:
-            return self._held
-        from kubernetes.aio.client.configuration import Configuration
-        from kubernetes.aio.config import kube_config
-
-        loader = cast("Any", kube_config)  # has no annotations
-
-        configuration = Configuration()
-        config = {
-            "current-context": "it",
-            "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
-            "clusters": [{"name": "it", "cluster": {"server": "https://localhost"}}],
-            "users": [{"name": "it", "user": self._user}],
-        }
-        try:
-            with anyio.fail_after(30):
-                await loader.load_kube_config_from_dict(config, client_configuration=configuration)
-        except Exception as exc:
-            raise CredentialsError(f"the kubeconfig's auth-provider failed: {type(exc).__name__}") from exc
-        held = cast("Mapping[str, str]", configuration.api_key).get("BearerToken", "")
-        if not held:
-            raise CredentialsError("the kubeconfig's auth-provider gave no token")
-        self._held, self._asked = held, anyio.current_time()
-        return held
-
-
-def _account(files: Mapping[str, bytes], context: str) -> _Account:
+def _account(files: Mapping[str, bytes], context: str) -> Account:
     trees = {path: _parsed(path, content) for path, content in files.items() if content}
     if not context:
-        named = (_text(tree, "current-context") for tree in trees.values())
+        named = (field_text(tree, "current-context") for tree in trees.values())
         context = next(filter(None, named), "")
         if not context:
             raise CredentialsError("the kubeconfig has no current-context, and none was asked for")
     chosen, _ = _entry(trees, "contexts", "context", context)
-    cluster, cluster_path = _entry(trees, "clusters", "cluster", _text(chosen, "cluster"))
+    cluster, cluster_path = _entry(trees, "clusters", "cluster", field_text(chosen, "cluster"))
     user: Tree = {}
     user_path = cluster_path
-    if name := _text(chosen, "user"):
+    if name := field_text(chosen, "user"):
         user, user_path = _entry(trees, "users", "user", name)
-    return _Account(cluster, _directory(cluster_path), user, _directory(user_path))
+    return Account(cluster, _directory(cluster_path), user, _directory(user_path))
 
 
 def _directory(path: str) -> str:
@@ -280,7 +141,7 @@ def _parsed(path: str, content: bytes) -> Tree:
     import yaml  # comes with the Kubernetes client
 
     try:
-        tree: object = yaml.safe_load(content)
+        tree = _json_or_yaml(content)
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
@@ -291,5 +152,12 @@ def _parsed(path: str, content: bytes) -> Tree:
     return cast("Tree", tree)
 
 
-def _text(tree: Tree, key: str) -> str:
-    return as_text(tree.get(key))
+def _json_or_yaml(content: bytes) -> object:
+    import yaml
+
+    if content.lstrip().startswith(b"{"):
+        try:
+            return cast("object", json.loads(content))  # JSON may be indented with tabs, YAML may not
+        except ValueError:
+            pass
+    return cast("object", yaml.safe_load(content))

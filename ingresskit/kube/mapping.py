@@ -23,6 +23,7 @@ from ingresskit.errors import (
     Unauthorized,
 )
 from ingresskit.kube._trees import as_list, as_map, as_text
+from ingresskit.kube.redaction import without_credentials, without_user
 
 __all__ = ["api_error", "status_error"]
 
@@ -42,6 +43,8 @@ _REASONS: Mapping[str, int] = {
     "Forbidden": 403,
     "Unauthorized": 401,
 }
+# The head of the SETTINGS frame that begins an HTTP/2 connection, as the client's error shows it.
+_HTTP_2 = r"\x04\x00\x00\x00\x00\x00"
 # Longer is not advice but a mistake, or a clock that is off.
 _LONGEST_PAUSE = timedelta(minutes=10)
 
@@ -64,7 +67,11 @@ def api_error(
     tree = _json_object(body)
     if tree is None or tree.get("kind") != "Status":
         text = " ".join(body[:300].decode("utf-8", "replace").split())
-        tree = {"message": text if "<" not in text else "", "code": status}
+        tree = {"message": without_credentials(text) if "<" not in text else "", "code": status}
+        if 300 <= status < 400 and (location := headers.get("location", "")):
+            # Where to, without what its query may give away.
+            shown = without_user(location.partition("?")[0])[:200]
+            tree["message"] = f"a redirect to {shown}, which is not followed"
     return _error(tree, status, _retry_after(headers.get("retry-after", ""), now), request)
 
 
@@ -117,20 +124,54 @@ def _retry_after(text: str, now: datetime | None) -> timedelta | None:
 
 
 @contextmanager
-def client_errors(what: str) -> Generator[None, None, None]:
-    """Turn what the HTTP client raises inside into `TransportError`; *what* begins the sentence."""
+def client_errors(what: str, *, proxy: str = "") -> Generator[None, None, None]:
+    """Turn what the HTTP client raises inside into `TransportError`.
+
+    Args:
+        what: What was asked; it begins the sentence.
+        proxy: The address of the proxy that is used, without credentials; empty for none.
+    """
     try:
         yield
     except TimeoutError as exc:  # aiohttp's own derive from it too
-        raise RequestTimeout(f"{what} was not answered in time") from exc
+        raise RequestTimeout(f"{what} was not answered in time{_through(proxy)}") from exc
     except Exception as exc:
         import aiohttp  # here, not above: it is loaded in a thread when the first request is made
 
         if isinstance(exc, aiohttp.ClientConnectorCertificateError):
-            raise CredentialsError(f"{what}: the server's certificate is not trusted: {exc}") from exc
+            cause = without_credentials(str(exc))
+            raise CredentialsError(
+                f"{what}: the server's certificate is not trusted{_through(proxy)}: {cause}"
+            ) from exc
         if isinstance(exc, aiohttp.ClientError | ssl.SSLError | OSError | EOFError):
-            raise TransportError(f"{what} failed: {str(exc) or type(exc).__name__}") from exc
+            raise TransportError(f"{what} failed: {_cause(exc, proxy)}") from exc
         raise
+
+
+def _cause(exc: Exception, proxy: str) -> str:
+    import aiohttp
+
+    match exc:
+        case aiohttp.ClientHttpProxyError():
+            return f"the proxy {proxy} refused the connection to the API server: {exc.status} {exc.message}"
+        case aiohttp.ClientProxyConnectionError():
+            return f"the proxy {proxy} cannot be reached: {exc.os_error}"
+        case aiohttp.ClientPayloadError():
+            # The client's own text speaks of an error 400, which no server sent.
+            text = "the connection was cut in the middle of the response"
+        case aiohttp.ServerDisconnectedError():
+            text = "the server closed the connection before it responded"
+        case aiohttp.ClientResponseError() if _HTTP_2 in exc.message:
+            text = "the server speaks HTTP/2 only, and HTTP/1.1 is needed"
+        case aiohttp.ClientResponseError():
+            text = f"the response is malformed: {' '.join(exc.message.split())[:300]}"
+        case _:
+            text = str(exc) or type(exc).__name__
+    return without_credentials(text) + _through(proxy)
+
+
+def _through(proxy: str) -> str:
+    return f" (through the proxy {proxy})" if proxy else ""
 
 
 def _json_object(body: bytes) -> Mapping[str, object] | None:

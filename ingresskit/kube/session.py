@@ -8,17 +8,18 @@ TCP keepalive, host and proxy rules, the five-minute limit it puts on everything
 from __future__ import annotations
 
 import socket
+import ssl
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from ingresskit.errors import CredentialsError
-from ingresskit.kube.credentials import Access, TrustMaterial
+from ingresskit.kube.credentials import Access, TrustMaterial, authorities_text
+from ingresskit.kube.proxies import Proxy, proxy_for
+from ingresskit.kube.redaction import without_user
 
 if TYPE_CHECKING:
     import aiohttp
@@ -29,6 +30,8 @@ __all__ = ["Session"]
 _KEEPALIVE = (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 # …and so is one that does not acknowledge what was sent to it.
 _USER_TIMEOUT_MS = 30_000
+# aiohttp's default is 8,190; proxies in between set large cookies and policies.
+_MAX_HEADER_BYTES = 256 * 1024
 
 
 class Session:
@@ -38,11 +41,11 @@ class Session:
         """Open no connection yet.
 
         Raises:
-            CredentialsError: The certificates or keys cannot be read.
+            CredentialsError: The certificates or keys cannot be read, or the proxy is of another kind.
         """
         self.trust: TrustMaterial = access.trust
         self.server: str = access.server
-        self.proxy: str | None = _proxy(access)
+        self.proxy: Proxy | None = proxy_for(access)
         self.client: aiohttp.ClientSession = _open(access)  # last: it has to be closed
         self._users = 0
         self._retired = False
@@ -87,13 +90,16 @@ def _open(access: Access) -> aiohttp.ClientSession:
         "trust_env": False,
         "auto_decompress": True,
         "timeout": aiohttp.ClientTimeout(total=None),
+        "max_line_size": _MAX_HEADER_BYTES,
+        "max_field_size": _MAX_HEADER_BYTES,
     }
     try:
-        configuration.ca_cert_data = trust.authorities.decode("ascii") or None
+        configuration.ca_cert_data = authorities_text(trust.authorities)
         with _key_pair(trust) as (configuration.cert_file, configuration.key_file):
             rest = cast("Any", RESTClientObject)(configuration)
     except (ValueError, OSError) as exc:  # ssl.SSLError is an OSError
-        raise CredentialsError(f"the certificates for {access.server} cannot be used: {exc}") from exc
+        server = without_user(access.server)
+        raise CredentialsError(f"the certificates for {server} cannot be used: {exc}") from exc
 
     def connector() -> aiohttp.TCPConnector:
         # No limit: every watch holds a connection, and one that waits for a free one is silent for ever.
@@ -101,6 +107,20 @@ def _open(access: Access) -> aiohttp.ClientSession:
 
     rest._create_connector = connector  # noqa: SLF001 - the hook it offers for this
     return cast("aiohttp.ClientSession", rest._create_pool_manager())  # noqa: SLF001 - as above
+
+
+def _check_key_pair(certificate: str, key: str) -> None:
+    """Load the pair where a pass phrase can be refused: the client would let OpenSSL ask the terminal for it.
+
+    Raises:
+        ValueError: The key is encrypted.
+        OSError: It cannot be read, or is not the certificate's.
+    """
+    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password=_refuse_password)
+
+
+def _refuse_password() -> str:
+    raise ValueError("the client key is encrypted, and only one that is not can be used")
 
 
 def _socket(address: tuple[Any, ...]) -> socket.socket:
@@ -122,18 +142,5 @@ def _key_pair(trust: TrustMaterial) -> Generator[tuple[str | None, str | None], 
         certificate, key = Path(directory, "tls.crt"), Path(directory, "tls.key")
         certificate.write_bytes(trust.certificate)
         key.write_bytes(trust.key)
+        _check_key_pair(str(certificate), str(key))
         yield str(certificate), str(key)
-
-
-def _proxy(access: Access) -> str | None:
-    """The proxy for this server: the kubeconfig's, else the environment's, as kubectl does it."""
-    if access.trust.proxy:
-        proxy = access.trust.proxy
-    else:
-        parts = urlsplit(access.server)
-        if proxy_bypass(parts.hostname or ""):
-            return None
-        proxy = getproxies().get(parts.scheme, "")
-    if proxy and not proxy.startswith(("http://", "https://")):
-        raise CredentialsError(f"the proxy {proxy!r} is not an HTTP proxy; no other kind is supported")
-    return proxy or None

@@ -1,4 +1,4 @@
-"""As whom the reference controller asks: the pod it runs in, unless flags say otherwise."""
+"""As whom the reference controller asks: the pod it runs in, unless flags or KUBECONFIG say otherwise."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from ingresskit.testing.apiserver import ApiServer
 
 
 @pytest.mark.parametrize(
-    ("argv", "in_pod", "kind"),
+    ("argv", "variable", "in_pod", "kind"),
     [
-        ([], True, InClusterCredentials),
-        ([], False, KubeconfigCredentials),
-        (["--kubeconfig=config"], True, KubeconfigCredentials),
-        (["--context=staging"], True, KubeconfigCredentials),
+        ([], "", True, InClusterCredentials),
+        ([], "", False, KubeconfigCredentials),
+        ([], "config", True, KubeconfigCredentials),
+        (["--kubeconfig=config"], "", True, KubeconfigCredentials),
+        (["--context=staging"], "", True, KubeconfigCredentials),
     ],
 )
 def test_a_pod_asks_as_itself_unless_told_otherwise(
-    argv: list[str], in_pod: bool, kind: type[object], monkeypatch: pytest.MonkeyPatch
+    argv: list[str], variable: str, in_pod: bool, kind: type[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("KUBECONFIG", variable)
     monkeypatch.setattr(InClusterCredentials, "available", lambda: in_pod)
 
     assert isinstance(credentials(parse_flags(argv)), kind)

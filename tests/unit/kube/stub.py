@@ -23,6 +23,9 @@ class Asked:
     headers: dict[str, str]
     body: bytes
     writer: asyncio.StreamWriter
+    reader: asyncio.StreamReader
+    raw: bytes
+    """The head as it came."""
 
     async def answer(
         self, body: bytes = b"{}", *, status: int = 200, kind: str = JSON, extra: str = ""
@@ -39,6 +42,22 @@ class Asked:
 
     async def chunk(self, data: bytes) -> None:
         await self.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+
+    async def tunnel(self, port: int) -> None:
+        """What a proxy does for CONNECT, to a port of this machine."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await self.write(b"HTTP/1.1 200 OK\r\n\r\n")
+
+        async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            while data := await source.read(65536):
+                sink.write(data)
+                await sink.drain()
+            sink.close()
+
+        try:
+            await asyncio.gather(pump(self.reader, writer), pump(reader, self.writer))
+        finally:
+            writer.close()
 
     async def write(self, data: bytes) -> None:
         self.writer.write(data)
@@ -81,12 +100,13 @@ async def serving(script: Script, *, context: ssl.SSLContext | None = None) -> A
         stub.connections += 1
         try:
             while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+                raw = await reader.readuntil(b"\r\n\r\n")
+                head = raw.decode("latin-1").split("\r\n")
                 method, target, _ = head[0].split(" ")
                 pairs = (line.partition(":") for line in head[1:] if line)
                 headers = {name.lower(): value.strip() for name, _, value in pairs}
                 body = await reader.readexactly(int(headers.get("content-length", "0")))
-                asked = Asked(method, target, headers, body, writer)
+                asked = Asked(method, target, headers, body, writer, reader, raw)
                 stub.asked.append(asked)
                 await script(asked)
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):

@@ -358,9 +358,7 @@ def jwt(claims: dict[str, object]) -> str:
     return ".".join((*parts, "signature"))
 
 
-# The client's loader uses what newer Pythons warn of.
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-async def test_the_old_auth_providers_are_left_to_the_client(tmp_path: Path) -> None:
+async def test_an_auth_provider_gives_the_token_it_holds(tmp_path: Path) -> None:
     token = jwt({"exp": 4102444800})
     provider = {"name": "oidc", "config": {"id-token": token}}
 
