@@ -174,6 +174,10 @@ class AccessLog:
             self._failing = True
 
 
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 3)
+
+
 def _access_line(ended: float, request: AccessRecord) -> str:
     line: dict[str, object] = {
         "time": _time(ended),
@@ -183,11 +187,17 @@ def _access_line(ended: float, request: AccessRecord) -> str:
         "path": request.path,
         "status": request.status,
         "sentBytes": request.sent_bytes,
-        "durationMs": round(request.duration * 1000, 3),
+        "durationMs": _milliseconds(request.duration),
         "ruleHost": request.rule_host,
         "backend": None if request.backend is None else str(request.backend),
         "endpoint": request.endpoint,
         "attempts": request.attempts,
         "requestId": request.request_id,
+        "termination": request.termination,
+        "detail": request.detail,
+        "tried": request.tried,
+        "connectMs": _milliseconds(request.connect_time),
+        "firstByteMs": _milliseconds(request.first_byte_time),
+        "upstreamStatus": request.upstream_status,
     }
     return json.dumps(line)

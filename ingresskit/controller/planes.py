@@ -12,7 +12,23 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final, Protocol, cast
 
+from ingresskit.graph import Termination
+
 _GAUGES = frozenset({"active", "idle", "objects", "open", "seconds", "undecodable"})
+# Counts by a closed vocabulary, which need no cap: the family, its label, its help.
+_COUNTS = {
+    "statuses": ("responses", "status", "Responses by status."),
+    "terminations": (
+        "request_terminations",
+        "reason",
+        "Requests that got no whole response of an endpoint, by reason.",
+    ),
+    "upstream_failures": (
+        "upstream_failures",
+        "reason",
+        "Failed attempts to get a response of an endpoint, by reason.",
+    ),
+}
 
 __all__ = ["OTHER", "Family", "FamilyKind", "LabelCap", "Series", "StatisticsSource", "families"]
 
@@ -98,6 +114,9 @@ def families(statistics: object, cap: LabelCap) -> Iterator[Family]:
       but the last of them, and ``duration_sum``, in seconds, are a histogram. Without bounds they
       are a summary: their number and their sum.
     - ``requests_by_class``, counts by first digit of the status, is a counter with the label ``class``.
+    - ``terminations`` and ``upstream_failures``, counts by `ingresskit.graph.Termination`, are counters
+      (``request_terminations`` and ``upstream_failures``) with the label ``reason``; ``statuses``, counts
+      by status, is the counter ``responses`` with the label ``status``.
     - A mapping whose values are dataclasses (``backends``) gives a metric for each of their numbers,
       with a label named by the mapping, in the singular. *cap* bounds its values.
     - Anything else is left out, such as counts by host, whose number tenants decide.
@@ -117,6 +136,8 @@ def families(statistics: object, cap: LabelCap) -> Iterator[Family]:
                 help="Requests by class of status.",
                 series=tuple(series),
             )
+        elif name in _COUNTS and isinstance(value, Mapping):
+            yield from _counts(name, cast("Mapping[object, float]", value))
         elif isinstance(value, Mapping):
             yield from _labelled(name, cast("Mapping[object, object]", value), cap)
         elif _is_number(value):
@@ -187,6 +208,19 @@ def _labelled(name: str, mapping: Mapping[object, object], cap: LabelCap) -> Ite
     for member, column in sums.items():
         series = [Series(((label, key),), value) for key, value in sorted(column.items())]
         yield _number(f"{label}_{member}", series)
+
+
+def _counts(name: str, counts: Mapping[object, float]) -> Iterator[Family]:
+    family, label, text = _COUNTS[name]
+    values = {str(key): float(count) for key, count in counts.items()}
+    if label == "reason":
+        # A rate needs a beginning: reasons that have not occurred yet are there with 0.
+        start = "upstream_" if name == "upstream_failures" else ""
+        for reason in Termination:
+            if reason.startswith(start):
+                values.setdefault(reason.value, 0.0)
+    series = tuple(Series(((label, key),), value) for key, value in sorted(values.items()))
+    yield Family(name=family, kind=FamilyKind.COUNTER, help=text, series=series)
 
 
 def _is_number(value: object) -> bool:

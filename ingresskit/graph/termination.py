@@ -25,7 +25,8 @@ class Termination(StrEnum):
         BODY_TOO_LARGE: The request body exceeds the limit of the route (413).
         BAD_REQUEST: The request is malformed, ambiguous or exceeds a limit of the proxy (400, 405, 414,
             431, 501, 505).
-        CLIENT_TIMEOUT: The client did not send its request in time (408).
+        CLIENT_TIMEOUT: The client did not send its request in time, or took nothing of the response for too
+            long (408, or a cut response).
         CLIENT_LEFT: The client closed the connection before its response was complete (499).
         OVERLOADED: The proxy had no room for the connection or the request (503).
         SHUTDOWN: The proxy ended before the response was complete.

@@ -4,12 +4,13 @@ from ingresskit.proxy.access import AccessRecord
 from ingresskit.proxy.listener import Listener
 from ingresskit.proxy.proxy import Proxy
 from ingresskit.proxy.settings import ProxySettings
-from ingresskit.proxy.statistics import DURATION_BOUNDS, BackendStatistics, Statistics
+from ingresskit.proxy.statistics import DURATION_BOUNDS, BackendStatistics, EndpointStatistics, Statistics
 
 __all__ = [
     "DURATION_BOUNDS",
     "AccessRecord",
     "BackendStatistics",
+    "EndpointStatistics",
     "Listener",
     "Proxy",
     "ProxySettings",

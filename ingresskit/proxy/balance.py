@@ -56,12 +56,20 @@ class BackendState:
                 self._next = (self._next + 1) % count
                 found = endpoints[self._next]
                 if found.retry_at <= now and found not in tried:
+                    if found.unreached:
+                        found.probed(now)
                     return found
         left = [item for item in endpoints if item not in tried]
         well = [item for item in left if item.retry_at <= now] or left
         if not well:
             return None
         self._next = (self._next + 1) % count
+        chosen = self._choose_among(well, algorithm, client)
+        if chosen.unreached and chosen.retry_at <= now:
+            chosen.probed(now)
+        return chosen
+
+    def _choose_among(self, well: list[EndpointState], algorithm: Algorithm, client: str) -> EndpointState:
         match algorithm:
             case Algorithm.ROUND_ROBIN:
                 return well[self._next % len(well)]

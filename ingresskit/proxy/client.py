@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING, Final, cast
 
 from typing_extensions import override
 
-from ingresskit.facts import fact_logger
-from ingresskit.proxy.access import AccessRecord
+from ingresskit.graph import Termination
 from ingresskit.proxy.answers import build_answer
 from ingresskit.proxy.bodies import Body, BodyError
 from ingresskit.proxy.deadlines import NEVER
 from ingresskit.proxy.exchange import Exchange
 from ingresskit.proxy.forwarded import Address, Peer, parse_address
 from ingresskit.proxy.heads import BadRequest, RequestHead, RequestReader
-from ingresskit.proxy.requests import OwnAnswer, RequestedHost, admit
-from ingresskit.proxy.tunnel import half_close
+from ingresskit.proxy.records import local_record
+from ingresskit.proxy.requests import LocalReply, RequestedHost, admit
+from ingresskit.proxy.sockets import half_close, has_left
 
 if TYPE_CHECKING:
     from ingresskit.proxy.plane import Plane
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ClientConnection"]
 
-_logger = fact_logger(__name__)
-
+# How often to look whether a client that is not read is still there.
+_LOOK_SECONDS: Final = 2.0
 _LINGER_SECONDS: Final = 2.0
 _LINGER_BYTES: Final = 1 << 20
 
@@ -65,13 +65,13 @@ class ClientConnection(asyncio.Protocol):
 
     Attributes:
         full: The client takes nothing at the moment.
+        timed_out: It took nothing for too long, and is cut.
         held: Why it is not read at the moment; 0 when it is.
     """
 
     __slots__ = (
         "_body",
         "_buffer",
-        "_ended",
         "_exchange",
         "_forgiven",
         "_host",
@@ -89,6 +89,7 @@ class ClientConnection(asyncio.Protocol):
         "deadline",
         "full",
         "held",
+        "timed_out",
         "transport",
     )
 
@@ -110,9 +111,9 @@ class ClientConnection(asyncio.Protocol):
         self._tunnel: Tunnel | None = None
         self._host: RequestedHost | None = None
         self.held: int = 0
-        self._ended = False
         self._lingered = 0
         self.full: bool = False
+        self.timed_out: bool = False
         self.deadline: float = NEVER
         self.bucket: int | None = None
 
@@ -167,10 +168,13 @@ class ClientConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         if self._state == _TUNNEL and self._tunnel is not None:
             return self._tunnel.client_ended()
-        # A client may shut its side down and still wait for the answers to what it sent.
-        if not self._tls and (self._state == _WAIT or (self._state == _HEAD and self._buffer and self.full)):
-            self._ended = True
-            return True
+        # As nginx and Envoy take it: a client that ends its side while a response is under way left.
+        # The few that only shut their side down and still read cannot be told from those, and each one
+        # that left would keep an endpoint at work for nothing.
+        if self._exchange is not None:
+            self.transport.abort()
+        else:
+            self.close()
         return False
 
     @override
@@ -178,6 +182,7 @@ class ClientConnection(asyncio.Protocol):
         self._state = _CLOSED
         self._buffer = b""
         plane = self._plane
+        plane.deadlines.now()
         plane.deadlines.forget(self)
         plane.counters.connections_open -= 1
         plane.clients.discard(self)
@@ -217,12 +222,20 @@ class ClientConnection(asyncio.Protocol):
     def deadline_passed(self) -> None:
         """For `Deadlines`."""
         if self.full or self._state in (_LINGER, _CLOSED):
+            self.timed_out = self.full
             self.transport.abort()
         elif self._state == _HEAD:
             if self._buffer:
                 self._refuse(BadRequest(408, ""))
             else:
                 self.close()
+        elif self.held:
+            # It is not read, so its end would not be seen.
+            if has_left(self.transport):
+                self.transport.abort()
+            else:
+                plane = self._plane
+                plane.deadlines.set(self, plane.deadlines.now() + _LOOK_SECONDS)
         elif self._state == _BODY and self._exchange is not None:
             self._exchange.client_timed_out()
 
@@ -247,12 +260,16 @@ class ClientConnection(asyncio.Protocol):
 
     # For the exchange and the tunnel.
 
+    def has_left(self) -> bool:
+        """Whether the client closed the connection, also while nothing is read of it."""
+        return self._state == _CLOSED or has_left(self.transport)
+
     def send(self, data: bytes) -> None:
         """Send bytes to the client."""
         self._plane.counters.sent_bytes += len(data)
         self.transport.write(data)
 
-    def send_own(
+    def send_local_reply(
         self, status: int, *, sentence: str = "", head_only: bool, closing: bool, location: str = ""
     ) -> int:
         """Send an answer of the proxy's own; returns how many bytes its body has."""
@@ -278,8 +295,6 @@ class ClientConnection(asyncio.Protocol):
         self._restart_deadline()
         if self._buffer:
             self._parse()
-        elif self._ended:
-            self.close()
 
     def begin_tunnel(self, tunnel: Tunnel) -> None:
         """From now on bytes belong to *tunnel*; those that came early are its first."""
@@ -294,8 +309,6 @@ class ClientConnection(asyncio.Protocol):
         if early:
             tunnel.from_client(early)
         self._release(self.held)
-        if self._ended:
-            tunnel.client_ended()
 
     def hold_for_connection(self) -> None:
         """Read no more until the request has a connection."""
@@ -304,6 +317,11 @@ class ClientConnection(asyncio.Protocol):
     def release_for_connection(self) -> None:
         """Undo `hold_for_connection`."""
         self._release(_NO_CONNECTION)
+
+    @property
+    def is_held_for_endpoint(self) -> bool:
+        """Whether it is not read because the endpoint takes nothing."""
+        return bool(self.held & _ENDPOINT_FULL)
 
     def hold_for_endpoint(self) -> None:
         """Read no more while the endpoint cannot take it."""
@@ -323,10 +341,6 @@ class ClientConnection(asyncio.Protocol):
         if host is None or host.raw != raw:
             host = self._host = RequestedHost(raw)
         return host
-
-    def log_fault(self, what: str, endpoint: str, clause: str) -> None:
-        """Say in the log what an endpoint did wrong; clients are not told."""
-        _logger.debug(what, extra={"endpoint": endpoint, "reason": clause})
 
     # Requests.
 
@@ -349,8 +363,6 @@ class ClientConnection(asyncio.Protocol):
                 end = data.find(b"\r\n\r\n", self._scanned)
                 if end < 0:
                     self._judge_beginning(data)
-                    if self._ended:
-                        self.close()
                     break
                 self._scanned = 0
                 self._forgiven = False
@@ -386,7 +398,7 @@ class ClientConnection(asyncio.Protocol):
         self._check_sizes(raw, len(raw))
         head = self._reader.read(raw)
         result = admit(self._plane, self, peer, head)
-        if isinstance(result, OwnAnswer):
+        if isinstance(result, LocalReply):
             self._answer(result, head, peer)
             return
         self._exchange = result
@@ -402,7 +414,7 @@ class ClientConnection(asyncio.Protocol):
         try:
             payload, rest = body.take(data)
         except BodyError as exc:
-            result.refuse(400, f"The body {exc}.")
+            result.refuse(f"The body {exc}.")
             return
         self._after_body(body, rest)
         result.start(payload, complete=body.complete)
@@ -414,7 +426,7 @@ class ClientConnection(asyncio.Protocol):
         try:
             payload, rest = body.take(data)
         except BodyError as exc:
-            exchange.refuse(400, f"The body {exc}.")
+            exchange.refuse(f"The body {exc}.")
             return
         self._after_body(body, rest)
         exchange.request_data(payload, complete=body.complete)
@@ -432,7 +444,7 @@ class ClientConnection(asyncio.Protocol):
             if not self.held and not self.full:
                 deadlines.set(self, deadlines.recent + self._plane.body_timeout)
 
-    def _answer(self, answer: OwnAnswer, head: RequestHead, peer: Peer) -> None:
+    def _answer(self, answer: LocalReply, head: RequestHead, peer: Peer) -> None:
         complete = head.length == 0
         if not complete:
             # A body that is here already is passed over; one that is not would have to be waited for.
@@ -444,43 +456,29 @@ class ClientConnection(asyncio.Protocol):
             complete = body.complete
             self._buffer = rest if complete else b""
         closing = not complete or not head.keep_alive
-        size = self.send_own(
+        size = self.send_local_reply(
             answer.status, head_only=head.method == b"HEAD", closing=closing, location=answer.location
         )
-        self._plane.counters.count_request(answer.rule_host, answer.status, 0.0)
-        self._log(peer, head.method, answer, size)
+        self._count(peer, head.method, answer, size)
         if not complete:
             self._state = _BODY
         self.exchange_over(closing=closing)
 
     def _refuse(self, refusal: BadRequest) -> None:
         """Answer a request that could not be read, and end the connection."""
-        size = self.send_own(refusal.status, sentence=str(refusal), head_only=False, closing=True)
-        self._plane.counters.count_request("", refusal.status, 0.0)
+        sentence = str(refusal)
+        size = self.send_local_reply(refusal.status, sentence=sentence, head_only=False, closing=True)
+        termination = Termination.CLIENT_TIMEOUT if refusal.status == 408 else Termination.BAD_REQUEST
         if self._peer is not None:
-            self._log(self._peer, b"", OwnAnswer(refusal.status, host="", path=""), size)
+            self._count(self._peer, b"", LocalReply(refusal.status, termination, detail=sentence), size)
         self._buffer = b""
         self._linger()
 
-    def _log(self, peer: Peer, method: bytes, answer: OwnAnswer, size: int) -> None:
-        log = self._plane.settings.access_log
-        if log is not None:
-            log(
-                AccessRecord(
-                    client=peer.text,
-                    method=method.decode("ascii"),
-                    host=answer.host,
-                    path=answer.path,
-                    rule_host=answer.rule_host,
-                    status=answer.status,
-                    sent_bytes=size,
-                    duration=0.0,
-                    backend=None,
-                    endpoint="",
-                    attempts=0,
-                    request_id="",
-                )
-            )
+    def _count(self, peer: Peer, method: bytes, reply: LocalReply, size: int) -> None:
+        plane = self._plane
+        plane.counters.count_request(reply.rule_host, reply.status, 0.0, reply.termination)
+        if (log := plane.settings.access_log) is not None:
+            log(local_record(peer, method, reply, size))
 
     # The end.
 
@@ -501,10 +499,12 @@ class ClientConnection(asyncio.Protocol):
         self._plane.deadlines.set(self, self._plane.deadlines.now() + _LINGER_SECONDS)
 
     def _hold(self, reason: int) -> None:
-        if not self.held and not self.transport.is_closing():
-            self.transport.pause_reading()
-            if self._state == _BODY:
-                self._plane.deadlines.set(self, NEVER)
+        if not self.transport.is_closing():
+            if not self.held:
+                self.transport.pause_reading()
+            if self._state in (_BODY, _WAIT) and not self.full:
+                deadlines = self._plane.deadlines
+                deadlines.set(self, deadlines.recent + _LOOK_SECONDS)
         self.held |= reason
 
     def _release(self, reason: int) -> None:
@@ -513,7 +513,7 @@ class ClientConnection(asyncio.Protocol):
         self.held &= ~reason
         if not self.held and not self.transport.is_closing():
             self.transport.resume_reading()
-            if self._state == _BODY:
+            if self._state in (_BODY, _WAIT):
                 self._restart_deadline()
 
     def _restart_deadline(self) -> None:
@@ -523,8 +523,10 @@ class ClientConnection(asyncio.Protocol):
             plane.deadlines.set(self, now + plane.client_write_timeout)
         elif self._state == _HEAD:
             plane.deadlines.set(self, now + (plane.header_timeout if self._buffer else plane.idle_timeout))
+        elif self.held:
+            plane.deadlines.set(self, now + _LOOK_SECONDS)
         elif self._state == _BODY:
-            plane.deadlines.set(self, NEVER if self.held else now + plane.body_timeout)
+            plane.deadlines.set(self, now + plane.body_timeout)
         elif self._state == _WAIT:
             plane.deadlines.set(self, NEVER)
 

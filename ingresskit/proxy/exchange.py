@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ingresskit.graph import Protocol
+from ingresskit.graph import Protocol, Termination
 from ingresskit.policies import Algorithm
 from ingresskit.proxy.access import AccessRecord
 from ingresskit.proxy.deadlines import NEVER
@@ -42,7 +42,8 @@ _LAST_CHUNK: Final = b"0\r\n\r\n"
 # Looking a member up on its class at every request costs more than the comparison.
 _CLIENT_HASH: Final = Algorithm.CLIENT_HASH
 _HTTPS: Final = Protocol.HTTPS
-_LEFT: Final = 499  # nginx's number for a client that did not wait; nobody is ever sent it
+_LEFT: Final = 499  # nginx's convention for a client that closed the connection: logged, never sent
+_MOST_TRIED: Final = 10  # endpoints in a record
 
 
 def chunk(payload: bytes) -> bytes:
@@ -73,7 +74,10 @@ class Exchange:
     _chunked_answer: bool = False
     _closing: bool = False
     _status: int = 0
+    _upstream_status: int | None = None
     _sent: int = 0
+    _first_byte: float | None = None
+    _connect_time: float | None = None
     _over: bool = False
 
     def __init__(self, plane: Plane, client: ClientConnection, admitted: Admitted, state: BackendState) -> None:
@@ -128,14 +132,20 @@ class Exchange:
             upstream.wait_for_answer(self._read_timeout)
 
     def client_lost(self) -> None:
-        """The client is gone: nobody waits for the answer."""
-        if not self._over:
-            self._drop_upstream()
-            self._end(self._status or _LEFT)
+        """The client disconnected: end the upstream request, and never repeat it."""
+        if self._over:
+            return
+        self._drop_upstream()
+        if self._plane.closing:
+            self._end(self._status or 503, Termination.SHUTDOWN)
+        elif self._client.timed_out:
+            self._end(self._status or 408, Termination.CLIENT_TIMEOUT, "the client took nothing")
+        else:
+            self._end(self._status or _LEFT, Termination.CLIENT_LEFT)
 
     def client_timed_out(self) -> None:
         """The client did not send its body in time."""
-        self._fail(408)
+        self._fail(408, Termination.CLIENT_TIMEOUT)
 
     def client_is_full(self) -> None:
         """The client takes nothing at the moment: read nothing for it."""
@@ -149,9 +159,9 @@ class Exchange:
             if self._complete or self.answered:
                 self._upstream.wait_for_answer(self._read_timeout)
 
-    def refuse(self, status: int, sentence: str) -> None:
-        """The rest of the request is wrong: answer, or cut when an answer has begun."""
-        self._fail(status, sentence)
+    def refuse(self, sentence: str) -> None:
+        """The rest of the request is malformed: respond 400, or cut when a response has begun."""
+        self._fail(400, Termination.BAD_REQUEST, sentence, sentence=sentence)
 
     # What the endpoint does.
 
@@ -193,7 +203,8 @@ class Exchange:
         elif request.old:
             framing += b"Connection: keep-alive\r\n"
         self._closing = closing
-        self._status = status
+        self._status = self._upstream_status = status
+        self._first_byte = self._plane.deadlines.recent
         self._sent = len(payload)
         self.answered = True
         self._client.send(
@@ -228,19 +239,20 @@ class Exchange:
             self._upstream.wait_for_answer(self._read_timeout)
 
     def answer_broken(self, clause: str) -> None:
-        """The answer is not to be trusted."""
-        self._client.log_fault("answer refused", str(self._endpoint), clause)
-        self._state.failures += 1
-        self._fail(502)
+        """The upstream response is malformed or its framing cannot be trusted."""
+        self._attempt_failed(Termination.UPSTREAM_MALFORMED, clause)
+        self._fail(502, Termination.UPSTREAM_MALFORMED, clause)
 
     def switch_protocols(self, head: ResponseHead, data: bytes) -> None:
         """The endpoint says 101: from now on bytes pass both ways, if that is what was asked for."""
         asked = self._admitted.head.upgrade
         upstream = self._upstream
         if not asked or head.upgrade.lower() != asked.lower() or upstream is None:
-            self.answer_broken("switches to a protocol that was not asked for")
+            self.answer_broken("switch to a protocol that was not asked for")
             return
         self.answered = True
+        self._upstream_status = 101
+        self._first_byte = self._plane.deadlines.recent
         target = self._admitted.target
         fields = without(head.fields, target.drop_response_headers)
         upstream.exchange = None
@@ -258,26 +270,32 @@ class Exchange:
         if upstream is not self._upstream or self._over:
             return
         self._upstream = None
-        self._state.failures += 1
         if self.answered:
-            self._cut()
+            self._attempt_failed(Termination.UPSTREAM_TRUNCATED)
+            self._cut(Termination.UPSTREAM_TRUNCATED)
             return
         if self._repeatable and not upstream.heard and not self._body_lost:
             if upstream.reused and self._stale_tries:
                 # The endpoint closed an idle connection just when we took it: nobody's fault, and
                 # not one of the tries of the policy. A new connection to the same endpoint.
                 self._stale_tries -= 1
-                self._state.failures -= 1
-                self._connect(fresh=True)
+                if not self._leaves_with_client():
+                    self._connect(fresh=True)
                 return
+            self._attempt_failed(Termination.UPSTREAM_CLOSED)
             if self._next_endpoint():
                 return
-        self._fail(502)
+        else:
+            self._attempt_failed(Termination.UPSTREAM_CLOSED)
+        self._fail(502, Termination.UPSTREAM_CLOSED)
 
     def endpoint_timed_out(self) -> None:
         """The endpoint neither took nor sent anything for too long."""
-        self._state.failures += 1
-        self._fail(504)
+        late = Termination.UPSTREAM_READ_TIMEOUT
+        if self._client.is_held_for_endpoint:
+            late = Termination.UPSTREAM_SEND_TIMEOUT
+        self._attempt_failed(late)
+        self._fail(504, late)
 
     def endpoint_is_full(self) -> None:
         """The endpoint takes nothing at the moment: read no more of the request."""
@@ -304,7 +322,7 @@ class Exchange:
         client = str(self._admitted.forwarding.client) if algorithm is _CLIENT_HASH else ""
         endpoint = self._state.choose(algorithm, client, self._tried, self._began)
         if endpoint is None:
-            self._fail(503)
+            self._fail(503, Termination.NO_ENDPOINT)
             return
         if self._endpoint is not None:
             self._leave_endpoint()
@@ -316,11 +334,13 @@ class Exchange:
         endpoint = self._endpoint
         assert endpoint is not None  # noqa: S101 - set by _try, always before
         self._attempts += 1
+        endpoint.requests += 1
         name = self._admitted.server_name if endpoint.protocol is _HTTPS else ""
         if not fresh:
             repeatable = self._repeatable and not self._body_lost
             if (idle := self._plane.pool.take(endpoint, name, repeatable=repeatable)) is not None:
                 self._plane.counters.upstream_reused += 1
+                self._connect_time = None
                 self._send(idle)
                 return
         timeout = self._admitted.target.connect_timeout
@@ -330,16 +350,19 @@ class Exchange:
         task.add_done_callback(self._plane.tasks.discard)
 
     async def _wait_for_connection(self, endpoint: EndpointState, name: str, seconds: float) -> None:
+        deadlines = self._plane.deadlines
+        begun = deadlines.now()
         try:
             upstream = await self._plane.pool.connect(endpoint, name, seconds)
-            self._plane.deadlines.now()
         except ConnectFailed as exc:
+            self._connect_time = deadlines.now() - begun
             if not self._over:
-                self._state.failures += 1
-                self._client.log_fault("endpoint not reached", str(endpoint), str(exc))
+                self._attempt_failed(exc.termination, exc.detail)
                 if not self._next_endpoint():
-                    self._fail(504 if exc.timed_out else 502)
+                    late = exc.termination is Termination.UPSTREAM_CONNECT_TIMEOUT
+                    self._fail(504 if late else 502, exc.termination, exc.detail)
             return
+        self._connect_time = deadlines.now() - begun
         if self._over:
             # The client left meanwhile; the connection is as good as new.
             self._plane.pool.put(upstream)
@@ -350,6 +373,8 @@ class Exchange:
         """Go on with another endpoint, if the policy lets us and there is one."""
         if not self._tries_left or self._endpoint is None:
             return False
+        if self._leaves_with_client():
+            return True
         tried = (*self._tried, self._endpoint)
         if all(endpoint in tried for endpoint in self._state.endpoints):
             return False
@@ -358,6 +383,29 @@ class Exchange:
         self._plane.counters.retries += 1
         self._try()
         return True
+
+    def _leaves_with_client(self) -> bool:
+        """End the exchange when its client left: its request is never repeated."""
+        if not self._client.has_left():
+            return False
+        self.client_lost()
+        self._client.abort()
+        return True
+
+    def _attempt_failed(self, termination: Termination, detail: str = "") -> None:
+        """Count a failure of the endpoint, and let the log know why."""
+        plane, endpoint = self._plane, self._endpoint
+        self._state.failures += 1
+        plane.counters.count_failure(termination)
+        if endpoint is not None:
+            endpoint.failures += 1
+            plane.troubles.failed(endpoint, termination, detail, self._admitted, plane.deadlines.now())
+
+    def _attempt_succeeded(self, endpoint: EndpointState) -> None:
+        """An endpoint that failed before returned a whole response."""
+        if endpoint.unreached:
+            endpoint.worked()
+        self._plane.troubles.ended(endpoint, self._plane.deadlines.recent)
 
     def _send(self, upstream: UpstreamConnection) -> None:
         """Send all there is, in one write."""
@@ -390,7 +438,7 @@ class Exchange:
         self._body_size += len(payload)
         limit = self._admitted.target.max_body_bytes
         if limit and self._body_size > limit:
-            self._fail(413)
+            self._fail(413, Termination.BODY_TOO_LARGE)
             return False
         return True
 
@@ -414,6 +462,8 @@ class Exchange:
 
     def _answer_complete(self) -> None:
         upstream, self._upstream = self._upstream, None
+        if (endpoint := self._endpoint) is not None and endpoint.trouble is not None:
+            self._attempt_succeeded(endpoint)
         if upstream is not None:
             if upstream.reusable and self._complete and not self._admitted.head.binds:
                 self._plane.pool.put(upstream)
@@ -422,26 +472,26 @@ class Exchange:
         self._end(self._status)
         self._client.exchange_over(closing=self._closing or not self._complete)
 
-    def _fail(self, status: int, sentence: str = "") -> None:
-        """Answer with an error of our own; when an answer has begun already, cut it."""
+    def _fail(self, status: int, termination: Termination, detail: str = "", *, sentence: str = "") -> None:
+        """Respond with an error of our own; when a response has begun already, cut it."""
         if self._over:
             return
         self._drop_upstream()
         if self.answered:
-            self._cut()
+            self._cut(termination, detail)
             return
         self.answered = True
-        self._sent = self._client.send_own(
+        self._sent = self._client.send_local_reply(
             status,
             sentence=sentence,
             head_only=self.head_only,
             closing=not self._complete or not self._admitted.head.keep_alive,
         )
-        self._end(status)
+        self._end(status, termination, detail)
         self._client.exchange_over(closing=not self._complete or not self._admitted.head.keep_alive)
 
-    def _cut(self) -> None:
-        self._end(self._status)
+    def _cut(self, termination: Termination, detail: str = "") -> None:
+        self._end(self._status, termination, detail)
         self._client.abort()
 
     def _drop_upstream(self) -> None:
@@ -458,17 +508,20 @@ class Exchange:
         self._state.active -= 1
         self._leave_endpoint()
 
-    def _end(self, status: int) -> None:
+    def _end(self, status: int, termination: Termination | None = None, detail: str = "") -> None:
         self._over = True
         endpoint = self._endpoint
         if status != 101:
             self._release_endpoint()
         admitted = self._admitted
         plane = self._plane
-        duration = plane.deadlines.recent - self._began
-        plane.counters.count_request(admitted.target.host, status, duration)
+        # After a failure nothing may have been received for long, and the time with it.
+        deadlines = plane.deadlines
+        duration = (deadlines.recent if termination is None else deadlines.now()) - self._began
+        plane.counters.count_request(admitted.target.host, status, duration, termination)
         log = plane.settings.access_log
         if log is not None:
+            first = self._first_byte
             log(
                 AccessRecord(
                     client=str(admitted.forwarding.client),
@@ -483,5 +536,11 @@ class Exchange:
                     endpoint="" if endpoint is None else str(endpoint),
                     attempts=self._attempts,
                     request_id=admitted.request_id.decode("ascii"),
+                    termination=termination,
+                    detail=detail,
+                    tried=tuple(str(tried) for tried in self._tried[:_MOST_TRIED]),
+                    connect_time=self._connect_time,
+                    first_byte_time=None if first is None else first - self._began,
+                    upstream_status=self._upstream_status,
                 )
             )

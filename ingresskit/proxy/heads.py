@@ -61,7 +61,7 @@ class BadRequest(Exception):
 
 
 class BadAnswer(Exception):
-    """Raised when an endpoint's answer cannot be trusted to end where we think. Its text is a clause."""
+    """Raised when the framing of a response cannot be trusted. Its text is a noun phrase in fixed words."""
 
 
 _LENGTH: Final = re.compile(rb"[0-9]{1,15}")
@@ -341,26 +341,27 @@ class ResponseReader(_Reader):
             return self._known_head
         line = _STATUS_LINE.match(raw)
         if line is None:
-            raise BadAnswer("has a wrong status line")
+            raise BadAnswer("wrong status line")
         lines = raw.count(b"\n")
         if raw.count(b"\r") != lines:
-            raise BadAnswer("has a bare CR or LF")
+            raise BadAnswer("bare CR or LF")
         if lines - 2 > self._max_headers:
-            raise BadAnswer("has too many header fields")
+            raise BadAnswer("too many header fields")
         try:
             fields, special = sort_fields(raw, line.end(), lines - 2, ANSWER_KINDS)
         except ValueError:
-            raise BadAnswer("has a wrong header field") from None
+            raise BadAnswer("wrong header field") from None
+        minor, status, reason = line.groups()
+        head = ResponseHead(int(status), reason or b"", minor == b"0", fields)
+        # Before llhttp, which would not say what is wrong.
+        _judge_response(head, special)
         # Without a request to go with, llhttp cannot know whether a body follows: a parser serves once.
         try:
             httptools.HttpResponseParser(self).feed_data(raw)
         except httptools.HttpParserUpgrade:
             pass
         except httptools.HttpParserError:
-            raise BadAnswer("could not be read") from None
-        minor, status, reason = line.groups()
-        head = ResponseHead(int(status), reason or b"", minor == b"0", fields)
-        _judge_response(head, special)
+            raise BadAnswer("malformed header") from None
         if len(raw) <= _MOST_REMEMBERED:
             self._known, self._known_head = raw, head
         return head
@@ -372,11 +373,11 @@ def _judge_response(head: ResponseHead, special: Special) -> None:
     for kind, _, value in special:
         if kind == LENGTH:
             if head.length is not None or not _LENGTH.fullmatch(value):
-                raise BadAnswer("has a wrong or second Content-Length")
+                raise BadAnswer("wrong or second Content-Length")
             head.length = int(value)
         elif kind == CODING:
             if head.chunked or head.old or value.lower() != b"chunked":
-                raise BadAnswer("has a transfer coding that is not understood")
+                raise BadAnswer("unsupported transfer coding")
             head.chunked = True
         elif kind == CONNECTION:
             tokens = tokens_of(value) if tokens is None else tokens | tokens_of(value)
@@ -385,7 +386,7 @@ def _judge_response(head: ResponseHead, special: Special) -> None:
         elif kind == UPGRADE:
             upgrade = value
     if head.chunked and head.length is not None:
-        raise BadAnswer("has both Content-Length and Transfer-Encoding")
+        raise BadAnswer("Content-Length and Transfer-Encoding together")
     if tokens is not None:
         head.keep_alive = b"close" not in tokens and not head.old
         if b"upgrade" in tokens:

@@ -12,6 +12,7 @@ from ingresskit.proxy.deadlines import Deadlines
 from ingresskit.proxy.pool import Pool
 from ingresskit.proxy.settings import ProxySettings
 from ingresskit.proxy.statistics import Counters
+from ingresskit.proxy.troubles import Troubles
 
 if TYPE_CHECKING:
     from ingresskit.proxy.client import ClientConnection
@@ -32,6 +33,7 @@ class Plane:
         max_connections: Client connections at a time.
         https_port: Where plain requests are redirected to; ``None``: TLS is not served.
         draining: No connection outlives the request it serves.
+        closing: Connections are cut; what ends now ends for that reason.
     """
 
     def __init__(
@@ -49,6 +51,8 @@ class Plane:
         self.https_port: int | None = settings.https_port
         self.max_connections: int = _most_connections(settings.max_connections)
         self.draining = False
+        self.closing = False
+        self.troubles: Troubles = Troubles()
         self.emptied: asyncio.Event = asyncio.Event()
         # In seconds, worked out once: these are read at every request.
         self.connect_timeout: float = settings.connect_timeout.total_seconds()

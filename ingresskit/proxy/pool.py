@@ -8,38 +8,42 @@ the least likely one to be closed by its endpoint at this moment.
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
+import os
 import socket
 import ssl
 from typing import TYPE_CHECKING, Final
 
-from ingresskit.facts import fact_logger
-from ingresskit.graph import Endpoint, Protocol
+from ingresskit.graph import Endpoint, Protocol, Termination
+from ingresskit.proxy.statistics import EndpointStatistics
 from ingresskit.proxy.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
     from ingresskit.proxy.plane import Plane
+    from ingresskit.proxy.troubles import Trouble
 
 __all__ = ["ConnectFailed", "EndpointState", "Pool"]
-
-_logger = fact_logger(__name__)
 
 # After a failed connection an endpoint is left alone for a while, if there is another one: long
 # enough to matter to clients, short enough not to matter to a pod that comes back.
 _FIRST_BACK_OFF: Final = 2.0
 _LONGEST_BACK_OFF: Final = 10.0
+_RESETS: Final = (errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE)
 
 
 class ConnectFailed(Exception):
     """Raised when no connection to an endpoint could be made. Nothing was sent.
 
     Attributes:
-        timed_out: It took too long.
+        termination: Why, in a word.
+        detail: What exactly, in fixed words or those of the operating system; may be empty.
     """
 
-    def __init__(self, message: str, *, timed_out: bool) -> None:
-        self.timed_out = timed_out
-        super().__init__(message)
+    def __init__(self, termination: Termination, detail: str = "") -> None:
+        self.termination = termination
+        self.detail = detail
+        super().__init__(detail or str(termination))
 
 
 class EndpointState:
@@ -47,11 +51,27 @@ class EndpointState:
 
     Attributes:
         active: Requests under way.
+        requests: Attempts to send it a request.
+        failures: Those of them that failed.
+        unreached: Connections that could not be made since the last one that could.
         users: Backends in use that list it; 0 when it is gone from the table.
         retry_at: Of the loop's clock; until then others are preferred. 0 when it is well.
+        trouble: What was logged about it; ``None``: it never failed.
     """
 
-    __slots__ = ("active", "address", "failures", "idle", "port", "protocol", "retry_at", "users")
+    __slots__ = (
+        "active",
+        "address",
+        "failures",
+        "idle",
+        "port",
+        "protocol",
+        "requests",
+        "retry_at",
+        "trouble",
+        "unreached",
+        "users",
+    )
 
     def __init__(self, address: str, port: int, protocol: Protocol) -> None:
         self.address: str = address
@@ -60,22 +80,27 @@ class EndpointState:
         self.idle: list[UpstreamConnection] = []
         self.active: int = 0
         self.users: int = 0
+        self.requests: int = 0
         self.failures: int = 0
+        self.unreached: int = 0
         self.retry_at: float = 0.0
+        self.trouble: Trouble | None = None
 
     def __str__(self) -> str:
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
     def failed(self, now: float) -> None:
         """A connection could not be made."""
-        self.retry_at = now + min(_LONGEST_BACK_OFF, _FIRST_BACK_OFF * 2 ** min(self.failures, 8))
-        self.failures += 1
-        if self.failures == 1:
-            _logger.warning("endpoint takes no connections", extra={"endpoint": str(self)})
+        self.retry_at = now + min(_LONGEST_BACK_OFF, _FIRST_BACK_OFF * 2 ** min(self.unreached, 8))
+        self.unreached += 1
+
+    def probed(self, now: float) -> None:
+        """The back-off is over and one request tries the endpoint: others go elsewhere until it knows."""
+        self.retry_at = now + _LONGEST_BACK_OFF
 
     def worked(self) -> None:
-        """A connection was made."""
-        self.failures = 0
+        """A connection was made, or a response received."""
+        self.unreached = 0
         self.retry_at = 0.0
 
 
@@ -161,14 +186,24 @@ class Pool:
         except (OSError, ValueError) as exc:
             plane.counters.upstream_failed += 1
             state.failed(plane.deadlines.now())
-            raise ConnectFailed(
-                str(exc) or type(exc).__name__, timed_out=isinstance(exc, TimeoutError)
-            ) from exc
+            raise _connect_failed(exc, state.protocol) from exc
         except ConnectFailed:
             plane.counters.upstream_failed += 1
             raise
         state.worked()
         return connection
+
+    def statistics(self) -> dict[str, EndpointStatistics]:
+        """By ``address:port``, sorted; what two protocols of one endpoint did is one count."""
+        counts: dict[str, EndpointStatistics] = {}
+        for state in sorted(self._endpoints.values(), key=str):
+            before = counts.get(str(state), EndpointStatistics())
+            counts[str(state)] = EndpointStatistics(
+                requests=before.requests + state.requests,
+                failures=before.failures + state.failures,
+                active=before.active + state.active,
+            )
+        return counts
 
     def close_idle(self) -> None:
         """Close all idle connections."""
@@ -208,14 +243,13 @@ class Pool:
         except ValueError:
             found = await self._plane.loop.getaddrinfo(state.address, state.port, type=socket.SOCK_STREAM)
             addresses = [str(entry[4][0]) for entry in found]
-        fault = "has no address"
+        fault = "the name has no address"
         for address in addresses:
             reason = judge(address) if judge is not None else None
             if reason is None:
                 return address
-            fault = reason
-        _logger.warning("destination refused", extra={"endpoint": str(state), "reason": fault})
-        raise ConnectFailed(f"{state.address} {fault}", timed_out=False)
+            fault = f"the address is not allowed: it {reason}"
+        raise ConnectFailed(Termination.UPSTREAM_REFUSED, fault)
 
     def _tls_context(self) -> ssl.SSLContext:
         """For HTTPS endpoints. Pods have certificates nobody signed: TLS to them keeps secrets, no more.
@@ -230,3 +264,20 @@ class Pool:
             context.set_alpn_protocols(["http/1.1"])
             self._context = context
         return self._context
+
+
+def _connect_failed(exc: OSError | ValueError, protocol: Protocol) -> ConnectFailed:
+    """The reason why no connection could be made, in fixed words."""
+    if isinstance(exc, TimeoutError):
+        return ConnectFailed(Termination.UPSTREAM_CONNECT_TIMEOUT)
+    if isinstance(exc, ssl.SSLError):
+        return ConnectFailed(Termination.UPSTREAM_TLS, (exc.reason or "").replace("_", " ").lower())
+    if isinstance(exc, socket.gaierror):
+        return ConnectFailed(Termination.UPSTREAM_REFUSED, "the name has no address")
+    if isinstance(exc, ValueError):
+        return ConnectFailed(Termination.UPSTREAM_REFUSED, "the address cannot be connected to")
+    number = exc.errno
+    # A connection that is made and then reset was refused by the TLS of the endpoint, or is not TLS at all.
+    in_tls = protocol is Protocol.HTTPS and (number is None or number in _RESETS)
+    detail = os.strerror(number).lower() if number else "connection closed in the handshake" if in_tls else ""
+    return ConnectFailed(Termination.UPSTREAM_TLS if in_tls else Termination.UPSTREAM_REFUSED, detail)

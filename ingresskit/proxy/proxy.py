@@ -135,7 +135,7 @@ class Proxy:
             self._closed = True
             return
         self._closed = True
-        plane.draining = True
+        plane.draining = plane.closing = True
         await self._stop_listening()
         for client in list(plane.clients):
             client.abort()
@@ -152,7 +152,10 @@ class Proxy:
 
     def statistics(self) -> Statistics:
         """Counts of what the proxy did so far."""
-        return self._counters.freeze({} if self._plane is None else self._plane.balancer.statistics())
+        plane = self._plane
+        if plane is None:
+            return self._counters.freeze({})
+        return self._counters.freeze(plane.balancer.statistics(), plane.pool.statistics())
 
     async def _stop_listening(self) -> None:
         listeners, self._listeners = self._listeners, []

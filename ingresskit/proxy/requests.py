@@ -15,6 +15,7 @@ from ingresskit.graph import (
     PathRefused,
     Redirect,
     Respond,
+    Termination,
     normalise_host,
     normalise_path,
     rule_host,
@@ -29,18 +30,35 @@ if TYPE_CHECKING:
     from ingresskit.proxy.plane import Plane
     from ingresskit.render.inprocess import Target
 
-__all__ = ["Admitted", "OwnAnswer", "RequestedHost", "admit"]
+__all__ = ["Admitted", "LocalReply", "RequestedHost", "admit"]
 
 _HOST_END: Final = (b"/", b"?")
 
 
-class OwnAnswer:
-    """The proxy answers by itself."""
+class LocalReply:
+    """A response that the proxy makes by itself.
 
-    __slots__ = ("host", "location", "path", "rule_host", "status")
+    Attributes:
+        termination: Why the request is not forwarded; ``None`` for redirects.
+        detail: What exactly, in fixed words; may be empty.
+    """
 
-    def __init__(self, status: int, *, host: str, path: str, rule_host: str = "", location: str = "") -> None:
+    __slots__ = ("detail", "host", "location", "path", "rule_host", "status", "termination")
+
+    def __init__(
+        self,
+        status: int,
+        termination: Termination | None,
+        *,
+        detail: str = "",
+        host: str = "",
+        path: str = "",
+        rule_host: str = "",
+        location: str = "",
+    ) -> None:
         self.status: int = status
+        self.termination: Termination | None = termination
+        self.detail: str = detail
         self.host: str = host
         self.path: str = path
         self.rule_host: str = rule_host
@@ -152,7 +170,7 @@ class Admitted:
         )
 
 
-def admit(plane: Plane, client: ClientConnection, peer: Peer, head: RequestHead) -> Exchange | OwnAnswer:
+def admit(plane: Plane, client: ClientConnection, peer: Peer, head: RequestHead) -> Exchange | LocalReply:
     """What happens with a request.
 
     Raises:
@@ -174,29 +192,33 @@ def admit(plane: Plane, client: ClientConnection, peer: Peer, head: RequestHead)
     exact = table.hosts.get(host.name)
     target = (exact.find(path) if exact is not None else None) or table.find(host.name, path)
     if target is None:
-        return OwnAnswer(404, host=host.name, path=path)
+        return LocalReply(404, Termination.NO_ROUTE, host=host.name, path=path)
     forwarding = peer.forwarding(host.wire, head.client_fields)
     if target.allowed.networks and forwarding.client not in target.allowed:
-        return OwnAnswer(403, host=host.name, path=path, rule_host=target.host)
+        return LocalReply(403, Termination.DENIED, host=host.name, path=path, rule_host=target.host)
     if target.refuse_plain_http and not forwarding.https:
-        return OwnAnswer(403, host=host.name, path=path, rule_host=target.host)
+        return LocalReply(403, Termination.DENIED, host=host.name, path=path, rule_host=target.host)
     if target.redirect_to_tls and not forwarding.https and plane.https_port is not None:
         port = "" if plane.https_port == 443 else f":{plane.https_port}"
         location = f"https://{host.name}{port}{path}{(mark + query).decode('ascii')}"
-        return OwnAnswer(308, host=host.name, path=path, rule_host=target.host, location=location)
+        return LocalReply(308, None, host=host.name, path=path, rule_host=target.host, location=location)
     action = target.route.action
     match action:
         case Forward():
             if head.length and head.length > target.max_body_bytes > 0:
-                return OwnAnswer(413, host=host.name, path=path, rule_host=target.host)
+                return LocalReply(
+                    413, Termination.BODY_TOO_LARGE, host=host.name, path=path, rule_host=target.host
+                )
             state = plane.balancer.choose_backend(action, table)
             if state is None:
-                return OwnAnswer(503, host=host.name, path=path, rule_host=target.host)
+                return LocalReply(
+                    503, Termination.NO_ENDPOINT, host=host.name, path=path, rule_host=target.host
+                )
             return Exchange(plane, client, Admitted(head, host, path, mark + query, target, forwarding), state)
         case Redirect(location=location, status=status):
-            return OwnAnswer(status, host=host.name, path=path, rule_host=target.host, location=location)
+            return LocalReply(status, None, host=host.name, path=path, rule_host=target.host, location=location)
         case Respond(status=status):
-            return OwnAnswer(status, host=host.name, path=path, rule_host=target.host)
+            return LocalReply(status, Termination.UNAVAILABLE, host=host.name, path=path, rule_host=target.host)
         case _:
             assert_never(action)
 

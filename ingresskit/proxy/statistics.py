@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from ingresskit.graph import BackendKey
+from ingresskit.graph import BackendKey, Termination
 
-__all__ = ["DURATION_BOUNDS", "BackendStatistics", "Counters", "Statistics"]
+__all__ = ["DURATION_BOUNDS", "BackendStatistics", "Counters", "EndpointStatistics", "Statistics"]
 
 DURATION_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of the buckets of request durations, in seconds; one more bucket takes the rest."""
@@ -32,6 +32,21 @@ class BackendStatistics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointStatistics:
+    """Counts of one endpoint since a backend in use first listed it.
+
+    Attributes:
+        requests: Attempts to send a request to it; a request that is tried again counts again.
+        failures: Attempts that failed: no connection, no response, or a malformed or late one.
+        active: Requests under way now.
+    """
+
+    requests: int = 0
+    failures: int = 0
+    active: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
     """Counts since the proxy was made; those that end in ``_open`` are of now.
 
@@ -41,12 +56,18 @@ class Statistics:
         requests: By rule host (empty: no rule took it, or its host is gone), then by the first digit
             of the status. Requests that could not be read are among them; clients that left early
             count as 4.
+        statuses: Requests by status, sorted; 499 is a client that left before a response began.
+        terminations: Requests that did not end with a whole response of an endpoint or a redirect, by the
+            reason; sorted; reasons without a request are left out.
         durations: Requests by duration, a count for each of `DURATION_BOUNDS` and one for longer ones;
             not cumulative.
         upstream_reused: Requests that took a pooled connection.
         upstream_failed: Connections to endpoints that could not be made.
+        upstream_failures: Failed attempts to get a response of an endpoint, by the reason; sorted. An
+            attempt that is followed by a successful one is counted here only.
         received_bytes: From clients, heads included, TLS not.
         sent_bytes: To clients, likewise.
+        endpoints: By ``address:port``, sorted; only endpoints that backends in use list now.
     """
 
     connections_total: int = 0
@@ -54,6 +75,8 @@ class Statistics:
     connections_refused: int = 0
     tunnels_open: int = 0
     requests: Mapping[str, Mapping[int, int]] = field(default_factory=dict[str, Mapping[int, int]])
+    statuses: Mapping[int, int] = field(default_factory=dict[int, int])
+    terminations: Mapping[Termination, int] = field(default_factory=dict[Termination, int])
     durations: tuple[int, ...] = ()
     duration_sum: float = 0.0
     retries: int = 0
@@ -61,11 +84,13 @@ class Statistics:
     upstream_open: int = 0
     upstream_reused: int = 0
     upstream_failed: int = 0
+    upstream_failures: Mapping[Termination, int] = field(default_factory=dict[Termination, int])
     received_bytes: int = 0
     sent_bytes: int = 0
     backends: Mapping[BackendKey, BackendStatistics] = field(
         default_factory=dict[BackendKey, BackendStatistics]
     )
+    endpoints: Mapping[str, EndpointStatistics] = field(default_factory=dict[str, EndpointStatistics])
 
     @property
     def duration_bounds(self) -> tuple[float, ...]:
@@ -95,8 +120,11 @@ class Counters:
         "requests",
         "retries",
         "sent_bytes",
+        "statuses",
+        "terminations",
         "tunnels_open",
         "upstream_failed",
+        "upstream_failures",
         "upstream_open",
         "upstream_opened",
         "upstream_reused",
@@ -112,20 +140,32 @@ class Counters:
         self.requests: dict[str, list[int]] = {}
         self.retries: int = 0
         self.sent_bytes: int = 0
+        self.statuses: list[int] = [0] * 600
+        self.terminations: dict[Termination, int] = {}
         self.tunnels_open: int = 0
         self.upstream_failed: int = 0
+        self.upstream_failures: dict[Termination, int] = {}
         self.upstream_open: int = 0
         self.upstream_opened: int = 0
         self.upstream_reused: int = 0
 
-    def count_request(self, rule_host: str, status: int, duration: float) -> None:
-        """One request was answered, or given up."""
+    def count_request(
+        self, rule_host: str, status: int, duration: float, termination: Termination | None = None
+    ) -> None:
+        """Count a request that is over. *status* is below 600, *duration* is in seconds."""
+        self.statuses[status] += 1
+        if termination is not None:
+            self.terminations[termination] = self.terminations.get(termination, 0) + 1
         classes = self.requests.get(rule_host)
         if classes is None:
             classes = self.requests[rule_host] = [0] * 6
         classes[status // 100] += 1
         self.durations[bisect_left(DURATION_BOUNDS, duration)] += 1
         self.duration_sum += duration
+
+    def count_failure(self, termination: Termination) -> None:
+        """Count an attempt that got no response of an endpoint, or not the whole of it."""
+        self.upstream_failures[termination] = self.upstream_failures.get(termination, 0) + 1
 
     def keep_hosts(self, hosts: Mapping[str, object]) -> None:
         """Count those of rule hosts that are gone as nobody's: names come and go, memory must not only grow."""
@@ -135,7 +175,11 @@ class Counters:
             for digit, count in enumerate(classes):
                 nobody[digit] += count
 
-    def freeze(self, backends: Mapping[BackendKey, BackendStatistics]) -> Statistics:
+    def freeze(
+        self,
+        backends: Mapping[BackendKey, BackendStatistics],
+        endpoints: Mapping[str, EndpointStatistics] = MappingProxyType({}),
+    ) -> Statistics:
         """The counts as they are now."""
         return Statistics(
             connections_total=self.connections_total,
@@ -148,6 +192,8 @@ class Counters:
                     for host, classes in sorted(self.requests.items())
                 }
             ),
+            statuses=MappingProxyType({status: count for status, count in enumerate(self.statuses) if count}),
+            terminations=MappingProxyType(dict(sorted(self.terminations.items()))),
             durations=tuple(self.durations),
             duration_sum=self.duration_sum,
             retries=self.retries,
@@ -155,7 +201,9 @@ class Counters:
             upstream_open=self.upstream_open,
             upstream_reused=self.upstream_reused,
             upstream_failed=self.upstream_failed,
+            upstream_failures=MappingProxyType(dict(sorted(self.upstream_failures.items()))),
             received_bytes=self.received_bytes,
             sent_bytes=self.sent_bytes,
             backends=MappingProxyType(dict(backends)),
+            endpoints=MappingProxyType(dict(endpoints)),
         )

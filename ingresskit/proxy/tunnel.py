@@ -9,24 +9,14 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ingresskit.proxy.sockets import half_close
+
 if TYPE_CHECKING:
     from ingresskit.proxy.client import ClientConnection
     from ingresskit.proxy.plane import Plane
     from ingresskit.proxy.upstream import UpstreamConnection
 
-__all__ = ["Tunnel", "half_close"]
-
-
-def half_close(transport: asyncio.Transport) -> bool:
-    """Send no more on a connection; whether that was possible, and it is still there to be read."""
-    if transport.is_closing() or not transport.can_write_eof():
-        return False
-    try:
-        transport.write_eof()
-    except OSError:
-        # asyncio shuts the socket down here and now, and it may have been reset without having been told.
-        return False
-    return True
+__all__ = ["Tunnel"]
 
 
 class Tunnel:

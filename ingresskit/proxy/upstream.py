@@ -170,7 +170,7 @@ class UpstreamConnection(asyncio.Protocol):
         try:
             payload, rest = body.take(data)
         except BodyError as exc:
-            exchange.answer_broken(str(exc))
+            exchange.answer_broken(f"the body {exc}")
             return
         if body.complete:
             self.reusable = self.reusable and not rest
@@ -186,6 +186,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
+        self._plane.deadlines.now()
         if exc is not None and self.exchange is not None:
             self._read_what_is_left()
         self._plane.deadlines.forget(self)
@@ -241,14 +242,14 @@ class UpstreamConnection(asyncio.Protocol):
                     self._hold(data)
                     return
                 if end + 4 > self._plane.settings.max_response_header_bytes:
-                    raise BadAnswer("has a head that is too large")
+                    raise BadAnswer("header too large")
                 head = self._reader.read(data[: end + 4])
                 data = data[end + 4 :]
                 if head.status >= 200 or head.status == 101:
                     break
                 self._interim += 1
                 if self._interim > _MAX_INTERIM:
-                    raise BadAnswer("does not come to an end of interim answers")
+                    raise BadAnswer("interim responses without end")
                 exchange.interim_answer(head)
                 if self.exchange is not exchange:
                     return
@@ -260,8 +261,11 @@ class UpstreamConnection(asyncio.Protocol):
                 exchange.switch_protocols(head, data)
                 return
             payload, complete = self._begin_body(head, data, head_only=exchange.head_only)
-        except (BadAnswer, BodyError) as exc:
+        except BadAnswer as exc:
             exchange.answer_broken(str(exc))
+            return
+        except BodyError as exc:
+            exchange.answer_broken(f"the body {exc}")
             return
         exchange.answer(head, payload, complete=complete)
 
@@ -294,9 +298,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _hold(self, data: bytes) -> None:
         if len(data) > self._plane.settings.max_response_header_bytes:
-            raise BadAnswer("has a head that is too large")
+            raise BadAnswer("header too large")
         if data.count(b"\n") - data.endswith(b"\n") > data.count(b"\r"):
-            raise BadAnswer("has a bare LF")
+            raise BadAnswer("bare LF")
         if not data.startswith(b"HTTP/1."[: len(data)]):
-            raise BadAnswer("is not HTTP/1")
+            raise BadAnswer("not HTTP/1")
         self._buffer = data

@@ -145,6 +145,12 @@ def test_a_request_is_a_line_of_json() -> None:
         "endpoint": "10.0.0.1:8080",
         "attempts": 1,
         "requestId": "abc",
+        "termination": None,
+        "detail": "",
+        "tried": [],
+        "connectMs": None,
+        "firstByteMs": None,
+        "upstreamStatus": None,
     }
     assert second["path"] == "/\u2028two"
 

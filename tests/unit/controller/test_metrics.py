@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ingresskit.controller.metrics import Metrics
 from ingresskit.controller.planes import OTHER, LabelCap, families
+from ingresskit.graph import Termination
 from tests.unit.controller.client import admin_over
 from tests.unit.controller.doubles import ingress, web
 
@@ -147,3 +148,28 @@ async def test_a_mapping_of_numbers_is_read_as_well() -> None:
     found = samples(text)
     assert found["ingresskit_nginx_reloads_total", ()] == 3
     assert found["ingresskit_nginx_workers_open", ()] == 4
+
+
+async def test_statuses_and_reasons_are_labels() -> None:
+    statistics = {
+        "statuses": {200: 3, 504: 1},
+        "terminations": {Termination.NO_ROUTE: 2},
+        "upstream_failures": {Termination.UPSTREAM_READ_TIMEOUT: 1},
+    }
+    async with admin_over(planes={"proxy": Plane(statistics)}) as admin:
+        found = samples((await admin.get("/metrics")).body)
+
+    assert found["ingresskit_proxy_responses_total", (("status", "504"),)] == 1
+    assert found["ingresskit_proxy_request_terminations_total", (("reason", "no_route"),)] == 2
+    assert found["ingresskit_proxy_upstream_failures_total", (("reason", "upstream_read_timeout"),)] == 1
+
+
+async def test_reasons_that_have_not_occurred_are_there_with_zero() -> None:
+    statistics: dict[str, object] = {"terminations": {}, "upstream_failures": {}}
+    async with admin_over(planes={"proxy": Plane(statistics)}) as admin:
+        found = samples((await admin.get("/metrics")).body)
+
+    requests = {labels for name, labels in found if name == "ingresskit_proxy_request_terminations_total"}
+    attempts = {labels for name, labels in found if name == "ingresskit_proxy_upstream_failures_total"}
+    assert requests == {(("reason", reason.value),) for reason in Termination}
+    assert attempts == {label for label in requests if label[0][1].startswith("upstream_")}
