@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 
 from ingresskit.graph import RouteGraph
 from ingresskit.models import KubeObject, ObjectKey, Snapshot
@@ -54,7 +55,7 @@ def test_hostile_text_reaches_renderers_by_every_field_that_takes_text() -> None
         for case in hostile_cases()
         for host in _graph(*victim_objects(), *case.objects).virtual_hosts
         for route in host.routes
-        if CANARY in f"{route.match} {route.action!r} {[repr(policy) for policy in route.policies]}"
+        if CANARY in f"{route.match} {route.action!r} {[asdict(policy) for policy in route.policies]}"
     }
 
     assert reached >= {
