@@ -21,6 +21,7 @@ from datetime import UTC, datetime, timedelta
 
 import anyio
 
+from ingresskit.cache import Backoff
 from ingresskit.diagnostics import Diagnostic
 from ingresskit.errors import ApiError, ConfigurationError, Conflict, Forbidden, NotFound, TransportError
 from ingresskit.facts import fact_logger
@@ -37,6 +38,8 @@ _MERGE = {"Content-Type": "application/merge-patch+json"}
 _BY_KIND: Mapping[str, type[KubeObject]] = {kind.kind: kind for kind in KINDS}
 _MAX_NOTE_BYTES = 1024
 _MAX_BUCKETS = 10_000
+# When an Event that could not be written in all its attempts is tried again.
+_TRY_AGAIN = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +52,7 @@ class EventRecorderSettings:
         burst: How many Events one object may have at once.
         refill: After how long it may have one more.
         series_interval: After how long the series of a diagnostic that stays is updated.
-        queue_size: How many Events may wait; more are dropped and counted.
+        queue_size: How many Events may wait; more are counted as dropped, and wait until the queue is empty.
         rate: Requests a second at most, on average.
         request_timeout: For one request.
         attempts: How often one Event is tried.
@@ -84,7 +87,7 @@ class _Told:
     namespace: str
     name: str = ""  # of the Event; empty until it is made
     count: int = 1
-    due: float = 0.0  # when the series is to be updated
+    due: float = float("inf")  # when the series is to be updated, or the Event to be tried again
 
 
 class EventRecorder:
@@ -114,13 +117,13 @@ class EventRecorder:
         self._waiting: OrderedDict[Diagnostic, None] = OrderedDict()
         self._buckets: OrderedDict[ObjectRef, tuple[float, float]] = OrderedDict()
         self._arrived = anyio.Event()
-        self._forbidden: set[str] = set()
+        self._forbidden: dict[str, tuple[float, Backoff]] = {}  # until when, and how long next
         self._due = 0.0
         self._counts: dict[str, int] = {"created": 0, "updated": 0, "dropped": 0, "limited": 0, "failed": 0}
 
     @property
     def forbidden(self) -> frozenset[str]:
-        """The namespaces in which Events are forbidden: none are written there any more."""
+        """The namespaces in which Events are forbidden. One is tried there every 30 s at the longest."""
         return frozenset(self._forbidden)
 
     def statistics(self) -> Mapping[str, int]:
@@ -144,8 +147,6 @@ class EventRecorder:
                 continue  # known already; or a file or a whole kind, which have no Events
             # Events of what lives in no namespace live in this one.
             namespace = item.subject.key.namespace or "default"
-            if namespace in self._forbidden:
-                continue
             held = snapshot.get(kind, item.subject.key) if snapshot is not None else None
             self._told[item] = _Told(uid=held.metadata.uid if held is not None else "", namespace=namespace)
             self._offer(item)
@@ -158,7 +159,11 @@ class EventRecorder:
                 self._offer(item)
                 return
             told = self._told.get(item)
-            if told is None or told.namespace in self._forbidden:
+            if told is None:
+                continue
+            until, _ = self._forbidden.get(told.namespace, (0.0, None))
+            if anyio.current_time() < until:
+                told.due = until
                 continue
             if not self._allowed(item.subject):
                 self._counts["limited"] += 1
@@ -172,6 +177,8 @@ class EventRecorder:
             return
         if len(self._waiting) >= self._settings.queue_size:
             self._counts["dropped"] += 1
+            if (told := self._told.get(item)) is not None:
+                told.due = anyio.current_time()  # its turn is when the queue is empty
             return
         self._waiting[item] = None
         self._arrived.set()
@@ -180,13 +187,15 @@ class EventRecorder:
         await anyio.lowlevel.checkpoint_if_cancelled()
         while not self._waiting:
             self._arrived = anyio.Event()
-            due = min((told.due for told in self._told.values() if told.due), default=float("inf"))
+            due = min((told.due for told in self._told.values()), default=float("inf"))
             with anyio.CancelScope(deadline=due):
                 await self._arrived.wait()
             now = anyio.current_time()
             for item, told in self._told.items():
-                if told.due and told.due <= now:
-                    told.due = 0.0
+                if len(self._waiting) >= self._settings.queue_size:
+                    break
+                if told.due <= now:
+                    told.due = float("inf")
                     self._offer(item)
         return self._waiting.popitem(last=False)[0]
 
@@ -200,6 +209,11 @@ class EventRecorder:
         if len(self._buckets) > _MAX_BUCKETS:
             self._buckets.popitem(last=False)  # the one not used for the longest time is full again, or nearly
         return allowed
+
+    def _give_back(self, subject: ObjectRef) -> None:
+        """Return the token that an Event has taken which was not written."""
+        if (held := self._buckets.get(subject)) is not None:
+            self._buckets[subject] = (held[0] + 1, held[1])
 
     async def _pace(self) -> None:
         now = anyio.current_time()
@@ -219,7 +233,9 @@ class EventRecorder:
                     await (self._prolong(told) if told.name else self._create(item, told))
             except NotFound as exc:
                 if not told.name:
-                    self._failed(item, exc)  # the namespace is gone, and the object with it
+                    # The namespace is gone, and the object with it; or this API is not served, for now.
+                    self._failed(item, exc)
+                    told.due = anyio.current_time() + self._settings.series_interval.total_seconds()
                     return
                 told.name, told.count, error = "", 1, exc  # the Event aged away: a new one
                 continue
@@ -227,7 +243,8 @@ class EventRecorder:
                 if any(cause.reason == "NamespaceTerminating" for cause in exc.causes):
                     self._failed(item, exc)  # nothing new is made there, and nobody reads it
                 else:
-                    self._disable(told.namespace, exc)
+                    told.due = self._now_forbidden(told.namespace, exc)
+                    self._give_back(item.subject)
                 return
             except Conflict:
                 # An Event of this name is there: made by the leader before us, or by us before a restart.
@@ -237,6 +254,7 @@ class EventRecorder:
                 error = exc
             else:
                 told.due = anyio.current_time() + self._settings.series_interval.total_seconds()
+                self._allowed_again(told.namespace)
                 return
             if isinstance(error, ApiError) and error.status in (400, 422):
                 self._failed(item, error)
@@ -246,7 +264,7 @@ class EventRecorder:
                 await anyio.sleep(max(pause * (1 + self._rng.random()), asked.total_seconds() if asked else 0))
                 pause *= 2
         self._failed(item, None)
-        told.due = anyio.current_time() + self._settings.series_interval.total_seconds()
+        told.due = anyio.current_time() + min(self._settings.series_interval, _TRY_AGAIN).total_seconds()
 
     def _failed(self, item: Diagnostic, error: Exception | None) -> None:
         self._counts["failed"] += 1
@@ -254,10 +272,32 @@ class EventRecorder:
             "event not written", extra={"subject": str(item.subject), "error": str(error or "given up")}
         )
 
-    def _disable(self, namespace: str, error: Forbidden) -> None:
+    def _now_forbidden(self, namespace: str, error: Forbidden) -> float:
+        """Note that Events are forbidden there; returns when to try again."""
         level = logging.DEBUG if self._forbidden else logging.WARNING
-        self._forbidden.add(namespace)
-        _logger.log(level, "events are forbidden, none are written", extra={"error": str(error)})
+        _, backoff = self._forbidden.get(namespace, (0.0, None))
+        if backoff is None:
+            backoff = Backoff(reset_after=timedelta(hours=1), rng=self._rng)
+            _logger.log(level, "events are forbidden, asking again now and then", extra={"error": str(error)})
+        # Where many namespaces are forbidden, about one of them is tried each second.
+        pause = max(backoff.pause().total_seconds(), float(len(self._forbidden)))
+        until = anyio.current_time() + pause
+        self._forbidden[namespace] = (until, backoff)
+        return until
+
+    def _allowed_again(self, namespace: str) -> None:
+        until, _ = self._forbidden.pop(namespace, (0.0, None))
+        if not until:
+            return
+        _logger.info("events are allowed again", extra={"namespace": namespace})
+        now = anyio.current_time()
+        # The others may be allowed by the same change: one Event is tried in each.
+        self._forbidden = {other: (now, backoff) for other, (_, backoff) in self._forbidden.items()}
+        for told in self._told.values():
+            if told.due and (
+                told.namespace in self._forbidden or (told.namespace == namespace and not told.name)
+            ):
+                told.due = now
 
     async def _create(self, item: Diagnostic, told: _Told) -> None:
         now = _micro(self._wall_clock())

@@ -132,6 +132,7 @@ class StatusWriter:
         self._backoff = self._new_backoff(timedelta(seconds=30))
         self._forbidden: dict[str, tuple[float, Backoff]] = {}
         self._due = 0.0
+        self._unsaid = 0  # writes since the last line in the log
         self._running = False
         self._counts: dict[str, int] = {"writes": 0, "withdrawals": 0, "conflicts": 0, "failures": 0}
 
@@ -192,6 +193,10 @@ class StatusWriter:
                         self._queue.add_after(key, pause)
                     else:
                         self._retry_at.pop(key, None)
+                if self._unsaid and not len(self._queue):
+                    facts = {"ingresses": self._unsaid, "waiting": len(self._retry_at)}
+                    _logger.info("statuses written", extra=facts)
+                    self._unsaid = 0
         finally:
             self._running = False
 
@@ -276,7 +281,7 @@ class StatusWriter:
         self._failures.pop(key, None)
         self._backoff.reset()
         if self._forbidden.pop(key.namespace, None) is not None:
-            _logger.info("status writes are allowed again", extra={"namespace": key.namespace})
+            self._allowed_again(key.namespace)
         return _Next.DONE
 
     async def _write(self, item: Ingress, wanted: Addresses) -> None:
@@ -284,9 +289,10 @@ class StatusWriter:
         meta = item.metadata
         self._written[item.key] = _Written(meta.uid, wanted, version, meta.resource_version)
         self._counts["writes"] += 1
-        _logger.info(
-            "status written", extra={**_facts(item), "addresses": ", ".join(str(address) for address in wanted)}
-        )
+        # Not one line for each of thousands: how many there were is said when the queue is empty.
+        self._unsaid += 1
+        addresses = ", ".join(str(address) for address in wanted)
+        _logger.debug("status written", extra={**_facts(item), "addresses": addresses})
 
     async def _withdraw(self, item: Ingress) -> None:
         version = await self._apply.withdraw(item)
@@ -371,11 +377,22 @@ class StatusWriter:
 
     def _now_forbidden(self, namespace: str, facts: Mapping[str, object]) -> None:
         first = namespace not in self._forbidden
+        level = logging.DEBUG if self._forbidden else logging.WARNING
         _, backoff = self._forbidden.get(namespace, (0.0, self._new_backoff(self._settings.retry_ceiling)))
-        until = anyio.current_time() + backoff.pause().total_seconds()
-        self._forbidden[namespace] = (until, backoff)
+        # Where many namespaces are forbidden, about one of them is tried each second.
+        pause = max(backoff.pause().total_seconds(), float(len(self._forbidden)))
+        self._forbidden[namespace] = (anyio.current_time() + pause, backoff)
         if first:
-            _logger.warning("status writes are forbidden, asking again now and then", extra=facts)
+            _logger.log(level, "status writes are forbidden, asking again now and then", extra=facts)
+
+    def _allowed_again(self, namespace: str) -> None:
+        _logger.info("status writes are allowed again", extra={"namespace": namespace})
+        now = anyio.current_time()
+        # The others may be allowed by the same change: they are tried now.
+        self._forbidden = {other: (now, backoff) for other, (_, backoff) in self._forbidden.items()}
+        for key in [key for key in self._retry_at if key.namespace in (namespace, *self._forbidden)]:
+            del self._retry_at[key]
+            self._queue.add(key)
 
     def _new_backoff(self, ceiling: timedelta) -> Backoff:
         first = self._settings.retry_first

@@ -43,6 +43,8 @@ __all__ = ["LeaderElector", "steady_clock"]
 
 _logger = fact_logger(__name__)
 
+# Writes in one attempt to renew: one, one more after what was seen proved old, and one to make it anew.
+_MOST_WRITES = 3
 # How late, at most, a term is found to be over when the machine was suspended.
 _LONGEST_SLEEP = 1.0
 
@@ -212,8 +214,12 @@ class LeaderElector:
             if lease is None:
                 return self._observe(await self._lock.create(self._spec(None)))
             return self._observe(await self._lock.update(lease, self._spec(lease)))
-        except (Conflict, NotFound):
+        except Conflict:
             return None  # somebody was quicker
+        except NotFound:
+            if lease is None:
+                raise  # it is the namespace that is not there
+            return None
 
     def _has_run_out(self) -> bool:
         if self._seen is None or not self._seen.holder:
@@ -256,20 +262,30 @@ class LeaderElector:
             self._counts["renewals"] += 1
 
     async def _hold(self) -> Lease:
-        """The Lease after it was renewed, or as somebody else's."""
+        """The Lease after it was renewed, or as somebody else's.
+
+        Raises:
+            ApiError: The server refused. So did it if it could neither be updated nor made: the attempt ends
+                then, and the next one waits for its turn.
+        """
         lease = self._seen
-        while True:
+        refusal: ApiError | None = None
+        for _ in range(_MOST_WRITES):
             try:
                 if lease is None:
                     return self._observe(await self._lock.create(self._spec(self._seen)))
                 return self._observe(await self._lock.update(lease, self._spec(lease)))
-            except NotFound:
-                lease = None  # deleted under our feet: make it again, if nobody else has
-            except Conflict:
+            except NotFound as exc:
+                if lease is None:
+                    raise  # it is the namespace that is not there
+                lease, refusal = None, exc  # deleted under our feet: make it again, if nobody else has
+            except Conflict as exc:
                 # Somebody wrote it, which may have been ourselves in a request whose answer was lost.
+                refusal = exc
                 lease = await self._lock.get()
                 if lease is not None and self._observe(lease).holder != self._identity:
                     return lease
+        raise refusal or AssertionError("a loop without a turn")
 
     async def _release(self) -> None:
         """Give the Lease back, if it is still ours, so that the next need not wait."""

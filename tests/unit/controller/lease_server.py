@@ -76,6 +76,8 @@ class LeaseTransport(NoWatches):
         self.answer_delay = 0.0
         self.hangs = False
         self.error: ApiError | TransportError | Exception | None = None
+        self.errors: dict[str, ApiError] = {}
+        """By method, for as long as they stand here."""
 
     async def request(
         self,
@@ -90,8 +92,9 @@ class LeaseTransport(NoWatches):
         if self.hangs:
             await anyio.sleep_forever()
         await anyio.sleep(self.delay)
-        if self.error is not None:
-            raise self.error
+        if (error := self.error or self.errors.get(method)) is not None:
+            self.server.log.append(method)
+            raise error
         answer = self.server.handle(method, body)
         await anyio.sleep(self.answer_delay)
         return Response(status=200, body=answer)

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from ingresskit.controller.leader import LeaderElector, LeaderSettings, Term
-from ingresskit.errors import ApiError, ConfigurationError, Forbidden, TransportError
+from ingresskit.errors import ApiError, ConfigurationError, Conflict, Forbidden, NotFound, TransportError
 from tests.unit.cache.virtual_time import run
 from tests.unit.controller.lease_server import LeaseServer, LeaseTransport
 
@@ -314,6 +314,62 @@ def test_failures_of_one_row_are_one_warning(name: str, caplog: pytest.LogCaptur
     played(name, play)
 
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+NEITHER: dict[str, dict[str, ApiError]] = {
+    "the namespace is gone": {
+        "PUT": NotFound(status=404, message="leases ingresskit not found"),
+        "POST": NotFound(status=404, message="namespaces infra not found"),
+    },
+    "the namespace is going": {
+        "PUT": NotFound(status=404, message="leases ingresskit not found"),
+        "POST": Forbidden(status=403, message="the namespace infra is being terminated"),
+    },
+    "it is there for writes and not for reads": {
+        "PUT": NotFound(status=404, message="leases ingresskit not found"),
+        "POST": Conflict(status=409, message="leases ingresskit already exists"),
+        "GET": NotFound(status=404, message="leases ingresskit not found"),
+    },
+    "another version each time": {"PUT": Conflict(status=409, message="the object has been modified")},
+}
+
+
+@pytest.mark.parametrize("state", NEITHER)
+@BACKENDS
+def test_a_lease_that_can_neither_be_updated_nor_made_is_not_asked_for_without_a_pause(
+    name: str, state: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    errors = NEITHER[state]
+
+    async def play(server: LeaseServer, transport: LeaseTransport) -> None:
+        it = elector(transport)
+        async with it.lead():
+            server.log.clear()
+            transport.errors.update(errors)
+            await anyio.sleep_forever()
+        assert it.statistics()["lost"] == 1
+
+    server = played(name, play)
+
+    # Some four attempts in the ten seconds of the term, of up to five requests each.
+    assert len(server.log) <= 25
+    assert any(str(error.message) in caplog.text for error in errors.values())
+    assert "no answer within" not in caplog.text
+
+
+@BACKENDS
+def test_a_lease_in_a_namespace_that_is_not_there_is_said_to_be_so(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def play(server: LeaseServer, transport: LeaseTransport) -> None:
+        transport.errors["POST"] = NotFound(status=404, message="namespaces infra not found")
+        with anyio.move_on_after(60):
+            await elector(transport).run(hold)
+
+    played(name, play)
+
+    assert caplog.text.count("lease request failed") == 1
+    assert "namespaces infra not found" in caplog.text
 
 
 @BACKENDS

@@ -71,12 +71,12 @@ class Cluster:
 
     # What tests do and look at.
 
-    def add(self, name: str, *, ingress_class: str = "ours") -> None:
+    def add(self, name: str, *, ingress_class: str = "ours", namespace: str = "default") -> None:
         self.server.put(
             {
                 "apiVersion": INGRESS[0],
                 "kind": "Ingress",
-                "metadata": {"name": name, "namespace": "default"},
+                "metadata": {"name": name, "namespace": namespace},
                 "spec": {
                     "ingressClassName": ingress_class,
                     "defaultBackend": {"service": {"name": "web", "port": {"number": 80}}},
@@ -97,8 +97,8 @@ class Cluster:
             subresource="status",
         )
 
-    def status(self, name: str) -> Trees:
-        status: Tree = self.server.get(*INGRESS, name).get("status") or {}
+    def status(self, name: str, *, namespace: str = "default") -> Trees:
+        status: Tree = self.server.get(*INGRESS, name, namespace).get("status") or {}
         return cast("Trees", status.get("loadBalancer", {}).get("ingress", []))
 
     def managers(self, name: str) -> Sequence[str]:
@@ -134,5 +134,5 @@ class Gate(Fence):
         return 60.0 if self.open else 0.0
 
 
-def always(error: ApiError | TransportError) -> Callable[[str, str], Exception | None]:
+def always(error: ApiError | TransportError | None) -> Callable[[str, str], Exception | None]:
     return lambda method, path: error

@@ -153,17 +153,72 @@ async def test_long_names_make_names_the_server_takes(rig: Rig) -> None:
     assert len(rig.events()) == 1
 
 
-async def test_forbidden_events_are_said_once_and_not_tried_again(
+async def test_forbidden_events_are_said_once_and_tried_now_and_then(
     rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
     rig.cluster.error = always(Forbidden(status=403, message="no"))
+    told = [diagnostic(f"number {number}") for number in range(50)]
     async with rig.running():
-        for number in range(50):
-            rig.tell(diagnostic(f"number {number}"))
-            await anyio.sleep(60)
-    assert len(rig.cluster.requests) == 1
-    assert rig.recorder.forbidden == {"default"}
-    assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1
+        rig.tell(*told)
+        await anyio.sleep(3000)
+        assert 60 <= len(rig.cluster.requests) <= 250
+        assert rig.recorder.forbidden == {"default"}
+        assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1
+
+
+async def test_a_right_that_comes_back_is_used_within_half_a_minute_for_all_that_waited(rig: Rig) -> None:
+    rig.cluster.error = always(Forbidden(status=403, message="no"))
+    async with rig.running():
+        rig.tell(*(diagnostic(name=f"web-{number}") for number in range(30)))
+        await anyio.sleep(3000)
+        rig.cluster.error = always(None)
+        await anyio.sleep(35)
+        assert len(rig.events()) == 30
+        assert rig.recorder.forbidden == set()
+
+
+async def test_a_right_to_all_namespaces_that_comes_back_is_used_in_all_of_them(rig: Rig) -> None:
+    namespaces = [f"ns-{number}" for number in range(200)]
+    for it in namespaces:
+        rig.cluster.server.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": it}})
+    rig.cluster.error = always(Forbidden(status=403, message="no"))
+    async with rig.running():
+        rig.tell(*(diagnostic(subject=ObjectRef("Ingress", ObjectKey(it, "web"))) for it in namespaces))
+        await anyio.sleep(600)
+        asked = len(rig.cluster.requests)
+        await anyio.sleep(600)
+        assert len(rig.cluster.requests) - asked <= 1200
+        rig.cluster.error = always(None)
+        await anyio.sleep(60)
+        assert all(rig.events(it) for it in namespaces)
+
+
+async def test_a_right_in_one_namespace_says_nothing_about_the_others(rig: Rig) -> None:
+    refusal = Forbidden(status=403, message="no")
+    rig.cluster.error = lambda method, path: refusal if "/closed/" in path else None
+    async with rig.running():
+        rig.tell(diagnostic(subject=ObjectRef("Ingress", ObjectKey("closed", "web"))), diagnostic())
+        await anyio.sleep(120)
+        assert len(rig.events()) == 1
+        assert rig.recorder.forbidden == {"closed"}
+
+
+async def test_what_does_not_fit_into_the_queue_is_told_when_it_is_empty() -> None:
+    rig = Rig(EventRecorderSettings(queue_size=10))
+    async with rig.running():
+        rig.tell(*(diagnostic(name=f"web-{number}") for number in range(100)))
+        await anyio.sleep(20)
+        assert len(rig.events()) == 100
+
+
+async def test_an_event_that_could_not_be_written_is_tried_again_after_some_minutes(rig: Rig) -> None:
+    rig.cluster.error = always(ApiError(status=500))
+    async with rig.running():
+        rig.tell(diagnostic())
+        await anyio.sleep(60)
+        rig.cluster.error = always(None)
+        await anyio.sleep(180)
+        assert len(rig.events()) == 1
 
 
 async def test_a_namespace_that_ends_costs_its_own_events_only(rig: Rig) -> None:

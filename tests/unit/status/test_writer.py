@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -234,6 +235,24 @@ async def test_a_right_that_comes_back_is_used(rig: Rig, caplog: pytest.LogCaptu
         assert all(rig.cluster.status(name) for name in "abcdefgh")
 
 
+async def test_a_right_in_one_more_namespace_is_a_reason_to_ask_in_all(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    for namespace in ("b", "c", "d"):
+        rig.cluster.server.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+        rig.cluster.add("web", namespace=namespace)
+    rig.cluster.error = always(Forbidden(status=403, message="no"))
+    async with rig.running():
+        await rig.settle(3600)
+        assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1
+        rig.cluster.error = always(None)
+        first = len(rig.cluster.requests)
+        while len(rig.cluster.requests) == first:
+            await rig.settle(1)
+        await rig.settle(2)
+        assert all(rig.cluster.status("web", namespace=namespace) for namespace in ("b", "c", "d"))
+
+
 async def test_refused_writes_are_given_up_until_there_is_something_new(rig: Rig) -> None:
     rig.cluster.add("web")
     rig.cluster.error = always(ApiError(status=422, reason="Invalid"))
@@ -313,3 +332,16 @@ async def test_a_write_names_the_object_by_its_uid_and_uses_no_force(rig: Rig) -
     (body,) = rig.cluster.bodies
     assert json.loads(body)["metadata"] == {"name": "web", "namespace": "default", "uid": uid}
     assert rig.cluster.queries == [{"fieldManager": "ingresskit", "force": "false"}]
+
+
+async def test_many_statuses_are_one_line_in_the_log(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    for number in range(50):
+        rig.cluster.add(f"web-{number}")
+    async with rig.running():
+        await rig.settle(60)
+        assert rig.cluster.patches == 50
+
+    lines = [record for record in caplog.records if "status" in record.message]
+    assert sum(getattr(record, "ingresses", 0) for record in lines) == 50
+    assert len(lines) <= 3
