@@ -42,6 +42,7 @@ class Request:
         scheme: ``"http"`` or ``"https"``.
         host: As a client would send it, with or without port.
         path: As a client would send it, without the query.
+        query: As a client would send it, with the question mark; empty without one.
         headers: Header fields, names in lower case.
         client: The client's address; ``None`` when it does not matter.
     """
@@ -49,6 +50,7 @@ class Request:
     scheme: str = "http"
     host: str = ""
     path: str = "/"
+    query: str = ""
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     client: str | None = None
@@ -79,6 +81,7 @@ class Request:
             scheme=parts.scheme,
             host=fields.get("host", netloc),
             path=parts.path or "/",
+            query=f"?{parts.query}" if parts.query else "",
             method=method,
             headers=fields,
             client=client,

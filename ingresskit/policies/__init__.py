@@ -21,6 +21,7 @@ from ingresskit.policies.defaults import default_policies
 from ingresskit.policies.foreign import ForeignAnnotations, ForeignFamily, ForeignProtections, Values
 from ingresskit.policies.foreign_table import FOREIGN_FAMILIES
 from ingresskit.policies.kubernetes import KubernetesDialect, PlainHttp
+from ingresskit.policies.order import NATIVE_ORDER, STAGE_REASONS, Order, Stage
 from ingresskit.policies.registry import (
     NATIVE_PREFIX,
     Dialect,
@@ -32,7 +33,9 @@ from ingresskit.policies.registry import (
 __all__ = [
     "BUILTIN_POLICIES",
     "FOREIGN_FAMILIES",
+    "NATIVE_ORDER",
     "NATIVE_PREFIX",
+    "STAGE_REASONS",
     "Algorithm",
     "AllowedSources",
     "Annotation",
@@ -44,6 +47,7 @@ __all__ = [
     "KubernetesDialect",
     "LoadBalancing",
     "NativeDialect",
+    "Order",
     "Origin",
     "ParsedPolicies",
     "PermanentRedirect",
@@ -56,6 +60,7 @@ __all__ = [
     "RequestHeaders",
     "ResponseHeaders",
     "Retries",
+    "Stage",
     "Timeouts",
     "TlsRedirect",
     "TrafficSplit",

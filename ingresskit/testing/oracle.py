@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import replace
-from typing import assert_never
+from typing import Final
 
-from ingresskit.graph import (
-    Forward,
-    HostRefused,
-    PathRefused,
-    Redirect,
-    Respond,
-    Route,
-    RouteGraph,
-    VirtualHost,
-    normalise_host,
-    normalise_path,
-    redirects_to_tls,
-    refuses_plain_http,
-)
-from ingresskit.policies import AllowedSources, PrefixRewrite
+from ingresskit.filters import decide
+from ingresskit.graph import Request, RouteGraph
 from ingresskit.testing.scenario import Answer, Ask, Want, endpoint_text
 
 __all__ = ["answer_faults", "ask_graph"]
 
 # RFC 3986, appendix A: what may stand in a path and a query.
 _URL = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*")
-_CLIENT = ipaddress.ip_address("127.0.0.1")
+_CLIENT: Final = "127.0.0.1"
 
 
 def ask_graph(graph: RouteGraph, ask: Ask) -> Answer:
@@ -42,15 +28,25 @@ def ask_graph(graph: RouteGraph, ask: Ask) -> Answer:
         chosen = graph.certificate_for(ask.server_name)
         certificate = str(chosen.secret) if chosen else ""
     path, mark, query = ask.path.partition("?")
-    try:
-        hosts, normal = graph.candidates(ask.host), normalise_path(path)
-    except (HostRefused, PathRefused):
-        return Answer(status=400, certificate=certificate)
-    for host in hosts:
-        for route in host.routes:
-            if route.match.matches(normal):
-                return _answer(graph, host, route, ask, normal, mark + query, certificate)
-    return Answer(status=404, certificate=certificate)
+    scheme = "https" if ask.tls else "http"
+    request = Request(
+        scheme=scheme, host=ask.host, path=path, query=mark + query, method=ask.method, client=_CLIENT
+    )
+    decision = decide(graph, request)
+    if decision.reply is not None:
+        location = decision.reply.location or None
+        return Answer(status=decision.reply.status, location=location, certificate=certificate)
+    return Answer(
+        status=200,
+        services=frozenset(f"{item.key.namespace}/{item.key.service}" for item in decision.backends),
+        endpoints=frozenset(
+            endpoint_text(endpoint.address, endpoint.port)
+            for item in decision.backends
+            for endpoint in item.endpoints
+        ),
+        certificate=certificate,
+        forwarded=decision.forwarded + mark + query,
+    )
 
 
 def answer_faults(graph: RouteGraph, ask: Ask, answer: Answer) -> tuple[str, ...]:
@@ -83,49 +79,6 @@ def answer_faults(graph: RouteGraph, ask: Ask, answer: Answer) -> tuple[str, ...
         forwarded=right.forwarded,
     )
     return want.faults([answer])
-
-
-def _answer(
-    graph: RouteGraph, host: VirtualHost, route: Route, ask: Ask, path: str, query: str, certificate: str | None
-) -> Answer:
-    if (allowed := route.policies.get(AllowedSources)) and allowed.networks:
-        if not any(_CLIENT in network for network in allowed.networks):
-            return Answer(status=403, certificate=certificate)
-    if not ask.tls and refuses_plain_http(route):
-        return Answer(status=403)
-    if not ask.tls and redirects_to_tls(host, route):
-        location = f"https://{normalise_host(ask.host)}{path}{query}"
-        return Answer(status=308, location=location)
-    match route.action:
-        case Redirect(location=location, status=status):
-            return Answer(status=status, location=location, certificate=certificate)
-        case Respond(status=status):
-            return Answer(status=status, certificate=certificate)
-        case Forward(backends=shares):
-            backends = [graph.backends[share.key] for share in shares]
-            usable = [backend for backend in backends if backend.endpoints]
-            if not usable:
-                return Answer(status=503, certificate=certificate)
-            return Answer(
-                status=200,
-                services=frozenset(f"{item.key.namespace}/{item.key.service}" for item in usable),
-                endpoints=frozenset(
-                    endpoint_text(endpoint.address, endpoint.port)
-                    for item in usable
-                    for endpoint in item.endpoints
-                ),
-                certificate=certificate,
-                forwarded=_rewritten(route, path) + query,
-            )
-        case _:
-            assert_never(route.action)
-
-
-def _rewritten(route: Route, path: str) -> str:
-    rewrite = route.policies.get(PrefixRewrite)
-    if rewrite is None or rewrite.prefix is None:
-        return path
-    return rewrite.prefix.rstrip("/") + path[len(route.match.value.rstrip("/")) :] or "/"
 
 
 def _is_doubtful(ask: Ask) -> bool:

@@ -1,6 +1,6 @@
 """Rendering for the in-process proxy: the graph as a routing table."""
 
-from ingresskit.render.inprocess.ranges import AddressRanges
+from ingresskit.filters.ranges import AddressRanges
 from ingresskit.render.inprocess.renderer import InProcessRenderer
 from ingresskit.render.inprocess.table import HostTable, RoutingTable, Target
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from typing_extensions import override
 
+from ingresskit.filters.ranges import AddressRanges
 from ingresskit.graph import (
     PathKind,
     Protocol,
@@ -33,7 +34,6 @@ from ingresskit.policies import (
 )
 from ingresskit.policies.values import HeaderField
 from ingresskit.render.base import Renderer
-from ingresskit.render.inprocess.ranges import AddressRanges
 from ingresskit.render.inprocess.table import HostTable, RoutingTable, Target
 
 __all__ = ["InProcessRenderer"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from ingresskit.filters.ranges import AddressRanges
 from ingresskit.graph import ANY_HOST, Backend, BackendKey, Certificate, Route, host_candidates
 from ingresskit.policies import Algorithm
-from ingresskit.render.inprocess.ranges import AddressRanges
 
 __all__ = ["HostTable", "RoutingTable", "Target"]
 

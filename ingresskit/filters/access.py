@@ -1,0 +1,36 @@
+"""Who is let in: client addresses, and plain HTTP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ingresskit.filters.base import Memory, Reply, RequestView
+from ingresskit.filters.ranges import AddressRanges
+from ingresskit.policies import Stage
+
+__all__ = ["AddressFilter", "PlainHttpFilter"]
+
+
+@dataclass(frozen=True, slots=True)
+class AddressFilter:
+    """Lets clients in whose address is in one of the ranges; 403 for all others."""
+
+    stage: ClassVar[Stage] = Stage.ADDRESS
+
+    allowed: AddressRanges
+
+    def request(self, request: RequestView, memory: Memory) -> Reply | None:
+        """As `Filter.request`."""
+        return None if request.client in self.allowed else Reply(status=403)
+
+
+@dataclass(frozen=True, slots=True)
+class PlainHttpFilter:
+    """Refuses requests without TLS: 403."""
+
+    stage: ClassVar[Stage] = Stage.PLAIN_HTTP
+
+    def request(self, request: RequestView, memory: Memory) -> Reply | None:
+        """As `Filter.request`."""
+        return None if request.https else Reply(status=403)

@@ -1,0 +1,164 @@
+"""What a filter is: the effect of one policy on a request, as a frozen value without I/O.
+
+A filter is compiled once per policy set, when a table is made, and then asked for each request. It holds
+data only, so that it can be pushed to worker processes. What outlives a request (the counts of a rate
+limit) belongs to the runtime and is reached through `Memory`. A filter that must ask somebody else returns
+a `Subrequest`; the runtime sends it and gives the response to `Resuming.resume`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar, Protocol, runtime_checkable
+
+from ingresskit.graph import Termination
+from ingresskit.policies import Stage
+
+__all__ = [
+    "Filter",
+    "Memory",
+    "Reply",
+    "RequestView",
+    "Resuming",
+    "Subrequest",
+    "SubrequestReply",
+]
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Fields = tuple[tuple[bytes, bytes], ...]
+
+
+class RequestView(Protocol):
+    """What filters may know of a request. Reading it changes nothing."""
+
+    @property
+    def method(self) -> bytes:
+        """As sent."""
+        ...
+
+    @property
+    def host(self) -> str:
+        """In normal form, without the port."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """In normal form, as it was matched."""
+        ...
+
+    @property
+    def query(self) -> bytes:
+        """As sent, with the question mark; empty without one."""
+        ...
+
+    @property
+    def client(self) -> Address:
+        """The client behind trusted proxies; an IPv4 address mapped into IPv6 is the IPv4 address."""
+        ...
+
+    @property
+    def https(self) -> bool:
+        """Whether the client used TLS, as far as trusted proxies say."""
+        ...
+
+    @property
+    def length(self) -> int | None:
+        """Octets of the body; ``None`` when that is not known before it is read."""
+        ...
+
+    @property
+    def secure_location(self) -> str | None:
+        """The URL of the same request over TLS; ``None`` where TLS is not served."""
+        ...
+
+    def field(self, name: bytes) -> bytes | None:
+        """The value of a header field; several are joined by commas; ``None`` without one.
+
+        Args:
+            name: In lower case.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A response of the proxy itself.
+
+    Attributes:
+        status: 300 to 599, or 200 and 204 for a preflight.
+        location: Of a redirect; empty otherwise.
+        fields: Further header fields, names and values as sent.
+        termination: Why, for log and metrics; ``None`` for redirects and preflights.
+    """
+
+    status: int
+    location: str = ""
+    fields: Fields = ()
+    termination: Termination | None = Termination.DENIED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subrequest:
+    """A request to somebody else that must be answered before this one goes on.
+
+    Attributes:
+        url: Absolute.
+        fields: All header fields but those of framing and ``Host``.
+        timeout: For the whole of it.
+    """
+
+    url: str
+    method: bytes = b"GET"
+    fields: Fields = ()
+    timeout: timedelta = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubrequestReply:
+    """What came of a `Subrequest`.
+
+    Attributes:
+        status: 0 when there was no response: refused, too late, malformed.
+        fields: Its header fields, names in lower case.
+    """
+
+    status: int
+    fields: Fields = ()
+
+
+class Memory(Protocol):
+    """State that outlives a request. The runtime owns it, bounds it and gives it a clock."""
+
+    @property
+    def now(self) -> float:
+        """Seconds on a clock that never goes back."""
+        ...
+
+    def take(self, key: tuple[object, ...], rate: float, burst: int) -> bool:
+        """Take one token of a bucket that refills with *rate* tokens a second and holds *burst* at most.
+
+        Returns:
+            Whether there was one.
+        """
+        ...
+
+
+class Filter(Protocol):
+    """The effect of one policy on a request. A frozen value that can be pickled."""
+
+    stage: ClassVar[Stage]
+
+    def request(self, request: RequestView, memory: Memory) -> Reply | Subrequest | None:
+        """What the proxy responds instead of going on; ``None`` lets the request go on."""
+        ...
+
+
+@runtime_checkable
+class Resuming(Protocol):
+    """A filter that returns `Subrequest`."""
+
+    def resume(self, request: RequestView, reply: SubrequestReply) -> Reply | None:
+        """As `Filter.request`, once the subrequest is over."""
+        ...

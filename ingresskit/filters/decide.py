@@ -1,0 +1,188 @@
+"""What a graph does with a request: the definition that every data plane is held to. No I/O."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from ingresskit.filters.base import Address, Reply, Subrequest
+from ingresskit.filters.chain import Chain, chain_of
+from ingresskit.graph import (
+    Backend,
+    Forward,
+    HostRefused,
+    PathRefused,
+    Request,
+    Route,
+    RouteGraph,
+    Termination,
+    VirtualHost,
+    normalise_host,
+    normalise_path,
+)
+from ingresskit.policies import Stage
+
+__all__ = ["Decision", "decide"]
+
+_ANY_CLIENT = ipaddress.ip_address("0.0.0.0")  # noqa: S104 - nothing is bound to it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What happens to a request.
+
+    Attributes:
+        host: In normal form; as sent when it has none.
+        path: In normal form; as sent when it has none.
+        fault: Why host or path cannot be served, a clause; empty otherwise.
+        virtual_host: The most specific host that the request belongs to, or the one whose route took it;
+            ``None`` when no Ingress claims the host.
+        route: The route that takes the request; ``None``: none does.
+        reply: The response of the proxy itself; ``None``: the request is forwarded.
+        stage: The stage that decided the reply; ``None`` where no policy or action did.
+        backends: Those that may get the request: with endpoints, in the order of the route; empty
+            when the proxy responds itself.
+        forwarded: The path that the endpoint gets, without the query; empty when none gets it.
+        chain: The filters of the route; ``None`` without one.
+    """
+
+    host: str
+    path: str
+    fault: str = ""
+    virtual_host: VirtualHost | None = None
+    route: Route | None = None
+    reply: Reply | None = None
+    stage: Stage | None = None
+    backends: tuple[Backend, ...] = ()
+    forwarded: str = ""
+    chain: Chain | None = None
+
+
+def decide(graph: RouteGraph, request: Request, *, tls_served: bool = True) -> Decision:
+    """What a data plane that serves *graph* does with *request*.
+
+    Filters that need a `Memory` or send a `Subrequest` are taken to let the request go on: what they say
+    depends on more than the request.
+
+    Args:
+        graph: What is served.
+        request: Without a client, filters on its address let it through.
+        tls_served: Whether plain requests can be redirected to TLS.
+    """
+    try:
+        host = normalise_host(request.host)
+    except HostRefused as exc:
+        return _malformed(request, f"the host {request.host!r} {exc}")
+    try:
+        path = normalise_path(request.path)
+    except PathRefused as exc:
+        return _malformed(request, f"the path {request.path!r} {exc}")
+    candidates = graph.candidates(host)
+    for virtual_host in candidates:
+        for route in virtual_host.routes:
+            if route.match.matches(path):
+                view = _View(request, host, path, tls_served=tls_served)
+                return _routed(graph, virtual_host, route, view)
+    return Decision(
+        host=host,
+        path=path,
+        virtual_host=candidates[0] if candidates else None,
+        reply=Reply(status=404, termination=Termination.NO_ROUTE),
+    )
+
+
+def _routed(graph: RouteGraph, host: VirtualHost, route: Route, view: _View) -> Decision:
+    chain = chain_of(host, route)
+    for item in chain.secure if view.https else chain.plain:
+        if item.stage is Stage.ADDRESS and view.request.client is None:
+            continue
+        reply = item.request(view, _NO_MEMORY)
+        if isinstance(reply, Reply):
+            return Decision(
+                host=view.host,
+                path=view.path,
+                virtual_host=host,
+                route=route,
+                reply=reply,
+                stage=item.stage,
+                chain=chain,
+            )
+        assert reply is None or isinstance(reply, Subrequest)  # noqa: S101 - what a filter may return
+    # A route that does not forward has replied.
+    shares = route.action.backends if isinstance(route.action, Forward) else ()
+    backends = [graph.backends[share.key] for share in shares if share.key in graph.backends]
+    usable = tuple(backend for backend in backends if backend.endpoints)
+    return Decision(
+        host=view.host,
+        path=view.path,
+        virtual_host=host,
+        route=route,
+        reply=None if usable else Reply(status=503, termination=Termination.NO_ENDPOINT),
+        stage=None if usable else Stage.UPSTREAM,
+        backends=usable,
+        forwarded=(chain.path.apply(view.path) if chain.path else view.path) if usable else "",
+        chain=chain,
+    )
+
+
+def _malformed(request: Request, fault: str) -> Decision:
+    reply = Reply(status=400, termination=Termination.BAD_REQUEST)
+    return Decision(host=request.host, path=request.path, fault=fault, reply=reply)
+
+
+class _View:
+    """A `Request` as filters see it."""
+
+    __slots__ = ("_tls_served", "client", "host", "https", "path", "request")
+
+    def __init__(self, request: Request, host: str, path: str, *, tls_served: bool) -> None:
+        self.request = request
+        self.host: str = host
+        self.path: str = path
+        self.https: bool = request.scheme == "https"
+        self.client: Address = _address(request.client)
+        self._tls_served = tls_served
+
+    @property
+    def method(self) -> bytes:
+        return self.request.method.encode("latin-1", "replace")
+
+    @property
+    def query(self) -> bytes:
+        return self.request.query.encode("latin-1", "replace")
+
+    @property
+    def length(self) -> int | None:
+        text = self.request.headers.get("content-length", "0")
+        return int(text) if text.isdecimal() else None
+
+    @property
+    def secure_location(self) -> str | None:
+        return f"https://{self.host}{self.path}{self.request.query}" if self._tls_served else None
+
+    def field(self, name: bytes) -> bytes | None:
+        value = self.request.headers.get(name.decode("latin-1"))
+        return None if value is None else value.encode("latin-1", "replace")
+
+
+class _NoMemory:
+    """Remembers nothing: every bucket is full."""
+
+    now: float = 0.0
+
+    def take(self, key: tuple[object, ...], rate: float, burst: int) -> bool:
+        return True
+
+
+_NO_MEMORY = _NoMemory()
+
+
+def _address(text: str | None) -> Address:
+    if text is None:
+        return _ANY_CLIENT
+    try:
+        parsed = ipaddress.ip_address(text)
+    except ValueError:
+        return _ANY_CLIENT
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return mapped or parsed
