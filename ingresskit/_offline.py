@@ -102,10 +102,10 @@ def graph_lines(graph: RouteGraph) -> Iterator[str]:
         marks = [f"owned by {host.owner}"] if host.owner else []
         marks += ["TLS"] if host.tls else []
         yield f"{host.host}{' (' + ', '.join(marks) + ')' if marks else ''}"
-        width = max((len(str(route.match)) for route in host.routes), default=0)
+        width = max((len(route.shown) for route in host.routes), default=0)
         for route in host.routes:
             tls = "308 to HTTPS, then " if redirects_to_tls(host, route) else ""
-            yield f"  {route.match!s:{width}}  {tls}{_action(graph, route)}  [{route.origin}]"
+            yield f"  {route.shown:{width}}  {tls}{_action(graph, route)}  [{route.origin}]"
     for name, key in graph.server_names.items():
         if key is None:
             yield f"certificate for {name}: the default one"
@@ -140,7 +140,7 @@ def explanation_lines(graph: RouteGraph, explanation: Explanation) -> Iterator[s
     yield f"{request.method} {request.scheme}://{explanation.host}{explanation.path}"
     yield f"  {explanation.verdict}"
     if route is not None:
-        yield f"  rule: {route.match} of {explanation.virtual_host}, from {route.origin}"
+        yield f"  rule: {route.shown} of {explanation.virtual_host}, from {route.origin}"
         yield f"  action: {_action(graph, route)}"
         for policy in route.policies:
             yield f"  policy: {policy}"

@@ -44,6 +44,9 @@ class Reason(StrEnum):
     INVALID_PATH = "InvalidPath"
     INVALID_PATH_TYPE = "InvalidPathType"
     PATH_LOOKS_LIKE_REGEX = "PathLooksLikeRegex"
+    PATH_TAKEN_LITERALLY = "PathTakenLiterally"
+    RULE_WITHOUT_HOST = "RuleWithoutHost"
+    RULE_WITHOUT_PATHS = "RuleWithoutPaths"
     # Conflicts
     HOST_CONFLICT = "HostConflict"
     ROUTE_CONFLICT = "RouteConflict"
@@ -54,6 +57,7 @@ class Reason(StrEnum):
     SERVICE_NOT_FOUND = "ServiceNotFound"
     SERVICE_PORT_NOT_FOUND = "ServicePortNotFound"
     NO_ENDPOINTS = "NoEndpoints"
+    PLAIN_HTTP_TO_TLS_PORT = "PlainHttpToTlsPort"
     EXTERNAL_NAME_REFUSED = "ExternalNameRefused"
     ADDRESS_REFUSED = "AddressRefused"
     # TLS
@@ -62,6 +66,7 @@ class Reason(StrEnum):
     CERTIFICATE_HOST_MISMATCH = "CertificateHostMismatch"
     CERTIFICATE_EXPIRED = "CertificateExpired"
     CERTIFICATE_CONFLICT = "CertificateConflict"
+    TLS_HOST_WITHOUT_RULE = "TlsHostWithoutRule"
     # Annotations
     ANNOTATION_UNKNOWN = "AnnotationUnknown"
     ANNOTATION_INVALID = "AnnotationInvalid"

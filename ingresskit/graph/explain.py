@@ -188,7 +188,7 @@ def _verdict(
         if not candidates:
             return 404, f"404: no Ingress claims the host {host}."
         return 404, f"404: the host {candidates[0].host} has no rule that takes {path}."
-    rule = f"{route.match} of {winner.host} ({route.origin})"
+    rule = f"{route.shown} of {winner.host} ({route.origin})"
     if request.client and (allowed := route.policies.get(AllowedSources)) is not None and allowed.networks:
         # Before everything else, as in the proxy: who is not let in learns nothing.
         try:
@@ -304,7 +304,7 @@ def _worth_comparing(host: str, others: Iterable[str]) -> list[str]:
 
 
 def _near(host: VirtualHost, route: Route, reason: Miss, message: str) -> NearMiss:
-    return NearMiss(origin=route.origin, host=host.host, path=str(route.match), reason=reason, message=message)
+    return NearMiss(origin=route.origin, host=host.host, path=route.shown, reason=reason, message=message)
 
 
 def _path_miss(match: PathMatch, path: str, winner: Route | None) -> tuple[Miss, str]:

@@ -79,12 +79,14 @@ class Backend:
             then its routes answer 503.
         protocol: What they speak.
         note: Why *endpoints* is empty, for people; empty otherwise.
+        place: Where the port stands in its Service: ``"spec.ports[0]"``; empty when it stands nowhere.
     """
 
     key: BackendKey
     endpoints: tuple[Endpoint, ...] = ()
     protocol: Protocol = Protocol.HTTP
     note: str = ""
+    place: str = ""
 
 
 class WeightedBackend(NamedTuple):
@@ -145,6 +147,7 @@ class Route:
         origin: The Ingress and the field that asked for it.
         policies: All that apply to it.
         fallback: It stands in for a default backend: nobody wrote this path.
+        written: Path type and path as the Ingress has them, printable; empty: as *match* has them.
     """
 
     match: PathMatch
@@ -152,6 +155,12 @@ class Route:
     origin: Origin
     policies: PolicySet = PolicySet()
     fallback: bool = False
+    written: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The path for people: as its author wrote it, where somebody did."""
+        return self.written or str(self.match)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,10 +61,17 @@ class TypedLocalObjectReference(WireModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngressBackend(WireModel):
-    """Where requests go: a Service or some other resource; exactly one in a valid object."""
+    """Where requests go: a Service or some other resource; exactly one in a valid object.
+
+    Attributes:
+        service_name: What v1beta1 wrote; nothing is served by it. Read here so that its author can be told.
+        service_port: The same.
+    """
 
     service: IngressServiceBackend | None = None
     resource: TypedLocalObjectReference | None = None
+    service_name: str | None = None
+    service_port: int | str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,10 +108,16 @@ class IngressTLS(WireModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngressSpec(WireModel):
-    """What an Ingress asks for."""
+    """What an Ingress asks for.
+
+    Attributes:
+        backend: What v1beta1 called the default backend; nothing is served by it. Read so that its author
+            can be told.
+    """
 
     ingress_class_name: str | None = None
     default_backend: IngressBackend | None = None
+    backend: IngressBackend | None = None
     tls: Many[IngressTLS] = ()
     rules: Many[IngressRule] = ()
 

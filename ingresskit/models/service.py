@@ -26,10 +26,15 @@ _SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServicePort(WireModel):
-    """One port of a Service. A single port may have no name."""
+    """One port of a Service. A single port may have no name.
+
+    Attributes:
+        target_port: Of the pods, by number or name; read for messages only, since slices have the numbers.
+    """
 
     port: int
     name: str | None = None
+    target_port: int | str | None = None
     protocol: str | None = None
     app_protocol: str | None = None
     node_port: int | None = None

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from ingresskit.policies.foreign import ForeignFamily, Values
+from ingresskit.policies.synonyms import COINED_BY_INGRESS_NGINX
 
 __all__ = ["FOREIGN_FAMILIES"]
 
@@ -52,30 +53,6 @@ _PROTECTS: Final[Mapping[str, Values]] = {
     "configuration-snippet": _EMPTY,
     "server-snippet": _EMPTY,
     "stream-snippet": _EMPTY,
-}
-_SAME: Final[Mapping[str, str]] = {
-    "allowlist-source-range": "allow-sources",
-    "whitelist-source-range": "allow-sources",
-    "proxy-body-size": "body-limit",
-    "proxy-connect-timeout": "connect-timeout",
-    "proxy-read-timeout": "read-timeout",
-    "proxy-send-timeout": "send-timeout",
-    "proxy-next-upstream": "retries",
-    "proxy-next-upstream-tries": "retries",
-    "ssl-redirect": "tls-redirect",
-    "force-ssl-redirect": "tls-redirect",
-    "permanent-redirect": "redirect",
-    "permanent-redirect-code": "redirect-status",
-    "temporal-redirect": "redirect",
-    "temporal-redirect-code": "redirect-status",
-    "rewrite-target": "rewrite-prefix",
-    "load-balance": "load-balancing",
-    "upstream-hash-by": "load-balancing",
-    "custom-headers": "response-headers-set",
-    "x-forwarded-prefix": "request-headers-set",
-    "canary": _SPLIT,
-    "canary-weight": _SPLIT,
-    "canary-weight-total": _SPLIT,
 }
 _ADVICE: Final[Mapping[str, str]] = {
     "backend-protocol": _PROTOCOL,
@@ -137,7 +114,7 @@ FOREIGN_FAMILIES: Final[tuple[ForeignFamily, ...]] = (
         controller="ingress-nginx",
         prefixes=("nginx.ingress.kubernetes.io",),
         protects=_PROTECTS,
-        same=_SAME,
+        same=COINED_BY_INGRESS_NGINX,
         advice=_ADVICE,
         unchanged=_UNCHANGED,
         canary="canary",
@@ -147,7 +124,11 @@ FOREIGN_FAMILIES: Final[tuple[ForeignFamily, ...]] = (
         controller="older controllers (ingress-nginx, Traefik 1, haproxy-ingress)",
         prefixes=("ingress.kubernetes.io",),
         protects={**_PROTECTS, "auth-tls-strict": _OFF, "oauth": _EMPTY, "waf": _OFF, "config-backend": _EMPTY},
-        same={**_SAME, "timeout-connect": "connect-timeout", "timeout-server": "read-timeout"},
+        same={
+            **COINED_BY_INGRESS_NGINX,
+            "timeout-connect": "connect-timeout",
+            "timeout-server": "read-timeout",
+        },
         advice=_ADVICE,
         unchanged={**_UNCHANGED, "allow-http": _ON, **dict.fromkeys(_WRITTEN_BY_GKE, _ALWAYS)},
         canary="canary",
@@ -156,7 +137,7 @@ FOREIGN_FAMILIES: Final[tuple[ForeignFamily, ...]] = (
         controller="Higress",
         prefixes=("higress.io", "mse.ingress.kubernetes.io"),
         protects=_PROTECTS,
-        same={**_SAME, "timeout": "read-timeout"},
+        same={**COINED_BY_INGRESS_NGINX, "timeout": "read-timeout"},
         advice=_ADVICE,
         unchanged=_UNCHANGED,
         canary="canary",
@@ -220,7 +201,7 @@ FOREIGN_FAMILIES: Final[tuple[ForeignFamily, ...]] = (
             "auth-tls": _EMPTY,
         },
         same={
-            **_SAME,
+            **COINED_BY_INGRESS_NGINX,
             "request-modifier": "rewrite-prefix",
             "redirect-entry-point": "tls-redirect",
             "redirect-permanent": "redirect-status",
@@ -251,7 +232,7 @@ FOREIGN_FAMILIES: Final[tuple[ForeignFamily, ...]] = (
             "waf": _EMPTY,
         },
         same={
-            **_SAME,
+            **COINED_BY_INGRESS_NGINX,
             "balance-algorithm": "load-balancing",
             "headers": "request-headers-set",
             "redirect-to": "redirect",
@@ -488,7 +469,7 @@ FOREIGN_FAMILIES: Final[tuple[ForeignFamily, ...]] = (
         controller="Voyager",
         prefixes=("ingress.appscode.com",),
         protects={**_PROTECTS, "frontend-rules": _EMPTY, "backend-rules": _EMPTY},
-        same=_SAME,
+        same=COINED_BY_INGRESS_NGINX,
         advice=_ADVICE,
         unchanged=_UNCHANGED,
     ),

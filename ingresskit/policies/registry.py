@@ -14,6 +14,7 @@ from ingresskit.errors import ConfigurationError
 from ingresskit.models import ObjectRef
 from ingresskit.policies.base import Annotation, Origin, Policy, PolicySet
 from ingresskit.policies.builtin import BUILTIN_POLICIES
+from ingresskit.policies.synonyms import COINED_BY_INGRESS_NGINX
 
 __all__ = [
     "NATIVE_PREFIX",
@@ -154,6 +155,8 @@ class NativeDialect:
         # Cut: comparing takes time by the square of the length. A valid name has 63 characters at most.
         name = key.removeprefix(self.prefix + "/")[:100].lower().replace("_", "-")
         close = difflib.get_close_matches(name, self._fields, n=1) if guess else []
+        if (meant := COINED_BY_INGRESS_NGINX.get(name)) in self._fields:
+            close = [meant]
         message = f"unknown annotation {_shown(key)}"
         if close:
             message += f"; did you mean {self.prefix}/{close[0]}?"

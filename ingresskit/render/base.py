@@ -232,11 +232,11 @@ class Renderer(ABC, Generic[ArtifactT]):
         if backend.protocol in self.protocols:
             return backend
         note = f"the {self.name} renderer cannot speak {backend.protocol}"
-        namespace, service, port = backend.key
+        namespace, service, _ = backend.key
         diagnostics.append(
             Diagnostic(
                 subject=ObjectRef(Service.kind, ObjectKey(namespace, service)),
-                field=f"spec.ports[{port}].appProtocol",
+                field=f"{backend.place}.appProtocol" if backend.place else "",
                 reason=Reason.PROTOCOL_UNSUPPORTED,
                 message=f"{note}; routes to it answer 503",
             )

@@ -7,7 +7,7 @@ slices and never touches a route.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
@@ -147,6 +147,7 @@ class BackendTable:
                 has += f" and {len(ports) - _MOST_PORTS_TOLD} more"
             what = f"named {ref.port!r}" if isinstance(ref.port, str) else str(ref.port)
             message = f"the Service {ref.service} has no port {what}; it has {has}"
+            message += _port_advice(ports, ref.port)
             if len(ports) > _MOST_SERVICE_PORTS:
                 message += f"; no more than {_MOST_SERVICE_PORTS} of them are looked at"
             return _fault(about, Reason.SERVICE_PORT_NOT_FOUND, message)
@@ -174,12 +175,16 @@ class BackendTable:
         if protocol is None:
             protocol = Protocol.HTTP
             diagnostics.append(_unknown_protocol(service, port))
+        elif _seems_tls(port):
+            diagnostics.append(_plain_to_tls(service, port))
         if service.spec.type == _EXTERNAL_NAME:
             endpoints, note = self._endpoints.external(service, port, diagnostics)
         else:
             endpoints, note = self._endpoints.collect(service, port, diagnostics)
         return ResolvedBackend(
-            backend=Backend(key=key, endpoints=endpoints, protocol=protocol, note=note),
+            backend=Backend(
+                key=key, endpoints=endpoints, protocol=protocol, note=note, place=_place(service, port)
+            ),
             diagnostics=tuple(diagnostics),
         )
 
@@ -195,12 +200,50 @@ def _ports_of(service: Service) -> _Ports:
     return found
 
 
+def _port_advice(ports: Sequence[ServicePort], wanted: str | int) -> str:
+    """What somebody meant who names a port that is not there."""
+    if isinstance(wanted, str) and any(str(port.port) == wanted for port in ports):
+        return f"; write it as port.number: {wanted}"
+    for port in ports:
+        if wanted == port.target_port:
+            return f"; that is the targetPort of {_port_text(port)}, which is to be named"
+    return ""
+
+
 def _port_text(port: ServicePort) -> str:
     return f"{port.port} ({port.name})" if port.name else str(port.port)
 
 
 def _fault(service: ObjectRef, reason: Reason, message: str) -> Resolution:
     return Resolution(fault=BackendFault(reason=reason, message=message), service=service)
+
+
+def _place(service: Service, port: ServicePort) -> str:
+    """Where a port stands in its Service; empty when it is none of its own."""
+    return f"spec.ports[{service.spec.ports.index(port)}]" if port in service.spec.ports else ""
+
+
+def _seems_tls(port: ServicePort) -> bool:
+    """Whether a port that says nothing of its protocol is called like one that speaks TLS."""
+    names = (port.name, port.target_port)
+    return not port.app_protocol and (
+        443 in (port.port, port.target_port)
+        or any(isinstance(name, str) and name.lower().startswith("https") for name in names)
+    )
+
+
+def _plain_to_tls(service: Service, port: ServicePort) -> Diagnostic:
+    return Diagnostic(
+        subject=service.ref,
+        field=_place(service, port),
+        reason=Reason.PLAIN_HTTP_TO_TLS_PORT,
+        message=(
+            f"port {_port_text(port)} looks like one that speaks TLS, but has no appProtocol, so plain HTTP is"
+            " spoken; an endpoint that expects TLS responds 400 or closes the connection (502): set appProtocol"
+            " to https, or to http if that is meant"
+        ),
+        severity=Severity.WARNING,
+    )
 
 
 def _unknown_protocol(service: Service, port: ServicePort) -> Diagnostic:

@@ -211,14 +211,14 @@ class _Decision:
             who = winner.origin.field
         else:
             who = _precedence(winner.origin, holder.fragment.ingress, contribution.fragment.ingress)
-        message = f"{claim.match} of {_host_text(claim.host)} is held by {who}; this path is not served"
+        message = f"{claim.shown} of {_host_text(claim.host)} is held by {who}; this path is not served"
         severity = Severity.WARNING if own and winner.backend == claim.backend else Severity.ERROR
         self._lose(
             claim.origin,
             Reason.ROUTE_CONFLICT,
             message,
             claim.host,
-            claim.match,
+            claim,
             winner.origin.subject,
             severity,
         )
@@ -236,11 +236,11 @@ class _Decision:
 
     def _keep_from(self, claim: Claim, match: PathMatch, main: Claim) -> None:
         message = (
-            f"{claim.match} of {_host_text(claim.host)} belongs to {main.origin} ({match}): an Ingress"
+            f"{claim.shown} of {_host_text(claim.host)} belongs to {main.origin} ({match}): an Ingress"
             " marked as canary takes no path from its main Ingress; this path is not served"
         )
         winner = main.origin.subject
-        self._lose(claim.origin, Reason.ROUTE_CONFLICT, message, claim.host, claim.match, winner)
+        self._lose(claim.origin, Reason.ROUTE_CONFLICT, message, claim.host, claim, winner)
 
     def admit_fallback(self, contribution: Contribution, claim: Claim) -> None:
         _, winner = self._winners.setdefault(claim.match, (contribution, claim))
@@ -254,7 +254,7 @@ class _Decision:
             Reason.DEFAULT_BACKEND_UNUSED,
             message,
             claim.host,
-            claim.match,
+            claim,
             winner.origin.subject,
             severity,
         )
@@ -278,7 +278,7 @@ class _Decision:
         reason: Reason,
         message: str,
         host: str,
-        match: PathMatch | None,
+        claim: Claim | None,
         winner: ObjectRef,
         severity: Severity = Severity.ERROR,
     ) -> None:
@@ -296,8 +296,8 @@ class _Decision:
             Unserved(
                 origin=origin,
                 host=host,
-                path=str(match or ""),
-                match=match,
+                path=claim.shown if claim else "",
+                match=claim.match if claim else None,
                 reason=reason,
                 message=message,
                 winner=winner,
@@ -346,6 +346,7 @@ def _route(contribution: Contribution, claim: Claim) -> Route:
         origin=claim.origin,
         policies=contribution.policies,
         fallback=claim.fallback,
+        written=claim.written,
     )
 
 

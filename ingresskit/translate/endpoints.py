@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ingresskit.diagnostics import Diagnostic, Reason
+from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.graph import Endpoint
 from ingresskit.models import (
     EndpointPort,
@@ -32,6 +32,7 @@ _THIS_MACHINE = ("localhost", "localdomain", "localhost6", "localdomain6")
 
 # Ports times addresses is what a backend costs, and both are a tenant's to write.
 _MOST_CANDIDATES = 50_000
+_MOST_NAMES_SHOWN = 8
 _MOST_ADDRESSES_KNOWN = 100_000
 
 _SlicePorts = dict[str, list[tuple[int, EndpointPort]]]
@@ -103,7 +104,33 @@ class EndpointTable:
             return tuple(used[key] for key in sorted(used)), ""
         if total:
             return (), f"none of the {total} endpoints of the Service {service.key} is ready"
-        return (), f"the Service {service.key} has no endpoints"
+        return (), self._why_none(service, port)
+
+    def _why_none(self, service: Service, port: ServicePort) -> str:
+        """Why a port of a Service has no endpoint at all, as a clause. The ports are matched by name."""
+        names = sorted({name for name, addresses in self._port_names(service.key) if addresses})
+        if not names or (port.name or "") in names:
+            return f"the Service {service.key} has no endpoints"
+        shown = [ascii(name) if name else "one without a name" for name in names[:_MOST_NAMES_SHOWN]]
+        more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+        what = f"named {port.name!r}" if port.name else "without a name"
+        return (
+            f"the endpoints of the Service {service.key} have no port {what}, as its port {port.port} is;"
+            f" they have {', '.join(shown)}{more}"
+        )
+
+    def _port_names(self, key: ObjectKey) -> Iterator[tuple[str, bool]]:
+        """The names of the TCP ports of a Service's endpoints, and whether any address has them."""
+        if slices := self._slices.get(key):
+            for item in slices.values():
+                for port in item.ports:
+                    if (port.protocol or "TCP") == "TCP" and port.port:
+                        yield port.name or "", bool(item.endpoints)
+        elif (legacy := self._endpoints_objects.get(key)) is not None:
+            for subset in legacy.subsets:
+                for port in subset.ports:
+                    if (port.protocol or "TCP") == "TCP":
+                        yield port.name or "", bool(subset.addresses or subset.not_ready_addresses)
 
     def _candidates(
         self, key: ObjectKey, port_name: str, diagnostics: list[Diagnostic]
@@ -123,7 +150,10 @@ class EndpointTable:
             diagnostics.append(_refused(item.ref, "addressType", message))
             return
         for index, port in self._named_ports(item, port_name):
-            if port.port is None or not 0 < port.port < 65536:
+            if port.port is None:
+                diagnostics.append(_undeclared(item.ref, f"ports[{index}].port"))
+                continue
+            if not 0 < port.port < 65536:
                 message = f"the port {port.port} is not from 1 to 65535"
                 diagnostics.append(_refused(item.ref, f"ports[{index}].port", message))
                 continue
@@ -238,6 +268,20 @@ def _candidate(endpoint: SliceEndpoint, address: _Address, port: int) -> _Candid
 
 def _refused(subject: ObjectRef, field: str, message: str) -> Diagnostic:
     return Diagnostic(subject=subject, field=field, reason=Reason.ADDRESS_REFUSED, message=message)
+
+
+def _undeclared(subject: ObjectRef, field: str) -> Diagnostic:
+    """Source: the endpoint slice controller writes no number for a target port that the pods do not declare."""
+    return Diagnostic(
+        subject=subject,
+        field=field,
+        reason=Reason.NO_ENDPOINTS,
+        message=(
+            "it has no number: the pods of this slice declare no container port with the name that the"
+            " targetPort of the Service has; they get no requests"
+        ),
+        severity=Severity.WARNING,
+    )
 
 
 def _shortest(name: str) -> str:

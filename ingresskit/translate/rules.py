@@ -6,7 +6,6 @@ as long as that Ingress does not change, and so that a bad Ingress can cost nobo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -20,8 +19,9 @@ from ingresskit.graph import (
     normalise_path,
     rule_host,
 )
-from ingresskit.models import HTTPIngressPath, Ingress, IngressBackend, ObjectKey
+from ingresskit.models import HTTPIngressPath, Ingress, IngressBackend, IngressRule, ObjectKey
 from ingresskit.policies import ForeignAnnotations, Origin, ParsedPolicies, PolicyRegistry
+from ingresskit.translate.notations import host_advice, path_advice, path_doubt
 
 __all__ = ["BackendFault", "Claim", "Fragment", "ServiceRef", "TlsClaim", "read_ingress"]
 
@@ -31,9 +31,10 @@ CLASS_NOT_OURS = "ClassNotOurs"
 # path would be a fault of the whole configuration there. One limit for all, so that a path which
 # one renderer serves is served by every renderer.
 MAX_RULE_PATH_BYTES = 3000
+# Of a path, in a message.
+_MOST_SHOWN = 200
+_ALB_PORT = "use-annotation"
 _FORBIDDEN_IN_PATH = ("//", "/./", "/../", "%2f", "%2F")
-# No ".*" between the brackets: its time would grow with the square of what a tenant writes.
-_REGEX_SIGNS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|\.\*|\.\+|\\[dws]|\$$|\^")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,7 @@ class Claim:
 
     Attributes:
         fallback: The path stands for the Ingress's default backend.
+        written: Path type and path as they are written, printable; empty for a fallback.
     """
 
     host: str
@@ -71,6 +73,12 @@ class Claim:
     backend: ServiceRef | BackendFault
     origin: Origin
     fallback: bool = False
+    written: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The path as its author wrote it, where somebody did."""
+        return self.written or str(self.match)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +145,11 @@ def not_ours(ingress: Ingress, why: str, diagnostics: tuple[Diagnostic, ...]) ->
 
 
 def read_ingress(
-    ingress: Ingress, registry: PolicyRegistry, foreign: ForeignAnnotations | None = None
+    ingress: Ingress,
+    registry: PolicyRegistry,
+    foreign: ForeignAnnotations | None = None,
+    *,
+    host_fallthrough: bool = False,
 ) -> Fragment:
     """What *ingress*, which is ours, claims.
 
@@ -145,8 +157,9 @@ def read_ingress(
         ingress: The Ingress.
         registry: Which annotations are understood.
         foreign: Judges those that are not; ``None``: nothing is said of them.
+        host_fallthrough: Rules without a host take what those with one leave: see `TranslateOptions`.
     """
-    reader = _Reader(ingress)
+    reader = _Reader(ingress, host_fallthrough=host_fallthrough)
     annotations = ingress.metadata.annotations
     policies = registry.parse(annotations, ingress.ref)
     canary = False
@@ -171,14 +184,21 @@ def read_ingress(
 class _Reader:
     """Walks one Ingress and gathers what is wrong on the way."""
 
-    def __init__(self, ingress: Ingress) -> None:
+    def __init__(self, ingress: Ingress, *, host_fallthrough: bool) -> None:
         self.ingress = ingress
+        self._host_fallthrough = host_fallthrough
         self.hosts: dict[str, Origin] = {}
         self.diagnostics: list[Diagnostic] = []
         self.unserved: list[Unserved] = []
 
     def claims(self) -> Iterator[Claim]:
         spec = self.ingress.spec
+        if spec.backend is not None and spec.default_backend is None:
+            self._fault(
+                "spec.backend",
+                Reason.INVALID_BACKEND,
+                "it is v1beta1's name; v1 calls it spec.defaultBackend: it is not served",
+            )
         if not spec.rules and spec.default_backend is None:
             self._fault(
                 "spec", Reason.EMPTY_INGRESS, "it has neither rules nor a default backend; nothing is served"
@@ -188,14 +208,32 @@ class _Reader:
             try:
                 host = rule_host(rule.host)
             except HostRefused as exc:
-                message = f"the host {_shown(rule.host or '')} {exc}; its paths are not served"
+                advice = host_advice(rule.host or "")
+                message = f"the host {_shown(rule.host or '')} {exc}; its paths are not served{advice}"
                 self._refuse(f"{place}.host", Reason.INVALID_HOST, message, host=rule.host or "")
                 continue
             self.hosts.setdefault(host, Origin(self.ingress.ref, f"{place}.host" if rule.host else place))
+            self._judge_rule(rule, place)
             for index, path in enumerate(rule.http.paths if rule.http else ()):
                 claim = self._claim(host, path, f"{place}.http.paths[{index}]")
                 if claim is not None:
                     yield claim
+
+    def _judge_rule(self, rule: IngressRule, place: str) -> None:
+        """What a rule takes that its author can hardly want, and a rule that takes nothing."""
+        spec = self.ingress.spec
+        if not rule.host and not self._host_fallthrough and any(other.host for other in spec.rules):
+            message = (
+                "it has no host, while other rules of this Ingress have one: it takes no request for their"
+                " hosts, and those for every host that no rule names"
+            )
+            self._fault(place, Reason.RULE_WITHOUT_HOST, message, Severity.WARNING)
+        if not (rule.http and rule.http.paths) and spec.default_backend is None:
+            which = f"the host {_shown(rule.host)}" if rule.host else "it"
+            message = (
+                f"{which} has no paths, and the Ingress no default backend: nothing is served by this rule"
+            )
+            self._fault(place, Reason.RULE_WITHOUT_PATHS, message, Severity.WARNING)
 
     def fallbacks(self) -> Iterator[Claim]:
         spec = self.ingress.spec
@@ -215,7 +253,8 @@ class _Reader:
                 try:
                     host = rule_host(text)
                 except HostRefused as exc:
-                    message = f"the host {_shown(text)} {exc}; no certificate is served for it"
+                    advice = host_advice(text)
+                    message = f"the host {_shown(text)} {exc}; no certificate is served for it{advice}"
                     self._fault(f"{place}.hosts[{index}]", Reason.INVALID_HOST, message)
                     continue
                 if host != ANY_HOST:
@@ -236,7 +275,12 @@ class _Reader:
         if match is None:
             return None
         backend = self._backend(path.backend, f"{place}.backend")
-        return Claim(host=host, match=match, backend=backend, origin=Origin(self.ingress.ref, place))
+        written = ""
+        if (path.path_type, path.path) != (match.kind, match.value):
+            written = printable(f"{path.path_type} {path.path or '/'}", _MOST_SHOWN)
+        return Claim(
+            host=host, match=match, backend=backend, origin=Origin(self.ingress.ref, place), written=written
+        )
 
     def _match(self, host: str, path: HTTPIngressPath, place: str) -> PathMatch | None:
         text, kind = path.path or "", path.path_type
@@ -257,18 +301,21 @@ class _Reader:
             if len(normal) > MAX_RULE_PATH_BYTES:
                 raise PathRefused(f"is longer than {MAX_RULE_PATH_BYTES} bytes")
         except PathRefused as exc:
-            message = f"the path {_shown(text)} {exc}; it is not served"
+            message = f"the path {_shown(text)} {exc}; it is not served{path_advice(text)}"
             self._refuse(f"{place}.path", Reason.INVALID_PATH, message, host=host, path=f"{kind} {text}")
             return None
-        if specific and _REGEX_SIGNS.search(text):
-            message = f"the path {_shown(text)} looks like a regular expression, but is taken letter by letter"
-            self._fault(f"{place}.path", Reason.PATH_LOOKS_LIKE_REGEX, message, Severity.WARNING)
+        if (doubt := path_doubt(text, kind)) is not None:
+            message = f"the path {_shown(text)} {doubt.message}"
+            self._fault(f"{place}.path", doubt.reason, message, Severity.WARNING)
         return PathMatch.exact(normal) if kind == "Exact" else PathMatch.prefix(normal)
 
     def _backend(self, backend: IngressBackend, place: str) -> ServiceRef | BackendFault:
         service = backend.service
         if service is not None and backend.resource is None:
             port: str | int | None = service.port.name or service.port.number
+            if service.port.name == _ALB_PORT:
+                what = f"is {_ALB_PORT!r}, which the AWS Load Balancer Controller replaces by an annotation"
+                return self._backend_fault(f"{place}.service.port.name", what)
             if service.port.name and service.port.number:
                 return self._backend_fault(f"{place}.service.port", "has both a name and a number")
             if not service.name:
@@ -280,8 +327,14 @@ class _Reader:
             message = f"a {_shown(backend.resource.kind)} cannot be a backend here, only a Service can"
             self._fault(f"{place}.resource", Reason.RESOURCE_BACKEND, f"{message}; requests are answered 503")
             return BackendFault(reason=Reason.RESOURCE_BACKEND, message=message)
-        both = "has both a service and a resource" if service else "has neither a service nor a resource"
-        return self._backend_fault(place, both)
+        if service is not None:
+            return self._backend_fault(place, "has both a service and a resource")
+        if backend.service_name is not None or backend.service_port is not None:
+            what = (
+                "has serviceName and servicePort, which v1 does not know: write service.name and service.port"
+            )
+            return self._backend_fault(place, what)
+        return self._backend_fault(place, "has neither a service nor a resource")
 
     def _backend_fault(self, place: str, what: str) -> BackendFault:
         self._fault(place, Reason.INVALID_BACKEND, f"it {what}; requests are answered 503")
@@ -306,6 +359,8 @@ def _check_as_the_api_does(path: str) -> None:
 
     Source: Kubernetes ``validateIngressBackend``/``validateHTTPIngressPath``: invalid path sequences.
     """
+    if not path.startswith("/"):
+        return  # which is worse, and is said below
     for sequence in _FORBIDDEN_IN_PATH:
         if sequence in path:
             raise PathRefused(f"has {sequence!r}, which only ImplementationSpecific paths may have")

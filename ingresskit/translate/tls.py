@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
-from ingresskit.graph import Certificate, HostRefused, rule_host
+from ingresskit.graph import ANY_HOST, Certificate, HostRefused, host_candidates, rule_host
 from ingresskit.models import ObjectKey, ObjectRef, Secret
 from ingresskit.policies import Origin
 from ingresskit.translate.certificates import CertificateTable, covers
 from ingresskit.translate.rules import Fragment, TlsClaim
 
 __all__ = ["TlsPlane", "build_tls", "expiries"]
+
+_TLS_ACME = "kubernetes.io/tls-acme"
+_ISSUERS = (
+    "cert-manager.io/issuer",
+    "cert-manager.io/cluster-issuer",
+    "certmanager.k8s.io/issuer",
+    "certmanager.k8s.io/cluster-issuer",
+    "cert.gardener.cloud/purpose",
+)
+_MOST_NAMES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +70,15 @@ def build_tls(
     builder = _Builder(owners, table)
     if default is not None:
         builder.default(default)
+    fragments = tuple(fragments)
+    ruled = {host for fragment in fragments for host in fragment.hosts} - {ANY_HOST}
     for fragment in fragments:
         for claim in fragment.tls:
-            builder.claim(claim)
+            builder.claim(claim, promise=_promise(fragment))
+    for fragment in fragments:
+        # Rules of its own for any host, or none, take requests for whatever its certificates are for.
+        if fragment.tls and ANY_HOST not in fragment.hosts and not fragment.catch_all:
+            builder.judge_hosts(fragment, ruled)
     builder.keep_strangers_out()
     names = builder.names
     used = {key for key in names.values() if key is not None} | {key for key in (builder.chosen,) if key}
@@ -96,7 +112,22 @@ class _Builder:
             self.usable[key] = certificate
             self.chosen = key
 
-    def claim(self, claim: TlsClaim) -> None:
+    def judge_hosts(self, fragment: Fragment, ruled: Set[str]) -> None:
+        """Report each host of its TLS entries that no rule of any Ingress names."""
+        for claim in fragment.tls:
+            for host in claim.hosts:
+                if host in ruled or any(map(ruled.__contains__, host_candidates(host))):
+                    continue
+                if host.startswith("*.") and any(_is_below(name, host) for name in ruled):
+                    continue
+                bare = [name for name in fragment.hosts if name not in self._decided]
+                message = f"no rule names the host {host}"
+                if bare:
+                    message += f"; the rules of this Ingress are for {_some(bare)}, without a certificate"
+                place = _host_place(fragment, claim, host)
+                self._tell(place, Reason.TLS_HOST_WITHOUT_RULE, message, Severity.WARNING)
+
+    def claim(self, claim: TlsClaim, *, promise: str = "") -> None:
         namespace = claim.origin.subject.key.namespace
         if claim.secret is None:
             for host in claim.hosts:
@@ -104,7 +135,7 @@ class _Builder:
             return
         effect = "the default certificate is served in its place"
         certificate = self._certificate(
-            claim.secret, Origin(claim.origin.subject, f"{claim.origin.field}.secretName"), effect
+            claim.secret, Origin(claim.origin.subject, f"{claim.origin.field}.secretName"), effect, promise
         )
         for host in claim.hosts or _own_names(certificate):
             if certificate is not None and not covers(certificate, host):
@@ -156,10 +187,24 @@ class _Builder:
         self.hosts.add(host)
         return True
 
-    def _certificate(self, key: ObjectKey, origin: Origin, effect: str) -> Certificate | None:
+    def _certificate(
+        self, key: ObjectKey, origin: Origin, effect: str, promise: str = ""
+    ) -> Certificate | None:
         parsed = self._table.get(key)
         secret = ObjectRef(Secret.kind, key)
         if parsed is None:
+            if "/" in key.name:
+                message = f"{key.name!r} is no name of a Secret: no namespace can be named, Secrets are of"
+                self._tell(
+                    origin, Reason.SECRET_NOT_FOUND, f"{message} the Ingress's own, {key.namespace}; {effect}"
+                )
+                return None
+            if promise:
+                message = (
+                    f"there is no Secret {key} yet, which {promise} is expected to create; until then {effect}"
+                )
+                self._tell(origin, Reason.SECRET_NOT_FOUND, message, Severity.WARNING, related=(secret,))
+                return None
             message = f"there is no Secret {key}; {effect}"
             self._tell(origin, Reason.SECRET_NOT_FOUND, message, related=(secret,))
             return None
@@ -194,6 +239,36 @@ class _Builder:
                 related=related,
             )
         )
+
+
+def _promise(fragment: Fragment) -> str:
+    """Who will create the Secrets of an Ingress, by an annotation that asks for it; empty when nobody says so.
+
+    Source: cert-manager, "Annotated Ingress resource": the issuers, and what kube-lego called it.
+    """
+    annotations = fragment.ingress.metadata.annotations
+    for key in _ISSUERS:
+        if annotations.get(key):
+            return f"{'Gardener' if 'gardener' in key else 'cert-manager'} ({key})"
+    return f"cert-manager ({_TLS_ACME})" if annotations.get(_TLS_ACME, "").lower() == "true" else ""
+
+
+def _host_place(fragment: Fragment, claim: TlsClaim, host: str) -> Origin:
+    """The place of a host among those of a TLS entry, however it is written there."""
+    for number, entry in enumerate(fragment.ingress.spec.tls):
+        for index, text in enumerate(entry.hosts):
+            if text.lower() == host and claim.origin.field == f"spec.tls[{number}]":
+                return Origin(claim.origin.subject, f"{claim.origin.field}.hosts[{index}]")
+    return claim.origin
+
+
+def _is_below(name: str, wildcard: str) -> bool:
+    return name.partition(".")[2] == wildcard.removeprefix("*.")
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_MOST_NAMES])
+    return f"{shown} and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else shown
 
 
 def expiries(certificates: Iterable[Certificate], now: datetime) -> Iterable[Diagnostic]:

@@ -210,7 +210,10 @@ class Translator:
             fragment = not_ours(ingress, verdict.why, verdict.diagnostics)
             return _Judged(fragment=fragment, namespace=namespace, ours=False, age=age_order(ingress))
         try:
-            fragment = read_ingress(ingress, self._options.policies, self._foreign)
+            options = self._options
+            fragment = read_ingress(
+                ingress, options.policies, self._foreign, host_fallthrough=options.host_fallthrough
+            )
         except Exception:
             # A dialect or policy of the integrator's own may raise anything; one object pays for it.
             _logger.exception("ingress could not be read", extra={"ingress": str(ingress.key)})

@@ -203,7 +203,12 @@ CASES: dict[Reason, Case] = {
     Reason.INVALID_HOST: case(with_rule({"host": "shop_1.test"})),
     Reason.INVALID_PATH: case(ingress("web", path("shop"))),
     Reason.INVALID_PATH_TYPE: case(ingress("web", path(kind="prefix"))),
-    Reason.PATH_LOOKS_LIKE_REGEX: case(ingress("web", path("/v[0-9]+/.*", "ImplementationSpecific"))),
+    Reason.PATH_LOOKS_LIKE_REGEX: case(ingress("web", path("/shop(/|$)(.*)", "Prefix"))),
+    Reason.PATH_TAKEN_LITERALLY: case(ingress("web", path("/shop/*"))),
+    Reason.RULE_WITHOUT_HOST: case(
+        edit(ingress(), lambda item: item["spec"]["rules"].append({"http": {"paths": [path("/api")]}}))
+    ),
+    Reason.RULE_WITHOUT_PATHS: case(with_rule({"http": None})),
     Reason.HOST_CONFLICT: case(ingress(age=1), ingress("late", namespace="other")),
     Reason.ROUTE_CONFLICT: case(
         ingress("web", path("/"), path("/cart"), age=1), ingress("late", path("/cart/"))
@@ -216,6 +221,9 @@ CASES: dict[Reason, Case] = {
     Reason.SERVICE_NOT_FOUND: case(ingress("web", path(service="cart"))),
     Reason.SERVICE_PORT_NOT_FOUND: case(ingress("web", path(port=8080))),
     Reason.NO_ENDPOINTS: case(ingress(), endpoints("10.0.0.7", "10.0.0.8", ready=False)),
+    Reason.PLAIN_HTTP_TO_TLS_PORT: case(
+        ingress("web", path(service="secure", port=443)), service("secure", ports=[{"port": 443}])
+    ),
     Reason.EXTERNAL_NAME_REFUSED: case(
         ingress("web", path(service="legacy")), service("legacy", type="ExternalName", externalName="old.test")
     ),
@@ -226,6 +234,9 @@ CASES: dict[Reason, Case] = {
     Reason.CERTIFICATE_EXPIRED: case(tls(), secret(until="2026-01-31")),
     Reason.CERTIFICATE_CONFLICT: case(
         tls(age=1), secret(), tls("late", "late-tls"), secret(name="late-tls", until="2031-01-01")
+    ),
+    Reason.TLS_HOST_WITHOUT_RULE: case(
+        ingress(tls=[{"hosts": ["www.shop.test"], "secretName": "web-tls"}]), secret("www.shop.test")
     ),
     Reason.ANNOTATION_UNKNOWN: case(annotated("ingresskit.dev/conect-timeout", "5s")),
     Reason.ANNOTATION_INVALID: case(annotated("ingresskit.dev/read-timeout", "30")),

@@ -244,6 +244,15 @@ def test_one_dialect_that_cannot_protect_is_enough() -> None:
     assert parsed.unprotected is not None
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"), [("proxy-body-size", "body-limit"), ("whitelist-source-range", "allow-sources")]
+)
+def test_the_name_that_another_controller_has_for_it_is_understood(name: str, meant: str) -> None:
+    (told,) = parse({name: "10.0.0.0/8"}).diagnostics
+
+    assert f"did you mean ingresskit.dev/{meant}?" in told.message
+
+
 def test_a_registry_is_a_value() -> None:
     registry = default_policies()
     registry.with_dialect(NativeDialect(prefix="old.example.com"))

@@ -5,9 +5,20 @@ from dataclasses import replace
 
 import pytest
 
-from ingresskit.diagnostics import Reason
+from ingresskit.diagnostics import Reason, Severity
 from ingresskit.graph import BackendKey, Forward, Protocol
-from ingresskit.models import KubeObject, ObjectKey, ServicePort, ServiceSpec, Snapshot
+from ingresskit.models import (
+    EndpointAddress,
+    EndpointPort,
+    Endpoints,
+    EndpointSubset,
+    KubeObject,
+    ObjectKey,
+    ObjectMeta,
+    ServicePort,
+    ServiceSpec,
+    Snapshot,
+)
 from ingresskit.policies import ForeignProtections
 from ingresskit.testing import endpoint, endpoint_slice, endpoint_text, ingress, ingress_class, service
 from ingresskit.translate import DestinationPolicy, TranslateOptions, translate
@@ -200,3 +211,94 @@ def test_routes_to_a_service_that_asks_another_controller_for_a_protection_are_c
     assert isinstance(opened.action, Forward)
     assert {item.reason for item in told} == {Reason.ANNOTATION_FOREIGN}
     assert any("konghq.com/plugins" in f"{item.field}{item.message}" for item in told)
+
+
+@pytest.mark.parametrize(
+    ("port", "names", "note"),
+    [
+        (
+            "http",
+            ["web", "admin"],
+            "have no port named 'http', as its port 80 is; they have 'admin', 'web'",
+        ),
+        ("http", [None], "have no port named 'http', as its port 80 is; they have one without a name"),
+        (None, ["http"], "have no port without a name, as its port 80 is; they have 'http'"),
+        ("http", [f"p{number:02}" for number in range(20)], "'p07' and 12 more"),
+    ],
+    ids=["other names", "no name", "a name where none is", "many"],
+)
+def test_endpoints_under_other_port_names_are_named(
+    port: str | None, names: list[str | None], note: str
+) -> None:
+    item = service("one")
+    ports = (ServicePort(port=80, name=port),)
+    item = replace(item, spec=replace(item.spec, ports=ports))
+    held = endpoint_slice("one", "10.0.0.1")
+    for objects in (
+        [replace(held, ports=tuple(EndpointPort(name=name, port=8080) for name in names))],
+        [_legacy_endpoints(names)],
+    ):
+        found = _table(item, *objects).backend(_KEY)
+
+        assert not found.backend.endpoints
+        assert note in found.backend.note
+
+
+def _legacy_endpoints(names: list[str | None]) -> Endpoints:
+    ports = tuple(EndpointPort(name=name, port=8080) for name in names)
+    subset = EndpointSubset(addresses=(EndpointAddress(ip="10.0.0.1"),), ports=ports)
+    return Endpoints(metadata=ObjectMeta(name="one", namespace="default"), subsets=(subset,))
+
+
+def test_a_port_that_the_pods_do_not_declare_is_a_warning_and_other_slices_serve() -> None:
+    without = replace(endpoint_slice("one", "10.0.0.2"), ports=(EndpointPort(name=None, port=None),))
+    without = replace(without, metadata=replace(without.metadata, name="one-without"))
+    found = _table(service("one"), endpoint_slice("one", "10.0.0.1"), without).backend(_KEY)
+
+    (told,) = found.diagnostics
+    assert _texts(found) == ["10.0.0.1:8080"]
+    assert (told.reason, told.severity) == (Reason.NO_ENDPOINTS, Severity.WARNING)
+    assert "declare no container port" in told.message
+
+
+@pytest.mark.parametrize(
+    ("port", "told"),
+    [
+        (ServicePort(port=443), True),
+        (ServicePort(port=80, name="https"), True),
+        (ServicePort(port=80, name="HTTPS-web"), True),
+        (ServicePort(port=80, target_port="https"), True),
+        (ServicePort(port=80, target_port=443), True),
+        (ServicePort(port=443, name="https", app_protocol="https"), False),
+        (ServicePort(port=443, name="https", app_protocol="http"), False),
+        (ServicePort(port=8443, name="web"), False),
+        (ServicePort(port=80, name="http", target_port="http"), False),
+    ],
+    ids=str,
+)
+def test_plain_http_to_a_port_that_looks_like_tls_is_told(port: ServicePort, told: bool) -> None:
+    item = service("one")
+    item = replace(item, spec=replace(item.spec, ports=(ServicePort(port=1, name="first"), port)))
+    found = _table(item).backend(BackendKey("default", "one", port.port))
+
+    reasons = [(item.reason, item.severity, item.field) for item in found.diagnostics]
+    assert reasons == ([(Reason.PLAIN_HTTP_TO_TLS_PORT, Severity.WARNING, "spec.ports[1]")] if told else [])
+    assert found.backend.protocol is (Protocol.HTTPS if port.app_protocol == "https" else Protocol.HTTP)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "advice"),
+    [
+        (9001, "that is the targetPort of 80 (http)"),
+        ("web", "that is the targetPort of 81"),
+        ("80", "port.number: 80"),
+    ],
+)
+def test_a_port_that_is_meant_otherwise_is_named(wanted: str | int, advice: str) -> None:
+    item = service("one")
+    ports = (ServicePort(port=80, name="http", target_port=9001), ServicePort(port=81, target_port="web"))
+    item = replace(item, spec=replace(item.spec, ports=ports))
+    fault = _resolve(_table(item), wanted).fault
+
+    assert fault is not None
+    assert advice in fault.message

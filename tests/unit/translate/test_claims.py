@@ -39,14 +39,14 @@ def test_the_loser_of_a_path_is_told_by_whom_it_is_held() -> None:
 
     assert (told.reason, told.severity) == (Reason.ROUTE_CONFLICT, Severity.ERROR)
     assert told.message == (
-        "Prefix /foo of a.test is held by the older Ingress default/old, spec.rules[0].http.paths[0] "
+        "Prefix /foo/ of a.test is held by the older Ingress default/old, spec.rules[0].http.paths[0] "
         "(the creation time decides); this path is not served"
     )
     assert [str(item) for item in told.related] == ["Ingress default/old"]
     (unserved,) = translation.graph.unserved
     assert (unserved.host, unserved.path, str(unserved.winner)) == (
         "a.test",
-        "Prefix /foo",
+        "Prefix /foo/",
         "Ingress default/old",
     )
 

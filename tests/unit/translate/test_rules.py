@@ -16,6 +16,7 @@ from ingresskit.models import (
     ObjectMeta,
     ServiceBackendPort,
     TypedLocalObjectReference,
+    decode,
 )
 from ingresskit.policies import default_policies
 from ingresskit.testing import backend, ingress
@@ -94,19 +95,175 @@ def test_a_path_is_refused(kind: str | None, path: str | None, reason: Reason, m
     assert [item.reason for item in fragment.unserved] == [reason]
 
 
-@pytest.mark.parametrize("path", ["/api/(.*)", "/a.*", "/x.+", "/[a-z]", r"/\d", "/a$", "/^a"])
-def test_a_pattern_is_told_and_read_letter_by_letter(path: str) -> None:
-    fragment = _one_path("ImplementationSpecific", path)
+@pytest.mark.parametrize("kind", ["Exact", "Prefix", "ImplementationSpecific"])
+@pytest.mark.parametrize(
+    "path", ["/api/(.*)", "/a.*", "/x.+", "/[a-z]", r"/\d", r"/a\.b", "/a$", "/^a", "/a|/b", "/~/status"]
+)
+def test_a_pattern_is_told_and_read_letter_by_letter(kind: str, path: str) -> None:
+    fragment = _one_path(kind, path)
 
     (told,) = fragment.diagnostics
     assert (told.reason, told.severity) == (Reason.PATH_LOOKS_LIKE_REGEX, Severity.WARNING)
     assert len(fragment.claims) == 1
 
 
-@pytest.mark.parametrize("path", ["/a.b", "/a+b", "/a*", "/(a", "/a$b", "/v1"])
-def test_what_only_resembles_a_pattern_is_not_told(path: str) -> None:
-    assert not _one_path("ImplementationSpecific", path).diagnostics
-    assert not _one_path("Prefix", "/(a.*)").diagnostics
+@pytest.mark.parametrize("kind", ["Prefix", "ImplementationSpecific"])
+@pytest.mark.parametrize(
+    "path", ["/a.b", "/a+b", "/(a", "/a$b", "/v1", "/~user", "/v1/x:cancel", "/a b", "/a%3Fb"]
+)
+def test_what_only_resembles_a_notation_is_not_told(kind: str, path: str) -> None:
+    assert not _one_path(kind, path).diagnostics
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "reason", "says"),
+    [
+        (
+            "Prefix",
+            "/bot(/|$)(.*)",
+            Reason.PATH_LOOKS_LIKE_REGEX,
+            "; Prefix /bot takes the requests that are meant",
+        ),
+        ("Prefix", "/app/?(.*)", Reason.PATH_LOOKS_LIKE_REGEX, "; Prefix /app takes"),
+        ("Prefix", "/app/.*", Reason.PATH_LOOKS_LIKE_REGEX, "; Prefix /app takes"),
+        ("Prefix", "/(.*)", Reason.PATH_LOOKS_LIKE_REGEX, "; Prefix / takes"),
+        ("Exact", "/$", Reason.PATH_LOOKS_LIKE_REGEX, "; Exact / takes"),
+        ("Prefix", "/app$", Reason.PATH_LOOKS_LIKE_REGEX, "; Exact /app takes"),
+        ("Prefix", "/v[0-9]+/.*", Reason.PATH_LOOKS_LIKE_REGEX, "is taken letter by letter"),
+        ("Prefix", "/*", Reason.PATH_TAKEN_LITERALLY, "; Prefix / takes"),
+        ("ImplementationSpecific", "/shop/*", Reason.PATH_TAKEN_LITERALLY, "; Prefix /shop takes"),
+        ("Prefix", "/shop/**", Reason.PATH_TAKEN_LITERALLY, "; Prefix /shop takes"),
+        ("Prefix", "/shop*", Reason.PATH_TAKEN_LITERALLY, "Prefix /shop takes no more than /shop itself"),
+        ("Prefix", "/a/*/b", Reason.PATH_TAKEN_LITERALLY, "paths have no wildcards"),
+        ("Prefix", "/search?q=1", Reason.PATH_TAKEN_LITERALLY, "begins the query of a URL"),
+        ("Exact", "/page#top", Reason.PATH_TAKEN_LITERALLY, "; Exact /page is the nearest"),
+        ("Prefix", "/users/{id}/x", Reason.PATH_TAKEN_LITERALLY, "'{id}', which stands for itself"),
+        ("Prefix", "/users/:id", Reason.PATH_TAKEN_LITERALLY, "; Prefix /users is the nearest"),
+        ("Prefix", "/users/<id>", Reason.PATH_TAKEN_LITERALLY, "; Prefix /users is the nearest"),
+        ("Prefix", "/shop ", Reason.PATH_TAKEN_LITERALLY, "; Prefix /shop takes"),
+    ],
+)
+def test_a_notation_of_others_is_told_with_the_path_that_means_the_same(
+    kind: str, path: str, reason: Reason, says: str
+) -> None:
+    (told,) = _one_path(kind, path).diagnostics
+
+    assert (told.reason, told.severity) == (reason, Severity.WARNING)
+    assert told.field == "spec.rules[0].http.paths[0].path"
+    assert says in told.message
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("https://a.test/shop", "does not begin with /; it is not served; it is a URL"),
+        ("https://[/shop", "it is a URL"),
+        ("= /shop", "nginx's notation"),
+        ("~ ^/shop", "nginx's notation"),
+        ("^/shop", "looks like a regular expression"),
+        ("shop/cart", "; write /shop/cart"),
+    ],
+)
+def test_a_path_that_is_refused_is_told_with_what_to_write(path: str, says: str) -> None:
+    (told,) = _one_path("Prefix", path).diagnostics
+
+    assert (told.reason, told.severity) == (Reason.INVALID_PATH, Severity.ERROR)
+    assert says in told.message
+
+
+@pytest.mark.parametrize(
+    ("host", "says"),
+    [
+        ("*", "for all hosts, leave the field out"),
+        ("https://a.test/", "write the name alone: a.test"),
+        ("a.test/shop", "write the name alone: a.test"),
+        ("a.test:8080", "write it without port: a.test"),
+        ("a.test.", "write it without the dot at its end: a.test"),
+        ("a.test, b.test", "write a rule for each host"),
+        ("www.*.test", "a wildcard stands for the whole first label"),
+        ("*a.test", "a wildcard stands for the whole first label"),
+        ("~^a", "hosts are no regular expressions"),
+        ("münchen.test", "write it in ASCII: xn--mnchen-3ya.test"),
+        ("." * 300, "is not a DNS name"),
+        ("\ud800.test", "is not a DNS name"),
+    ],
+)
+def test_a_host_that_is_refused_is_told_with_what_to_write(host: str, says: str) -> None:
+    (told,) = _read(ingress("web", {host: {"/": "one"}})).diagnostics
+
+    assert (told.reason, told.severity) == (Reason.INVALID_HOST, Severity.ERROR)
+    assert says in told.message
+
+
+def test_a_rule_without_host_beside_rules_with_hosts_is_told() -> None:
+    (told,) = _read(ingress("web", {"a.test": {"/": "one"}, "": {"/api": "two"}})).diagnostics
+
+    assert (told.reason, told.severity) == (Reason.RULE_WITHOUT_HOST, Severity.WARNING)
+    assert told.field == "spec.rules[1]"
+
+
+@pytest.mark.parametrize(
+    "rules", [{"": {"/": "one"}}, {"a.test": {"/": "one"}}, {"a.test": {"/": "one"}, "*.b.test": {"/": "one"}}]
+)
+def test_rules_that_are_alike_in_having_a_host_are_not_told(rules: dict[str, dict[str, str]]) -> None:
+    assert not _read(ingress("web", rules)).diagnostics
+
+
+@pytest.mark.parametrize("default", [None, "one"])
+def test_a_rule_without_paths_is_told_unless_there_is_a_default_backend(default: str | None) -> None:
+    told = _read(ingress("web", {"a.test": None}, default=default)).diagnostics
+
+    assert [item.reason for item in told] == ([] if default else [Reason.RULE_WITHOUT_PATHS])
+
+
+def test_a_path_is_kept_as_it_is_written() -> None:
+    (claim,) = _one_path("ImplementationSpecific", "/a|b\u200b/").claims
+
+    assert claim.shown == "ImplementationSpecific /a|b\\u200b/"
+    assert _one_path("Prefix", "/a").claims[0].shown == "Prefix /a"
+
+
+def test_the_fields_of_v1beta1_in_a_v1_object_are_named() -> None:
+    found = decode(
+        Ingress,
+        {
+            "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {
+                "backend": {"serviceName": "one", "servicePort": 80},
+                "rules": [
+                    {
+                        "host": "a.test",
+                        "http": {
+                            "paths": [
+                                {
+                                    "path": "/",
+                                    "pathType": "Prefix",
+                                    "backend": {"serviceName": "one", "servicePort": "http"},
+                                }
+                            ]
+                        },
+                    }
+                ],
+            },
+        },
+    )
+    default, path = _read(found).diagnostics
+
+    assert (default.reason, default.field) == (Reason.INVALID_BACKEND, "spec.backend")
+    assert "v1 calls it spec.defaultBackend" in default.message
+    assert (path.reason, path.field) == (Reason.INVALID_BACKEND, "spec.rules[0].http.paths[0].backend")
+    assert "serviceName and servicePort" in path.message
+    assert "service.name" in path.message
+
+
+def test_the_port_of_another_controller_s_action_is_named() -> None:
+    to = IngressBackend(
+        service=IngressServiceBackend(name="one", port=ServiceBackendPort(name="use-annotation"))
+    )
+    (told,) = _one_path("Prefix", "/", to).diagnostics
+
+    assert told.field == "spec.rules[0].http.paths[0].backend.service.port.name"
+    assert "AWS Load Balancer Controller" in told.message
 
 
 _RESOURCE = TypedLocalObjectReference(kind="Bucket", name="x")

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from ingresskit.diagnostics import Diagnostic, Reason
+from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.models import KubeObject, ObjectKey, Snapshot
 from ingresskit.testing import EPOCH, ingress, ingress_class, tls_secret
 from ingresskit.translate import HostOwnership, TranslateOptions, Translation, translate
@@ -81,10 +81,10 @@ def test_validity_is_judged_only_against_a_time(days: int, reasons: list[Reason]
         ]
     )
 
-    assert [
-        item.reason for item in translate(snapshot, now=EPOCH + timedelta(days=days)).diagnostics
-    ] == reasons
-    assert not translate(snapshot).diagnostics
+    found = translate(snapshot, now=EPOCH + timedelta(days=days))
+
+    assert [item.reason for item in _tls(found)] == reasons
+    assert not _tls(translate(snapshot))
 
 
 def test_without_hosts_and_rules_a_certificate_is_for_its_own_names() -> None:
@@ -136,3 +136,64 @@ def test_a_wildcard_of_one_namespace_covers_its_own_hosts_through_all_conflicts(
     assert own is not None
     assert own.secret == _TLS
     assert graph.certificate_for("y.a.test") is None
+
+
+def test_a_certificate_for_a_host_that_no_rule_names_is_told_with_the_hosts_that_have_none() -> None:
+    translation = _translate(
+        ingress("apex", {"a.test": {"/": "web"}}, tls={"tls": ["b.test", "www.a.test"]}),
+        ingress("other", {"b.test": {"/": "web"}, "": {"/any": "web"}}),
+        tls_secret("www.a.test", "b.test"),
+    )
+    (told,) = (item for item in translation.diagnostics if item.reason is Reason.TLS_HOST_WITHOUT_RULE)
+
+    assert (told.field, told.severity) == ("spec.tls[0].hosts[1]", Severity.WARNING)
+    assert told.message == (
+        "no rule names the host www.a.test; the rules of this Ingress are for a.test, without a certificate"
+    )
+
+
+@pytest.mark.parametrize(
+    ("rules", "host"),
+    [
+        ({"a.test": {"/": "web"}}, "a.test"),
+        ({"a.test": {"/": "web"}}, "A.test"),
+        ({"*.a.test": {"/": "web"}}, "www.a.test"),
+        ({"www.a.test": {"/": "web"}}, "*.a.test"),
+        ({"": {"/": "web"}}, "a.test"),
+    ],
+    ids=["the same", "another case", "below a wildcard", "a wildcard above", "any host"],
+)
+def test_a_certificate_for_a_host_that_rules_take_is_no_matter(
+    rules: dict[str, dict[str, str]], host: str
+) -> None:
+    translation = _translate(ingress("web", rules, tls={"tls": [host]}))
+
+    assert Reason.TLS_HOST_WITHOUT_RULE not in [item.reason for item in translation.diagnostics]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "severity"),
+    [
+        ("cert-manager.io/cluster-issuer", "le", Severity.WARNING),
+        ("cert-manager.io/issuer", "le", Severity.WARNING),
+        ("kubernetes.io/tls-acme", "true", Severity.WARNING),
+        ("kubernetes.io/tls-acme", "false", Severity.ERROR),
+        ("cert-manager.io/duration", "24h", Severity.ERROR),
+    ],
+)
+def test_a_secret_that_somebody_will_create_is_only_a_warning(
+    annotation: str, value: str, severity: Severity
+) -> None:
+    (told,) = _tls(
+        _translate(ingress("web", {"a.test": None}, tls={"tls": ["a.test"]}, annotations={annotation: value}))
+    )
+
+    assert (told.reason, told.severity) == (Reason.SECRET_NOT_FOUND, severity)
+    assert (annotation in told.message) is (severity is Severity.WARNING)
+
+
+def test_a_secret_of_another_namespace_cannot_be_named() -> None:
+    (told,) = _tls(_translate(ingress("web", {"a.test": None}, tls={"other/tls": ["a.test"]})))
+
+    assert told.reason is Reason.SECRET_NOT_FOUND
+    assert "'other/tls' is no name of a Secret: no namespace can be named" in told.message
