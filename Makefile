@@ -1,12 +1,15 @@
 # Thin over scripts/: each target sets itself up first, quickly when there is nothing to do.
 .DEFAULT_GOAL := help
-.PHONY: help setup format lint types test golden docs all demo
+.PHONY: help setup lock format lint types test golden docs all demo
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed 's/:.*## /|/' | awk -F'|' '{ printf "%-8s %s\n", $$1, $$2 }'
 
 setup: ## Make .venv and install everything the checks need
 	@scripts/setup test
+
+lock: ## Renew all versions in requirements/*.lock
+	@scripts/lock --upgrade
 
 format: setup ## Format the code and mend what can be mended
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .

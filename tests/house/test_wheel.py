@@ -24,7 +24,9 @@ pytestmark = pytest.mark.timeout(400)
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", str(folder), str(ROOT)], check=True)
+    # With the back end of the lock, which is installed here: pip's isolated build would download another.
+    build = ["--no-index", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder)]
+    subprocess.run([*pip, "wheel", *build, str(ROOT)], check=True)
     (built,) = folder.glob("*.whl")
     return built
 
@@ -42,7 +44,10 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
     interpreter = environment / "bin" / "python"
     pip = [str(interpreter), "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", str(wheel)], check=True)
+    lock = ["--require-hashes", "--only-binary", ":all:", "-r", str(ROOT / "requirements" / "package.lock")]
+    subprocess.run([*pip, "install", *lock], check=True)
+    # Without the index: what the wheel's metadata asks for beyond the lock fails here.
+    subprocess.run([*pip, "install", "--no-index", str(wheel)], check=True)
     return interpreter
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import anyio
 import pytest
-import yaml
 
 from ingresskit.errors import CredentialsError
 from ingresskit.kube import Access, InClusterCredentials, KubeconfigCredentials, StaticCredentials
@@ -124,7 +123,7 @@ def b64(text: str) -> str:
 
 
 def config(user: dict[str, Any], cluster: dict[str, Any] | None = None) -> str:
-    return yaml.safe_dump(
+    return json.dumps(
         {
             "current-context": "it",
             "contexts": [{"name": "it", "context": {"cluster": "c", "user": "u"}}],
@@ -195,7 +194,7 @@ async def test_of_several_kubeconfigs_the_first_to_define_something_counts(
 ) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    one = write(tmp_path / "a" / "config", yaml.safe_dump({"current-context": "it", "users": None}))
+    one = write(tmp_path / "a" / "config", json.dumps({"current-context": "it", "users": None}))
     two = write(tmp_path / "b" / "config", config({"tokenFile": "token"}))
     write(tmp_path / "b" / "token", "from-b")
     missing = tmp_path / "missing"
