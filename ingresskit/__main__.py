@@ -98,7 +98,7 @@ def _check(offline: Offline, flags: _Flags) -> int:
 
 def _explain(offline: Offline, flags: _Flags) -> int:
     request = Request.of(flags.url, method=flags.method, headers=dict(flags.header), client=flags.client)
-    explanation = explain(offline.graph, request)
+    explanation = explain(offline.graph, request, offline.claims)
     if flags.json:
         print(json.dumps(dump_explanation(explanation), indent=2))
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from ingresskit.graph import (
     RouteGraph,
     redirects_to_tls,
 )
-from ingresskit.models import Ingress, Snapshot
+from ingresskit.models import HostClaims, Ingress, Snapshot
 from ingresskit.render.inprocess import InProcessRenderer
 from ingresskit.sources import FileSource
 from ingresskit.translate import TranslateOptions, translate
@@ -39,6 +39,7 @@ class Offline:
         graph: What would be served.
         diagnostics: All of them, those of the renderer included; sorted.
         ingresses: How many Ingresses the folder holds.
+        claims: Which namespace would hold which host.
         source: What was read, and where.
     """
 
@@ -46,6 +47,7 @@ class Offline:
     diagnostics: tuple[Diagnostic, ...]
     ingresses: int
     source: FileSource
+    claims: HostClaims
 
     @classmethod
     def load(cls, folder: Path, options: TranslateOptions) -> Offline:
@@ -63,11 +65,17 @@ class Offline:
             diagnostics=sorted_diagnostics((*translation.diagnostics, *restricted.diagnostics)),
             ingresses=len(snapshot.by_key(Ingress)),
             source=source,
+            claims=_without_times(translation.claims),
         )
 
     def count(self, severity: Severity) -> int:
         """How many diagnostics have that severity."""
         return sum(item.severity is severity for item in self.diagnostics)
+
+
+def _without_times(claims: HostClaims) -> HostClaims:
+    """Nothing was held before this moment, and a dry run holds nothing."""
+    return HostClaims(by_host={host: replace(claim, since=None) for host, claim in claims.by_host.items()})
 
 
 async def _first_snapshot(source: FileSource) -> Snapshot:
@@ -142,6 +150,9 @@ def explanation_lines(graph: RouteGraph, explanation: Explanation) -> Iterator[s
     if route is not None:
         yield f"  rule: {route.shown} of {explanation.virtual_host}, from {route.origin}"
         yield f"  action: {_action(graph, route)}"
+    if explanation.holder is not None:
+        yield f"  host: {explanation.holder}"
+    if route is not None:
         for policy in route.policies:
             yield f"  policy: {policy}"
     if explanation.near_misses:

@@ -14,6 +14,7 @@ import argparse
 import ipaddress
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import NoReturn, TypeVar
 
 from typing_extensions import override
@@ -35,6 +36,7 @@ __all__ = [
     "TranslationArguments",
     "add_translation_arguments",
     "checked",
+    "read_duration",
     "read_key",
     "read_name",
     "read_network",
@@ -42,6 +44,13 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+_UNITS = {
+    "ms": timedelta(milliseconds=1),
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+}
 
 _NAME = r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?"
 
@@ -58,6 +67,9 @@ class TranslationArguments(argparse.Namespace):
     watch_namespace_selector: LabelSelector | None
     ingress_selector: LabelSelector | None
     host_ownership: HostOwnership
+    host_claim_grace: timedelta
+    require_namespace_hosts: bool
+    guard_wide_hosts: bool
     allow_endpoint: list[Network]
     foreign_protections: ForeignProtections
 
@@ -100,8 +112,14 @@ def add_translation_arguments(parser: argparse.ArgumentParser) -> None:
     selector = checked(LabelSelector.parse)
     add("--watch-namespace-selector", type=selector, metavar="LABELS", help="only namespaces with these labels")
     add("--ingress-selector", type=selector, metavar="LABELS", help="only Ingresses with these labels")
-    text = "strict or shared: whether the first namespace to claim a host keeps it (%(default)s)"
+    text = "strict, exact or shared: whether the first namespace to claim a host keeps it (%(default)s)"
     add("--host-ownership", type=checked(_ownership), default="strict", metavar="WHO", help=text)
+    text = "how long a host stays held after its last claim went (%(default)s)"
+    add("--host-claim-grace", type=checked(read_duration), default="0s", metavar="TIME", help=text)
+    text = "a namespace may claim only the hosts in its annotation ingresskit.dev/hosts"
+    add("--require-namespace-hosts", action="store_true", help=text)
+    text = "the catch-all and wildcards like *.test need that annotation"
+    add("--guard-wide-hosts", action="store_true", help=text)
     text = "NS/NAME[:PORT] of the Service for requests that no rule takes"
     add("--default-backend-service", type=checked(_default_backend), metavar="SERVICE", help=text)
     text = "NS/NAME of the Secret for server names without a certificate"
@@ -122,6 +140,9 @@ def translate_options(arguments: TranslationArguments) -> TranslateOptions:
         default_certificate=arguments.default_ssl_certificate,
         host_ownership=arguments.host_ownership,
         foreign_protections=arguments.foreign_protections,
+        host_claim_grace=arguments.host_claim_grace,
+        require_namespace_hosts=arguments.require_namespace_hosts,
+        guard_wide_hosts=arguments.guard_wide_hosts,
         destinations=DestinationPolicy(allow=tuple(arguments.allow_endpoint)),
         scope=Scope(
             namespaces=frozenset(arguments.watch_namespace),
@@ -185,6 +206,17 @@ def read_key(text: str) -> ObjectKey:
     return ObjectKey(found[1], found[2])
 
 
+def read_duration(text: str) -> timedelta:
+    """A duration, written as a whole number and ``ms``, ``s``, ``m`` or ``h``: ``"30s"``.
+
+    Raises:
+        ValueError: *text* is not of that form.
+    """
+    if not (found := re.fullmatch(r"([0-9]{1,9})(ms|s|m|h)", text)):
+        raise ValueError(f"{text!r} is not a duration: a whole number and ms, s, m or h, such as 30s")
+    return int(found[1]) * _UNITS[found[2]]
+
+
 def _default_backend(text: str) -> DefaultBackend:
     service, colon, port = text.partition(":")
     if not colon:
@@ -202,5 +234,5 @@ def _protections(text: str) -> ForeignProtections:
 
 def _ownership(text: str) -> HostOwnership:
     if text not in tuple(HostOwnership):
-        raise ValueError(f"{text!r} is neither strict nor shared")
+        raise ValueError(f"{text!r} is none of strict, exact and shared")
     return HostOwnership(text)

@@ -49,6 +49,8 @@ class Reason(StrEnum):
     RULE_WITHOUT_PATHS = "RuleWithoutPaths"
     # Conflicts
     HOST_CONFLICT = "HostConflict"
+    HOST_NOT_ALLOWED = "HostNotAllowed"
+    HOST_OVERLAP = "HostOverlap"
     ROUTE_CONFLICT = "RouteConflict"
     DEFAULT_BACKEND_UNUSED = "DefaultBackendUnused"
     # Backends

@@ -28,6 +28,7 @@ from typing import Generic, NoReturn
 import anyio
 
 from ingresskit.apply import Applier, Dynamic, NoOp, Plan, Reload
+from ingresskit.controller.claims import ClaimKeeper
 from ingresskit.controller.events import Event, EventKind, Events, Subscription
 from ingresskit.controller.ledger import Ledger
 from ingresskit.controller.outcome import Outcome
@@ -67,6 +68,8 @@ class Controller(Generic[ArtifactT]):
             event loop, never both at once.
         options: How to translate; the defaults when ``None``.
         settings: How to batch and to try again; the defaults when ``None``.
+        claims: Remembers which namespace holds which host; ``None``: one that keeps the record in memory,
+            so that after a restart the oldest claim on each host decides.
     """
 
     def __init__(
@@ -77,11 +80,20 @@ class Controller(Generic[ArtifactT]):
         applier: Applier[ArtifactT],
         options: TranslateOptions | None = None,
         settings: ControllerSettings | None = None,
+        claims: ClaimKeeper | None = None,
     ) -> None:
         self._source = source
         self._renderer_name = renderer.name
         self._settings = settings or ControllerSettings()
-        self._passes = Passes(renderer=renderer, applier=applier, options=options, settings=self._settings)
+        self._claims = claims or ClaimKeeper()
+        self._passes = Passes(
+            renderer=renderer,
+            applier=applier,
+            options=options,
+            settings=self._settings,
+            claims=self._claims,
+        )
+        self._due: datetime | None = None
         self._outcome: Outcome[ArtifactT] | None = None
         self._diagnostics = DiagnosticsLog()
         self._events = Events(self._settings.event_buffer)
@@ -208,8 +220,10 @@ class Controller(Generic[ArtifactT]):
         turn = None
         if self._outcome is not None:
             turn = next_turn(self._outcome.graph.certificates.values(), now)
+        if self._due is not None:
+            turn = self._due if turn is None else min(turn, self._due)
         # The clock of the certificates and that of the event loop may drift apart: look again each day.
-        return None if turn is None else min((turn - now).total_seconds(), 86_400) + 0.001
+        return None if turn is None else min(max((turn - now).total_seconds(), 0), 86_400) + 0.001
 
     async def _first_snapshot(self) -> Snapshot:
         while (snapshot := self._source.snapshot()) is None:
@@ -226,6 +240,8 @@ class Controller(Generic[ArtifactT]):
             tasks.start_soon(self._warn_of_stall, snapshot.revision)
             await self._passes.run(attempt, self._report_diagnostics)
             tasks.cancel_scope.cancel()
+        self._due = attempt.due
+        self._claims.announce()
         if attempt.error is None and attempt.outcome is not None:
             self._succeed(attempt, attempt.outcome)
         elif isinstance(attempt.error, ApplyPostponed):

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from ingresskit.diagnostics import Diagnostic, sorted_diagnostics
 from ingresskit.graph import RouteGraph
-from ingresskit.models import Snapshot
+from ingresskit.models import NO_CLAIMS, HostClaims, Snapshot
 from ingresskit.render.base import ArtifactT, Renderer
 from ingresskit.translate import TranslateOptions, Translation, translate
 
@@ -26,6 +26,7 @@ class Outcome(Generic[ArtifactT_co]):
         revision: The snapshot's revision.
         graph: What should be served, reduced to what the renderer can honour.
         diagnostics: What the translator and the renderer could not honour; sorted, each once.
+        claims: Which namespace holds which host, and since when; empty when hosts are shared.
         artifact: What the proxy needs to serve the graph. Not in the ``repr``: it may be long, and
             hold keys.
     """
@@ -33,6 +34,7 @@ class Outcome(Generic[ArtifactT_co]):
     revision: int
     graph: RouteGraph
     diagnostics: tuple[Diagnostic, ...] = ()
+    claims: HostClaims = NO_CLAIMS
     artifact: ArtifactT_co = field(repr=False)
 
 
@@ -42,10 +44,12 @@ class Restriction:
 
     Attributes:
         diagnostics: The translation's and those of the restriction; sorted, each once.
+        claims: The translation's.
     """
 
     graph: RouteGraph
     diagnostics: tuple[Diagnostic, ...]
+    claims: HostClaims = NO_CLAIMS
 
 
 def reconcile(
@@ -74,6 +78,7 @@ def reconcile(
         revision=snapshot.revision,
         graph=restriction.graph,
         diagnostics=restriction.diagnostics,
+        claims=restriction.claims,
         artifact=renderer.render(restriction.graph),
     )
 
@@ -84,7 +89,7 @@ def restrict(translation: Translation, renderer: Renderer[ArtifactT]) -> Restric
     diagnostics = translation.diagnostics
     if restricted.diagnostics:
         diagnostics = sorted_diagnostics((*diagnostics, *restricted.diagnostics))
-    return Restriction(graph=restricted.graph, diagnostics=diagnostics)
+    return Restriction(graph=restricted.graph, diagnostics=diagnostics, claims=translation.claims)
 
 
 def graph_counts(graph: RouteGraph) -> Mapping[str, int]:

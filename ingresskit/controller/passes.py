@@ -12,6 +12,7 @@ import anyio
 import anyio.to_thread
 
 from ingresskit.apply import Applier, CheckingApplier, Plan
+from ingresskit.controller.claims import ClaimKeeper
 from ingresskit.controller.isolation import Fault, isolate
 from ingresskit.controller.ledger import error_line
 from ingresskit.controller.outcome import Outcome, Restriction, restrict
@@ -39,6 +40,7 @@ class Attempt(Generic[ArtifactT]):
     Attributes:
         served: What was live when it began.
         error: Why it failed, or was postponed; ``None`` when it is live.
+        due: When a host that is held without a claim is released; ``None``: none is.
     """
 
     snapshot: Snapshot
@@ -51,6 +53,7 @@ class Attempt(Generic[ArtifactT]):
     plan: Plan[ArtifactT] | None = None
     error: Exception | None = None
     apply_duration: timedelta = timedelta(0)
+    due: datetime | None = None
 
     @property
     def revision(self) -> int:
@@ -71,12 +74,14 @@ class Passes(Generic[ArtifactT]):
         applier: Applier[ArtifactT],
         options: TranslateOptions | None,
         settings: ControllerSettings,
+        claims: ClaimKeeper,
     ) -> None:
         self._renderer = renderer
         self._applier = applier
         self._options = options
         self._settings = settings
         self._translator = Translator(options)
+        self._claims = claims
         self._quarantine = Quarantine()
         self._limiter = anyio.CapacityLimiter(1)
         # What the applier is known to serve; None after an apply whose end nobody knows: then the next
@@ -107,7 +112,10 @@ class Passes(Generic[ArtifactT]):
         """Everything that only computes. Runs in a worker thread and never raises."""
         try:
             attempt.stage = Stage.TRANSLATE
-            translation = self._translator.translate(attempt.snapshot, now=datetime.now(UTC))
+            snapshot = self._claims.add_to(attempt.snapshot)
+            translation = self._translator.translate(snapshot, now=datetime.now(UTC))
+            self._claims.learn(translation.claims)
+            attempt.due = translation.due
             attempt.stage = Stage.RENDER
             attempt.restriction = restrict(translation, self._renderer)
         except Exception as exc:  # noqa: BLE001 - an integrator's code; reported by `_fail`
@@ -132,7 +140,11 @@ class Passes(Generic[ArtifactT]):
                 attempt.diagnostics = sorted_diagnostics((*restriction.diagnostics, *refused))
             artifact = self._renderer.render(graph)
             attempt.outcome = Outcome(
-                revision=attempt.revision, graph=graph, diagnostics=attempt.diagnostics, artifact=artifact
+                revision=attempt.revision,
+                graph=graph,
+                diagnostics=attempt.diagnostics,
+                claims=restriction.claims,
+                artifact=artifact,
             )
             attempt.changes = graph_facts(attempt.served, graph)
             attempt.stage = Stage.PLAN

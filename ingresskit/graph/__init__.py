@@ -11,7 +11,15 @@ from ingresskit.graph.explain import (
     refuses_plain_http,
 )
 from ingresskit.graph.graph import RouteGraph
-from ingresskit.graph.hosts import ANY_HOST, HostRefused, host_candidates, normalise_host, rule_host
+from ingresskit.graph.holder import HostHolder, holder_of
+from ingresskit.graph.hosts import (
+    ANY_HOST,
+    HostRefused,
+    host_candidates,
+    normalise_host,
+    rule_host,
+    wildcard_above,
+)
 from ingresskit.graph.match import PathKind, PathMatch
 from ingresskit.graph.nodes import (
     Action,
@@ -44,6 +52,7 @@ __all__ = [
     "Explanation",
     "Forward",
     "GraphDiff",
+    "HostHolder",
     "HostRefused",
     "Miss",
     "NearMiss",
@@ -64,11 +73,13 @@ __all__ = [
     "contributions",
     "diff",
     "explain",
+    "holder_of",
     "host_candidates",
     "normalise_host",
     "normalise_path",
     "redirects_to_tls",
     "refuses_plain_http",
     "rule_host",
+    "wildcard_above",
     "withhold",
 ]

@@ -17,11 +17,12 @@ from urllib.parse import urlsplit
 
 from ingresskit.errors import ConfigurationError
 from ingresskit.graph.graph import RouteGraph
+from ingresskit.graph.holder import HostHolder, holder_of
 from ingresskit.graph.hosts import ANY_HOST, HostRefused, host_candidates, normalise_host
 from ingresskit.graph.match import PathKind, PathMatch
 from ingresskit.graph.nodes import Forward, Redirect, Respond, Route, VirtualHost
 from ingresskit.graph.paths import PathRefused, normalise_path
-from ingresskit.models import ObjectRef
+from ingresskit.models import NO_CLAIMS, HostClaims, ObjectRef
 from ingresskit.policies import AllowedSources, Origin, PlainHttp, TlsRedirect
 
 __all__ = ["Explanation", "Miss", "NearMiss", "Request", "explain"]
@@ -129,6 +130,7 @@ class Explanation:
         status: What the proxy answers by itself; ``None`` when it forwards the request.
         verdict: What happens, one sentence.
         near_misses: At most 50, nearest first: same host before other hosts, served before unserved.
+        holder: Who holds the host, since when and why; ``None`` when nobody does, or the record is not given.
     """
 
     request: Request
@@ -139,10 +141,17 @@ class Explanation:
     status: int | None = None
     verdict: str
     near_misses: tuple[NearMiss, ...] = ()
+    holder: HostHolder | None = None
 
 
-def explain(graph: RouteGraph, request: Request) -> Explanation:
-    """Why *request* is answered as it is. Agrees with `RouteGraph.resolve` by construction."""
+def explain(graph: RouteGraph, request: Request, claims: HostClaims = NO_CLAIMS) -> Explanation:
+    """Why *request* is answered as it is. Agrees with `RouteGraph.resolve` by construction.
+
+    Args:
+        graph: What is served.
+        request: The request; nothing is sent.
+        claims: The record of the same translation, to say who holds the host.
+    """
     try:
         host, path = normalise_host(request.host), normalise_path(request.path)
     except HostRefused as exc:
@@ -166,6 +175,7 @@ def explain(graph: RouteGraph, request: Request) -> Explanation:
         status=status,
         verdict=verdict,
         near_misses=tuple(misses[:_MOST_NEAR_MISSES]),
+        holder=holder_of(claims, request.host),
     )
 
 

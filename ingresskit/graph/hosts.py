@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-__all__ = ["ANY_HOST", "HostRefused", "host_candidates", "normalise_host", "rule_host"]
+__all__ = ["ANY_HOST", "HostRefused", "host_candidates", "normalise_host", "rule_host", "wildcard_above"]
 
 ANY_HOST = "*"
 """The host of rules without one."""
@@ -76,3 +76,17 @@ def host_candidates(host: str) -> Iterator[str]:
     if dot and not host.startswith((".", "[")):
         yield f"*.{parent}"
     yield ANY_HOST
+
+
+def wildcard_above(host: str) -> str:
+    """The wildcard that takes requests for a rule host when the host itself is not claimed.
+
+    Args:
+        host: In normal form: a name, ``*.`` and a name, or `ANY_HOST`.
+
+    Returns:
+        ``"*.test"`` for ``"shop.test"``; empty for names of one label, for wildcards and for `ANY_HOST`:
+        a wildcard stands for exactly one label, and no label is ``*``.
+    """
+    label, dot, parent = host.partition(".")
+    return f"*.{parent}" if dot and label != "*" else ""

@@ -1,5 +1,6 @@
 """What Kubernetes says: typed, immutable models of the objects an ingress controller reads."""
 
+from ingresskit.models.claims import NO_CLAIMS, HostClaim, HostClaims
 from ingresskit.models.config import ConfigMap, Namespace, Secret
 from ingresskit.models.decode import KINDS, decode, decode_any
 from ingresskit.models.ingress import (
@@ -36,6 +37,7 @@ from ingresskit.models.snapshot import Snapshot
 
 __all__ = [
     "KINDS",
+    "NO_CLAIMS",
     "Condition",
     "ConfigMap",
     "EndpointAddress",
@@ -46,6 +48,8 @@ __all__ = [
     "Endpoints",
     "HTTPIngressPath",
     "HTTPIngressRuleValue",
+    "HostClaim",
+    "HostClaims",
     "Ingress",
     "IngressBackend",
     "IngressClass",

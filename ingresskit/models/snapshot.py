@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TypeVar, cast
 
 from ingresskit.errors import DecodeError
+from ingresskit.models.claims import NO_CLAIMS, HostClaims
 from ingresskit.models.meta import KubeObject, ObjectKey
 
 __all__ = ["Snapshot"]
@@ -30,6 +31,8 @@ class Snapshot:
         revision: Counts the changes of the source; orders its snapshots and means nothing else.
         problems: What the source could not read, sorted by its text; such an object is absent, or is
             present in the last form that could be read.
+        claims: Which namespace holds which host already. Sources leave it empty; a controller adds its
+            record before it translates.
     """
 
     objects: Mapping[type[KubeObject], Mapping[ObjectKey, KubeObject]] = field(
@@ -37,16 +40,27 @@ class Snapshot:
     )
     revision: int = 0
     problems: tuple[DecodeError, ...] = ()
+    claims: HostClaims = NO_CLAIMS
 
     @classmethod
     def of(
-        cls, objects: Iterable[KubeObject], *, revision: int = 0, problems: Iterable[DecodeError] = ()
+        cls,
+        objects: Iterable[KubeObject],
+        *,
+        revision: int = 0,
+        problems: Iterable[DecodeError] = (),
+        claims: HostClaims = NO_CLAIMS,
     ) -> Snapshot:
         """A snapshot of these objects. Of two with the same kind and key the later one counts."""
         kinds: dict[type[KubeObject], dict[ObjectKey, KubeObject]] = {}
         for item in objects:
             kinds.setdefault(type(item), {})[item.key] = item
-        return cls(objects=dict(kinds), revision=revision, problems=tuple(sorted(problems, key=str)))
+        return cls(
+            objects=dict(kinds),
+            revision=revision,
+            problems=tuple(sorted(problems, key=str)),
+            claims=claims,
+        )
 
     def by_key(self, kind: type[K]) -> Mapping[ObjectKey, K]:
         """The objects of *kind* by key, in no order; empty when there are none."""

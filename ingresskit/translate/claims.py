@@ -1,4 +1,4 @@
-"""Who gets which host and path: the oldest Ingress that asks, and the others are told.
+"""Resolves conflicts on one host: the namespace that holds it is served, of its paths the oldest claim.
 
 One virtual host is decided at a time, from everything that decides it (`HostInputs`), so that a
 host is decided anew only when one of those things is another one.
@@ -7,11 +7,12 @@ host is decided anew only when one of those things is another one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import is_
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.graph import (
+    ANY_HOST,
     Action,
     BackendKey,
     Forward,
@@ -28,7 +29,7 @@ from ingresskit.policies import Origin, PermanentRedirect, PolicySet, TrafficSpl
 from ingresskit.translate.backends import Resolution
 from ingresskit.translate.rules import BackendFault, Claim, Fragment, ServiceRef
 
-__all__ = ["Contribution", "DecidedHost", "HostInputs", "backend_refs", "decide_host"]
+__all__ = ["Contribution", "DecidedHost", "Held", "HostInputs", "backend_refs", "decide_host"]
 
 _CONSUMED = (PermanentRedirect, TrafficSplit)
 """Policies that are fully said by a route's action; no renderer needs to know them."""
@@ -54,6 +55,17 @@ class Contribution:
     policies: PolicySet
     diagnostics: tuple[Diagnostic, ...] = ()
 
+    @property
+    def namespace(self) -> str:
+        """The namespace of its Ingress."""
+        return self.fragment.ingress.metadata.namespace
+
+    def names(self, host: str) -> Origin:
+        """The field that names *host*, which is one that it claims."""
+        fragment = self.fragment
+        catch_all = fragment.catch_all
+        return fragment.hosts.get(host) or (catch_all.origin if catch_all else Origin(fragment.ingress.ref, ""))
+
     @classmethod
     def of(cls, fragment: Fragment, resolutions: Mapping[ServiceRef, Resolution]) -> Contribution:
         """The contribution of *fragment*, with what its missing backends cost."""
@@ -72,12 +84,36 @@ class Contribution:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Who may be served on a host.
+
+    Attributes:
+        owner: The namespace that holds the host; ``None`` when hosts are shared, or none may claim it.
+        claim: The oldest Ingress of *owner* that claims the host, or the wildcard *through*; ``None``
+            when the host stays held without a claim.
+        through: The wildcard that the owner holds the host through; empty when it claims the host itself.
+        refused: The namespaces that claim the host and may not, each with the reason as a clause.
+        diagnostics: What its claimants are told beside that: another namespace holds the wildcard above.
+    """
+
+    owner: str | None = None
+    claim: ObjectRef | None = None
+    through: str = ""
+    refused: Mapping[str, str] = field(default_factory=dict[str, str])
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    def admits(self, namespace: str) -> bool:
+        """Whether rules of *namespace* for the host are served."""
+        return self.owner in (None, namespace) and namespace not in self.refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostInputs:
     """Everything that decides a virtual host.
 
     Attributes:
         contributions: Those that name the host, oldest first; at least one, unless there is a default.
-        owner: The namespace that holds the host; ``None`` when hosts are shared.
+        held: Who may be served on it.
         default: Who takes what nothing here takes: the claim of an Ingress without rules.
         default_backend: The controller's own default backend, behind that.
         tls: Whether the host has TLS settings of its own.
@@ -85,7 +121,7 @@ class HostInputs:
 
     host: str
     contributions: tuple[Contribution, ...]
-    owner: str | None
+    held: Held
     default: Contribution | None
     default_backend: Resolution | None
     tls: bool
@@ -93,19 +129,19 @@ class HostInputs:
     def are(
         self,
         contributions: Sequence[Contribution],
-        owner: str | None,
+        held: Held,
         default: Contribution | None,
         default_backend: Resolution | None,
         tls: bool,
     ) -> bool:
         """Whether inputs made of these would equal these: asked of every host in every pass."""
-        held = self.contributions
+        before = self.contributions
         return (
             self.default is default
             and self.tls is tls
-            and self.owner == owner
-            and len(held) == len(contributions)
-            and all(map(is_, held, contributions))
+            and self.held is held
+            and len(before) == len(contributions)
+            and all(map(is_, before, contributions))
             and self.default_backend == default_backend
         )
 
@@ -115,10 +151,11 @@ class DecidedHost:
     """A virtual host, and who lost what there.
 
     Attributes:
+        host: ``None`` when none of its claims is served.
         needs: The backends its routes forward to.
     """
 
-    host: VirtualHost
+    host: VirtualHost | None
     needs: frozenset[BackendKey] = frozenset()
     diagnostics: tuple[Diagnostic, ...] = ()
     unserved: tuple[Unserved, ...] = ()
@@ -141,7 +178,7 @@ def decide_host(inputs: HostInputs) -> DecidedHost:
     decision = _Decision(inputs)
     admitted: list[Contribution] = []
     for contribution in inputs.contributions:
-        if inputs.owner is not None and contribution.fragment.ingress.metadata.namespace != inputs.owner:
+        if not inputs.held.admits(contribution.namespace):
             decision.refuse(contribution)
         else:
             admitted.append(contribution)
@@ -158,13 +195,17 @@ def decide_host(inputs: HostInputs) -> DecidedHost:
             for claim in contribution.claims.get(inputs.host, ()):
                 if claim.fallback:
                     decision.admit_fallback(contribution, claim)
+    diagnostics = (*inputs.held.diagnostics, *decision.diagnostics)
+    # With a refused claim only, the host would take the requests of the wildcard above it, and 404 them.
+    if not admitted and not (inputs.host == ANY_HOST and inputs.default_backend is not None):
+        return DecidedHost(host=None, diagnostics=diagnostics, unserved=tuple(decision.unserved))
     decision.fill_up()
     return DecidedHost(
         host=VirtualHost(
             host=inputs.host,
             routes=tuple(sorted(decision.routes.values(), key=lambda route: route.match.precedence)),
             tls=inputs.tls,
-            owner=inputs.owner,
+            owner=inputs.held.owner,
         ),
         needs=frozenset(
             share.key
@@ -172,7 +213,7 @@ def decide_host(inputs: HostInputs) -> DecidedHost:
             if isinstance(route.action, Forward)
             for share in route.action.backends
         ),
-        diagnostics=tuple(decision.diagnostics),
+        diagnostics=diagnostics,
         unserved=tuple(decision.unserved),
     )
 
@@ -186,17 +227,19 @@ class _Decision:
         self.unserved: list[Unserved] = []
 
     def refuse(self, contribution: Contribution) -> None:
-        fragment, host = contribution.fragment, self._inputs.host
-        catch_all = fragment.catch_all
-        origin = fragment.hosts.get(host) or (
-            catch_all.origin if catch_all else Origin(fragment.ingress.ref, "")
-        )
-        holder = self._inputs.contributions[0].fragment.ingress.ref
-        what = "every other host" if host == "*" else f"the host {host}"
-        message = (
-            f"{what} belongs to the namespace {self._inputs.owner}, whose {holder} is the oldest that claims it"
-        )
-        self._lose(origin, Reason.HOST_CONFLICT, message, host, None, holder)
+        host, held, namespace = self._inputs.host, self._inputs.held, contribution.namespace
+        what = "every other host" if host == ANY_HOST else f"host {host}"
+        if (why := held.refused.get(namespace)) is not None:
+            reason, message = Reason.HOST_NOT_ALLOWED, f"namespace {namespace} may not claim {what}: {why}"
+        else:
+            through = f" through its wildcard {held.through}" if held.through else ""
+            claim = (
+                f"oldest claim: {held.claim}" if held.claim else "it stays held though its last claim is gone"
+            )
+            reason = Reason.HOST_CONFLICT
+            message = f"{what} is owned by namespace {held.owner}{through} ({claim})"
+        winner = held.claim if reason is Reason.HOST_CONFLICT else None
+        self._lose(contribution.names(host), reason, message, host, None, winner)
 
     def admit(self, contribution: Contribution, claim: Claim) -> None:
         if contribution.fragment.canary and (main := self._main(claim)) is not None:
@@ -279,7 +322,7 @@ class _Decision:
         message: str,
         host: str,
         claim: Claim | None,
-        winner: ObjectRef,
+        winner: ObjectRef | None,
         severity: Severity = Severity.ERROR,
     ) -> None:
         self.diagnostics.append(
@@ -289,7 +332,7 @@ class _Decision:
                 reason=reason,
                 message=message,
                 severity=severity,
-                related=() if winner == origin.subject else (winner,),
+                related=() if winner is None or winner == origin.subject else (winner,),
             )
         )
         self.unserved.append(

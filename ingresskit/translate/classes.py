@@ -27,11 +27,14 @@ class Verdict:
 
     Attributes:
         why: Why it is not, as a clause; empty when it is.
+        undecided: It names a class that is not there, so nobody knows whose it is. A class that is deleted
+            for a moment must not cost a namespace its hosts.
         diagnostics: What is wrong with how it names its class.
     """
 
     ours: bool
     why: str = ""
+    undecided: bool = False
     diagnostics: tuple[Diagnostic, ...] = ()
 
 
@@ -121,7 +124,8 @@ class ClassTable:
                 message=f"there is no IngressClass {named!r}, so no controller knows whose Ingress this is",
                 related=(ObjectRef(IngressClass.kind, ObjectKey("", named)),),
             )
-            return Verdict(ours=False, why=f"there is no IngressClass {named!r}", diagnostics=(missing,))
+            why = f"there is no IngressClass {named!r}"
+            return Verdict(ours=False, why=why, undecided=True, diagnostics=(missing,))
         if self.ours[named]:
             return Verdict(ours=True)
         return Verdict(ours=False, why=f"its class {named} belongs to another controller")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -23,7 +24,9 @@ class HostOwnership(StrEnum):
     """Whether namespaces may share a host."""
 
     STRICT = "strict"
-    """The namespace of the oldest Ingress that claims a host holds it; other namespaces' rules for it lose."""
+    """The namespace that first claimed a host, or the wildcard above it, keeps it while it claims it."""
+    EXACT = "exact"
+    """The same for exactly that host: a name below the wildcard of one namespace may belong to another."""
     SHARED = "shared"
     """Rules for one host from all namespaces are merged; conflicts are decided path by path."""
 
@@ -64,12 +67,19 @@ class TranslateOptions:
         default_backend: For requests that nothing else takes; ``None``: they get 404.
         default_certificate: The Secret with the certificate for server names that have none.
         host_ownership: Whether namespaces may share a host.
+        host_claim_grace: How long a host stays held after the last claim of its namespace went; 0 or more.
+            Counted by the ``now`` of a translation, so 0 where none is given.
+        require_namespace_hosts: A namespace may claim the hosts in the annotation ``ingresskit.dev/hosts``
+            of its Namespace only, and without the annotation none.
+        guard_wide_hosts: The catch-all and wildcards of a top-level domain (``*.test``) may be claimed only
+            by namespaces with that annotation.
         host_fallthrough: See `ingresskit.graph.RouteGraph`.
         destinations: Which endpoint addresses are let through.
         scope: Which Ingresses are looked at.
 
     Raises:
-        ConfigurationError: *controller_name* is not a domain-prefixed path, or a name is empty.
+        ConfigurationError: *controller_name* is not a domain-prefixed path, a name is empty, or
+            *host_claim_grace* is negative.
     """
 
     controller_name: str = "ingresskit.dev/ingress-controller"
@@ -80,6 +90,9 @@ class TranslateOptions:
     default_backend: DefaultBackend | None = None
     default_certificate: ObjectKey | None = None
     host_ownership: HostOwnership = HostOwnership.STRICT
+    host_claim_grace: timedelta = timedelta(0)
+    require_namespace_hosts: bool = False
+    guard_wide_hosts: bool = False
     host_fallthrough: bool = False
     destinations: DestinationPolicy = field(default_factory=DestinationPolicy)
     scope: Scope = field(default_factory=Scope)
@@ -91,6 +104,8 @@ class TranslateOptions:
             )
         if not self.ingress_class:
             raise ConfigurationError("the ingress class has no name")
+        if self.host_claim_grace < timedelta(0):
+            raise ConfigurationError(f"host_claim_grace must be 0 or more, not {self.host_claim_grace}")
 
 
 def in_scope(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -11,6 +11,7 @@ from ingresskit.graph import ANY_HOST, Certificate, HostRefused, host_candidates
 from ingresskit.models import ObjectKey, ObjectRef, Secret
 from ingresskit.policies import Origin
 from ingresskit.translate.certificates import CertificateTable, covers
+from ingresskit.translate.holders import Holders
 from ingresskit.translate.rules import Fragment, TlsClaim
 
 __all__ = ["TlsPlane", "build_tls", "expiries"]
@@ -55,7 +56,7 @@ class TlsPlane:
 
 def build_tls(
     fragments: Iterable[Fragment],
-    owners: Mapping[str, str],
+    holders: Holders,
     table: CertificateTable,
     default: ObjectKey | None,
 ) -> TlsPlane:
@@ -63,15 +64,16 @@ def build_tls(
 
     Args:
         fragments: Those that are ours, oldest first.
-        owners: The namespace that holds each host; empty when hosts are shared.
+        holders: Who holds each host.
         table: The certificates.
         default: The Secret of the default certificate.
     """
-    builder = _Builder(owners, table)
+    builder = _Builder(holders, table)
     if default is not None:
         builder.default(default)
     fragments = tuple(fragments)
     ruled = {host for fragment in fragments for host in fragment.hosts} - {ANY_HOST}
+    builder.protect_catch_all(claim for fragment in fragments for claim in fragment.tls)
     for fragment in fragments:
         for claim in fragment.tls:
             builder.claim(claim, promise=_promise(fragment))
@@ -93,8 +95,9 @@ def build_tls(
 
 
 class _Builder:
-    def __init__(self, owners: Mapping[str, str], table: CertificateTable) -> None:
-        self._owners = owners
+    def __init__(self, holders: Holders, table: CertificateTable) -> None:
+        self._holders = holders
+        self._catch_all: dict[str, str] = {}
         self._table = table
         self._decided: dict[str, TlsClaim] = {}
         # What each namespace's own oldest claim on a wildcard comes to, whoever the wildcard went to.
@@ -127,6 +130,19 @@ class _Builder:
                 place = _host_place(fragment, claim, host)
                 self._tell(place, Reason.TLS_HOST_WITHOUT_RULE, message, Severity.WARNING)
 
+    def protect_catch_all(self, claims: Iterable[TlsClaim]) -> None:
+        """Keep the names that the holder of the catch-all has certificates for, and nobody a rule, its own.
+
+        Requests for such a name are served by its rules without a host: an older Ingress of another
+        namespace that names it in ``spec.tls`` must not replace its certificate.
+        """
+        owner = self._holders.owners.get(ANY_HOST)
+        if owner is None:
+            return
+        for claim in claims:
+            if claim.origin.subject.key.namespace == owner:
+                self._catch_all.update((host, owner) for host in claim.hosts)
+
     def claim(self, claim: TlsClaim, *, promise: str = "") -> None:
         namespace = claim.origin.subject.key.namespace
         if claim.secret is None:
@@ -150,7 +166,7 @@ class _Builder:
         And for those it does even if the wildcard itself went to another namespace: whoever claims
         ``*.shop.test`` takes no certificate away from somebody's ``www.shop.test``.
         """
-        for host, owner in self._owners.items():
+        for host, owner in self._holders.owners.items():
             _, dot, parent = host.partition(".")
             wildcard = f"*.{parent}"
             if not dot or host in self.names:
@@ -168,9 +184,15 @@ class _Builder:
     def _decide(self, host: str, claim: TlsClaim, namespace: str, certificate: Certificate | None) -> bool:
         if host.startswith("*."):
             self.own_wildcards.setdefault((namespace, host), certificate)
-        owner = self._owners.get(host)
+        if why := self._holders.why_not(namespace, host):
+            message = (
+                f"namespace {namespace} may not claim host {host}: {why}; this certificate is not served for it"
+            )
+            self._tell(claim.origin, Reason.HOST_NOT_ALLOWED, message)
+            return False
+        owner = self._holders.owner(host) or self._catch_all.get(host)
         if owner is not None and owner != namespace:
-            message = f"the host {host} belongs to the namespace {owner}; this certificate is not served for it"
+            message = f"host {host} is owned by namespace {owner}; this certificate is not served for it"
             self._tell(claim.origin, Reason.CERTIFICATE_CONFLICT, message)
             return False
         key = certificate.secret if certificate is not None else None

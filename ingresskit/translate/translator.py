@@ -6,7 +6,8 @@ them, and is done again only when one of them is another object.
 1. Each Ingress alone (`rules`): is it ours, what does it claim. Kept while the Ingress and the
    classes stay.
 2. Which backends exist (`backends`). Kept while their Services stay.
-3. Each host (`claims`): who holds it, which path goes where. Kept while its contributors stay.
+3. Each host: who holds it (`holders`), which path goes where (`claims`). Kept while its contributors,
+   the record of claims and the administrator's reservations stay.
 4. Certificates (`tls`).
 5. Endpoints (`backends`). Kept while the slices of their Service stay.
 
@@ -16,6 +17,7 @@ When only endpoints changed, steps 1 to 4 are skipped whole.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import chain
@@ -24,8 +26,20 @@ from typing import TypeVar
 from ingresskit.diagnostics import Diagnostic, Reason, Severity, bounded
 from ingresskit.errors import DecodeError
 from ingresskit.facts import fact_logger
-from ingresskit.graph import ANY_HOST, Backend, BackendKey, Forward, RouteGraph, Unserved, VirtualHost
+from ingresskit.graph import (
+    ANY_HOST,
+    Backend,
+    BackendKey,
+    Forward,
+    HostRefused,
+    RouteGraph,
+    Unserved,
+    VirtualHost,
+    rule_host,
+)
 from ingresskit.models import (
+    NO_CLAIMS,
+    HostClaims,
     Ingress,
     IngressClass,
     KubeObject,
@@ -49,12 +63,15 @@ from ingresskit.translate.certificates import CertificateTable
 from ingresskit.translate.claims import (
     Contribution,
     DecidedHost,
+    Held,
     HostInputs,
     backend_refs,
     decide_host,
 )
 from ingresskit.translate.classes import ClassTable
-from ingresskit.translate.options import HostOwnership, TranslateOptions
+from ingresskit.translate.holders import Holders, HolderTable
+from ingresskit.translate.options import TranslateOptions
+from ingresskit.translate.reservations import Reservations
 from ingresskit.translate.rules import Fragment, ServiceRef, not_ours, read_ingress
 from ingresskit.translate.tls import TlsPlane, build_tls, expiries
 
@@ -64,6 +81,8 @@ _logger = fact_logger(__name__)
 
 K = TypeVar("K", bound=KubeObject)
 
+_NOBODY = Held()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Translation:
@@ -72,10 +91,16 @@ class Translation:
     Attributes:
         diagnostics: Sorted by subject, field, reason and message; each once; of each subject and
             reason at most 100, and one that says how many more there are.
+        claims: The record of claims that should follow: the one of the next snapshot (`Snapshot.claims`).
+            The same object as before for as long as nothing changes hands. Empty when hosts are shared.
+        due: When a grace period ends next: translating again then may change something though no object
+            did; ``None`` when none runs.
     """
 
     graph: RouteGraph
     diagnostics: tuple[Diagnostic, ...] = ()
+    claims: HostClaims = NO_CLAIMS
+    due: datetime | None = None
 
 
 def translate(
@@ -87,9 +112,10 @@ def translate(
     for what users of a cluster write.
 
     Args:
-        snapshot: What the cluster holds.
+        snapshot: What the cluster holds, and who holds which host already.
         options: What the integrator decides; the defaults when left out.
-        now: To report certificates that have expired; ``None`` reports none.
+        now: To report certificates that have expired, to stamp new claims on hosts, and to end grace
+            periods; ``None`` reports none, stamps none, and grants no grace.
     """
     return Translator(options, retain=False).translate(snapshot, now=now)
 
@@ -103,6 +129,8 @@ class _Routes:
     tls: TlsPlane = field(default_factory=TlsPlane)
     unserved: tuple[Unserved, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
+    claims: HostClaims = NO_CLAIMS
+    due: datetime | None = None
 
 
 class Translator:
@@ -125,11 +153,16 @@ class Translator:
         self._backends = BackendTable(self._options.destinations, self._foreign)
         self._certificates = CertificateTable(retain=retain)
         self._inputs: tuple[object, ...] | None = None
+        self._record = NO_CLAIMS
+        self._silent: frozenset[str] = frozenset()
         self._class_objects: Mapping[ObjectKey, IngressClass] | None = None
         self._classes = ClassTable()
         self._fragments: dict[ObjectKey, _Judged] = {}
         self._contributions: dict[ObjectKey, Contribution] = {}
         self._hosts: dict[str, tuple[HostInputs, DecidedHost]] = {}
+        self._holders = HolderTable(self._options)
+        self._namespaces: Mapping[ObjectKey, Namespace] | None = None
+        self._reservations = Reservations()
         self._routes = _Routes()
         self._backend_plane: Mapping[BackendKey, Backend] = {}
         self._resolved_for: _Routes | None = None
@@ -141,31 +174,57 @@ class Translator:
         """The route graph of *snapshot*. See `translate`."""
         self._backends.advance(snapshot)
         kinds = (Ingress, IngressClass, Service, Secret, Namespace)
-        inputs = tuple(snapshot.objects.get(kind) for kind in kinds)
-        if self._inputs is None or any(a is not b for a, b in zip(inputs, self._inputs, strict=True)):
-            self._routes = self._translate_routes(snapshot)
+        record = snapshot.claims
+        if self._inputs is not None and record is self._routes.claims:
+            record = self._record  # its own result changes nothing
+        inputs = (*(snapshot.objects.get(kind) for kind in kinds), record)
+        silent, due = _silent_namespaces(snapshot.problems), self._routes.due
+        if (
+            self._inputs is None
+            or any(a is not b for a, b in zip(inputs, self._inputs, strict=True))
+            or silent != self._silent
+            or (due is not None and now is not None and now >= due)
+        ):
+            self._silent = silent
+            self._routes = self._translate_routes(snapshot, now)
             self._inputs = inputs
+            self._record = record
         return self._assemble(snapshot, now)
 
-    def _translate_routes(self, snapshot: Snapshot) -> _Routes:
+    def _translate_routes(self, snapshot: Snapshot, now: datetime | None) -> _Routes:
         self._certificates.advance(snapshot.by_key(Secret))
         fragments = self._read(snapshot)
         contributions = self._contribute(fragments)
-        owners = self._owners(contributions)
+        by_host: dict[str, list[Contribution]] = {}
+        for item in contributions:
+            for host in _claimed_hosts(item.fragment):
+                by_host.setdefault(host, []).append(item)
+        undecided = frozenset(chain.from_iterable(item.undecided for item in fragments if item.undecided))
+        holders = self._holders.decide(
+            by_host,
+            snapshot.claims,
+            self._reserve(snapshot),
+            lambda namespace, host: (
+                (namespace, host) in undecided or namespace in self._silent or "" in self._silent
+            ),
+            now,
+        )
         default_backend = self._default_backend()
         tls = build_tls(
             (item.fragment for item in contributions),
-            owners,
+            holders,
             self._certificates,
             self._options.default_certificate,
         )
-        decided = self._decide(contributions, owners, tls, default_backend)
+        decided = self._decide(by_host, holders, tls, default_backend)
         needed = set[BackendKey]().union(*(item.needs for item in decided))
         diagnostics = chain(
             self._classes.diagnostics,
             chain.from_iterable(item.fragment.diagnostics for item in fragments),
             chain.from_iterable(item.diagnostics for item in contributions),
             chain.from_iterable(item.diagnostics for item in decided),
+            holders.diagnostics,
+            self._reservations.diagnostics,
             tls.diagnostics,
             _default_backend_fault(default_backend),
         )
@@ -174,12 +233,28 @@ class Translator:
             chain.from_iterable(item.unserved for item in decided),
         )
         return _Routes(
-            virtual_hosts=tuple(sorted((item.host for item in decided), key=_host_order)),
+            virtual_hosts=tuple(sorted((item.host for item in decided if item.host), key=_host_order)),
             needed=tuple(sorted(needed)),
             tls=tls,
             unserved=tuple(sorted(unserved, key=_unserved_order)),
             diagnostics=tuple(diagnostics),
+            claims=holders.claims,
+            due=holders.due,
         )
+
+    def _reserve(self, snapshot: Snapshot) -> Reservations:
+        """What administrators allow; the same object for as long as it does not change."""
+        namespaces = snapshot.by_key(Namespace)
+        if namespaces is not self._namespaces:
+            self._namespaces = namespaces
+            reservations = Reservations.of(
+                namespaces,
+                required=self._options.require_namespace_hosts,
+                guards_wide=self._options.guard_wide_hosts,
+            )
+            if reservations != self._reservations:
+                self._reservations = reservations
+        return self._reservations
 
     def _read(self, snapshot: Snapshot) -> list[_Judged]:
         """Step 1, in no particular order."""
@@ -208,7 +283,14 @@ class Translator:
         verdict = self._classes.judge(ingress, labels, self._options)
         if not verdict.ours:
             fragment = not_ours(ingress, verdict.why, verdict.diagnostics)
-            return _Judged(fragment=fragment, namespace=namespace, ours=False, age=age_order(ingress))
+            undecided = _undecided_hosts(ingress) if verdict.undecided else frozenset[tuple[str, str]]()
+            return _Judged(
+                fragment=fragment,
+                namespace=namespace,
+                ours=False,
+                age=age_order(ingress),
+                undecided=undecided,
+            )
         try:
             options = self._options
             fragment = read_ingress(
@@ -244,15 +326,6 @@ class Translator:
         resolve = self._backends.resolve
         return all(resolve(ref) == resolution for ref, resolution in contribution.resolutions.items())
 
-    def _owners(self, contributions: Iterable[Contribution]) -> dict[str, str]:
-        """The namespace that holds each host; empty when hosts are shared."""
-        owners: dict[str, str] = {}
-        if self._options.host_ownership is HostOwnership.STRICT:
-            for item in contributions:
-                for host in _claimed_hosts(item.fragment):
-                    owners.setdefault(host, item.fragment.ingress.metadata.namespace)
-        return owners
-
     def _default_backend(self) -> Resolution | None:
         default = self._options.default_backend
         if default is None:
@@ -263,30 +336,27 @@ class Translator:
 
     def _decide(
         self,
-        contributions: Iterable[Contribution],
-        owners: Mapping[str, str],
+        by_host: dict[str, list[Contribution]],
+        holders: Holders,
         tls: TlsPlane,
         default_backend: Resolution | None,
     ) -> list[DecidedHost]:
         """Step 3."""
-        by_host: dict[str, list[Contribution]] = {}
-        for item in contributions:
-            for host in _claimed_hosts(item.fragment):
-                by_host.setdefault(host, []).append(item)
         if default_backend is not None:
             by_host.setdefault(ANY_HOST, [])
-        catch_all = self._catch_all(by_host.get(ANY_HOST, []), owners)
+        any_host = holders.by_host.get(ANY_HOST, _NOBODY)
+        catch_all = _catch_all(by_host.get(ANY_HOST, []), any_host)
         after: dict[str, tuple[HostInputs, DecidedHost]] = {}
         for host, items in by_host.items():
-            owner = owners.get(host)
-            default = catch_all if _may_default(catch_all, owner) else None
-            has_tls = tls.has_tls(host, owner)
+            held = holders.by_host.get(host, _NOBODY)
+            default = catch_all if _may_default(catch_all, held.owner) else None
+            has_tls = tls.has_tls(host, held.owner)
             known = self._hosts.get(host)
-            if known is None or not known[0].are(items, owner, default, default_backend, has_tls):
+            if known is None or not known[0].are(items, held, default, default_backend, has_tls):
                 inputs = HostInputs(
                     host=host,
                     contributions=tuple(items),
-                    owner=owner,
+                    held=held,
                     default=default,
                     default_backend=default_backend,
                     tls=has_tls,
@@ -295,14 +365,6 @@ class Translator:
             after[host] = known
         self._hosts = after
         return [decided for _, decided in after.values()]
-
-    def _catch_all(self, items: Iterable[Contribution], owners: Mapping[str, str]) -> Contribution | None:
-        """The oldest Ingress without rules that may speak for all hosts."""
-        owner = owners.get(ANY_HOST)
-        for item in items:
-            if item.fragment.catch_all and owner in (None, item.fragment.ingress.metadata.namespace):
-                return item
-        return None
 
     def _resolve_backends(self) -> Mapping[BackendKey, ResolvedBackend]:
         """The backends that the routes need, in their order; as before, except for what was forgotten."""
@@ -356,18 +418,23 @@ class Translator:
         )
         if before is not None and before.graph == graph:
             graph = before.graph
-        self._last = Translation(graph=graph, diagnostics=diagnostics)
+        self._last = Translation(graph=graph, diagnostics=diagnostics, claims=routes.claims, due=routes.due)
         return self._last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Judged:
-    """A fragment, the Namespace that was looked at for it, whether it is ours, and its place by age."""
+    """A fragment, the Namespace that was looked at for it, whether it is ours, and its place by age.
+
+    Attributes:
+        undecided: The namespace with each of its hosts, while nobody knows whose the Ingress is.
+    """
 
     fragment: Fragment
     namespace: Namespace | None
     ours: bool
     age: tuple[datetime, str, str, str]
+    undecided: frozenset[tuple[str, str]] = frozenset()
 
 
 def _precedence(item: _Judged) -> tuple[bool, tuple[datetime, str, str, str]]:
@@ -377,6 +444,31 @@ def _precedence(item: _Judged) -> tuple[bool, tuple[datetime, str, str, str]]:
 
 def _claimed_hosts(fragment: Fragment) -> Iterable[str]:
     return (ANY_HOST,) if fragment.catch_all else fragment.hosts
+
+
+def _catch_all(items: Iterable[Contribution], held: Held) -> Contribution | None:
+    """The oldest Ingress without rules that may speak for all hosts."""
+    return next((item for item in items if item.fragment.catch_all and held.admits(item.namespace)), None)
+
+
+def _undecided_hosts(ingress: Ingress) -> frozenset[tuple[str, str]]:
+    """The namespace with each host of an Ingress whose class is missing."""
+    hosts: set[str] = set()
+    for rule in ingress.spec.rules:
+        with suppress(HostRefused):
+            hosts.add(rule_host(rule.host))
+    if not ingress.spec.rules:
+        hosts.add(ANY_HOST)
+    return frozenset((ingress.metadata.namespace, host) for host in hosts)
+
+
+def _silent_namespaces(problems: Iterable[DecodeError]) -> frozenset[str]:
+    """The namespaces some of whose Ingresses cannot be read, so that their claims may be unseen; empty: any."""
+    return frozenset(
+        problem.namespace
+        for problem in problems
+        if problem.kind == Ingress.kind and (problem.namespace or problem.name == "*")
+    )
 
 
 def _may_default(catch_all: Contribution | None, owner: str | None) -> bool:

@@ -20,6 +20,7 @@ PATHS = (
     "/metrics",
     "/api/status",
     "/api/graph",
+    "/api/hosts",
     "/api/diagnostics",
     "/api/explain?url=http://shop.test/cart",
     "/api/config",
@@ -111,6 +112,22 @@ async def test_the_graph_is_that_of_the_translator_and_has_a_tag() -> None:
     assert changed.body == outcome.graph.to_json()
 
 
+async def test_hosts_are_told_with_their_holders_and_since_when() -> None:
+    async with admin_over(SHOP, *web()) as admin:
+        [held] = (await admin.get("/api/hosts")).json["hosts"]
+        explained = (await admin.get("/api/explain?url=http%3A%2F%2Fshop.test%2Fcart")).json["holder"]
+
+    assert (held["host"], held["namespace"], held["reserved"], held["released"]) == (
+        "shop.test",
+        "shop",
+        False,
+        None,
+    )
+    assert held["since"] is not None
+    assert held["why"] == "it claimed the host first, and still claims it"
+    assert explained == held
+
+
 async def test_diagnostics_name_object_field_and_reason() -> None:
     async with admin_over(SHOP) as admin:
         [item] = (await admin.get("/api/diagnostics")).json["diagnostics"]
@@ -133,7 +150,7 @@ async def test_explain_names_the_rule_that_wins_and_the_near_misses() -> None:
     assert {miss["origin"]["object"] for miss in taken["nearMisses"]} == {"Ingress shop/late"}
     assert missed["status"] == 404
     assert missed["route"] is None
-    assert set(missed) == {"host", "path", "virtualHost", "route", "status", "verdict", "nearMisses"}
+    assert set(missed) == {"host", "path", "virtualHost", "route", "status", "verdict", "holder", "nearMisses"}
     assert set(missed["nearMisses"][0]) == {"origin", "host", "path", "reason", "message", "winner"}
 
 

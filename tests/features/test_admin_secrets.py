@@ -33,6 +33,7 @@ PATHS = (
     "/metrics",
     "/api/status",
     "/api/graph",
+    "/api/hosts",
     "/api/diagnostics",
     "/api/explain?url=https://shop.test/",
     "/api/config",

@@ -38,7 +38,10 @@ FLAG_MISTAKES: dict[str, tuple[list[str], str]] = {
     ),
     "class": (["check", HELLO, "--ingress-class="], "--ingress-class: the ingress class has no name"),
     "selector": (["check", HELLO, "--ingress-selector=a b"], "--ingress-selector: 'a b' in the label selector"),
-    "ownership": (["check", HELLO, "--host-ownership=x"], "--host-ownership: 'x' is neither strict nor shared"),
+    "ownership": (
+        ["check", HELLO, "--host-ownership=x"],
+        "--host-ownership: 'x' is none of strict, exact and shared",
+    ),
     "protections": (
         ["check", HELLO, "--foreign-protections=open"],
         "--foreign-protections: 'open' is neither close nor warn",
@@ -164,6 +167,13 @@ def test_explain_names_the_rule_and_the_near_misses(capsys: pytest.CaptureFixtur
         "  rule: Prefix / of shop.demo.localhost, from Ingress demo/shop, spec.rules[0].http.paths[0]\n" in said
     )
     assert "PathType: Prefix /api takes whole elements between slashes" in said
+
+
+def test_explain_says_who_holds_the_host_and_why(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["explain", *DEMO, "http://shop.demo.localhost/apis"])
+
+    held = "shop.demo.localhost is held by namespace demo: it claimed the host first, and still claims it\n"
+    assert f"  host: {held}" in capsys.readouterr().out
 
 
 def test_explain_says_why_an_ingress_of_another_class_is_not_served(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from datetime import timedelta
 
 import pytest
 from reference_flags import Address, parse_flags
@@ -87,7 +88,11 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "namespace": ([*FOLDER, "--watch-namespace=Shop"], "--watch-namespace: 'Shop' is not a name in Kubernetes"),
     "selector": ([*FOLDER, "--ingress-selector=a b"], "--ingress-selector: 'a b' in the label selector"),
     "namespace selector": ([*FOLDER, "--watch-namespace-selector="], "--watch-namespace-selector: ''"),
-    "ownership": ([*FOLDER, "--host-ownership=mine"], "--host-ownership: 'mine' is neither strict nor shared"),
+    "grace": ([*FOLDER, "--host-claim-grace=5"], "--host-claim-grace: '5' is not a duration"),
+    "ownership": (
+        [*FOLDER, "--host-ownership=mine"],
+        "--host-ownership: 'mine' is none of strict, exact and shared",
+    ),
     "default backend": ([*FOLDER, "--default-backend-service=web"], "--default-backend-service: 'web' is not"),
     "its port": (
         [*FOLDER, "--default-backend-service=a/b:0"],
@@ -179,6 +184,9 @@ def test_values_reach_the_options() -> None:
             "--watch-namespace-selector=team in (x, y)",
             "--ingress-selector=public=yes",
             "--host-ownership=shared",
+            "--host-claim-grace=5m",
+            "--require-namespace-hosts",
+            "--guard-wide-hosts",
             "--allow-endpoint=127.0.0.0/8",
             "--allow-endpoint=::1/128",
         ]
@@ -195,6 +203,8 @@ def test_values_reach_the_options() -> None:
     assert str(options.scope.namespace_selector) == "team in (x, y)"
     assert str(options.scope.ingress_selector) == "public=yes"
     assert options.host_ownership is HostOwnership.SHARED
+    assert options.host_claim_grace == timedelta(minutes=5)
+    assert (options.require_namespace_hosts, options.guard_wide_hosts) == (True, True)
     assert options.destinations.allow == (
         ipaddress.ip_network("127.0.0.0/8"),
         ipaddress.ip_network("::1/128"),

@@ -210,6 +210,21 @@ CASES: dict[Reason, Case] = {
     ),
     Reason.RULE_WITHOUT_PATHS: case(with_rule({"http": None})),
     Reason.HOST_CONFLICT: case(ingress(age=1), ingress("late", namespace="other")),
+    Reason.HOST_NOT_ALLOWED: case(
+        ingress("late", namespace="other"),
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": "shop", "annotations": {"ingresskit.dev/hosts": "shop.test"}},
+        },
+    ),
+    Reason.HOST_OVERLAP: case(
+        ingress(age=1),
+        edit(
+            ingress("wild", namespace="other", age=2),
+            lambda item: item["spec"]["rules"][0].update(host="*.test"),
+        ),
+    ),
     Reason.ROUTE_CONFLICT: case(
         ingress("web", path("/"), path("/cart"), age=1), ingress("late", path("/cart/"))
     ),

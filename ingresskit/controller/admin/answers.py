@@ -13,9 +13,9 @@ from ingresskit.controller.redact import redacted
 from ingresskit.controller.statistics import ControllerStatistics, ControllerView
 from ingresskit.controller.version import package_version
 from ingresskit.diagnostics import Diagnostic, Severity
-from ingresskit.graph import Certificate, Explanation, Route
+from ingresskit.graph import Certificate, Explanation, HostHolder, Route
 from ingresskit.graph.dump import dump_route
-from ingresskit.models import ObjectRef
+from ingresskit.models import HostClaims, ObjectRef
 from ingresskit.policies import Origin
 from ingresskit.render.base import RenderedFile, Rendering
 from ingresskit.render.inprocess import RoutingTable
@@ -28,6 +28,7 @@ __all__ = [
     "dump_event",
     "dump_explanation",
     "dump_health",
+    "dump_hosts",
     "dump_status",
 ]
 
@@ -113,6 +114,7 @@ def dump_explanation(explanation: Explanation) -> dict[str, object]:
         "route": None if route is None else dump_route(route),
         "status": explanation.status,
         "verdict": explanation.verdict,
+        "holder": None if explanation.holder is None else _holder(explanation.holder),
         "nearMisses": [
             {
                 "origin": _origin(miss.origin),
@@ -124,6 +126,35 @@ def dump_explanation(explanation: Explanation) -> dict[str, object]:
             }
             for miss in explanation.near_misses
         ],
+    }
+
+
+def dump_hosts(claims: HostClaims) -> dict[str, object]:
+    """``/api/hosts``: who holds which host, since when, and why; sorted by host."""
+    return {
+        "hosts": [
+            _holder(
+                HostHolder(
+                    host=host,
+                    namespace=claim.namespace,
+                    since=claim.since,
+                    released=claim.released,
+                    reserved=claim.reserved,
+                )
+            )
+            for host, claim in sorted(claims.by_host.items())
+        ]
+    }
+
+
+def _holder(holder: HostHolder) -> dict[str, object]:
+    return {
+        "host": holder.host,
+        "namespace": holder.namespace,
+        "since": _time(holder.since),
+        "released": _time(holder.released),
+        "reserved": holder.reserved,
+        "why": holder.why,
     }
 
 

@@ -19,6 +19,7 @@ from ingresskit.controller.admin.answers import (
     dump_event,
     dump_explanation,
     dump_health,
+    dump_hosts,
     dump_status,
 )
 from ingresskit.controller.admin.messages import (
@@ -82,6 +83,7 @@ class Site:
         self._streams = 0
         self._threads = anyio.CapacityLimiter(2)
         self._graph = _Memory(self._threads)
+        self._hosts = _Memory(self._threads)
         self._diagnostics = _Memory(self._threads)
         self._config = _Memory(self._threads)
         self._pages: Mapping[str, tuple[Body, str]] = {}
@@ -91,6 +93,7 @@ class Site:
             "/metrics": self._metrics_text,
             "/api/status": self._status,
             "/api/graph": self._graph_json,
+            "/api/hosts": self._hosts_json,
             "/api/diagnostics": self._diagnostics_json,
             "/api/explain": self._explain,
             "/api/config": self._config_json,
@@ -140,6 +143,13 @@ class Site:
         body = await self._graph.body(outcome.graph, outcome.graph.to_json)
         return Answer.cached(request, body, JSON, "no-store")
 
+    async def _hosts_json(self, request: AdminRequest) -> Answer:
+        outcome = self._controller.outcome
+        if outcome is None:
+            return _nothing_live()
+        body = await self._hosts.body(outcome.claims, partial(_json_of, dump_hosts, outcome.claims))
+        return Answer.cached(request, body, JSON, "no-store")
+
     async def _diagnostics_json(self, request: AdminRequest) -> Answer:
         held = self._controller.diagnostics
         body = await self._diagnostics.body(held, partial(_json_of, dump_diagnostics, held))
@@ -161,7 +171,9 @@ class Site:
         outcome = self._controller.outcome
         if outcome is None:
             return _nothing_live()
-        explanation = await anyio.to_thread.run_sync(explain, outcome.graph, explained, limiter=self._threads)
+        explanation = await anyio.to_thread.run_sync(
+            explain, outcome.graph, explained, outcome.claims, limiter=self._threads
+        )
         return Answer.json(dump_explanation(explanation))
 
     async def _page(self, request: AdminRequest) -> Answer:

@@ -15,6 +15,8 @@ from ingresskit.errors import ApplyError, ConfigurationError, IngressKitError, R
 from ingresskit.graph import RouteGraph
 from ingresskit.models import Ingress
 from ingresskit.sources import MemorySource
+from ingresskit.testing import EPOCH
+from ingresskit.translate import TranslateOptions
 from tests.unit.controller.doubles import (
     DEADLINE,
     QUICK,
@@ -400,3 +402,47 @@ async def _next_apply(events: Subscription) -> Event:
         if event.kind is EventKind.APPLY:
             return event
     raise AssertionError("the controller ended")
+
+
+def _in_namespace(item: Ingress, namespace: str, *, created: int) -> Ingress:
+    moment = EPOCH + timedelta(days=created)
+    return replace(item, metadata=replace(item.metadata, namespace=namespace, creation_timestamp=moment))
+
+
+async def test_a_host_that_is_live_stays_with_its_namespace() -> None:
+    source, applier = MemorySource([_in_namespace(A, "late", created=9), *web()]), RecordingApplier()
+    controller = Controller(source=source, renderer=HostsRenderer(), applier=applier, settings=QUICK)
+
+    async with running(controller):
+        first = await controller.wait_applied(1)
+        source.apply(_in_namespace(A, "early", created=1))
+        second = await controller.wait_applied(revision(source))
+
+    assert second.graph.virtual_hosts[0].owner == "late"
+    assert second.claims is first.claims
+    assert second.claims.by_host["a.test"].since is not None
+
+
+async def test_a_host_is_released_when_its_grace_is_over_though_nothing_changes() -> None:
+    mine, theirs = _in_namespace(A, "late", created=9), _in_namespace(A, "early", created=1)
+    source, applier = MemorySource([mine, *web()]), RecordingApplier()
+    controller = Controller(
+        source=source,
+        renderer=HostsRenderer(),
+        applier=applier,
+        settings=QUICK,
+        options=TranslateOptions(host_claim_grace=timedelta(seconds=2)),
+    )
+
+    async with running(controller):
+        await controller.wait_applied(1)
+        source.apply(theirs)
+        source.delete(Ingress, "late", "a")
+        held = await controller.wait_applied(revision(source))
+        assert held.graph.virtual_hosts == ()
+        await wait_until(lambda: controller.outcome is not held)
+        released = controller.outcome
+
+    assert released is not None
+    assert released.revision == held.revision
+    assert released.graph.virtual_hosts[0].owner == "early"

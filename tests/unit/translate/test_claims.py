@@ -70,10 +70,7 @@ def test_the_loser_of_a_host_is_told_the_namespace_and_the_claim() -> None:
         )
     )
 
-    assert told.message == (
-        "the host a.test belongs to the namespace default, "
-        "whose Ingress default/old is the oldest that claims it"
-    )
+    assert told.message == "host a.test is owned by namespace default (oldest claim: Ingress default/old)"
 
 
 def test_the_loser_of_all_hosts_is_told() -> None:
@@ -82,7 +79,7 @@ def test_the_loser_of_all_hosts_is_told() -> None:
     )
 
     assert (told.reason, told.field) == (Reason.HOST_CONFLICT, "spec.defaultBackend")
-    assert told.message.startswith("every other host belongs to the namespace default")
+    assert told.message.startswith("every other host is owned by namespace default")
 
 
 def test_a_host_knows_its_owner_unless_it_is_shared() -> None:

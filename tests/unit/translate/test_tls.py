@@ -120,7 +120,8 @@ def test_shared_hosts_share_wildcard_certificates() -> None:
     shared = TranslateOptions(host_ownership=HostOwnership.SHARED)
 
     assert _translate(*objects, options=shared).graph.certificate_for("x.a.test") is not None
-    assert _translate(*objects).graph.certificate_for("x.a.test") is None
+    exact = TranslateOptions(host_ownership=HostOwnership.EXACT)
+    assert _translate(*objects, options=exact).graph.certificate_for("x.a.test") is None
 
 
 def test_a_wildcard_of_one_namespace_covers_its_own_hosts_through_all_conflicts() -> None:

@@ -134,6 +134,7 @@ export function explanation(answer) {
     ["Host", [code(answer.host), answer.virtualHost && answer.virtualHost !== answer.host ? [" taken by ", code(answer.virtualHost)] : null]],
     ["Path", [code(answer.path)]],
     ["Rule", route ? [code(`${route.match.type} ${route.match.path}`), " ", el("span", { class: "object" }, route.origin.object), el("small", { class: "field" }, route.origin.field)] : null],
+    ["Held by", answer.holder ? [`namespace ${answer.holder.namespace}`, answer.holder.since ? ` since ${answer.holder.since}` : "", `: ${answer.holder.why}`] : null],
     ["Policies", route && Object.keys(route.policies).length ? Object.keys(route.policies).map((name) => badge(name, "soft")) : null],
   ];
   return [
