@@ -2,7 +2,7 @@
 
 The chunk reader is ours and reads bytes, because the C parser does not say where in its input a
 message ended, and because it lets through what others read differently. It accepts one spelling:
-a size in hexadecimal, an extension (dropped), CR LF. Any doubt is an error, and the connection ends.
+a size in hexadecimal, well-formed extensions (dropped), CR LF. Any doubt is an error, and the connection ends.
 
 Source: RFC 9112, sections 6.3 and 7.1; CVE-2025-22871 and its kin (bare LF in chunk lines).
 """
@@ -14,7 +14,10 @@ from typing import Protocol
 
 __all__ = ["Body", "BodyError", "ChunkedBody", "LengthBody", "UntilClose"]
 
-_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?")
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_QUOTED = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
+_EXTENSION = rb";[\t ]*%b(?:[\t ]*=[\t ]*(?:%b|%b))?" % (_TOKEN, _TOKEN, _QUOTED)
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:%b(?:[\t ]*%b)*)?" % (_EXTENSION, _EXTENSION))
 _TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
 _MAX_LINE_BYTES = 4096
 # Extensions and trailers together, in one message: nobody needs them, and they cost as body bytes do.

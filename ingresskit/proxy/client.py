@@ -20,6 +20,7 @@ from typing_extensions import override
 
 from ingresskit.graph import Termination
 from ingresskit.proxy.answers import build_answer
+from ingresskit.proxy.beginnings import check_sizes, judge_beginning
 from ingresskit.proxy.bodies import Body, BodyError
 from ingresskit.proxy.deadlines import NEVER
 from ingresskit.proxy.exchange import Exchange
@@ -37,8 +38,10 @@ __all__ = ["ClientConnection"]
 
 # How often to look whether a client that is not read is still there.
 _LOOK_SECONDS: Final = 2.0
-_LINGER_SECONDS: Final = 2.0
-_LINGER_BYTES: Final = 1 << 20
+# As long as nginx lingers: for a client that writes all of an upload before it reads.
+_LINGER_SECONDS: Final = 30.0
+_LINGER_SILENCE: Final = 5.0
+_LINGER_DRAINING: Final = 2.0
 
 
 class State(IntEnum):
@@ -75,7 +78,7 @@ class ClientConnection(asyncio.Protocol):
         "_exchange",
         "_forgiven",
         "_host",
-        "_lingered",
+        "_linger_until",
         "_parsing",
         "_peer",
         "_plane",
@@ -111,7 +114,7 @@ class ClientConnection(asyncio.Protocol):
         self._tunnel: Tunnel | None = None
         self._host: RequestedHost | None = None
         self.held: int = 0
-        self._lingered = 0
+        self._linger_until = 0.0
         self.full: bool = False
         self.timed_out: bool = False
         self.deadline: float = NEVER
@@ -160,9 +163,7 @@ class ClientConnection(asyncio.Protocol):
         elif state == _TUNNEL and self._tunnel is not None:
             self._tunnel.from_client(data)
         elif state == _LINGER:
-            self._lingered += len(data)
-            if self._lingered > _LINGER_BYTES:
-                self.transport.abort()
+            plane.deadlines.set(self, min(self._linger_until, now + _LINGER_SILENCE))
 
     @override
     def eof_received(self) -> bool:
@@ -245,6 +246,10 @@ class ClientConnection(asyncio.Protocol):
         """Close now when idle; else the end of the present request is the end."""
         if self._state == _HEAD and not self._buffer and self._exchange is None:
             self.close()
+        elif self._state == _LINGER:
+            deadlines = self._plane.deadlines
+            self._linger_until = deadlines.now() + _LINGER_DRAINING
+            deadlines.set(self, min(self.deadline, self._linger_until))
 
     def close(self) -> None:
         """Close when what is written has been sent."""
@@ -280,13 +285,18 @@ class ClientConnection(asyncio.Protocol):
         self.send(data)
         return size
 
-    def exchange_over(self, *, closing: bool) -> None:
-        """The answer is written; *closing*: it was the last one."""
+    def exchange_over(self, *, closing: bool, ends_body: bool = False) -> None:
+        """The response is written.
+
+        Args:
+            closing: It was the last one.
+            ends_body: The end of the connection is the end of its body.
+        """
         self._exchange = None
         if self._state == _CLOSED:
             return
         if closing or self._plane.draining:
-            self._finish()
+            self._finish(ends_body=ends_body)
             return
         self._state = _HEAD
         self._body = None
@@ -362,7 +372,8 @@ class ClientConnection(asyncio.Protocol):
                         continue
                 end = data.find(b"\r\n\r\n", self._scanned)
                 if end < 0:
-                    self._judge_beginning(data)
+                    self._scanned = max(0, len(data) - 3)
+                    judge_beginning(data, self._plane.settings)
                     break
                 self._scanned = 0
                 self._forgiven = False
@@ -373,29 +384,10 @@ class ClientConnection(asyncio.Protocol):
         finally:
             self._parsing = False
 
-    def _judge_beginning(self, data: bytes) -> None:
-        """Refuse early what cannot become a head; else wait for more."""
-        settings = self._plane.settings
-        self._scanned = max(0, len(data) - 3)
-        if not 0x41 <= data[0] <= 0x5A:
-            raise BadRequest(400, "The request line could not be read.")
-        self._check_sizes(data, len(data))
-        if data.find(b"\n") < 0 and len(data) > settings.max_request_line_bytes:
-            raise BadRequest(414, "")
-        if data.count(b"\n") > data.count(b"\r"):
-            raise BadRequest(400, "The request has a bare LF.")
-
-    def _check_sizes(self, data: bytes, size: int) -> None:
-        settings = self._plane.settings
-        if size > settings.max_request_line_bytes and data.find(b"\n") > settings.max_request_line_bytes:
-            raise BadRequest(414, "")
-        if size > settings.max_header_bytes:
-            raise BadRequest(431, "")
-
     def _begin(self, raw: bytes) -> None:
         peer = self._peer
         assert peer is not None  # noqa: S101 - set before anything is read
-        self._check_sizes(raw, len(raw))
+        check_sizes(raw, len(raw), self._plane.settings)
         head = self._reader.read(raw)
         result = admit(self._plane, self, peer, head)
         if isinstance(result, LocalReply):
@@ -416,7 +408,8 @@ class ClientConnection(asyncio.Protocol):
         except BodyError as exc:
             result.refuse(f"The body {exc}.")
             return
-        self._after_body(body, rest)
+        self.deadline = NEVER  # the time for the head is over
+        self._after_body(body, rest, 0)
         result.start(payload, complete=body.complete)
 
     def _take_body(self, data: bytes) -> None:
@@ -428,10 +421,10 @@ class ClientConnection(asyncio.Protocol):
         except BodyError as exc:
             exchange.refuse(f"The body {exc}.")
             return
-        self._after_body(body, rest)
+        self._after_body(body, rest, len(data))
         exchange.request_data(payload, complete=body.complete)
 
-    def _after_body(self, body: Body, rest: bytes) -> None:
+    def _after_body(self, body: Body, rest: bytes, size: int) -> None:
         deadlines = self._plane.deadlines
         if body.complete:
             self._state = _WAIT
@@ -442,7 +435,10 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._state = _BODY
             if not self.held and not self.full:
-                deadlines.set(self, deadlines.recent + self._plane.body_timeout)
+                # Each octet buys time, at the least rate, up to the whole of it: one now and then would
+                # else hold a connection to an endpoint for ever.
+                earned = self.deadline + size / self._plane.settings.min_body_rate
+                deadlines.set(self, min(earned, deadlines.recent + self._plane.body_timeout))
 
     def _answer(self, answer: LocalReply, head: RequestHead, peer: Peer) -> None:
         complete = head.length == 0
@@ -482,21 +478,27 @@ class ClientConnection(asyncio.Protocol):
 
     # The end.
 
-    def _finish(self) -> None:
-        if self._state == _BODY or self._buffer:
+    def _finish(self, *, ends_body: bool) -> None:
+        if (self._state == _BODY or self._buffer) and not (self._tls and ends_body):
             self._linger()
         else:
             self.close()
 
     def _linger(self) -> None:
-        if self._tls or self.transport.is_closing() or not half_close(self.transport):
+        # TLS has no half-close here: its client knows the end of the response by the length of the body.
+        # One that does not send a body has nothing on its way that a reset could be the answer to.
+        uploads = self._state == _BODY
+        if self.transport.is_closing() or not (uploads if self._tls else half_close(self.transport)):
             self.close()
             return
         self._state = _LINGER
         self._body = None
         self._buffer = b""
         self._release(self.held)
-        self._plane.deadlines.set(self, self._plane.deadlines.now() + _LINGER_SECONDS)
+        plane = self._plane
+        now = plane.deadlines.now()
+        self._linger_until = now + (_LINGER_DRAINING if plane.draining else _LINGER_SECONDS)
+        plane.deadlines.set(self, min(self._linger_until, now + _LINGER_SILENCE))
 
     def _hold(self, reason: int) -> None:
         if not self.transport.is_closing():

@@ -72,6 +72,7 @@ class Exchange:
     _body_size: int = 0
     _complete: bool = False
     _chunked_answer: bool = False
+    _ends_body: bool = False
     _closing: bool = False
     _status: int = 0
     _upstream_status: int | None = None
@@ -166,7 +167,9 @@ class Exchange:
     # What the endpoint does.
 
     def interim_answer(self, head: ResponseHead) -> None:
-        """A 1xx: hand it on to clients that can take it."""
+        """An interim response: a sign of life. Clients that understand it get it."""
+        if self._complete and self._upstream is not None and not self._client.full:
+            self._upstream.wait_for_answer(self._read_timeout)
         if self._admitted.head.old:
             return
         if head.status == 100:
@@ -194,7 +197,8 @@ class Exchange:
         elif self.head_only or status == 304:
             framing += b"Transfer-Encoding: chunked\r\n" if head.chunked and not request.old else b""
         elif request.old:
-            closing = True  # to HTTP/1.0, the end of the connection is the end of the body
+            # To HTTP/1.0, the end of the connection is the end of the body.
+            closing = self._ends_body = True
         else:
             self._chunked_answer = True
             framing += b"Transfer-Encoding: chunked\r\n"
@@ -202,6 +206,8 @@ class Exchange:
             framing += b"Connection: close\r\n"
         elif request.old:
             framing += b"Connection: keep-alive\r\n"
+        if status == 426 and head.upgrade:
+            framing += b"Upgrade: %b\r\nConnection: Upgrade\r\n" % head.upgrade
         self._closing = closing
         self._status = self._upstream_status = status
         self._first_byte = self._plane.deadlines.recent
@@ -470,7 +476,8 @@ class Exchange:
             else:
                 upstream.close()
         self._end(self._status)
-        self._client.exchange_over(closing=self._closing or not self._complete)
+        closing = self._closing or not self._complete
+        self._client.exchange_over(closing=closing, ends_body=self._ends_body)
 
     def _fail(self, status: int, termination: Termination, detail: str = "", *, sentence: str = "") -> None:
         """Respond with an error of our own; when a response has begun already, cut it."""

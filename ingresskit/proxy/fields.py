@@ -24,6 +24,7 @@ __all__ = [
     "HOP",
     "HOST",
     "LENGTH",
+    "MAX_FORWARDS",
     "ORDINARY",
     "REQUEST_ID",
     "REQUEST_KINDS",
@@ -82,6 +83,7 @@ REQUEST_ID: Final = 8
 HOP: Final = 9  # for this connection only
 ALIAS: Final = 10  # some applications cannot tell it from another name
 AUTHORIZATION: Final = 11  # may be for a whole connection; passes as it is
+MAX_FORWARDS: Final = 12
 
 _KINDS: Final = {
     b"host": HOST,
@@ -98,6 +100,7 @@ _KINDS: Final = {
     b"client-cert-chain": CLIENT,
     b"x-client-cert": CLIENT,
     b"x-request-id": REQUEST_ID,
+    b"max-forwards": MAX_FORWARDS,
     b"keep-alive": HOP,
     b"http2-settings": HOP,
     # We drop trailers, so promising to take them, or announcing them, would be wrong.

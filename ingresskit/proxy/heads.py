@@ -28,6 +28,7 @@ from ingresskit.proxy.fields import (
     EXPECT,
     HOST,
     LENGTH,
+    MAX_FORWARDS,
     REQUEST_ID,
     REQUEST_KINDS,
     UPGRADE,
@@ -65,11 +66,12 @@ class BadAnswer(Exception):
 
 
 _LENGTH: Final = re.compile(rb"[0-9]{1,15}")
-_REQUEST_LINE: Final = re.compile(rb"([A-Z][A-Z-]{0,31}) ([\x21-\x7e]+) HTTP/1\.([01])\r\n")
-_OTHER_VERSION: Final = re.compile(rb"[A-Z-]+ [\x21-\x7e]+ HTTP/(?!1\.[01])[0-9](?:\.[0-9])?\r\n")
+_REQUEST_LINE: Final = re.compile(rb"([A-Z][A-Z_-]{0,31}) ([\x21-\x7e]+) HTTP/1\.([01])\r\n")
+_OTHER_VERSION: Final = re.compile(rb"[A-Z][A-Z_-]* [\x21-\x7e]+ HTTP/(?!1\.[01])[0-9]\.[0-9]\r\n")
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n")
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._=+/:@-]{1,128}")
 _PROTOCOL: Final = re.compile(rb"[A-Za-z0-9._+-]{1,32}(?:/[A-Za-z0-9._-]{1,16})?")
+_FORWARDS: Final = re.compile(rb"[0-9]{1,9}")
 _SLASH: Final = 0x2F
 # Of each connection something as long as that may be kept while it is idle.
 _MOST_REMEMBERED: Final = 2048
@@ -81,8 +83,9 @@ class RequestHead:
     """A request that passed all checks.
 
     Attributes:
-        method: Upper case; never CONNECT or TRACE.
-        target: As sent: printable ASCII, begins with ``/`` or is absolute (`host` agrees with it then).
+        method: Upper-case letters, ``-`` and ``_``, at most 32; never CONNECT or TRACE.
+        target: As sent: printable ASCII, begins with ``/``, is absolute (`host` agrees with it then), or is
+            ``*``.
         old: The client speaks HTTP/1.0.
         host: The value of the one ``Host`` field.
         length: Of the body; 0 without one; ``None`` when it is chunked.
@@ -96,6 +99,8 @@ class RequestHead:
         request_id: The client's ``X-Request-ID``, if it is a decent one; else empty.
         binds: The connection to the endpoint may be the client's own after this: NTLM and its kin
             authenticate connections, not requests.
+        max_forwards: How many proxies may still pass an OPTIONS request on, this one included; -1 for other
+            methods with the field; ``None`` without it.
     """
 
     # Defaults stand on the class: most requests have none of these, and each assignment costs.
@@ -107,6 +112,7 @@ class RequestHead:
     expects_continue: bool = False
     request_id: bytes = b""
     binds: bool = False
+    max_forwards: int | None = None
 
     def __init__(self, method: bytes, target: bytes, old: bool, fields: bytes) -> None:
         self.method: bytes = method
@@ -131,7 +137,7 @@ class ResponseHead:
         keep_alive: The endpoint goes on after the answer.
         fields: The lines, as sent, each with its line end, in order, without hop-by-hop ones. Framing is
             not among them.
-        upgrade: The protocol switched to, when *status* is 101.
+        upgrade: The protocol switched to, when *status* is 101; the protocols to ask for, when it is 426.
         binds: As `RequestHead.binds`.
     """
 
@@ -219,13 +225,13 @@ class RequestReader(_Reader):
             parser = httptools.HttpRequestParser(self)
         self._parser = None
         try:
-            parser.feed_data(raw)
+            # Methods are open-ended (RFC 9110, 9.1), and llhttp has a list of them. What it is asked is how
+            # the head ends, and that is the same for all methods but CONNECT, which was refused above.
+            parser.feed_data(raw if method in _PLAIN_METHODS else b"POST" + raw[len(method) :])
         except httptools.HttpParserUpgrade:
             # Java's and curl's clients offer h2c with every plain request, also with a body; llhttp
             # calls that the end of the message. We go by the fields, and throw the parser away.
             self.complete = None
-        except httptools.HttpParserInvalidMethodError:
-            raise BadRequest(501, "The method is not known.") from None
         except httptools.HttpParserError:
             raise BadRequest(400, "The request could not be read.") from None
         head = RequestHead(method, target, minor == b"0", fields)
@@ -250,6 +256,7 @@ def _says_more(head: RequestHead) -> bool:
         or head.expects_continue
         or head.request_id
         or head.binds
+        or head.max_forwards is not None
     )
 
 
@@ -290,6 +297,8 @@ def _judge_request(head: RequestHead, special: Special) -> None:
             head.expects_continue = not head.old
         elif kind == AUTHORIZATION:
             head.binds = head.binds or binds(value)
+        elif kind == MAX_FORWARDS:
+            _judge_max_forwards(head, name, value)
         elif kind == REQUEST_ID and _REQUEST_ID.fullmatch(value):
             head.request_id = value
     if hosts != 1:
@@ -312,6 +321,18 @@ def _judge_request(head: RequestHead, special: Special) -> None:
         if upgrade and b"upgrade" in tokens and not head.old and head.length == 0 and _may_upgrade(upgrade):
             head.upgrade = upgrade
         head.fields = without_listed(head.fields, tokens)
+
+
+def _judge_max_forwards(head: RequestHead, name: bytes, value: bytes) -> None:
+    """RFC 9110, 7.6.2: counted down for OPTIONS, passed on as it is for all methods but that and TRACE."""
+    if head.method != b"OPTIONS":
+        head.max_forwards = -1
+        head.fields += b"%b: %b\r\n" % (name, value)
+        return
+    if head.max_forwards is not None or not _FORWARDS.fullmatch(value):
+        raise BadRequest(400, "The Max-Forwards is not a number.")
+    head.max_forwards = int(value)
+    head.fields += b"Max-Forwards: %d\r\n" % max(0, head.max_forwards - 1)
 
 
 def _may_upgrade(protocol: bytes) -> bool:
@@ -384,9 +405,11 @@ def _judge_response(head: ResponseHead, special: Special) -> None:
         elif kind == AUTHORIZATION:
             head.binds = head.binds or binds(value)
         elif kind == UPGRADE:
-            upgrade = value
+            upgrade = b"%b, %b" % (upgrade, value) if upgrade else value
     if head.chunked and head.length is not None:
         raise BadAnswer("Content-Length and Transfer-Encoding together")
+    if head.status == 426:
+        head.upgrade = upgrade  # RFC 9110, 15.5.22: the client must learn what to ask for
     if tokens is not None:
         head.keep_alive = b"close" not in tokens and not head.old
         if b"upgrade" in tokens:

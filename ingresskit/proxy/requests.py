@@ -179,7 +179,11 @@ def admit(plane: Plane, client: ClientConnection, peer: Peer, head: RequestHead)
     host = client.requested_host(head.host)
     target_bytes = head.target
     if target_bytes[0] != 0x2F:
-        target_bytes = _from_absolute(target_bytes, host)
+        if target_bytes != b"*" or head.method != b"OPTIONS":
+            target_bytes = _from_absolute(target_bytes, host, head.method)
+        if target_bytes == b"*":
+            # About the server in general, which is this proxy: no rule is asked (RFC 9110, 9.3.7).
+            return LocalReply(200, None, host=host.name, path="*")
     if b"#" in target_bytes:
         raise BadRequest(400, "The target has a fragment.")
     raw_path, mark, query = target_bytes.partition(b"?")
@@ -202,6 +206,8 @@ def admit(plane: Plane, client: ClientConnection, peer: Peer, head: RequestHead)
         port = "" if plane.https_port == 443 else f":{plane.https_port}"
         location = f"https://{host.name}{port}{path}{(mark + query).decode('ascii')}"
         return LocalReply(308, None, host=host.name, path=path, rule_host=target.host, location=location)
+    if head.max_forwards == 0:
+        return LocalReply(200, None, host=host.name, path=path, rule_host=target.host)
     action = target.route.action
     match action:
         case Forward():
@@ -223,8 +229,8 @@ def admit(plane: Plane, client: ClientConnection, peer: Peer, head: RequestHead)
             assert_never(action)
 
 
-def _from_absolute(target: bytes, host: RequestedHost) -> bytes:
-    """The origin form of an absolute target.
+def _from_absolute(target: bytes, host: RequestedHost, method: bytes) -> bytes:
+    """The origin form of an absolute target; ``*`` for OPTIONS of one without a path (RFC 9112, 3.2.4).
 
     RFC 9112, 3.2.2 lets the target win over ``Host``; we refuse when they differ, since whatever
     checked the request before us may have read the other one.
@@ -237,4 +243,6 @@ def _from_absolute(target: bytes, host: RequestedHost) -> bytes:
     if RequestedHost(rest[:cut]).wire != host.wire:
         raise BadRequest(400, "The target and the Host are not the same.")
     path = rest[cut:]
+    if not path and method == b"OPTIONS":
+        return b"*"
     return path if path.startswith(b"/") else b"/" + path

@@ -24,6 +24,8 @@ class ProxySettings:
         header_timeout: For a whole request head, from its first byte (from the connection, for the
             first one).
         body_timeout: Between two reads of a request body.
+        min_body_rate: Octets a second that a client must send of a request body, chunk framing included, once
+            *body_timeout* is used up: a body that is slower for longer is a 408.
         client_write_timeout: How long a client may take nothing of an answer that waits for it.
         idle_timeout: For a client connection between two requests.
         upstream_idle_timeout: For a pooled connection to an endpoint.
@@ -57,6 +59,7 @@ class ProxySettings:
     send_timeout: timedelta = timedelta(seconds=60)
     header_timeout: timedelta = timedelta(seconds=15)
     body_timeout: timedelta = timedelta(seconds=60)
+    min_body_rate: int = 100
     client_write_timeout: timedelta = timedelta(seconds=60)
     idle_timeout: timedelta = timedelta(seconds=75)
     upstream_idle_timeout: timedelta = timedelta(seconds=60)

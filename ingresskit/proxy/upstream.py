@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["UpstreamConnection"]
 
-_MAX_INTERIM: Final = 16
+_MOST_INTERIM: Final = 256  # in a second: more is no sign of life
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -43,6 +43,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_body",
         "_buffer",
         "_interim",
+        "_interim_since",
         "_plane",
         "_reader",
         "_reading",
@@ -77,6 +78,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._buffer = b""
         self._body: Body | None = None
         self._interim = 0
+        self._interim_since = 0.0
         self._reading = True
 
     # For the exchange and the pool.
@@ -247,9 +249,7 @@ class UpstreamConnection(asyncio.Protocol):
                 data = data[end + 4 :]
                 if head.status >= 200 or head.status == 101:
                     break
-                self._interim += 1
-                if self._interim > _MAX_INTERIM:
-                    raise BadAnswer("interim responses without end")
+                self._count_interim()
                 exchange.interim_answer(head)
                 if self.exchange is not exchange:
                     return
@@ -268,6 +268,15 @@ class UpstreamConnection(asyncio.Protocol):
             exchange.answer_broken(f"the body {exc}")
             return
         exchange.answer(head, payload, complete=complete)
+
+    def _count_interim(self) -> None:
+        # Long work may send any number of them. A flood of them serves nobody.
+        now = self._plane.deadlines.recent
+        if now >= self._interim_since + 1:
+            self._interim_since, self._interim = now, 0
+        self._interim += 1
+        if self._interim > _MOST_INTERIM:
+            raise BadAnswer("flood of interim responses")
 
     def _begin_body(self, head: ResponseHead, data: bytes, *, head_only: bool) -> tuple[bytes, bool]:
         """Work out how the answer ends (RFC 9112, 6.3), and read what is there of it."""

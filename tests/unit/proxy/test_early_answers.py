@@ -98,6 +98,19 @@ async def test_early_answer_arrives_through_tls(stage: Stage, attempt: int) -> N
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+async def test_refusal_reaches_a_client_that_reads_after_its_upload(stage: Stage, tls: bool) -> None:
+    """As Python's http.client does: a reset would take the response away with it."""
+    proxy = await stage.proxy(forward(1, max_body_bytes=1000), tls=True)
+    client = await stage.connect(proxy, listener=int(tls), tls=trusting() if tls else None)
+
+    await client.send(POST)
+    for _ in range(SIZE // 100_000):
+        await client.send(b"x" * 100_000)
+
+    assert (await client.answer()).status == 413
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
 async def test_refusal_of_the_proxy_arrives(stage: Stage, tls: bool) -> None:
     endpoint = await stage.endpoint()
     proxy = await stage.proxy(forward(endpoint.port, max_body_bytes=1000), tls=True)

@@ -275,6 +275,43 @@ async def test_slow_body_is_a_408(stage: Stage) -> None:
     assert await client.is_closed()
 
 
+@pytest.mark.parametrize("chunked", [False, True], ids=["by length", "within a chunk line"])
+async def test_body_of_an_octet_now_and_then_is_a_408(stage: Stage, chunked: bool) -> None:
+    endpoint = await stage.endpoint()
+    proxy = await stage.proxy(forward(endpoint.port), body_timeout=timedelta(seconds=0.5))
+    client = await stage.connect(proxy)
+    framing = "Transfer-Encoding: chunked" if chunked else "Content-Length: 100000"
+    await client.send(get(method="POST", fields=[framing]))
+
+    async def trickle() -> None:
+        while True:
+            await client.send(b"1")
+            await asyncio.sleep(0.1)
+
+    trickling = asyncio.ensure_future(trickle())
+    try:
+        answer = await client.answer()
+    finally:
+        trickling.cancel()
+        await asyncio.gather(trickling, return_exceptions=True)
+
+    assert answer.status in (400, 408)  # a chunk size of too many digits
+    assert [one.active for one in proxy.statistics().backends.values()] == [0]
+
+
+async def test_body_that_keeps_the_least_rate_may_take_its_time(stage: Stage) -> None:
+    endpoint = await stage.endpoint()
+    proxy = await stage.proxy(forward(endpoint.port), body_timeout=timedelta(seconds=1), min_body_rate=100)
+    client = await stage.connect(proxy)
+    await client.send(get(method="PUT", fields=["Content-Length: 3000"]))
+
+    for _ in range(15):
+        await client.send(b"x" * 200)
+        await asyncio.sleep(0.1)
+
+    assert (await client.answer()).status == 200
+
+
 async def test_idle_pooled_connection_is_closed_after_a_while(stage: Stage) -> None:
     endpoint = await stage.endpoint()
     proxy = await stage.proxy(forward(endpoint.port), upstream_idle_timeout=timedelta(milliseconds=100))

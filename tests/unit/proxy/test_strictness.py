@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ REFUSED = {
     "absolute target of another scheme": (400, b"GET ftp://web.example/ HTTP/1.1\r\n" + HOST + b"\r\n"),
     "CONNECT": (405, b"CONNECT web.example:443 HTTP/1.1\r\n" + HOST + b"\r\n"),
     "TRACE": (405, b"TRACE / HTTP/1.1\r\n" + HOST + b"\r\n"),
-    "star target": (400, b"OPTIONS * HTTP/1.1\r\n" + HOST + b"\r\n"),
+    "star target": (400, b"GET * HTTP/1.1\r\n" + HOST + b"\r\n"),
     "target without a slash": (400, b"GET index.html HTTP/1.1\r\n" + HOST + b"\r\n"),
     "target with a fragment": (400, get("/a#b")),
     "query with a fragment": (400, get("/a?b#c")),
@@ -52,11 +53,20 @@ REFUSED = {
     "space before the line end": (400, b"GET / HTTP/1.1 \r\n" + HOST + b"\r\n"),
     "tab in the request line": (400, b"GET\t/ HTTP/1.1\r\n" + HOST + b"\r\n"),
     "lower-case method": (400, b"get / HTTP/1.1\r\n" + HOST + b"\r\n"),
-    "method that nobody knows": (501, b"FROB / HTTP/1.1\r\n" + HOST + b"\r\n"),
+    "method with a lower-case letter": (400, b"FROb / HTTP/1.1\r\n" + HOST + b"\r\n"),
+    "method of 33 letters": (400, b"F" * 33 + b" / HTTP/1.1\r\n" + HOST + b"\r\n"),
+    "unknown method with two lengths": (
+        400,
+        b"FROB / HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\nx",
+    ),
+    "hops that are not a number": (400, b"OPTIONS / HTTP/1.1\r\n" + HOST + b"Max-Forwards: -1\r\n\r\n"),
     "no version": (400, b"GET /\r\n" + HOST + b"\r\n"),
     "version 0.9": (505, b"GET / HTTP/0.9\r\n" + HOST + b"\r\n"),
     "version 1.2": (505, b"GET / HTTP/1.2\r\n" + HOST + b"\r\n"),
     "version 2.0": (505, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    "version without a minor": (400, b"GET / HTTP/1\r\n" + HOST + b"\r\n"),
+    "version without a number": (400, b"GET / HTTP/\r\n" + HOST + b"\r\n"),
+    "version that ends in its dot": (400, b"GET / HTTP/2.\r\n" + HOST + b"\r\n"),
     "version with more digits": (400, b"GET / HTTP/1.10\r\n" + HOST + b"\r\n"),
     "lower-case version": (400, b"GET / http/1.1\r\n" + HOST + b"\r\n"),
     "a TLS handshake": (400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
@@ -125,6 +135,12 @@ BAD_BODIES = {
     "size of many zeros": b"0" * 5000 + b"\r\n\r\n",
     "extension with a bare LF": b"3;x\ny\r\nabc\r\n0\r\n\r\n",
     "extension with a NUL": b"3;x\x00\r\nabc\r\n0\r\n\r\n",
+    "extension without a name": b"3;=x\r\nabc\r\n0\r\n\r\n",
+    "extension without a value": b"3;x=\r\nabc\r\n0\r\n\r\n",
+    "extension that is nothing": b"3;\r\nabc\r\n0\r\n\r\n",
+    "extension with an open quote": b'3;x="y\r\nabc\r\n0\r\n\r\n',
+    "extension with two values": b"3;x=y z\r\nabc\r\n0\r\n\r\n",
+    "extension of the last chunk": b"3\r\nabc\r\n0;/\r\n\r\n",
     "endless extension": b"3;" + b"x" * 6000 + b"\r\nabc\r\n0\r\n\r\n",
     "trailer without a colon": b"0\r\nGET /admin HTTP/1.1\r\n\r\n",
     "folded trailer": b"0\r\nX: a\r\n b\r\n\r\n",
@@ -146,6 +162,39 @@ async def test_doubtful_head_is_refused_and_the_connection_ends(
     assert (answer.status, answer.value("connection")) == (status, "close")
     assert await client.is_closed()
     assert endpoint.seen == []
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        pytest.param(b"GET / HTTP/1.1\n\rHost: a\n\r", id="LF before CR"),
+        pytest.param(b"GET / HTTP/1.1\rHost: a\r\r", id="CR alone"),
+        pytest.param(b"GET / HTTP/1.1\nHost: a\n\n", id="LF alone"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: a\r\r\n", id="two CR"),
+        pytest.param(b"GET / HTTP/1.1\x0bHost: a\x0b\x0b", id="vertical tab"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: a\x0c\x0c", id="form feed"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: a\x00", id="NUL"),
+    ],
+)
+async def test_head_whose_lines_end_otherwise_is_refused_at_once(stage: Stage, beginning: bytes) -> None:
+    proxy = await stage.proxy(forward(), header_timeout=timedelta(minutes=5))
+    client = await stage.connect(proxy)
+
+    assert (await client.ask(beginning)).status == 400
+
+
+@pytest.mark.parametrize(
+    "extension", [b";x", b";x=y", b"; x = y", b';x="y;\\"z"', b";x;y=1 ;z"], ids=lambda one: one.decode()
+)
+async def test_well_formed_chunk_extensions_are_dropped(stage: Stage, extension: bytes) -> None:
+    endpoint = await stage.endpoint()
+    proxy = await stage.proxy(forward(endpoint.port))
+    client = await stage.connect(proxy)
+
+    answer = await client.ask(post(CHUNKED, body=b"3%b\r\nabc\r\n0%b\r\n\r\n" % (extension, extension)))
+
+    assert answer.status == 200
+    assert endpoint.seen[0].body == b"abc"
 
 
 @pytest.mark.parametrize("body", BAD_BODIES.values(), ids=BAD_BODIES.keys())
@@ -250,7 +299,7 @@ BAD_ANSWERS = {
     "status above 599": b"HTTP/1.1 600 OK\r\nContent-Length: 2\r\n\r\nok",
     "switch nobody asked for": b"HTTP/1.1 101 Switching Protocols\r\n"
     b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\n",
-    "interim answers without end": b"HTTP/1.1 102 Processing\r\n\r\n" * 50,
+    "interim answers without end": b"HTTP/1.1 102 Processing\r\n\r\n" * 600,
     "large head": b"HTTP/1.1 200 OK\r\nX: " + b"a" * 70000 + b"\r\n\r\n",
     "many fields": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 500 + b"\r\n",
     "nothing": b"",

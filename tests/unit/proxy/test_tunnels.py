@@ -76,6 +76,19 @@ async def test_refused_upgrade_is_an_ordinary_answer(stage: Stage) -> None:
     assert endpoint.seen[1].line == b"GET /next HTTP/1.1"
 
 
+@pytest.mark.parametrize("connection", [["Connection: Upgrade"], []], ids=["named", "not named"])
+async def test_upgrade_that_is_required_is_told_to_the_client(stage: Stage, connection: list[str]) -> None:
+    required = reply(b"no", status="426 Upgrade Required", fields=["Upgrade: websocket", *connection])
+    endpoint = await stage.endpoint(required)
+    proxy = await stage.proxy(forward(endpoint.port))
+    client = await stage.connect(proxy)
+
+    answers = [await client.ask(get()) for _ in range(2)]
+
+    assert [(one.status, one.value("upgrade")) for one in answers] == [(426, "websocket")] * 2
+    assert [one.values("connection") for one in answers] == [["Upgrade"]] * 2
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -140,13 +153,13 @@ async def test_client_that_is_cut_ends_the_endpoint_side(stage: Stage) -> None:
 
 async def test_silence_ends_a_tunnel_and_talk_keeps_it(stage: Stage) -> None:
     endpoint = await stage.endpoint(echo)
-    proxy = await stage.proxy(forward(endpoint.port, read_timeout=0.4))
+    proxy = await stage.proxy(forward(endpoint.port, read_timeout=1.0))
     client = await stage.connect(proxy)
     loop = asyncio.get_running_loop()
 
     await client.ask(get(fields=UPGRADE))
     began = loop.time()
-    while loop.time() < began + 1.0:
+    while loop.time() < began + 1.4:
         await client.send(b"x")
         assert await client.reader.readexactly(1) == b"x"
         await asyncio.sleep(0.05)
