@@ -43,13 +43,22 @@ async def test_certificate_is_chosen_by_server_name(stage: Stage) -> None:
     plain, wild = make_certificate(HOST).chain, make_certificate("*.wild.example").chain
     found: dict[str, bytes] = {}
 
-    for name in (HOST, HOST.upper(), "x.wild.example", "x.y.wild.example", "bare.example"):
+    names = (
+        HOST,
+        HOST.upper(),
+        f"{HOST}.",
+        "x.wild.example",
+        "x.wild.example.",
+        "x.y.wild.example",
+        "bare.example",
+    )
+    for name in names:
         client = await stage.connect(tls=trusting(), name=name)
         await client.ask(get(host=name))
         found[name] = shown(client)
 
-    assert found[HOST] == found[HOST.upper()] == plain
-    assert found["x.wild.example"] == wild
+    assert found[HOST] == found[HOST.upper()] == found[f"{HOST}."] == plain
+    assert found["x.wild.example"] == found["x.wild.example."] == wild
     assert not {found["x.y.wild.example"], found["bare.example"]} & {plain, wild}
 
 

@@ -179,9 +179,9 @@ def _backends(
             continue
         held = {item.name: item for item in before.servers}
         wanted = {item.name: item for item in backend.servers}
-        if any(name in held and held[name] != item for name, item in wanted.items()):
-            # Two servers of one name cannot stand in one slot, and to take the old one out first would
-            # leave a moment without.
+        if _speak_otherwise(before.servers, backend.servers):
+            # The row that leads to a slot says what its servers speak. And two servers of one name cannot
+            # stand in one slot, and to take the old one out first would leave a moment without.
             placed.append(backend)
             vacated.append(key)
             continue
@@ -193,6 +193,11 @@ def _backends(
         if change.added or change.removed:
             servers.append(change)
     return tuple(placed), tuple(vacated), tuple(servers)
+
+
+def _speak_otherwise(before: tuple[Server, ...], after: tuple[Server, ...]) -> bool:
+    """Whether the servers of a backend, all of which speak the same, speak something else than before."""
+    return bool(before and after) and before[0].protocol is not after[0].protocol
 
 
 def _certificates(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -15,6 +14,7 @@ import anyio
 import anyio.to_thread
 
 from ingresskit.apply.haproxy.keeper import Keeper
+from ingresskit.apply.haproxy.limits import affordable
 from ingresskit.apply.haproxy.master import Master
 from ingresskit.apply.haproxy.options import HaproxyOptions
 from ingresskit.apply.haproxy.own import own_certificate
@@ -28,8 +28,6 @@ from ingresskit.render.haproxy import Capabilities, HaproxySettings
 __all__ = ["Haproxy"]
 
 _logger = fact_logger(__name__)
-
-_OTHER_FILES = 300
 
 
 class Haproxy:
@@ -96,7 +94,10 @@ class Haproxy:
             load_timeout=options.load_timeout,
         )
         self._capabilities = await master.probe()
-        self.settings = _affordable(self.settings)
+        wanted, self.settings = self.settings.max_connections, affordable(self.settings)
+        if (most := self.settings.max_connections) < wanted:
+            facts = {"wanted": wanted, "maxConnections": most}
+            _logger.warning("fewer connections than wanted, as the limit of open files is low", extra=facts)
         own = b""
         if self.settings.https:
             own = await anyio.to_thread.run_sync(own_certificate, self._state / "own.pem")
@@ -203,21 +204,6 @@ async def _running(master: Master) -> Capabilities | None:
         return Capabilities.of((await master.api.info()).get("Version", ""))
     except (ApplyError, ConfigurationError):
         return None
-
-
-def _affordable(settings: HaproxySettings) -> HaproxySettings:
-    """The settings with as many connections as the limit of open files allows: two files each.
-
-    HAProxy's checker does not look at that limit, and its worker ends when it starts.
-    """
-    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = settings.max_connections
-    if limit != resource.RLIM_INFINITY:
-        most = max(1, min(most, (limit - _OTHER_FILES) // 2))
-    if most < settings.max_connections:
-        facts = {"wanted": settings.max_connections, "maxConnections": most, "fileLimit": limit}
-        _logger.warning("fewer connections than wanted, as the limit of open files is low", extra=facts)
-    return replace(settings, max_connections=most)
 
 
 def _make_folder(path: Path) -> None:

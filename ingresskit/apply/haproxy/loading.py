@@ -16,6 +16,7 @@ import anyio.to_thread
 
 from ingresskit.apply.generations import Generation
 from ingresskit.apply.haproxy.files import made_files
+from ingresskit.apply.haproxy.limits import affordable
 from ingresskit.apply.haproxy.live import Live
 from ingresskit.apply.haproxy.master import Master, occupied
 from ingresskit.apply.haproxy.options import HaproxyOptions
@@ -163,9 +164,10 @@ class Loader:
         self, artifact: HaproxyArtifact, pools: Mapping[SlotClass, int], held: Mapping[str, str], marker: str
     ) -> list[RenderedFile]:
         def made() -> list[RenderedFile]:
+            servers = sum(len(backend.servers) for backend in artifact.backends.values())
             return made_files(
                 artifact,
-                self._settings,
+                affordable(self._settings, servers=servers),
                 self._capabilities,
                 pools=pools,
                 held=held,

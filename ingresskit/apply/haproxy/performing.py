@@ -21,6 +21,7 @@ from ingresskit.render.haproxy import Block, HaproxyArtifact, MapName, Server
 from ingresskit.render.haproxy.files import CERTIFICATE_LIST, DEFAULT_CERTIFICATE, certificate_line
 from ingresskit.render.haproxy.quoting import map_line
 from ingresskit.render.haproxy.servers import server_words
+from ingresskit.render.haproxy.words import slot_value
 
 __all__ = ["compact", "perform", "reap"]
 
@@ -33,7 +34,7 @@ async def perform(api: RuntimeApi, live: Live, changes: Changes, new: HaproxyArt
     """
     await _bring(api, live, changes, new)
     await _point(api, changes)
-    await _take_away(api, live, changes)
+    await _take_away(api, live, changes, new)
     live.artifact = new
 
 
@@ -43,6 +44,9 @@ async def _bring(api: RuntimeApi, live: Live, changes: Changes, new: HaproxyArti
         if slot is None:
             raise ApplyError(f"the backend {change.backend} stands in no slot")
         await _add_servers(api, live, slot, change.added)
+        if not live.artifact.backends[change.backend].servers:
+            value = slot_value(slot, new.backends[change.backend].servers)
+            await api.set_row(MapName.SLOTS.path, change.backend, value)
     moving = set(changes.vacated)
     rows: list[str] = []
     for backend in changes.placed:
@@ -51,12 +55,12 @@ async def _bring(api: RuntimeApi, live: Live, changes: Changes, new: HaproxyArti
             old = live.slots.vacate(backend.id)
             slot = live.slots.take(backend)
             await _add_servers(api, live, slot, backend.servers)
-            await api.set_row(MapName.SLOTS.path, backend.id, slot)
+            await api.set_row(MapName.SLOTS.path, backend.id, slot_value(slot, backend.servers))
             await _stop_servers(api, live, old, live.artifact.backends[backend.id].servers)
         else:
             slot = live.slots.take(backend)
             await _add_servers(api, live, slot, backend.servers)
-            rows.append(map_line(backend.id, slot))
+            rows.append(map_line(backend.id, slot_value(slot, backend.servers)))
     if rows:
         await api.add_rows(MapName.SLOTS.path, rows)
     await _bring_certificates(api, changes)
@@ -120,7 +124,7 @@ async def _point(api: RuntimeApi, changes: Changes) -> None:
         await api.set_row(pointer.map.path, pointer.key, value)
 
 
-async def _take_away(api: RuntimeApi, live: Live, changes: Changes) -> None:
+async def _take_away(api: RuntimeApi, live: Live, changes: Changes, new: HaproxyArtifact) -> None:
     # Hosts first: their routes lead to splits.
     for pointer in sorted(changes.dropped):
         await api.delete_row(pointer.map.path, pointer.key)
@@ -134,6 +138,8 @@ async def _take_away(api: RuntimeApi, live: Live, changes: Changes) -> None:
     for change in changes.servers:
         stands = live.slots.of(change.backend)
         if change.removed and stands is not None:
+            if not (servers := new.backends[change.backend].servers):
+                await api.set_row(MapName.SLOTS.path, change.backend, slot_value(stands, servers))
             await _stop_servers(api, live, stands, change.removed)
     if changes.unlisted:
         await _unlist(api, changes)

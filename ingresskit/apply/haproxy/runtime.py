@@ -136,6 +136,9 @@ class RuntimeApi:
         """
         place = f"{backend}/{server}"
         await self._cli.expect("New server registered.*", "add", "server", place, *arguments)
+        if "check" in arguments:
+            # Configured is not enabled, for servers that are added at runtime.
+            await self._cli.expect(_NOTHING, "enable", "health", place)
         await self.ready(backend, server)
 
     async def ready(self, backend: str, server: str) -> None:

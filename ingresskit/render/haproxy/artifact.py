@@ -193,7 +193,8 @@ class ServerNames(NamedTuple):
 
     Attributes:
         bundle: Its id; empty for the default certificate, which is the file ``certificates/default.pem``.
-        names: Names and ``*.`` names, sorted, never empty. No name is in two lines.
+        names: Names and ``*.`` names, each also with a dot at its end, sorted, never empty. No name is in
+            two lines.
     """
 
     bundle: str

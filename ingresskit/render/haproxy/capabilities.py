@@ -25,11 +25,16 @@ class Capabilities:
     Attributes:
         version: The first two numbers.
         refuses_nul: It refuses header values with a NUL by itself (3.0, and late 2.x); else a rule does.
+        drains: A client that uploads reads a response that comes before the end of its body (3.0); before,
+            HAProxy resets the connection or the stream, unless the rest of the body is there already.
+        drops_trailers: It can drop the trailers of requests (3.2).
         adds_backends: It may take new backends while it runs (3.4). Whether it does is in its answer.
     """
 
     version: tuple[int, int] = OLDEST_VERSION
     refuses_nul: bool = False
+    drains: bool = False
+    drops_trailers: bool = False
     adds_backends: bool = False
 
     @classmethod
@@ -53,5 +58,7 @@ class Capabilities:
         return cls(
             version=numbers,
             refuses_nul=numbers >= (3, 0),
+            drains=numbers >= (3, 0),
+            drops_trailers=numbers >= (3, 2),
             adds_backends=numbers >= (3, 4),
         )

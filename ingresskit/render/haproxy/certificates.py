@@ -42,7 +42,8 @@ def server_name_lines(server_names: Mapping[str, ObjectKey | None]) -> tuple[Ser
     """The lines for *server_names*, which say what those of `RouteGraph` say; sorted.
 
     A name is left out where its wildcard leads to the same certificate: a certificate for ``*.shop.test``
-    that thousands of hosts use is one line.
+    that thousands of hosts use is one line. Each name is there with a dot at its end too, which some clients
+    send (RFC 6066, section 3, forbids it).
     """
     by_bundle: dict[str, list[str]] = {}
     for name, secret in server_names.items():
@@ -51,6 +52,9 @@ def server_name_lines(server_names: Mapping[str, ObjectKey | None]) -> tuple[Ser
         if dot and name != wildcard and server_names.get(wildcard, _NO_SECRET) == secret:
             continue
         by_bundle.setdefault("" if secret is None else bundle_id(secret), []).append(name)
+        if name == wildcard:
+            # HAProxy looks for what follows the first dot: to it, ".shop.test" is a name below the wildcard.
+            by_bundle.setdefault("", []).append(f".{parent}")
     lines = (line for bundle, names in by_bundle.items() for line in _lines(bundle, names))
     return tuple(sorted(lines))
 
@@ -67,7 +71,7 @@ def _lines(bundle: str, names: list[str]) -> Iterator[ServerNames]:
     for name in names:
         held.setdefault(_bucket(name) % buckets, []).append(name)
     for items in held.values():
-        yield ServerNames(bundle, tuple(sorted(items)))
+        yield ServerNames(bundle, tuple(sorted(name for item in items for name in (item, f"{item}."))))
 
 
 def _bucket(name: str) -> int:

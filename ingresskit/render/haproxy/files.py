@@ -10,6 +10,7 @@ from ingresskit.render.base import RenderedFile
 from ingresskit.render.haproxy.artifact import HaproxyArtifact, MapName, ServerNames
 from ingresskit.render.haproxy.fields import masked_fields
 from ingresskit.render.haproxy.quoting import map_line
+from ingresskit.render.haproxy.words import slot_value
 
 __all__ = [
     "CERTIFICATE_LIST",
@@ -68,7 +69,9 @@ def map_text(artifact: HaproxyArtifact, name: MapName, slots: Mapping[str, str])
     """
     match name:
         case MapName.SLOTS:
-            rows = sorted(slots.items())
+            rows = sorted(
+                (key, slot_value(slot, artifact.backends[key].servers)) for key, slot in slots.items()
+            )
         case MapName.HOSTS | MapName.SPLITS:
             rows = sorted((key, value) for (where, key), value in artifact.pointers.items() if where is name)
         case _:

@@ -7,9 +7,10 @@ from typing import Final
 
 from ingresskit.policies.values import Network
 from ingresskit.render.haproxy.artifact import MapName
+from ingresskit.render.haproxy.capabilities import Capabilities
 from ingresskit.render.haproxy.quoting import quote
 
-__all__ = ["Lines", "flagged", "lookup", "plain_text", "setting", "substituted"]
+__all__ = ["Lines", "flagged", "lookup", "plain_text", "refused", "setting", "substituted"]
 
 # HAProxy takes 64 words a line.
 _NETWORKS_A_LINE: Final = 40
@@ -51,6 +52,18 @@ def _argument(text: str) -> str:
 def plain_text(sentence: str) -> str:
     """The words of a ``return`` rule for a body of one line of plain text."""
     return f"content-type 'text/plain; charset=utf-8' string {_line(sentence)}"
+
+
+def refused(rule: str, condition: str, capabilities: Capabilities) -> tuple[str, ...]:
+    """The ``http-request`` rules that refuse a request under a condition, so that its client learns why.
+
+    Before 3.0, HAProxy resets what a client still uploads, and the response with it. So the body is waited
+    for, for a second at most, and as far as it fits into the buffer. Nobody is asked for a body for that.
+    """
+    if capabilities.drains:
+        return (f"{rule} if {condition}",)
+    waits = "!{ internal.htx.has_eom } !{ req.fhdr(expect) -m found }"
+    return f"wait-for-body time 1s if {condition} {waits}", f"{rule} if {condition}"
 
 
 class Lines:

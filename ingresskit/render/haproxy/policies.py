@@ -34,7 +34,7 @@ from ingresskit.render.answers import sentence
 from ingresskit.render.haproxy.artifact import MapName, Needs, SlotClass
 from ingresskit.render.haproxy.capabilities import Capabilities
 from ingresskit.render.haproxy.fields import field_names, field_rows, field_rules
-from ingresskit.render.haproxy.lines import flagged, lookup, plain_text, setting
+from ingresskit.render.haproxy.lines import flagged, lookup, plain_text, refused, setting
 from ingresskit.render.haproxy.prefixes import network_prefixes
 from ingresskit.render.haproxy.settings import HaproxySettings
 
@@ -134,7 +134,8 @@ class _AllowedSources(Handler):
         six = "{ var(txn.client) -m sub : }"
         yield f"set-var-fmt(txn.key) %[var(txn.policy)]/v4/%[var(txn.client),hex] if {on} !{six}"
         yield f"set-var-fmt(txn.key) %[var(txn.policy)]/v6/%[var(txn.client),hex] if {on} {six}"
-        yield f"deny deny_status 403 if {on} !{{ {lookup('var(txn.key)', MapName.SOURCES)} -m found }}"
+        stranger = f"{on} !{{ {lookup('var(txn.key)', MapName.SOURCES)} -m found }}"
+        yield from refused("deny deny_status 403", stranger, context.capabilities)
 
 
 class _BodyLimit(Handler):
@@ -159,7 +160,8 @@ class _BodyLimit(Handler):
         patience = context.settings.body_timeout // timedelta(milliseconds=1)
         room = context.settings.buffer_bytes - REWRITE_BYTES - _SHORT_BODY - _OVERHEAD_BYTES
         yield f"set-var(txn.body_limit) {setting('body-limit')},add(0) if {on}"
-        yield f"deny deny_status 413 if {on} {{ req.hdr_val(content-length),sub(txn.body_limit) gt 0 }}"
+        large = f"{on} {{ req.hdr_val(content-length),sub(txn.body_limit) gt 0 }}"
+        yield from refused("deny deny_status 413", large, context.capabilities)
         # A request without a body waits for nothing. One with a body does until that is complete, or no
         # longer short, or the buffer is full; for the last not to come first, the head must leave room.
         yield f"set-var(txn.body_unknown) bool(true) if {on} {unknown} {chunked}"

@@ -12,6 +12,13 @@ __all__ = ["make_server", "server_words"]
 # What is the default in a file, and is not at runtime: 2.6 gives a server that is added there no pool of
 # idle connections, and makes one for each request.
 _POOL = ("pool-max-conn", "-1", "pool-purge-delay", "5s")
+# One connection that cannot be made takes a server out, and one that HAProxy makes for that every second
+# takes it in again. While a server is in, it is hardly ever tried: requests show whether it takes
+# connections. With a port of its own the try is of TCP alone, and needs no name for TLS.
+_HEALTH = (
+    *("check", "inter", "1h", "fastinter", "1s", "downinter", "1s", "rise", "1", "fall", "1"),
+    *("observe", "layer4", "error-limit", "1", "on-error", "mark-down"),
+)
 
 
 def make_server(endpoint: Endpoint, protocol: Protocol) -> Server:
@@ -32,13 +39,14 @@ def server_words(server: Server) -> tuple[str, ...]:
     # The prefixes say what it is: a bare IPv6 address and its port would be one longer address.
     family = "ipv6" if ":" in server.address else "ipv4"
     address = f"{family}@{server.address}:{server.port}"
+    common = (*_POOL, *_HEALTH, "port", str(server.port))
     match server.protocol:
         case Protocol.HTTP:
-            return (address, *_POOL)
+            return (address, *common)
         case Protocol.HTTPS:
             tls = ("ssl", "verify", "none", "ssl-min-ver", "TLSv1.2", "sni", "var(txn.server_name)")
-            return (address, *tls, *_POOL)
+            return (address, *tls, *common)
         case Protocol.H2C:
-            return (address, "proto", "h2", *_POOL)
+            return (address, "proto", "h2", *common)
         case _:
             assert_never(server.protocol)

@@ -15,9 +15,13 @@ The row of a route is ``kind|id|policy|flags|cut``:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["NONE", "SHARE_DIGITS", "TLS_FLAG", "Kind", "route_value"]
+from ingresskit.graph import Protocol
+from ingresskit.render.haproxy.artifact import Server
+
+__all__ = ["NONE", "SHARE_DIGITS", "TLS_FLAG", "Kind", "Speaks", "route_value", "slot_value"]
 
 NONE: Final = "."
 """Stands where there is nothing to say: map rows have no empty fields."""
@@ -34,16 +38,39 @@ class Kind:
 
     FORWARD: Final = "forward"
     SPLIT: Final = "split"
+    REDIRECTS: Final = "redirect-"
+    """What all redirects begin with."""
 
     @staticmethod
     def redirect(status: int) -> str:
         """Redirects with that status."""
-        return f"redirect-{status}"
+        return f"{Kind.REDIRECTS}{status}"
 
     @staticmethod
     def respond(status: int) -> str:
         """Answers with that status."""
         return f"respond-{status}"
+
+
+class Speaks:
+    """What the servers of a slot speak: the second word in the row that leads to the slot."""
+
+    NOTHING: Final = "none"
+    """There is no server."""
+    HTTP1: Final = "http"
+    HTTP2: Final = "h2"
+
+
+def slot_value(slot: str, servers: Sequence[Server]) -> str:
+    """The value of the row that leads from a backend to its slot: ``slot/speaks``.
+
+    Args:
+        slot: The name of the slot.
+        servers: Those of the backend, which all speak the same.
+    """
+    if not servers:
+        return f"{slot}/{Speaks.NOTHING}"
+    return f"{slot}/{Speaks.HTTP2 if servers[0].protocol is Protocol.H2C else Speaks.HTTP1}"
 
 
 def route_value(kind: str, identifier: str, *, policy: str, flags: str, cut: int) -> str:

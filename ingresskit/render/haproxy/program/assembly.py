@@ -13,7 +13,7 @@ from ingresskit.render.haproxy.capabilities import Capabilities
 from ingresskit.render.haproxy.lines import Lines, plain_text
 from ingresskit.render.haproxy.policies import HANDLERS, REWRITE_BYTES, Context
 from ingresskit.render.haproxy.program.forwarding import add_client, add_forwarded, add_hop_by_hop
-from ingresskit.render.haproxy.program.requests import add_host, add_path, add_request_line
+from ingresskit.render.haproxy.program.requests import NUL, add_host, add_path, add_request_line
 from ingresskit.render.haproxy.program.routing import add_action, add_answers, add_route, add_tls_redirect
 from ingresskit.render.haproxy.quoting import quote
 from ingresskit.render.haproxy.servers import server_words
@@ -79,7 +79,7 @@ def program(
         _global(settings, marker),
         _defaults(settings),
         _frontend(context),
-        _answers(needs),
+        _answers(needs, capabilities),
         *(_class(context, item) for item in classes),
     ]
     held = slots or {}
@@ -130,6 +130,8 @@ def _defaults(settings: HaproxySettings) -> Lines:
         f"timeout http-keep-alive {_time(settings.idle_timeout)}",
         "option dontlognull",
     )
+    section.note("The endpoint is told at once that its client has left; small chunks are sent at once.")
+    section.add("option abortonclose", "option http-no-delay")
     section.note("A client's idle connection is told of a reload with its next answer, and loses no request.")
     section.add("option idle-close-on-response")
     section.note("Names that some applications cannot tell from others (X_Real_IP) go no further.")
@@ -162,12 +164,12 @@ def _frontend(context: Context) -> Lines:
     add_host(section)
     add_path(section)
     add_client(section, settings)
-    add_route(section, host_fallthrough=context.needs.host_fallthrough)
+    add_route(section, context.capabilities, host_fallthrough=context.needs.host_fallthrough)
     for handler in HANDLERS:
         if rules := tuple(handler.protect(context)):
             section.note(handler.words)
             section.request(*rules)
-    add_tls_redirect(section, settings)
+    add_tls_redirect(section, settings, context.capabilities)
     add_action(section)
     add_hop_by_hop(section)
     add_forwarded(section, settings)
@@ -181,10 +183,19 @@ def _frontend(context: Context) -> Lines:
             section.note(handler.words)
             section.request(*rules)
     section.note("A connection on which something was not a request ends.")
-    section.add("http-after-response set-header connection close if { status 400 } !{ var(txn.path) -m found }")
-    section.note("The same for answers, which must be answers.")
+    section.add("http-after-response set-header connection close unless { var(txn.path) -m found }")
+    section.note("The same for answers, which must be answers, and to what was asked.")
+    coded = "{ res.fhdr(transfer-encoding) -m found }"
     section.response(
         "deny deny_status 502 unless { status 100:599 }",
+        "deny deny_status 502 if { status 101 } !{ var(txn.upgrade) -m found }",
+        f"deny deny_status 502 if {coded} !{{ res.fhdr(transfer-encoding) -m str -i chunked }}",
+        f"deny deny_status 502 if {coded} {{ res.fhdr_cnt(transfer-encoding) gt 1 }}",
+        *(
+            ()
+            if context.capabilities.refuses_nul
+            else (rf"deny deny_status 502 if {{ res.hdrs -m reg {quote(NUL)} }}",)
+        ),
         f"del-header {quote(_HOP_BY_HOP)} -m reg",
         f"allow unless {{ var(txn.flags) -m found }} !{{ var(txn.flags) -m str {NONE} }}",
     )
@@ -197,9 +208,9 @@ def _frontend(context: Context) -> Lines:
     return section
 
 
-def _answers(needs: Needs) -> Lines:
+def _answers(needs: Needs, capabilities: Capabilities) -> Lines:
     section = Lines("backend answers from common")
-    add_answers(section, tuple(sorted(needs.statuses)))
+    add_answers(section, tuple(sorted(needs.statuses)), capabilities)
     return section
 
 
@@ -214,6 +225,9 @@ def _class(context: Context, slot_class: SlotClass) -> Lines:
     )
     if slot_class.retries:
         section.add("retry-on conn-failure empty-response", "option redispatch 1")
+    if context.capabilities.drops_trailers:
+        section.note("Names in trailers are not judged.")
+        section.add("option http-drop-request-trailers")
     section.note("A slot is chosen only while it has a server: without an answer, the server is at fault.")
     section.add("errorfile 503 errors/unreachable.http")
     for handler in HANDLERS:

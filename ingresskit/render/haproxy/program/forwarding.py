@@ -14,6 +14,7 @@ from ingresskit.render.haproxy.lines import Lines, substituted
 from ingresskit.render.haproxy.program.requests import HOST
 from ingresskit.render.haproxy.quoting import quote
 from ingresskit.render.haproxy.settings import HaproxySettings
+from ingresskit.render.haproxy.words import Speaks
 
 __all__ = ["MOST_HOPS", "add_client", "add_forwarded", "add_hop_by_hop"]
 
@@ -25,7 +26,7 @@ _CLIENT_FIELDS: Final = (
     "^(forwarded|x-real-ip|x-scheme|client-cert|client-cert-chain|x-client-cert"
     "|x-forwarded.*|ssl-client-.*|x-ssl-client-.*)$"
 )
-_HOP_BY_HOP: Final = "^(keep-alive|te|trailer|http2-settings|proxy|proxy-.*)$"
+_HOP_BY_HOP: Final = "^(keep-alive|trailer|http2-settings|proxy|proxy-.*)$"
 _SAID: Final = (
     ("X-Forwarded-Proto", "proto"),
     ("X-Forwarded-Port", "port"),
@@ -103,9 +104,21 @@ def add_hop_by_hop(section: Lines) -> None:
         "del-header upgrade unless upgrade-fit upgrade-asked !upgrade-unfit",
         "del-header connection unless { req.fhdr(upgrade) -m found }",
         f"del-header {quote(_HOP_BY_HOP)} -m reg",
+        # RFC 9113, section 8.2.2. Servers of gRPC's C library refuse calls without it.
+        f"del-header te unless {{ var(txn.speaks) -m str {Speaks.HTTP2} }} {{ req.hdr(te) -m str -i trailers }}"
+        " { req.hdr_cnt(te) eq 1 }",
+        "set-var(txn.upgrade) bool(true) if { req.fhdr(upgrade) -m found }",
     )
     section.note("These authenticate a connection: no other request takes it after them.")
     section.request("set-header Connection close if { req.fhdr(authorization) -m beg -i ntlm negotiate }")
+    section.note(
+        "HAProxy reuses the connection of a request that it did not send whole, when a client of HTTP/2"
+    )
+    section.add(
+        "# ends its upload early, and the next request becomes the rest of that body. So it ends with it."
+    )
+    unfinished = "{ fc_http_major 2 } !{ internal.htx.has_eom } !{ var(txn.upgrade) -m found }"
+    section.request(f"set-header Connection close if {unfinished}")
 
 
 def add_forwarded(section: Lines, settings: HaproxySettings) -> None:

@@ -18,7 +18,7 @@ from ingresskit.render.haproxy.lines import Lines, plain_text, substituted
 from ingresskit.render.haproxy.quoting import quote
 from ingresskit.render.haproxy.settings import HaproxySettings
 
-__all__ = ["HOST", "add_host", "add_path", "add_request_line"]
+__all__ = ["HOST", "NUL", "add_host", "add_path", "add_request_line"]
 
 _PORT: Final = "[0-9]{1,4}|[0-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"  # 0 to 65535
 HOST: Final = rf"^(\[[0-9A-Fa-f:.]{{2,45}}\]|[A-Za-z0-9._-]{{0,254}}[A-Za-z0-9_-])\.?(:({_PORT})?)?$"
@@ -29,7 +29,11 @@ _DOT_BEFORE_PORT: Final = r"\.(:[0-9]*)?$"
 _PORT_ALONE: Final = r"\1"
 
 _NORMAL_PATH: Final = r"^(/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]*)*/?$"
-_NUL: Final = r"\x00"
+NUL: Final = r"\x00"
+"""A regular expression for what no header field may have."""
+_NOT_IN_A_TARGET: Final = "[^!-~]|#"
+_WHOLE_URL: Final = "^https?://[^/?]"
+_LONGEST_METHOD: Final = 32
 _CONTROL: Final = "%(0[0-9A-Fa-f]|1[0-9A-Fa-f]|7[Ff])"
 _WRONG_ESCAPE: Final = "%([^0-9A-Fa-f]|.[^0-9A-Fa-f]|.?$)"
 _HIDDEN_DOTS: Final = r"(/|%2F|%5C)\.{1,2}(%2F|%5C|;|%3B)|(%2F|%5C)\.{1,2}(/|$)"
@@ -53,15 +57,22 @@ _HAS_UNESCAPED: Final = r'["<>\[\\^`{|}]|\]'
 def add_request_line(section: Lines, settings: HaproxySettings, capabilities: Capabilities) -> None:
     """Refuse what is no request for a reverse proxy."""
     section.note("What is not a request for a reverse proxy is refused.")
+    coded = "{ req.fhdr(transfer-encoding) -m found }"
     section.request(
+        f"return status 505 {plain_text(sentence(505))} if {{ fc_http_major 1 }} !{{ req.ver 1.0 1.1 }}",
         "deny deny_status 405 if METH_CONNECT or METH_TRACE",
+        f"deny deny_status 400 unless {{ method -m len 1:{_LONGEST_METHOD} }}",
         f"return status 414 {plain_text(sentence(414))}"
         f" if {{ url,length gt {settings.max_request_line_bytes} }}",
-        "deny deny_status 400 if { url -m sub '#' }",
+        f"deny deny_status 400 if {{ url -m reg {quote(_NOT_IN_A_TARGET)} }}",
+        # Endpoints read other forms in other ways, and would take the body for the next request.
+        f"deny deny_status 400 if {coded} !{{ req.fhdr(transfer-encoding) -m str -i chunked }}",
+        f"deny deny_status 400 if {coded} {{ req.fhdr_cnt(transfer-encoding) gt 1 }}",
+        f"deny deny_status 400 if {coded} {{ req.ver 1.0 }}",
         *(
             ()
             if capabilities.refuses_nul
-            else (rf"deny deny_status 400 if {{ req.hdrs -m reg {quote(_NUL)} }}",)
+            else (rf"deny deny_status 400 if {{ req.hdrs -m reg {quote(NUL)} }}",)
         ),
         f"return status 417 {plain_text(sentence(417))}"
         " if { req.fhdr(expect) -m found } !{ req.fhdr(expect) -m str -i 100-continue }"
@@ -90,6 +101,8 @@ def add_path(section: Lines) -> None:
         "A target that is a whole URL becomes a path; HAProxy has seen to it that its host is that of Host."
     )
     section.request(
+        # In HTTP/2, an authority is optional: HAProxy takes Host for it.
+        f"deny deny_status 400 unless {{ url -m beg / }} or {{ url -m reg -i {quote(_WHOLE_URL)} }}",
         # Over HTTP/2 it is "*" that looks like a URL without a path.
         "set-uri / if { url -m reg -i ^https?://[^/?*]+$ } !{ path -m found } !{ req.ver 2.0 }",
         "set-uri %[pathq] unless { url -m beg / }",

@@ -6,10 +6,11 @@ from typing import Final
 
 from ingresskit.render.answers import sentence
 from ingresskit.render.haproxy.artifact import MapName
-from ingresskit.render.haproxy.lines import Lines, flagged, lookup, plain_text, substituted
+from ingresskit.render.haproxy.capabilities import Capabilities
+from ingresskit.render.haproxy.lines import Lines, flagged, lookup, plain_text, refused, substituted
 from ingresskit.render.haproxy.quoting import quote
 from ingresskit.render.haproxy.settings import HaproxySettings
-from ingresskit.render.haproxy.words import SHARE_DIGITS, TLS_FLAG, Kind
+from ingresskit.render.haproxy.words import SHARE_DIGITS, TLS_FLAG, Kind, Speaks
 
 __all__ = ["add_action", "add_answers", "add_route", "add_tls_redirect"]
 
@@ -18,7 +19,7 @@ _ANSWERS: Final = "answers"
 _SERVER_NAME: Final = "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])*[a-z0-9-]*[a-z][a-z0-9-]*$"
 
 
-def add_route(section: Lines, *, host_fallthrough: bool) -> None:
+def add_route(section: Lines, capabilities: Capabilities, *, host_fallthrough: bool) -> None:
     """Find the route, or answer 404.
 
     What its row says is left in ``txn.kind``, ``txn.id``, ``txn.policy`` and ``txn.flags``, the rule host
@@ -44,7 +45,7 @@ def add_route(section: Lines, *, host_fallthrough: bool) -> None:
         section.request(*_search())
     section.note("What the row of the route says.")
     section.request(
-        "deny deny_status 404 unless { var(txn.route) -m found }",
+        *refused("deny deny_status 404", "!{ var(txn.route) -m found }", capabilities),
         *(
             f"set-var(txn.{name}) var(txn.route),field({index},|)"
             for index, name in enumerate(("kind", "id", "policy", "flags"), 1)
@@ -61,17 +62,16 @@ def _search() -> tuple[str, ...]:
     )
 
 
-def add_tls_redirect(section: Lines, settings: HaproxySettings) -> None:
+def add_tls_redirect(section: Lines, settings: HaproxySettings, capabilities: Capabilities) -> None:
     """Send plain HTTP to HTTPS where the route says so."""
     port = settings.redirect_port
     if port is None:
         return
     target = f"https://%[var(txn.host)]{'' if port == 443 else f':{port}'}%[pathq]"
     section.note("Plain HTTP is sent to HTTPS where the route says so.")
-    section.request(
-        f"return status 308 hdr Location {target} {plain_text(sentence(308))}"
-        f" if {flagged(TLS_FLAG)} !{{ var(txn.proto) -m str https }}"
-    )
+    answer = f"return status 308 hdr Location {target} {plain_text(sentence(308))}"
+    plain = f"{flagged(TLS_FLAG)} !{{ var(txn.proto) -m str https }}"
+    section.request(*refused(answer, plain, capabilities))
 
 
 def add_action(section: Lines) -> None:
@@ -87,20 +87,30 @@ def add_action(section: Lines) -> None:
         f"set-var-fmt(txn.key) %[var(txn.layout)]/%[rand({16**SHARE_DIGITS}),hex] if {split}",
         f"set-var(txn.id) {lookup('var(txn.key)', MapName.SHARES)} if {split}",
     )
-    section.note("The slot that the backend stands in, which must have a server. A process that was replaced")
-    section.add("# counts none any more, and still answers those that have not heard of the new one.")
+    section.note(
+        "The slot that the backend stands in, and what its servers speak. Where there is no server, the"
+    )
+    section.add("# answer comes from the section of answers, after all policies that may refuse the request.")
     forward = f"{{ var(txn.kind) -m str {Kind.FORWARD} {Kind.SPLIT} }}"
+    nobody = f"!{{ var(txn.speaks) -m str {Speaks.HTTP1} {Speaks.HTTP2} }}"
     section.request(
-        f"set-var(txn.slot) {lookup('var(txn.id)', MapName.SLOTS)} if {forward}",
-        f"deny deny_status 503 if {forward} !{{ var(txn.slot),nbsrv gt 0 }} !{{ stopping }}",
-        f"set-var(txn.slot) str({_ANSWERS}) unless {forward}",
+        f"set-var(txn.row) {lookup('var(txn.id)', MapName.SLOTS)} if {forward}",
+        "set-var(txn.slot) var(txn.row),field(1,/)",
+        "set-var(txn.speaks) var(txn.row),field(2,/)",
+        f"set-var(txn.slot) str({_ANSWERS}) if {nobody}",
+        f"allow if {nobody} {{ var(txn.kind) -m beg {Kind.REDIRECTS} }}",
         # For endpoints that speak TLS: what they are asked for is the name they expect to be asked for.
         f"set-var(txn.server_name) var(txn.host) if {{ var(txn.host) -m reg {quote(_SERVER_NAME)} }}",
     )
 
 
-def add_answers(section: Lines, statuses: tuple[int, ...]) -> None:
+def add_answers(section: Lines, statuses: tuple[int, ...], capabilities: Capabilities) -> None:
     """Answer by itself, as the row of the route says."""
+    if not capabilities.drains:
+        section.note("A client that still uploads would not learn the answer.")
+        section.request(
+            "wait-for-body time 1s if !{ internal.htx.has_eom } !{ req.fhdr(expect) -m found }",
+        )
     section.note("A redirect.")
     section.request(f"set-var(txn.location) {lookup('var(txn.id),concat(/location)', MapName.SETTINGS)}")
     section.request(

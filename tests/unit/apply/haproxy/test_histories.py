@@ -132,7 +132,9 @@ async def faults(haproxy: Haproxy, artifact: HaproxyArtifact) -> list[str]:
         found.append("the slots are not those of the backends")
     servers = await api.servers()
     for item, backend in artifact.backends.items():
-        slot = maps[MapName.SLOTS].get(item, "")
+        slot, _, speaks = maps[MapName.SLOTS].get(item, "").partition("/")
+        if (speaks == "none") == bool(backend.servers):
+            found.append(f"{item} is said to have {speaks}")
         there = servers.get(slot, {}).keys() - live.leaving.get(slot, {}).keys()
         wanted_servers = {server.name for server in backend.servers}
         if there != wanted_servers:

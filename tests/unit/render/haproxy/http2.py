@@ -8,11 +8,13 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import IO
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _GOAWAY = 0, 1, 3, 4, 7
 _END_STREAM, _END_HEADERS = 1, 4
+_CANCEL, _LARGEST = 8, 16384
 _STATUSES = {0x88: 200, 0x89: 204, 0x8A: 206, 0x8B: 304, 0x8C: 400, 0x8D: 404, 0x8E: 500}
 
 
@@ -36,6 +38,42 @@ def ask(
             sent += _frame(_DATA, _END_STREAM, 1, body)
         secure.sendall(sent)
         return _answer(secure.makefile("rb"))
+
+
+def give_up(
+    port: int, fields: Iterable[tuple[str, str]], begun: bytes, *, server_name: str = "a.test"
+) -> tuple[int, int | None]:
+    """Send a request and the beginning of its body, wait for the response, and end the stream without the rest.
+
+    Returns:
+        The status, 0 when the stream was ended without one, and the code with which the server ended the
+        stream; ``None`` when it did not.
+    """
+    with _connected(port, server_name) as secure:
+        frames = (_frame(_DATA, 0, 1, begun[at : at + _LARGEST]) for at in range(0, len(begun), _LARGEST))
+        sent = _PREFACE + _frame(_SETTINGS, 0, 0, b"") + _headers(fields, ends=False) + b"".join(frames)
+        secure.sendall(sent)
+        status, code = 0, None
+        received = secure.makefile("rb")
+        ended = False
+        while not ended and (head := received.read(9)):
+            payload = received.read(int.from_bytes(head[:3]))
+            stream, kind = int.from_bytes(head[5:]), head[3]
+            if stream == 1 and kind == _HEADERS:
+                status = _status(payload)
+            if stream == 1 and kind == _RST_STREAM:
+                code, ended = int.from_bytes(payload), True
+            ended = ended or (stream == 1 and bool(head[4] & _END_STREAM))
+        with suppress(OSError):
+            secure.sendall(_frame(_RST_STREAM, 0, 1, _CANCEL.to_bytes(4)))
+        return status, code
+
+
+def leave(port: int, fields: Iterable[tuple[str, str]], *, server_name: str = "a.test") -> ssl.SSLSocket:
+    """Send a request; the client leaves when the connection that is returned is closed."""
+    secure = _connected(port, server_name)
+    secure.sendall(_PREFACE + _frame(_SETTINGS, 0, 0, b"") + _headers(fields, ends=True))
+    return secure
 
 
 def open_tunnel(
