@@ -2,6 +2,8 @@
 
 ``python -m ingresskit check DIR`` ends with 0 when nothing is refused, with 1 when something is, and
 with 2 (and one line on the error output) when it cannot tell: a flag is wrong, or the folder is not there.
+With ``--strict`` it ends with 1 for warnings too, and when there are Ingresses and none is of this controller.
+Notes about the folder as a whole and the counts stand on the error output, the Diagnostics on the other.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ingresskit._offline import Offline, diagnostic_lines, explanation_lines, graph_lines
+from ingresskit._offline import RENDERERS, Offline, diagnostic_lines, explanation_lines, graph_lines
 from ingresskit.arguments import (
     OneLineParser,
     TranslationArguments,
@@ -36,6 +38,7 @@ _DESCRIPTION = "Carry a folder of manifests through the pipeline, without a clus
 class _Flags(TranslationArguments):
     command: str
     folder: Path
+    renderer: str
     output: str
     strict: bool
     url: str
@@ -61,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     flags = parser.parse_args(argv, namespace=_Flags())
     try:
-        offline = Offline.load(flags.folder, translate_options(flags))
+        offline = Offline.load(flags.folder, translate_options(flags), flags.renderer)
         match flags.command:
             case "render":
                 return _render(offline, flags)
@@ -83,7 +86,9 @@ def _render(offline: Offline, flags: _Flags) -> int:
         sys.stdout.write(offline.graph.to_json().decode())
     else:
         print(*graph_lines(offline.graph), sep="\n")
+    sys.stdout.flush()
     print(*diagnostic_lines(offline), sep="\n", end="\n" if offline.diagnostics else "", file=sys.stderr)
+    _print_notes(offline)
     return int(offline.count(Severity.ERROR) > 0)
 
 
@@ -92,8 +97,17 @@ def _check(offline: Offline, flags: _Flags) -> int:
         print(line)
     sys.stdout.flush()
     errors, warnings = offline.count(Severity.ERROR), offline.count(Severity.WARNING)
-    print(f"ingresses: {offline.ingresses}, errors: {errors}, warnings: {warnings}", file=sys.stderr)
-    return int(errors > 0 or (flags.strict and warnings > 0))
+    _print_notes(offline)
+    ingresses = "1 Ingress" if offline.ingresses == 1 else f"{offline.ingresses} Ingresses"
+    counts = f"{ingresses}, {offline.ours} of this controller; errors: {errors}, warnings: {warnings}"
+    print(counts, file=sys.stderr)
+    unchecked = offline.ingresses > 0 and offline.ours == 0
+    return int(errors > 0 or (flags.strict and (warnings > 0 or unchecked)))
+
+
+def _print_notes(offline: Offline) -> None:
+    for note in offline.notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def _explain(offline: Offline, flags: _Flags) -> int:
@@ -102,7 +116,9 @@ def _explain(offline: Offline, flags: _Flags) -> int:
     if flags.json:
         print(json.dumps(dump_explanation(explanation), indent=2))
     else:
-        print(*explanation_lines(offline.graph, explanation), sep="\n")
+        print(*explanation_lines(offline, explanation), sep="\n")
+    sys.stdout.flush()
+    _print_notes(offline)
     return 0
 
 
@@ -113,7 +129,6 @@ def _parser() -> OneLineParser:
     render = commands.add_parser("render", help="print what would be served", allow_abbrev=False)
     _add_shared(render)
     add = render.add_argument
-    add("--renderer", type=checked(_renderer), default="inprocess", metavar="NAME", help="(%(default)s)")
     add("--output", choices=["text", "json"], default="text", help="(%(default)s)")
 
     check = commands.add_parser("check", help="print what is wrong with the objects", allow_abbrev=False)
@@ -136,14 +151,14 @@ def _parser() -> OneLineParser:
 def _add_shared(parser: argparse.ArgumentParser) -> None:
     """Add what every command takes: the folder, and what decides how it is translated."""
     parser.add_argument("folder", metavar="DIR", type=Path, help="a folder of YAML and JSON manifests")
+    text = "whose limits count: inprocess, haproxy or nginx (%(default)s)"
+    parser.add_argument("--renderer", type=checked(_renderer), default="inprocess", metavar="NAME", help=text)
     add_translation_arguments(parser)
 
 
 def _renderer(text: str) -> str:
-    if text in ("nginx", "haproxy"):
-        raise ValueError(f"{text} is not there yet; the one that is: inprocess")
-    if text != "inprocess":
-        raise ValueError(f"{text!r} is not known; there is inprocess")
+    if text not in RENDERERS:
+        raise ValueError(f"{text!r} is not known; there are {', '.join(RENDERERS[:-1])} and {RENDERERS[-1]}")
     return text
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 import anyio
 
-from ingresskit.diagnostics import Diagnostic, Severity, sorted_diagnostics
+from ingresskit.diagnostics import Diagnostic, Reason, Severity, sorted_diagnostics
 from ingresskit.errors import SourceError
 from ingresskit.graph import (
     BackendKey,
@@ -21,14 +22,28 @@ from ingresskit.graph import (
     RouteGraph,
     redirects_to_tls,
 )
-from ingresskit.models import HostClaims, Ingress, Snapshot
+from ingresskit.models import (
+    Endpoints,
+    EndpointSlice,
+    HostClaims,
+    Ingress,
+    ObjectKey,
+    ObjectRef,
+    Service,
+    Snapshot,
+)
+from ingresskit.render import Restricted
 from ingresskit.render.inprocess import InProcessRenderer
 from ingresskit.sources import FileSource
 from ingresskit.translate import TranslateOptions, translate
 
-__all__ = ["Offline", "diagnostic_lines", "explanation_lines", "graph_lines"]
+__all__ = ["RENDERERS", "Offline", "diagnostic_lines", "explanation_lines", "graph_lines"]
+
+RENDERERS = ("inprocess", "haproxy", "nginx")
+"""The renderers that a folder can be tried on; nginx in its static mode, which needs no module."""
 
 _MOST_ENDPOINTS = 10
+_MOST_STRANGERS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,18 +55,27 @@ class Offline:
         diagnostics: All of them, those of the renderer included; sorted.
         ingresses: How many Ingresses the folder holds.
         claims: Which namespace would hold which host.
+        ours: How many of them are of this controller.
+        notes: What there is to know about the folder as a whole, a sentence each.
         source: What was read, and where.
     """
 
     graph: RouteGraph
     diagnostics: tuple[Diagnostic, ...]
     ingresses: int
+    ours: int
+    notes: tuple[str, ...]
     source: FileSource
     claims: HostClaims
 
     @classmethod
-    def load(cls, folder: Path, options: TranslateOptions) -> Offline:
-        """Read *folder*, and translate and restrict what it holds.
+    def load(cls, folder: Path, options: TranslateOptions, renderer: str = "inprocess") -> Offline:
+        """Read *folder*, and translate what it holds and restrict it to what a renderer can do.
+
+        Args:
+            folder: Of manifests.
+            options: What decides how they are translated.
+            renderer: One of `RENDERERS`, as its oldest program can do it.
 
         Raises:
             SourceError: It is not a folder that can be read.
@@ -59,11 +83,32 @@ class Offline:
         source = FileSource(folder)
         snapshot = anyio.run(_first_snapshot, source)
         translation = translate(snapshot, options, now=datetime.now(UTC))
-        restricted = InProcessRenderer().restrict(translation.graph)
+        restricted = _restricted(translation.graph, renderer)
+        ingresses, strangers = len(snapshot.by_key(Ingress)), translation.not_ours
+        diagnostics = sorted_diagnostics((*translation.diagnostics, *restricted.diagnostics))
+        notes = [f"Ingress {key} is not of this controller: {why}" for key, why in _some(strangers)]
+        if len(strangers) > _MOST_STRANGERS:
+            notes.append(f"{len(strangers) - _MOST_STRANGERS} more Ingresses are not of this controller")
+        if strangers and len(strangers) == ingresses:
+            notes.append(
+                "no Ingress is of this controller: one is when its IngressClass is in the folder and has"
+                f" spec.controller {options.controller_name}, or when its annotation"
+                f" kubernetes.io/ingress.class is {options.ingress_class}"
+            )
+        if not snapshot.by_key(EndpointSlice) and not snapshot.by_key(Endpoints):
+            kept = tuple(item for item in diagnostics if item.reason is not Reason.NO_ENDPOINTS)
+            if len(kept) < len(diagnostics):
+                notes.append(
+                    "there are no EndpointSlices in the folder, since a cluster makes them: no backend has"
+                    " endpoints here, which is said of none of them"
+                )
+            diagnostics = kept
         return cls(
             graph=restricted.graph,
-            diagnostics=sorted_diagnostics((*translation.diagnostics, *restricted.diagnostics)),
-            ingresses=len(snapshot.by_key(Ingress)),
+            diagnostics=diagnostics,
+            ingresses=ingresses,
+            ours=ingresses - len(strangers),
+            notes=tuple(notes),
             source=source,
             claims=_without_times(translation.claims),
         )
@@ -76,6 +121,27 @@ class Offline:
 def _without_times(claims: HostClaims) -> HostClaims:
     """Nothing was held before this moment, and a dry run holds nothing."""
     return HostClaims(by_host={host: replace(claim, since=None) for host, claim in claims.by_host.items()})
+
+
+def _some(strangers: Mapping[ObjectKey, str]) -> Iterable[tuple[ObjectKey, str]]:
+    return islice(strangers.items(), _MOST_STRANGERS)
+
+
+def _restricted(graph: RouteGraph, renderer: str) -> Restricted:
+    # Each is imported when it is asked for: the rooms of the others take a while to load.
+    match renderer:
+        case "haproxy":
+            from ingresskit.render.haproxy import HaproxyRenderer
+
+            return HaproxyRenderer().restrict(graph)
+        case "nginx":
+            from ingresskit.render.nginx import NginxRenderer, NginxSettings
+
+            return NginxRenderer(NginxSettings(state="/run/ingresskit", https=("0.0.0.0:8443",))).restrict(
+                graph
+            )
+        case _:
+            return InProcessRenderer().restrict(graph)
 
 
 async def _first_snapshot(source: FileSource) -> Snapshot:
@@ -142,8 +208,23 @@ def _backend(graph: RouteGraph, key: BackendKey) -> str:
     return f"{key} ({', '.join(shown) or backend.note or 'no endpoints'})"
 
 
-def explanation_lines(graph: RouteGraph, explanation: Explanation) -> Iterator[str]:
-    """An explanation for people: what happens, the rule that decides it, and each near miss."""
+def _concerned(route: Route) -> frozenset[ObjectRef]:
+    """The objects that decide what becomes of the requests of a route: its Ingress and its Services."""
+    services: tuple[ObjectKey, ...] = ()
+    if isinstance(route.action, Forward):
+        services = tuple(ObjectKey(share.key.namespace, share.key.service) for share in route.action.backends)
+    return frozenset((route.origin.subject, *(ObjectRef(Service.kind, key) for key in services)))
+
+
+def _about_another_path(item: Diagnostic, route: Route) -> bool:
+    """Whether a Diagnostic of the same Ingress is about another rule of it, or another path."""
+    rule = "spec.rules["
+    return item.field.startswith(rule) and not f"{item.field}.".startswith(f"{route.origin.field}.")
+
+
+def explanation_lines(offline: Offline, explanation: Explanation) -> Iterator[str]:
+    """An explanation for people: what happens, the rule that decides it, what is wrong there, near misses."""
+    graph = offline.graph
     request, route = explanation.request, explanation.route
     yield f"{request.method} {request.scheme}://{explanation.host}{explanation.path}"
     yield f"  {explanation.verdict}"
@@ -155,6 +236,10 @@ def explanation_lines(graph: RouteGraph, explanation: Explanation) -> Iterator[s
     if route is not None:
         for policy in route.policies:
             yield f"  policy: {policy}"
+        concerned = _concerned(route)
+        for item in offline.diagnostics:
+            if item.subject in concerned and not _about_another_path(item, route):
+                yield f"  {item.severity}: {item.reason} {item.subject}, {item.field}: {item.message}"
     if explanation.near_misses:
         yield "near misses:"
     for miss in explanation.near_misses:

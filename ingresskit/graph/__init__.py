@@ -3,8 +3,6 @@
 from ingresskit.graph.diff import Changes, GraphDiff, diff
 from ingresskit.graph.explain import (
     Explanation,
-    Miss,
-    NearMiss,
     Request,
     explain,
     redirects_to_tls,
@@ -21,6 +19,7 @@ from ingresskit.graph.hosts import (
     wildcard_above,
 )
 from ingresskit.graph.match import PathKind, PathMatch
+from ingresskit.graph.near_misses import Miss, NearMiss
 from ingresskit.graph.nodes import (
     Action,
     Backend,

@@ -7,32 +7,24 @@ path that takes the request, or would be if it were served at all.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import SequenceMatcher, get_close_matches
-from enum import StrEnum
-from heapq import nsmallest
 from typing import assert_never
 from urllib.parse import urlsplit
 
 from ingresskit.errors import ConfigurationError
 from ingresskit.graph.graph import RouteGraph
 from ingresskit.graph.holder import HostHolder, holder_of
-from ingresskit.graph.hosts import ANY_HOST, HostRefused, host_candidates, normalise_host
-from ingresskit.graph.match import PathKind, PathMatch
+from ingresskit.graph.hosts import HostRefused, normalise_host
+from ingresskit.graph.near_misses import NearMiss, near_misses
 from ingresskit.graph.nodes import Forward, Redirect, Respond, Route, VirtualHost
 from ingresskit.graph.paths import PathRefused, normalise_path
-from ingresskit.models import NO_CLAIMS, HostClaims, ObjectRef
-from ingresskit.policies import AllowedSources, Origin, PlainHttp, TlsRedirect
+from ingresskit.models import NO_CLAIMS, HostClaims
+from ingresskit.policies import AllowedSources, PlainHttp, TlsRedirect
 
-__all__ = ["Explanation", "Miss", "NearMiss", "Request", "explain"]
+__all__ = ["Explanation", "Request", "explain"]
 
 _MOST_NEAR_MISSES = 50
-_MOST_OTHER_HOSTS = 8
-_MOST_COMPARED_KIN = 200
-_LONGEST_SLIP = 4
-# 20,000 hosts of 30 characters: 0.1 s; what is left out then are hosts that differ in two labels.
-_MOST_COMPARED_CHARACTERS = 20_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,35 +81,6 @@ class Request:
         )
 
 
-class Miss(StrEnum):
-    """Why a served rule does not take a request."""
-
-    HOST_DIFFERS = "HostDiffers"
-    LESS_SPECIFIC_HOST = "LessSpecificHost"
-    PATH_DIFFERS = "PathDiffers"
-    PATH_TYPE = "PathType"
-    LESS_SPECIFIC_PATH = "LessSpecificPath"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NearMiss:
-    """A rule that does not take the request.
-
-    Attributes:
-        reason: A `Miss`, or for a rule that is not served, why it is not: a
-            `ingresskit.diagnostics.Reason`, or ``"ClassNotOurs"``.
-        message: One sentence.
-        winner: Who took its place, where there is one.
-    """
-
-    origin: Origin
-    host: str
-    path: str
-    reason: str
-    message: str
-    winner: ObjectRef | None = None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """What happens to a request and why.
@@ -162,10 +125,6 @@ def explain(graph: RouteGraph, request: Request, claims: HostClaims = NO_CLAIMS)
     route = graph.resolve(request.host, request.path)
     winner = next((item for item in candidates if route is not None and route in item.routes), None)
     status, verdict = _verdict(graph, request, host, path, candidates, winner, route)
-    misses = list(_served_misses(graph, host, path, candidates, route))
-    misses += _unserved_misses(graph, host, path)
-    nearness = {name: rank for rank, name in enumerate(host_candidates(host))}
-    misses.sort(key=lambda miss: nearness.get(miss.host, len(nearness)))
     return Explanation(
         request=request,
         host=host,
@@ -174,7 +133,7 @@ def explain(graph: RouteGraph, request: Request, claims: HostClaims = NO_CLAIMS)
         route=route,
         status=status,
         verdict=verdict,
-        near_misses=tuple(misses[:_MOST_NEAR_MISSES]),
+        near_misses=near_misses(graph, host, path, candidates, route)[:_MOST_NEAR_MISSES],
         holder=holder_of(claims, request.host),
     )
 
@@ -260,107 +219,3 @@ def refuses_plain_http(route: Route) -> bool:
 def _asked_by(route: Route) -> str:
     origin = route.policies.origin(PlainHttp, "allowed")
     return str(origin.field if origin is not None else route.origin)
-
-
-def _served_misses(
-    graph: RouteGraph, host: str, path: str, candidates: tuple[VirtualHost, ...], winner: Route | None
-) -> Iterator[NearMiss]:
-    for virtual_host in candidates:
-        for route in virtual_host.routes:
-            if route is not winner:
-                reason, message = _path_miss(route.match, path, winner)
-                yield _near(virtual_host, route, reason, message)
-    names = {item.host for item in candidates}
-    for name in host_candidates(host):
-        other = graph.virtual_host(name)
-        if other is not None and name not in names:
-            message = f"the host {candidates[0].host} is more specific than {_named(name)}"
-            yield from _first_match(other, path, Miss.LESS_SPECIFIC_HOST, message)
-    for other in _hosts_like(graph, host):
-        yield from _first_match(other, path, Miss.HOST_DIFFERS, _host_message(other.host, host))
-
-
-def _first_match(host: VirtualHost, path: str, reason: Miss, message: str) -> Iterator[NearMiss]:
-    """The rule that would take the path if the host were right."""
-    route = next((item for item in host.routes if item.match.matches(path) and not item.fallback), None)
-    if route is not None:
-        yield _near(host, route, reason, message)
-
-
-def _hosts_like(graph: RouteGraph, host: str) -> list[VirtualHost]:
-    """Hosts that somebody who asks for *host* may have meant, likest first, a handful at most."""
-    mine = set(host_candidates(host))
-    others = {item.host: item for item in graph.virtual_hosts if item.host not in mine}
-    kin = nsmallest(
-        _MOST_COMPARED_KIN,
-        (name for name in others if _akin(name, host)),
-        key=lambda name: (abs(len(name) - len(host)), name),
-    )
-    kin.sort(key=lambda name: (-SequenceMatcher(None, name, host).quick_ratio(), name))
-    # Whoever asks for a host that is there did not mistype it.
-    worth = [] if graph.virtual_host(host) is not None else _worth_comparing(host, others)
-    typos = get_close_matches(host, worth, n=_MOST_OTHER_HOSTS, cutoff=0.8)
-    return [others[name] for name in dict.fromkeys([*typos, *kin])][:_MOST_OTHER_HOSTS]
-
-
-def _worth_comparing(host: str, others: Iterable[str]) -> list[str]:
-    """Hosts that may be a slip of the hand away. Comparing texts takes time by the square of their length."""
-    alike = [name for name in others if abs(len(name) - len(host)) <= _LONGEST_SLIP]
-    most = max(_MOST_COMPARED_CHARACTERS // (len(host) ** 2), 100)
-    if len(alike) > most:
-        first, _, rest = host.partition(".")
-        alike = [name for name in alike if (parts := name.partition("."))[0] == first or parts[2] == rest]
-    return alike[:most]
-
-
-def _near(host: VirtualHost, route: Route, reason: Miss, message: str) -> NearMiss:
-    return NearMiss(origin=route.origin, host=host.host, path=route.shown, reason=reason, message=message)
-
-
-def _path_miss(match: PathMatch, path: str, winner: Route | None) -> tuple[Miss, str]:
-    if match.matches(path):
-        return Miss.LESS_SPECIFIC_PATH, f"{winner.match if winner else 'another rule'} is more specific"
-    if match.kind is PathKind.EXACT and PathMatch.prefix(match.value).matches(path):
-        return Miss.PATH_TYPE, f"Exact {match.value} takes that path only, not {path}"
-    if path.startswith(match.value):
-        return (
-            Miss.PATH_TYPE,
-            f"{match} takes whole elements between slashes; {path} only begins with the same letters",
-        )
-    if path.lower().startswith(match.value.lower()):
-        return Miss.PATH_DIFFERS, f"paths are case-sensitive: {match.value} is not {path}"
-    return Miss.PATH_DIFFERS, f"{match} does not take {path}"
-
-
-def _akin(rule: str, host: str) -> bool:
-    """Whether one name stands inside the other: ``shop.test`` and ``www.shop.test``."""
-    bare = rule.removeprefix("*.")
-    return f".{host}".endswith(f".{bare}") or f".{bare}".endswith(f".{host}")
-
-
-def _host_message(rule: str, host: str) -> str:
-    if rule.startswith("*.") and host.endswith(rule[1:]):
-        return f"{rule} takes exactly one label before {rule[2:]}, and {host} has more"
-    if rule.startswith("*.") and host == rule[2:]:
-        return f"{rule} takes names below {host}, not {host} itself"
-    return f"it is for the host {rule}, not {host}"
-
-
-def _named(host: str) -> str:
-    return "any host" if host == ANY_HOST else host
-
-
-def _unserved_misses(graph: RouteGraph, host: str, path: str) -> Iterator[NearMiss]:
-    may_take = set(host_candidates(host))
-    for item in graph.unserved:
-        host_fits = item.host in may_take or (item.host and _akin(item.host, host))
-        path_fits = item.match is None or item.match.matches(path)
-        if (item.host in may_take and path_fits) or (not item.path and host_fits):
-            yield NearMiss(
-                origin=item.origin,
-                host=item.host,
-                path=item.path,
-                reason=item.reason,
-                message=item.message,
-                winner=item.winner,
-            )

@@ -95,12 +95,15 @@ class Translation:
             The same object as before for as long as nothing changes hands. Empty when hosts are shared.
         due: When a grace period ends next: translating again then may change something though no object
             did; ``None`` when none runs.
+        not_ours: For each Ingress that is not served because it is not ours, why, as a clause; sorted by
+            namespace and name.
     """
 
     graph: RouteGraph
     diagnostics: tuple[Diagnostic, ...] = ()
     claims: HostClaims = NO_CLAIMS
     due: datetime | None = None
+    not_ours: Mapping[ObjectKey, str] = field(default_factory=dict[ObjectKey, str])
 
 
 def translate(
@@ -131,6 +134,7 @@ class _Routes:
     diagnostics: tuple[Diagnostic, ...] = ()
     claims: HostClaims = NO_CLAIMS
     due: datetime | None = None
+    not_ours: Mapping[ObjectKey, str] = field(default_factory=dict[ObjectKey, str])
 
 
 class Translator:
@@ -240,6 +244,10 @@ class Translator:
             diagnostics=tuple(diagnostics),
             claims=holders.claims,
             due=holders.due,
+            not_ours={
+                item.fragment.ingress.key: item.why
+                for item in sorted((item for item in fragments if not item.ours), key=_by_key)
+            },
         )
 
     def _reserve(self, snapshot: Snapshot) -> Reservations:
@@ -287,7 +295,7 @@ class Translator:
             return _Judged(
                 fragment=fragment,
                 namespace=namespace,
-                ours=False,
+                why=verdict.why,
                 age=age_order(ingress),
                 undecided=undecided,
             )
@@ -302,7 +310,7 @@ class Translator:
             fragment = _closed(ingress)
         if verdict.diagnostics:
             fragment = replace(fragment, diagnostics=verdict.diagnostics + fragment.diagnostics)
-        return _Judged(fragment=fragment, namespace=namespace, ours=True, age=age_order(ingress))
+        return _Judged(fragment=fragment, namespace=namespace, age=age_order(ingress))
 
     def _contribute(self, fragments: Iterable[_Judged]) -> list[Contribution]:
         """Step 2, for those that are ours, oldest first."""
@@ -418,23 +426,38 @@ class Translator:
         )
         if before is not None and before.graph == graph:
             graph = before.graph
-        self._last = Translation(graph=graph, diagnostics=diagnostics, claims=routes.claims, due=routes.due)
+        self._last = Translation(
+            graph=graph,
+            diagnostics=diagnostics,
+            claims=routes.claims,
+            due=routes.due,
+            not_ours=routes.not_ours,
+        )
         return self._last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Judged:
-    """A fragment, the Namespace that was looked at for it, whether it is ours, and its place by age.
+    """A fragment, the Namespace that was looked at for it, and its place by age.
 
     Attributes:
+        why: Why it is not ours; empty when it is.
         undecided: The namespace with each of its hosts, while nobody knows whose the Ingress is.
     """
 
     fragment: Fragment
     namespace: Namespace | None
-    ours: bool
+    why: str = ""
     age: tuple[datetime, str, str, str]
     undecided: frozenset[tuple[str, str]] = frozenset()
+
+    @property
+    def ours(self) -> bool:
+        return not self.why
+
+
+def _by_key(item: _Judged) -> ObjectKey:
+    return item.fragment.ingress.key
 
 
 def _precedence(item: _Judged) -> tuple[bool, tuple[datetime, str, str, str]]:

@@ -28,8 +28,10 @@ FLAG_MISTAKES: dict[str, tuple[list[str], str]] = {
     "no folder": (["check"], "the following arguments are required: DIR"),
     "no URL": (["explain", HELLO], "the following arguments are required: URL"),
     "unknown flag": (["check", HELLO, "--xyzzy"], "unrecognized arguments: --xyzzy"),
-    "renderer of later": (["render", HELLO, "--renderer=nginx"], "--renderer: nginx is not there yet"),
-    "unknown renderer": (["render", HELLO, "--renderer=x"], "--renderer: 'x' is not known; there is inprocess"),
+    "unknown renderer": (
+        ["check", HELLO, "--renderer=x"],
+        "--renderer: 'x' is not known; there are inprocess, haproxy and nginx",
+    ),
     "output": (["render", HELLO, "--output=xml"], "--output: invalid choice: 'xml'"),
     "range": (["check", HELLO, "--allow-endpoint=all"], "--allow-endpoint: 'all' is not an address range"),
     "controller name": (
@@ -249,7 +251,7 @@ def test_it_is_a_module_that_runs() -> None:
 
     assert ended.returncode == 1
     assert len(ended.stdout.splitlines()) == 8
-    assert ended.stderr == "ingresses: 2, errors: 6, warnings: 2\n"
+    assert ended.stderr == "2 Ingresses, 2 of this controller; errors: 6, warnings: 2\n"
 
 
 def test_it_needs_neither_proxy_nor_admin_extras() -> None:
@@ -291,3 +293,132 @@ def test_the_protections_of_other_controllers_can_be_let_go(
     assert "respond 503" in closed
     assert "warning AnnotationForeign" in opened
     assert "open to every client" in opened
+
+
+SHOP = """
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: shop, namespace: web, annotations: {CLASS}}
+spec:
+  tls: [{hosts: [shop.test], secretName: shop-tls}]
+  rules:
+  - host: shop.test
+    http:
+      paths:
+      - path: /shop|cart
+        pathType: ImplementationSpecific
+        backend: {service: {name: shop, port: {number: 80}}}
+      - {path: /grpc, pathType: Prefix, backend: {service: {name: shop, port: {number: 50051}}}}
+      - {path: /api, pathType: Exact, backend: {service: {name: shop, port: {number: 443}}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: shop, namespace: web}
+spec:
+  ports:
+  - {name: http, port: 80}
+  - {name: grpc, port: 50051, appProtocol: kubernetes.io/h2c}
+  - {name: https, port: 443}
+"""
+OURS = "kubernetes.io/ingress.class: ingresskit"
+SLICE = """
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: shop-1, namespace: web, labels: {kubernetes.io/service-name: shop}}
+addressType: IPv4
+ports: [{name: http, port: 8080}, {name: grpc, port: 8081}, {name: https, port: 8443}]
+endpoints: [{addresses: [10.0.0.1]}]
+"""
+
+
+def shop_folder(folder: Path, annotations: str = OURS, *, slices: bool = True) -> str:
+    (folder / "shop.yaml").write_text(SHOP.replace("CLASS", annotations) + (SLICE if slices else ""))
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("annotations", "why"),
+    [
+        ("", "it names no class"),
+        ("kubernetes.io/ingress.class: nginx", "is 'nginx', not 'ingresskit'"),
+    ],
+    ids=["no class", "another class"],
+)
+def test_a_folder_in_which_nothing_is_ours_says_why(
+    annotations: str, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shop_folder(tmp_path, annotations)
+
+    statuses = main(["check", folder]), main(["check", "--strict", folder]), main(["render", folder])
+
+    said = capsys.readouterr()
+    assert statuses == (0, 1, 0)
+    assert said.err.count("1 Ingress, 0 of this controller; errors: 0, warnings: 0\n") == 2
+    assert said.err.count("note: Ingress web/shop is not of this controller: ") == 3
+    assert why in said.err
+    assert "note: no Ingress is of this controller: " in said.err
+
+
+def test_a_folder_without_endpoint_slices_gives_one_note(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shop_folder(tmp_path, f"{OURS}, cert-manager.io/issuer: le", slices=False)
+
+    status = main(["check", "--renderer=haproxy", folder])
+
+    said = capsys.readouterr()
+    assert status == 0
+    assert "NoEndpoints" not in said.out
+    assert said.err.count("note: there are no EndpointSlices in the folder") == 1
+    assert "warning SecretNotFound" in said.out
+    assert "cert-manager (cert-manager.io/issuer) is expected to create" in said.out
+
+
+def test_with_slices_every_backend_without_endpoints_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shop_folder(tmp_path)
+    (tmp_path / "shop.yaml").write_text(
+        (tmp_path / "shop.yaml").read_text().replace("endpoints: [{addresses: [10.0.0.1]}]", "endpoints: []")
+    )
+
+    main(["check", folder])
+
+    said = capsys.readouterr()
+    assert said.out.count("NoEndpoints") == 3
+    assert "note:" not in said.err
+
+
+@pytest.mark.parametrize(("renderer", "spoken"), [("inprocess", False), ("nginx", False), ("haproxy", True)])
+def test_what_a_renderer_cannot_do_is_seen_without_its_program(
+    renderer: str, spoken: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [shop_folder(tmp_path), f"--renderer={renderer}"]
+
+    main(["check", *words])
+    checked = capsys.readouterr().out
+    main(["explain", *words, "https://shop.test/grpc"])
+    explained = capsys.readouterr().out
+    main(["render", *words])
+    rendered = capsys.readouterr().out
+
+    assert ("ProtocolUnsupported Service web/shop, spec.ports[1].appProtocol: " in checked) is not spoken
+    assert ("503" in explained.splitlines()[1]) is not spoken
+    assert ("web/shop:50051 (10.0.0.1:8081)" in rendered) is spoken
+
+
+def test_explain_shows_paths_and_types_as_they_are_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["explain", shop_folder(tmp_path), "https://shop.test/shop%7Ccart/1"])
+
+    assert "  rule: ImplementationSpecific /shop|cart of shop.test, from " in capsys.readouterr().out
+
+
+def test_explain_tells_what_is_wrong_on_the_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["explain", shop_folder(tmp_path), "https://shop.test/api"])
+
+    said = capsys.readouterr().out
+    assert "  warning: PlainHttpToTlsPort Service web/shop, spec.ports[2]: " in said
+    assert "PathLooksLikeRegex" not in said.partition("near misses:")[0]

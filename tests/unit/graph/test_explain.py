@@ -18,7 +18,7 @@ from ingresskit.graph import (
     explain,
 )
 from ingresskit.models import ObjectKey, ObjectRef
-from ingresskit.policies import PolicySet, TlsRedirect
+from ingresskit.policies import PlainHttp, PolicySet, TlsRedirect
 from tests.unit.graph.graphs import WEB, backend, graph, host, origin, route
 
 SHOP = graph(
@@ -204,3 +204,69 @@ def test_a_host_field_replaces_the_host_of_the_url() -> None:
         headers={"host": "shop.test", "x-a": "b"},
         client="::1",
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "rule", "says"),
+    [
+        ("http://a.test/foo/", "Exact /foo", "in the slash at the end, which counts for Exact /foo"),
+        ("http://a.test/foo", "Exact /foo/", "in the slash at the end, which counts for Exact /foo/"),
+        ("http://a.test/foo/x", "Exact /foo", "a Prefix would"),
+        ("http://a.test/Foo", "Prefix /foo", "paths are case-sensitive"),
+        ("http://a.test/foobar", "Prefix /foo", "takes whole elements"),
+        ("http://a.test/api", "Prefix /api/v1", "takes nothing above /api/v1"),
+        ("http://a.test/chekout", "Prefix /checkout", "is spelt nearly the same"),
+    ],
+)
+def test_the_relation_that_matters_comes_first(url: str, rule: str, says: str) -> None:
+    others = ("Prefix /aaa", "Exact /aab", "Prefix /other")
+    found = asked(url, at=graph(host("a.test", *others, rule)))
+
+    assert found.near_misses[0].path == rule
+    assert says in found.near_misses[0].message
+
+
+def test_a_rule_of_the_host_that_is_not_served_comes_before_all_others() -> None:
+    served = graph(host("a.test", "Exact /foo", "Prefix /"))
+    found = asked("http://a.test/foo/", at=replace(served, unserved=(unserved("a.test", "/foo"),)))
+
+    assert found.near_misses[0].reason == "RouteConflict"
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "held", "says"),
+    [
+        ("www.shop.test", "shop.test", "two hosts"),
+        ("shop.test", "www.shop.test", "two hosts"),
+        ("shop.test", "*.shop.test", "takes names below shop.test, not shop.test itself"),
+        ("a.b.shop.test", "*.shop.test", "exactly one label before"),
+        ("api.shop.test", "shop.test", "takes no names below it; *.shop.test would"),
+        ("shop.test", "api.shop.test", "is a name below shop.test"),
+        ("shpo.test", "shop.test", "it is for the host shop.test"),
+    ],
+)
+def test_a_host_that_is_nearly_there_is_named_even_where_it_lacks_the_path(
+    asked_for: str, held: str, says: str
+) -> None:
+    found = asked(f"http://{asked_for}/nowhere", at=graph(host(held, "Prefix /x")))
+
+    assert [miss.host for miss in found.near_misses] == [held]
+    assert says in found.near_misses[0].message
+    assert found.near_misses[0].message.endswith("no rule of it takes /nowhere")
+
+
+@pytest.mark.parametrize("written", ["shop.test:8080", "https://shop.test/", "shop.test.", "Shop.test/x"])
+def test_a_host_that_is_refused_for_how_it_is_written_is_a_near_miss(written: str) -> None:
+    lost = Unserved(origin=origin("bad"), host=written, reason="InvalidHost", message="it is none")
+    found = asked("http://shop.test/", at=replace(graph(), unserved=(lost,)))
+
+    assert [miss.reason for miss in found.near_misses] == ["InvalidHost"]
+
+
+def test_a_route_that_refuses_plain_http_says_so() -> None:
+    only = route("Prefix /", policies=PolicySet([PlainHttp(allowed=False)]))
+    served = graph(host("a.test", only, tls=True))
+
+    assert asked("http://a.test/", at=served).status == 403
+    assert "plain HTTP is refused" in asked("http://a.test/", at=served).verdict
+    assert asked("https://a.test/", at=served).status is None

@@ -150,3 +150,21 @@ def test_a_route_keeps_its_place_through_an_edit_of_the_younger() -> None:
     assert below is not None
     assert root.origin.subject.key == ObjectKey("default", "one")
     assert below.origin.subject.key == ObjectKey("default", "young")
+
+
+def test_what_is_not_ours_is_listed_with_the_reason() -> None:
+    found = translate(
+        Snapshot.of(
+            [
+                ingress_class(),
+                ingress("ours", {"a.test": {"/": "web"}}),
+                ingress("b", {"b.test": {"/": "web"}}, ingress_class="other"),
+                ingress("a", {"b.test": {"/": "web"}}, ingress_class=None),
+            ]
+        )
+    )
+
+    assert [(key.name, why) for key, why in found.not_ours.items()] == [
+        ("a", "it names no class"),
+        ("b", "there is no IngressClass 'other'"),
+    ]
