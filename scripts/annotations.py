@@ -50,7 +50,7 @@ A renderer that cannot honour a policy says so with
 [PolicyUnsupported](diagnostics.md#policyunsupported).
 
 A policy that **protects** its routes fails closed:
-when it cannot be read or the renderer cannot honour it, they answer 503 instead of being served without it.
+when it cannot be read or the renderer cannot honour it, they respond 503 instead of being served without it.
 
 Values are read as a whole, by the grammar in the table and nothing more.
 White space around them does not matter.

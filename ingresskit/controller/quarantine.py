@@ -14,8 +14,8 @@ __all__ = ["Quarantine", "Refusal"]
 
 _LONGEST_SAYING = 400
 _EFFECTS = {
-    Withholding.CHANGE: "what it had before stays served until it changes; paths that are new answer 503",
-    Withholding.CONTENT: "its paths answer 503 until it changes",
+    Withholding.CHANGE: "what it had before stays served until it changes; new paths respond 503",
+    Withholding.CONTENT: "its paths respond 503 until it changes",
     Withholding.EVERYTHING: "it is left out until it changes",
 }
 

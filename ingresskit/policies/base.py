@@ -75,7 +75,7 @@ class Policy:
     """Base of all policies. A subclass is a frozen, slotted, keyword-only dataclass of values.
 
     Two policies are equal when their values are. A policy whose ``protects`` is true guards its
-    route: where it cannot be built or a renderer cannot honour it, the route answers 503 instead
+    route: where it cannot be built or a renderer cannot honour it, the route responds 503 instead
     of being served without it.
     """
 

@@ -17,7 +17,7 @@ SENTENCES: Final = {
     431: "The request header is too large.",
     500: "The proxy could not handle the request.",
     502: "The service did not give a proper answer.",
-    503: "The service has nothing that could answer at the moment.",
+    503: "No endpoint is available.",
     504: "The service did not answer in time.",
 }
 """What stands in the body, by status; other statuses say their name."""

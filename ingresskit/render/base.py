@@ -145,7 +145,7 @@ class Renderer(ABC, Generic[ArtifactT]):
     def restrict(self, graph: RouteGraph) -> Restricted:
         """*graph* as this renderer can serve it: fail closed, say so, and leave the rest untouched.
 
-        A policy that is not in `supports` is reported; if it protects its route, the route answers 503.
+        A policy that is not in `supports` is reported; if it protects its route, the route responds 503.
         A backend whose protocol is not in `protocols` is reported and has no endpoints.
 
         What is the same object as in the graph before costs next to nothing, and stays the same object.
@@ -212,18 +212,18 @@ class Renderer(ABC, Generic[ArtifactT]):
             if kind in self.supports:
                 continue
             for origin in dict.fromkeys(route.policies.origins(kind).values()) or [route.origin]:
-                effect = "the route answers 503" if kind.protects else "it is ignored"
+                effect = "the route responds 503" if kind.protects else "it is ignored"
                 diagnostics.append(
                     Diagnostic(
                         subject=origin.subject,
                         field=origin.field,
                         reason=Reason.POLICY_UNSUPPORTED,
-                        message=f"the {self.name} renderer cannot honour {kind.__name__}; {effect}",
+                        message=f"the {self.name} renderer does not support {kind.__name__}; {effect}",
                         severity=Severity.ERROR if kind.protects else Severity.WARNING,
                     )
                 )
             if kind.protects and not isinstance(route.action, Respond):
-                message = f"the {self.name} renderer cannot honour {kind.__name__}"
+                message = f"the {self.name} renderer does not support {kind.__name__}"
                 action = Respond(status=503, reason=Reason.POLICY_UNSUPPORTED, message=message)
                 route = replace(route, action=action)
         return route
@@ -231,14 +231,14 @@ class Renderer(ABC, Generic[ArtifactT]):
     def _restricted_backend(self, backend: Backend, diagnostics: list[Diagnostic]) -> Backend:
         if backend.protocol in self.protocols:
             return backend
-        note = f"the {self.name} renderer cannot speak {backend.protocol}"
+        note = f"the {self.name} renderer does not support {backend.protocol}"
         namespace, service, _ = backend.key
         diagnostics.append(
             Diagnostic(
                 subject=ObjectRef(Service.kind, ObjectKey(namespace, service)),
                 field=f"{backend.place}.appProtocol" if backend.place else "",
                 reason=Reason.PROTOCOL_UNSUPPORTED,
-                message=f"{note}; routes to it answer 503",
+                message=f"{note}; its routes respond 503",
             )
         )
         return replace(backend, endpoints=(), note=note)

@@ -129,13 +129,14 @@ class BackendTable:
         about = ObjectRef(Service.kind, ref.service)
         service = self._services.get(ref.service)
         if service is None:
-            return _fault(about, Reason.SERVICE_NOT_FOUND, f"there is no Service {ref.service}")
+            return _fault(about, Reason.SERVICE_NOT_FOUND, f"Service {ref.service} does not exist")
         if (closed := self._judged(service).unprotected) is not None:
-            message = f"{closed.field} of the Service {ref.service} would protect it and is not read"
+            message = f"{closed.field} of Service {ref.service} would protect it and is not read"
             return _fault(about, closed.reason, message)
         external = service.spec.type == _EXTERNAL_NAME
         if external and not self._destinations.external_names:
-            message = f"the Service {ref.service} is of type ExternalName, which is not let through"
+            message = f"Service {ref.service} is of type ExternalName, which is not allowed"
+            message += " (see destinations.external_names)"
             return _fault(about, Reason.EXTERNAL_NAME_REFUSED, message)
         port = self._port(service, ref.port)
         if port is None and external and isinstance(ref.port, int) and not service.spec.ports:
@@ -146,13 +147,13 @@ class BackendTable:
             if len(ports) > _MOST_PORTS_TOLD:
                 has += f" and {len(ports) - _MOST_PORTS_TOLD} more"
             what = f"named {ref.port!r}" if isinstance(ref.port, str) else str(ref.port)
-            message = f"the Service {ref.service} has no port {what}; it has {has}"
+            message = f"Service {ref.service} has no port {what}; it has {has}"
             message += _port_advice(ports, ref.port)
             if len(ports) > _MOST_SERVICE_PORTS:
                 message += f"; no more than {_MOST_SERVICE_PORTS} of them are looked at"
             return _fault(about, Reason.SERVICE_PORT_NOT_FOUND, message)
         if (port.protocol or "TCP") != "TCP":
-            message = f"port {port.port} of the Service {ref.service} is {port.protocol}, not TCP"
+            message = f"port {port.port} of Service {ref.service} is {port.protocol}, not TCP"
             return _fault(about, Reason.SERVICE_PORT_NOT_FOUND, message)
         return Resolution(key=BackendKey(*ref.service, port.port), service=about)
 

@@ -370,7 +370,7 @@ def _backend_faults(fragment: Fragment, resolutions: Mapping[ServiceRef, Resolut
                 continue
             told.add((claim.origin.field, ref))
             field = claim.origin.field if claim.fallback else f"{claim.origin.field}.backend"
-            effect = "requests are answered 503"
+            effect = "the route responds 503"
             if split is not None and (ref != claim.backend or weight == 0):
                 effect = "its share goes to the others"
             yield Diagnostic(

@@ -121,10 +121,10 @@ class ClassTable:
                 subject=ingress.ref,
                 field="spec.ingressClassName",
                 reason=Reason.INGRESS_CLASS_NOT_FOUND,
-                message=f"there is no IngressClass {named!r}, so no controller knows whose Ingress this is",
+                message=f"IngressClass {named!r} does not exist, so no controller serves this Ingress",
                 related=(ObjectRef(IngressClass.kind, ObjectKey("", named)),),
             )
-            why = f"there is no IngressClass {named!r}"
+            why = f"IngressClass {named!r} does not exist"
             return Verdict(ours=False, why=why, undecided=True, diagnostics=(missing,))
         if self.ours[named]:
             return Verdict(ours=True)
@@ -137,7 +137,7 @@ def _class_conflict(ingress: Ingress, legacy: str, named: str, *, ours: bool) ->
         subject=ingress.ref,
         field=f"metadata.annotations[{LEGACY_CLASS}]",
         reason=Reason.INGRESS_CLASS_CONFLICT,
-        message=f"it says {legacy!r}, spec.ingressClassName {named!r}; the annotation counts, {effect}",
+        message=f"it is {legacy!r} and spec.ingressClassName is {named!r}; the annotation decides, {effect}",
         severity=Severity.WARNING,
         related=(ObjectRef(IngressClass.kind, ObjectKey("", named)),),
     )

@@ -103,19 +103,19 @@ class EndpointTable:
         if used:
             return tuple(used[key] for key in sorted(used)), ""
         if total:
-            return (), f"none of the {total} endpoints of the Service {service.key} is ready"
+            return (), f"none of the {total} endpoints of Service {service.key} is ready"
         return (), self._why_none(service, port)
 
     def _why_none(self, service: Service, port: ServicePort) -> str:
         """Why a port of a Service has no endpoint at all, as a clause. The ports are matched by name."""
         names = sorted({name for name, addresses in self._port_names(service.key) if addresses})
         if not names or (port.name or "") in names:
-            return f"the Service {service.key} has no endpoints"
+            return f"Service {service.key} has no endpoints"
         shown = [ascii(name) if name else "one without a name" for name in names[:_MOST_NAMES_SHOWN]]
         more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
         what = f"named {port.name!r}" if port.name else "without a name"
         return (
-            f"the endpoints of the Service {service.key} have no port {what}, as its port {port.port} is;"
+            f"the endpoints of Service {service.key} have no port {what}, as its port {port.port} is;"
             f" they have {', '.join(shown)}{more}"
         )
 
@@ -146,7 +146,7 @@ class EndpointTable:
         self, item: EndpointSlice, port_name: str, diagnostics: list[Diagnostic]
     ) -> Iterator[_Candidate]:
         if item.address_type not in ("IPv4", "IPv6"):
-            message = f"addresses of type {item.address_type!r} are not let through, only IPv4 and IPv6"
+            message = f"addresses of type {item.address_type!r} are not allowed, only IPv4 and IPv6"
             diagnostics.append(_refused(item.ref, "addressType", message))
             return
         for index, port in self._named_ports(item, port_name):
@@ -228,7 +228,7 @@ class EndpointTable:
                 fault = None
         if fault is not None:
             diagnostics.append(_refused(service.ref, "spec.externalName", f"{name!r} {fault}"))
-            return (), f"the external name of the Service {service.key} is not let through"
+            return (), f"the external name of Service {service.key} is not allowed"
         return (Endpoint(address=_shortest(name), port=port.port),), ""
 
 

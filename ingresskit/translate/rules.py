@@ -325,7 +325,7 @@ class _Reader:
             return ServiceRef(service=ObjectKey(self.ingress.metadata.namespace, service.name), port=port)
         if backend.resource is not None and service is None:
             message = f"a {_shown(backend.resource.kind)} cannot be a backend here, only a Service can"
-            self._fault(f"{place}.resource", Reason.RESOURCE_BACKEND, f"{message}; requests are answered 503")
+            self._fault(f"{place}.resource", Reason.RESOURCE_BACKEND, f"{message}; the route responds 503")
             return BackendFault(reason=Reason.RESOURCE_BACKEND, message=message)
         if service is not None:
             return self._backend_fault(place, "has both a service and a resource")
@@ -337,7 +337,7 @@ class _Reader:
         return self._backend_fault(place, "has neither a service nor a resource")
 
     def _backend_fault(self, place: str, what: str) -> BackendFault:
-        self._fault(place, Reason.INVALID_BACKEND, f"it {what}; requests are answered 503")
+        self._fault(place, Reason.INVALID_BACKEND, f"it {what}; the route responds 503")
         return BackendFault(reason=Reason.INVALID_BACKEND, message=f"{place} {what}")
 
     def _fault(self, place: str, reason: Reason, message: str, severity: Severity = Severity.ERROR) -> None:

@@ -198,10 +198,10 @@ class _Builder:
         key = certificate.secret if certificate is not None else None
         if (winner := self._decided.get(host)) is not None:
             if winner.secret != claim.secret:
-                named = winner.secret or "the default certificate"
-                message = f"for {host} {named} is served, which the older {winner.origin.subject} names"
-                if winner.origin.subject == claim.origin.subject:
-                    message = f"for {host} {named} is served, which {winner.origin.field} names"
+                named = f"Secret {winner.secret}" if winner.secret else "the default certificate"
+                own = winner.origin.subject == claim.origin.subject
+                first = winner.origin.field if own else winner.origin.subject
+                message = f"{host} is served with {named}, which {first} names first"
                 self._tell(claim.origin, Reason.CERTIFICATE_CONFLICT, message, related=(winner.origin.subject,))
             return False
         self._decided[host] = claim
@@ -223,16 +223,16 @@ class _Builder:
                 return None
             if promise:
                 message = (
-                    f"there is no Secret {key} yet, which {promise} is expected to create; until then {effect}"
+                    f"Secret {key} does not exist yet; {promise} is expected to create it; until then {effect}"
                 )
                 self._tell(origin, Reason.SECRET_NOT_FOUND, message, Severity.WARNING, related=(secret,))
                 return None
-            message = f"there is no Secret {key}; {effect}"
+            message = f"Secret {key} does not exist; {effect}"
             self._tell(origin, Reason.SECRET_NOT_FOUND, message, related=(secret,))
             return None
         if parsed.fault:
             kept = "its last good certificate is still served" if parsed.certificate else effect
-            message = f"the Secret {key} {parsed.fault}; {kept}"
+            message = f"Secret {key} {parsed.fault}; {kept}"
             self._tell(origin, Reason.CERTIFICATE_INVALID, message, related=(secret,))
         return parsed.certificate
 

@@ -507,7 +507,7 @@ def _closed(ingress: Ingress) -> Fragment:
     """
     message = (
         "its annotations could not be read because of a fault in this program or in an extension of it; see"
-        " the log. Its routes answer 503"
+        " the log. Its routes respond 503"
     )
     fault = Diagnostic(
         subject=ingress.ref, field="metadata.annotations", reason=Reason.INTERNAL_ERROR, message=message
@@ -522,7 +522,7 @@ def _closed(ingress: Ingress) -> Fragment:
 
 def _default_backend_fault(resolution: Resolution | None) -> Iterable[Diagnostic]:
     if resolution is not None and resolution.fault is not None:
-        message = f"{resolution.fault.message}; it is the default backend, and requests for it are answered 503"
+        message = f"{resolution.fault.message}; it is the default backend, and its routes respond 503"
         yield Diagnostic(subject=resolution.service, field="", reason=resolution.fault.reason, message=message)
 
 
@@ -536,7 +536,7 @@ def _without_endpoints(hosts: Iterable[VirtualHost], empty: Mapping[BackendKey, 
             shares = route.action.backends
             for share in shares:
                 if share.key in empty:
-                    effect = "its share goes to the others" if len(shares) > 1 else "requests are answered 503"
+                    effect = "its share goes to the others" if len(shares) > 1 else "the route responds 503"
                     yield Diagnostic(
                         subject=route.origin.subject,
                         field=route.origin.field,

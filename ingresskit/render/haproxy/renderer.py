@@ -204,7 +204,7 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
                 subject=ObjectRef(Service.kind, ObjectKey(backend.key.namespace, backend.key.service)),
                 field="spec.externalName",
                 reason=Reason.EXTERNAL_NAME_REFUSED,
-                message=f"{note}; routes to it answer 503",
+                message=f"{note}; its routes respond 503",
             )
         )
         return replace(backend, endpoints=(), note=note)

@@ -65,13 +65,13 @@ class Limits:
         kept = tuple(item for item in backend.endpoints if _is_address(item.address))
         if len(kept) == len(backend.endpoints):
             return backend, backend, ()
-        note = "the nginx renderer sends requests to addresses only, not to names"
+        note = "the nginx renderer does not support ExternalName Services (host names as endpoints)"
         namespace, service, _ = backend.key
         lost = Diagnostic(
             subject=ObjectRef(Service.kind, ObjectKey(namespace, service)),
             field="spec.externalName",
             reason=Reason.EXTERNAL_NAME_REFUSED,
-            message=f"{note}; routes to it answer 503",
+            message=f"{note}; its routes respond 503",
         )
         return backend, replace(backend, endpoints=kept, note="" if kept else note), (lost,)
 
@@ -85,7 +85,7 @@ def _route(route: Route, looked_at: dict[PolicySet, PolicySet], lost: list[Diagn
     action = route.action
     if isinstance(action, Redirect) and (fault := _fault(action.location)):
         message = f"the place to redirect to {fault}"
-        _tell(lost, route, "", f"{message}; the route answers 503", Severity.ERROR)
+        _tell(lost, route, "", f"{message}; the route responds 503", Severity.ERROR)
         action = Respond(status=503, reason=Reason.POLICY_UNSUPPORTED, message=message)
         return replace(route, action=action)
     return route

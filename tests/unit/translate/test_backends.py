@@ -45,12 +45,10 @@ def _texts(resolved: ResolvedBackend) -> list[str]:
 @pytest.mark.parametrize(
     ("port", "message"),
     [
-        pytest.param(
-            81, "the Service default/one has no port 81; it has 80 (http), 8080 (admin)", id="a number"
-        ),
+        pytest.param(81, "Service default/one has no port 81; it has 80 (http), 8080 (admin)", id="a number"),
         pytest.param(
             "metrics",
-            "the Service default/one has no port named 'metrics'; it has 80 (http), 8080 (admin)",
+            "Service default/one has no port named 'metrics'; it has 80 (http), 8080 (admin)",
             id="a name",
         ),
         pytest.param("80", "has no port named '80'", id="a number as a name"),
@@ -77,7 +75,7 @@ def test_a_port_that_is_not_tcp_is_not_served() -> None:
     found = _resolve(_table(dataclasses.replace(service("one"), spec=spec)), 53)
 
     assert found.fault is not None
-    assert found.fault.message == "port 53 of the Service default/one is UDP, not TCP"
+    assert found.fault.message == "port 53 of Service default/one is UDP, not TCP"
 
 
 def test_endpoints_are_sorted_by_address_and_not_by_text() -> None:
@@ -100,11 +98,11 @@ def test_an_address_is_listed_once_in_its_shortest_form() -> None:
 @pytest.mark.parametrize(
     ("objects", "note"),
     [
-        pytest.param((), "the Service default/one has no endpoints", id="no slice"),
-        pytest.param((endpoint_slice("one"),), "the Service default/one has no endpoints", id="an empty slice"),
+        pytest.param((), "Service default/one has no endpoints", id="no slice"),
+        pytest.param((endpoint_slice("one"),), "Service default/one has no endpoints", id="an empty slice"),
         pytest.param(
             (endpoint_slice("one", endpoint("10.0.0.1", ready=False)),),
-            "none of the 1 endpoints of the Service default/one is ready",
+            "none of the 1 endpoints of Service default/one is ready",
             id="nothing ready",
         ),
     ],

@@ -32,7 +32,7 @@ def _judge(
     [
         pytest.param("ingresskit", None, True, "", id="the field names ours"),
         pytest.param("other", None, False, "its class other belongs to another controller", id="another's"),
-        pytest.param("gone", None, False, "there is no IngressClass 'gone'", id="one that is not there"),
+        pytest.param("gone", None, False, "IngressClass 'gone' does not exist", id="one that is not there"),
         pytest.param(None, "ingresskit", True, "", id="the annotation names ours"),
         pytest.param(
             None,

@@ -314,7 +314,7 @@ def test_a_backend_that_can_never_be_is_claimed_as_a_fault(
     assert claim.backend.reason is reason
     (told,) = fragment.diagnostics
     assert told.field == f"spec.rules[0].http.paths[0].{field}"
-    assert told.message.endswith("requests are answered 503")
+    assert told.message.endswith("the route responds 503")
 
 
 @pytest.mark.parametrize(

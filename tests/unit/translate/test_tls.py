@@ -43,7 +43,7 @@ def test_the_loser_of_a_certificate_is_told_which_one_is_shown() -> None:
         )
     )
 
-    assert told.message == "for a.test default/tls is served, which the older Ingress default/web names"
+    assert told.message == "a.test is served with Secret default/tls, which Ingress default/web names first"
 
 
 def test_two_that_name_the_same_secret_agree() -> None:

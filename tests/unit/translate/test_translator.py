@@ -96,7 +96,7 @@ def test_a_service_that_comes_back_is_served_again() -> None:
     route = without.graph.resolve("a.test", "/")
     assert route is not None
     assert route.action == Respond(
-        status=503, reason=Reason.SERVICE_NOT_FOUND, message="there is no Service default/one"
+        status=503, reason=Reason.SERVICE_NOT_FOUND, message="Service default/one does not exist"
     )
     assert again == before
 
@@ -166,5 +166,5 @@ def test_what_is_not_ours_is_listed_with_the_reason() -> None:
 
     assert [(key.name, why) for key, why in found.not_ours.items()] == [
         ("a", "it names no class"),
-        ("b", "there is no IngressClass 'other'"),
+        ("b", "IngressClass 'other' does not exist"),
     ]
