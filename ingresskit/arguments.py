@@ -23,6 +23,7 @@ from ingresskit.models import ObjectKey
 from ingresskit.policies import ForeignProtections
 from ingresskit.policies.values import Network
 from ingresskit.translate import (
+    Budgets,
     DefaultBackend,
     DestinationPolicy,
     HostOwnership,
@@ -72,6 +73,10 @@ class TranslationArguments(argparse.Namespace):
     guard_wide_hosts: bool
     allow_endpoint: list[Network]
     foreign_protections: ForeignProtections
+    max_ingress_hosts: int | None
+    max_ingress_paths: int | None
+    max_namespace_ingresses: int | None
+    max_namespace_hosts: int | None
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -128,6 +133,16 @@ def add_translation_arguments(parser: argparse.ArgumentParser) -> None:
     add("--foreign-protections", type=checked(_protections), default="close", metavar="HOW", help=text)
     text = "let endpoints have these addresses, though loopback or the like; repeatable"
     add("--allow-endpoint", type=checked(read_network), action="append", default=[], metavar="CIDR", help=text)
+    budgets: tuple[tuple[str, str, int | None], ...] = (
+        ("--max-ingress-hosts", "hosts of one Ingress", default.budgets.hosts_per_ingress),
+        ("--max-ingress-paths", "paths of one Ingress", default.budgets.paths_per_ingress),
+        ("--max-namespace-ingresses", "Ingresses of one namespace", default.budgets.ingresses_per_namespace),
+        ("--max-namespace-hosts", "hosts of one namespace", default.budgets.hosts_per_namespace),
+    )
+    for flag, what, most in budgets:
+        shown = "none" if most is None else most
+        text = f"the most {what} that are served, or none for no limit ({shown})"
+        add(flag, type=checked(_budget), default=most, metavar="N", help=text)
 
 
 def translate_options(arguments: TranslationArguments) -> TranslateOptions:
@@ -144,6 +159,12 @@ def translate_options(arguments: TranslationArguments) -> TranslateOptions:
         require_namespace_hosts=arguments.require_namespace_hosts,
         guard_wide_hosts=arguments.guard_wide_hosts,
         destinations=DestinationPolicy(allow=tuple(arguments.allow_endpoint)),
+        budgets=Budgets(
+            hosts_per_ingress=arguments.max_ingress_hosts,
+            paths_per_ingress=arguments.max_ingress_paths,
+            ingresses_per_namespace=arguments.max_namespace_ingresses,
+            hosts_per_namespace=arguments.max_namespace_hosts,
+        ),
         scope=Scope(
             namespaces=frozenset(arguments.watch_namespace),
             namespace_selector=arguments.watch_namespace_selector,
@@ -230,6 +251,14 @@ def _protections(text: str) -> ForeignProtections:
     if text not in tuple(ForeignProtections):
         raise ValueError(f"{text!r} is neither close nor warn")
     return ForeignProtections(text)
+
+
+def _budget(text: str) -> int | None:
+    if text == "none":
+        return None
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < 1:
+        raise ValueError(f"{text!r} is neither a number from 1 on nor none")
+    return int(text)
 
 
 def _ownership(text: str) -> HostOwnership:

@@ -40,6 +40,7 @@ class Reason(StrEnum):
     INGRESS_CLASS_PARAMETERS_IGNORED = "IngressClassParametersIgnored"
     # Rules
     EMPTY_INGRESS = "EmptyIngress"
+    BUDGET_EXCEEDED = "BudgetExceeded"
     INVALID_HOST = "InvalidHost"
     INVALID_PATH = "InvalidPath"
     INVALID_PATH_TYPE = "InvalidPathType"

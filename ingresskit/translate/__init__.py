@@ -1,11 +1,13 @@
 """From a snapshot to the route graph."""
 
+from ingresskit.translate.budgets import Budgets
 from ingresskit.translate.destinations import DestinationPolicy
 from ingresskit.translate.options import DefaultBackend, HostOwnership, Scope, TranslateOptions
 from ingresskit.translate.selectors import LabelSelector
 from ingresskit.translate.translator import Translation, Translator, translate
 
 __all__ = [
+    "Budgets",
     "DefaultBackend",
     "DestinationPolicy",
     "HostOwnership",

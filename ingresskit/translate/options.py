@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ingresskit.errors import ConfigurationError
 from ingresskit.models import ObjectKey
 from ingresskit.policies import ForeignProtections, PolicyRegistry, default_policies
+from ingresskit.translate.budgets import Budgets
 from ingresskit.translate.destinations import DestinationPolicy
 from ingresskit.translate.selectors import LabelSelector
 
@@ -76,6 +77,7 @@ class TranslateOptions:
         host_fallthrough: See `ingresskit.graph.RouteGraph`.
         destinations: Which endpoint addresses are let through.
         scope: Which Ingresses are looked at.
+        budgets: How much one Ingress and one namespace may ask for.
 
     Raises:
         ConfigurationError: *controller_name* is not a domain-prefixed path, a name is empty, or
@@ -96,6 +98,7 @@ class TranslateOptions:
     host_fallthrough: bool = False
     destinations: DestinationPolicy = field(default_factory=DestinationPolicy)
     scope: Scope = field(default_factory=Scope)
+    budgets: Budgets = field(default_factory=Budgets)
 
     def __post_init__(self) -> None:
         if not _CONTROLLER_NAME.fullmatch(self.controller_name):

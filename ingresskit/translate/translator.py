@@ -59,6 +59,7 @@ from ingresskit.policies import (
     PolicyRegistry,
 )
 from ingresskit.translate.backends import BackendTable, Resolution, ResolvedBackend
+from ingresskit.translate.budgets import NamespaceBudgets, trimmed
 from ingresskit.translate.certificates import CertificateTable
 from ingresskit.translate.claims import (
     Contribution,
@@ -156,6 +157,7 @@ class Translator:
         )
         self._backends = BackendTable(self._options.destinations, self._foreign)
         self._certificates = CertificateTable(retain=retain)
+        self._budgets = NamespaceBudgets(self._options.budgets)
         self._inputs: tuple[object, ...] | None = None
         self._record = NO_CLAIMS
         self._silent: frozenset[str] = frozenset()
@@ -197,7 +199,7 @@ class Translator:
 
     def _translate_routes(self, snapshot: Snapshot, now: datetime | None) -> _Routes:
         self._certificates.advance(snapshot.by_key(Secret))
-        fragments = self._read(snapshot)
+        fragments = self._affordable(self._read(snapshot))
         contributions = self._contribute(fragments)
         by_host: dict[str, list[Contribution]] = {}
         for item in contributions:
@@ -301,9 +303,17 @@ class Translator:
             )
         try:
             options = self._options
+            within = trimmed(ingress, options.budgets)
             fragment = read_ingress(
-                ingress, options.policies, self._foreign, host_fallthrough=options.host_fallthrough
+                within.ingress, options.policies, self._foreign, host_fallthrough=options.host_fallthrough
             )
+            if within.diagnostics:
+                fragment = replace(
+                    fragment,
+                    ingress=ingress,
+                    diagnostics=within.diagnostics + fragment.diagnostics,
+                    unserved=within.unserved + fragment.unserved,
+                )
         except Exception:
             # A dialect or policy of the integrator's own may raise anything; one object pays for it.
             _logger.exception("ingress could not be read", extra={"ingress": str(ingress.key)})
@@ -311,6 +321,17 @@ class Translator:
         if verdict.diagnostics:
             fragment = replace(fragment, diagnostics=verdict.diagnostics + fragment.diagnostics)
         return _Judged(fragment=fragment, namespace=namespace, age=age_order(ingress))
+
+    def _affordable(self, fragments: list[_Judged]) -> list[_Judged]:
+        """*fragments*, of which those over the budget of their namespace claim nothing."""
+        if not self._budgets.limited:
+            return fragments
+        ours = sorted((item for item in fragments if item.ours), key=_precedence)
+        refused = self._budgets.refused(item.fragment for item in ours)
+        return [
+            replace(item, fragment=refused[key]) if (key := item.fragment.ingress.key) in refused else item
+            for item in fragments
+        ]
 
     def _contribute(self, fragments: Iterable[_Judged]) -> list[Contribution]:
         """Step 2, for those that are ours, oldest first."""

@@ -32,7 +32,7 @@ from ingresskit.graph import Withholding, contributions
 from ingresskit.models import KubeObject, ObjectRef, Snapshot, decode_any
 from ingresskit.policies import ParsedPolicies, RequestHeaders
 from ingresskit.render.inprocess import InProcessRenderer
-from ingresskit.translate import Translator
+from ingresskit.translate import Budgets, Translator
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "diagnostics.md"
 EXAMPLES = {
@@ -200,6 +200,10 @@ CASES: dict[Reason, Case] = {
         ingress_class("public", parameters={"kind": "Parameters", "name": "public"})
     ),
     Reason.EMPTY_INGRESS: case(ingress(rules=[])),
+    Reason.BUDGET_EXCEEDED: case(
+        ingress(rules=[{"host": host, "http": {"paths": [path()]}} for host in ("shop.test", "more.test")]),
+        options=TranslateOptions(budgets=Budgets(hosts_per_ingress=1)),
+    ),
     Reason.INVALID_HOST: case(with_rule({"host": "shop_1.test"})),
     Reason.INVALID_PATH: case(ingress("web", path("shop"))),
     Reason.INVALID_PATH_TYPE: case(ingress("web", path(kind="prefix"))),
