@@ -17,7 +17,9 @@ from ingresskit.policies import (
     Policy,
     TrafficSplit,
 )
+from ingresskit.render.haproxy import HaproxyRenderer
 from ingresskit.render.inprocess import InProcessRenderer
+from ingresskit.render.nginx import NginxRenderer
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "annotations.md"
 
@@ -126,7 +128,13 @@ _IN_THE_GRAPH = frozenset({PermanentRedirect, TrafficSplit})
 def _honoured_by(policy: type[Policy]) -> str:
     if policy in _IN_THE_GRAPH:
         return "every renderer, for it is part of the route graph itself"
-    return "the in-process proxy" if policy in InProcessRenderer.supports else "no renderer yet"
+    renderers = {
+        "in-process proxy": InProcessRenderer.supports,
+        "HAProxy": HaproxyRenderer.supports,
+        "nginx": NginxRenderer.supports,
+    }
+    names = [name for name, supported in renderers.items() if policy in supported]
+    return "every renderer" if len(names) == len(renderers) else ", ".join(names) or "no renderer yet"
 
 
 def _row(policy: type[Policy], annotation: Annotation) -> str:

@@ -125,10 +125,11 @@ class BodyLimit(Policy):
 class TlsRedirect(Policy):
     """Whether plain HTTP requests are sent to HTTPS with 308.
 
-    Without it the redirect is on for hosts with a certificate of their own and off for others.
+    Without it the redirect is on for hosts with TLS settings of their own (``spec.tls`` names them, whether
+    or not the Secret is there, or the wildcard above them), and off for others.
 
     Attributes:
-        enabled: On even without a certificate, or off even with one.
+        enabled: On even without TLS settings, or off even with them.
     """
 
     enabled: bool = annotated(
@@ -136,7 +137,7 @@ class TlsRedirect(Policy):
         parse_boolean,
         default=True,
         grammar="`true` or `false`",
-        summary="Send plain HTTP requests to HTTPS (308). Without it: yes where the host has a certificate.",
+        summary="Send plain HTTP requests to HTTPS (308). Without it: yes where `spec.tls` names the host.",
     )
 
 
