@@ -7,6 +7,7 @@ from ingresskit.graph.explain import (
     explain,
     redirects_to_tls,
     refuses_plain_http,
+    solves_http01,
 )
 from ingresskit.graph.graph import RouteGraph
 from ingresskit.graph.holder import HostHolder, holder_of
@@ -79,6 +80,7 @@ __all__ = [
     "redirects_to_tls",
     "refuses_plain_http",
     "rule_host",
+    "solves_http01",
     "wildcard_above",
     "withhold",
 ]

@@ -24,6 +24,7 @@ from ingresskit.policies import AllowedSources, PlainHttp, TlsRedirect
 
 __all__ = ["Explanation", "Request", "explain"]
 
+_HTTP01_PATH = "/.well-known/acme-challenge"
 _MOST_NEAR_MISSES = 50
 
 
@@ -202,18 +203,37 @@ def _client_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return parsed
 
 
+def solves_http01(route: Route) -> bool:
+    """Whether the rule of *route* is for ACME's HTTP-01 challenge: nothing may redirect or authenticate it.
+
+    The validation begins over plain HTTP, before there is a certificate, and carries no credentials. What
+    counts is the path that the rule itself asks for: a request for the same path that another rule takes,
+    such as a protected ``/``, keeps its redirect and its protection.
+
+    Source: RFC 8555, section 8.3.
+    """
+    path = route.match.value
+    return path == _HTTP01_PATH or path.startswith(f"{_HTTP01_PATH}/")
+
+
 def redirects_to_tls(host: VirtualHost, route: Route) -> bool:
-    """Whether a plain HTTP request that *route* takes is answered with a redirect to HTTPS."""
-    if refuses_plain_http(route):
+    """Whether a plain HTTP request that *route* takes is answered with a redirect to HTTPS.
+
+    Never one that `solves_http01`, whatever its policies say.
+    """
+    if solves_http01(route) or refuses_plain_http(route):
         return False
     policy = route.policies.get(TlsRedirect)
     return policy.enabled if policy is not None else host.tls
 
 
 def refuses_plain_http(route: Route) -> bool:
-    """Whether a plain HTTP request that *route* takes gets 403, whatever else would happen to it."""
+    """Whether a plain HTTP request that *route* takes gets 403, whatever else would happen to it.
+
+    Never one that `solves_http01`, for it could not be solved over TLS.
+    """
     policy = route.policies.get(PlainHttp)
-    return policy is not None and not policy.allowed
+    return policy is not None and not policy.allowed and not solves_http01(route)
 
 
 def _asked_by(route: Route) -> str:

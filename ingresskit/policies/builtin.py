@@ -126,7 +126,8 @@ class TlsRedirect(Policy):
     """Whether plain HTTP requests are sent to HTTPS with 308.
 
     Without it the redirect is on for hosts with TLS settings of their own (``spec.tls`` names them, whether
-    or not the Secret is there, or the wildcard above them), and off for others.
+    or not the Secret is there, or the wildcard above them), and off for others. Rules for the
+    path ``/.well-known/acme-challenge`` and paths below it are never redirected.
 
     Attributes:
         enabled: On even without TLS settings, or off even with them.

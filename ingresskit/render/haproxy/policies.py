@@ -37,6 +37,7 @@ from ingresskit.render.haproxy.fields import field_names, field_rows, field_rule
 from ingresskit.render.haproxy.lines import flagged, lookup, plain_text, refused, setting
 from ingresskit.render.haproxy.prefixes import network_prefixes
 from ingresskit.render.haproxy.settings import HaproxySettings
+from ingresskit.render.haproxy.words import PLAIN_HTTP_FLAG
 
 __all__ = ["HANDLERS", "REWRITE_BYTES", "Context", "Handler", "SettingRow"]
 
@@ -253,7 +254,7 @@ class _ResponseHeaders(Handler):
 
 class _PlainHttp(Handler):
     policy = PlainHttp
-    flag = "P"
+    flag = PLAIN_HTTP_FLAG
     words = "Plain HTTP is refused where the route says so."
 
     @override

@@ -21,11 +21,12 @@ from ingresskit.graph import (
     VirtualHost,
     WeightedBackend,
     redirects_to_tls,
+    refuses_plain_http,
 )
 from ingresskit.policies import Origin, PolicySet
 from ingresskit.render.haproxy.artifact import Block, MapName, MapRow, Pointer, SlotClass
 from ingresskit.render.haproxy.policies import HANDLERS, SettingRow
-from ingresskit.render.haproxy.words import NONE, TLS_FLAG, Kind, route_value
+from ingresskit.render.haproxy.words import NONE, PLAIN_HTTP_FLAG, TLS_FLAG, Kind, route_value
 
 __all__ = ["HostPart", "Split", "digest", "host_part", "make_block"]
 
@@ -143,7 +144,8 @@ class _Maker:
         if known is None:
             known = self._worked_out[route.policies] = self._settings(route)
         kind, name = self._action(route, known.slot_class)
-        flags = known.flags + (TLS_FLAG if redirects_to_tls(host, route) else "")
+        plain = known.flags if refuses_plain_http(route) else known.flags.replace(PLAIN_HTTP_FLAG, "")
+        flags = plain + (TLS_FLAG if redirects_to_tls(host, route) else "")
         value = route_value(kind, name, policy=known.block, flags=flags, cut=len(matched))
         if route.match.kind is PathKind.EXACT:
             yield MapName.EXACT, route.match.value, value

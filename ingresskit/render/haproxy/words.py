@@ -21,10 +21,13 @@ from typing import Final
 from ingresskit.graph import Protocol
 from ingresskit.render.haproxy.artifact import Server
 
-__all__ = ["NONE", "SHARE_DIGITS", "TLS_FLAG", "Kind", "Speaks", "route_value", "slot_value"]
+__all__ = ["NONE", "PLAIN_HTTP_FLAG", "SHARE_DIGITS", "TLS_FLAG", "Kind", "Speaks", "route_value", "slot_value"]
 
 NONE: Final = "."
 """Stands where there is nothing to say: map rows have no empty fields."""
+
+PLAIN_HTTP_FLAG: Final = "P"
+"""The flag of a route whose plain HTTP requests are refused."""
 
 TLS_FLAG: Final = "T"
 """The flag of a route whose plain HTTP requests are redirected to HTTPS."""

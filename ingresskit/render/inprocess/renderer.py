@@ -96,6 +96,7 @@ def _host_table(host: VirtualHost) -> HostTable:
             route=route,
             matched=route.match.value.rstrip("/"),
             redirect_to_tls=redirects_to_tls(host, route),
+            refuse_plain_http=refuses_plain_http(route),
         )
         if route.match.kind is PathKind.EXACT:
             exact[route.match.value] = target

@@ -270,3 +270,23 @@ def test_a_route_that_refuses_plain_http_says_so() -> None:
     assert asked("http://a.test/", at=served).status == 403
     assert "plain HTTP is refused" in asked("http://a.test/", at=served).verdict
     assert asked("https://a.test/", at=served).status is None
+
+
+@pytest.mark.parametrize(
+    ("rule", "solves"),
+    [
+        ("Exact /.well-known/acme-challenge/t0ken", True),
+        ("Prefix /.well-known/acme-challenge", True),
+        ("Exact /.well-known/acme-challenge/", True),
+        ("Prefix /.well-known/acme-challenges", False),
+        ("Prefix /.well-known", False),
+        ("Prefix /x/.well-known/acme-challenge", False),
+        ("Prefix /", False),
+    ],
+)
+def test_only_a_rule_for_the_path_of_challenges_itself_is_free_of_redirects(rule: str, solves: bool) -> None:
+    at = graph(host("tls.test", rule, tls=True))
+    path = rule.split()[1]
+
+    assert asked(f"http://tls.test{path}", at=at).status == (None if solves else 308)
+    assert asked(f"https://tls.test{path}", at=at).status is None
