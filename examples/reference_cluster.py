@@ -44,6 +44,7 @@ def follow(transport: AioTransport, flags: Flags, options: TranslateOptions) -> 
         namespaces=flags.watch_namespace,
         namespace_labels=flags.watch_namespace_selector is not None,
         assumed_classes=[assumed],
+        options=options,
         settings=ClusterSettings(watch_list=flags.watch_list),
     )
     if (backend := options.default_backend) is not None:

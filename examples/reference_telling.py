@@ -64,6 +64,7 @@ class Telling:
             addresses=self._addresses(flags),
             events=EventRecorder(transport, instance),
         )
+        source.include_problems(self._reporter.problems)
 
     async def run(self) -> None:
         """Follow what is needed for it, and tell, until cancelled."""
@@ -74,9 +75,16 @@ class Telling:
     def leader(self) -> Mapping[str, object]:
         """Who leads, for ``/api/status``."""
         elector = self._elector
+        refused = [str(problem) for problem in self._reporter.problems()]
         if elector is None:
-            return {"lease": None, "holder": None, "leading": True}
-        return {"lease": str(elector.lease), "holder": elector.leader or None, "leading": elector.is_leader}
+            return {"lease": None, "holder": None, "leading": True, "error": None, "refused": refused}
+        return {
+            "lease": str(elector.lease),
+            "holder": elector.leader or None,
+            "leading": elector.is_leader,
+            "error": str(elector.trouble) if elector.trouble else None,
+            "refused": refused,
+        }
 
     def _addresses(self, flags: Flags) -> AddressSource | None:
         if flags.publish_address:

@@ -34,6 +34,11 @@ class Reason(StrEnum):
 
     # Objects
     OBJECT_INVALID = "ObjectInvalid"
+    # The API server; the words are those of `ingresskit.errors.ProblemCause`
+    RIGHT_MISSING = "RightMissing"
+    KIND_NOT_SERVED = "KindNotServed"
+    CREDENTIALS_REFUSED = "CredentialsRefused"
+    WRITE_REFUSED = "WriteRefused"
     # Which Ingresses are ours
     INGRESS_CLASS_NOT_FOUND = "IngressClassNotFound"
     INGRESS_CLASS_CONFLICT = "IngressClassConflict"

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
+from enum import StrEnum
 from typing import NamedTuple
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "IdleTimeout",
     "IngressKitError",
     "NotFound",
+    "ProblemCause",
     "RenderError",
     "RequestTimeout",
     "SourceError",
@@ -68,6 +70,20 @@ class ConfigurationError(IngressKitError, ValueError):
     """Raised when an object of this library is built with arguments that cannot work."""
 
 
+class ProblemCause(StrEnum):
+    """Why an object, or a kind of objects, cannot be read or written. Each is a `Reason` of that name too."""
+
+    OBJECT_INVALID = "ObjectInvalid"
+    RIGHT_MISSING = "RightMissing"
+    """403 for reading a kind."""
+    KIND_NOT_SERVED = "KindNotServed"
+    """404 for reading a kind."""
+    CREDENTIALS_REFUSED = "CredentialsRefused"
+    """401."""
+    WRITE_REFUSED = "WriteRefused"
+    """A status, Events or the Lease cannot be written; traffic is served all the same."""
+
+
 class DecodeError(IngressKitError, ValueError):
     """Raised when an object of the Kubernetes API, or the file around it, cannot be read.
 
@@ -81,10 +97,19 @@ class DecodeError(IngressKitError, ValueError):
         field: The path of the field at fault, ``"spec.rules[0].host"``; empty when the whole is.
         reason: What is wrong there, as a clause: ``"must be text, not a number"``.
         location: Where the object was read, ``"shop/web.yaml, document 2"``; empty for the API.
+        cause: Whether it is the object, or a right or the like that is missing for a whole kind.
     """
 
     def __init__(
-        self, *, kind: str, namespace: str, name: str, field: str, reason: str, location: str = ""
+        self,
+        *,
+        kind: str,
+        namespace: str,
+        name: str,
+        field: str,
+        reason: str,
+        location: str = "",
+        cause: ProblemCause = ProblemCause.OBJECT_INVALID,
     ) -> None:
         self.kind = kind
         self.namespace = namespace
@@ -92,6 +117,7 @@ class DecodeError(IngressKitError, ValueError):
         self.field = field
         self.reason = reason
         self.location = location
+        self.cause = cause
         super().__init__(self._sentence())
 
     def _sentence(self) -> str:
@@ -103,7 +129,7 @@ class DecodeError(IngressKitError, ValueError):
         return f"{self.kind} {name or '(no name)'}{where}: {field}{self.reason}"
 
     def _facts(self) -> tuple[str, ...]:
-        return (self.kind, self.namespace, self.name, self.field, self.reason, self.location)
+        return (self.kind, self.namespace, self.name, self.field, self.reason, self.location, self.cause)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, DecodeError) and self._facts() == other._facts()

@@ -7,6 +7,15 @@ import anyio
 from ingresskit.controller.leader import LeaderElector
 from ingresskit.controller.statistics import ControllerView
 from ingresskit.diagnostics import Diagnostic
+from ingresskit.errors import (
+    ApiError,
+    Conflict,
+    DecodeError,
+    Forbidden,
+    ProblemCause,
+    TooManyRequests,
+    Unauthorized,
+)
 from ingresskit.facts import fact_logger
 from ingresskit.models import Ingress, IngressClass, Namespace
 from ingresskit.sources import Source
@@ -16,6 +25,12 @@ from ingresskit.translate import TranslateOptions
 __all__ = ["StatusReporter"]
 
 _logger = fact_logger(__name__)
+
+# More namespaces without a right are one problem: it is most probably missing in the whole cluster.
+_MOST_NAMESPACES = 5
+# Refusals of a Lease that say nothing about rights: others write it, the server sheds load, or credentials
+# are refused, which is reported of what is read.
+_PASSING = (Conflict, TooManyRequests, Unauthorized)
 
 
 class StatusReporter:
@@ -62,6 +77,25 @@ class StatusReporter:
         self._told: tuple[Diagnostic, ...] | None = None
         self._seen: tuple[object, ...] = (None, None, None)
         self._revision = -1
+
+    def problems(self) -> tuple[DecodeError, ...]:
+        """What of it cannot be written now, for `ClusterSource.include_problems`; empty when all is well.
+
+        An API server that is away is none: nothing is written then, and nothing is missing.
+        """
+        found: list[DecodeError] = []
+        if self._elector is not None and (reason := _lease_problem(self._elector.trouble)):
+            namespace, name = self._elector.lease
+            found.append(_problem("Lease", namespace, name, reason))
+        if self._elector is not None and not self._elector.is_leader:
+            return tuple(found)
+        if self._writer is not None:
+            effect = "addresses are not published there"
+            found += _forbidden(Ingress.kind, "patch ingresses/status", self._writer.forbidden, effect)
+        if self._events is not None:
+            effect = "what is wrong with objects is in no Event there"
+            found += _forbidden("Event", "create and patch events", self._events.forbidden, effect)
+        return tuple(found)
 
     async def run(self) -> None:
         """Follow and write, until the controller ends or this is cancelled.
@@ -125,3 +159,33 @@ class StatusReporter:
                 tasks.start_soon(self._events.run, fence)
         if fence.is_valid():
             await anyio.sleep_forever()  # nothing to write at all: leading goes on
+
+
+def _problem(kind: str, namespace: str, name: str, reason: str) -> DecodeError:
+    return DecodeError(
+        kind=kind,
+        namespace=namespace,
+        name=name,
+        field="",
+        reason=reason,
+        cause=ProblemCause.WRITE_REFUSED,
+    )
+
+
+def _lease_problem(error: Exception | None) -> str:
+    if not isinstance(error, ApiError) or error.status >= 500 or isinstance(error, _PASSING):
+        return ""
+    if isinstance(error, Forbidden):
+        what = "the right to get, create and update this Lease is missing"
+    else:
+        what = f"it can neither be read nor made ({error})"
+    return f"{what}; this replica cannot lead, so it writes no status and no Events"
+
+
+def _forbidden(kind: str, right: str, namespaces: frozenset[str], effect: str) -> list[DecodeError]:
+    if len(namespaces) <= _MOST_NAMESPACES:
+        reason = f"the right to {right} is missing; {effect}"
+        return [_problem(kind, namespace, "*", reason) for namespace in sorted(namespaces)]
+    named = ", ".join(sorted(namespaces)[:_MOST_NAMESPACES])
+    where = f"in {len(namespaces)} namespaces, among them {named}"
+    return [_problem(kind, "", "*", f"the right to {right} is missing {where}; {effect}")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NoReturn, TypeVar, cast
 
 import anyio
@@ -25,7 +25,14 @@ from ingresskit.models import (
     Snapshot,
 )
 from ingresskit.sources.cluster_kind import KindCache
+from ingresskit.sources.cluster_secrets import (
+    MOST_NAMED,
+    MOST_NAMED_OF_ONE_NAMESPACE,
+    choose,
+    only_certificate,
+)
 from ingresskit.sources.cluster_settings import ClusterSettings, ClusterStatistics
+from ingresskit.translate import TranslateOptions, named_secrets
 
 __all__ = ["ClusterSource"]
 
@@ -35,6 +42,8 @@ K = TypeVar("K", bound=KubeObject)
 
 _TLS_ONLY = "type=kubernetes.io/tls"
 _SLICES_OF = "kubernetes.io/service-name"
+# How long, in seconds, a snapshot waits for Secrets that have just been named.
+_NAMED_WAIT = 0.5
 
 
 class ClusterSource:
@@ -46,7 +55,9 @@ class ClusterSource:
     cannot be read costs itself only, and stays in its last readable form. While the API server is away,
     what was known stays.
 
-    Of Secrets only those of type ``kubernetes.io/tls`` are followed, and those somebody asked for by `want`.
+    Of Secrets those of type ``kubernetes.io/tls`` are followed, and by name those of other types that
+    ``spec.tls`` of an Ingress of ours names (20 of a namespace and 200 in all at the most), and those somebody
+    asked for by `want`.
     """
 
     def __init__(
@@ -57,6 +68,7 @@ class ClusterSource:
         fallback_namespaces: Sequence[str] = (),
         namespace_labels: bool = False,
         assumed_classes: Sequence[IngressClass] = (),
+        options: TranslateOptions | None = None,
         settings: ClusterSettings | None = None,
     ) -> None:
         """Ask nothing yet.
@@ -69,6 +81,7 @@ class ClusterSource:
             namespace_labels: Whether Namespaces are followed too: a selector asks for their labels.
             assumed_classes: The IngressClasses that there are taken to be for as long as reading them has
                 never been possible, because the right or the kind is missing.
+            options: Those of the controller: they say which Ingresses are ours.
             settings: How to follow; the defaults when ``None``.
 
         Raises:
@@ -77,6 +90,7 @@ class ClusterSource:
         if namespaces and fallback_namespaces:
             raise ConfigurationError("who follows only some namespaces has none to fall back to")
         self._settings = settings or ClusterSettings()
+        self._options = options or TranslateOptions()
         self._namespaces = tuple(sorted(set(namespaces)))
         self._factory = SharedInformerFactory(
             transport,
@@ -92,6 +106,10 @@ class ClusterSource:
         self._wake = anyio.Event()
         self._snapshot: Snapshot | None = None
         self._changed = anyio.Event()
+        self._checks: list[Callable[[], Iterable[DecodeError]]] = []
+        self._looked_at: tuple[object, ...] = ()  # by `_follow_named_secrets`, by identity
+        self._named: frozenset[ObjectKey] = frozenset()
+        self._left_out: tuple[ObjectKey, ...] = ()
         self._follow(Ingress, required=True)
         self._follow(Service, required=True)
         self._follow(EndpointSlice)
@@ -107,23 +125,42 @@ class ClusterSource:
             kind: Any kind; of `EndpointSlice` all slices of the Service *key* are followed.
             key: The object. It need not exist.
         """
+        self._want(kind, key)
+
+    def _want(
+        self, kind: type[K], key: ObjectKey, *, transform: Callable[[K], K] | None = None
+    ) -> SharedInformer[K] | None:
+        """Follow this one; ``None`` if it is followed already."""
         covered = not self._namespaces or key.namespace in self._namespaces
         cache = self._caches.get(kind)
         if kind is not Secret and covered and cache is not None and cache.main is not None:
-            return
+            return None
         if cache is None:
-            cache = self._caches[kind] = KindCache(kind, None)
+            cache = self._caches[kind] = cast("KindCache[KubeObject]", KindCache(kind, None))
         if cache.has(str(key)):
-            return
+            return None
         slices = kind is EndpointSlice
         informer = self._factory.for_resource(
             kind,
             namespaces=[key.namespace] if key.namespace else [],
             label_selector=f"{_SLICES_OF}={key.name}" if slices else "",
             field_selector="" if slices else f"metadata.name={key.name}",
+            transform=transform,
         )
-        cache.add(str(key), informer)
+        cache.add(str(key), cast("SharedInformer[KubeObject]", informer))
         self._attend(informer)
+        return informer
+
+    def include_problems(self, check: Callable[[], Iterable[DecodeError]]) -> None:
+        """Report what *check* gives in `Snapshot.problems` too, for as long as it gives it.
+
+        For what others have to do with the same cluster, such as a status that may not be written.
+
+        Args:
+            check: Asked about once a second (`ClusterSettings.look_again`), on the event loop of `run`. It
+                must not wait.
+        """
+        self._checks.append(check)
 
     def forget(self, kind: type[KubeObject], key: ObjectKey) -> None:
         """Take back a `want`. Does nothing for what was not wanted."""
@@ -232,6 +269,7 @@ class ClusterSource:
                 await anyio.sleep(quiet)
             self._wake = anyio.Event()
             self._fall_back_to_endpoints()
+            await self._follow_named_secrets()
             if not self._publish():
                 continue
             now = anyio.current_time()
@@ -253,6 +291,45 @@ class ClusterSource:
             if not held.informers:
                 del self._caches[Endpoints]
 
+    async def _follow_named_secrets(self) -> None:
+        """Follow by name what our Ingresses name and the type of Secret hides; wait a moment for it."""
+        secrets = cast("KindCache[Secret]", self._caches[Secret])
+        judged: tuple[type[KubeObject], ...] = (Ingress, IngressClass, Namespace)
+        caches: dict[type[KubeObject], KindCache[KubeObject]] = {
+            kind: self._caches[kind] for kind in judged if kind in self._caches
+        }
+        if secrets.main is None or not all(cache.ready for cache in (*caches.values(), self._caches[Secret])):
+            return
+        typed, known = secrets.main.store.snapshot(), secrets.objects()
+        kinds: dict[type[KubeObject], Mapping[ObjectKey, KubeObject]] = {
+            kind: cache.objects() for kind, cache in caches.items()
+        }
+        # Where the right to all of them is missing, that is reported, and not once more for each name.
+        unread = {reflector.namespace for reflector in secrets.main.reflectors if not reflector.has_synced}
+        looked_at = (*kinds.values(), typed, known, len(unread))
+        if len(looked_at) == len(self._looked_at) and all(
+            new is old for new, old in zip(looked_at, self._looked_at, strict=True)
+        ):
+            return
+        self._looked_at = looked_at
+        named = {
+            key
+            for key in named_secrets(Snapshot(objects=kinds, revision=0), self._options)
+            if key not in typed and "" not in unread and key.namespace not in unread
+        }
+        chosen = choose(named, known.keys())
+        self._left_out = tuple(sorted(named - chosen))
+        for key in self._named - chosen:
+            self.forget(Secret, key)
+        informers = {key: self._want(Secret, key, transform=only_certificate) for key in chosen - self._named}
+        # Not those that somebody else wants: they are not ours to forget.
+        self._named = (self._named & chosen) | {key for key, made in informers.items() if made is not None}
+        # So that an Ingress and its certificate are in one snapshot, and nobody is told that there is none.
+        with anyio.move_on_after(_NAMED_WAIT):
+            for made in informers.values():
+                if made is not None:
+                    await made.wait_settled()
+
     def _publish(self) -> bool:
         """Make a snapshot, if there is anything new."""
         held = self._snapshot
@@ -273,4 +350,15 @@ class ClusterSource:
         return True
 
     def _problems(self) -> set[DecodeError]:
-        return {problem for cache in self._caches.values() for problem in cache.problems()}
+        found = {problem for cache in self._caches.values() for problem in cache.problems()}
+        for check in self._checks:
+            found.update(check())
+        for key in self._left_out:
+            reason = (
+                f"it is not followed: of Secrets that are not of type kubernetes.io/tls,"
+                f" {MOST_NAMED_OF_ONE_NAMESPACE} are of one namespace, and {MOST_NAMED} of all"
+            )
+            found.add(
+                DecodeError(kind="Secret", namespace=key.namespace, name=key.name, field="", reason=reason)
+            )
+        return found

@@ -10,7 +10,7 @@ from typing import Generic, Never, TypeVar
 import anyio
 
 from ingresskit.cache import Reflector, ReflectorState, SharedInformer
-from ingresskit.errors import DecodeError, Forbidden, NotFound
+from ingresskit.errors import DecodeError, Forbidden, NotFound, ProblemCause, Unauthorized
 from ingresskit.kube import ResourceKind
 from ingresskit.models import IngressClass, KubeObject, ObjectKey
 from ingresskit.sources.cluster_settings import CacheStatistics
@@ -167,10 +167,15 @@ class KindCache(Generic[K]):
 
     def _refusal(self, reflector: Reflector[K], name: str) -> Iterator[DecodeError]:
         error = reflector.last_error
-        if error is None or not _refused(error):
+        if error is None or not isinstance(error, Forbidden | NotFound | Unauthorized):
             return
         kind = ResourceKind.of(self.model)
-        if isinstance(error, Forbidden):
+        cause = ProblemCause.KIND_NOT_SERVED
+        if isinstance(error, Unauthorized):
+            cause = ProblemCause.CREDENTIALS_REFUSED
+            what = f"the API server refuses the credentials for {kind} (401)"
+        elif isinstance(error, Forbidden):
+            cause = ProblemCause.RIGHT_MISSING
             where = f" in the namespace {reflector.namespace}" if reflector.namespace else " in the cluster"
             what = f"the right to list and watch {kind}{where if self.model.namespaced else ''} is missing"
         else:
@@ -183,7 +188,12 @@ class KindCache(Generic[K]):
         else:
             effect = _EFFECTS.get(self.model.kind, "it is gone without")
         yield DecodeError(
-            kind=self.model.kind, namespace=reflector.namespace, name=name, field="", reason=f"{what}; {effect}"
+            kind=self.model.kind,
+            namespace=reflector.namespace,
+            name=name,
+            field="",
+            reason=f"{what}; {effect}",
+            cause=cause,
         )
 
 

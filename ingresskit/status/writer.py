@@ -141,6 +141,11 @@ class StatusWriter:
         """What is published."""
         return self._addresses
 
+    @property
+    def forbidden(self) -> frozenset[str]:
+        """The namespaces in which writing the status is forbidden. It is tried again there now and then."""
+        return frozenset(self._forbidden)
+
     def statistics(self) -> Mapping[str, int]:
         """Counts: ``writes``, ``withdrawals``, ``conflicts``, ``failures``; ``waiting``, ``held`` now."""
         return {**self._counts, "waiting": len(self._queue), "held": len(self._holds)}

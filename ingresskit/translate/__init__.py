@@ -3,6 +3,7 @@
 from ingresskit.translate.budgets import Budgets
 from ingresskit.translate.destinations import DestinationPolicy
 from ingresskit.translate.options import DefaultBackend, HostOwnership, Scope, TranslateOptions
+from ingresskit.translate.secrets import named_secrets
 from ingresskit.translate.selectors import LabelSelector
 from ingresskit.translate.translator import Translation, Translator, translate
 
@@ -16,5 +17,6 @@ __all__ = [
     "TranslateOptions",
     "Translation",
     "Translator",
+    "named_secrets",
     "translate",
 ]

@@ -24,7 +24,7 @@ from itertools import chain
 from typing import TypeVar
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity, bounded
-from ingresskit.errors import DecodeError
+from ingresskit.errors import DecodeError, ProblemCause
 from ingresskit.facts import fact_logger
 from ingresskit.graph import (
     ANY_HOST,
@@ -573,8 +573,10 @@ def _unreadable(problem: DecodeError) -> Diagnostic:
     return Diagnostic(
         subject=ObjectRef(problem.kind, ObjectKey(problem.namespace, problem.name)),
         field=problem.field,
-        reason=Reason.OBJECT_INVALID,
+        reason=Reason(problem.cause.value),
         message=f"{where}{problem.reason}",
+        # What is not written costs nothing that is served.
+        severity=Severity.WARNING if problem.cause is ProblemCause.WRITE_REFUSED else Severity.ERROR,
     )
 
 

@@ -27,7 +27,7 @@ from ingresskit import (
     TranslateOptions,
 )
 from ingresskit.controller.quarantine import Quarantine, Refusal
-from ingresskit.errors import DecodeError
+from ingresskit.errors import DecodeError, ProblemCause
 from ingresskit.graph import Withholding, contributions
 from ingresskit.models import KubeObject, ObjectRef, Snapshot, decode_any
 from ingresskit.policies import ParsedPolicies, RequestHeaders
@@ -156,6 +156,7 @@ class Case:
     renderer: Renderer[Any]
     options: TranslateOptions
     refused: str
+    problems: tuple[DecodeError, ...]
 
 
 def case(
@@ -163,13 +164,20 @@ def case(
     renderer: Renderer[Any] | None = None,
     options: TranslateOptions | None = None,
     refused: str = "",
+    problems: tuple[DecodeError, ...] = (),
 ) -> Case:
     return Case(
         objects=objects,
         renderer=renderer or InProcessRenderer(),
         options=options or TranslateOptions(),
         refused=refused,
+        problems=problems,
     )
+
+
+def problem(cause: ProblemCause, kind: str, reason: str, namespace: str = "") -> tuple[DecodeError]:
+    """What a cluster's source, or whoever writes into it, reports of a whole kind."""
+    return (DecodeError(kind=kind, namespace=namespace, name="*", field="", reason=reason, cause=cause),)
 
 
 def edit(item: Tree, change: Callable[[Tree], None]) -> Tree:
@@ -188,6 +196,38 @@ PREFIXED = PolicyRegistry([NativeDialect(), NativeDialect((RequestHeaders,), pre
 
 CASES: dict[Reason, Case] = {
     Reason.OBJECT_INVALID: case(with_rule({"host": 5})),
+    Reason.RIGHT_MISSING: case(
+        problems=problem(
+            ProblemCause.RIGHT_MISSING,
+            "EndpointSlice",
+            "the right to list and watch endpointslices.discovery.k8s.io in the cluster is missing;"
+            " Endpoints are read in their place",
+        )
+    ),
+    Reason.KIND_NOT_SERVED: case(
+        problems=problem(
+            ProblemCause.KIND_NOT_SERVED,
+            "EndpointSlice",
+            "the API server does not serve endpointslices.discovery.k8s.io as discovery.k8s.io/v1;"
+            " Endpoints are read in their place",
+        )
+    ),
+    Reason.CREDENTIALS_REFUSED: case(
+        problems=problem(
+            ProblemCause.CREDENTIALS_REFUSED,
+            "Ingress",
+            "the API server refuses the credentials for ingresses.networking.k8s.io (401);"
+            " what was known of it before still counts",
+        )
+    ),
+    Reason.WRITE_REFUSED: case(
+        problems=problem(
+            ProblemCause.WRITE_REFUSED,
+            "Ingress",
+            "the right to patch ingresses/status is missing; addresses are not published there",
+            "shop",
+        )
+    ),
     Reason.INGRESS_CLASS_NOT_FOUND: case(ingress(ingressClassName="nginx")),
     Reason.INGRESS_CLASS_CONFLICT: case(
         edit(
@@ -286,7 +326,7 @@ CASES: dict[Reason, Case] = {
 def told(wanted: Case) -> list[str]:
     """Every diagnostic of the objects of a case, as a line."""
     objects: list[KubeObject] = []
-    problems: list[DecodeError] = []
+    problems = [*wanted.problems]
     for item in (*USUAL, *wanted.objects):
         try:
             found = decode_any(item, location="web.yaml, document 1")
@@ -314,3 +354,8 @@ def test_the_example_on_the_page_is_what_is_said(reason: Reason) -> None:
 @pytest.mark.parametrize("reason", Reason, ids=str)
 def test_one_mistake_is_told_once(reason: Reason) -> None:
     assert sum(f" {reason} " in line for line in told(CASES[reason])) == 1
+
+
+@pytest.mark.parametrize("cause", ProblemCause, ids=str)
+def test_every_cause_of_a_problem_is_a_reason(cause: ProblemCause) -> None:
+    assert Reason[cause.name].value == cause.value

@@ -103,7 +103,7 @@ class LeaderElector:
         self._seen_at = 0.0
         self._term: Term | None = None
         self._busy = False
-        self._failing = False
+        self._trouble: ApiError | TransportError | TimeoutError | None = None
         self._counts: dict[str, int] = {"terms": 0, "renewals": 0, "failures": 0, "lost": 0}
 
     @property
@@ -128,6 +128,14 @@ class LeaderElector:
     def is_leader(self) -> bool:
         """Whether this one leads now."""
         return self._term is not None and self._term.is_valid()
+
+    @property
+    def trouble(self) -> Exception | None:
+        """Why the last request for the Lease failed: an `ApiError`, a `TransportError` or a `TimeoutError`.
+
+        ``None`` when it did not, or none was made.
+        """
+        return self._trouble
 
     def statistics(self) -> Mapping[str, int]:
         """Counts so far: ``terms`` won, ``renewals``, ``failures`` of requests, terms ``lost``."""
@@ -309,12 +317,12 @@ class LeaderElector:
                 lease = await requests()
         except (ApiError, TransportError, TimeoutError) as exc:
             self._counts["failures"] += 1
-            level = logging.DEBUG if self._failing else logging.WARNING
-            self._failing = True
+            level = logging.WARNING if self._trouble is None else logging.DEBUG
+            self._trouble = exc
             error = str(exc) or f"no answer within {limit:.1f} s"
             _logger.log(level, "lease request failed", extra={**self._facts(), "error": error})
             return None
-        self._failing = False
+        self._trouble = None
         return lease
 
     def _spec(self, lease: Lease | None, *, free: bool = False) -> Mapping[str, object]:

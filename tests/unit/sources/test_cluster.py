@@ -5,12 +5,13 @@ from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import anyio
 import pytest
 
 from ingresskit.cache import ReflectorSettings
-from ingresskit.errors import ConfigurationError
+from ingresskit.errors import ConfigurationError, DecodeError, ProblemCause
 from ingresskit.kube import Access, AioTransport, StaticCredentials
 from ingresskit.models import (
     ConfigMap,
@@ -473,3 +474,145 @@ async def test_streams_can_be_switched_off(server: ApiServer) -> None:
 async def test_a_word_for_streams_that_is_not_known_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="'auto' or 'never'"):
         ClusterSettings(watch_list="sometimes")  # type: ignore[arg-type]
+
+
+# Certificates in Secrets of other types.
+
+
+def ours(name: str, *, tls: str = "", of: str = "ingresskit", namespace: str = "shop") -> Object:
+    item: dict[str, Any] = {**ingress(name, namespace=namespace)}
+    item["spec"] = {**item["spec"], "ingressClassName": of}
+    if tls:
+        item["spec"]["tls"] = [{"hosts": [f"{name}.example"], "secretName": tls}]
+    return item
+
+
+def ingress_class(name: str = "ingresskit", controller: str = OURS) -> Object:
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "IngressClass",
+        "metadata": {"name": name},
+        "spec": {"controller": controller},
+    }
+
+
+def asked_by_name(server: ApiServer) -> set[str]:
+    selectors = {
+        record.query.get("fieldSelector", "") for record in server.requests if record.resource == "secrets"
+    }
+    return {text.partition("metadata.name=")[2] for text in selectors if "metadata.name=" in text}
+
+
+async def test_a_certificate_in_an_opaque_secret_is_in_the_first_snapshot(server: ApiServer) -> None:
+    server.load([ingress_class(), ours("a", tls="opaque"), secret("opaque"), secret("other")])
+    async with following(server) as source:
+        snapshot = await first(source)
+
+    assert [key.name for key in snapshot.by_key(Secret)] == ["opaque"]
+    assert asked_by_name(server) == {"opaque"}
+
+
+async def test_a_certificate_in_an_opaque_secret_comes_with_its_ingress(
+    server: ApiServer,
+) -> None:
+    server.load([ingress_class(), secret("opaque")])
+    async with following(server) as source:
+        await first(source)
+        server.load([ours("a", tls="opaque")])
+        snapshot = await until(source, has(Ingress, "a"))
+        assert has(Secret, "opaque")(snapshot)
+        server.delete("networking.k8s.io/v1", "Ingress", "a", namespace="shop")
+        snapshot = await until(source, lambda snapshot: not has(Secret, "opaque")(snapshot))
+        assert not has(Ingress, "a")(snapshot)
+
+
+async def test_secrets_that_other_controllers_ingresses_name_are_left_alone(server: ApiServer) -> None:
+    classes = [ingress_class(), ingress_class("other", "example.com/other")]
+    server.load([*classes, ours("a", tls="opaque", of="other"), secret("opaque")])
+    async with following(server) as source:
+        await first(source)
+
+    assert asked_by_name(server) == set()
+
+
+async def test_a_secret_by_name_is_followed_and_one_of_the_usual_type_is_not_asked_for_twice(
+    server: ApiServer,
+) -> None:
+    server.load([ingress_class(), ours("a", tls="typed"), ours("b", tls="late")])
+    server.load([secret("typed", kind="kubernetes.io/tls")])
+    async with following(server) as source:
+        await first(source)
+        assert asked_by_name(server) == {"late"}
+        server.load([secret("late")])
+        await until(source, has(Secret, "late"))
+        server.delete("v1", "Secret", "late", namespace="shop")
+        await until(source, lambda snapshot: not has(Secret, "late")(snapshot))
+        server.load([secret("late", kind="kubernetes.io/tls")])
+        await until(source, has(Secret, "late"))
+
+
+async def test_what_an_integrator_wants_is_not_forgotten_when_ingresses_no_longer_name_it(
+    server: ApiServer,
+) -> None:
+    server.load([ingress_class(), ours("a", tls="opaque"), secret("opaque")])
+    async with following(server) as source:
+        source.want(Secret, ObjectKey("shop", "opaque"))
+        await first(source)
+        server.delete("networking.k8s.io/v1", "Ingress", "a", namespace="shop")
+        snapshot = await until(source, lambda snapshot: not has(Ingress, "a")(snapshot))
+        assert has(Secret, "opaque")(snapshot)
+
+
+async def test_more_secrets_of_other_types_than_are_followed_are_reported(server: ApiServer) -> None:
+    server.load([ingress_class(), *(ours(f"i-{number:02}", tls=f"s-{number:02}") for number in range(22))])
+    async with following(server) as source:
+        snapshot = await first(source)
+
+    assert len(asked_by_name(server)) == 20
+    assert [(problem.kind, problem.name) for problem in snapshot.problems] == [
+        ("Secret", "s-20"),
+        ("Secret", "s-21"),
+    ]
+    assert "kubernetes.io/tls" in snapshot.problems[0].reason
+
+
+async def test_without_the_right_to_secrets_none_is_asked_for_by_name(server: ApiServer) -> None:
+    server.load([ingress_class(), ours("a", tls="opaque"), secret("opaque")])
+    rules = tuple(rule for rule in EVERYTHING if rule is not SECRETS)
+    async with following(server, rules=rules) as source:
+        snapshot = await first(source)
+        assert [problem.cause for problem in snapshot.problems] == [ProblemCause.RIGHT_MISSING]
+        assert asked_by_name(server) == set()
+        server.users.set_rules("ingresskit", EVERYTHING)
+        await until(source, has(Secret, "opaque"))
+
+
+# What is reported.
+
+
+async def test_refused_credentials_are_reported_for_as_long_as_they_are(server: ApiServer) -> None:
+    server.load([ingress("a")])
+    async with following(server) as source:
+        await first(source)
+        fault = server.faults.add(Fault(action=Answer(status=401, message="expired"), match=Match()))
+        server.drop_connections()
+        snapshot = await until(source, lambda snapshot: len(snapshot.problems) == 5)
+        assert {problem.cause for problem in snapshot.problems} == {ProblemCause.CREDENTIALS_REFUSED}
+        assert snapshot.problems[1].reason == (
+            "the API server refuses the credentials for ingresses.networking.k8s.io (401);"
+            " what was known of it before still counts"
+        )
+        assert has(Ingress, "a")(snapshot)
+        server.faults.remove(fault)
+        await until(source, lambda snapshot: not snapshot.problems)
+
+
+async def test_what_others_have_to_report_is_in_the_snapshot_for_as_long_as_they_do(server: ApiServer) -> None:
+    problem = DecodeError(kind="Lease", namespace="shop", name="it", field="", reason="it is refused")
+    held = [problem]
+    async with following(server) as source:
+        source.include_problems(lambda: held)
+        snapshot = await until(source, lambda snapshot: bool(snapshot.problems))
+        assert snapshot.problems == (problem,)
+        held.clear()
+        await until(source, lambda snapshot: not snapshot.problems)
