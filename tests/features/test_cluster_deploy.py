@@ -104,6 +104,24 @@ def told(running: ReferenceController) -> str:
     return "".join([running.admin("/readyz").text, running.admin("/api/diagnostics").text, *logged])
 
 
+SUBJECTS = {
+    "leases": "Lease",
+    "events": "Event",
+    "ingresses/status": "Ingress",
+    "secrets": "Secret",
+    "endpointslices": "EndpointSlice",
+    "ingressclasses": "IngressClass",
+}
+
+
+def reason_of(running: ReferenceController, resource: str) -> str:
+    """The reason of the diagnostic about that resource; empty for none."""
+    found = cast("list[Any]", running.admin("/api/diagnostics").json["diagnostics"])
+    reasons = ("RightMissing", "WriteRefused")
+    about = [item for item in found if item["reason"] in reasons]
+    return next((item["reason"] for item in about if item["subject"]["kind"] == SUBJECTS[resource]), "")
+
+
 def test_with_the_rights_of_the_cluster_role_everything_works(
     server: ApiServer, pod: Pod, tmp_path: Path
 ) -> None:
@@ -155,6 +173,12 @@ def test_with_one_rule_less_it_says_what_is_missing(
         wait_until(lambda: f'\\"{resource}\\"' in told(running) or f" {resource}." in told(running))
         messages = [line for line in running.log.seen if f'\\"{resource}\\"' in line and "cannot" in line]
         assert len(messages) == 1
+        if resource not in ("ingresses", "services"):
+            # Without these two there is no snapshot to report anything of.
+            wait_until(lambda: reason_of(running, resource) != "")
+            reads = set(left_out.verbs) <= {"list", "watch"}
+            assert reason_of(running, resource) == ("RightMissing" if reads else "WriteRefused")
+            assert f'reason="{reason_of(running, resource)}"' in running.admin("/metrics").text
         if set(left_out.verbs) <= {"get", "list", "watch"}:
             # What is not written costs nothing that is served; what is not read may, until it is.
             server.users.set_rules("system:serviceaccount:ingresskit:ingresskit", rules(name))
