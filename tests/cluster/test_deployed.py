@@ -133,7 +133,7 @@ def cluster(tmp_path: Path, request: pytest.FixtureRequest) -> Generator[Cluster
     flags += getattr(request, "param", [])
     with real_api_server(assets, flags=flags) as server:
         found = Cluster(server, tmp_path)
-        for name in ("namespace.yaml", "ingressclass.yaml"):
+        for name in ("account.yaml", "ingressclass.yaml"):
             found.kubectl("apply", "-f", DEPLOY / name)
         found.kubectl("create", "namespace", "shop")
         yield found
@@ -212,12 +212,12 @@ def test_with_the_rights_of_the_cluster_role_everything_works(
 
 
 def test_with_the_rights_of_the_role_everything_in_its_namespace_works(cluster: Cluster, pod: Pod) -> None:
-    cluster.kubectl("apply", "-f", DEPLOY / "rbac-namespaced.yaml")
+    cluster.kubectl("apply", "-f", DEPLOY / "namespaced/rbac.yaml")
     with controller(cluster, "--watch-namespace=shop") as running:
         everything_works(cluster, running)
 
     assert {resource for _, resource, _ in cluster.refused()} == {"ingressclasses"}
-    assert cluster.used() - cluster.refused() <= granted("rbac-namespaced.yaml")
+    assert cluster.used() - cluster.refused() <= granted("namespaced/rbac.yaml")
 
 
 def test_the_second_replica_serves_and_writes_once_the_first_has_gone(cluster: Cluster, pod: Pod) -> None:

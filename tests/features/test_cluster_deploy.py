@@ -52,8 +52,8 @@ def rules(name: str) -> list[Rule]:
     ]
 
 
-CLUSTER, NAMESPACED = rules("rbac.yaml"), rules("rbac-namespaced.yaml")
-FLAGS = {"rbac.yaml": (), "rbac-namespaced.yaml": ("--watch-namespace=shop",)}
+CLUSTER, NAMESPACED = rules("rbac.yaml"), rules("namespaced/rbac.yaml")
+FLAGS = {"rbac.yaml": (), "namespaced/rbac.yaml": ("--watch-namespace=shop",)}
 OURS = "192.0.2.10"
 
 
@@ -68,7 +68,7 @@ def pod(server: ApiServer) -> Iterator[Pod]:
     with Pod("served") as running:
         server.load([ingress_class(), service(), slice_of(port=running.port)])
         server.load([certificate("tls", "s.example"), ingress("a"), ingress("s", tls="tls")])
-        for manifest in manifests("namespace.yaml"):
+        for manifest in manifests("account.yaml"):
             server.put(manifest)
         yield running
 
@@ -160,7 +160,7 @@ def test_with_the_rights_of_the_role_everything_in_its_namespace_works(
 @pytest.mark.parametrize(
     ("name", "index"),
     [("rbac.yaml", index) for index in range(len(CLUSTER))]
-    + [("rbac-namespaced.yaml", index) for index in range(len(NAMESPACED))],
+    + [("namespaced/rbac.yaml", index) for index in range(len(NAMESPACED))],
 )
 def test_with_one_rule_less_it_says_what_is_missing(
     name: str, index: int, server: ApiServer, pod: Pod, tmp_path: Path
@@ -216,12 +216,12 @@ def test_the_pod_is_given_what_the_controller_takes() -> None:
 
 
 def test_the_manifests_belong_together() -> None:
-    namespace, account = manifests("namespace.yaml")
+    namespace, account = manifests("account.yaml")
     (daemon_set,) = manifests("daemonset.yaml")
     assert account["metadata"]["namespace"] == namespace["metadata"]["name"]
     assert daemon_set["metadata"]["namespace"] == namespace["metadata"]["name"]
     assert daemon_set["spec"]["template"]["spec"]["serviceAccountName"] == account["metadata"]["name"]
-    for name in ("rbac.yaml", "rbac-namespaced.yaml"):
+    for name in ("rbac.yaml", "namespaced/rbac.yaml"):
         items = manifests(name)
         for role, binding in zip(items[::2], items[1::2], strict=True):
             assert binding["roleRef"]["name"] == role["metadata"]["name"]
@@ -240,6 +240,23 @@ def test_the_manifests_belong_together() -> None:
     assert ([port["port"] for port in scrapers["ports"]], len(scrapers["from"])) == ([served["admin"]], 1)
     (class_,) = manifests("ingressclass.yaml")
     assert class_["spec"]["controller"] == CONTROLLER
+
+
+def test_the_folder_can_be_applied_whole() -> None:
+    """kubectl takes the files of a folder, and not those below it, in the order of their names."""
+    seen: set[tuple[str, str, str]] = set()
+    for path in sorted(DEPLOY.iterdir()):
+        if path.suffix not in (".yaml", ".yml", ".json"):
+            continue
+        for manifest in manifests(path.name):
+            metadata = manifest["metadata"]
+            namespace = metadata.get("namespace", "")
+            assert not namespace or ("Namespace", "", namespace) in seen, path.name
+            identity = (manifest["kind"], namespace, metadata["name"])
+            assert identity not in seen
+            seen.add(identity)
+    assert ("ClusterRole", "", "ingresskit") in seen
+    assert ("ServiceAccount", "ingresskit", "ingresskit") in seen
 
 
 def test_the_api_server_takes_every_manifest(server: ApiServer) -> None:
