@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from ingresskit.testing import pace
 
 pytest_plugins = ["ingresskit.testing.plugin"]
 
@@ -26,3 +29,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--kills", type=int, default=6, help="at how many steps of a change the controller is killed"
     )
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Give each test as much more time as the machine is slower just now. pytest-timeout reads it next."""
+    marker = item.get_closest_marker("timeout")
+    chosen = item.config.getoption("timeout")
+    if marker is not None and len(marker.args) == 1 and not marker.kwargs:
+        item.add_marker(pytest.mark.timeout(pace.within(float(marker.args[0]))), append=False)
+    elif marker is None and chosen is None:
+        item.add_marker(pytest.mark.timeout(pace.within(float(item.config.getini("timeout")))))
+    return (yield)

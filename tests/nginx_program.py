@@ -24,17 +24,12 @@ from ingresskit.render.nginx import (
     NginxSettings,
 )
 from ingresskit.render.nginx.tree import Directive, Node
-from ingresskit.testing import make_certificate
+from ingresskit.testing import make_certificate, pace
+from ingresskit.testing.ports import free_port
 
 NGINX = os.environ.get("INGRESSKIT_TEST_NGINX") or shutil.which("nginx") or "/usr/sbin/nginx"
 # A master that is root gives its workers to nobody, who may read no certificates.
 _FOREGROUND = "daemon off;" + (f" user {getpass.getuser()};" if os.geteuid() == 0 else "")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class NginxOnDisk:
@@ -92,7 +87,7 @@ class NginxOnDisk:
 
     def get(self, path: str) -> tuple[int, bytes]:
         """The status and the body of a plain request."""
-        connection = http.client.HTTPConnection(*self.http, timeout=10)
+        connection = http.client.HTTPConnection(*self.http, timeout=pace.within(10))
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
@@ -106,7 +101,7 @@ class NginxOnDisk:
             [NGINX, "-t", "-c", str(self.root / "current" / "nginx.conf"), "-e", "stderr"],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=pace.within(60),
         )
         return done.stderr if done.returncode else ""
 
@@ -124,14 +119,14 @@ class NginxOnDisk:
             yield
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(10)
+            process.wait(pace.within(10))
             Path(self.settings.status_socket).unlink(missing_ok=True)
 
     def _wait(self, process: subprocess.Popen[bytes], log: Path) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + pace.within(20)
         while time.monotonic() < deadline and process.poll() is None:
             try:
-                socket.create_connection(self.http, 1).close()
+                socket.create_connection(self.http, pace.within(1)).close()
                 return
             except OSError:
                 time.sleep(0.01)
@@ -139,7 +134,7 @@ class NginxOnDisk:
 
 
 def program_version() -> tuple[int, int, int]:
-    text = subprocess.run([NGINX, "-v"], capture_output=True, text=True, timeout=10).stderr
+    text = subprocess.run([NGINX, "-v"], capture_output=True, text=True, timeout=pace.within(10)).stderr
     major, minor, patch = text.strip().rpartition("/")[2].split(" ")[0].split(".")[:3]
     return int(major), int(minor), int(patch)
 

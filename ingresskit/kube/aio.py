@@ -78,6 +78,7 @@ class AioTransport:
         self._compression = compression
         self._user_agent = user_agent
         self._session: Session | None = None
+        self._former: list[Session] = []  # with users, when they were looked at last
         self._closed = False
         self._refused = False  # since the last successful response, which is when it is logged again
         self._requests = 0
@@ -93,12 +94,17 @@ class AioTransport:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close every connection; open watches end with an error. Calling it again does nothing."""
+        """Close every connection, and return when all are closed; open watches end with an error.
+
+        Takes a second at most, with a server that does not take part. Calling it again does nothing.
+        """
         self._closed = True
-        session, self._session = self._session, None
-        if session is not None:
-            with anyio.CancelScope(shield=True):
-                await session.client.close()
+        sessions = [*self._former, *([] if self._session is None else [self._session])]
+        self._former, self._session = [], None
+        with anyio.CancelScope(shield=True):
+            async with anyio.create_task_group() as closing:
+                for session in sessions:
+                    closing.start_soon(session.close)
 
     def statistics(self) -> Mapping[str, int]:
         """Counts since the start: ``requests``, ``renewals`` of credentials, ``sessions`` (pools) made."""
@@ -279,6 +285,7 @@ class AioTransport:
         self._sessions += 1
         made.take()  # before anyone else can retire it
         if held is not None:
+            self._former = [session for session in (*self._former, held) if not session.closed]
             await held.retire()
         return made
 
@@ -292,7 +299,10 @@ class _BodyStream:
 
     async def receive(self) -> bytes:
         with client_errors(self._what):
-            chunk = await self._response.content.readany()
+            try:
+                chunk = await self._response.content.readany()
+            except RuntimeError as exc:  # aiohttp's, when `aclose` cut the connection before
+                raise TransportError(f"{self._what}: the connection is closed") from exc
         if not chunk:
             raise anyio.EndOfStream
         return chunk

@@ -10,11 +10,14 @@ from __future__ import annotations
 import socket
 import ssl
 import tempfile
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakSet
+
+import anyio
 
 from ingresskit.errors import CredentialsError
 from ingresskit.kube.credentials import Access, TrustMaterial, authorities_text
@@ -32,6 +35,8 @@ _KEEPALIVE = (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 _USER_TIMEOUT_MS = 30_000
 # aiohttp's default is 8,190; proxies in between set large cookies and policies.
 _MAX_HEADER_BYTES = 256 * 1024
+# How long a server may take to agree to the end of a TLS connection before it is cut: asyncio waits 30 s.
+_GOODBYE_SECONDS = 0.5
 
 
 class Session:
@@ -46,9 +51,10 @@ class Session:
         self.trust: TrustMaterial = access.trust
         self.server: str = access.server
         self.proxy: Proxy | None = proxy_for(access)
-        self.client: aiohttp.ClientSession = _open(access)  # last: it has to be closed
         self._users = 0
         self._retired = False
+        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self.client: aiohttp.ClientSession = _open(access, self._connected)  # last: it has to be closed
 
     def take(self) -> None:
         """Count a user."""
@@ -58,13 +64,45 @@ class Session:
         """A user is done; the last one of a retired pool closes it."""
         self._users -= 1
         if self._retired and not self._users:
-            await self.client.close()
+            await self.close()
 
     async def retire(self) -> None:
         """Close the pool once nobody uses it."""
         self._retired = True
         if not self._users:
-            await self.client.close()
+            await self.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called, by the last user of a retired pool or by the owner of all pools."""
+        return self.client.closed
+
+    async def close(self) -> None:
+        """End every connection, and return when their sockets are closed.
+
+        aiohttp returns earlier: it forgets a connection as soon as it has begun to close it, and the end of a
+        TLS connection then still takes steps of the event loop, or as long as the server likes.
+        """
+        await self.client.close()
+        with anyio.move_on_after(_GOODBYE_SECONDS):
+            await self._wait_sockets_closed()
+            return
+        for connection in list(self._sockets):
+            if connection.fileno() != -1:
+                with suppress(OSError):  # the server was quicker
+                    connection.shutdown(socket.SHUT_RDWR)
+        with anyio.move_on_after(_GOODBYE_SECONDS):
+            await self._wait_sockets_closed()
+
+    async def _wait_sockets_closed(self) -> None:
+        # Neither aiohttp nor asyncio tell when the transport of a connection that they gave up is closed.
+        while any(connection.fileno() != -1 for connection in list(self._sockets)):  # noqa: ASYNC110
+            await anyio.sleep(0.001)
+
+    def _connected(self, address: tuple[Any, ...]) -> socket.socket:
+        made = _socket(address)
+        self._sockets.add(made)
+        return made
 
 
 def load_client() -> None:
@@ -73,7 +111,7 @@ def load_client() -> None:
     import_module("kubernetes.aio.client.rest")
 
 
-def _open(access: Access) -> aiohttp.ClientSession:
+def _open(access: Access, connect: Callable[[tuple[Any, ...]], socket.socket]) -> aiohttp.ClientSession:
     import aiohttp
     from kubernetes.aio.client.configuration import Configuration
     from kubernetes.aio.client.rest import RESTClientObject
@@ -103,7 +141,7 @@ def _open(access: Access) -> aiohttp.ClientSession:
 
     def connector() -> aiohttp.TCPConnector:
         # No limit: every watch holds a connection, and one that waits for a free one is silent for ever.
-        return aiohttp.TCPConnector(limit=0, ssl=rest.ssl_context, socket_factory=_socket)
+        return aiohttp.TCPConnector(limit=0, ssl=rest.ssl_context, socket_factory=connect)
 
     rest._create_connector = connector  # noqa: SLF001 - the hook it offers for this
     return cast("aiohttp.ClientSession", rest._create_pool_manager())  # noqa: SLF001 - as above

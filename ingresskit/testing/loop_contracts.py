@@ -17,11 +17,12 @@ from ingresskit.apply import Applier, NoOp
 from ingresskit.models import Service, Snapshot
 from ingresskit.render.base import ArtifactT
 from ingresskit.sources import Source
+from ingresskit.testing import pace
 from ingresskit.testing.builders import service
 
 __all__ = ["ApplierContract", "SourceContract"]
 
-_DEADLINE_SECONDS = 30
+_DEADLINE_SECONDS = pace.within(30)
 
 _ONE, _TWO, _TWO_CHANGED, _THREE = (
     service("one", created=None),

@@ -24,6 +24,7 @@ from anyio.streams.tls import TLSAttribute, TLSStream
 
 from ingresskit.errors import ConfigurationError
 from ingresskit.graph import Backend, BackendKey, Certificate, Endpoint, Protocol, RouteGraph
+from ingresskit.testing import pace
 from ingresskit.testing.certificates import make_certificate
 from ingresskit.testing.scenario import Answer, Ask, Scenario, endpoint_text
 
@@ -34,7 +35,7 @@ Address = tuple[str, int]
 
 _ECHO = "application/x-echo+json"
 _MAX_HEAD = 65536
-_DEADLINE_SECONDS = 10
+_DEADLINE_SECONDS = pace.within(10)
 
 
 class LoopbackWorld:

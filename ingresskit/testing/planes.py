@@ -6,8 +6,6 @@ Import from this module: it loads anyio, which `ingresskit.testing` does not.
 from __future__ import annotations
 
 import contextlib
-import random
-import socket
 import tempfile
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
@@ -23,14 +21,14 @@ from ingresskit.graph import RouteGraph
 from ingresskit.policies.values import Network
 from ingresskit.render import Renderer
 from ingresskit.render.base import ArtifactT
+from ingresskit.testing import pace
 from ingresskit.testing.loopback import Address
+from ingresskit.testing.ports import free_port
 from ingresskit.testing.scenario import Scenario
 
 __all__ = ["LivePlane", "Plane", "PlaneSettings", "free_port", "state_folder"]
 
-# Below the ports that Linux gives to outgoing connections: none of those can take one away again.
-_PORTS = range(10_000, 32_000)
-_POSTPONED_SECONDS = 120
+_POSTPONED_SECONDS = pace.within(120)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,22 +168,6 @@ class LivePlane(Generic[ArtifactT]):
     def pids(self) -> frozenset[int]:
         """As `Plane.pids`."""
         return self.processes()
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on, for a program that must be told one.
-
-    Raises:
-        OSError: None was found.
-    """
-    for port in random.sample(_PORTS, 100):  # tests may run side by side
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise OSError("no free port between 10000 and 32000")
 
 
 @contextlib.contextmanager

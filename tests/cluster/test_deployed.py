@@ -19,6 +19,7 @@ from typing import Any, cast
 import pytest
 import yaml
 
+from ingresskit.testing import pace
 from ingresskit.testing.apiserver import AnyApiServer, Manifest, real_api_server
 from ingresskit.testing.apiserver.calls import call
 from ingresskit.testing.apiserver.real import assets_folder
@@ -66,7 +67,7 @@ class Cluster:
             ["kubectl", f"--kubeconfig={self.config}", *map(str, arguments)],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=pace.within(60),
             check=False,
         )
         assert done.returncode == 0, done.stderr

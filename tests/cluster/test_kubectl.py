@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from ingresskit.testing import pace
 from ingresskit.testing.apiserver import AnyApiServer
+
+SECONDS = pace.within(60)
 
 MANIFESTS = """
 apiVersion: networking.k8s.io/v1
@@ -40,7 +43,12 @@ def command(api_server: AnyApiServer, api_namespace: str, tmp_path: Path) -> lis
 def kubectl(command: list[str]) -> Kubectl:
     def run(*arguments: str, stdin: str = "") -> str:
         done = subprocess.run(
-            [*command, *arguments], input=stdin, capture_output=True, text=True, timeout=60, check=False
+            [*command, *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -160,7 +168,7 @@ def test_tables_are_printed_and_watched(command: list[str], kubectl: Kubectl) ->
         [*command, "get", "ingress", "-w", "--request-timeout=1s"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=SECONDS,
         check=False,
     ).stdout
 
@@ -175,7 +183,12 @@ def test_tables_are_printed_and_watched(command: list[str], kubectl: Kubectl) ->
 def test_a_misspelt_field_is_refused(command: list[str]) -> None:
     manifest = (MANIFESTS % "a.example").replace("rules:", "rulez:")
     done = subprocess.run(
-        [*command, "apply", "-f", "-"], input=manifest, capture_output=True, text=True, timeout=60, check=False
+        [*command, "apply", "-f", "-"],
+        input=manifest,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
     )
 
     assert done.returncode != 0

@@ -15,11 +15,12 @@ import anyio
 import anyio.abc
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from ingresskit.testing import pace
 from ingresskit.testing.traffic import look_at
 from tests.dataplane.controller_process import Plan
 from tests.dataplane.worlds import STEADY, numbered
 
-SECONDS = 30
+SECONDS = pace.within(30)
 """How long anything here may take before it counts as never."""
 
 Event = Mapping[str, Any]

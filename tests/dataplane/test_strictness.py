@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
+from ingresskit.testing import pace
 from ingresskit.testing.planes import Plane
 from tests.dataplane.stage import LONG, Stage
 from tests.unit.proxy.conftest import FakeEndpoint, Wire, get
@@ -80,7 +81,7 @@ async def everything(client: Wire) -> bytes:
     """All that comes back, until the proxy ends the connection or has nothing more to say."""
     received = b""
     try:
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(pace.within(1)):
             while data := await client.reader.read(1 << 16):
                 received += data
     except (TimeoutError, ConnectionError):

@@ -19,11 +19,12 @@ from ingresskit.models import IngressClass
 from ingresskit.proxy import Proxy
 from ingresskit.render.inprocess import InProcessRenderer, RoutingTable
 from ingresskit.sources import ClusterSettings, ClusterSource
+from ingresskit.testing import pace
 from ingresskit.translate import DestinationPolicy, TranslateOptions
 
 __all__ = ["DEADLINE", "OPTIONS", "QUICK", "Chain", "Served", "chain", "credentials", "until"]
 
-DEADLINE = 30.0
+DEADLINE = pace.within(30.0)
 """How long anything may take before it counts as never."""
 
 QUICK = ClusterSettings(

@@ -31,6 +31,7 @@ from ingresskit.errors import (
 from ingresskit.kube import ResourceKind
 from ingresskit.models import KubeObject, ObjectKey, Snapshot
 from ingresskit.sources import ClusterSource
+from ingresskit.testing import pace
 from ingresskit.testing.fake_transport import FakeTransport
 from ingresskit.translate import Translator, translate
 from tests.faults.histories import KINDS, Manifest, Versions, change, held, populate, seeded
@@ -214,7 +215,7 @@ def problems(source: ClusterSource) -> tuple[DecodeError, ...]:
 async def fresh_graph(cluster: InMemory) -> bytes:
     """What somebody makes who sees the cluster for the first time."""
     async with following(cluster.server) as fresh:
-        with anyio.fail_after(60):
+        with anyio.fail_after(pace.within(60)):
             await fresh.source.wait_changed(0)
         snapshot = fresh.source.snapshot()
     assert snapshot is not None

@@ -11,11 +11,11 @@ from socket import create_connection
 from types import TracebackType
 from typing import Self
 
-from ingresskit.testing import make_certificate
+from ingresskit.testing import make_certificate, pace
 
 CONTROLLER = "ingresskit.dev/ingress-controller"
 LOOPBACK = "--allow-endpoint=127.0.0.0/8"
-DEADLINE = 20.0
+DEADLINE = pace.within(20.0)
 
 Object = dict[str, object]
 

@@ -16,8 +16,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, NamedTuple, Self, cast
 
+from ingresskit.testing import pace
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-DEADLINE = 20.0
+DEADLINE = pace.within(20.0)
 
 _FREE_PORTS = ("--http=127.0.0.1:0", "--https=127.0.0.1:0", "--admin=127.0.0.1:0")
 

@@ -9,6 +9,7 @@ import anyio.abc
 import pytest
 
 from ingresskit.controller.admin import AdminSettings
+from ingresskit.testing import pace
 from tests.unit.controller.client import Admin, admin_over
 from tests.unit.controller.doubles import QUICK, ingress, wait_until, web
 
@@ -93,7 +94,7 @@ async def test_stopping_the_server_ends_every_connection() -> None:
         streams = [await anyio.connect_tcp(*admin.address) for _ in range(5)]
         await _open_events(streams[0])
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(pace.within(5)):
         for stream in streams:
             assert await _ended(stream)
             await stream.aclose()

@@ -15,6 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ingresskit.__main__ import main
+from ingresskit.testing import pace
+
+SECONDS = pace.within(60)
 
 MANIFESTS = Path(__file__).resolve().parents[2] / "examples" / "manifests"
 LOOPBACK = "--allow-endpoint=127.0.0.0/8"
@@ -243,7 +246,9 @@ def expired_secret() -> dict[str, object]:
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, check=False, timeout=SECONDS
+    )
 
 
 def test_it_is_a_module_that_runs() -> None:
@@ -271,7 +276,9 @@ def test_it_needs_neither_proxy_nor_admin_extras() -> None:
 def test_a_reader_that_has_enough_is_no_fault() -> None:
     program = f"{sys.executable} -m ingresskit render --output json {DEMO[0]} | head -c 1"
 
-    ended = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    ended = subprocess.run(
+        ["bash", "-c", program], capture_output=True, text=True, check=False, timeout=SECONDS
+    )
 
     assert ended.stdout == "{"
     assert "Traceback" not in ended.stderr

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import importlib
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from ingresskit.testing import pace
+from ingresskit.testing.ports import free_port
 from tests.features.reference_process import DEADLINE, EXAMPLES, get, wait_until
 
 NUMBERED = sorted(path.name for path in EXAMPLES.glob("[0-9]*.py"))
@@ -27,7 +28,7 @@ def run(name: str, *words: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=pace.within(60),
     )
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
@@ -101,11 +102,6 @@ def test_a_folder_is_served(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.wait(DEADLINE)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def status(port: int) -> int | None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from ingresskit.testing import pace
 from tests.features.reference_process import DEADLINE, EXAMPLES, ReferenceController, Reply, wait_until
 
 LOOPBACK = "--allow-endpoint=127.0.0.0/8"
@@ -106,7 +107,7 @@ def write(folder: Path, objects: list[dict[str, object]], name: str = "all.yaml"
 def run(*flags: str | Path) -> subprocess.CompletedProcess[str]:
     """The controller, run until it ends by itself."""
     words = [sys.executable, str(EXAMPLES / "reference_controller.py"), *map(str, flags)]
-    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=pace.within(60))
 
 
 class Asking(threading.Thread):
@@ -353,7 +354,7 @@ def test_the_admin_server_and_the_command_line_say_the_same(tmp_path: Path, pod:
 
 
 def output_of(*words: str) -> str:
-    return subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout
+    return subprocess.run(words, capture_output=True, text=True, check=True, timeout=pace.within(60)).stdout
 
 
 def test_a_wrong_flag_ends_it_with_2_and_one_line() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ingresskit.testing import pace
 from tests.features.reference_process import ReferenceController
 
 _SHOP = r'"service": "demo/shop"'
@@ -53,7 +54,7 @@ def printed(demo: ReferenceController) -> dict[str, str]:
 
 def run(command: str) -> str:
     words = [*shlex.split(command), "--silent", "--show-error", "--max-time", "20"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=pace.within(30))
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -17,6 +17,8 @@ from demo import MANIFESTS, DemoSource
 
 from ingresskit import Ingress, ObjectKey, Snapshot
 from ingresskit.models import EndpointSlice, Secret
+from ingresskit.testing import pace
+from ingresskit.testing.ports import free_port
 from tests.features.reference_process import get
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +32,7 @@ def anyio_backend() -> str:
 @asynccontextmanager
 async def following(folder: Path) -> AsyncGenerator[DemoSource]:
     source = DemoSource(folder)
-    with anyio.fail_after(20):
+    with anyio.fail_after(pace.within(20)):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(source.run)
             await source.wait_changed(0)
@@ -71,22 +73,13 @@ def ports_of(snapshot: Snapshot) -> set[int | None]:
     return {port.port for item in snapshot.all(EndpointSlice) for port in item.ports}
 
 
-def free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [int(server.getsockname()[1]) for server in held]
-    finally:
-        for server in held:
-            server.close()
-
-
 async def service_at(port: int) -> object:
     reply = await anyio.to_thread.run_sync(get, port, "/")
     return reply.json["service"]
 
 
 async def test_pods_come_and_go_with_the_slices_that_name_them(tmp_path: Path) -> None:
-    first, second = free_ports(2)
+    first, second = free_port(), free_port()
     write_slice(tmp_path, first)
     async with following(tmp_path) as source:
         assert await service_at(first) == "web/pod"

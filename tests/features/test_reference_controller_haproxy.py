@@ -13,6 +13,7 @@ from typing import cast
 
 import pytest
 
+from ingresskit.testing import pace
 from tests.features.reference_process import EXAMPLES, ReferenceController, wait_until
 
 MANIFESTS = EXAMPLES / "manifests" / "demo"
@@ -96,7 +97,7 @@ def test_a_program_that_cannot_be_used_ends_it_with_one_clear_line(program: str,
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=pace.within(60),
         check=False,
     )
 
@@ -116,7 +117,7 @@ def test_print_config_shows_the_program_and_no_key() -> None:
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=pace.within(60),
         check=False,
     )
 

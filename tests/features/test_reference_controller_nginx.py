@@ -12,6 +12,7 @@ from typing import cast
 
 import pytest
 
+from ingresskit.testing import pace
 from tests.features.reference_process import EXAMPLES, ReferenceController, wait_until
 
 MANIFESTS = EXAMPLES / "manifests" / "demo"
@@ -104,7 +105,7 @@ def print_or_serve(*flags: str) -> subprocess.CompletedProcess[str]:
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=pace.within(60),
         check=False,
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 import subprocess
 import threading
 import time
@@ -17,8 +16,11 @@ from typing import NamedTuple
 import pytest
 from typing_extensions import override
 
+from ingresskit.testing import pace
+from ingresskit.testing.ports import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
-DEADLINE_SECONDS = 30
+DEADLINE_SECONDS = pace.within(30)
 
 
 class Answer(NamedTuple):
@@ -62,8 +64,7 @@ def readme_program(tmp_path: Path) -> ReadmeProgram:
     """Only the two ports of the README are replaced by free ones."""
 
     def run(python: Path) -> Answer:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = int(probe.getsockname()[1])
+        port = free_port()
         with _endpoint() as endpoint:
             manifest = _titled("manifests/hello.yaml").replace("port: 9000", f"port: {endpoint}")
             (tmp_path / "manifests").mkdir()
@@ -93,7 +94,7 @@ def _answer(port: int, process: subprocess.Popen[bytes]) -> Answer:
         assert time.monotonic() < deadline, "no answer in time"
         with (
             suppress(ConnectionRefusedError),
-            closing(HTTPConnection("127.0.0.1", port, timeout=5)) as connection,
+            closing(HTTPConnection("127.0.0.1", port, timeout=pace.within(5))) as connection,
         ):
             connection.request("GET", "/", headers={"Host": "hello.example"})
             response = connection.getresponse()

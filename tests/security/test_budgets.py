@@ -14,10 +14,11 @@ from ingresskit.graph import Request, explain
 from ingresskit.models import KubeObject, Snapshot
 from ingresskit.policies import PrefixRewrite, RequestHeaders
 from ingresskit.render.inprocess import InProcessRenderer
+from ingresskit.testing import pace
 from ingresskit.testing.builders import endpoint_slice, ingress, ingress_class, service
 from ingresskit.translate import Translation, translate
 
-SECONDS = 5.0
+SECONDS = pace.within(5.0)
 MANY = 8_000
 
 

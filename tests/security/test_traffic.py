@@ -11,6 +11,7 @@ import pytest
 from ingresskit.graph import Request, RouteGraph, explain, normalise_path
 from ingresskit.models import Snapshot
 from ingresskit.render.inprocess import AddressRanges, InProcessRenderer
+from ingresskit.testing import pace
 from ingresskit.testing.builders import endpoint_slice, ingress, ingress_class, service
 from ingresskit.translate import translate
 from tests.unit.proxy.conftest import Seen, Stage, anyio_backend, forward, get, reply, stage
@@ -52,7 +53,7 @@ async def test_a_body_that_comes_late_and_unasked_is_nobodys_answer(
     first, other = await stage.connect(proxy), await stage.connect(proxy)
 
     await first.ask(get("/first", method=method), head_only=True)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(pace.within(5)):
         asked = asyncio.ensure_future(other.ask(get("/second")))
         answer = await asked
 

@@ -22,6 +22,7 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from ingresskit.errors import IngressKitError
+from ingresskit.testing import pace
 from ingresskit.testing.apiserver.auth import Rule
 from ingresskit.testing.apiserver.certificates import Authority
 from ingresskit.testing.apiserver.kubeconfig import write_kubeconfig
@@ -37,7 +38,7 @@ from ingresskit.testing.apiserver.real_programs import (
 
 __all__ = ["RealApiServer", "RealApiServerFailed", "assets_folder", "real_api_server"]
 
-_START_SECONDS = 90.0
+_START_SECONDS = pace.within(90.0)
 
 
 class RealApiServerFailed(IngressKitError):

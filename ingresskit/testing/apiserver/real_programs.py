@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
-import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from ingresskit.testing import pace
+from ingresskit.testing.ports import free_port
+
 __all__ = ["end", "etcd_command", "free_ports", "last_words", "run", "server_command"]
 
-_STOP_SECONDS = 15.0
+_STOP_SECONDS = pace.within(15.0)
 
 
 def etcd_command(assets: Path, data: Path, url: str, peer_url: str) -> Sequence[str]:
@@ -54,12 +55,8 @@ def server_command(assets: Path, folder: Path, etcd_url: str, port: int, flags: 
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago; neither binary can be told to choose one and say which."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for item in sockets:
-            item.bind(("127.0.0.1", 0))
-        return [int(item.getsockname()[1]) for item in sockets]
+    """Ports that are reserved; neither binary can be told to choose one and say which."""
+    return [free_port() for _ in range(count)]
 
 
 def run(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:

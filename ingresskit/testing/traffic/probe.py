@@ -9,11 +9,12 @@ import anyio
 import anyio.abc
 from anyio.streams.tls import TLSAttribute
 
+from ingresskit.testing import pace
 from ingresskit.testing.loopback import Address, connect_tls
 
 __all__ = ["Look", "look_at"]
 
-_DEADLINE_SECONDS = 10
+_DEADLINE_SECONDS = pace.within(10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,12 +14,13 @@ import anyio.abc
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from ingresskit.errors import IngressKitError
+from ingresskit.testing import pace
 from ingresskit.testing.traffic.report import TrafficReport, TrafficSettings
 
 __all__ = ["Endpoints", "Traffic", "open_endpoints", "open_traffic"]
 
-_START_SECONDS = 30
-_STOP_SECONDS = 30
+_START_SECONDS = pace.within(30)
+_STOP_SECONDS = pace.within(30)
 _MAX_LINE = 1 << 20
 
 

@@ -15,6 +15,7 @@ from typing_extensions import override
 from ingresskit.apply import Applier, CheckingApplier, DirectoryApplier, Dynamic, NoOp, Reload
 from ingresskit.errors import ApplyError, CheckFailed, ConfigurationError
 from ingresskit.render import RenderedFile, Rendering
+from ingresskit.testing import pace
 from ingresskit.testing.loop_contracts import ApplierContract
 
 
@@ -115,7 +116,7 @@ async def test_a_check_that_hangs_is_ended(tmp_path: Path) -> None:
         await put(applier, "x")
 
     assert names(tmp_path / "state") == []
-    with anyio.fail_after(10):
+    with anyio.fail_after(pace.within(10)):
         while Path(f"/proc/{pid.read_text().strip()}").exists():  # noqa: ASYNC110, ASYNC240 - not ours to wait for
             await anyio.sleep(0.01)
 

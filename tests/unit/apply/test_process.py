@@ -13,10 +13,11 @@ import pytest
 
 from ingresskit.apply import ProcessSettings, ProxyProcess, find_program
 from ingresskit.errors import ApplyError, ConfigurationError
+from ingresskit.testing import pace
 
 pytestmark = pytest.mark.anyio
 
-DEADLINE = 20.0
+DEADLINE = pace.within(20.0)
 GRACE = timedelta(seconds=5)
 QUICK = ProcessSettings(restart_first=timedelta(milliseconds=10), restart_ceiling=timedelta(milliseconds=50))
 

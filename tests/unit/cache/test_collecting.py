@@ -10,6 +10,7 @@ import pytest
 
 from ingresskit.cache.collecting import fewer_collections
 from ingresskit.kube import ListOptions, ResourceKind, Response
+from ingresskit.testing import pace
 from ingresskit.testing.fake_transport import FakeTransport
 from tests.unit.cache.doubles import informer, put, running
 
@@ -72,7 +73,7 @@ async def test_it_lasts_as_long_as_the_state_is_received(streamed: bool, usual: 
     async with running(it):
         await it.wait_for_sync()
         put(server, "b")
-        with anyio.fail_after(5):
+        with anyio.fail_after(pace.within(5)):
             await it.store.wait_changed(1)
 
         assert seen[0] == 10_000

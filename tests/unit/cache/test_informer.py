@@ -17,6 +17,7 @@ from ingresskit.cache import (
 from ingresskit.errors import ConfigurationError
 from ingresskit.kube import ListOptions, ResourceKind, Response
 from ingresskit.models import Ingress, IngressClass, Service
+from ingresskit.testing import pace
 from ingresskit.testing.fake_transport import FakeTransport
 from tests.unit.cache.doubles import (
     SERVICES,
@@ -425,7 +426,7 @@ async def test_waiting_for_a_change_sees_objects_and_failures(server: FakeTransp
         await it.wait_for_sync()
         revision = it.store.revision
         server.put(SERVICES, {"metadata": {"name": "odd", "namespace": "shop"}, "spec": 7})
-        with anyio.fail_after(10):
+        with anyio.fail_after(pace.within(10)):
             await it.store.wait_changed(revision)
 
         assert it.store.revision == revision + 1

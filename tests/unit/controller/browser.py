@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from ingresskit.testing import pace
+
 __all__ = ["Browser", "Page"]
 
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -41,7 +43,7 @@ os.dup2(orders, 3)
 os.dup2(answers, 4)
 os.execvp(sys.argv[3], sys.argv[3:])
 """
-_DEADLINE = 30.0
+_DEADLINE = pace.within(30.0)
 
 
 def _runs(program: str) -> bool:

@@ -24,6 +24,7 @@ from ingresskit.models import (
 )
 from ingresskit.render.base import Renderer
 from ingresskit.sources import MemorySource, SnapshotStore
+from ingresskit.testing import pace
 
 __all__ = [
     "DEADLINE",
@@ -39,7 +40,7 @@ __all__ = [
     "web",
 ]
 
-DEADLINE = 10.0
+DEADLINE = pace.within(10.0)
 
 QUICK = ControllerSettings(
     settle_quiet=timedelta(milliseconds=5),

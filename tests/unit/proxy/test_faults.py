@@ -11,6 +11,7 @@ import pytest
 from ingresskit.graph import Forward, Redirect, Respond
 from ingresskit.graph.nodes import WeightedBackend
 from ingresskit.policies import Algorithm
+from ingresskit.testing import pace
 from tests.unit.proxy.conftest import (
     Seen,
     Stage,
@@ -217,7 +218,7 @@ async def test_client_that_leaves_ends_the_request_to_the_endpoint(stage: Stage)
     await client.reader.readuntil(b"x\r\n")
     client.writer.transport.abort()
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(pace.within(10)):
         await gone
     await until(lambda: [one.active for one in proxy.statistics().backends.values()] == [0])
 

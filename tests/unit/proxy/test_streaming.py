@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 
+from ingresskit.testing import pace
 from tests.unit.proxy.conftest import LONG, Seen, Stage, forward, get, read_head, reply, until, until_still
 
 pytestmark = pytest.mark.anyio
@@ -39,7 +40,7 @@ async def test_answer_for_a_slow_reader_waits_at_the_endpoint(stage: Stage) -> N
     waiting = connections[0].transport.get_write_buffer_size()
     await read_head(client.reader)
     received = 0
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(pace.within(60)):
         while received < len(PIECE) * PIECES:
             received += len(await client.reader.read(1 << 20))
 

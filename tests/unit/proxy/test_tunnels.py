@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from ingresskit.testing import pace
 from tests.unit.proxy.conftest import LONG, Seen, Stage, forward, get, reply, until, until_still
 
 pytestmark = pytest.mark.anyio
@@ -185,7 +186,7 @@ async def test_tunnel_of_a_slow_reader_is_not_held_in_memory(stage: Stage) -> No
     await client.ask(get(fields=UPGRADE))
     stopped_at = await until_still(lambda: written)
     received = 0
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(pace.within(60)):
         while data := await client.reader.read(1 << 20):
             received += len(data)
 

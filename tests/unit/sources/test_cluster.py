@@ -28,6 +28,7 @@ from ingresskit.models import (
 )
 from ingresskit.models.ingress import IngressClassSpec
 from ingresskit.sources import ClusterSettings, ClusterSource
+from ingresskit.testing import pace
 from ingresskit.testing.apiserver import Answer, ApiServer, Fault, HalfOpen, Match, Rule, SendLines
 
 pytestmark = pytest.mark.anyio
@@ -135,7 +136,7 @@ async def running(source: ClusterSource) -> AsyncGenerator[None]:
 async def until(source: ClusterSource, condition: Callable[[Snapshot], bool]) -> Snapshot:
     """The first snapshot that is as it should be."""
     revision = 0
-    with anyio.fail_after(20):
+    with anyio.fail_after(pace.within(20)):
         while True:
             await source.wait_changed(revision)
             snapshot = source.snapshot()
@@ -151,7 +152,7 @@ def has(kind: type[Ingress | Service | Secret], name: str) -> Callable[[Snapshot
 
 async def wait_until(condition: Callable[[], bool]) -> None:
     """Return once *condition* holds."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(pace.within(20)):
         while not condition():  # noqa: ASYNC110 - what it waits for sets no event
             await anyio.sleep(0.01)
 

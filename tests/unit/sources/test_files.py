@@ -13,11 +13,12 @@ import pytest
 from ingresskit.errors import ConfigurationError, SourceError
 from ingresskit.models import Ingress, Snapshot
 from ingresskit.sources import FileSource, Source
+from ingresskit.testing import pace
 
 anyio_test = pytest.mark.anyio
 
 QUICK = timedelta(milliseconds=20)
-DEADLINE = 20
+DEADLINE = pace.within(20)
 
 
 def ingress(name: str, host: str) -> str:

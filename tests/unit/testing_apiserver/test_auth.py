@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from ingresskit.testing import pace
 from ingresskit.testing.apiserver import ApiServer, Manifest, Rule
 from ingresskit.testing.apiserver.calls import call
 from tests.unit.testing_apiserver.samples import ALL_INGRESSES, INGRESSES, ingress
+
+SECONDS = pace.within(10)
 
 READER = Rule(verbs=["get", "list"], groups=["networking.k8s.io"], resources=["ingresses"])
 
@@ -145,7 +148,9 @@ def test_a_client_certificate_names_its_user(tmp_path: Path) -> None:
 
         server.users.set_rules("eve", [READER])
         port = int(server.url.rpartition(":")[2])
-        with closing(http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=10)) as connection:
+        with closing(
+            http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=SECONDS)
+        ) as connection:
             connection.request("GET", ALL_INGRESSES)
             assert connection.getresponse().status == 200
 
@@ -164,7 +169,7 @@ def test_an_authority_can_be_replaced_while_the_server_runs() -> None:
         assert call(server, "GET", "/version").status == 200
         context = ssl.create_default_context(cadata=old.decode())
         port = int(server.url.rpartition(":")[2])
-        connection = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=10)
+        connection = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=SECONDS)
         with closing(connection), pytest.raises(ssl.SSLCertVerificationError):
             connection.connect()
 

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from ingresskit.testing import pace
 from ingresskit.testing.apiserver import (
     Answer,
     ApiServer,
@@ -336,7 +337,7 @@ def test_a_paused_server_takes_connections_and_does_nothing(server: ApiServer) -
 
 def test_what_is_no_http_is_answered_with_400(server: ApiServer) -> None:
     host, _, port = server.url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=5) as raw:
+    with socket.create_connection((host, int(port)), timeout=pace.within(5)) as raw:
         raw.sendall(b"\x16\x03\x01 this is no HTTP\r\n\r\n")
 
         assert raw.recv(100).startswith(b"HTTP/1.1 400 ")

@@ -6,6 +6,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from ingresskit.testing import pace
 from ingresskit.testing.apiserver import ApiServer, Resource
 from ingresskit.testing.apiserver.calls import call
 from tests.unit.testing_apiserver.samples import config, watching
@@ -41,7 +42,7 @@ async def test_connections_are_refused_and_accepted_from_the_loop_itself(anyio_b
                 await (await anyio.connect_tcp("127.0.0.1", port)).aclose()
         server.accept_connections()
 
-        with anyio.fail_after(10):
+        with anyio.fail_after(pace.within(10)):
             while True:
                 try:
                     await (await anyio.connect_tcp("127.0.0.1", port)).aclose()

@@ -18,9 +18,9 @@ from ingresskit.apply import ProxyProcess
 from ingresskit.apply.haproxy.cli import Cli
 from ingresskit.apply.haproxy.runtime import RuntimeApi
 from ingresskit.errors import ApplyError
-from ingresskit.testing import make_certificate
+from ingresskit.testing import make_certificate, pace
 
-DEADLINE = 30.0
+DEADLINE = pace.within(30.0)
 
 CONFIGURATION = """\
 global

@@ -16,7 +16,7 @@ from ingresskit.apply.haproxy import HaproxyOptions, PoolSettings
 from ingresskit.apply.haproxy import performing as room
 from ingresskit.errors import ApplyError, ApplyPostponed, CheckFailed
 from ingresskit.render.haproxy import HaproxyArtifact
-from ingresskit.testing import endpoint_slice, ingress, service, tls_secret
+from ingresskit.testing import endpoint_slice, ingress, pace, service, tls_secret
 from tests.unit.apply.haproxy.conftest import needs_haproxy
 from tests.unit.apply.haproxy.scene import PATIENT, PLAIN, UNUSUAL, scene, wait_until
 
@@ -167,7 +167,7 @@ async def test_a_change_right_after_haproxy_died_is_live_and_so_is_the_next(shor
         pid = at.haproxy.pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        with anyio.fail_after(5):
+        with anyio.fail_after(pace.within(5)):
             while True:
                 try:
                     await at.serve(hosts={"b.test": PLAIN})

@@ -16,7 +16,7 @@ from anyio.abc import SocketAttribute, SocketStream
 
 from ingresskit.apply.haproxy.cli import MAX_PAYLOAD_BYTES, Cli, CommandRefused, Unreachable, chunks
 from ingresskit.errors import ApplyError
-from ingresskit.testing import make_certificate
+from ingresskit.testing import make_certificate, pace
 from tests.unit.apply.haproxy.conftest import Running, needs_haproxy, running_haproxy
 
 pytestmark = [pytest.mark.anyio, needs_haproxy]
@@ -27,7 +27,7 @@ ROUTES = "maps/routes.map"
 def ask(running: Running, path: str) -> str:
     """The status line that a client gets."""
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(5)
+        client.settimeout(pace.within(5))
         client.connect(str(running.root / "plain.sock"))
         client.sendall(f"GET {path} HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n".encode())
         return client.recv(4096).partition(b"\r\n")[0].decode()
@@ -39,7 +39,7 @@ def fingerprint(running: Running, name: str) -> bytes:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(5)
+        client.settimeout(pace.within(5))
         client.connect(str(running.root / "tls.sock"))
         with context.wrap_socket(client, server_hostname=name) as tls:
             return tls.getpeercert(binary_form=True) or b""

@@ -14,6 +14,7 @@ from ingresskit.apply.haproxy.statistics import HaproxyBackendStatistics, Haprox
 from ingresskit.controller.planes import LabelCap, families
 from ingresskit.graph import BackendKey
 from ingresskit.render.access import AccessRecord
+from ingresskit.testing import pace
 
 SHOP, BLOG = BackendKey("shop", "web", 80), BackendKey("blog", "web", 80)
 
@@ -135,7 +136,7 @@ async def test_the_socket_of_the_log_reads_on_after_a_line_that_is_none(short_pa
     taken: list[AccessRecord] = []
     log = AccessLogSocket(short_path / "log", keys={"b1": SHOP}.get, record=taken.append)
     log.open()
-    with anyio.fail_after(10):
+    with anyio.fail_after(pace.within(10)):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(log.run)
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as haproxy:

@@ -15,7 +15,7 @@ from ingresskit.errors import ApplyError
 from ingresskit.graph import Endpoint, RouteGraph
 from ingresskit.models import Snapshot
 from ingresskit.render.nginx import Capabilities, Mode, NginxRenderer, NginxSettings
-from ingresskit.testing import Ask, endpoint_slice, ingress, ingress_class, service
+from ingresskit.testing import Ask, endpoint_slice, ingress, ingress_class, pace, service
 from ingresskit.testing.loopback import open_loopback
 from ingresskit.testing.planes import free_port, state_folder
 from ingresskit.translate import translate
@@ -160,5 +160,5 @@ async def test_nginx_follows_endpoints_without_a_reload(program: str) -> None:
                 assert {answer.status for answer in answers} == {200}
                 assert len(seen) == kept
             assert nginx.reloads == 0
-            with anyio.fail_after(30):
+            with anyio.fail_after(pace.within(30)):
                 await nginx.drain(process.reload_timeout)

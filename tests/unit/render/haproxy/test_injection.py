@@ -29,6 +29,7 @@ from ingresskit.render.haproxy import (
     slot_name,
 )
 from ingresskit.render.haproxy.quoting import MAX_ROW_BYTES, map_line, quote, quote_format
+from ingresskit.testing import pace
 from ingresskit.testing.hostile import CANARY, HOSTILE_TEXTS, hostile_cases, victim_objects
 from ingresskit.testing.planes import free_port
 from ingresskit.testing.strategies import worlds
@@ -237,7 +238,7 @@ def test_haproxy_reads_a_quoted_text_as_itself(tmp_path: Path) -> None:
     path.write_text("\n".join(lines) + "\n")
 
     with running(path, port):
-        connection = HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = HTTPConnection("127.0.0.1", port, timeout=pace.within(10))
         for number, text in enumerate(texts):
             for prefix in ("", "f"):
                 connection.request("GET", f"/{prefix}{number}")

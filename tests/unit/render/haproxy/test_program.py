@@ -23,7 +23,7 @@ from typing_extensions import override
 
 from ingresskit.graph import BackendKey, Endpoint
 from ingresskit.models import Snapshot
-from ingresskit.testing import endpoint_slice, ingress, ingress_class, service, tls_secret
+from ingresskit.testing import endpoint_slice, ingress, ingress_class, pace, service, tls_secret
 from ingresskit.testing.loopback import LoopbackWorld, open_loopback
 from ingresskit.testing.planes import Plane, PlaneSettings, free_port, state_folder
 from ingresskit.translate import translate
@@ -170,7 +170,7 @@ async def post(plane: Plane, body: bytes, *, chunked: bool, fields: Iterable[str
     content = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if chunked else body
 
     def send() -> int:
-        with socket.create_connection(plane.http, timeout=10) as connection:
+        with socket.create_connection(plane.http, timeout=pace.within(10)) as connection:
             with suppress(ConnectionError):
                 connection.sendall(head + content)
             return int(connection.recv(65536).split(b" ")[1])
@@ -303,7 +303,7 @@ async def test_only_an_offer_without_doubt_is_passed_on(
     head = "\r\n".join(("GET /chat HTTP/1.1", "Host: b.test", *offer, *fields, "", "")).encode()
 
     def ask() -> int:
-        with socket.create_connection(plane.http, timeout=10) as connection:
+        with socket.create_connection(plane.http, timeout=pace.within(10)) as connection:
             connection.sendall(head)
             return int(connection.recv(65536).split(b" ")[1])
 
@@ -318,7 +318,7 @@ async def test_the_most_that_policies_set_has_room_beside_any_body(
     cookie = "c" * 12_000
 
     def ask() -> tuple[HTTPResponse, dict[str, str]]:
-        connection = HTTPConnection(*plane.http, timeout=10)
+        connection = HTTPConnection(*plane.http, timeout=pace.within(10))
         with closing(connection):
             connection.request("POST", "/x", body=b"x" * size, headers={"Host": "c.test", "Cookie": cookie})
             answer = connection.getresponse()
@@ -348,7 +348,7 @@ async def test_a_connection_that_is_authenticated_serves_no_second_request(
 
     def ask(times: int, **fields: str) -> list[str]:
         seen: list[str] = []
-        with closing(HTTPConnection(*plane.http, timeout=10)) as connection:
+        with closing(HTTPConnection(*plane.http, timeout=pace.within(10))) as connection:
             for _ in range(times):
                 connection.request("GET", "/count", headers={"Host": "b.test", **fields})
                 seen.append(connection.getresponse().read().decode())
