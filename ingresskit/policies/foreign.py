@@ -73,6 +73,8 @@ class ForeignFamily:
         same: Native annotations, without prefix, that do the same or the nearest thing.
         advice: For others, what to do, as a clause; ``{native}`` stands for the native prefix.
         unchanged: Other annotations and values with which nothing is lost: then nothing is said.
+        switches: For annotations that another one of the family switches off with a value of `Values.OFF`,
+            that other one.
         canary: The switch that makes an Ingress the canary of another one; empty: there is none.
 
     A name that is in none of these and looks like a protection by its words is taken for one.
@@ -85,6 +87,7 @@ class ForeignFamily:
     same: Mapping[str, str] = field(default_factory=dict[str, str])
     advice: Mapping[str, str] = field(default_factory=dict[str, str])
     unchanged: Mapping[str, Values] = field(default_factory=dict[str, Values])
+    switches: Mapping[str, str] = field(default_factory=dict[str, str])
     canary: str = ""
 
     def protection(self, name: str) -> Values | None:
@@ -183,6 +186,9 @@ class ForeignAnnotations:
             return None  # brought along for the other controller; here the native one counts
         advice, harmless = _of(family.advice, name), family.protection(name)
         protects = harmless is not None and not _asks_nothing(value, harmless)
+        if protects and (switch := family.switches.get(name)) is not None:
+            beside = annotations.get(f"{key.removesuffix(name)}{switch}")
+            protects = beside is None or not _asks_nothing(beside.strip(), Values.OFF)
         if not protects and (_asks_nothing(value, family.unchanged.get(name)) or (harmless and not advice)):
             return None
         message = f"annotation of {family.controller}, not read by this controller"

@@ -6,7 +6,7 @@ as long as that Ingress does not change, and so that a bad Ingress can cost nobo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity, printable
@@ -20,7 +20,14 @@ from ingresskit.graph import (
     rule_host,
 )
 from ingresskit.models import HTTPIngressPath, Ingress, IngressBackend, IngressRule, ObjectKey
-from ingresskit.policies import ForeignAnnotations, Origin, ParsedPolicies, PolicyRegistry
+from ingresskit.policies import (
+    ForeignAnnotations,
+    Origin,
+    ParsedPolicies,
+    PolicyRegistry,
+    PolicySet,
+    TrafficSplit,
+)
 from ingresskit.translate.notations import host_advice, path_advice, path_doubt
 
 __all__ = ["BackendFault", "Claim", "Fragment", "ServiceRef", "TlsClaim", "read_ingress"]
@@ -168,6 +175,7 @@ def read_ingress(
         canary = foreign.is_canary(annotations)
     claims = tuple(reader.claims())
     fallbacks = tuple(reader.fallbacks())
+    reader.judge_split(policies.policies, (*claims, *fallbacks))
     tls = tuple(reader.tls())
     return Fragment(
         ingress=ingress,
@@ -218,6 +226,20 @@ class _Reader:
                 claim = self._claim(host, path, f"{place}.http.paths[{index}]")
                 if claim is not None:
                     yield claim
+
+    def judge_split(self, policies: PolicySet, claims: Sequence[Claim]) -> None:
+        """Report a split none of whose Services is the backend of a path: it acts on those paths only."""
+        split = policies.get(TrafficSplit)
+        if split is None or not claims:
+            return
+        names = {name for name, _ in split.shares}
+        if any(
+            isinstance(claim.backend, ServiceRef) and claim.backend.service.name in names for claim in claims
+        ):
+            return
+        origin = policies.origin(TrafficSplit, "shares")
+        message = "none of its Services is the backend of a path of this Ingress, so that nothing is shared"
+        self._fault(origin.field if origin else "", Reason.ANNOTATION_IGNORED, message, Severity.WARNING)
 
     def _judge_rule(self, rule: IngressRule, place: str) -> None:
         """What a rule takes that its author can hardly want, and a rule that takes nothing."""

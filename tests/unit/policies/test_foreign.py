@@ -47,6 +47,7 @@ PROTECTIONS = {
     "snippet": (f"{NGINX}/configuration-snippet", "deny all;"),
     "snippet of a server": (f"{NGINX}/server-snippet", "location /x { deny all; }"),
     "prefix before 0.9": ("ingress.kubernetes.io/whitelist-source-range", "10.0.0.0/8"),
+    "plain HTTP, in the older name": ("ingress.kubernetes.io/allow-http", "false"),
     "F5 NGINX": ("nginx.org/basic-auth-secret", "users"),
     "F5 NGINX, JWT": ("nginx.com/jwt-key", "keys"),
     "F5 NGINX, policies": ("nginx.org/policies", "shop/only-us"),
@@ -164,6 +165,27 @@ def test_what_is_lost_without_protecting_is_a_warning_with_what_to_do(key: str, 
 
     assert (fault.severity, parsed.unprotected) == (Severity.WARNING, None)
     assert says in fault.message
+
+
+@pytest.mark.parametrize(
+    ("annotation", "switch", "off"),
+    [
+        (f"{NGINX}/auth-tls-secret", f"{NGINX}/auth-tls-verify-client", "off"),
+        (f"{NGINX}/auth-secret", f"{NGINX}/auth-type", ""),
+        (f"{NGINX}/enable-owasp-core-rules", f"{NGINX}/enable-modsecurity", "false"),
+        ("alb.ingress.kubernetes.io/auth-idp-oidc", "alb.ingress.kubernetes.io/auth-type", "none"),
+    ],
+)
+def test_a_protection_that_another_annotation_switches_off_closes_nothing(
+    annotation: str, switch: str, off: str
+) -> None:
+    assert judge({annotation: "true"}).unprotected is not None
+    assert judge({annotation: "true", switch: "on"}).unprotected is not None
+    assert judge({annotation: "true", switch: off}).unprotected is None
+
+
+def test_the_solver_of_cert_manager_is_left_open() -> None:
+    assert judge({f"{NGINX}/whitelist-source-range": "0.0.0.0/0,::/0"}) == ParsedPolicies()
 
 
 def test_the_native_annotation_beside_a_foreign_one_makes_up_for_it() -> None:

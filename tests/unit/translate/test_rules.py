@@ -385,3 +385,12 @@ def test_hostile_text_is_shown_on_one_short_line(text: str) -> None:
     for diagnostic in told:
         assert str(diagnostic).isprintable()
         assert len(diagnostic.message) < 200
+
+
+@pytest.mark.parametrize(("split", "told"), [("one=1, two=1", False), ("two=1", True)])
+def test_a_split_that_shares_nothing_is_told(split: str, told: bool) -> None:
+    found = _read(ingress("web", {"a.test": {"/": "one"}}, annotations={"traffic-split": split})).diagnostics
+
+    assert [(item.reason, item.severity) for item in found] == (
+        [(Reason.ANNOTATION_IGNORED, Severity.WARNING)] if told else []
+    )
