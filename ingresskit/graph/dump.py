@@ -71,6 +71,7 @@ def _route(route: Route, shown: dict[PolicySet, dict[str, object]], *, hide: boo
         "origin": _origin(route.origin),
         "policies": policies,
         "fallback": route.fallback,
+        **({"written": route.written} if route.written else {}),
     }
 
 

@@ -77,10 +77,11 @@ def build_tls(
     for fragment in fragments:
         for claim in fragment.tls:
             builder.claim(claim, promise=_promise(fragment))
+    parents = {host.partition(".")[2] for host in ruled}
     for fragment in fragments:
         # Rules of its own for any host, or none, take requests for whatever its certificates are for.
         if fragment.tls and ANY_HOST not in fragment.hosts and not fragment.catch_all:
-            builder.judge_hosts(fragment, ruled)
+            builder.judge_hosts(fragment, ruled, parents)
     builder.keep_strangers_out()
     names = builder.names
     used = {key for key in names.values() if key is not None} | {key for key in (builder.chosen,) if key}
@@ -115,13 +116,19 @@ class _Builder:
             self.usable[key] = certificate
             self.chosen = key
 
-    def judge_hosts(self, fragment: Fragment, ruled: Set[str]) -> None:
-        """Report each host of its TLS entries that no rule of any Ingress names."""
+    def judge_hosts(self, fragment: Fragment, ruled: Set[str], parents: Set[str]) -> None:
+        """Report each host of its TLS entries that no rule of any Ingress names.
+
+        Args:
+            fragment: The Ingress.
+            ruled: Every host that a rule names.
+            parents: Those, less their first label.
+        """
         for claim in fragment.tls:
             for host in claim.hosts:
                 if host in ruled or any(map(ruled.__contains__, host_candidates(host))):
                     continue
-                if host.startswith("*.") and any(_is_below(name, host) for name in ruled):
+                if host.removeprefix("*.") in parents and host.startswith("*."):
                     continue
                 bare = [name for name in fragment.hosts if name not in self._decided]
                 message = f"no rule names the host {host}"
@@ -282,10 +289,6 @@ def _host_place(fragment: Fragment, claim: TlsClaim, host: str) -> Origin:
             if text.lower() == host and claim.origin.field == f"spec.tls[{number}]":
                 return Origin(claim.origin.subject, f"{claim.origin.field}.hosts[{index}]")
     return claim.origin
-
-
-def _is_below(name: str, wildcard: str) -> bool:
-    return name.partition(".")[2] == wildcard.removeprefix("*.")
 
 
 def _some(names: Sequence[str]) -> str:

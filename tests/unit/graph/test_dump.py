@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import cast
 
 from ingresskit.graph import Redirect, Respond, RouteGraph
 from ingresskit.graph.dump import dump_route
@@ -102,3 +103,11 @@ def test_a_digest_is_the_same_in_every_process() -> None:
     }
 
     assert digests == {full().digest}
+
+
+def test_a_path_that_is_written_otherwise_than_it_is_matched_is_dumped_as_written() -> None:
+    plain, odd = route("Prefix /a"), replace(route("Prefix /b%7C"), written="ImplementationSpecific /b|")
+    shown = graph(host("a.test", plain, odd)).dump()
+
+    hosts = cast("list[dict[str, list[dict[str, object]]]]", shown["virtualHosts"])
+    assert [item.get("written") for item in hosts[0]["routes"]] == [None, "ImplementationSpecific /b|"]
