@@ -57,6 +57,8 @@ class Flags(TranslationArguments):
     watch_list: Literal["auto", "never"]
     http: Address | None
     https: Address | None
+    public_http_port: int
+    public_https_port: int | None
     admin: Address | None
     admin_auth: tuple[str, Path] | None
     admin_host: list[str]
@@ -157,6 +159,10 @@ def _add_proxy(add: Callable[..., object]) -> None:
     listen: dict[str, Any] = {"type": checked(_address), "metavar": "ADDR:PORT"}
     add("--http", default="0.0.0.0:8080", **listen, help="plain HTTP, or off (%(default)s)")
     add("--https", default="0.0.0.0:8443", **listen, help="TLS, or off (%(default)s)")
+    port: dict[str, Any] = {"type": checked(_port), "metavar": "N"}
+    text = "the port that clients reach plain HTTP at (%(default)s)"
+    add("--public-http-port", default=80, **port, help=text)
+    add("--public-https-port", **port, help="the same of TLS, where plain HTTP is redirected to (443)")
     text = "health, metrics, API and dashboard, or off (%(default)s)"
     add("--admin", default="127.0.0.1:8580", **listen, help=text)
     text = "who may read more than health and metrics: token:FILE, basic:FILE, or none (this machine)"
@@ -227,6 +233,12 @@ def _host_name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", text):
         raise ValueError(f"{text!r} is not a host name; a port is not part of it")
     return text.lower()
+
+
+def _port(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", text) or not 0 < int(text) < 65536:
+        raise ValueError(f"{text!r} is not a port, 1 to 65535")
+    return int(text)
 
 
 def _published(text: str) -> str:

@@ -33,6 +33,8 @@ class HaproxyPlane(Plane):
         self._settings = HaproxySettings(
             http=(Bind(*self._http),) if self._http else (),
             https=(Bind(*self._https),) if self._https else (),
+            public_http_port=flags.public_http_port,
+            public_https_port=flags.public_https_port,
             trusted_proxies=tuple(flags.trusted_proxy),
             proxy_protocol=flags.proxy_protocol,
         )

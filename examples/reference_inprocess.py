@@ -32,6 +32,8 @@ class InProcessPlane(Plane):
         flags, log = setting.flags, setting.access_log
         self._proxy = Proxy(
             ProxySettings(
+                public_http_port=flags.public_http_port,
+                public_https_port=flags.public_https_port,
                 trusted_proxies=tuple(flags.trusted_proxy),
                 proxy_protocol=flags.proxy_protocol,
                 access_log=log.record if log else None,

@@ -41,7 +41,7 @@ class NginxOnDisk:
         self.root = root
         self.state = root / "state"
         (self.state / "temp").mkdir(parents=True)
-        base = settings or NginxSettings(state="/x", https_port=443)
+        base = settings or NginxSettings(state="/x", public_https_port=443)
         self.settings = replace(
             base,
             state=str(self.state),

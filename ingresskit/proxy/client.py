@@ -539,5 +539,11 @@ class ClientConnection(asyncio.Protocol):
         if not local or not remote:
             return None
         address = self._proxied[0] if self._proxied else parse_address(str(remote[0]))
-        port = self._proxied[1] if self._proxied else int(local[1])
-        return Peer(address, tls=self._tls, port=port, trusted=self._plane.settings.trusted_proxies)
+        return Peer(
+            address,
+            tls=self._tls,
+            listener_port=int(local[1]),
+            proxied_port=self._proxied[1] if self._proxied else 0,
+            trusted=self._plane.settings.trusted_proxies,
+            public=self._plane.public_ports,
+        )

@@ -14,12 +14,13 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from ingresskit.graph import HostRefused, normalise_host
 from ingresskit.policies.values import Network
 from ingresskit.proxy.fields import Field
 
-__all__ = ["Address", "Forwarding", "Peer", "parse_address"]
+__all__ = ["Address", "Forwarding", "Peer", "PublicPorts", "parse_address"]
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -38,6 +39,13 @@ def parse_address(text: str) -> Address:
     if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
         return parsed.ipv4_mapped
     return parsed
+
+
+class PublicPorts(NamedTuple):
+    """The ports that clients reach this proxy at; it may listen at others, behind a port mapping."""
+
+    http: int = 80
+    https: int = 443
 
 
 class Forwarding:
@@ -64,29 +72,57 @@ class Peer:
         address: Of the peer; that in the PROXY header, where one was read.
         trusted: It is a trusted proxy.
         tls: It speaks TLS to us.
-        port: The port it reached us at.
+        listener_port: The port of our listener that took the connection.
+        proxied_port: The destination port that a PROXY header named; 0 without one.
     """
 
-    __slots__ = ("_known", "_known_host", "_trusted_networks", "address", "port", "text", "tls", "trusted")
+    __slots__ = (
+        "_known",
+        "_known_host",
+        "_public",
+        "_trusted_networks",
+        "address",
+        "listener_port",
+        "proxied_port",
+        "text",
+        "tls",
+        "trusted",
+    )
 
-    def __init__(self, address: Address, *, tls: bool, port: int, trusted: tuple[Network, ...]) -> None:
+    def __init__(
+        self,
+        address: Address,
+        *,
+        tls: bool,
+        listener_port: int,
+        trusted: tuple[Network, ...],
+        public: PublicPorts,
+        proxied_port: int = 0,
+    ) -> None:
         self.address: Address = address
         self.text: str = str(address)
         self.tls: bool = tls
-        self.port: int = port
+        self.listener_port: int = listener_port
+        self.proxied_port: int = proxied_port
+        self._public = public
         self._trusted_networks = trusted
         self.trusted: bool = _within(address, trusted)
         self._known_host: bytes | None = None
         self._known: Forwarding | None = None
 
-    def forwarding(self, host: bytes, said: tuple[Field, ...]) -> Forwarding:
-        """What a request with this ``Host``, of which the peer says *said*, comes from."""
+    def forwarding(self, host: bytes, host_port: int, said: tuple[Field, ...]) -> Forwarding:
+        """What a request with this ``Host``, of which the peer says *said*, comes from.
+
+        Args:
+            host: As it is forwarded.
+            host_port: The port in it; 0 without one.
+            said: The fields of the family above, as sent.
+        """
         if not self.trusted or not said:
             # The same for every request of a connection to one host: worth remembering.
             if self._known is None or self._known_host != host:
-                self._known = self._lines(
-                    [], self.address, "https" if self.tls else "http", host, self.port, b""
-                )
+                proto = "https" if self.tls else "http"
+                self._known = self._lines([], self.address, proto, host, self._port(proto, host_port), b"")
                 self._known_host = host
             return self._known
         values: dict[bytes, list[str]] = {}
@@ -100,8 +136,7 @@ class Peer:
             proto = "https" if self.tls else "http"
         port_text = values.get(b"x-forwarded-port", [""])[-1].strip()
         port = int(port_text) if re.fullmatch(r"[0-9]{1,5}", port_text) and int(port_text) < 65536 else 0
-        # A trusted proxy that says https came to its own port, not to ours.
-        port = port or (self.port if (proto == "https") == self.tls else 443 if proto == "https" else 80)
+        port = port or self._port(proto, host_port)
         said_host = _decent_host(values.get(b"x-forwarded-host", [""])[0])
         kept = b"".join(name + b": " + value + b"\r\n" for name, value in said if name.lower() not in _OURS)
         if elements:
@@ -109,6 +144,13 @@ class Peer:
             joined = ", ".join([*elements, f"for={ours};proto={proto}"])
             kept += b"Forwarded: " + joined.encode("latin-1") + b"\r\n"
         return self._lines(chain, self._client(hops), proto, said_host or host, port, kept)
+
+    def _port(self, proto: str, host_port: int) -> int:
+        """The port that the client used, where no trusted proxy names it."""
+        # The PROXY header speaks of the connection: where that is of another scheme than the request, an
+        # earlier proxy took the request at a port of its own.
+        proxied = self.proxied_port if (proto == "https") == self.tls else 0
+        return proxied or host_port or (self._public.https if proto == "https" else self._public.http)
 
     def _client(self, hops: list[Address | None]) -> Address:
         client = self.address

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from ingresskit.facts import fact_logger
 from ingresskit.proxy.balance import Balancer
 from ingresskit.proxy.deadlines import Deadlines
+from ingresskit.proxy.forwarded import Peer, PublicPorts
 from ingresskit.proxy.pool import Pool
 from ingresskit.proxy.settings import ProxySettings
 from ingresskit.proxy.statistics import Counters
@@ -31,7 +32,8 @@ class Plane:
     Attributes:
         table: What is served now; each request reads it once.
         max_connections: Client connections at a time.
-        https_port: Where plain requests are redirected to; ``None``: TLS is not served.
+        public_ports: The ports that clients reach the proxy at.
+        https_listener_port: The port of the first TLS listener; ``None`` before there is one.
         draining: No connection outlives the request it serves.
         closing: Connections are cut; what ends now ends for that reason.
     """
@@ -48,7 +50,10 @@ class Plane:
         self.balancer: Balancer = Balancer(self.pool)
         self.clients: set[ClientConnection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
-        self.https_port: int | None = settings.https_port
+        self.public_ports: PublicPorts = PublicPorts(
+            http=settings.public_http_port, https=settings.public_https_port or 443
+        )
+        self.https_listener_port: int | None = None
         self.max_connections: int = _most_connections(settings.max_connections)
         self.draining = False
         self.closing = False
@@ -70,6 +75,19 @@ class Plane:
         self.table = table
         self.balancer.follow(table)
         self.counters.keep_hosts(table.hosts)
+
+    def redirect_port(self, peer: Peer, host_port: int) -> int | None:
+        """The port that a plain request is redirected to; ``None``: TLS is not served.
+
+        Args:
+            peer: Who asks.
+            host_port: The port in ``Host``; 0 without one.
+        """
+        own = self.https_listener_port
+        # A client that names the port of our own listener reaches us without a port mapping.
+        if own is not None and not peer.tls and host_port == peer.listener_port:
+            return own
+        return None if own is None and self.settings.public_https_port is None else self.public_ports.https
 
 
 def _most_connections(wanted: int) -> int:

@@ -97,8 +97,8 @@ class Proxy:
             context = self._contexts.entrance
         listener = await open_listener(plane, host, port, context)
         self._listeners.append(listener)
-        if tls and plane.https_port is None:
-            plane.https_port = listener.address[1]
+        if tls and plane.https_listener_port is None:
+            plane.https_listener_port = listener.address[1]
         return listener
 
     async def run(self) -> None:

@@ -72,9 +72,10 @@ class RequestedHost:
         raw: As sent.
         name: In normal form, for matching.
         wire: In normal form with the port as sent, for the endpoint.
+        port: That port; 0 without one.
     """
 
-    __slots__ = ("name", "raw", "wire")
+    __slots__ = ("name", "port", "raw", "wire")
 
     def __init__(self, raw: bytes) -> None:
         self.raw: bytes = raw
@@ -91,6 +92,7 @@ class RequestedHost:
         _, _, port = text.rpartition("]")[2].rpartition(":") if ":" in text.rpartition("]")[2] else ("", "", "")
         if port and int(port) > 65535:
             raise BadRequest(400, "The Host has a wrong port.")
+        self.port: int = int(port or 0)
         self.wire: bytes = (f"{self.name}:{port}" if port else self.name).encode("ascii")
 
 
@@ -197,13 +199,17 @@ def admit(plane: Plane, client: ClientConnection, peer: Peer, head: RequestHead)
     target = (exact.find(path) if exact is not None else None) or table.find(host.name, path)
     if target is None:
         return LocalReply(404, Termination.NO_ROUTE, host=host.name, path=path)
-    forwarding = peer.forwarding(host.wire, head.client_fields)
+    forwarding = peer.forwarding(host.wire, host.port, head.client_fields)
     if target.allowed.networks and forwarding.client not in target.allowed:
         return LocalReply(403, Termination.DENIED, host=host.name, path=path, rule_host=target.host)
     if target.refuse_plain_http and not forwarding.https:
         return LocalReply(403, Termination.DENIED, host=host.name, path=path, rule_host=target.host)
-    if target.redirect_to_tls and not forwarding.https and plane.https_port is not None:
-        port = "" if plane.https_port == 443 else f":{plane.https_port}"
+    if (
+        target.redirect_to_tls
+        and not forwarding.https
+        and (redirect_port := plane.redirect_port(peer, host.port)) is not None
+    ):
+        port = "" if redirect_port == 443 else f":{redirect_port}"
         location = f"https://{host.name}{port}{path}{(mark + query).decode('ascii')}"
         return LocalReply(308, None, host=host.name, path=path, rule_host=target.host, location=location)
     if head.max_forwards == 0:

@@ -47,8 +47,11 @@ class ProxySettings:
         trusted_proxies: Peers whose ``X-Forwarded-*`` and ``Forwarded`` are believed.
         proxy_protocol: Peers in *trusted_proxies* must open with a PROXY protocol header, version 1
             or 2; that of other peers is not read.
-        https_port: The port clients reach TLS at. ``None``: that of the proxy's own TLS listener;
-            without one, nothing is redirected to TLS.
+        public_http_port: The port that clients reach plain HTTP at, for ``X-Forwarded-Port`` where neither a
+            trusted proxy, a PROXY header nor ``Host`` names one.
+        public_https_port: The same of TLS; also where plain HTTP is redirected to, unless ``Host`` names the
+            port of the listener itself: then to that of the first TLS listener. ``None``: 443, and without
+            a TLS listener nothing is redirected to TLS.
         access_log: Called after each request, on the event loop: it must not block or raise.
         destination_fault: Why an address may not be connected to, as a clause; ``None`` when it may.
             Asked about each address a connection is about to be made to, after names are looked up.
@@ -76,7 +79,8 @@ class ProxySettings:
     buffer_bytes: int = 65536
     trusted_proxies: tuple[Network, ...] = ()
     proxy_protocol: bool = False
-    https_port: int | None = None
+    public_http_port: int = 80
+    public_https_port: int | None = None
     access_log: Callable[[AccessRecord], None] | None = None
     destination_fault: Callable[[str], str | None] | None = None
 
@@ -84,7 +88,8 @@ class ProxySettings:
         """Refuse what cannot work.
 
         Raises:
-            ConfigurationError: A time-out is not more than zero, or a limit is less than one.
+            ConfigurationError: A time-out is not more than zero, a limit is less than one, or a
+                port is out of range.
         """
         for item in fields(self):
             value: object = getattr(self, item.name)
@@ -92,5 +97,8 @@ class ProxySettings:
                 raise ConfigurationError(f"{item.name} must be more than zero, not {value}")
             if isinstance(value, int) and not isinstance(value, bool) and value < 1:
                 raise ConfigurationError(f"{item.name} must be at least 1, not {value}")
+        for name, port in (("http", self.public_http_port), ("https", self.public_https_port or 443)):
+            if port > 65535:
+                raise ConfigurationError(f"public_{name}_port must be at most 65535, not {port}")
         if self.proxy_protocol and not self.trusted_proxies:
             raise ConfigurationError("proxy_protocol needs trusted_proxies: it is read from those peers only")

@@ -41,7 +41,8 @@ class PlaneSettings:
         http: Where it shall take plain requests; a free port unless given.
         https: The same with TLS.
         program: The program to start; empty: the one that is installed.
-        https_port: The port that plain requests are redirected to; 443 leaves it out of the URL.
+        public_http_port: The port that clients reach plain HTTP at, where they name none.
+        public_https_port: The same of TLS, where plain requests are redirected to; URLs have no 443.
         trusted_proxies: Peers whose ``X-Forwarded-*`` are believed.
         proxy_protocol: Whether those peers open with a PROXY protocol header.
     """
@@ -50,7 +51,8 @@ class PlaneSettings:
     http: Address = field(default_factory=lambda: ("127.0.0.1", free_port()))
     https: Address = field(default_factory=lambda: ("127.0.0.1", free_port()))
     program: str = ""
-    https_port: int = 443
+    public_http_port: int = 80
+    public_https_port: int = 443
     trusted_proxies: tuple[Network, ...] = ()
     proxy_protocol: bool = False
 

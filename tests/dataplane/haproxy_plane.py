@@ -25,7 +25,8 @@ async def open_haproxy(
     program = HaproxySettings(
         http=(Bind(*settings.http),),
         https=(Bind(*settings.https),),
-        https_port=settings.https_port,
+        public_http_port=settings.public_http_port,
+        public_https_port=settings.public_https_port,
         trusted_proxies=settings.trusted_proxies,
         proxy_protocol=settings.proxy_protocol,
     )

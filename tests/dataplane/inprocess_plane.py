@@ -18,7 +18,8 @@ async def open_inprocess(
 ) -> AsyncGenerator[Plane]:
     proxy = Proxy(
         ProxySettings(
-            https_port=settings.https_port,
+            public_http_port=settings.public_http_port,
+            public_https_port=settings.public_https_port,
             trusted_proxies=settings.trusted_proxies,
             proxy_protocol=settings.proxy_protocol,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.dataplane.stage import HOST, Stage
+from tests.dataplane.stage import HOST, Stage, trusting
 from tests.unit.proxy.conftest import get, reply
 from tests.unit.proxy.test_client_identity import V2
 
@@ -24,7 +24,7 @@ async def test_endpoint_is_told_who_asks(stage: Stage) -> None:
     assert seen.value("x-real-ip") == "127.0.0.1"
     assert seen.value("x-forwarded-proto") == "http"
     assert seen.value("x-forwarded-host") == f"{HOST}:8080"
-    assert seen.value("x-forwarded-port") == str(stage.plane.http[1])
+    assert seen.value("x-forwarded-port") == "8080"
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,78 @@ async def test_trusted_proxy_says_how_the_client_came(trusting_stage: Stage) -> 
     assert first.value("x-forwarded-port") == "443"
     assert second.value("x-forwarded-proto") == "http"
     assert second.value("x-forwarded-host") == HOST
-    assert second.value("x-forwarded-port") == str(trusting_stage.plane.http[1])
+    assert second.value("x-forwarded-port") == "80"
+
+
+@pytest.mark.parametrize(
+    ("host", "fields", "port"),
+    [
+        pytest.param(HOST, [], "80", id="the public port where nobody names one"),
+        pytest.param(f"{HOST}:", [], "80", id="a colon names none"),
+        pytest.param(f"{HOST}:0", [], "80", id="0 is none"),
+        pytest.param(f"{HOST}:8081", [], "8081", id="the one in Host"),
+        pytest.param(HOST, ["X-Forwarded-Proto: https"], "443", id="that of TLS behind a proxy"),
+        pytest.param(f"{HOST}:8081", ["X-Forwarded-Port: 9090"], "9090", id="a trusted proxy's before Host"),
+        pytest.param(f"{HOST}:8081", ["X-Forwarded-Port: 0"], "8081", id="no port of a trusted proxy"),
+    ],
+)
+async def test_endpoint_is_told_the_port_that_the_client_used(
+    trusting_stage: Stage, host: str, fields: list[str], port: str
+) -> None:
+    endpoint = await trusting_stage.endpoint()
+    await trusting_stage.serve(endpoint)
+    client = await trusting_stage.connect()
+
+    await client.ask(get(host=host, fields=fields))
+
+    assert endpoint.seen[0].value("x-forwarded-port") == port
+
+
+@pytest.mark.parametrize(("host", "port"), [(HOST, "443"), (f"{HOST}:8444", "8444")])
+async def test_endpoint_is_told_the_public_port_of_tls(stage: Stage, host: str, port: str) -> None:
+    endpoint = await stage.endpoint()
+    await stage.serve(endpoint)
+    client = await stage.connect(tls=trusting())
+
+    await client.ask(get(host=host))
+
+    assert endpoint.seen[0].value("x-forwarded-port") == port
+
+
+@pytest.mark.parametrize(
+    ("header", "fields", "port"),
+    [
+        (b"PROXY TCP4 8.8.8.8 10.0.0.1 5555 81\r\n", [], "81"),
+        # Of a connection without TLS: an earlier proxy took the request at a port of its own.
+        (b"PROXY TCP4 10.9.9.9 10.0.0.1 5555 81\r\n", ["X-Forwarded-Proto: https"], "8081"),
+    ],
+    ids=["before Host", "of another scheme"],
+)
+async def test_load_balancer_says_which_port_the_client_used(
+    balanced_stage: Stage, header: bytes, fields: list[str], port: str
+) -> None:
+    endpoint = await balanced_stage.endpoint()
+    await balanced_stage.serve(endpoint)
+    client = await balanced_stage.connect()
+
+    await client.ask(header + get(host=f"{HOST}:8081", fields=fields))
+
+    # Not every proxy believes X-Forwarded-Proto beside the PROXY protocol.
+    if endpoint.seen[0].value("x-forwarded-proto") == ("https" if fields else "http"):
+        assert endpoint.seen[0].value("x-forwarded-port") == port
+
+
+async def test_redirects_lead_to_the_public_port_unless_the_listener_is_named(stage: Stage) -> None:
+    await stage.serve(await stage.endpoint(), annotations={"tls-redirect": "true"})
+    client = await stage.connect()
+    assert stage.plane.https is not None
+    plain, secure = stage.plane.http[1], stage.plane.https[1]
+
+    hosts = (HOST, f"{HOST}:80", f"{HOST}:8081", f"{HOST}:{plain}")
+    locations = [(await client.ask(get("/a?b", host=host))).value("location") for host in hosts]
+
+    public = f"https://{HOST}/a?b"
+    assert locations == [public, public, public, f"https://{HOST}:{secure}/a?b"]
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_the_in_process_renderer_can_do_what_every_scenario_needs() -> None:
 
 async def _faults_of_the_proxy(scenario: Scenario) -> tuple[str, ...]:
     renderer = InProcessRenderer()
-    settings = ProxySettings(https_port=443)
+    settings = ProxySettings(public_https_port=443)
     async with open_loopback(scenario.translate().graph) as world, Proxy(settings) as proxy:
         proxy.swap(renderer.render(renderer.restrict(world.graph).graph))
         http = await proxy.listen("127.0.0.1", 0)

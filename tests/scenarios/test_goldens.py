@@ -34,7 +34,9 @@ def test_the_input_becomes_what_was_read_in_review(folder: Path, golden: Golden)
 
 def _nginx(graph: RouteGraph) -> str:
     """Endpoints and hosts of the static mode, one file after the other, hosts in the order of the graph."""
-    renderer = NginxRenderer(NginxSettings(state="/run/ingresskit", https=("0.0.0.0:8443",), https_port=443))
+    renderer = NginxRenderer(
+        NginxSettings(state="/run/ingresskit", https=("0.0.0.0:8443",), public_https_port=443)
+    )
     artifact = renderer.render(renderer.restrict(graph).graph)
     assert artifact.upstreams is not None
     parts = (artifact.upstreams, *artifact.hosts.values())

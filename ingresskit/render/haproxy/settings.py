@@ -47,8 +47,11 @@ class HaproxySettings:
         trusted_proxies: Peers whose ``X-Forwarded-*`` and ``Forwarded`` are believed.
         proxy_protocol: Peers in *trusted_proxies* must open with a PROXY protocol header; that of other
             peers is not read.
-        https_port: The port clients reach TLS at. ``None``: that of the first *https*; without one,
-            nothing is redirected to TLS.
+        public_http_port: The port that clients reach plain HTTP at, for ``X-Forwarded-Port`` where neither a
+            trusted proxy, a PROXY header nor ``Host`` names one.
+        public_https_port: The same of TLS; also where plain HTTP is redirected to, unless ``Host`` names the
+            port of one of *http* itself: then to that of the first *https*. ``None``: 443, and without
+            *https* nothing is redirected to TLS.
         log_socket: The path of a datagram socket that access log lines are sent to; ``None``: no log.
         hard_stop_after: How long a replaced process may serve the connections it still has.
 
@@ -71,7 +74,8 @@ class HaproxySettings:
     max_headers: int = 100
     trusted_proxies: tuple[Network, ...] = ()
     proxy_protocol: bool = False
-    https_port: int | None = None
+    public_http_port: int = 80
+    public_https_port: int | None = None
     log_socket: str | None = None
     hard_stop_after: timedelta = timedelta(minutes=30)
 
@@ -91,12 +95,13 @@ class HaproxySettings:
             )
         if self.max_headers > 30000:
             raise ConfigurationError(f"max_headers must be 30000 at most, not {self.max_headers}")
+        for name, port in (("http", self.public_http_port), ("https", self.public_https_port or 443)):
+            if port > 65535:
+                raise ConfigurationError(f"public_{name}_port must be at most 65535, not {port}")
         if self.proxy_protocol and not self.trusted_proxies:
             raise ConfigurationError("proxy_protocol needs trusted_proxies: it is read from those peers only")
 
     @property
     def redirect_port(self) -> int | None:
-        """The port that redirects to TLS lead to; ``None`` when there are no such redirects."""
-        if self.https_port is not None:
-            return self.https_port
-        return self.https[0].port if self.https else None
+        """The public port that redirects to TLS lead to; ``None`` when there are no such redirects."""
+        return None if self.public_https_port is None and not self.https else self.public_https_port or 443

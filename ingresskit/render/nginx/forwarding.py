@@ -20,6 +20,7 @@ __all__ = [
     "INSECURE",
     "INSECURE_REQUEST",
     "REQUEST_FIELDS",
+    "SECURE_PORT",
     "forwarding_maps",
     "realip_directives",
     "request_fields",
@@ -27,6 +28,9 @@ __all__ = [
 
 INSECURE: Final = Variable("ik_insecure")
 """``1`` when the client did not use TLS, neither to us nor to a proxy that we believe."""
+
+SECURE_PORT: Final = Variable("ik_secure_port")
+"""What follows the host in a redirect to TLS: a colon and the port; empty for 443."""
 
 INSECURE_REQUEST: Final = Variable("ik_insecure_request")
 """The same for a whole server: empty while nginx's own answer is being made."""
@@ -126,7 +130,6 @@ def forwarding_maps(settings: NginxSettings) -> tuple[Node, ...]:
     """Maps for the ``http`` block, from what was said to what endpoints are told."""
     believed = () if settings.proxy_protocol else settings.trusted_proxies
     peer = Variable("remote_addr" if settings.proxy_protocol or not settings.trusted_proxies else _PEER.name)
-    port = Variable("proxy_protocol_server_port" if settings.proxy_protocol else "server_port")
     # Keys below have a ":" behind what this gives, so that nobody else can say "1".
     trusted = (
         Directive("default", ("",)),
@@ -207,14 +210,7 @@ def forwarding_maps(settings: NginxSettings) -> tuple[Node, ...]:
             ),
             ("default", Value(Variable("host"), Variable("ik_port"))),
         ),
-        # Who says https came to its own port, not to ours.
-        _map(
-            Value(proto, scheme),
-            "ik_own_port",
-            ("httpshttp", "443"),
-            ("httphttps", "80"),
-            ("default", Value(port)),
-        ),
+        *_client_port(settings),
         _map(
             Value(Variable("ik_trusted"), ":", Variable("http_x_forwarded_port")),
             "ik_forwarded_port",
@@ -244,6 +240,56 @@ _HOST_FIELD: Final = (
     r"\k<ik_c_host>\.?"
     r"(?::(?:[0-9]{0,4}|[0-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])?)?$"
 )
+
+
+def _client_port(settings: NginxSettings) -> tuple[Node, ...]:
+    """The port that the client used, where no trusted proxy names it; and where plain HTTP is redirected to."""
+    proto, public, own = Variable("ik_proto"), Variable("ik_public_port"), Variable("ik_own_port")
+    named = Variable("ik_named_port") if settings.proxy_protocol else own
+    proxied: tuple[Node, ...] = ()
+    if settings.proxy_protocol:
+        peers = (Directive(str(network), ("1",)) for network in settings.trusted_proxies)
+        said = Value(
+            *(Variable("ik_proxied"), ":", proto, Variable("scheme"), ":"),
+            Variable("proxy_protocol_server_port"),
+        )
+        proxied = (
+            Block("geo", (_PEER, Variable("ik_proxied")), (Directive("default", ("",)), *peers)),
+            # It speaks of the connection: where that is of another scheme than the request, an earlier proxy
+            # took the request at a port of its own.
+            _map(
+                said,
+                own.name,
+                (r"~^1:(?:httphttp|httpshttps):(?<ik_c_proxied>[1-9][0-9]*)$", Value(Variable("ik_c_proxied"))),
+                ("default", Value(named)),
+            ),
+        )
+    return (
+        _map(
+            Value(proto),
+            public.name,
+            ("https", str(settings.public_https_port or 443)),
+            ("default", str(settings.public_http_port)),
+        ),
+        _map(
+            Value(Variable("ik_port")),
+            named.name,
+            (r"~^:0*(?<ik_c_named>[1-9][0-9]{0,4})$", Value(Variable("ik_c_named"))),
+            ("default", Value(public)),
+        ),
+        *proxied,
+        # Who names the port of our own listener reaches us without a port mapping.
+        _map(
+            Value(Variable("server_port"), Variable("ik_port")),
+            SECURE_PORT.name,
+            *((f"{port}:{port}", _port_suffix(target)) for port, target in settings.own_redirects),
+            ("default", _port_suffix(settings.tls_port or 443)),
+        ),
+    )
+
+
+def _port_suffix(port: int) -> str:
+    return "" if port == 443 else f":{port}"
 
 
 def _believed(name: str) -> Block:

@@ -28,7 +28,7 @@ from ingresskit.graph import (
 from ingresskit.policies import Algorithm, PolicySet
 from ingresskit.policies.values import Network
 from ingresskit.render.answers import sentence
-from ingresskit.render.nginx.forwarding import INSECURE, INSECURE_REQUEST, request_fields
+from ingresskit.render.nginx.forwarding import INSECURE, INSECURE_REQUEST, SECURE_PORT, request_fields
 from ingresskit.render.nginx.main import hidden_fields
 from ingresskit.render.nginx.names import host_id, server_name, upstream_name
 from ingresskit.render.nginx.normal_form import FORWARDED_URI, TARGET, decoded_twin
@@ -136,7 +136,7 @@ def host_nodes(
         *_listen(host, settings),
         Directive("server_name", (server_name(host.host),)),
         Directive("include", ("server.conf",)),
-        *([_redirect_to_tls(settings, INSECURE_REQUEST)] if hoisted else []),
+        *([_redirect_to_tls(INSECURE_REQUEST)] if hoisted else []),
         *locations,
     )
     return (*server.beside, Block("server", (), body)), tuple(server.upstreams)
@@ -223,7 +223,7 @@ def _body(server: _Server, taker: Served, written: str, path: str, *, hoisted: b
     if refuses_plain_http(route):
         yield Block("if", (Condition(INSECURE),), (_answer(403),))
     if not hoisted and server.settings.tls_port is not None and redirects_to_tls(host, route):
-        yield _redirect_to_tls(server.settings, INSECURE)
+        yield _redirect_to_tls(INSECURE)
     action = route.action
     match action:
         case Forward():
@@ -298,9 +298,8 @@ def _guard(server: _Server, networks: tuple[Network, ...]) -> Block:
     return guard
 
 
-def _redirect_to_tls(settings: NginxSettings, insecure: Variable) -> Block:
-    port = "" if settings.tls_port == 443 else f":{settings.tls_port}"
-    location = Value("https://", Variable("host"), port, TARGET)
+def _redirect_to_tls(insecure: Variable) -> Block:
+    location = Value("https://", Variable("host"), SECURE_PORT, TARGET)
     return Block("if", (Condition(insecure),), (Directive("return", ("308", location)),))
 
 

@@ -49,7 +49,10 @@ def program_settings(settings: NginxSettings) -> bytes:
         {
             "trusted": address_ranges(settings.trusted_proxies),
             "proxy_protocol": settings.proxy_protocol,
-            "https_port": settings.tls_port or 0,
+            "redirect_port": settings.tls_port or 0,
+            "own_redirects": {str(port): secure for port, secure in settings.own_redirects},
+            "public_http": settings.public_http_port,
+            "public_https": settings.public_https_port or 443,
             "log": bool(settings.access_log),
             "connect": settings.connect_timeout / timedelta(seconds=1),
             "read": settings.read_timeout / timedelta(seconds=1),
@@ -79,7 +82,7 @@ def _http(settings: NginxSettings) -> Iterator[Node]:
     yield _d("lua_shared_dict", "ingresskit_counts", "32m")
     yield _d("init_by_lua_file", "lua/init.lua")
     yield _d("init_worker_by_lua_file", "lua/start.lua")
-    yield from _variables_of_requests()
+    yield from _variables_of_requests(settings)
     yield Comment("What arrives is read strictly, and what is passed on is in normal form.")
     yield _d("server_tokens", "off")
     yield _d("merge_slashes", "off")
@@ -216,7 +219,7 @@ def _front(settings: NginxSettings) -> Block:
     return Block("server", (), tuple(body))
 
 
-def _variables_of_requests() -> Iterator[Node]:
+def _variables_of_requests(settings: NginxSettings) -> Iterator[Node]:
     """What is passed on unless the program says otherwise: worked out only where it is asked for."""
     for name, value in (
         ("scheme", "http"),
@@ -229,7 +232,6 @@ def _variables_of_requests() -> Iterator[Node]:
         ("client", _variable("remote_addr")),
         ("for", _variable("remote_addr")),
         ("proto", _variable("scheme")),
-        ("port", _variable("server_port")),
         ("forwarded_host", _variable("ik_host")),
         ("forwarded", ""),
         ("request_id", _variable("request_id")),
@@ -238,6 +240,11 @@ def _variables_of_requests() -> Iterator[Node]:
     ):
         # A map of nothing: a variable that the program may change, without the rewrite module.
         yield Block("map", (_variable("host"), f"$ik_{name}"), (_d("default", value),))
+    public = (
+        _d("https", str(settings.public_https_port or 443)),
+        _d("default", str(settings.public_http_port)),
+    )
+    yield Block("map", (_variable("scheme"), "$ik_port"), public)
 
 
 def _variable(name: str) -> Value:

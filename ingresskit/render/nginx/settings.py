@@ -18,6 +18,11 @@ _RESOLVER = re.compile(r"(?:127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}|\[::1\]):[1-
 _LOG = re.compile(r"/[\x21\x23-\x7e]{1,400}")
 
 
+def port_of(address: str) -> int:
+    """The port of an address of `NginxSettings.http` or `NginxSettings.https`."""
+    return int(address.rpartition(":")[2])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NginxSettings:
     """Settings of nginx. The policies of a route override the first three time-outs.
@@ -26,8 +31,11 @@ class NginxSettings:
         state: An absolute path of letters, digits and ``_.+@-``: where sockets and certificates lie.
         http: Addresses that take plain requests: ``"0.0.0.0:8080"``, ``"[::]:8080"``.
         https: Addresses that take TLS.
-        https_port: The port clients reach TLS at; ``None``: that of the first of *https*; without one,
-            nothing is redirected to TLS.
+        public_http_port: The port that clients reach plain HTTP at, for ``X-Forwarded-Port`` where neither a
+            trusted proxy, a PROXY header nor ``Host`` names one.
+        public_https_port: The same of TLS; also where plain HTTP is redirected to, unless ``Host`` names the
+            port of the listener itself: then to that of the first of *https*. ``None``: 443, and without
+            *https* nothing is redirected to TLS.
         connect_timeout: For a connection to an endpoint.
         read_timeout: Between two reads of an answer; also how long a tunnel may be silent.
         send_timeout: Between two writes to an endpoint.
@@ -57,7 +65,8 @@ class NginxSettings:
     state: str
     http: tuple[str, ...] = ("0.0.0.0:8080",)
     https: tuple[str, ...] = ()
-    https_port: int | None = None
+    public_http_port: int = 80
+    public_https_port: int | None = None
     connect_timeout: timedelta = timedelta(seconds=5)
     read_timeout: timedelta = timedelta(seconds=60)
     send_timeout: timedelta = timedelta(seconds=60)
@@ -105,15 +114,24 @@ class NginxSettings:
                 raise ConfigurationError(f"{name} must be an absolute path, not {path!r}")
         if self.resolver and not _RESOLVER.fullmatch(self.resolver):
             raise ConfigurationError(f"{self.resolver!r} is not an address on loopback and a port")
+        for name, port in (("http", self.public_http_port), ("https", self.public_https_port or 443)):
+            if port > 65535:
+                raise ConfigurationError(f"public_{name}_port must be at most 65535, not {port}")
         if self.proxy_protocol and not self.trusted_proxies:
             raise ConfigurationError("proxy_protocol needs trusted_proxies: it is believed of those peers only")
 
     @property
     def tls_port(self) -> int | None:
-        """The port clients reach TLS at; ``None`` without one."""
-        if self.https_port is not None or not self.https:
-            return self.https_port
-        return int(self.https[0].rpartition(":")[2])
+        """The public port that redirects to TLS lead to; ``None`` when there are no such redirects."""
+        return None if self.public_https_port is None and not self.https else self.public_https_port or 443
+
+    @property
+    def own_redirects(self) -> tuple[tuple[int, int], ...]:
+        """For each port of *http*, where clients that name it in ``Host`` are redirected to."""
+        if not self.https:
+            return ()
+        secure = port_of(self.https[0])
+        return tuple((port, secure) for port in sorted({port_of(address) for address in self.http}))
 
     @property
     def log_socket(self) -> str:

@@ -28,7 +28,7 @@ async def test_endpoint_is_told_who_asks(stage: Stage) -> None:
     assert seen.value("x-real-ip") == "127.0.0.1"
     assert seen.value("x-forwarded-proto") == "http"
     assert seen.value("x-forwarded-host") == "web.example:8080"
-    assert seen.value("x-forwarded-port") == str(proxy.listeners[0].address[1])
+    assert seen.value("x-forwarded-port") == "8080"
     assert len(seen.value("x-request-id") or "") == 32
 
 
@@ -221,7 +221,7 @@ async def test_trusted_proxy_says_how_the_client_came(stage: Stage) -> None:
     assert first.value("client-cert") == ":MIIB:"
     assert second.value("x-forwarded-proto") == "http"
     assert second.value("x-forwarded-host") == "web.example"
-    assert second.value("x-forwarded-port") == str(proxy.listeners[0].address[1])
+    assert second.value("x-forwarded-port") == "80"
 
 
 @pytest.mark.parametrize(

@@ -218,7 +218,13 @@ async def test_access_log_has_a_record_for_each_request(stage: Stage) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"read_timeout": timedelta(0)}, {"max_headers": 0}, {"https_port": 0}, {"proxy_protocol": True}],
+    [
+        {"read_timeout": timedelta(0)},
+        {"max_headers": 0},
+        {"public_https_port": 0},
+        {"public_http_port": 65536},
+        {"proxy_protocol": True},
+    ],
     ids=lambda settings: next(iter(settings)),
 )
 async def test_settings_that_cannot_work_are_refused(settings: dict[str, object]) -> None:

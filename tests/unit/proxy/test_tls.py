@@ -247,21 +247,39 @@ async def test_handshakes_under_way_do_not_hold_up_the_end(stage: Stage) -> None
 
 @pytest.mark.parametrize(
     ("settings", "port"),
-    [({}, None), ({"https_port": 443}, ""), ({"https_port": 8443}, ":8443")],
-    ids=["its own port", "443", "another port"],
+    [({}, ""), ({"public_https_port": 443}, ""), ({"public_https_port": 8443}, ":8443")],
+    ids=["443 unless told", "443", "another port"],
 )
-async def test_plain_requests_are_redirected(stage: Stage, settings: dict[str, int], port: str | None) -> None:
+async def test_plain_requests_are_redirected(stage: Stage, settings: dict[str, int], port: str) -> None:
     endpoint = await stage.endpoint()
     proxy = await stage.proxy(forward(endpoint.port, redirect_to_tls=True), tls=True, **settings)
     client = await stage.connect(proxy)
-    own = f":{proxy.listeners[1].address[1]}"
 
     answer = await client.ask(get("/a//b?c=d", host="web.example:8080"))
     secure = await stage.connect(proxy, listener=1, tls=trusting())
 
     assert answer.status == 308
-    assert answer.value("location") == f"https://web.example{own if port is None else port}/a/b?c=d"
+    assert answer.value("location") == f"https://web.example{port}/a/b?c=d"
     assert (await secure.ask(get())).status == 200
+
+
+async def test_a_client_without_a_port_mapping_is_redirected_to_the_tls_listener(stage: Stage) -> None:
+    proxy = await stage.proxy(forward(1, redirect_to_tls=True), tls=True, public_https_port=443)
+    client = await stage.connect(proxy)
+    plain, secure = (listener.address[1] for listener in proxy.listeners)
+
+    answer = await client.ask(get("/a", host=f"web.example:{plain}"))
+
+    assert answer.value("location") == f"https://web.example:{secure}/a"
+
+
+async def test_plain_requests_are_redirected_to_tls_that_others_take(stage: Stage) -> None:
+    proxy = await stage.proxy(forward(1, redirect_to_tls=True), public_https_port=9443)
+    client = await stage.connect(proxy)
+
+    answer = await client.ask(get("/a", host=f"web.example:{proxy.listeners[0].address[1]}"))
+
+    assert answer.value("location") == "https://web.example:9443/a"
 
 
 async def test_nothing_is_redirected_to_tls_that_is_not_served(stage: Stage) -> None:

@@ -34,6 +34,7 @@ _SAID: Final = (
     ("X-Real-IP", "client"),
 )
 _SCHEMES: Final = "{ req.fhdr(x-forwarded-proto,-1) -m str -i http https }"
+_NAMES_PORT: Final = "{ req.fhdr(host) -m reg :[0-9]+$ }"
 _SAID_PORT: Final = (
     "^0{0,4}([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"
 )
@@ -55,7 +56,6 @@ def add_client(section: Lines, settings: HaproxySettings) -> None:
         "set-var(txn.client) var(txn.peer)",
         "set-var(txn.proto) str(http)",
         "set-var(txn.proto) str(https) if { ssl_fc }",
-        "set-var(txn.port) dst_port",
     )
     if settings.trusted_proxies:
         section.note("The peer may be a trusted proxy: the client is the right-most address that is none.")
@@ -77,8 +77,24 @@ def add_client(section: Lines, settings: HaproxySettings) -> None:
             )
         section.request(
             f"set-var(txn.proto) req.fhdr(x-forwarded-proto,-1),lower if trusted {_SCHEMES}",
-            "set-var(txn.port) int(443) if trusted tls-said !{ ssl_fc }",
-            "set-var(txn.port) int(80) if trusted !tls-said { ssl_fc }",
+        )
+    section.note("The port that the client used: by what Host says, or else by how clients reach us.")
+    port_alone = substituted("^.*:", "")
+    section.request(
+        f"set-var(txn.port) int({settings.public_http_port})",
+        f"set-var(txn.port) int({settings.public_https_port or 443}) if {{ var(txn.proto) -m str https }}",
+        f"set-var(txn.host_port) {quote(f'req.fhdr(host),{port_alone},add(0)')} if {_NAMES_PORT}",
+        "set-var(txn.port) var(txn.host_port) if { var(txn.host_port) -m int gt 0 }",
+    )
+    if settings.proxy_protocol:
+        # Where the connection is of another scheme than the request, an earlier proxy took the request at
+        # a port of its own.
+        section.request(
+            "set-var(txn.port) dst_port if { fc_rcvd_proxy } tls-said { ssl_fc }",
+            "set-var(txn.port) dst_port if { fc_rcvd_proxy } !tls-said !{ ssl_fc }",
+        )
+    if settings.trusted_proxies:
+        section.request(
             "set-var(txn.port) req.fhdr(x-forwarded-port,-1),add(0)"
             f" if trusted {{ req.fhdr(x-forwarded-port,-1) -m reg {quote(_SAID_PORT)} }}",
         )

@@ -67,11 +67,21 @@ def add_tls_redirect(section: Lines, settings: HaproxySettings, capabilities: Ca
     port = settings.redirect_port
     if port is None:
         return
-    target = f"https://%[var(txn.host)]{'' if port == 443 else f':{port}'}%[pathq]"
     section.note("Plain HTTP is sent to HTTPS where the route says so.")
-    answer = f"return status 308 hdr Location {target} {plain_text(sentence(308))}"
     plain = f"{flagged(TLS_FLAG)} !{{ var(txn.proto) -m str https }}"
-    section.request(*refused(answer, plain, capabilities))
+    *waiting, to_public_port = refused(_to_tls(port), plain, capabilities)
+    section.request(*waiting)
+    if settings.https and settings.http:
+        section.add("# A client that names the port we listen at reaches us without a port mapping.")
+        own = " ".join(map(str, sorted({bind.port for bind in settings.http})))
+        named = f"{{ var(txn.host_port) -m int {own} }}"
+        section.request(f"{_to_tls(settings.https[0].port)} if {plain} {named}")
+    section.request(to_public_port)
+
+
+def _to_tls(port: int) -> str:
+    target = f"https://%[var(txn.host)]{'' if port == 443 else f':{port}'}%[pathq]"
+    return f"return status 308 hdr Location {target} {plain_text(sentence(308))}"
 
 
 def add_action(section: Lines) -> None:

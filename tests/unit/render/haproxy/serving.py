@@ -150,7 +150,8 @@ async def open_restarting(settings: PlaneSettings) -> AsyncGenerator[Plane]:
     own = HaproxySettings(
         http=(Bind(*settings.http),),
         https=(Bind(*settings.https),),
-        https_port=settings.https_port,
+        public_http_port=settings.public_http_port,
+        public_https_port=settings.public_https_port,
         trusted_proxies=settings.trusted_proxies,
         proxy_protocol=settings.proxy_protocol,
         max_connections=500,

@@ -71,11 +71,11 @@ local function read_for(element)
     return nil
 end
 
--- What a trusted peer says of the client.
+-- What a trusted peer says of the client. proxied_port is that of a PROXY header, host_port that in Host.
 --
 -- Returns a table: client (as `ingresskit.addresses`), https, proto, port, host (nil: as asked),
 -- chain (for X-Forwarded-For) and forwarded (nil: none was sent).
-function M.behind_proxy(headers, peer, peer_text, scheme, own_port)
+function M.behind_proxy(headers, peer, peer_text, scheme, proxied_port, host_port)
     local chain = entries(headers["x-forwarded-for"])
     local elements = entries(headers["forwarded"])
     local read = #chain > 0 and read_hop or read_for
@@ -98,8 +98,10 @@ function M.behind_proxy(headers, peer, peer_text, scheme, own_port)
     local port = match(last(headers["x-forwarded-port"]), "^%s*(%d%d?%d?%d?%d?)%s*$")
     port = port and tonumber(port) or 0
     if port == 0 or port > 65535 then
-        -- A trusted proxy that says https came to its own port, not to ours.
-        port = proto == scheme and own_port or proto == "https" and 443 or 80
+        -- The PROXY header speaks of the connection: where that is of another scheme than the request, an
+        -- earlier proxy took the request at a port of its own.
+        port = proto == scheme and proxied_port or host_port
+        port = port or proto == "https" and settings.public_https or settings.public_http
     end
     local host = headers["x-forwarded-host"]
     host = type(host) == "table" and host[1] or host

@@ -18,7 +18,7 @@ local tables = require "ingresskit.tables"
 local re_match, re_find = ngx.re.match, ngx.re.find
 local get_method, clear_header, set_header = ngx.req.get_method, ngx.req.clear_header, ngx.req.set_header
 local byte, find, sub, lower, match = string.byte, string.find, string.sub, string.lower, string.match
-local tonumber, type, pairs = tonumber, type, pairs
+local tonumber, tostring, type, pairs = tonumber, tostring, type, pairs
 
 local M = {}
 
@@ -28,7 +28,7 @@ local MAX_LINE_BYTES = 8192
 
 local NOT_A_TARGET = "[^!-~]|#"
 
--- {name, as sent upstream}, by Host as sent. Clients rarely change it; emptied when full.
+-- {name, as sent upstream, port (nil: none)}, by Host as sent. Clients rarely change it; emptied when full.
 local hosts, host_count = {}, 0
 
 local HOST = [[\A(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{0,254}[A-Za-z0-9_-])\.?(?::([0-9]{0,5}))?\z]]
@@ -43,7 +43,8 @@ local function read_host(raw)
         return nil
     end
     local name = lower(found[1])
-    local entry = { name, port and port ~= "" and name .. ":" .. port or name }
+    local number = port and tonumber(port)
+    local entry = { name, port and port ~= "" and name .. ":" .. port or name, number and number > 0 and number or nil }
     if host_count > 4096 then
         hosts, host_count = {}, 0
     end
@@ -216,8 +217,10 @@ function M.route()
     end
     local peer_text = var.remote_addr
     local peer, trusted = clients.peer(peer_text)
+    local proxied_port
     if settings.proxy_protocol and trusted then
         peer_text = var.proxy_protocol_addr
+        proxied_port = tonumber(var.proxy_protocol_server_port)
         peer, trusted = clients.peer(peer_text)
         var.ik_for = peer_text
         var.ik_client = peer_text
@@ -269,7 +272,7 @@ function M.route()
     context.client = peer
     local https
     if trusted and said then
-        local client = clients.behind_proxy(said, peer, peer_text, var.scheme, tonumber(var.server_port))
+        local client = clients.behind_proxy(said, peer, peer_text, var.scheme, proxied_port, host[3])
         https = client.https
         context.client = client.client
         var.ik_for = client.chain
@@ -278,8 +281,13 @@ function M.route()
         var.ik_forwarded_host = client.host or host[2]
         var.ik_client = addresses.show(client.client)
         var.ik_forwarded = client.forwarded or ""
-    elseif target.tls or target.only then
-        https = var.scheme == "https"
+    else
+        if target.tls or target.only then
+            https = var.scheme == "https"
+        end
+        if proxied_port or host[3] then -- else nginx's own map says the same
+            var.ik_port = proxied_port or host[3]
+        end
     end
     if target.al and not addresses.within(context.client, target.al) then
         return answers.give(403)
@@ -287,9 +295,13 @@ function M.route()
     if target.only and not https then
         return answers.give(403)
     end
-    if target.tls and not https and settings.https_port > 0 then
-        local port = settings.https_port == 443 and "" or ":" .. settings.https_port
-        return answers.give(308, "https://" .. name .. port .. path .. query)
+    if target.tls and not https and settings.redirect_port > 0 then
+        local port = settings.redirect_port
+        if host[3] and var.server_port == tostring(host[3]) then
+            -- Who names the port of our own listener reaches us without a port mapping.
+            port = settings.own_redirects[var.server_port] or port
+        end
+        return answers.give(308, "https://" .. name .. (port == 443 and "" or ":" .. port) .. path .. query)
     end
     if target.b then
         return forward(var, context, target, backend, path, query)

@@ -1,7 +1,9 @@
 -- What the operator set: read once, when nginx loads its configuration.
 --
 -- trusted: ranges of peers whose word on the client is believed. proxy_protocol: those peers open
--- with a PROXY header. https_port: where plain HTTP is redirected to; 0 is nowhere. connect, read,
+-- with a PROXY header. redirect_port: where plain HTTP is redirected to; 0 is nowhere. own_redirects: the
+-- same for clients that name the port of a listener itself, by that port. public_http, public_https: the
+-- ports of clients that name none. connect, read,
 -- send: time-outs in seconds. log: requests are written to an access log.
 
 local json = require "ingresskit.json"
@@ -9,7 +11,10 @@ local json = require "ingresskit.json"
 local M = {
     trusted = {},
     proxy_protocol = false,
-    https_port = 0,
+    redirect_port = 0,
+    own_redirects = {},
+    public_http = 80,
+    public_https = 443,
     log = false,
     connect = 5,
     read = 60,
