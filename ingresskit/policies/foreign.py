@@ -150,14 +150,14 @@ class ForeignAnnotations:
             that protects, where the routes of the object must not be served for it.
         """
         found: list[Diagnostic] = []
-        unprotected: Diagnostic | None = None
+        protection_fault: Diagnostic | None = None
         for key in sorted(annotations):
             fault = self._judged(key, annotations, subject)
             if fault is not None:
                 found.append(fault)
-                if unprotected is None and fault.severity is Severity.ERROR:
-                    unprotected = fault
-        return ParsedPolicies(diagnostics=tuple(found), unprotected=unprotected)
+                if protection_fault is None and fault.severity is Severity.ERROR:
+                    protection_fault = fault
+        return ParsedPolicies(diagnostics=tuple(found), protection_fault=protection_fault)
 
     def is_canary(self, annotations: Mapping[str, str]) -> bool:
         """Whether they mark an Ingress as the canary of another one, for a controller that is not this one."""

@@ -61,4 +61,4 @@ class KubernetesDialect:
             message=f"{shown} must be true or false; the routes of this object respond 503",
             severity=Severity.ERROR,
         )
-        return ParsedPolicies(diagnostics=(fault,), unprotected=fault)
+        return ParsedPolicies(diagnostics=(fault,), protection_fault=fault)

@@ -47,13 +47,13 @@ class ParsedPolicies:
     Attributes:
         policies: Those that could be read.
         diagnostics: Unknown and invalid annotations, in the order of their names.
-        unprotected: The first fault of an annotation that belongs to a protecting policy; when set, the
+        protection_fault: The first fault of an annotation that belongs to a protecting policy; when set, the
             routes of the object must not be served.
     """
 
     policies: PolicySet = PolicySet()
     diagnostics: tuple[Diagnostic, ...] = ()
-    unprotected: Diagnostic | None = None
+    protection_fault: Diagnostic | None = None
 
     def and_also(self, other: ParsedPolicies) -> ParsedPolicies:
         """These, and what another reader made of annotations of the same object that are not in these."""
@@ -62,7 +62,7 @@ class ParsedPolicies:
         return ParsedPolicies(
             policies=self.policies.merged(other.policies),
             diagnostics=(*self.diagnostics, *other.diagnostics),
-            unprotected=self.unprotected or other.unprotected,
+            protection_fault=self.protection_fault or other.protection_fault,
         )
 
 
@@ -117,14 +117,14 @@ class NativeDialect:
         values: dict[type[Policy], dict[str, object]] = {}
         origins: dict[type[Policy], dict[str, Origin]] = {}
         diagnostics: list[Diagnostic] = []
-        unprotected: Diagnostic | None = None
+        protection_fault: Diagnostic | None = None
         for key in ours:
             place = f"metadata.annotations[{key}]"
             known = self._fields.get(key.removeprefix(start))
             if known is None:
                 fault = self._unknown(key, subject, place, guess=len(diagnostics) < _MOST_GUESSES)
                 diagnostics.append(fault)
-                unprotected = unprotected or (fault if fault.severity is Severity.ERROR else None)
+                protection_fault = protection_fault or (fault if fault.severity is Severity.ERROR else None)
                 continue
             policy, field_name, annotation = known
             try:
@@ -133,7 +133,7 @@ class NativeDialect:
                 written = "" if annotation.secret else annotations[key]
                 fault = _invalid(subject, place, written, str(exc), protects=policy.protects)
                 diagnostics.append(fault)
-                unprotected = unprotected or (fault if policy.protects else None)
+                protection_fault = protection_fault or (fault if policy.protects else None)
                 continue
             values.setdefault(policy, {})[field_name] = value
             origins.setdefault(policy, {})[field_name] = Origin(subject, place)
@@ -145,9 +145,11 @@ class NativeDialect:
                 place = next(iter(origins[policy].values())).field
                 fault = _invalid(subject, place, "", str(exc), protects=policy.protects)
                 diagnostics.append(fault)
-                unprotected = unprotected or (fault if policy.protects else None)
+                protection_fault = protection_fault or (fault if policy.protects else None)
         return ParsedPolicies(
-            policies=PolicySet(built, origins), diagnostics=tuple(diagnostics), unprotected=unprotected
+            policies=PolicySet(built, origins),
+            diagnostics=tuple(diagnostics),
+            protection_fault=protection_fault,
         )
 
     def _unknown(self, key: str, subject: ObjectRef, place: str, *, guess: bool) -> Diagnostic:
@@ -197,7 +199,7 @@ class PolicyRegistry:
             return _NOTHING
         policies = PolicySet()
         diagnostics: list[Diagnostic] = []
-        unprotected: Diagnostic | None = None
+        protection_fault: Diagnostic | None = None
         for dialect in self.dialects:
             parsed = dialect.parse(annotations, subject)
             for policy in parsed.policies:
@@ -205,8 +207,10 @@ class PolicyRegistry:
                     diagnostics.extend(_overridden(policies, parsed.policies, type(policy)))
             policies = policies.merged(parsed.policies)
             diagnostics += parsed.diagnostics
-            unprotected = unprotected or parsed.unprotected
-        return ParsedPolicies(policies=policies, diagnostics=tuple(diagnostics), unprotected=unprotected)
+            protection_fault = protection_fault or parsed.protection_fault
+        return ParsedPolicies(
+            policies=policies, diagnostics=tuple(diagnostics), protection_fault=protection_fault
+        )
 
 
 def looks_protecting(name: str) -> bool:

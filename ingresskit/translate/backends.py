@@ -130,7 +130,7 @@ class BackendTable:
         service = self._services.get(ref.service)
         if service is None:
             return _fault(about, Reason.SERVICE_NOT_FOUND, f"Service {ref.service} does not exist")
-        if (closed := self._judged(service).unprotected) is not None:
+        if (closed := self._judged(service).protection_fault) is not None:
             message = f"{closed.field} of Service {ref.service} would protect it and is not read"
             return _fault(about, closed.reason, message)
         external = service.spec.type == _EXTERNAL_NAME

@@ -396,9 +396,9 @@ def _route(contribution: Contribution, claim: Claim) -> Route:
 def _action(contribution: Contribution, claim: Claim) -> Action:
     """The protection comes first: where it cannot be built, nothing else about the route matters."""
     parsed = contribution.fragment.policies
-    if parsed.unprotected is not None:
-        message = f"{parsed.unprotected.field} is not honoured and would protect it"
-        return Respond(status=503, reason=parsed.unprotected.reason, message=message)
+    if parsed.protection_fault is not None:
+        message = f"{parsed.protection_fault.field} is not honoured and would protect it"
+        return Respond(status=503, reason=parsed.protection_fault.reason, message=message)
     redirect = parsed.policies.get(PermanentRedirect)
     if redirect is not None and redirect.location is not None:
         return Redirect(location=redirect.location, status=int(redirect.status))

@@ -1,4 +1,4 @@
-"""One Ingress, looked at alone: what it claims, and what is wrong with it in itself.
+"""Reads one Ingress in isolation: its claims and its own faults.
 
 Everything here depends on one Ingress (and the classes) only, so that its result can be kept for
 as long as that Ingress does not change, and so that a bad Ingress can cost nobody but itself.

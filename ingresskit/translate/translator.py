@@ -536,7 +536,7 @@ def _closed(ingress: Ingress) -> Fragment:
     fragment = read_ingress(ingress, PolicyRegistry(()))
     return replace(
         fragment,
-        policies=ParsedPolicies(diagnostics=(fault,), unprotected=fault),
+        policies=ParsedPolicies(diagnostics=(fault,), protection_fault=fault),
         diagnostics=(*fragment.diagnostics, fault),
     )
 

@@ -96,7 +96,7 @@ def test_a_protection_that_nobody_reads_closes_its_routes(key: str, value: str) 
     assert fault.severity is Severity.ERROR
     assert fault.field == f"metadata.annotations[{key}]"
     assert "the routes of this object respond 503" in fault.message
-    assert parsed.unprotected is fault
+    assert parsed.protection_fault is fault
 
 
 @pytest.mark.parametrize(("key", "value"), PROTECTIONS.values(), ids=PROTECTIONS)
@@ -106,7 +106,7 @@ def test_the_integrator_may_have_them_served_open(key: str, value: str) -> None:
 
     assert fault.severity is Severity.WARNING
     assert "open to every client" in fault.message
-    assert parsed.unprotected is None
+    assert parsed.protection_fault is None
 
 
 NOTHING_LOST = {
@@ -163,7 +163,7 @@ def test_what_is_lost_without_protecting_is_a_warning_with_what_to_do(key: str, 
     parsed = judge({key: value})
     fault = only(parsed)
 
-    assert (fault.severity, parsed.unprotected) == (Severity.WARNING, None)
+    assert (fault.severity, parsed.protection_fault) == (Severity.WARNING, None)
     assert says in fault.message
 
 
@@ -179,9 +179,9 @@ def test_what_is_lost_without_protecting_is_a_warning_with_what_to_do(key: str, 
 def test_a_protection_that_another_annotation_switches_off_closes_nothing(
     annotation: str, switch: str, off: str
 ) -> None:
-    assert judge({annotation: "true"}).unprotected is not None
-    assert judge({annotation: "true", switch: "on"}).unprotected is not None
-    assert judge({annotation: "true", switch: off}).unprotected is None
+    assert judge({annotation: "true"}).protection_fault is not None
+    assert judge({annotation: "true", switch: "on"}).protection_fault is not None
+    assert judge({annotation: "true", switch: off}).protection_fault is None
 
 
 def test_the_solver_of_cert_manager_is_left_open() -> None:
@@ -205,8 +205,8 @@ def test_the_native_prefix_is_a_slip_where_another_one_is_set() -> None:
         {"ingresskit.dev/allow-sources": "10.0.0.0/8"}, registry=default_policies(prefix="proxy.acme.test")
     )
 
-    assert parsed.unprotected is not None
-    assert "did you mean proxy.acme.test/allow-sources?" in parsed.unprotected.message
+    assert parsed.protection_fault is not None
+    assert "did you mean proxy.acme.test/allow-sources?" in parsed.protection_fault.message
 
 
 @pytest.mark.parametrize(
@@ -219,9 +219,9 @@ def test_the_native_prefix_is_a_slip_where_another_one_is_set() -> None:
 def test_a_protection_on_a_service_closes_the_routes_to_it(key: str, reason: Reason) -> None:
     parsed = judge({key: "10.0.0.0/8"}, subject=SERVICE)
 
-    assert parsed.unprotected is not None
-    assert parsed.unprotected.reason is reason
-    assert "routes to this Service respond 503" in parsed.unprotected.message
+    assert parsed.protection_fault is not None
+    assert parsed.protection_fault.reason is reason
+    assert "routes to this Service respond 503" in parsed.protection_fault.message
 
 
 def test_a_native_annotation_on_a_service_is_a_warning_where_it_does_not_protect() -> None:

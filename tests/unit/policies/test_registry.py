@@ -71,7 +71,7 @@ def test_annotations_become_policies_that_know_where_they_were_asked_for() -> No
         "Ingress shop/web, metadata.annotations[ingresskit.dev/read-timeout]"
     )
     assert parsed.policies.origin(Timeouts, "send") is None
-    assert (parsed.diagnostics, parsed.unprotected) == ((), None)
+    assert (parsed.diagnostics, parsed.protection_fault) == ((), None)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_an_unknown_annotation_is_a_warning_that_suggests_the_nearest() -> None:
     assert warning.message == (
         "unknown annotation 'ingresskit.dev/conect-timeout'; did you mean ingresskit.dev/connect-timeout?"
     )
-    assert parsed.unprotected is None
+    assert parsed.protection_fault is None
 
 
 def test_an_annotation_like_none_gets_no_suggestion() -> None:
@@ -136,18 +136,18 @@ def test_a_protection_that_cannot_be_read_leaves_the_object_unprotected_and_says
 ) -> None:
     parsed = parse({**annotations, "retries": "1"})
 
-    assert parsed.unprotected is not None
-    assert parsed.unprotected.severity is Severity.ERROR
-    assert "503" in parsed.unprotected.message
-    assert parsed.unprotected in parsed.diagnostics
+    assert parsed.protection_fault is not None
+    assert parsed.protection_fault.severity is Severity.ERROR
+    assert "503" in parsed.protection_fault.message
+    assert parsed.protection_fault in parsed.diagnostics
     assert AllowedSources not in parsed.policies
 
 
 def test_a_protecting_policy_that_cannot_be_built_leaves_the_object_unprotected() -> None:
     parsed = parse({"guard-secret": "x"}, default_policies(Guard))
 
-    assert parsed.unprotected is not None
-    assert parsed.unprotected.message == "needs 'realm' too; the routes of this object respond 503"
+    assert parsed.protection_fault is not None
+    assert parsed.protection_fault.message == "needs 'realm' too; the routes of this object respond 503"
 
 
 def test_fields_that_make_no_sense_together_cost_their_policy_only() -> None:
@@ -241,7 +241,7 @@ def test_one_dialect_that_cannot_protect_is_enough() -> None:
         {"ingresskit.dev/allow-sources": "x", "old.example.com/allow-sources": "10.0.0.0/8"}, registry
     )
 
-    assert parsed.unprotected is not None
+    assert parsed.protection_fault is not None
 
 
 @pytest.mark.parametrize(
