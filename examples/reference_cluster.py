@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from reference_flags import Flags
 
-from ingresskit import TranslateOptions
-from ingresskit.kube import AioTransport, Credentials, InClusterCredentials, KubeconfigCredentials
-from ingresskit.models import EndpointSlice, IngressClass, IngressClassSpec, ObjectMeta, Secret, Service
+from ingresskit import HostOwnership, TranslateOptions
+from ingresskit.errors import ApiError, Forbidden, TransportError
+from ingresskit.kube import (
+    AioTransport,
+    Credentials,
+    InClusterCredentials,
+    KubeconfigCredentials,
+    ListOptions,
+    ResourceKind,
+    Transport,
+)
+from ingresskit.models import (
+    EndpointSlice,
+    IngressClass,
+    IngressClassSpec,
+    Namespace,
+    ObjectKey,
+    ObjectMeta,
+    Secret,
+    Service,
+)
 from ingresskit.sources import ClusterSettings, ClusterSource
 
-__all__ = ["credentials", "follow", "reach"]
+__all__ = ["credentials", "follow", "may_read_namespaces", "own_namespace", "reach", "record_of_hosts"]
+
+# Source: Kubernetes documentation, "Accessing the Kubernetes API from a Pod".
+_OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 def credentials(flags: Flags) -> Credentials:
@@ -33,6 +55,32 @@ async def reach(access: Credentials) -> AioTransport:
     return AioTransport(access, user_agent="ingresskit-reference-controller")
 
 
+async def may_read_namespaces(transport: Transport) -> bool:
+    """Whether Namespaces may be listed. An API server that does not respond is asked again later."""
+    try:
+        await transport.list(ResourceKind.of(Namespace), "", ListOptions(limit=1))
+    except Forbidden:
+        return False
+    except (ApiError, TransportError):
+        pass
+    return True
+
+
+def record_of_hosts(flags: Flags, options: TranslateOptions) -> ObjectKey | None:
+    """Where the record of who holds which host is kept; ``None`` where hosts are shared."""
+    if options.host_ownership is HostOwnership.SHARED:
+        return None
+    return flags.host_claims or ObjectKey(own_namespace(), "ingresskit-hosts")
+
+
+def own_namespace() -> str:
+    """The namespace of the pod this runs in; ``"default"`` outside of one."""
+    try:
+        return _OWN_NAMESPACE.read_text(encoding="utf-8").strip() or "default"
+    except OSError:
+        return "default"
+
+
 def follow(transport: AioTransport, flags: Flags, options: TranslateOptions) -> ClusterSource:
     """The source that delivers what the flags ask for."""
     assumed = IngressClass(
@@ -42,7 +90,9 @@ def follow(transport: AioTransport, flags: Flags, options: TranslateOptions) -> 
     source = ClusterSource(
         transport,
         namespaces=flags.watch_namespace,
-        namespace_labels=flags.watch_namespace_selector is not None,
+        namespace_labels=True,
+        require_namespaces=options.require_namespace_hosts,
+        host_claims=record_of_hosts(flags, options),
         assumed_classes=[assumed],
         options=options,
         settings=ClusterSettings(watch_list=flags.watch_list),

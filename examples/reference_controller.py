@@ -21,7 +21,7 @@ from pathlib import Path
 
 import anyio
 from demo import MANIFESTS, DemoSource, things_to_try
-from reference_cluster import credentials, follow, reach
+from reference_cluster import credentials, follow, may_read_namespaces, reach, record_of_hosts
 from reference_flags import Address, Flags, parse_flags
 from reference_logging import AccessLog, set_up_logging
 from reference_planes import CannotListen, Plane, Setting, Taken, prepared
@@ -31,6 +31,7 @@ from ingresskit import IngressKitError, Severity, TranslateOptions
 from ingresskit.arguments import translate_options
 from ingresskit.controller import ControllerSettings, Health
 from ingresskit.controller.admin import AdminServer, AdminSettings, BasicFile, TokenFile
+from ingresskit.controller.claims import ClaimKeeper
 from ingresskit.facts import fact_logger
 from ingresskit.kube import AioTransport
 from ingresskit.sources import FileSource
@@ -56,6 +57,7 @@ class Service:
         plane: Plane,
         state: Path,
         transport: AioTransport | None,
+        claims: ClaimKeeper,
     ) -> None:
         self._flags = flags
         self._state = state
@@ -70,7 +72,9 @@ class Service:
         )
         self._telling = telling = None
         if transport is not None and cluster is not None:
-            telling = Telling(transport, flags, options, controller=self._controller, source=cluster)
+            telling = Telling(
+                transport, flags, options, controller=self._controller, source=cluster, claims=claims
+            )
             self._telling = telling
         self._admin = flags.admin and AdminServer(
             self._controller,
@@ -199,9 +203,20 @@ async def serve(flags: Flags, options: TranslateOptions) -> int:
                     raise Failure(
                         f"no cluster: {exc}; give --kubeconfig PATH, --manifests DIR or --demo"
                     ) from None
-            plane = await prepared(Setting(flags=flags, options=options, state=state, access_log=access_log))
+                if options.require_namespace_hosts and not await may_read_namespaces(transport):
+                    raise Failure("--require-namespace-hosts needs the right to list and watch namespaces")
+            claims = ClaimKeeper(record_of_hosts(flags, options) if flags.cluster else None)
+            plane = await prepared(
+                Setting(flags=flags, options=options, state=state, access_log=access_log, claims=claims)
+            )
             service = Service(
-                flags, options, access_log=access_log, plane=plane, state=state, transport=transport
+                flags,
+                options,
+                access_log=access_log,
+                plane=plane,
+                state=state,
+                transport=transport,
+                claims=claims,
             )
             return await service.run()
 

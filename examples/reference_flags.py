@@ -34,7 +34,13 @@ _LATER = {
 }
 
 # What can be done in a cluster only.
-_IN_A_CLUSTER = ("publish_address", "publish_service", "publish_node_addresses", "leader_election_lease")
+_IN_A_CLUSTER = (
+    "publish_address",
+    "publish_service",
+    "publish_node_addresses",
+    "leader_election_lease",
+    "host_claims",
+)
 
 
 class Address(NamedTuple):
@@ -77,6 +83,7 @@ class Flags(TranslationArguments):
     publish_service: ObjectKey | None
     publish_node_addresses: bool
     leader_election_lease: ObjectKey | None
+    host_claims: ObjectKey | None
     no_leader_election: bool
 
     @property
@@ -203,6 +210,8 @@ def _add_writing(add: Callable[..., object]) -> None:
     add("--publish-node-addresses", action="store_true", help=text)
     text = "the Lease whose holder writes status and Events (ingresskit in the pod's namespace)"
     add("--leader-election-lease", type=checked(read_key), metavar="NS/NAME", help=text)
+    text = "the ConfigMap for the record of who holds which host (ingresskit-hosts in the pod's namespace)"
+    add("--host-claims", type=checked(_record), metavar="NS/NAME", help=text)
     add("--no-leader-election", action="store_true", help="write them without asking: there is one replica")
 
 
@@ -239,6 +248,18 @@ def _port(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", text) or not 0 < int(text) < 65536:
         raise ValueError(f"{text!r} is not a port, 1 to 65535")
     return int(text)
+
+
+def _record(text: str) -> ObjectKey:
+    from ingresskit import ConfigurationError
+    from ingresskit.controller.claims import ClaimKeeper
+
+    key = read_key(text)
+    try:
+        ClaimKeeper(key)
+    except ConfigurationError as exc:
+        raise ValueError(str(exc)) from None
+    return key
 
 
 def _published(text: str) -> str:

@@ -54,6 +54,7 @@ class HaproxyPlane(Plane):
             applier=HaproxyApplier(self._haproxy),
             options=self._setting.options,
             settings=settings,
+            claims=self._setting.claims,
         )
 
     @override

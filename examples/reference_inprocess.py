@@ -49,6 +49,7 @@ class InProcessPlane(Plane):
             applier=InProcessApplier(self._proxy),
             options=self._setting.options,
             settings=settings,
+            claims=self._setting.claims,
         )
 
     @override

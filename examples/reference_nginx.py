@@ -61,6 +61,7 @@ class NginxPlane(Plane):
             applier=NginxApplier(self._nginx),
             options=self._setting.options,
             settings=settings,
+            claims=self._setting.claims,
         )
 
     @override

@@ -11,7 +11,7 @@ import contextlib
 import socket
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -21,6 +21,7 @@ from reference_logging import AccessLog
 
 from ingresskit import TranslateOptions
 from ingresskit.controller import Controller, ControllerSettings, Outcome
+from ingresskit.controller.claims import ClaimKeeper
 from ingresskit.models import Snapshot
 from ingresskit.render import RenderedFile
 from ingresskit.sources import Source
@@ -47,6 +48,7 @@ class Setting:
     options: TranslateOptions
     state: Path
     access_log: AccessLog | None = None
+    claims: ClaimKeeper = field(default_factory=ClaimKeeper)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,17 +1,18 @@
-"""What the reference controller writes into its cluster: addresses into Ingresses, Events, and its Lease."""
+"""What the reference controller writes into its cluster: status, Events, and who holds which host."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from pathlib import Path
 
 import anyio
+from reference_cluster import own_namespace, record_of_hosts
 from reference_flags import Flags
 
 from ingresskit import TranslateOptions
 from ingresskit.cache import SharedInformerFactory
 from ingresskit.controller import ControllerView, StatusReporter
+from ingresskit.controller.claims import ClaimKeeper, HostClaimWriter
 from ingresskit.controller.leader import LeaderElector
 from ingresskit.kube import Transport
 from ingresskit.models import ObjectKey
@@ -29,10 +30,6 @@ from ingresskit.status import (
 __all__ = ["Telling"]
 
 
-# Source: Kubernetes documentation, "Accessing the Kubernetes API from a Pod".
-_OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-
-
 class Telling:
     """Tells the cluster what the controller does, while this replica leads. Serving never waits for it."""
 
@@ -44,9 +41,10 @@ class Telling:
         *,
         controller: ControllerView,
         source: ClusterSource,
+        claims: ClaimKeeper,
     ) -> None:
         self._informers = SharedInformerFactory(transport, watch_list=flags.watch_list)
-        lease = flags.leader_election_lease or ObjectKey(_own_namespace(), "ingresskit")
+        lease = flags.leader_election_lease or ObjectKey(own_namespace(), "ingresskit")
         self._elector = (
             None
             if flags.no_leader_election
@@ -55,6 +53,7 @@ class Telling:
         instance = EventRecorderSettings(
             controller=options.controller_name, instance=socket.gethostname()[:128]
         )
+        record = record_of_hosts(flags, options)
         self._reporter = StatusReporter(
             controller,
             source=source,
@@ -63,6 +62,7 @@ class Telling:
             writer=StatusWriter(transport),
             addresses=self._addresses(flags),
             events=EventRecorder(transport, instance),
+            claims=HostClaimWriter(transport, claims, record) if record is not None else None,
         )
         source.include_problems(self._reporter.problems)
 
@@ -94,10 +94,3 @@ class Telling:
             nodes = flags.publish_node_addresses
             return ServiceAddresses(self._informers, flags.publish_service, nodes=nodes)
         return NodeAddresses(self._informers) if flags.publish_node_addresses else None
-
-
-def _own_namespace() -> str:
-    try:
-        return _OWN_NAMESPACE.read_text(encoding="utf-8").strip() or "default"
-    except OSError:
-        return "default"

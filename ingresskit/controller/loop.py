@@ -204,11 +204,23 @@ class Controller(Generic[ArtifactT]):
         while True:
             await self._pass(snapshot)
             with anyio.move_on_after(self._longest_wait()) as waiting:
-                await self._source.wait_changed(snapshot.revision)
+                await self._wait_for_work(snapshot.revision)
             newest = self._source.snapshot() or snapshot
             if not waiting.cancelled_caught:
                 newest = await settle(self._source, newest, settings.settle_quiet, settings.settle_ceiling)
             snapshot = newest
+
+    async def _wait_for_work(self, revision: int) -> None:
+        """Return when there is a newer snapshot, or the record of claims wants a pass."""
+        async with anyio.create_task_group() as tasks:
+
+            async def wait_wanted() -> None:
+                await self._claims.wait_wanted()
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(wait_wanted)
+            await self._source.wait_changed(revision)
+            tasks.cancel_scope.cancel()
 
     def _longest_wait(self) -> float | None:
         """In how many seconds a pass is due though nothing changes; ``None``: never."""

@@ -1,9 +1,10 @@
-"""Telling the cluster what the controller does: status of Ingresses and Events, by the leader only."""
+"""What the leader writes into the cluster: status of Ingresses, Events, and the record of host claims."""
 
 from __future__ import annotations
 
 import anyio
 
+from ingresskit.controller.claims import HostClaimWriter
 from ingresskit.controller.leader import LeaderElector
 from ingresskit.controller.statistics import ControllerView
 from ingresskit.diagnostics import Diagnostic
@@ -53,6 +54,7 @@ class StatusReporter:
         writer: StatusWriter | None = None,
         addresses: AddressSource | None = None,
         events: EventRecorder | None = None,
+        claims: HostClaimWriter | None = None,
     ) -> None:
         """Ask nothing yet.
 
@@ -64,6 +66,7 @@ class StatusReporter:
             writer: Writes status; ``None`` writes none.
             addresses: What is written there; ``None`` writes none.
             events: Writes Events; ``None`` writes none.
+            claims: Writes the record of who holds which host; ``None`` writes none.
         """
         self._subscribe = controller.subscribe
         self._controller = controller
@@ -73,6 +76,7 @@ class StatusReporter:
         self._writer = writer if addresses is not None else None
         self._addresses = addresses
         self._events = events
+        self._claims = claims
         # What was looked at last, by identity.
         self._told: tuple[Diagnostic, ...] | None = None
         self._seen: tuple[object, ...] = (None, None, None)
@@ -157,6 +161,8 @@ class StatusReporter:
                 tasks.start_soon(self._writer.run, fence)
             if self._events is not None:
                 tasks.start_soon(self._events.run, fence)
+            if self._claims is not None:
+                tasks.start_soon(self._claims.run, fence)
         if fence.is_valid():
             await anyio.sleep_forever()  # nothing to write at all: leading goes on
 
@@ -179,7 +185,7 @@ def _lease_problem(error: Exception | None) -> str:
         what = "the right to get, create and update this Lease is missing"
     else:
         what = f"it can neither be read nor made ({error})"
-    return f"{what}; this replica cannot lead, so it writes no status and no Events"
+    return f"{what}; this replica cannot lead, so it writes no status, no Events and no record of hosts"
 
 
 def _forbidden(kind: str, right: str, namespaces: frozenset[str], effect: str) -> list[DecodeError]:

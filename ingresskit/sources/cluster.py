@@ -13,6 +13,7 @@ from ingresskit.errors import ConfigurationError, DecodeError
 from ingresskit.facts import fact_logger
 from ingresskit.kube import Transport
 from ingresskit.models import (
+    ConfigMap,
     Endpoints,
     EndpointSlice,
     Ingress,
@@ -41,6 +42,7 @@ _logger = fact_logger(__name__)
 K = TypeVar("K", bound=KubeObject)
 
 _TLS_ONLY = "type=kubernetes.io/tls"
+_RECORD_OF = "ingresskit.dev/host-claims"
 _SLICES_OF = "kubernetes.io/service-name"
 # How long, in seconds, a snapshot waits for Secrets that have just been named.
 _NAMED_WAIT = 0.5
@@ -67,8 +69,10 @@ class ClusterSource:
         namespaces: Collection[str] = (),
         fallback_namespaces: Sequence[str] = (),
         namespace_labels: bool = False,
+        require_namespaces: bool = False,
         assumed_classes: Sequence[IngressClass] = (),
         options: TranslateOptions | None = None,
+        host_claims: ObjectKey | None = None,
         settings: ClusterSettings | None = None,
     ) -> None:
         """Ask nothing yet.
@@ -78,10 +82,14 @@ class ClusterSource:
             namespaces: Only these, by requests for each that rights in the namespace are enough for; empty
                 for all. IngressClasses and Namespaces live in none and are asked for all the same.
             fallback_namespaces: Follow these where all namespaces are forbidden, and say so.
-            namespace_labels: Whether Namespaces are followed too: a selector asks for their labels.
+            namespace_labels: Whether Namespaces are followed too: a selector asks for their labels, or
+                administrators list hosts in their annotations.
+            require_namespaces: Follow them, and deliver nothing before they could be read once.
             assumed_classes: The IngressClasses that there are taken to be for as long as reading them has
                 never been possible, because the right or the kind is missing.
             options: Those of the controller: they say which Ingresses are ours.
+            host_claims: The namespace and name of the record of host claims, whose ConfigMaps are followed;
+                ``None``: there is none.
             settings: How to follow; the defaults when ``None``.
 
         Raises:
@@ -115,8 +123,10 @@ class ClusterSource:
         self._follow(EndpointSlice)
         self._follow(IngressClass, stand_in={item.key: item for item in assumed_classes})
         self._follow(Secret, field_selector=_TLS_ONLY)
-        if namespace_labels:
-            self._follow(Namespace)
+        if namespace_labels or require_namespaces:
+            self._follow(Namespace, required=require_namespaces)
+        if host_claims is not None:
+            self._follow_record(host_claims)
 
     def want(self, kind: type[KubeObject], key: ObjectKey) -> None:
         """Follow this one object too, if it is not followed anyhow. Needs rights for that name only.
@@ -242,6 +252,14 @@ class ClusterSource:
         else:
             self._caches[kind] = cast("KindCache[KubeObject]", cache)
         self._attend(informer)
+
+    def _follow_record(self, key: ObjectKey) -> None:
+        informer = self._factory.for_resource(
+            ConfigMap, namespaces=[key.namespace], label_selector=f"{_RECORD_OF}={key.name}"
+        )
+        cache = KindCache(ConfigMap, None)
+        cache.add(str(key), informer)
+        self._caches[ConfigMap] = cast("KindCache[KubeObject]", cache)
 
     def _attend(self, informer: SharedInformer[K]) -> None:
         """Wake up for what *informer* learns, from when the source runs."""

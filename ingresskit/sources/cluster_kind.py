@@ -29,7 +29,8 @@ _EFFECTS: Mapping[str, str] = {
     "Endpoints": "nothing is known of where Services lead",
     "IngressClass": "which Ingresses are ours is told by the annotation kubernetes.io/ingress.class only",
     "Secret": "hosts with a certificate in one are served without it, or not at all",
-    "Namespace": "none of them passes a selector",
+    "Namespace": "their annotation ingresskit.dev/hosts is not used, and none of them passes a selector",
+    "ConfigMap": "who holds a host is kept in memory only, and after a restart the oldest claim decides",
 }
 
 

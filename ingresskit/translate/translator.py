@@ -511,7 +511,9 @@ def _silent_namespaces(problems: Iterable[DecodeError]) -> frozenset[str]:
     return frozenset(
         problem.namespace
         for problem in problems
-        if problem.kind == Ingress.kind and (problem.namespace or problem.name == "*")
+        if problem.kind == Ingress.kind
+        and problem.cause is not ProblemCause.WRITE_REFUSED
+        and (problem.namespace or problem.name == "*")
     )
 
 

@@ -79,7 +79,8 @@ def controller(
 ) -> Generator[ReferenceController]:
     token = server.token_for("system:serviceaccount:ingresskit:ingresskit", granted)
     config = server.kubeconfig(folder / "config", token=token)
-    writing = ("--leader-election-lease=ingresskit/ingresskit", f"--publish-address={OURS}")
+    own = ("--leader-election-lease=ingresskit/ingresskit", "--host-claims=ingresskit/ingresskit-hosts")
+    writing = (*own, f"--publish-address={OURS}")
     with ReferenceController("--kubeconfig", config, LOOPBACK, *writing, *flags) as running:
         yield running
 
@@ -98,6 +99,12 @@ def has_event(server: ApiServer, name: str) -> bool:
     return any(event["regarding"]["name"] == name for event in events)
 
 
+def recorded(server: ApiServer) -> str:
+    """The lines of the record of hosts, wherever they stand."""
+    items = server.list("v1", "ConfigMap", "ingresskit")
+    return "".join(item["data"]["hosts"] for item in items)
+
+
 def told(running: ReferenceController) -> str:
     """Everything that is reported as wrong."""
     logged = [line for line in running.log.seen if '"level": "warning"' in line or '"level": "error"' in line]
@@ -111,6 +118,8 @@ SUBJECTS = {
     "secrets": "Secret",
     "endpointslices": "EndpointSlice",
     "ingressclasses": "IngressClass",
+    "namespaces": "Namespace",
+    "configmaps": "ConfigMap",
 }
 
 
@@ -136,6 +145,7 @@ def test_with_the_rights_of_the_cluster_role_everything_works(
         wait_until(lambda: published(server, "a") and published(server, "b"))
         server.put(ingress("c", service="nowhere"))
         wait_until(lambda: has_event(server, "c"))
+        wait_until(lambda: "b.example shop" in recorded(server))
     assert refused(server) == set()
 
 
@@ -152,9 +162,11 @@ def test_with_the_rights_of_the_role_everything_in_its_namespace_works(
         wait_until(lambda: published(server, "a") and published(server, "b"))
         server.put(ingress("c", service="nowhere"))
         wait_until(lambda: has_event(server, "c"))
-        # The one thing that lives in no namespace, and is gone without.
+        # What lives in no namespace, and is gone without.
         assert "ingressclasses.networking.k8s.io is missing" in told(running)
-    assert refused(server) == {"ingressclasses"}
+        assert "their annotation ingresskit.dev/hosts is not used" in told(running)
+        wait_until(lambda: "b.example shop" in recorded(server))
+    assert refused(server) == {"ingressclasses", "namespaces"}
 
 
 @pytest.mark.parametrize(
@@ -176,7 +188,7 @@ def test_with_one_rule_less_it_says_what_is_missing(
         if resource not in ("ingresses", "services"):
             # Without these two there is no snapshot to report anything of.
             wait_until(lambda: reason_of(running, resource) != "")
-            reads = set(left_out.verbs) <= {"list", "watch"}
+            reads = "watch" in left_out.verbs
             assert reason_of(running, resource) == ("RightMissing" if reads else "WriteRefused")
             assert f'reason="{reason_of(running, resource)}"' in running.admin("/metrics").text
         if set(left_out.verbs) <= {"get", "list", "watch"}:
@@ -190,7 +202,7 @@ def test_the_roles_let_nothing_be_changed_but_what_is_the_controllers() -> None:
     for rule in (*CLUSTER, *NAMESPACED):
         assert "*" not in (*rule.groups, *rule.resources, *rule.verbs)
         if not set(rule.verbs) <= {"get", "list", "watch"}:
-            assert set(rule.resources) <= {"ingresses/status", "events", "leases"}
+            assert set(rule.resources) <= {"ingresses/status", "events", "leases", "configmaps"}
 
 
 def test_the_pod_is_given_what_the_controller_takes() -> None:

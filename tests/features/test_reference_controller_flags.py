@@ -88,6 +88,12 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "namespace": ([*FOLDER, "--watch-namespace=Shop"], "--watch-namespace: 'Shop' is not a name in Kubernetes"),
     "selector": ([*FOLDER, "--ingress-selector=a b"], "--ingress-selector: 'a b' in the label selector"),
     "namespace selector": ([*FOLDER, "--watch-namespace-selector="], "--watch-namespace-selector: ''"),
+    "record": (["--host-claims=a/B"], "--host-claims: 'a/B' is not NAMESPACE/NAME"),
+    "record name": (
+        ["--host-claims=a/b.c"],
+        "--host-claims: 'b.c' cannot be the name of a record of hosts: at most 57",
+    ),
+    "record of a folder": ([*FOLDER, "--host-claims=a/b"], "--host-claims is for a cluster"),
     "grace": ([*FOLDER, "--host-claim-grace=5"], "--host-claim-grace: '5' is not a duration"),
     "ownership": (
         [*FOLDER, "--host-ownership=mine"],

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from ingresskit.diagnostics import Diagnostic, Reason
-from ingresskit.errors import DecodeError
+from ingresskit.errors import DecodeError, ProblemCause
 from ingresskit.models import (
     NO_CLAIMS,
     HostClaim,
@@ -207,7 +207,15 @@ def test_a_namespace_whose_ingress_cannot_be_read_keeps_its_hosts() -> None:
     theirs = _web("evil", "a.test", created=0)
 
     assert _owners(history.step(theirs, problems=(broken,))) == {}
-    assert _owners(history.step(theirs)) == {"a.test": "evil"}
+    refused = DecodeError(
+        kind="Ingress",
+        namespace="victim",
+        name="*",
+        field="",
+        reason="its status cannot be written",
+        cause=ProblemCause.WRITE_REFUSED,
+    )
+    assert _owners(history.step(theirs, problems=(refused,))) == {"a.test": "evil"}
 
 
 @pytest.mark.parametrize(
