@@ -42,6 +42,11 @@ class Capabilities:
     patched: bool = False
 
     @property
+    def long_locations(self) -> bool:
+        """Whether a location may be longer than 255 octets: before, nginx took another one instead."""
+        return self.version >= (1, 23, 4)
+
+    @property
     def resolve(self) -> bool:
         """Whether a server of an upstream may be a name that is looked up again and again."""
         return self.version >= (1, 27, 3)

@@ -7,7 +7,7 @@ a location for ``/foo`` with it, which does what is done there without the rule.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, assert_never
 
@@ -29,6 +29,7 @@ from ingresskit.policies import Algorithm, PolicySet
 from ingresskit.policies.values import Network
 from ingresskit.render.answers import sentence
 from ingresskit.render.nginx.forwarding import INSECURE, INSECURE_REQUEST, SECURE_PORT, request_fields
+from ingresskit.render.nginx.long_paths import Location, is_long, pattern, split_long
 from ingresskit.render.nginx.main import hidden_fields
 from ingresskit.render.nginx.names import host_id, server_name, upstream_name
 from ingresskit.render.nginx.normal_form import FORWARDED_URI, TARGET, decoded_twin
@@ -103,6 +104,7 @@ class _Server:
     host: VirtualHost
     settings: NginxSettings
     available: Callable[[BackendKey], Backend | None]
+    long_locations: bool = True
     beside: list[Node] = field(default_factory=list[Node])
     upstreams: dict[Upstream, None] = field(default_factory=dict[Upstream, None])
     drafts: dict[PolicySet, Draft] = field(default_factory=dict[PolicySet, Draft])
@@ -117,6 +119,8 @@ def host_nodes(
     routes: tuple[Served, ...],
     settings: NginxSettings,
     available: Callable[[BackendKey], Backend | None],
+    *,
+    long_locations: bool,
 ) -> tuple[tuple[Node, ...], tuple[Upstream, ...]]:
     """The file of a virtual host, and the upstreams it sends requests to.
 
@@ -125,11 +129,12 @@ def host_nodes(
         routes: As `served` gives them.
         settings: As of the whole nginx.
         available: The backend of a key, ``None`` when it has no endpoint.
+        long_locations: As `Capabilities.long_locations`.
 
     Raises:
         TextRefused: A value in a route cannot be written.
     """
-    server = _Server(host, settings, available)
+    server = _Server(host, settings, available, long_locations)
     hoisted = _all_redirect(server, routes)
     locations = tuple(_locations(server, routes, hoisted=hoisted))
     body: tuple[Node, ...] = (
@@ -164,7 +169,7 @@ def _all_redirect(server: _Server, routes: tuple[Served, ...]) -> bool:
 
 def _locations(server: _Server, routes: tuple[Served, ...], *, hoisted: bool) -> Iterable[Block]:
     exact: dict[str, Served | None] = {}
-    below: dict[str, Served] = {}
+    below: dict[str, Served | None] = {}
     for item in routes:
         path = item.route.match.value
         if item.route.match.kind is PathKind.EXACT:
@@ -177,15 +182,30 @@ def _locations(server: _Server, routes: tuple[Served, ...], *, hoisted: bool) ->
     for path in [path for path in exact if path.endswith("/") and path != "/"]:
         if path[:-1] not in exact:
             exact[path[:-1]] = _inherited(below, path[:-1])
-    for path, taker in exact.items():
-        yield from _location(server, "=", path, taker, hoisted=hoisted)
-    for path, item in below.items():
-        yield from _location(server, "^~", path, item, hoisted=hoisted)
     if "/" not in below:
-        yield from _location(server, "^~", "/", None, hoisted=hoisted)
+        below["/"] = None
+    locations = [
+        *(location for path, taker in exact.items() for location in _written("=", path, taker)),
+        *(location for path, taker in below.items() for location in _written("^~", path, taker)),
+    ]
+    if server.long_locations or not any(is_long(location.written) for location in locations):
+        yield from (_location(server, location, hoisted=hoisted) for location in locations)
+        return
+    short, groups = split_long(locations)
+    yield from (_location(server, location, hoisted=hoisted) for location in short)
+    for group in groups:
+        # Nothing but locations inside: what stood beside them would be handed down to them.
+        inside = [
+            *(
+                _location(server, location, "~", pattern(location), hoisted=hoisted)
+                for location in group.inside
+            ),
+            _location(server, group.other, "~", "^", hoisted=hoisted),
+        ]
+        yield Block("location", ("^~", group.start), tuple(inside))
 
 
-def _inherited(below: dict[str, Served], path: str) -> Served | None:
+def _inherited(below: Mapping[str, Served | None], path: str) -> Served | None:
     """The Prefix rule that takes *path* when no rule is for it alone."""
     while path:
         path = path[: path.rfind("/")]
@@ -194,16 +214,21 @@ def _inherited(below: dict[str, Served], path: str) -> Served | None:
     return None
 
 
-def _location(
-    server: _Server, modifier: str, path: str, taker: Served | None, *, hoisted: bool
-) -> Iterable[Block]:
+def _written(modifier: str, path: str, taker: Served | None) -> Iterable[Location[Served]]:
+    yield Location(modifier, path, path, taker)
     twin = decoded_twin(path)
-    for written in (path,) if twin is None else (path, twin):
-        if taker is None:
-            yield Block("location", (modifier, written), (_answer(404),))
-        else:
-            body = _body(server, taker, written, path, hoisted=hoisted)
-            yield Block("location", (modifier, written), tuple(body), taker.route.origin)
+    if twin is not None:
+        yield Location(modifier, twin, path, taker)
+
+
+def _location(server: _Server, location: Location[Served], *head: str, hoisted: bool) -> Block:
+    """The block of *location*; *head* is what stands in its first line instead of modifier and path."""
+    args = head or (location.modifier, location.written)
+    taker = location.taker
+    if taker is None:
+        return Block("location", args, (_answer(404),))
+    body = _body(server, taker, location.written, location.path, hoisted=hoisted)
+    return Block("location", args, tuple(body), taker.route.origin)
 
 
 def _body(server: _Server, taker: Served, written: str, path: str, *, hoisted: bool) -> Iterable[Node]:

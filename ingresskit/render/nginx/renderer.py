@@ -86,6 +86,7 @@ class NginxRenderer(Renderer[NginxArtifact]):
             )
         self._dynamic = DynamicMode(settings, capabilities) if self.mode is Mode.DYNAMIC else None
         self._settings = settings
+        self._long_locations = capabilities.long_locations
         self._main = config_file("nginx.conf", main_nodes(settings, capabilities))
         self._limits = Limits(in_files=self.mode is Mode.STATIC)
         self._common = common_files(settings)
@@ -142,7 +143,9 @@ class NginxRenderer(Renderer[NginxArtifact]):
             seen[key] = _protocol(graph.backends, key)
             return None if seen[key] is None else graph.backends[key]
 
-        nodes, upstreams = host_nodes(host, served(candidates), self._settings, available)
+        nodes, upstreams = host_nodes(
+            host, served(candidates), self._settings, available, long_locations=self._long_locations
+        )
         file = config_file(f"hosts/{host_id(host.host)}.conf", nodes)
         return _Host(candidates, seen, file, upstreams)
 
