@@ -140,6 +140,7 @@ class Reflector(Generic[K]):
         self._last_whole = float("-inf")
         self._last_watch = float("-inf")
         self._last_error: ApiError | TransportError | None = None
+        self._announced = False  # whether it was logged that something is wrong
         self._unknown_types: set[str] = set()
         self._counts: dict[str, int] = dict.fromkeys(
             (
@@ -473,7 +474,7 @@ class Reflector(Generic[K]):
                 self._state = ReflectorState.MISSING
             case _:
                 self._state = ReflectorState.BACKING_OFF
-        self._announce(error)
+        self._announce(error, cut=was_open and isinstance(error, TransportError))
         if self._state is not ReflectorState.BACKING_OFF:
             self._settled = True
             self._on_settled()
@@ -492,19 +493,26 @@ class Reflector(Generic[K]):
         soon = anyio.current_time() - self._last_whole < _SOON
         return not verdict.pause and not (verdict.relist and soon)
 
-    def _announce(self, error: ApiError | TransportError) -> None:
-        """Log a failure when it begins or becomes another, and not each time it is met again."""
+    def _announce(self, error: ApiError | TransportError, *, cut: bool) -> None:
+        """Log a failure when it begins or becomes another, and not each time it is met again.
+
+        A watch that was cut is opened again at once and mostly with success, so it is worth no warning yet.
+        """
         before, self._last_error = self._last_error, error
         same = type(before) is type(error) and getattr(before, "status", 0) == getattr(error, "status", 0)
         facts = {**self._facts(), "error": str(error)}
-        if same:
+        if cut and not self._announced:
+            _logger.debug("the watch was cut, opening it again", extra=facts)
+        elif same and self._announced:
             _logger.debug("still not following the server", extra=facts)
         else:
+            self._announced = True
             _logger.warning("not following the server", extra=facts)
 
     def _recovered(self) -> None:
-        if self._last_error is not None:
-            self._last_error = None
+        self._last_error = None
+        if self._announced:
+            self._announced = False
             _logger.info("following the server again", extra=self._facts())
 
     def _note_unknown(self, event: UnknownEvent) -> None:

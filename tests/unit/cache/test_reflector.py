@@ -593,3 +593,26 @@ async def test_a_watch_that_is_let_begin_is_a_sign_of_life(server: FakeTransport
             oldest = max(oldest, anyio.current_time() - it.last_contact)
 
         assert oldest < 55
+
+
+async def test_a_watch_that_is_cut_is_worth_no_line_and_an_outage_two(
+    server: FakeTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with running(informer(server)) as it:
+        await it.wait_for_sync()
+        for _ in range(3):
+            await anyio.sleep(10)
+            server.break_watches()
+        await anyio.sleep(10)
+        assert it.state is ReflectorState.WATCHING
+        assert [record.message for record in caplog.records] == []
+
+        server.fail(TransportError("refused"), times=10**6)
+        server.break_watches()
+        await anyio.sleep(120)
+        server.recover()
+        await until(lambda: it.state is ReflectorState.WATCHING)
+
+        words = [str(record.msg).partition(" resource=")[0] for record in caplog.records]
+        assert words == ["not following the server", "following the server again"]
