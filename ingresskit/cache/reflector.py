@@ -233,12 +233,9 @@ class Reflector(Generic[K]):
         try:
             with fewer_collections():
                 await self._list()
-        except (Forbidden, NotFound):
-            # A right is missing, or the kind: streaming was no different, so it need not be asked as well.
-            self._list_next = True
-            raise
         except (ApiError, TransportError):
-            self._list_next, self._stream_fault = False, ""  # an outage: it says nothing about streams
+            # An outage, or a missing right: it says nothing about streams.
+            self._list_next, self._stream_fault = False, ""
             raise
         fault, self._stream_fault, self._list_next = self._stream_fault, "", False
         if fault and self._streams_left:
