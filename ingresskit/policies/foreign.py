@@ -48,6 +48,8 @@ class Values(StrEnum):
 
     EMPTY = "empty"
     """With no value but the empty one."""
+    OPAQUE = "opaque"
+    """With no value but the empty one; but whether it protects stands elsewhere, or in another language."""
     OFF = "off"
     """With every way to write "no": ``false``, ``off``, ``no``, ``none``, ``0``, ``disabled``."""
     ON = "on"
@@ -192,7 +194,8 @@ class ForeignAnnotations:
         if not protects and (_asks_nothing(value, family.unchanged.get(name)) or (harmless and not advice)):
             return None
         message = f"annotation of {family.controller}, not read by this controller"
-        message += self._effect(subject, protects=protects)
+        verb = "may protect" if harmless is Values.OPAQUE else "protects"
+        message += self._effect(subject, verb, protects=protects)
         if same is not None:
             message += f"; use {self._prefix}/{same}"
         elif advice is not None:
@@ -226,12 +229,12 @@ class ForeignAnnotations:
         if name not in self._names and not (protects := looks_protecting(name)):
             return None
         message = "annotations are read on Ingresses, not on Services" + self._effect(
-            subject, protects=protects
+            subject, "protects", protects=protects
         )
         return self._diagnostic(subject, key, Reason.ANNOTATION_IGNORED, message, protects=protects)
 
-    def _effect(self, subject: ObjectRef, *, protects: bool) -> str:
-        return f"; it protects, so {self._consequence(subject)}" if protects else ""
+    def _effect(self, subject: ObjectRef, verb: str, *, protects: bool) -> str:
+        return f"; it {verb}, so {self._consequence(subject)}" if protects else ""
 
     def _consequence(self, subject: ObjectRef) -> str:
         routes = "routes to this Service" if subject.kind == _SERVICE else "the routes of this object"
@@ -273,6 +276,7 @@ _NO = frozenset({"", "false", "f", "off", "no", "none", "0", "disabled", "disabl
 _YES = frozenset({"", "true", "t", "on", "yes", "1", "enabled", "enable"})
 _TESTS: Mapping[Values, Callable[[str], bool]] = {
     Values.EMPTY: lambda value: not value,
+    Values.OPAQUE: lambda value: not value,
     Values.OFF: lambda value: value.lower() in _NO,
     Values.ON: lambda value: value.lower() in _YES,
     Values.ALL_ADDRESSES: lambda value: not value or "0.0.0.0/0" in re.split(r"[\s,]+", value),

@@ -12,6 +12,7 @@ from ingresskit.policies.foreign_words import (
     HOSTS,
     OFF,
     ON,
+    OPAQUE,
     PASSTHROUGH,
     PATHS,
     PROTOCOL,
@@ -68,7 +69,7 @@ CLOUDS: Final[tuple[ForeignFamily, ...]] = (
             "kubernetes.io/ingress.regional-static-ip-name",
         ),
         # A BackendConfig may have Identity-Aware Proxy and Cloud Armor in it.
-        protects={"backend-config": EMPTY},
+        protects={"backend-config": OPAQUE},
         advice={
             "app-protocols": PROTOCOL,
             "v1beta1.FrontendConfig": "use {native}/tls-redirect for its redirect",
@@ -105,14 +106,14 @@ CLOUDS: Final[tuple[ForeignFamily, ...]] = (
     ForeignFamily(
         controller="NetScaler (Citrix)",
         prefixes=("ingress.citrix.com", "service.citrix.com"),
-        protects={"ca-secret": EMPTY, "policies": EMPTY, "rewrite-responder": EMPTY},
+        protects={"ca-secret": EMPTY, "policies": OPAQUE, "rewrite-responder": OPAQUE},
         advice={"secure-backend": PROTOCOL, "path-match-method": PATHS},
         unchanged={"insecure-termination": EMPTY},
     ),
     ForeignFamily(
         controller="Tyk",
         prefixes=("tyk.io", "service.tyk.io", "template.service.tyk.io", "bool.service.tyk.io"),
-        protects={"template": EMPTY, "keyless": ON, "use-keyless": ON},
+        protects={"template": OPAQUE, "keyless": ON, "use-keyless": ON},
     ),
     ForeignFamily(
         controller="Avi Kubernetes Operator",
@@ -124,7 +125,7 @@ CLOUDS: Final[tuple[ForeignFamily, ...]] = (
     ForeignFamily(
         controller="F5 BIG-IP Container Ingress Services",
         prefixes=("virtual-server.f5.com", "cis.f5.com"),
-        protects={"whitelist-source-range": ALL, "allow-source-range": ALL, "clientssl": EMPTY},
+        protects={"whitelist-source-range": ALL, "allow-source-range": ALL, "clientssl": OPAQUE},
         same={
             "whitelist-source-range": "allow-sources",
             "allow-source-range": "allow-sources",
@@ -170,12 +171,12 @@ CLOUDS: Final[tuple[ForeignFamily, ...]] = (
     ForeignFamily(
         controller="ngrok",
         prefixes=("k8s.ngrok.com",),
-        protects={"modules": EMPTY, "traffic-policy": EMPTY},
+        protects={"modules": OPAQUE, "traffic-policy": OPAQUE},
     ),
     ForeignFamily(
         controller="IBM Cloud ALB",
         prefixes=("ingress.bluemix.net",),
-        protects={"appid-auth": EMPTY, "mutual-auth": EMPTY, "location-snippets": EMPTY},
+        protects={"appid-auth": EMPTY, "mutual-auth": EMPTY, "location-snippets": OPAQUE},
         same={
             "client-max-body-size": "body-limit",
             "proxy-connect-timeout": "connect-timeout",

@@ -13,6 +13,7 @@ from ingresskit.policies.foreign_words import (
     HOSTS,
     OFF,
     ON,
+    OPAQUE,
     PASSTHROUGH,
     PATHS,
     PROTECTS,
@@ -53,7 +54,7 @@ PROXIES: Final[tuple[ForeignFamily, ...]] = (
             "auth-tls-strict": OFF,
             "oauth": EMPTY,
             "waf": OFF,
-            "config-backend": EMPTY,
+            "config-backend": OPAQUE,
             "allow-http": ON,
         },
         same={
@@ -82,9 +83,9 @@ PROXIES: Final[tuple[ForeignFamily, ...]] = (
         protects={
             "basic-auth-secret": EMPTY,
             "jwt-key": EMPTY,
-            "policies": EMPTY,
-            "location-snippets": EMPTY,
-            "server-snippets": EMPTY,
+            "policies": OPAQUE,
+            "location-snippets": OPAQUE,
+            "server-snippets": OPAQUE,
             "app-protect-enable": OFF,
             "app-protect-policy": EMPTY,
             "app-protect-dos-resource": EMPTY,
@@ -130,8 +131,8 @@ PROXIES: Final[tuple[ForeignFamily, ...]] = (
         prefixes=("traefik.ingress.kubernetes.io",),
         protects={
             **PROTECTS,
-            "router.middlewares": EMPTY,
-            "router.tls.options": EMPTY,
+            "router.middlewares": OPAQUE,
+            "router.tls.options": OPAQUE,
             "auth-tls": EMPTY,
         },
         same={
@@ -161,8 +162,8 @@ PROXIES: Final[tuple[ForeignFamily, ...]] = (
             **PROTECTS,
             "auth-external": EMPTY,
             "auth-tls-strict": OFF,
-            "config-backend": EMPTY,
-            "config-frontend": EMPTY,
+            "config-backend": OPAQUE,
+            "config-frontend": OPAQUE,
             "oauth": EMPTY,
             "waf": EMPTY,
         },
@@ -203,8 +204,8 @@ PROXIES: Final[tuple[ForeignFamily, ...]] = (
             "auth-type": OFF,
             "auth-secret": EMPTY,
             "client-ca": EMPTY,
-            "backend-config-snippet": EMPTY,
-            "frontend-config-snippet": EMPTY,
+            "backend-config-snippet": OPAQUE,
+            "frontend-config-snippet": OPAQUE,
         },
         same={
             "allow-list": "allow-sources",
@@ -237,7 +238,7 @@ PROXIES: Final[tuple[ForeignFamily, ...]] = (
     ForeignFamily(
         controller="Kong",
         prefixes=("konghq.com", "configuration.konghq.com", "plugins.konghq.com"),
-        protects={"plugins": EMPTY, "override": EMPTY},
+        protects={"plugins": OPAQUE, "override": OPAQUE},
         same={
             "connect-timeout": "connect-timeout",
             "read-timeout": "read-timeout",
@@ -271,9 +272,9 @@ PROXIES: Final[tuple[ForeignFamily, ...]] = (
         controller="Skipper",
         prefixes=("zalando.org",),
         protects={
-            "skipper-filter": EMPTY,
-            "skipper-predicate": EMPTY,
-            "skipper-routes": EMPTY,
+            "skipper-filter": OPAQUE,
+            "skipper-predicate": OPAQUE,
+            "skipper-routes": OPAQUE,
         },
         same={
             "backend-weights": SPLIT,
@@ -293,7 +294,7 @@ PROXIES: Final[tuple[ForeignFamily, ...]] = (
             "enable-csrf": OFF,
             "http-allow-methods": EMPTY,
             "http-block-methods": EMPTY,
-            "plugin-config-name": EMPTY,
+            "plugin-config-name": OPAQUE,
         },
         same={
             "allowlist-source-range": "allow-sources",
@@ -325,7 +326,7 @@ PROXIES: Final[tuple[ForeignFamily, ...]] = (
     ForeignFamily(
         controller="Voyager",
         prefixes=("ingress.appscode.com",),
-        protects={**PROTECTS, "frontend-rules": EMPTY, "backend-rules": EMPTY},
+        protects={**PROTECTS, "frontend-rules": OPAQUE, "backend-rules": OPAQUE},
         same=SAME,
         advice=ADVICE,
         unchanged=UNCHANGED,
@@ -334,7 +335,7 @@ PROXIES: Final[tuple[ForeignFamily, ...]] = (
     ForeignFamily(
         controller="Emissary (Ambassador)",
         prefixes=("getambassador.io",),
-        protects={"config": EMPTY},
+        protects={"config": OPAQUE},
     ),
     ForeignFamily(
         controller="Caddy Ingress Controller",

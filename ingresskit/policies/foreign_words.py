@@ -20,6 +20,7 @@ __all__ = [
     "HOSTS",
     "OFF",
     "ON",
+    "OPAQUE",
     "PASSTHROUGH",
     "PATHS",
     "PROTECTS",
@@ -35,6 +36,7 @@ __all__ = [
 
 EMPTY: Final = Values.EMPTY
 OFF: Final = Values.OFF
+OPAQUE: Final = Values.OPAQUE
 ON: Final = Values.ON
 ALL: Final = Values.ALL_ADDRESSES
 ALWAYS: Final = Values.ALWAYS
@@ -64,16 +66,16 @@ PROTECTS: Final[Mapping[str, Values]] = {
     "auth-type": OFF,
     "auth-secret": EMPTY,
     "auth-url": EMPTY,
-    "auth-snippet": EMPTY,
+    "auth-snippet": OPAQUE,
     "auth-tls-secret": EMPTY,
     "auth-tls-match-cn": EMPTY,
     "auth-tls-verify-client": OFF,
     "enable-modsecurity": OFF,
     "enable-owasp-core-rules": OFF,
-    "modsecurity-snippet": EMPTY,
-    "configuration-snippet": EMPTY,
-    "server-snippet": EMPTY,
-    "stream-snippet": EMPTY,
+    "modsecurity-snippet": OPAQUE,
+    "configuration-snippet": OPAQUE,
+    "server-snippet": OPAQUE,
+    "stream-snippet": OPAQUE,
 }
 SWITCHES: Final[Mapping[str, str]] = {
     "auth-secret": "auth-type",

@@ -247,3 +247,11 @@ def test_a_name_of_any_length_is_judged_in_no_time() -> None:
     }
 
     assert len(judge(keys).diagnostics) == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [(f"{NGINX}/server-snippet", "; it may protect, so"), (f"{NGINX}/auth-url", "; it protects, so")],
+)
+def test_it_is_said_whether_an_annotation_protects_or_only_may(key: str, says: str) -> None:
+    assert says in only(judge({key: "x"})).message
