@@ -6,6 +6,7 @@ from ingresskit.apply.generations import Generation, Generations
 from ingresskit.apply.inprocess import InProcessApplier, TableHolder
 from ingresskit.apply.output import OutputFile
 from ingresskit.apply.plan import Applier, CheckingApplier, Dynamic, NoOp, Plan, Reload
+from ingresskit.apply.private_folder import private_folder
 from ingresskit.apply.process import ProcessSettings, ProxyProcess, find_program
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "Reload",
     "TableHolder",
     "find_program",
+    "private_folder",
     "run_command",
 ]

@@ -20,6 +20,7 @@ from ingresskit.apply.haproxy.options import HaproxyOptions
 from ingresskit.apply.haproxy.own import own_certificate
 from ingresskit.apply.haproxy.statistics import HaproxyStatistics
 from ingresskit.apply.haproxy.traffic import Traffic
+from ingresskit.apply.private_folder import private_folder
 from ingresskit.errors import ApplyError, ConfigurationError
 from ingresskit.facts import fact_logger
 from ingresskit.render.access import AccessRecord
@@ -208,8 +209,7 @@ async def _running(master: Master) -> Capabilities | None:
 
 def _make_folder(path: Path) -> None:
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.chmod(0o700)
+        private_folder(path)
         probe = path / ".writable"
         probe.write_bytes(b"")
         probe.unlink()

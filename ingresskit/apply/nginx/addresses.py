@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
 from ingresskit.errors import ApplyError
 
-__all__ = ["check_free", "remove_stale"]
+__all__ = ["check_free", "close_socket", "remove_stale"]
 
 
 def check_free(addresses: Iterable[str]) -> None:
@@ -46,3 +47,18 @@ def remove_stale(path: str) -> None:
             return
         except OSError:
             Path(path).unlink(missing_ok=True)
+
+
+def close_socket(path: str) -> None:
+    """Let the owner of a Unix socket only connect to it, when it is there.
+
+    nginx sets the mode of its sockets to 0666 whatever its umask is (source: ``ngx_open_listening_sockets``);
+    the folder around this one is private all the while.
+    """
+    try:
+        if stat.S_IMODE(os.lstat(path).st_mode) != 0o600:
+            Path(path).chmod(0o600)
+    except FileNotFoundError:
+        return
+    except OSError as exc:
+        raise ApplyError(f"the mode of {path} cannot be set: {exc.strerror or exc}") from exc

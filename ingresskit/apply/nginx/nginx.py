@@ -31,7 +31,7 @@ import anyio.to_thread
 
 from ingresskit.apply.generations import Generation, Generations
 from ingresskit.apply.nginx.accesslog import receive_lines
-from ingresskit.apply.nginx.addresses import check_free, remove_stale
+from ingresskit.apply.nginx.addresses import check_free, close_socket, remove_stale
 from ingresskit.apply.nginx.certificates import CertificateFiles
 from ingresskit.apply.nginx.checking import check_folder, complaints
 from ingresskit.apply.nginx.control import Control
@@ -42,6 +42,7 @@ from ingresskit.apply.nginx.settings import NginxProcessSettings
 from ingresskit.apply.nginx.statistics import NginxStatistics, read_statistics
 from ingresskit.apply.nginx.tables import all_rows
 from ingresskit.apply.nginx.workers import Workers, workers_of
+from ingresskit.apply.private_folder import private_folder
 from ingresskit.apply.process import ProxyProcess
 from ingresskit.errors import ApplyError, ApplyPostponed, ConfigurationError
 from ingresskit.facts import fact_logger
@@ -312,6 +313,7 @@ class Nginx:
                     "nginx could not start: " + ("; ".join(dict.fromkeys(lines)) or process.problem)
                 )
             await anyio.sleep(_POLL_SECONDS)
+        await anyio.to_thread.run_sync(close_socket, self.settings.status_socket)
 
     async def _reload(self, generation: str, mark: int) -> None:
         """Let nginx reload, and wait until nothing of before takes a connection any more."""
@@ -355,6 +357,8 @@ class Nginx:
             if not self._served_generation or self._running.pid is None:
                 continue
             try:
+                # Again and again: an nginx that was started anew has opened it anew.
+                close_socket(self.settings.status_socket)
                 status = await self.control.status() if self.capabilities.stub_status else ""
                 counts = await self.control.counts() if self.counting else {}
             except ApplyError:
@@ -373,8 +377,8 @@ class Nginx:
 
     def _prepare_state(self) -> None:
         try:
-            for folder in (self._state, self._state / "process", self._state / "temp"):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self._state, *(self._state / name for name in ("process", "temp", "certificates"))):
+                private_folder(folder)
             probe = self._state / ".writable"
             probe.write_bytes(b"")
             probe.unlink()
