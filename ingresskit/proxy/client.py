@@ -22,6 +22,7 @@ from ingresskit.graph import Termination
 from ingresskit.proxy.answers import build_answer
 from ingresskit.proxy.beginnings import check_sizes, judge_beginning
 from ingresskit.proxy.bodies import Body, BodyError
+from ingresskit.proxy.crowd import Owner, owner_of
 from ingresskit.proxy.deadlines import NEVER
 from ingresskit.proxy.exchange import Exchange
 from ingresskit.proxy.forwarded import Address, Peer, parse_address
@@ -40,6 +41,7 @@ __all__ = ["ClientConnection"]
 _LOOK_SECONDS: Final = 2.0
 # As long as nginx lingers: for a client that writes all of an upload before it reads.
 _LINGER_SECONDS: Final = 30.0
+_SMALL_HEAD: Final = 1024  # held until it is whole without being accounted for
 _LINGER_SILENCE: Final = 5.0
 _LINGER_DRAINING: Final = 2.0
 
@@ -68,17 +70,21 @@ class ClientConnection(asyncio.Protocol):
 
     Attributes:
         full: The client takes nothing at the moment.
+        given_up: It is closed to make room for others.
         timed_out: It took nothing for too long, and is cut.
         held: Why it is not read at the moment; 0 when it is.
     """
 
     __slots__ = (
         "_body",
+        "_bounded",
         "_buffer",
+        "_charged",
         "_exchange",
         "_forgiven",
         "_host",
         "_linger_until",
+        "_owner",
         "_parsing",
         "_peer",
         "_plane",
@@ -91,6 +97,7 @@ class ClientConnection(asyncio.Protocol):
         "bucket",
         "deadline",
         "full",
+        "given_up",
         "held",
         "timed_out",
         "transport",
@@ -103,6 +110,9 @@ class ClientConnection(asyncio.Protocol):
         self._tls = tls
         self._proxied = proxied
         self._peer: Peer | None = None
+        self._owner: Owner | None = None
+        self._bounded = True
+        self._charged = False
         self._reader = RequestReader(plane.settings)
         self._state = _HEAD
         self._buffer = b""
@@ -116,6 +126,7 @@ class ClientConnection(asyncio.Protocol):
         self.held: int = 0
         self._linger_until = 0.0
         self.full: bool = False
+        self.given_up: bool = False
         self.timed_out: bool = False
         self.deadline: float = NEVER
         self.bucket: int | None = None
@@ -126,20 +137,26 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         plane = self._plane
         self.transport = cast(asyncio.Transport, transport)
-        plane.counters.connections_total += 1
         plane.counters.connections_open += 1
         plane.clients.add(self)
         plane.emptied.clear()
-        if len(plane.clients) > plane.max_connections or plane.draining:
-            plane.counters.connections_refused += 1
-            self._state = _CLOSED
-            self.transport.abort()
-            return
         self._peer = self._find_peer()
-        if self._peer is None:
+        if self._peer is None or plane.draining:
+            plane.counters.connections_total += 1
+            plane.counters.connections_refused += plane.draining
             self._state = _CLOSED
             self.transport.abort()
             return
+        owner = owner_of(self._peer.address)
+        if not plane.crowd.has_room(owner, tls=self._tls):
+            plane.connection_refused()
+            self._state = _CLOSED
+            self.transport.abort()
+            return
+        plane.counters.connections_total += 1
+        plane.crowd.add(self, owner, tls=self._tls)
+        self._owner = owner
+        self._bounded = not self._peer.trusted
         self.transport.set_write_buffer_limits(high=plane.settings.buffer_bytes)
         plane.deadlines.set(self, plane.deadlines.now() + plane.header_timeout)
 
@@ -189,6 +206,10 @@ class ClientConnection(asyncio.Protocol):
         plane.clients.discard(self)
         if not plane.clients:
             plane.emptied.set()
+        if self._owner is not None:
+            plane.crowd.discard(self, self._owner, tls=self._tls)
+            if self._charged:
+                plane.memory.charge(self, self._owner, 0, bounded=False)
         exchange, self._exchange = self._exchange, None
         tunnel, self._tunnel = self._tunnel, None
         if exchange is not None:
@@ -199,6 +220,7 @@ class ClientConnection(asyncio.Protocol):
     @override
     def pause_writing(self) -> None:
         self.full = True
+        self.recharge()
         if self._tunnel is not None:
             self._tunnel.pause_endpoint()
             return
@@ -210,6 +232,8 @@ class ClientConnection(asyncio.Protocol):
     @override
     def resume_writing(self) -> None:
         self.full = False
+        if self._charged:
+            self.recharge()
         self._plane.deadlines.now()
         if self._tunnel is not None:
             self._tunnel.resume_endpoint()
@@ -263,6 +287,35 @@ class ClientConnection(asyncio.Protocol):
         """Cut the connection."""
         self.transport.abort()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is lost to its client when it ends: no request has begun, or all is over."""
+        return self._state == _LINGER or (self._state == _HEAD and not self._buffer and not self.full)
+
+    def give_up(self, reason: str) -> None:
+        """End it to make room for others; *reason* is the limit that was reached."""
+        if self._state == _CLOSED:
+            return
+        self.given_up = True
+        self._plane.connection_given_up(reason)
+        if self.is_idle:
+            self.close()
+        else:
+            self._state = _CLOSED
+            self.transport.abort()
+
+    def recharge(self) -> None:
+        """Account for what the proxy holds for this client now; may give this connection up, or others."""
+        if self._owner is None or self._state == _CLOSED:
+            return
+        size = len(self._buffer)
+        if self.full:
+            size += self.transport.get_write_buffer_size()
+        if self._exchange is not None:
+            size += self._exchange.waiting_bytes
+        self._charged = size > 0
+        self._plane.memory.charge(self, self._owner, size, bounded=self._bounded)
+
     # For the exchange and the tunnel.
 
     def has_left(self) -> bool:
@@ -295,6 +348,8 @@ class ClientConnection(asyncio.Protocol):
         self._exchange = None
         if self._state == _CLOSED:
             return
+        if self._charged:
+            self.recharge()
         if closing or self._plane.draining:
             self._finish(ends_body=ends_body)
             return
@@ -374,6 +429,8 @@ class ClientConnection(asyncio.Protocol):
                 if end < 0:
                     self._scanned = max(0, len(data) - 3)
                     judge_beginning(data, self._plane.settings)
+                    if len(data) > _SMALL_HEAD:
+                        self.recharge()
                     break
                 self._scanned = 0
                 self._forgiven = False
@@ -508,11 +565,14 @@ class ClientConnection(asyncio.Protocol):
                 deadlines = self._plane.deadlines
                 deadlines.set(self, deadlines.recent + _LOOK_SECONDS)
         self.held |= reason
+        self.recharge()
 
     def _release(self, reason: int) -> None:
         if not self.held:
             return
         self.held &= ~reason
+        if self._charged:
+            self.recharge()
         if not self.held and not self.transport.is_closing():
             self.transport.resume_reading()
             if self._state in (_BODY, _WAIT):

@@ -43,6 +43,7 @@ _LAST_CHUNK: Final = b"0\r\n\r\n"
 _CLIENT_HASH: Final = Algorithm.CLIENT_HASH
 _HTTPS: Final = Protocol.HTTPS
 _LEFT: Final = 499  # nginx's convention for a client that closed the connection: logged, never sent
+_SMALL_BODY: Final = 8192  # kept for another try without being accounted for
 _MOST_TRIED: Final = 10  # endpoints in a record
 
 
@@ -75,7 +76,6 @@ class Exchange:
     _ends_body: bool = False
     _closing: bool = False
     _status: int = 0
-    _upstream_status: int | None = None
     _sent: int = 0
     _first_byte: float | None = None
     _connect_time: float | None = None
@@ -97,6 +97,14 @@ class Exchange:
         self._held: list[bytes] = []
         state.requests += 1
         state.active += 1
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What is kept of the request: for another try, and for an endpoint that takes nothing."""
+        upstream = self._upstream
+        if upstream is None or not self._client.is_held_for_endpoint:
+            return self._held_size
+        return self._held_size + upstream.transport.get_write_buffer_size()
 
     # What the client does.
 
@@ -124,7 +132,8 @@ class Exchange:
             return
         if data:
             if not self._body_lost:
-                if self._held_size + len(data) > self._plane.settings.buffer_bytes:
+                plane = self._plane
+                if self._held_size + len(data) > plane.settings.buffer_bytes or plane.memory.is_scarce:
                     self._lose_body()
                 else:
                     self._hold(data)
@@ -139,6 +148,8 @@ class Exchange:
         self._drop_upstream()
         if self._plane.closing:
             self._end(self._status or 503, Termination.SHUTDOWN)
+        elif self._client.given_up:
+            self._end(self._status or 503, Termination.OVERLOADED)
         elif self._client.timed_out:
             self._end(self._status or 408, Termination.CLIENT_TIMEOUT, "the client took nothing")
         else:
@@ -206,10 +217,10 @@ class Exchange:
             framing += b"Connection: close\r\n"
         elif request.old:
             framing += b"Connection: keep-alive\r\n"
-        if status == 426 and head.upgrade:
+        if head.upgrade and status == 426:
             framing += b"Upgrade: %b\r\nConnection: Upgrade\r\n" % head.upgrade
         self._closing = closing
-        self._status = self._upstream_status = status
+        self._status = status
         self._first_byte = self._plane.deadlines.recent
         self._sent = len(payload)
         self.answered = True
@@ -257,7 +268,7 @@ class Exchange:
             self.answer_broken("switch to a protocol that was not asked for")
             return
         self.answered = True
-        self._upstream_status = 101
+        self._status = 101
         self._first_byte = self._plane.deadlines.recent
         target = self._admitted.target
         fields = without(head.fields, target.drop_response_headers)
@@ -346,7 +357,8 @@ class Exchange:
             repeatable = self._repeatable and not self._body_lost
             if (idle := self._plane.pool.take(endpoint, name, repeatable=repeatable)) is not None:
                 self._plane.counters.upstream_reused += 1
-                self._connect_time = None
+                if self._connect_time is not None:
+                    self._connect_time = None  # of another try
                 self._send(idle)
                 return
         timeout = self._admitted.target.connect_timeout
@@ -452,6 +464,8 @@ class Exchange:
         if data:
             self._held.append(data)
             self._held_size += len(data)
+            if self._held_size > _SMALL_BODY:
+                self._client.recharge()
 
     def _lose_body(self) -> None:
         self._body_lost = True
@@ -476,8 +490,10 @@ class Exchange:
             else:
                 upstream.close()
         self._end(self._status)
-        closing = self._closing or not self._complete
-        self._client.exchange_over(closing=closing, ends_body=self._ends_body)
+        if self._ends_body:
+            self._client.exchange_over(closing=True, ends_body=True)
+        else:
+            self._client.exchange_over(closing=self._closing or not self._complete)
 
     def _fail(self, status: int, termination: Termination, detail: str = "", *, sentence: str = "") -> None:
         """Respond with an error of our own; when a response has begun already, cut it."""
@@ -548,6 +564,6 @@ class Exchange:
                     tried=tuple(str(tried) for tried in self._tried[:_MOST_TRIED]),
                     connect_time=self._connect_time,
                     first_byte_time=None if first is None else first - self._began,
-                    upstream_status=self._upstream_status,
+                    upstream_status=self._status or None,
                 )
             )

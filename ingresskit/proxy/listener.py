@@ -15,6 +15,7 @@ import ssl
 from typing import TYPE_CHECKING, Final
 
 from ingresskit.proxy.client import ClientConnection
+from ingresskit.proxy.crowd import owner_of
 from ingresskit.proxy.forwarded import Address, parse_address
 from ingresskit.proxy.proxy_protocol import BadProxyHeader, read_proxy_header
 
@@ -73,7 +74,7 @@ class Listener:
     async def _accept(self) -> None:
         plane = self._plane
         loop = plane.loop
-        most = plane.settings.max_handshakes
+        most = plane.max_handshakes
         while True:
             try:
                 connection, remote = await loop.sock_accept(self._socket)
@@ -81,10 +82,10 @@ class Listener:
                 # Else a fault of the connection that would have been: the next one is another.
                 await asyncio.sleep(_ACCEPT_PAUSE if exc.errno in _EXHAUSTED else 0)
                 continue
-            if len(plane.clients) >= plane.max_connections:
+            owner = owner_of(parse_address(str(remote[0])))
+            if not plane.crowd.has_room(owner, tls=self.tls, only_look=True):
                 # Now, and not after a handshake that costs more than all that is refused.
-                plane.counters.connections_total += 1
-                plane.counters.connections_refused += 1
+                plane.connection_refused()
                 connection.close()
                 continue
             task = loop.create_task(self._arrive(connection, str(remote[0])))

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 from ingresskit.facts import fact_logger
 from ingresskit.proxy.balance import Balancer
+from ingresskit.proxy.crowd import Crowd
 from ingresskit.proxy.deadlines import Deadlines
 from ingresskit.proxy.forwarded import Peer, PublicPorts
+from ingresskit.proxy.memory import Memory, connections_for, memory_limit, waiting_bytes_for
 from ingresskit.proxy.pool import Pool
 from ingresskit.proxy.settings import ProxySettings
 from ingresskit.proxy.statistics import Counters
-from ingresskit.proxy.troubles import Troubles
+from ingresskit.proxy.troubles import Repeated, Troubles
 
 if TYPE_CHECKING:
     from ingresskit.proxy.client import ClientConnection
@@ -23,6 +25,8 @@ __all__ = ["Plane"]
 
 _logger = fact_logger(__name__)
 
+_TLS_WEIGHT: Final = 4  # about 50 KB on uvloop
+_BYTES_PER_HANDSHAKE: Final = 65536
 _FILES_OF_OTHERS: Final = 64  # listeners, manifests, logs, and whatever else the program has open
 
 
@@ -32,6 +36,7 @@ class Plane:
     Attributes:
         table: What is served now; each request reads it once.
         max_connections: Client connections at a time.
+        max_handshakes: Connections of one listener that have not proved yet what they have to.
         public_ports: The ports that clients reach the proxy at.
         https_listener_port: The port of the first TLS listener; ``None`` before there is one.
         draining: No connection outlives the request it serves.
@@ -54,7 +59,17 @@ class Plane:
             http=settings.public_http_port, https=settings.public_https_port or 443
         )
         self.https_listener_port: int | None = None
-        self.max_connections: int = _most_connections(settings.max_connections)
+        limit = memory_limit()
+        wanted = settings.max_connections
+        most = settings.max_waiting_bytes or waiting_bytes_for(limit)
+        self.max_connections: int = _most_connections(connections_for(limit) if wanted is None else wanted)
+        self.max_handshakes: int = settings.max_handshakes
+        if limit is not None:
+            self.max_handshakes = min(self.max_handshakes, max(16, most // _BYTES_PER_HANDSHAKE))
+        self.memory: Memory = Memory(most, min(most, settings.max_waiting_bytes_per_client))
+        tls_weight = _TLS_WEIGHT if wanted is None and limit is not None else 1
+        self.crowd: Crowd = Crowd(self.max_connections, tls_weight)
+        self._warned: dict[str, Repeated] = {}
         self.draining = False
         self.closing = False
         self.troubles: Troubles = Troubles()
@@ -88,6 +103,24 @@ class Plane:
         if own is not None and not peer.tls and host_port == peer.listener_port:
             return own
         return None if own is None and self.settings.public_https_port is None else self.public_ports.https
+
+    def connection_refused(self) -> None:
+        """There was no room for a connection."""
+        self.counters.connections_total += 1
+        self.counters.connections_refused += 1
+        self._warn("connections refused at the limit", {"limit": self.max_connections})
+
+    def connection_given_up(self, reason: str) -> None:
+        """A connection was closed to make room; *reason* is the limit that was reached."""
+        self.counters.connections_given_up += 1
+        self._warn("connections given up for others", {"reason": reason})
+
+    def _warn(self, words: str, facts: dict[str, object]) -> None:
+        repeated = self._warned.setdefault(f"{words} {facts.get('reason')}", Repeated())
+        if repeated.is_due(self.deadlines.now()):
+            facts["repeated"] = repeated.left_out
+            repeated.left_out = 0
+            _logger.warning(words, extra=facts)
 
 
 def _most_connections(wanted: int) -> int:

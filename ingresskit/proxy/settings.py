@@ -37,8 +37,17 @@ class ProxySettings:
         max_headers: Fields in a request head; more are answered 431.
         max_response_header_bytes: For the head of an answer; a larger one is a 502.
         max_response_headers: Fields in the head of an answer.
-        max_connections: Client connections at a time; further ones are closed at once. Fewer where the
-            limit of open files does not allow for twice as many.
+        max_connections: Client connections at a time. At the limit an idle one is closed for a new one, of
+            the client that has the most; without an idle one the new one is closed. ``None``: 16,384, or
+            fewer where the memory limit of the control group is below 1 GiB (a quarter of it, 16 KiB each;
+            one with TLS counts as four). Always fewer where the limit of open files does not allow for
+            twice as many.
+        max_waiting_bytes: What clients may make the proxy hold: responses that wait for slow readers,
+            unfinished heads, requests sent ahead, bodies kept for another try. Beyond it the connection is
+            cut that has made no progress for longest, of the client that holds the most. ``None``: 64 MiB,
+            or an eighth of the memory limit of the control group where that is less.
+        max_waiting_bytes_per_client: The same for one client, an address or an IPv6 /64; not for
+            *trusted_proxies*, which stand for many.
         max_handshakes: Connections of one listener that are in a TLS handshake or have not sent their
             PROXY header yet; one more ends the one that has taken longest.
         max_idle_per_endpoint: Pooled connections kept open to one endpoint.
@@ -73,7 +82,9 @@ class ProxySettings:
     max_headers: int = 100
     max_response_header_bytes: int = 65536
     max_response_headers: int = 200
-    max_connections: int = 16384
+    max_connections: int | None = None
+    max_waiting_bytes: int | None = None
+    max_waiting_bytes_per_client: int = 8 << 20
     max_handshakes: int = 1024
     max_idle_per_endpoint: int = 64
     buffer_bytes: int = 65536

@@ -52,6 +52,8 @@ class Statistics:
 
     Attributes:
         connections_refused: Closed at once, because there were too many.
+        connections_given_up: Closed to make room for others: idle ones at the limit of connections, stalled
+            ones at that of memory.
         tunnels_open: Upgraded connections, also among *connections_open*.
         requests: By rule host (empty: no rule took it, or its host is gone), then by the first digit
             of the status. Requests that could not be read are among them; clients that left early
@@ -73,6 +75,7 @@ class Statistics:
     connections_total: int = 0
     connections_open: int = 0
     connections_refused: int = 0
+    connections_given_up: int = 0
     tunnels_open: int = 0
     requests: Mapping[str, Mapping[int, int]] = field(default_factory=dict[str, Mapping[int, int]])
     statuses: Mapping[int, int] = field(default_factory=dict[int, int])
@@ -111,6 +114,7 @@ class Counters:
     """The counts while they are made: plain attributes, written by the event loop only."""
 
     __slots__ = (
+        "connections_given_up",
         "connections_open",
         "connections_refused",
         "connections_total",
@@ -131,6 +135,7 @@ class Counters:
     )
 
     def __init__(self) -> None:
+        self.connections_given_up: int = 0
         self.connections_open: int = 0
         self.connections_refused: int = 0
         self.connections_total: int = 0
@@ -185,6 +190,7 @@ class Counters:
             connections_total=self.connections_total,
             connections_open=self.connections_open,
             connections_refused=self.connections_refused,
+            connections_given_up=self.connections_given_up,
             tunnels_open=self.tunnels_open,
             requests=MappingProxyType(
                 {

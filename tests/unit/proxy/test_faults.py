@@ -370,17 +370,27 @@ async def test_destination_that_is_not_allowed_is_not_connected_to(stage: Stage)
     assert endpoint.connections == 0
 
 
-async def test_too_many_connections_are_closed_at_once(stage: Stage) -> None:
-    proxy = await stage.proxy(forward(), max_connections=2)
+async def never(_request: Seen, reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+
+
+async def test_too_many_connections_at_work_are_closed_at_once(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    endpoint = await stage.endpoint(never)
+    proxy = await stage.proxy(forward(endpoint.port), max_connections=2)
     kept = [await stage.connect(proxy) for _ in range(2)]
     for client in kept:
-        await client.ask(get())
+        await client.send(get())
+    await until(lambda: len(endpoint.seen) == 2)
 
-    third = await stage.connect(proxy)
+    for _ in range(3):
+        assert await (await stage.connect(proxy)).is_closed()
 
-    assert await third.is_closed()
-    assert (await kept[0].ask(get())).status == 503
-    assert proxy.statistics().connections_refused == 1
+    assert proxy.statistics().connections_refused == 3
+    assert proxy.statistics().connections_open == 2
+    [warning] = [one for one in caplog.records if one.getMessage().startswith("connections refused")]
+    assert warning.levelname == "WARNING"
 
 
 @pytest.mark.parametrize(
@@ -395,15 +405,17 @@ async def test_each_connection_leaves_a_file_for_one_to_an_endpoint(
         return files, files
 
     monkeypatch.setattr(resource, "getrlimit", limit)
-    proxy = await stage.proxy(forward(), max_connections=5)
+    endpoint = await stage.endpoint(never)
+    proxy = await stage.proxy(forward(endpoint.port), max_connections=5)
     kept = [await stage.connect(proxy) for _ in range(possible)]
     for client in kept:
-        await client.ask(get())
+        await client.send(get())
+    await until(lambda: len(endpoint.seen) == possible)
 
     another = await stage.connect(proxy)
 
     assert await another.is_closed()
-    assert (await kept[0].ask(get())).status == 503
+    assert proxy.statistics().connections_open == possible
 
 
 async def test_redirects_and_fixed_answers(stage: Stage) -> None:

@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from ingresskit.graph import Certificate, Protocol
 from ingresskit.models import ObjectKey
-from tests.unit.proxy.conftest import Stage, Wire, forward, get, reply
+from tests.unit.proxy.conftest import Seen, Stage, Wire, forward, get, reply, until
 
 pytestmark = pytest.mark.anyio
 
@@ -214,15 +214,34 @@ async def test_of_too_many_handshakes_the_one_that_takes_longest_is_given_up(sta
 
 
 async def test_too_many_connections_are_closed_before_their_handshake(stage: Stage) -> None:
+    async def never(_request: Seen, reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    endpoint = await stage.endpoint(never)
+    proxy = await stage.proxy(forward(endpoint.port), tls=True, max_connections=1)
+    kept = await stage.connect(proxy, listener=1, tls=trusting())
+    await kept.send(get())
+    await until(lambda: len(endpoint.seen) == 1)
+
+    silent = await stage.connect(proxy, listener=1)
+
+    assert await silent.is_closed()
+    assert proxy.statistics().connections_refused == 1
+    assert proxy.statistics().connections_open == 1
+
+
+async def test_idle_connection_stays_until_a_handshake_for_its_place_is_done(stage: Stage) -> None:
     proxy = await stage.proxy(forward(), tls=True, max_connections=1)
     kept = await stage.connect(proxy, listener=1, tls=trusting())
     await kept.ask(get())
 
     silent = await stage.connect(proxy, listener=1)
-
-    assert await silent.is_closed()
     assert (await kept.ask(get())).status == 503
-    assert proxy.statistics().connections_refused == 1
+    silent.writer.close()
+    new = await stage.connect(proxy, listener=1, tls=trusting())
+
+    assert (await new.ask(get())).status == 503
+    assert await kept.is_closed()
 
 
 async def test_handshake_that_takes_too_long_is_given_up(stage: Stage) -> None:
