@@ -133,6 +133,7 @@ class Reflector(Generic[K]):
         self._streams_left = _STREAMS if lister_watcher.watch_list == "auto" else 0
         self._list_next = False  # a stream failed; no list has been tried since
         self._stream_fault = ""  # why; until a list has worked
+        self._refused = False  # a right or the kind is missing, for lists too: one request at a time will do
         self._strikes = 0
         self._is_open = False
         self._last_contact = float("-inf")
@@ -233,10 +234,12 @@ class Reflector(Generic[K]):
         try:
             with fewer_collections():
                 await self._list()
-        except (ApiError, TransportError):
+        except (ApiError, TransportError) as error:
             # An outage, or a missing right: it says nothing about streams.
             self._list_next, self._stream_fault = False, ""
+            self._refused = isinstance(error, Forbidden | NotFound)
             raise
+        self._refused = False
         fault, self._stream_fault, self._list_next = self._stream_fault, "", False
         if fault and self._streams_left:
             self._streams_left -= 1
@@ -320,8 +323,10 @@ class Reflector(Generic[K]):
                 return
             self._list_next, self._stream_fault = True, str(error)
             waits = isinstance(error, TooManyRequests) or error.retry_after is not None
-            if waits or (error.status >= 500 and not opened):
-                raise  # a server in trouble: pause first, then list
+            troubled = error.status >= 500 and not opened
+            refused = self._refused and isinstance(error, Forbidden | NotFound)
+            if waits or troubled or refused:
+                raise  # pause first, then list
             self._stream_failed(str(error))
             if error.status in _CANNOT_STREAM:
                 self._streams_left = 0
