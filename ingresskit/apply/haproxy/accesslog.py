@@ -12,6 +12,7 @@ from typing import Final, NoReturn, cast
 import anyio
 import anyio.lowlevel
 
+from ingresskit.apply.haproxy.terminations import reset_status, termination_of
 from ingresskit.graph import BackendKey
 from ingresskit.render.access import AccessRecord
 
@@ -113,9 +114,18 @@ def read_record(data: bytes, keys: Callable[[str], BackendKey | None]) -> Access
     fields = {
         name: "" if value in _NOTHING else value for name, value in cast("Mapping[str, str]", said).items()
     }
-    status = int(fields["status"] or 0)
-    endpoint = fields["endpoint"]
+    status = int(fields["sent"] or fields["status"] or 0)
+    endpoint, upstream = fields["endpoint"], _number(fields["upstream"])
     served = bool(endpoint) and not endpoint.startswith("-") and fields["backend"] != ""
+    termination, detail = termination_of(
+        fields["ended"],
+        status=status,
+        upstream=upstream,
+        kind=fields["route"],
+        endpoint=served,
+        error=int(fields["error"] or 0),
+    )
+    status = reset_status(fields["ended"], status, upstream)
     return AccessRecord(
         client=fields["client"],
         method=fields["method"] if fields["method"] != "<BADREQ>" else "",
@@ -125,8 +135,27 @@ def read_record(data: bytes, keys: Callable[[str], BackendKey | None]) -> Access
         status=status if status > 0 else _GIVEN_UP,
         sent_bytes=int(fields["sent_bytes"] or 0),
         duration=max(int(fields["milliseconds"] or 0), 0) / 1000,
-        backend=keys(fields["backend"]) if served else None,
+        backend=keys(fields["backend"]) if served or str(termination).startswith("upstream") else None,
         endpoint=endpoint if served else "",
         attempts=int((fields["retries"] or "0").lstrip("+")) + 1 if served else 0,
         request_id=fields["request_id"] if served else "",
+        termination=termination,
+        detail=detail,
+        # HAProxy counts whole milliseconds, and 0 for a pooled connection.
+        connect_time=_seconds(fields["connected"]) or None if served else None,
+        first_byte_time=_first_byte(fields) if served and upstream is not None else None,
+        upstream_status=upstream,
     )
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text else None
+
+
+def _seconds(text: str) -> float:
+    """A time of HAProxy's in seconds: -1 stands for what did not come to pass."""
+    return max(int(text or 0), 0) / 1000
+
+
+def _first_byte(fields: Mapping[str, str]) -> float:
+    return sum(_seconds(fields[name]) for name in ("waited", "connected", "responded"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from ingresskit.graph import BackendKey
+from ingresskit.graph import BackendKey, Termination
 
 __all__ = ["HaproxyBackendStatistics", "HaproxyStatistics", "Tally"]
 
@@ -39,10 +39,15 @@ class HaproxyStatistics:
     Attributes:
         requests_by_class: By the first digit of the status.
         requests: By rule host (empty: none), then by the first digit of the status; empty without a log.
+        statuses: Requests by status, sorted; empty without a log.
+        terminations: Requests that did not end with a whole response of an endpoint or a redirect, by the
+            reason; sorted; empty without a log.
         reloads: Starts and reloads.
         old_workers_open: Replaced processes that still serve connections.
         log_lines_dropped: Lines of the access log that HAProxy could not hand over.
         log_lines_unreadable: Lines of the access log that were none.
+        endpoints_left_out_open: Endpoints that take no connections and get no requests; one of several
+            backends counts for each.
         slots_open: Empty backends that new ones can be put into.
     """
 
@@ -50,11 +55,14 @@ class HaproxyStatistics:
     connections_open: int = 0
     requests_by_class: Mapping[int, int] = field(default_factory=dict[int, int])
     requests: Mapping[str, Mapping[int, int]] = field(default_factory=dict[str, Mapping[int, int]])
+    statuses: Mapping[int, int] = field(default_factory=dict[int, int])
+    terminations: Mapping[Termination, int] = field(default_factory=dict[Termination, int])
     retries: int = 0
     received_bytes: int = 0
     sent_bytes: int = 0
     reloads: int = 0
     old_workers_open: int = 0
+    endpoints_left_out_open: int = 0
     slots_open: int = 0
     log_lines_dropped: int = 0
     log_lines_unreadable: int = 0
@@ -73,11 +81,16 @@ class Tally:
         self._classes: dict[int, int] = {}
         self._backends: dict[BackendKey, list[int]] = {}
         self._hosts: dict[str, dict[int, int]] = {}
+        self._statuses: dict[int, int] = {}
+        self._terminations: dict[Termination, int] = {}
         self._active: dict[BackendKey, int] = {}
         self._open = self._retries = 0
 
-    def count_request(self, rule_host: str, status: int) -> None:
+    def count_request(self, rule_host: str, status: int, termination: Termination | None = None) -> None:
         """One request of the access log."""
+        self._statuses[status] = self._statuses.get(status, 0) + 1
+        if termination is not None:
+            self._terminations[termination] = self._terminations.get(termination, 0) + 1
         classes = self._hosts.setdefault(rule_host, {})
         classes[status // 100] = classes.get(status // 100, 0) + 1
 
@@ -131,7 +144,14 @@ class Tally:
         self._backends = {key: counts for key, counts in self._backends.items() if key in there}
 
     def statistics(
-        self, *, reloads: int, old_workers: int, slots_free: int, dropped: int, unreadable: int
+        self,
+        *,
+        reloads: int,
+        old_workers: int,
+        slots_free: int,
+        dropped: int,
+        unreadable: int,
+        left_out: int = 0,
     ) -> HaproxyStatistics:
         """The counts so far, with what others know."""
         return HaproxyStatistics(
@@ -139,11 +159,14 @@ class Tally:
             connections_open=self._open,
             requests_by_class=MappingProxyType(dict(sorted(self._classes.items()))),
             requests=MappingProxyType({host: dict(classes) for host, classes in sorted(self._hosts.items())}),
+            statuses=MappingProxyType(dict(sorted(self._statuses.items()))),
+            terminations=MappingProxyType(dict(sorted(self._terminations.items()))),
             retries=self._retries,
             received_bytes=self._totals.get("bin", 0),
             sent_bytes=self._totals.get("bout", 0),
             reloads=reloads,
             old_workers_open=old_workers,
+            endpoints_left_out_open=left_out,
             slots_open=slots_free,
             log_lines_dropped=dropped,
             log_lines_unreadable=unreadable,

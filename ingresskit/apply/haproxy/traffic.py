@@ -12,6 +12,7 @@ import anyio.to_thread
 
 from ingresskit.apply.haproxy.accesslog import AccessLogSocket
 from ingresskit.apply.haproxy.keeper import Keeper
+from ingresskit.apply.haproxy.outages import Outages
 from ingresskit.apply.haproxy.runtime import RuntimeApi
 from ingresskit.apply.haproxy.statistics import HaproxyStatistics, Tally
 from ingresskit.errors import ApplyError
@@ -53,6 +54,7 @@ class Traffic:
         self._interval = interval.total_seconds()
         self._access_log = access_log
         self._tally = Tally()
+        self._outages = Outages()
         self._old_workers = self._dropped = 0
         self._puzzled = False
         self._holders: dict[str, BackendKey] = {}
@@ -94,6 +96,7 @@ class Traffic:
         self._dropped = int(info.get("DroppedLogs") or 0)
         holders = self._holders_now()
         await anyio.to_thread.run_sync(self._tally.take, info.get("Pid", ""), rows, holders)
+        self._outages.take(rows, holders)
 
     def statistics(self) -> HaproxyStatistics:
         """The counts as they were last read."""
@@ -102,6 +105,7 @@ class Traffic:
             reloads=self._keeper.reloads.total(),
             old_workers=self._old_workers,
             slots_free=0 if live is None else sum(map(live.slots.free, live.slots.pools)),
+            left_out=self._outages.count,
             dropped=self._dropped,
             unreadable=0 if self.log is None else self.log.unreadable,
         )
@@ -126,6 +130,6 @@ class Traffic:
         return None if found is None else found.key
 
     def _take_record(self, request: AccessRecord) -> None:
-        self._tally.count_request(request.rule_host, request.status)
+        self._tally.count_request(request.rule_host, request.status, request.termination)
         if self._access_log is not None:
             self._access_log(request)

@@ -43,6 +43,8 @@ class Kind:
     SPLIT: Final = "split"
     REDIRECTS: Final = "redirect-"
     """What all redirects begin with."""
+    RESPONDS: Final = "respond-"
+    """What all other responses of HAProxy's own begin with."""
 
     @staticmethod
     def redirect(status: int) -> str:
@@ -52,7 +54,7 @@ class Kind:
     @staticmethod
     def respond(status: int) -> str:
         """Answers with that status."""
-        return f"respond-{status}"
+        return f"{Kind.RESPONDS}{status}"
 
 
 class Speaks:

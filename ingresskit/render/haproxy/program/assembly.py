@@ -39,6 +39,9 @@ _LOG: Final = {
     "rule_host": "%[var(txn.rule_host)]",
     "route": "%[var(txn.kind)]",
     "status": "%ST",
+    # HAProxy logs the status that it had in mind, not that of the page it sent for it.
+    "sent": "%[var(txn.sent)]",
+    "upstream": "%[var(txn.upstream)]",
     "sent_bytes": "%B",
     "milliseconds": "%Ta",
     "backend": "%[var(txn.id)]",
@@ -46,6 +49,10 @@ _LOG: Final = {
     "retries": "%rc",
     "request_id": "%[var(txn.request_id)]",
     "ended": "%ts",
+    "waited": "%Tw",
+    "connected": "%Tc",
+    "responded": "%Tr",
+    "error": "%[bc_err]",
 }
 
 
@@ -184,6 +191,10 @@ def _frontend(context: Context) -> Lines:
             section.request(*rules)
     section.note("A connection on which something was not a request ends.")
     section.add("http-after-response set-header connection close unless { var(txn.path) -m found }")
+    if settings.log_socket is not None:
+        section.note("For the log: what the endpoint responded, and what the client is sent.")
+        section.add("http-after-response set-var(txn.sent) status")
+        section.response("set-var(txn.upstream) status")
     section.note("The same for answers, which must be answers, and to what was asked.")
     coded = "{ res.fhdr(transfer-encoding) -m found }"
     section.response(

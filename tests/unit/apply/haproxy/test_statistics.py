@@ -95,7 +95,13 @@ LINE = {
     "endpoint": "10.0.0.1:80",
     "retries": "+1",
     "request_id": "r1",
+    "sent": "200",
+    "upstream": "200",
     "ended": "--",
+    "waited": "0",
+    "connected": "3",
+    "responded": "20",
+    "error": "0",
 }
 
 
@@ -105,6 +111,78 @@ def test_a_line_of_the_access_log_becomes_a_record() -> None:
     assert (read.client, read.host, read.path, read.rule_host) == ("192.0.2.1", "a.test", "/x", "*.test")
     assert (read.status, read.sent_bytes, read.duration) == (200, 12, 1.5)
     assert (read.backend, read.endpoint, read.attempts, read.request_id) == (SHOP, "10.0.0.1:80", 2, "r1")
+    assert (read.termination, read.detail, read.upstream_status) == (None, "", 200)
+    assert (read.connect_time, read.first_byte_time) == (0.003, 0.023)
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "termination", "detail"),
+    [
+        pytest.param(
+            {"ended": "SC", "status": "503", "sent": "502"}, 502, "upstream_refused", "", id="refused"
+        ),
+        pytest.param(
+            {"ended": "SC", "status": "503", "sent": "502", "endpoint": "-:-"},
+            502,
+            "upstream_refused",
+            "no endpoint takes connections",
+            id="every endpoint is left out",
+        ),
+        pytest.param(
+            {"ended": "sC", "status": "503", "sent": "502"}, 502, "upstream_connect_timeout", "", id="late"
+        ),
+        pytest.param({"ended": "SC", "sent": "502", "error": "34"}, 502, "upstream_tls", "", id="handshake"),
+        pytest.param({"ended": "SH", "sent": "502"}, 502, "upstream_closed", "", id="closed"),
+        pytest.param({"ended": "PH", "sent": "502"}, 502, "upstream_malformed", "", id="malformed"),
+        pytest.param({"ended": "sH", "sent": "504"}, 504, "upstream_read_timeout", "", id="silent"),
+        pytest.param({"ended": "CH", "sent": "400"}, 499, "client_left", "", id="client left before"),
+        pytest.param({"ended": "CD", "upstream": "200"}, 200, "client_left", "", id="client left in the body"),
+        pytest.param({"ended": "SD", "upstream": "200"}, 200, "upstream_truncated", "", id="truncated"),
+        pytest.param({"ended": "SD", "upstream": "101", "sent": "101"}, 101, None, "", id="tunnel ended"),
+        pytest.param({"ended": "PR", "sent": "403", "endpoint": "-:-"}, 403, "denied", "", id="source"),
+        pytest.param({"ended": "PR", "sent": "413", "endpoint": "-:-"}, 413, "body_too_large", "", id="length"),
+        pytest.param(
+            {"ended": "PR", "sent": "503", "endpoint": "-:-"}, 503, "no_endpoint", "", id="no endpoint"
+        ),
+        pytest.param(
+            {"ended": "PR", "sent": "404", "endpoint": "-:-", "route": "-"}, 404, "no_route", "", id="no route"
+        ),
+        pytest.param(
+            {"ended": "LR", "sent": "503", "endpoint": "-:-", "route": "respond-503"},
+            503,
+            "unavailable",
+            "",
+            id="closed route",
+        ),
+        pytest.param(
+            {"ended": "LR", "sent": "308", "endpoint": "-:-", "route": "redirect-308"},
+            308,
+            None,
+            "",
+            id="redirect",
+        ),
+        pytest.param(
+            {"ended": "cR", "sent": "-", "status": "408", "endpoint": "-:-"},
+            408,
+            "client_timeout",
+            "",
+            id="no head",
+        ),
+        pytest.param(
+            {"ended": "PR", "sent": "-", "status": "400", "endpoint": "-:-"},
+            400,
+            "bad_request",
+            "",
+            id="no request",
+        ),
+    ],
+)
+def test_a_line_says_why_a_request_ended(
+    fields: dict[str, str], status: int, termination: str | None, detail: str
+) -> None:
+    read = read_record(json.dumps(LINE | {"upstream": "-"} | fields).encode(), {"b1": SHOP}.get)
+
+    assert (read.status, read.termination, read.detail) == (status, termination, detail)
 
 
 def test_a_request_that_haproxy_answered_by_itself_went_nowhere() -> None:
@@ -116,7 +194,8 @@ def test_a_request_that_haproxy_answered_by_itself_went_nowhere() -> None:
 
 
 def test_a_client_that_left_is_written_down_as_499() -> None:
-    read = read_record(json.dumps(LINE | {"status": "-1"}).encode(), {"b1": SHOP}.get)
+    line = LINE | {"status": "-1", "sent": "-", "upstream": "-"}
+    read = read_record(json.dumps(line).encode(), {"b1": SHOP}.get)
 
     assert read.status == 499
 
