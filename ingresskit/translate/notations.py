@@ -124,7 +124,7 @@ def host_advice(text: str) -> str:
         return f"; write it without the dot at its end: {_cut(text.rstrip('.'))}"
     if "*" in text:
         return "; a wildcard stands for the whole first label, and only there: *.example.com"
-    if not text.isascii():
+    if not text.isascii() and len(text) <= 253:
         try:
             return f"; write it in ASCII: {_cut(text.encode('idna').decode('ascii'))}"
         except UnicodeError:

@@ -244,7 +244,13 @@ class _Reader:
     def _judge_rule(self, rule: IngressRule, place: str) -> None:
         """What a rule takes that its author can hardly want, and a rule that takes nothing."""
         spec = self.ingress.spec
-        if not rule.host and not self._host_fallthrough and any(other.host for other in spec.rules):
+        if rule.host == "":
+            message = (
+                "its host is empty, as if a template had no value for it: it takes requests for every host that"
+                " no rule names; leave the field out if that is meant"
+            )
+            self._fault(f"{place}.host", Reason.RULE_WITHOUT_HOST, message, Severity.WARNING)
+        elif not rule.host and not self._host_fallthrough and any(other.host for other in spec.rules):
             message = (
                 "it has no host, while other rules of this Ingress have one: it takes no request for their"
                 " hosts, and those for every host that no rule names"

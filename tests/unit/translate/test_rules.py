@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
@@ -394,3 +396,21 @@ def test_a_split_that_shares_nothing_is_told(split: str, told: bool) -> None:
     assert [(item.reason, item.severity) for item in found] == (
         [(Reason.ANNOTATION_IGNORED, Severity.WARNING)] if told else []
     )
+
+
+def test_a_host_that_is_written_and_empty_is_told() -> None:
+    item = ingress("web", {"": {"/": "one"}})
+    (rule,) = item.spec.rules
+    (told,) = _read(replace(item, spec=replace(item.spec, rules=(replace(rule, host=""),)))).diagnostics
+
+    assert (told.reason, told.severity, told.field) == (
+        Reason.RULE_WITHOUT_HOST,
+        Severity.WARNING,
+        "spec.rules[0].host",
+    )
+
+
+def test_a_host_of_any_length_is_refused_at_once() -> None:
+    told = _read(ingress("web", {"ü" * 100_000: {"/": "one"}, "*" * 100_000: {"/": "one"}})).diagnostics
+
+    assert [item.reason for item in told] == [Reason.INVALID_HOST] * 2
