@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from ingresskit.graph import HostRefused, PathRefused, normalise_host, normalise_path
 from ingresskit.models import Ingress, Snapshot, age_order
 from ingresskit.render.inprocess import InProcessRenderer
-from ingresskit.testing import ingress, ingress_class
+from ingresskit.testing import ingress, ingress_class, tls_secret
 from ingresskit.testing.strategies import request_hosts, request_paths, worlds
 from ingresskit.translate import HostOwnership, TranslateOptions, translate
 from tests.properties.reference import WrittenRule, winner
@@ -84,6 +84,30 @@ def test_the_routing_table_agrees_with_resolve(
             assert (found.route if found else None) is resolved
         name = host.partition(":")[0]
         assert table.certificate_for(name) is graph.certificate_for(name)
+
+
+@given(
+    st.lists(
+        st.sampled_from(("a.test", "b.test", "*.a.test", "*.b.test")), min_size=1, max_size=4, unique=True
+    ),
+    st.lists(request_hosts(), min_size=1, max_size=8),
+)
+def test_the_routing_table_shows_the_certificates_that_the_graph_has(
+    names: list[str], asked: list[str]
+) -> None:
+    objects = [
+        ingress("web", dict.fromkeys(names), tls={f"tls-{n}": [name] for n, name in enumerate(names)}),
+        *(tls_secret(name, name=f"tls-{number}") for number, name in enumerate(names)),
+    ]
+    graph = translate(Snapshot.of([ingress_class(), *objects])).graph
+    table = InProcessRenderer().render(graph)
+
+    for name in names:
+        shown = graph.certificate_for(name.replace("*", "c"))
+        assert shown is not None
+        assert name in shown.names
+    for host in (*asked, *(name.replace("*", "c") for name in names)):
+        assert table.certificate_for(host.partition(":")[0]) is graph.certificate_for(host.partition(":")[0])
 
 
 @given(request_paths())

@@ -55,6 +55,7 @@ async def test_a_handler_is_told_of_all_that_is_and_of_each_step(server: FakeTra
     registration = it.add_event_handler(log.handler())
     async with running(it):
         await registration.wait_synced()
+        assert registration.has_synced
         assert log.take() == ["+a 101", "+b 102"]
         put(server, "a")
         await until(told(log, "~a 101>103"))

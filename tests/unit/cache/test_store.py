@@ -134,6 +134,7 @@ def test_an_object_that_leaves_a_selector_may_come_back(store: Store[Service]) -
 
 def test_a_late_delete_of_a_former_object_deletes_nothing(store: Store[Service]) -> None:
     assert not store.discard(key("a"), uid="former", resource_version="0", final=None)
+    assert not store.discard(key("a"), uid="another", resource_version="9", final=None)
     assert store.get(key("a")) is not None
 
 

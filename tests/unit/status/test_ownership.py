@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pytest
 
 from ingresskit.models import Ingress, IngressClass, ObjectKey, Snapshot, decode
@@ -32,21 +34,30 @@ def judged(
     return "ours" if key in found.ours else "foreign" if key in found.foreign else "unknown"
 
 
+class Case(NamedTuple):
+    ingress_class: str | None = None
+    annotation: str | None = None
+    deleted: bool = False
+    classes: bool = True
+
+
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("case", "expected"),
     [
-        pytest.param(judged("ours"), "ours", id="our class"),
-        pytest.param(judged("theirs"), "foreign", id="another's class"),
-        pytest.param(judged(annotation="nginx-of-others"), "foreign", id="another's annotation"),
-        pytest.param(judged("gone"), "unknown", id="a class that is not there"),
-        pytest.param(judged("ours", classes=False), "unknown", id="no classes can be read"),
-        pytest.param(judged("theirs", classes=False), "unknown", id="no classes can be read, another's"),
-        pytest.param(judged(), "unknown", id="no class"),
-        pytest.param(judged("ours", deleted=True), "unknown", id="being deleted"),
+        pytest.param(Case("ours"), "ours", id="our class"),
+        pytest.param(Case("theirs"), "foreign", id="another's class"),
+        pytest.param(Case(annotation="nginx-of-others"), "foreign", id="another's annotation"),
+        pytest.param(Case("gone"), "unknown", id="a class that is not there"),
+        pytest.param(Case("ours", classes=False), "unknown", id="no classes can be read"),
+        pytest.param(Case("theirs", classes=False), "unknown", id="no classes can be read, another's"),
+        pytest.param(Case(), "unknown", id="no class"),
+        pytest.param(Case("ours", deleted=True), "unknown", id="being deleted"),
     ],
 )
-def test_only_what_is_certain_is_called_anothers(given: str, expected: str) -> None:
-    assert given == expected
+def test_only_what_is_certain_is_called_anothers(case: Case, expected: str) -> None:
+    found = judged(case.ingress_class, case.annotation, deleted=case.deleted, classes=case.classes)
+
+    assert found == expected
 
 
 @pytest.mark.parametrize("version", ["networking.k8s.io/v1", "networking.k8s.io/v1beta1", "extensions/v1beta1"])

@@ -10,6 +10,7 @@ import pytest
 from ingresskit.apply.nginx import Nginx, NginxApplier, NginxProcessSettings
 from ingresskit.graph import RouteGraph
 from ingresskit.render.nginx import Mode, NginxRenderer, NginxSettings
+from ingresskit.testing import pace
 from ingresskit.testing.planes import free_port, state_folder
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nginx_there")]
@@ -34,10 +35,9 @@ async def test_each_request_is_one_line_in_the_format_of_ingress_nginx(mode: Mod
                     )
                     await stream.send(request.encode())
                     await stream.receive()
-            for _ in range(100):
-                if len(lines) == 2:
-                    break
-                await anyio.sleep(0.05)
+            with anyio.fail_after(pace.within(20)):
+                while len(lines) < 2:  # noqa: ASYNC110 - a datagram of another process
+                    await anyio.sleep(0.01)
 
     assert [line.partition(" - - [")[0] for line in lines] == ["127.0.0.1", "127.0.0.1"]
     assert '"GET /one HTTP/1.1" 404 24 "-" "me"' in lines[0]

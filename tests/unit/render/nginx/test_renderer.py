@@ -106,6 +106,7 @@ def test_a_rotated_certificate_changes_no_file() -> None:
     before = renderer.render(graph_of(rules, tls_secret("a.test")))
     after = renderer.render(graph_of(rules, tls_secret("a.test", salt="new")))
 
+    assert "a.test" in before.hosts
     assert list(before.files()) == list(after.files())
     assert before.certificates.keys() == after.certificates.keys()
     assert before.certificates != after.certificates
@@ -269,12 +270,15 @@ def test_the_side_file_says_who_asked_for_which_lines() -> None:
 
 def test_no_form_of_a_known_fault_is_ever_written() -> None:
     """The rewrite module's faults need unnamed captures, or a ``?`` in what replaces a path."""
-    renderer = NginxRenderer(SETTINGS)
+    renderer, rewrites = NginxRenderer(SETTINGS), 0
     for scenario in TestNginxRenderer().scenarios():
         artifact = renderer.render(renderer.restrict(scenario.translate().graph).graph)
         for item in artifact.files():
             for line in item.content.decode("utf-8", "surrogateescape").splitlines():
                 words = line.split()
                 if words and words[0] == "rewrite":
+                    rewrites += 1
                     assert "$1" not in line
                     assert "?" not in line.replace("(?<ik_rest>", "")
+
+    assert rewrites > 5

@@ -92,7 +92,6 @@ def test_the_program_is_told_every_setting_of_the_operator() -> None:
         SETTINGS,
         trusted_proxies=parse_networks("10.0.0.0/8"),
         proxy_protocol=True,
-        https_port=8443,
         access_log="/var/log/ik.log",
         connect_timeout=timedelta(seconds=2),
         read_timeout=timedelta(seconds=3),
@@ -101,11 +100,7 @@ def test_the_program_is_told_every_setting_of_the_operator() -> None:
 
     told = json.loads(program_settings(settings))
 
-    assert {name: told[name] for name in ("proxy_protocol", "https_port", "log")} == {
-        "proxy_protocol": True,
-        "https_port": 8443,
-        "log": True,
-    }
+    assert {name: told[name] for name in ("proxy_protocol", "log")} == {"proxy_protocol": True, "log": True}
     assert {name: told[name] for name in ("connect", "read", "send")} == {"connect": 2, "read": 3, "send": 4.5}
     assert len(told["trusted"]) == 2
 
