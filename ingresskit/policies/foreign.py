@@ -29,7 +29,7 @@ from ingresskit.policies.registry import (
     looks_protecting,
 )
 
-__all__ = ["ForeignAnnotations", "ForeignFamily", "ForeignProtections", "Values"]
+__all__ = ["ForeignAnnotations", "ForeignFamily", "ForeignProtections", "Values", "is_slip"]
 
 V = TypeVar("V")
 
@@ -268,7 +268,7 @@ class ForeignAnnotations:
                 if key.startswith(joint) and rest in self._names and ("-" in rest or joint):
                     return rest
             return None
-        return name if name and _is_slip(prefix, self._prefix) else None
+        return name if name and is_slip(prefix, self._prefix) else None
 
 
 _SERVICE = "Service"
@@ -290,7 +290,7 @@ def _asks_nothing(value: str, harmless: Values | None) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _is_slip(prefix: str, native: str) -> bool:
+def is_slip(prefix: str, native: str) -> bool:
     """Whether *prefix* is a slip of *native*: ``ingresskit``, ``ingress-kit.dev``, ``ingreskit.dev``.
 
     A slip is one that is the first label of *native* in another domain or alone, or at most one letter

@@ -12,9 +12,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ingresskit.diagnostics import Diagnostic, Reason
+from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.graph import ANY_HOST, HostRefused, rule_host, wildcard_above
 from ingresskit.models import Namespace, ObjectKey
+from ingresskit.policies import NATIVE_PREFIX
+from ingresskit.policies.foreign import is_slip
 
 __all__ = ["HOSTS_ANNOTATION", "Reservations"]
 
@@ -34,7 +36,8 @@ class Reservations:
             a top-level domain.
         listed: By namespace, the rule hosts in its list; absent without the annotation.
         namespaces: By rule host, the namespaces whose lists have it, sorted.
-        diagnostics: One for each entry that is not a host. Such an entry lists nothing.
+        diagnostics: One for each entry that is not a host, and for each annotation that is nearly the one
+            that is read. Such an entry or annotation lists nothing.
     """
 
     required: bool = False
@@ -52,6 +55,7 @@ class Reservations:
         holders: dict[str, list[str]] = {}
         diagnostics: list[Diagnostic] = []
         for _, item in sorted(namespaces.items()):
+            diagnostics += _slips(item)
             text = item.metadata.annotations.get(HOSTS_ANNOTATION)
             if text is None:
                 continue
@@ -90,6 +94,26 @@ class Reservations:
         """Whether the list of *namespace* has *host*, or the wildcard above it."""
         own = self.listed.get(namespace)
         return own is not None and (host in own or wildcard_above(host) in own)
+
+
+def _slips(item: Namespace) -> Iterator[Diagnostic]:
+    """One for each annotation that is nearly the one that is read: a list that reserves nothing."""
+    for key in sorted(item.metadata.annotations):
+        prefix, slash, _ = key.partition("/")
+        if (
+            key == HOSTS_ANNOTATION
+            or not slash
+            or not (prefix == NATIVE_PREFIX or is_slip(prefix, NATIVE_PREFIX))
+        ):
+            continue
+        shown = ascii(key if len(key) <= 80 else key[:77] + "...")
+        yield Diagnostic(
+            subject=item.ref,
+            field=f"metadata.annotations[{key}]",
+            reason=Reason.ANNOTATION_UNKNOWN,
+            message=f"unknown annotation {shown} of a Namespace; did you mean {HOSTS_ANNOTATION}?",
+            severity=Severity.WARNING,
+        )
 
 
 def _reserved_for(namespaces: tuple[str, ...]) -> str:

@@ -168,3 +168,16 @@ def test_an_entry_that_is_no_host_lists_nothing_and_is_told(text: str) -> None:
 
 def test_an_empty_list_lets_a_namespace_claim_nothing() -> None:
     assert _owners(_translate(_namespace("a", ""), _web("a", "a.test"))) == {}
+
+
+@pytest.mark.parametrize("key", ["ingresskit.io/hosts", "ingresskit/hosts", "ingresskit.dev/host"])
+def test_a_list_under_another_name_reserves_nothing_and_is_told(key: str) -> None:
+    slipped = Namespace(metadata=ObjectMeta(name="a", annotations={key: "a.test", "team.example/hosts": "x"}))
+    (told,) = _translate(slipped, _web("b", "a.test")).diagnostics
+
+    assert (str(told.subject), told.reason, told.severity) == (
+        "Namespace a",
+        Reason.ANNOTATION_UNKNOWN,
+        Severity.WARNING,
+    )
+    assert "did you mean ingresskit.dev/hosts?" in told.message
