@@ -213,6 +213,9 @@ def _front(settings: NginxSettings) -> Block:
         ),
     )
     body.append(Block("location", ("/",), (_d("rewrite_by_lua_file", "lua/route.lua"), *forward)))
+    body.append(
+        Block("location", ("@interim",), (_d("body_filter_by_lua_file", "lua/interim.lua"), *forward))
+    )
     for power in _BODY_POWERS:
         limit = (_d("client_max_body_size", str(2**power)), _d("access_by_lua_file", "lua/limit.lua"))
         body.append(Block("location", (f"@body_{power}",), (*limit, *forward)))

@@ -19,6 +19,7 @@ M.SENTENCES = {
     [502] = "The service did not give a proper answer.",
     [503] = "No endpoint is available.",
     [504] = "The service did not answer in time.",
+    [505] = "HTTP Version Not Supported.",
     [301] = "Moved Permanently.",
     [302] = "Found.",
     [303] = "See Other.",
@@ -58,6 +59,11 @@ function M.fail()
         status = 431
     elseif status == 497 then
         status = 400
+    elseif status == 400 and string.find(ngx.var.request or "", "^OPTIONS %* HTTP/1%.[01]$") then
+        -- About the server in general (RFC 9110, 9.3.7); nginx reads no such target.
+        ngx.status = 200
+        ngx.header["Content-Length"] = 0
+        return ngx.exit(ngx.HTTP_OK)
     end
     return M.give(status)
 end

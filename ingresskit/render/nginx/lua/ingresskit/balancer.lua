@@ -20,12 +20,13 @@ local IDEMPOTENT = { GET = true, HEAD = true, OPTIONS = true, PUT = true, DELETE
 -- nginx's "busy": it gives up, with 502.
 local GIVE_UP = -3
 
--- How many bytes of the request a try sent: of the last one, or with *before* of the one before it, when
--- the present one is in nginx's list already. The times in nginx's lists do not tell: a refused
--- connection has one, too.
-local function bytes_sent(before)
+-- How many bytes of the request the last try sent that is over. When the next one is about to begin
+-- (*next*), nginx's list has a place for it already: empty, "206 : ", or "0". The times in nginx's lists do
+-- not tell whether anything was sent: a refused connection has one, too.
+local function bytes_sent(next)
     local list = ngx.var.upstream_bytes_sent or "0"
-    return tonumber(string.match(list, before and "(%d+)[^%d]+%d+$" or "(%d+)$")) or 0
+    local pattern = next and not string.find(list, "[^%d]$") and "(%d+)[^%d]+%d+$" or "(%d+)[^%d]*$"
+    return tonumber(string.match(list, pattern)) or 0
 end
 
 -- What the last try tells; returns whether there may be another one.

@@ -8,6 +8,7 @@ local answers = require "ingresskit.answers"
 local balancer = require "ingresskit.balancer"
 local certificates = require "ingresskit.certificates"
 local contexts = require "ingresskit.contexts"
+local interim = require "ingresskit.interim"
 local limits = require "ingresskit.limits"
 local push = require "ingresskit.push"
 local router = require "ingresskit.router"
@@ -16,6 +17,7 @@ local statistics = require "ingresskit.statistics"
 local M = {
     balance = balancer.balance,
     certificate = certificates.choose,
+    interim = interim.body,
     limit = limits.check,
     receive = push.receive,
     route = router.route,
@@ -39,7 +41,11 @@ function M.answer()
     -- What is no answer in HTTP/1 nginx takes for one in HTTP/0.9, or passes on; nor may an endpoint leave
     -- HTTP unasked. Nothing was sent to the client yet, so cutting its connection says enough.
     local status = ngx.status
-    if ngx.req.http_version() < 1 or status < 200 and (status ~= 101 or ngx.var.ik_connection ~= "upgrade") then
+    if status > 99 and status < 200 and status ~= 101 and ngx.req.http_version() == 1.1 and ngx.req.get_method() ~= "HEAD" then
+        -- Not for HEAD, after which nginx would read no further, nor HTTP/1.0, which has none.
+        return interim.begin(context)
+    end
+    if (ngx.req.http_version() or 1) < 1 or status < 200 and (status ~= 101 or ngx.var.ik_connection ~= "upgrade") then
         ngx.log(ngx.ERR, "an endpoint's answer is none")
         context.failures = (context.failures or 0) + 1
         return ngx.exit(ngx.ERROR)
@@ -76,7 +82,7 @@ function M.log()
         balancer.finish(context)
     end
     local var = ngx.var
-    statistics.finished(context, ngx.status, ngx.now() - ngx.req.start_time())
+    statistics.finished(context, context and context.status or ngx.status, ngx.now() - ngx.req.start_time())
     statistics.bytes(var.request_length, var.bytes_sent)
 end
 

@@ -9,6 +9,7 @@ local backends = require "ingresskit.backends"
 local clients = require "ingresskit.clients"
 local contexts = require "ingresskit.contexts"
 local fields = require "ingresskit.fields"
+local interim = require "ingresskit.interim"
 local limits = require "ingresskit.limits"
 local paths = require "ingresskit.paths"
 local settings = require "ingresskit.settings"
@@ -23,6 +24,9 @@ local tonumber, tostring, type, pairs = tonumber, tostring, type, pairs
 local M = {}
 
 local IDEMPOTENT = { GET = true, HEAD = true, OPTIONS = true, PUT = true, DELETE = true }
+
+-- nginx takes any minor version; nobody knows what a client of another one means.
+local VERSIONS = { ["HTTP/1.0"] = true, ["HTTP/1.1"] = true, ["HTTP/2.0"] = true }
 
 local MAX_LINE_BYTES = 8192
 
@@ -122,20 +126,22 @@ local function requested_host(var)
         end
     end
     local host = hosts[raw] or read_host(raw)
-    if host and var.host ~= host[1] and not M.same_authority(var, host) then
+    if host and not M.same_authority(var.request, host) then
         return nil
     end
     return host
 end
 
--- Whether an absolute target names the same authority as Host; they must agree, since whatever
--- checked the request before us may have read the other one.
-function M.same_authority(var, host)
-    local authority = match(var.request, "^%S+ [hH][tT][tT][pP][sS]?://([^/?#%s]*)")
-    if not authority then
-        return true -- nginx reads some hosts differently; what counts here is what was sent
+-- Whether an absolute target names the same authority as Host, port included; they must agree, since
+-- whatever checked the request before us may have read the other one. nginx takes any scheme for one; a
+-- target that is neither a path nor an http URL is refused.
+function M.same_authority(request, host)
+    local space = find(request, " ", 1, true)
+    if not space or byte(request, space + 1) == 47 then
+        return true
     end
-    local other = hosts[authority] or read_host(authority)
+    local authority = match(request, "^%S+ [hH][tT][tT][pP][sS]?://([^/?#%s]*)")
+    local other = authority and (hosts[authority] or read_host(authority))
     return other ~= nil and other[2] == host[2]
 end
 
@@ -199,6 +205,9 @@ local function forward(var, context, target, backend, path, query)
     if limit and var.http_transfer_encoding then
         return ngx.exec(limits.location(limit))
     end
+    if interim.expected(backend) then
+        return ngx.exec(interim.LOCATION)
+    end
 end
 
 -- Decide what happens with a request. Runs in the rewrite phase.
@@ -212,6 +221,9 @@ function M.route()
     -- `uri` is what the endpoint gets unless told otherwise.
     local context = { generation = generation, uri = uri }
     contexts.begin(context)
+    if not VERSIONS[var.server_protocol] then
+        return answers.refuse(505)
+    end
     if #uri > MAX_LINE_BYTES - 16 and #uri + #var.request_method + 10 > MAX_LINE_BYTES then
         return answers.refuse(414)
     end
@@ -236,7 +248,7 @@ function M.route()
     end
     local name = host[1]
     context.host = name
-    if host[2] ~= name then -- else nginx's own $host says the same
+    if host[2] ~= var.host then -- else nginx's own $host says the same
         var.ik_host = host[2]
     end
     if re_find(uri, NOT_A_TARGET, "jo") then

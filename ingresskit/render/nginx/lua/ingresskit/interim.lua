@@ -1,0 +1,154 @@
+-- Interim responses (1xx) of endpoints (RFC 9110, 15.2). nginx before 1.29 takes one for the response
+-- itself, and all that follows for its body: the final head among it, as it came.
+--
+-- So the head of the final response is found in what passes, and edited there. Looking at every body would
+-- cost every request; a worker does it from the second response on of a backend that sent an interim one.
+-- The first one's final head passes as the endpoint wrote it.
+
+local contexts = require "ingresskit.contexts"
+
+local find, sub, lower, match, gmatch, concat = string.find, string.sub, string.lower, string.match, string.gmatch, table.concat
+
+local M = {}
+
+M.LOCATION = "@interim"
+
+local MAX_HEAD_BYTES = 65536
+
+-- Names of backends, by worker; emptied when full.
+local seen, count = {}, 0
+
+function M.expected(backend)
+    return seen[backend.name]
+end
+
+-- An interim response came, as what nginx takes for the head of the response.
+function M.begin(context)
+    local name = context.backend.name
+    if not seen[name] then
+        if count > 10000 then
+            seen, count = {}, 0
+        end
+        seen[name] = true
+        count = count + 1
+    end
+    context.interim = { buffer = "" }
+end
+
+local DROPPED = {
+    ["connection"] = true,
+    ["keep-alive"] = true,
+    ["proxy-authenticate"] = true,
+    ["proxy-authentication-info"] = true,
+    ["proxy-connection"] = true,
+    ["te"] = true,
+    ["trailer"] = true,
+    ["upgrade"] = true,
+    ["http2-settings"] = true,
+}
+
+-- The lines of a head as {name in lower case, line}, and its status line; nil when a line is malformed.
+local function read(head)
+    local lines, start = {}, nil
+    for line in gmatch(head, "(.-)\r\n") do
+        if not start then
+            start = line
+        elseif line ~= "" then
+            local name = match(line, "^([%w!#$%%&'*+.^_`|~-]+):[^%z\n\r]*$")
+            if not name then
+                return nil
+            end
+            lines[#lines + 1] = { lower(name), line }
+        end
+    end
+    return lines, start
+end
+
+local function dropped_names(lines)
+    local names = setmetatable({}, { __index = DROPPED })
+    for _, entry in ipairs(lines) do
+        if entry[1] == "connection" then
+            for token in gmatch(lower(sub(entry[2], 12)), "[^,%s]+") do
+                names[token] = token ~= "content-length" and token ~= "transfer-encoding"
+            end
+        end
+    end
+    return names
+end
+
+-- The final head as the client gets it; nil when its framing is in doubt.
+local function edited(lines, start, target)
+    local drop, set = dropped_names(lines), {}
+    for _, name in ipairs(target.pd or {}) do
+        drop[name] = true
+    end
+    for _, field in ipairs(target.ps or {}) do
+        drop[lower(field[1])] = true
+        set[#set + 1] = field[1] .. ": " .. field[2]
+    end
+    local kept, lengths, codings = { start }, 0, 0
+    for _, entry in ipairs(lines) do
+        if entry[1] == "content-length" then
+            lengths = lengths + 1
+        elseif entry[1] == "transfer-encoding" then
+            codings = codings + 1
+            if lower(match(entry[2], ":%s*(.-)%s*$")) ~= "chunked" then
+                return nil
+            end
+        end
+        if not drop[entry[1]] then
+            kept[#kept + 1] = entry[2]
+        end
+    end
+    if lengths > 1 or codings > 1 or lengths + codings > 1 then
+        return nil
+    end
+    for _, line in ipairs(set) do
+        kept[#kept + 1] = line
+    end
+    -- nginx cannot see where this response ends, and so takes no further request on the connection.
+    kept[#kept + 1] = "Connection: close"
+    return concat(kept, "\r\n") .. "\r\n\r\n"
+end
+
+-- body_filter_by_lua of the location for such backends.
+function M.body()
+    local context = contexts.current()
+    local state = context and context.interim
+    if not state or state.done then
+        return
+    end
+    local buffer, out = state.buffer .. (ngx.arg[1] or ""), ""
+    while true do
+        local _, last = find(buffer, "\r\n\r\n", 1, true)
+        if not last then
+            if #buffer > MAX_HEAD_BYTES or ngx.arg[2] then
+                return ngx.ERROR
+            end
+            state.buffer = buffer
+            ngx.arg[1] = out ~= "" and out or nil
+            return
+        end
+        local lines, start = read(sub(buffer, 1, last))
+        local status = lines and tonumber(match(start, "^HTTP/1%.[01] (%d%d%d)"))
+        if not status or status == 101 then
+            return ngx.ERROR
+        end
+        local rest = sub(buffer, last + 1)
+        if status >= 200 then
+            local head = edited(lines, start, context.target)
+            if not head then
+                return ngx.ERROR
+            end
+            state.done = true
+            state.buffer = nil
+            context.status = status
+            ngx.arg[1] = out .. head .. rest
+            return
+        end
+        -- A second interim response says nothing that a client waits for.
+        buffer = rest
+    end
+end
+
+return M
