@@ -189,9 +189,7 @@ async def serve(flags: Flags, options: TranslateOptions) -> int:
                 state = flags.state_dir
                 state.mkdir(mode=0o700, parents=True, exist_ok=True)
             flag = "--access-log"
-            # Into a file nginx writes by itself.
-            own_log = flags.access_log != "off" and (flags.renderer != "nginx" or flags.access_log == "-")
-            access_log = AccessLog.open(flags.access_log, stack) if own_log else None
+            access_log = AccessLog.open(flags.access_log, stack) if flags.access_log != "off" else None
         except OSError as exc:
             raise Failure(f"{flag}: {exc.filename}: {exc.strerror}") from None
         async with AsyncExitStack() as connections:

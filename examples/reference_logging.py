@@ -99,7 +99,7 @@ class AccessLog:
     def __init__(self, target: RawIOBase, path: Path | None = None) -> None:
         self._target = target
         self._path = path
-        self._waiting: list[tuple[float, AccessRecord] | str] = []
+        self._waiting: list[tuple[float, AccessRecord]] = []
         self._dropped = 0
         self._failing = False
 
@@ -140,13 +140,6 @@ class AccessLog:
         else:
             self._dropped += 1
 
-    def line(self, text: str) -> None:
-        """Remember a line that somebody else made."""
-        if len(self._waiting) < _MOST_WAITING:
-            self._waiting.append(text)
-        else:
-            self._dropped += 1
-
     async def run(self) -> None:
         """Write until cancelled, and then the rest."""
         try:
@@ -159,7 +152,7 @@ class AccessLog:
     def _write(self) -> None:
         waiting, self._waiting = self._waiting, []
         dropped, self._dropped = self._dropped, 0
-        lines = [item if isinstance(item, str) else _access_line(*item) for item in waiting]
+        lines = [_access_line(*item) for item in waiting]
         if dropped:
             lines.append(json.dumps({"dropped": dropped}))
         data = "".join(f"{line}\n" for line in lines).encode()

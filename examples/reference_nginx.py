@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reference_flags import Address
@@ -34,7 +33,6 @@ class NginxPlane(Plane):
         self._capabilities = capabilities
         flags = setting.flags
         self._http, self._https = certain(flags.http), certain(flags.https)
-        log = flags.access_log
         self._settings = NginxSettings(
             state=str((setting.state / "nginx").absolute()),
             http=(str(self._http),) if self._http else (),
@@ -44,13 +42,13 @@ class NginxPlane(Plane):
             trusted_proxies=tuple(flags.trusted_proxy),
             proxy_protocol=flags.proxy_protocol,
             resolver=_resolver(capabilities),
-            # Into a file nginx writes it by itself, in the format of ingress-nginx.
-            access_log=_nginx_log(log),
+            # Not into the file by itself: every proxy's lines have one form.
+            access_log="socket" if setting.access_log else "",
         )
         self._nginx = Nginx(
             self._settings,
             NginxProcessSettings(program=flags.proxy_binary or "nginx"),
-            access_line=setting.access_log.line if setting.access_log else None,
+            access_log=setting.access_log.record if setting.access_log else None,
         )
 
     @override
@@ -110,7 +108,3 @@ def _resolver(capabilities: Capabilities | None) -> str:
     if capabilities is None or capabilities.lua or not capabilities.follows_names:
         return ""
     return str(certain(Address("127.0.0.1", 0)))
-
-
-def _nginx_log(flag: str) -> str:
-    return {"off": "", "-": "socket"}.get(flag, str(Path(flag).absolute()))

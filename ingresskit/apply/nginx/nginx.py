@@ -30,7 +30,7 @@ import anyio.abc
 import anyio.to_thread
 
 from ingresskit.apply.generations import Generation, Generations
-from ingresskit.apply.nginx.accesslog import receive_lines
+from ingresskit.apply.nginx.accesslog import receive_records
 from ingresskit.apply.nginx.addresses import check_free, close_socket, remove_stale
 from ingresskit.apply.nginx.certificates import CertificateFiles
 from ingresskit.apply.nginx.checking import check_folder, complaints
@@ -47,6 +47,7 @@ from ingresskit.apply.process import ProxyProcess
 from ingresskit.errors import ApplyError, ApplyPostponed, ConfigurationError
 from ingresskit.facts import fact_logger
 from ingresskit.graph import BackendKey, Certificate, Endpoint
+from ingresskit.render.access import AccessRecord
 from ingresskit.render.base import RenderedFile
 from ingresskit.render.nginx import Capabilities, Mode, NginxArtifact, NginxSettings
 
@@ -77,7 +78,7 @@ class Nginx:
     Args:
         settings: Listeners, limits and where things lie; the renderer gets the same.
         process: Which program, and how it is reloaded and kept running; the defaults when ``None``.
-        access_line: Called with each line of the access log, where `NginxSettings.access_log` is
+        access_log: Called with each request that is over, where `NginxSettings.access_log` is
             ``"socket"``; on the event loop: it must not block or raise.
 
     Raises:
@@ -90,9 +91,9 @@ class Nginx:
         settings: NginxSettings,
         process: NginxProcessSettings | None = None,
         *,
-        access_line: Callable[[str], None] | None = None,
+        access_log: Callable[[AccessRecord], None] | None = None,
     ) -> None:
-        self._access_line = access_line
+        self._access_log = access_log
         self.settings: NginxSettings = settings
         self.process_settings: NginxProcessSettings = process or NginxProcessSettings()
         self._names: NameServer | None = None
@@ -143,8 +144,10 @@ class Nginx:
                 raise
         self._tasks.start_soon(partial(process.run, self._before_restart))
         self._tasks.start_soon(self._read_statistics)
-        if self._access_line is not None:
-            self._tasks.start_soon(receive_lines, Path(self.settings.log_socket), self._access_line)
+        if self._access_log is not None:
+            self._tasks.start_soon(
+                receive_records, Path(self.settings.log_socket), self._access_log, self._backend_key
+            )
         return self
 
     async def __aexit__(
@@ -371,6 +374,9 @@ class Nginx:
                 restarts=self.restarts,
                 old_workers=len(self.workers().leaving),
             )
+
+    def _backend_key(self, name: str) -> BackendKey | None:
+        return self.backend_keys.get(name)
 
     async def _before_restart(self) -> None:
         await anyio.to_thread.run_sync(remove_stale, self.settings.status_socket)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from ingresskit.graph import BackendKey
+from ingresskit.graph import BackendKey, Termination
 
 __all__ = ["NginxBackendStatistics", "NginxStatistics", "read_statistics"]
 
@@ -47,6 +47,7 @@ class NginxStatistics:
         upstream_failed: Attempts that got no proper answer.
         reloads: Reloads by this controller.
         restarts: How often nginx ended by itself.
+        terminations: Requests that failed, by the cause; in the dynamic mode only.
         old_workers_open: Workers of older configurations that still finish what they have.
     """
 
@@ -63,6 +64,7 @@ class NginxStatistics:
     backends: Mapping[BackendKey, NginxBackendStatistics] = field(
         default_factory=dict[BackendKey, NginxBackendStatistics]
     )
+    terminations: Mapping[Termination, int] = field(default_factory=dict[Termination, int])
     reloads: int = 0
     restarts: int = 0
     old_workers_open: int = 0
@@ -107,6 +109,7 @@ def read_statistics(
     durations = [0] * (len(DURATION_BOUNDS) + 1)
     backends: dict[BackendKey, dict[str, int]] = {}
     totals: dict[str, float] = {}
+    terminations: dict[Termination, int] = {}
     for name, value in counts.items():
         if not isinstance(value, int | float):
             continue
@@ -117,6 +120,8 @@ def read_statistics(
             requests.setdefault(rest, {})[int(kind[1])] = int(value)
         elif kind == "d" and rest.isdigit() and 0 < int(rest) <= len(durations):
             durations[int(rest) - 1] = int(value)
+        elif kind == "t" and rest in _TERMINATIONS:
+            terminations[Termination(rest)] = int(value)
         elif kind in _BACKEND_COUNTS and rest in keys:
             backends.setdefault(keys[rest], {})[_BACKEND_COUNTS[kind]] = max(0, int(value))
     return NginxStatistics(
@@ -131,10 +136,12 @@ def read_statistics(
         received_bytes=int(totals.get("received", 0)),
         sent_bytes=int(totals.get("sent", 0)),
         backends={key: NginxBackendStatistics(**members) for key, members in sorted(backends.items())},
+        terminations=dict(sorted(terminations.items())),
         reloads=reloads,
         restarts=restarts,
         old_workers_open=old_workers,
     )
 
 
+_TERMINATIONS: Final = frozenset(Termination)
 _BACKEND_COUNTS: Final = {"bq": "requests", "bf": "failures", "ba": "active"}

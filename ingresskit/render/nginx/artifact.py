@@ -90,16 +90,12 @@ class Tables:
         backends: By backend id: its endpoints.
         server_names: By TLS server name (a name, or ``*.`` and a name): the id of its certificate.
         settings: What concerns all hosts.
-        backend_keys: By backend id, what it stands for; for counts.
     """
 
     hosts: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
     backends: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
     server_names: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
     settings: bytes = b"{}"
-    backend_keys: Mapping[str, BackendKey] = field(
-        default_factory=dict[str, BackendKey], repr=False, compare=False
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +115,8 @@ class NginxArtifact:
             `DEFAULT_CERTIFICATE` when it is not among them.
         tables: The rows of the dynamic mode; ``None`` in static mode.
         program: The Lua program of the dynamic mode and its settings; empty in static mode.
+        backend_keys: By the name of an upstream, or in dynamic mode the id of a backend, what it stands
+            for; for counts and logs.
     """
 
     mode: Mode
@@ -131,6 +129,9 @@ class NginxArtifact:
     certificates: Mapping[str, Certificate] = field(default_factory=dict[str, Certificate])
     tables: Tables | None = None
     program: tuple[RenderedFile, ...] = ()
+    backend_keys: Mapping[str, BackendKey] = field(
+        default_factory=dict[str, BackendKey], repr=False, compare=False
+    )
 
     def config_files(self) -> Iterator[ConfigFile]:
         """Every file of configuration but ``generation.conf``: the main one first, hosts in their order."""

@@ -68,8 +68,8 @@ class DynamicMode:
                     for name, key in graph.server_names.items()
                 },
                 settings=to_json({"fallthrough": graph.host_fallthrough}),
-                backend_keys={backend_id(key): key for key in graph.backends},
             ),
+            backend_keys={backend_id(key): key for key in graph.backends},
         )
 
 

@@ -86,7 +86,7 @@ _FIELDS: Final[tuple[tuple[str, Argument], ...]] = (
     ("Connection", Value(Variable("ik_connection"))),
     ("Upgrade", Value(Variable("ik_upgrade"))),
     ("X-Request-ID", Value(Variable("ik_request_id"))),
-    ("X-Real-IP", Value(Variable("remote_addr"))),
+    ("X-Real-IP", Value(Variable("ik_client"))),
     ("X-Forwarded-For", Value(Variable("ik_forwarded_for"))),
     ("X-Forwarded-Proto", Value(Variable("ik_proto"))),
     ("X-Forwarded-Host", Value(Variable("ik_forwarded_host"))),
@@ -136,8 +136,12 @@ def forwarding_maps(settings: NginxSettings) -> tuple[Node, ...]:
         *(Directive(str(network), ("1",)) for network in believed),
     )
     proto, scheme = Variable("ik_proto"), Variable("scheme")
+    said_peer = Variable("ik_peer")
     return (
         Block("geo", (peer, Variable("ik_trusted")), trusted),
+        # An IPv4 client that a listener for both families took is an IPv4 client.
+        _unmapped(Variable("remote_addr"), "ik_client"),
+        _unmapped(peer, said_peer.name),
         # The port as the client wrote it: $host is in normal form and has none.
         _map(
             Value(Variable("http_host")),
@@ -198,8 +202,8 @@ def forwarding_maps(settings: NginxSettings) -> tuple[Node, ...]:
         _map(
             Value(Variable("ik_trusted"), ":", Variable("http_x_forwarded_for")),
             "ik_forwarded_for",
-            ("~^1:.", Value(Variable("http_x_forwarded_for"), ", ", peer)),
-            ("default", Value(peer)),
+            ("~^1:.", Value(Variable("http_x_forwarded_for"), ", ", said_peer)),
+            ("default", Value(said_peer)),
         ),
         _map(
             Value(Variable("ik_trusted"), ":", Variable("http_x_forwarded_host")),
@@ -220,7 +224,12 @@ def forwarding_maps(settings: NginxSettings) -> tuple[Node, ...]:
             ),
             ("default", Value(Variable("ik_own_port"))),
         ),
-        _map(Value(peer), "ik_peer_node", ("~:", Value('"[', peer, ']"')), ("default", Value(peer))),
+        _map(
+            Value(said_peer),
+            "ik_peer_node",
+            ("~:", Value('"[', said_peer, ']"')),
+            ("default", Value(said_peer)),
+        ),
         _map(
             Value(Variable("ik_trusted"), ":", Variable("http_forwarded")),
             "ik_forwarded",
@@ -290,6 +299,17 @@ def _client_port(settings: NginxSettings) -> tuple[Node, ...]:
 
 def _port_suffix(port: int) -> str:
     return "" if port == 443 else f":{port}"
+
+
+def _unmapped(source: Variable, name: str) -> Block:
+    """An address without the form that IPv4 has inside IPv6."""
+    inner = Variable(f"ik_c_{name.removeprefix('ik_')}")
+    return _map(
+        Value(source),
+        name,
+        (rf"~*^::ffff:(?<{inner.name}>[0-9.]+)$", Value(inner)),
+        ("default", Value(source)),
+    )
 
 
 def _believed(name: str) -> Block:

@@ -10,6 +10,7 @@ from ingresskit.render.answers import SENTENCES, sentence
 from ingresskit.render.nginx.artifact import ConfigFile, config_file
 from ingresskit.render.nginx.capabilities import OLDEST_VERSION, Capabilities
 from ingresskit.render.nginx.forwarding import forwarding_maps, realip_directives, request_fields
+from ingresskit.render.nginx.logline import LOG_LINE
 from ingresskit.render.nginx.normal_form import INTERNAL_ANSWER, normal_form_checks, normal_form_maps
 from ingresskit.render.nginx.settings import NginxSettings
 from ingresskit.render.nginx.tree import (
@@ -30,15 +31,23 @@ _ANSWERED: Final = (403, 404, 405, 411, 413, 500, 501, 502, 503, 504)
 # The same of requests that may not have a path yet.
 _EARLY: Final = (400, 408, 414, 505)
 
-# Of ingress-nginx, so that what reads its logs reads these.
-_LOG_FORMAT: Final[tuple[str | Variable, ...]] = (
-    Variable("remote_addr"), " - ", Variable("remote_user"), " [", Variable("time_local"), '] "',
-    Variable("request"), '" ', Variable("status"), " ", Variable("body_bytes_sent"), ' "',
-    Variable("http_referer"), '" "', Variable("http_user_agent"), '" ', Variable("request_length"), " ",
-    Variable("request_time"), " [", Variable("ik_backend"), "] [] ", Variable("upstream_addr"), " ",
-    Variable("upstream_response_length"), " ", Variable("upstream_response_time"), " ",
-    Variable("upstream_status"), " ", Variable("ik_request_id"),
-)  # fmt: skip
+
+def _log_variables() -> tuple[Node, ...]:
+    """Those of `LOG_VARIABLES` that nginx does not have: what is said to endpoints elsewhere, or nothing."""
+
+    def same(name: str, value: Variable, *rows: Directive) -> Block:
+        body = (*rows, Directive("default", (Value(value),)))
+        return Block("map", (Value(value), Variable(name)), body)
+
+    path, nothing = Variable("ik_normal_uri"), Directive(INTERNAL_ANSWER, ("",))
+    return (
+        same("ik_log_host", Variable("host")),
+        same("ik_log_path", path, nothing),
+        same("ik_status", Variable("status")),
+        same("ik_rule", Variable("server_name")),
+        same("ik_backend", Variable("proxy_host")),
+        Block("map", (Variable("host"), Variable("ik_reason")), (Directive("default", ("",)),)),
+    )
 
 
 def main_nodes(settings: NginxSettings, capabilities: Capabilities) -> tuple[Node, ...]:
@@ -140,7 +149,8 @@ def _http_basics(settings: NginxSettings, capabilities: Capabilities) -> tuple[N
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     ]
     nodes += [
-        Directive("log_format", ("ingress", Value(*_LOG_FORMAT))),
+        *_log_variables(),
+        Directive("log_format", ("ingress", "escape=json", LOG_LINE)),
         Directive("access_log", (settings.log_target, "ingress") if settings.log_target else ("off",)),
         # A dollar sign where variables are expanded; there is no other way to write one.
         Block("geo", (DOLLAR,), (Directive("default", ("$",)),)),

@@ -14,6 +14,7 @@ from importlib.resources.abc import Traversable
 
 from ingresskit.render.base import RenderedFile
 from ingresskit.render.nginx.capabilities import Capabilities
+from ingresskit.render.nginx.logline import LOG_LINE
 from ingresskit.render.nginx.rows import address_ranges, to_json
 from ingresskit.render.nginx.settings import NginxSettings
 from ingresskit.render.nginx.tree import DOLLAR, Argument, Block, Comment, Directive, Node, Value, Variable
@@ -112,34 +113,11 @@ def _temporary(settings: NginxSettings) -> Iterator[Node]:
 
 def _access_log(settings: NginxSettings) -> Iterator[Node]:
     # Also where no log is written: a variable that nothing mentions cannot be set by the program.
-    yield _d("log_format", "ingresskit", "escape=default", _LOG_FORMAT)
+    yield _d("log_format", "ingresskit", "escape=json", LOG_LINE)
     if settings.access_log:
         yield _d("access_log", settings.log_target, "ingresskit")
     else:
         yield _d("access_log", "off")
-
-
-def _variables(text: str) -> Value:
-    """A value of ours from text in which ``$name`` stands for a variable."""
-    parts: list[str | Variable] = []
-    for index, piece in enumerate(text.split("$")):
-        if index:
-            end = next(
-                (i for i, letter in enumerate(piece) if not (letter.isalnum() or letter == "_")), len(piece)
-            )
-            parts.append(Variable(piece[:end]))
-            piece = piece[end:]
-        if piece:
-            parts.append(piece)
-    return Value(*parts)
-
-
-# That of ingress-nginx, so that what reads its log reads this one.
-_LOG_FORMAT = _variables(
-    '$ik_client - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer"'
-    ' "$http_user_agent" $request_length $request_time [$ik_backend] [] $upstream_addr'
-    " $upstream_response_length $upstream_response_time $upstream_status $ik_request_id"
-)
 
 
 def _upstreams(settings: NginxSettings) -> Iterator[Node]:
@@ -213,9 +191,7 @@ def _front(settings: NginxSettings) -> Block:
         ),
     )
     body.append(Block("location", ("/",), (_d("rewrite_by_lua_file", "lua/route.lua"), *forward)))
-    body.append(
-        Block("location", ("@interim",), (_d("body_filter_by_lua_file", "lua/interim.lua"), *forward))
-    )
+    body.append(Block("location", ("@interim",), (_d("body_filter_by_lua_file", "lua/interim.lua"), *forward)))
     for power in _BODY_POWERS:
         limit = (_d("client_max_body_size", str(2**power)), _d("access_by_lua_file", "lua/limit.lua"))
         body.append(Block("location", (f"@body_{power}",), (*limit, *forward)))
@@ -239,6 +215,11 @@ def _variables_of_requests(settings: NginxSettings) -> Iterator[Node]:
         ("forwarded", ""),
         ("request_id", _variable("request_id")),
         ("backend", ""),
+        ("log_host", ""),
+        ("log_path", ""),
+        ("rule", ""),
+        ("status", _variable("status")),
+        ("reason", ""),
         ("timed_out", ""),
     ):
         # A map of nothing: a variable that the program may change, without the rewrite module.

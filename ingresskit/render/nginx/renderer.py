@@ -124,6 +124,7 @@ class NginxRenderer(Renderer[NginxArtifact]):
             endpoints=self._upstreams.endpoints,
             hosts={name: item.file for name, item in hosts.items()},
             certificates=_certificates(graph),
+            backend_keys={upstream.name: upstream.key for upstream in used},
         )
 
     def _host(self, graph: RouteGraph, host: VirtualHost) -> _Host:

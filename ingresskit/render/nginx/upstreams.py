@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -14,7 +13,7 @@ from ingresskit.render.nginx.main import duration
 from ingresskit.render.nginx.settings import NginxSettings
 from ingresskit.render.nginx.tree import Block, Directive, Node, Value, Variable, write
 
-__all__ = ["LOOKED_UP_AS", "UpstreamsFile", "kept_connections", "upstream_labels", "upstream_node"]
+__all__ = ["LOOKED_UP_AS", "UpstreamsFile", "kept_connections", "upstream_node"]
 
 
 class _LookedUp(NamedTuple):
@@ -25,7 +24,6 @@ class _LookedUp(NamedTuple):
 LOOKED_UP_AS: Final = _LookedUp("ik", "ik")
 """Endpoints of an upstream are the SRV records of ``_<service>._tcp.<upstream>.<domain>``."""
 
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _METHODS: Mapping[Algorithm, tuple[Directive, ...]] = {
     Algorithm.ROUND_ROBIN: (),
     Algorithm.LEAST_CONNECTIONS: (Directive("least_conn"),),
@@ -61,18 +59,6 @@ def upstream_node(
     return Block("upstream", (upstream.name,), body)
 
 
-def upstream_labels(upstreams: Mapping[str, BackendKey]) -> Node:
-    """A map from the name of an upstream to ``namespace-service-port``, which is what logs show."""
-    rows = (
-        Directive(name, (f"{key.namespace}-{key.service}-{key.port}",))
-        for name, key in upstreams.items()
-        # The API server lets no other names through; whoever does gets no label.
-        if _NAME.fullmatch(key.namespace) and _NAME.fullmatch(key.service)
-    )
-    names = (Variable("proxy_host"), Variable("ik_backend"))
-    return Block("map", names, (Directive("default", ("-",)), *rows))
-
-
 def kept_connections(upstreams: int, settings: NginxSettings) -> int:
     """How many idle connections a worker keeps for each of so many upstreams: a power of two.
 
@@ -94,7 +80,6 @@ class UpstreamsFile:
         self._named = named
         self.endpoints: Mapping[str, tuple[Endpoint, ...]] = {}
         self._written: dict[Upstream, tuple[Backend, int, bytes]] = {}
-        self._labels: tuple[tuple[Upstream, ...], bytes] = ((), b"")
         self._file: ConfigFile | None = None
 
     def render(self, upstreams: tuple[Upstream, ...], backends: Mapping[BackendKey, Backend]) -> ConfigFile:
@@ -115,10 +100,7 @@ class UpstreamsFile:
             self.endpoints = {upstream.name: item[0].endpoints for upstream, item in written.items()}
         if not changed and self._file is not None:
             return self._file
-        if self._labels[0] != upstreams or not self._labels[1]:
-            labels = upstream_labels({upstream.name: upstream.key for upstream in upstreams})
-            self._labels = (upstreams, write([labels]).content)
-        content = b"".join([self._labels[1], *(item[2] for item in written.values())])
+        content = b"".join(item[2] for item in written.values())
         if self._file is None or self._file.content != content:
             self._file = ConfigFile(path="upstreams.conf", content=content)
         return self._file

@@ -27,12 +27,14 @@ M.SENTENCES = {
     [308] = "Permanent Redirect.",
 }
 
--- Answer with *status*, and end the request. *location* is for redirects.
-function M.give(status, location)
+-- Answer with *status*, and end the request. *location* is for redirects; *reason* says why, in the words
+-- of `ingresskit.graph.Termination`, where no endpoint is to blame.
+function M.give(status, location, reason)
     local body = (M.SENTENCES[status] or "Status " .. status .. ".") .. "\n"
     local context = contexts.current()
     if context then
         context.own = true
+        context.reason = reason or context.reason
     end
     ngx.status = status
     local header = ngx.header

@@ -40,7 +40,7 @@ end
 function M.check()
     ngx.req.read_body()
     if size() > contexts.current().target.m then
-        return answers.give(413)
+        return answers.give(413, nil, "body_too_large")
     end
 end
 

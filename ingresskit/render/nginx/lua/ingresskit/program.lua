@@ -2,7 +2,8 @@
 
 local prefix = ngx.config.prefix()
 
-require("ingresskit.settings").load(prefix .. "settings.json")
+local settings = require "ingresskit.settings"
+settings.load(prefix .. "settings.json")
 
 local answers = require "ingresskit.answers"
 local balancer = require "ingresskit.balancer"
@@ -13,6 +14,7 @@ local limits = require "ingresskit.limits"
 local push = require "ingresskit.push"
 local router = require "ingresskit.router"
 local statistics = require "ingresskit.statistics"
+local terminations = require "ingresskit.terminations"
 
 local M = {
     balance = balancer.balance,
@@ -48,6 +50,7 @@ function M.answer()
     if (ngx.req.http_version() or 1) < 1 or status < 200 and (status ~= 101 or ngx.var.ik_connection ~= "upgrade") then
         ngx.log(ngx.ERR, "an endpoint's answer is none")
         context.failures = (context.failures or 0) + 1
+        context.reason = "upstream_malformed"
         return ngx.exit(ngx.ERROR)
     end
     local header = ngx.header
@@ -82,7 +85,13 @@ function M.log()
         balancer.finish(context)
     end
     local var = ngx.var
-    statistics.finished(context, context and context.status or ngx.status, ngx.now() - ngx.req.start_time())
+    local status = context and context.status or ngx.status
+    local reason = terminations.of(var, context, status)
+    if settings.log then
+        var.ik_reason = reason or ""
+        var.ik_status = status
+    end
+    statistics.finished(context, status, ngx.now() - ngx.req.start_time(), reason)
     statistics.bytes(var.request_length, var.bytes_sent)
 end
 

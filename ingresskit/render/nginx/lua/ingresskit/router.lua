@@ -150,18 +150,18 @@ local function forward(var, context, target, backend, path, query)
     if limit then
         local length = tonumber(var.content_length or "0")
         if length and length > limit then
-            return answers.give(413)
+            return answers.give(413, nil, "body_too_large")
         end
     end
     if not backend then
-        return answers.give(503)
+        return answers.give(503, nil, "no_endpoint")
     end
     context.backend = backend
     context.counted = backend
     statistics.forwarded(backend)
     context.client_name = target.lb == "client-hash" and addresses.show(context.client) or nil
     if settings.log then
-        var.ik_backend = backend.n
+        var.ik_backend = backend.name
     end
     if target.rw then
         path = target.rw .. sub(path, target.n + 1)
@@ -266,6 +266,10 @@ function M.route()
     if not path then
         return answers.refuse(400)
     end
+    if settings.log then
+        var.ik_log_host = name
+        var.ik_log_path = path
+    end
     local target, rule, backend
     for _ = 1, 20 do
         tables.moved = false
@@ -277,10 +281,13 @@ function M.route()
         generation = tables.generation() -- rows of two states were read
     end
     if not target then
-        return answers.give(404)
+        return answers.give(404, nil, "no_route")
     end
     context.target = target
     context.rule_host = rule.h
+    if settings.log then
+        var.ik_rule = rule.h
+    end
     context.client = peer
     local https
     if trusted and said then
@@ -302,10 +309,10 @@ function M.route()
         end
     end
     if target.al and not addresses.within(context.client, target.al) then
-        return answers.give(403)
+        return answers.give(403, nil, "denied")
     end
     if target.only and not https then
-        return answers.give(403)
+        return answers.give(403, nil, "denied")
     end
     if target.tls and not https and settings.redirect_port > 0 then
         local port = settings.redirect_port
@@ -318,7 +325,7 @@ function M.route()
     if target.b then
         return forward(var, context, target, backend, path, query)
     end
-    return answers.give(target.c, target.r)
+    return answers.give(target.c, target.r, not target.r and "unavailable" or nil)
 end
 
 return M

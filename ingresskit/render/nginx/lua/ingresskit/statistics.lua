@@ -57,12 +57,15 @@ function M.forwarded(backend)
     add(name_of("ba:", backend.name), 1)
 end
 
--- A request is over. *context* is nil when it never was routed.
-function M.finished(context, status, seconds)
+-- A request is over. *context* is nil when it never was routed; *reason* says what was wrong, or is nil.
+function M.finished(context, status, seconds, reason)
     dirty = true
     local digit = status == 0 and 4 or floor(status / 100)
     local host = context and context.rule_host or ""
     add(name_of("r" .. digit .. ":", host), 1)
+    if reason then
+        add(name_of("t:", reason), 1)
+    end
     local bucket = 1
     while BOUNDS[bucket] and seconds > BOUNDS[bucket] do
         bucket = bucket + 1
