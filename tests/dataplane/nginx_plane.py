@@ -97,5 +97,22 @@ NGINX_STATIC = Kind(
             "nginx cannot remove fields by names that it learns from the request"
         ),
         "test_name_of_the_server_is_set_as_the_route_says": "nginx cannot set Server without a module",
+        **dict.fromkeys(
+            (
+                "test_absolute_target_of_another_scheme_or_authority_is_refused[ftp://web.example/]",
+                "test_absolute_target_of_another_scheme_or_authority_is_refused[https://web.example:81/]",
+            ),
+            "nginx takes a target of any scheme and port whose name is that of Host",
+        ),
+        **dict.fromkeys(
+            (
+                "test_unknown_version_is_refused_before_an_endpoint_hears_of_it[HTTP/1.2]",
+                "test_unknown_version_is_refused_before_an_endpoint_hears_of_it[HTTP/1.7]",
+            ),
+            "nginx takes any minor version for 1.1",
+        ),
+        "test_options_of_the_server_in_general_is_answered_by_the_proxy": (
+            "nginx reads no such target, and keeps the status 400 of its own errors"
+        ),
     },
 )
