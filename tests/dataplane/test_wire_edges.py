@@ -45,9 +45,7 @@ async def test_final_response_follows_interim_ones_as_the_route_says(stage: Stag
         endpoint,
         annotations={"response-headers-set": "X-New: yes", "response-headers-remove": "X-Powered-By"},
     )
-    answers: list[Answer] = []
-    for _ in range(8):
-        answers.append(await final(await stage.connect(), get()))
+    answers = [await final(await stage.connect(), get()) for _ in range(8)]
 
     assert [answer.status for answer in answers] == [200] * 8
     assert {answer.body for answer in answers} == {b"done"}
@@ -64,6 +62,7 @@ async def test_final_response_follows_interim_ones_as_the_route_says(stage: Stag
 async def test_safe_request_outlives_any_number_of_stale_connections(stage: Stage) -> None:
     """The endpoint closes each connection when its second request comes, without a response."""
     served: set[asyncio.StreamWriter] = set()
+    together = asyncio.Barrier(6)
 
     async def respond(_seen: Seen, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if writer in served:
@@ -71,9 +70,7 @@ async def test_safe_request_outlives_any_number_of_stale_connections(stage: Stag
             return
         served.add(writer)
         if len(served) <= 6:  # all at once, so that each gets a connection of its own
-            async with asyncio.timeout(LONG):
-                while len(served) < 6:
-                    await asyncio.sleep(0.01)
+            await together.wait()
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         await writer.drain()
 
