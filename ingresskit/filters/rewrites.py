@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ingresskit.policies import PolicySet, PrefixRewrite, RequestHeaders, ResponseHeaders
-from ingresskit.policies.values import HeaderField
+from ingresskit.policies.values import HeaderField, plain_header_name
 
 __all__ = ["UNCHANGED", "HeaderEdit", "PathEdit", "path_edit", "request_edit", "response_edit"]
 
@@ -33,7 +33,8 @@ class HeaderEdit:
     """All changes of header fields that a route asks for, merged into one pass over a head. False: none.
 
     Attributes:
-        drop: Names to take out, lower case; those of *fields* are among them.
+        drop: Names to take out in any spelling, as `plain_header_name` has them; those of *fields* are
+            among them.
         fields: Names and values to add after that, as written.
     """
 
@@ -70,6 +71,8 @@ def response_edit(policies: PolicySet) -> HeaderEdit:
 
 def _edit(fields: tuple[HeaderField, ...], removed: tuple[str, ...]) -> HeaderEdit:
     return HeaderEdit(
-        drop=frozenset(name.lower().encode("ascii") for name in (*(name for name, _ in fields), *removed)),
+        drop=frozenset(
+            plain_header_name(name).encode("ascii") for name in (*(name for name, _ in fields), *removed)
+        ),
         fields=tuple((name.encode("ascii"), value.encode("ascii")) for name, value in fields),
     )

@@ -29,6 +29,7 @@ __all__ = [
     "parse_networks",
     "parse_path_prefix",
     "parse_weights",
+    "plain_header_name",
 ]
 
 HeaderField = tuple[str, str]
@@ -53,7 +54,9 @@ _FACTORS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 # Far above any body, far below where the numbers of the proxies end (63 bits).
 _LARGEST = 1024**5
 # RFC 9110, section 5.1 allows more ("token"); these are the bytes every proxy and application takes.
-_HEADER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,127}")
+# Of the punctuation that RFC 9110, section 5.6.2, allows, what names in use have; "_" would not arrive.
+_HEADER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!~-]{0,127}")
+_PUNCTUATION = re.compile(r"[.!~]")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]{0,4000}")
 # What servers take of a head: 100 fields (Apache, h11), 16 KiB and more.
 _MOST_HEADERS = 64
@@ -178,7 +181,7 @@ def parse_headers(text: str) -> tuple[HeaderField, ...]:
         fields.append((_header_name(name.strip()), value))
     if sum(len(name) + len(value) for name, value in fields) > _MAX_HEADERS_SIZE:
         raise ValueError(f"must hold at most {_MAX_HEADERS_SIZE} characters")
-    if len({name.lower() for name, _ in fields}) < len(fields):
+    if len({plain_header_name(name) for name, _ in fields}) < len(fields):
         raise ValueError("must name each header once")
     return tuple(fields)
 
@@ -188,10 +191,20 @@ def _check_header_count(count: int) -> None:
         raise ValueError(f"must name at most {_MOST_HEADERS} headers")
 
 
+def plain_header_name(name: str) -> str:
+    """A header name as the least careful application reads it: in lower case, all punctuation as ``-``.
+
+    Names that come to the same are taken for one: a field that a route sets or removes goes in every spelling.
+
+    Source: RFC 3875, section 4.1.18, which turns names into those of variables.
+    """
+    return _PUNCTUATION.sub("-", name.lower())
+
+
 def _header_name(name: str) -> str:
     if not _HEADER_NAME.fullmatch(name):
-        raise ValueError("must hold header names of letters, digits and -")
-    lower = name.lower()
+        raise ValueError("must hold header names of letters, digits, -, ., ! and ~")
+    lower = plain_header_name(name)
     if lower in _RESERVED_HEADERS or lower.startswith(("x-forwarded-", "sec-websocket-")):
         raise ValueError(f"must not name {name}: that header belongs to the proxy")
     return name

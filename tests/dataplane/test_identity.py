@@ -66,6 +66,67 @@ async def test_what_a_stranger_may_not_say_does_not_arrive(stage: Stage, field: 
         assert "_" in field.partition(":")[0]
 
 
+async def test_every_name_that_a_field_may_have_arrives(stage: Stage) -> None:
+    endpoint = await stage.endpoint()
+    await stage.serve(endpoint)
+    client = await stage.connect()
+    names = ["x-amz-meta-a.b", "x!y", "x~y", "x#$%&'*+^`|y", ".hidden"]
+
+    answer = await client.ask(get(fields=[f"{name}: {place}" for place, name in enumerate(names)]))
+
+    assert answer.status == 200
+    assert [endpoint.seen[0].value(name) for name in names] == ["0", "1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize(
+    "name", ["x_plain", "X.Real.IP", "x!forwarded-for", "X-Forwarded.For", "Proxy~Connection"]
+)
+async def test_names_that_could_be_taken_for_others_do_not_arrive(trusting_stage: Stage, name: str) -> None:
+    endpoint = await trusting_stage.endpoint()
+    await trusting_stage.serve(endpoint)
+    client = await trusting_stage.connect()
+
+    answer = await client.ask(get(fields=[f"{name}: 6.6.6.6"]))
+
+    assert answer.status == 200
+    assert b"6.6.6.6" not in endpoint.seen[0].head
+
+
+@pytest.mark.parametrize("name", ["x y", 'x"y', "x(y)", "x/y", "x@y", "x\xe9", "x[y]"])
+async def test_what_cannot_be_a_name_is_not_passed_on(stage: Stage, name: str) -> None:
+    endpoint = await stage.endpoint()
+    await stage.serve(endpoint)
+    client = await stage.connect()
+
+    answer = await client.ask(get(fields=[f"{name}: 6.6.6.6"]))
+
+    assert answer.status == 400 or b"6.6.6.6" not in endpoint.seen[0].head
+
+
+@pytest.mark.parametrize(
+    ("annotations", "arrives"),
+    [
+        ({"request-headers-set": "X-Team: shop"}, {"x-team": "shop", "x.team": None}),
+        ({"request-headers-remove": "X-Team"}, {"x-team": None, "x.team": None}),
+        ({"request-headers-set": "X.Team: shop"}, {"x-team": None, "x.team": "shop", "x!team": None}),
+        ({"request-headers-remove": "x!team"}, {"x-team": None, "x.team": None, "x!team": None}),
+    ],
+    ids=lambda value: str(value) if "request" in str(value) else "",
+)
+async def test_what_a_route_sets_or_removes_goes_in_every_spelling(
+    stage: Stage, annotations: dict[str, str], arrives: dict[str, str | None]
+) -> None:
+    endpoint = await stage.endpoint()
+    await stage.serve(endpoint, annotations=annotations)
+    client = await stage.connect()
+
+    await client.ask(get(fields=["X-Team: forged", "X.Team: forged", "X!Team: forged", "X-Kept: 1"]))
+
+    seen = endpoint.seen[0]
+    assert {name: seen.value(name) for name in arrives} == arrives
+    assert seen.value("x-kept") == "1"
+
+
 @pytest.mark.parametrize(
     "listed", ["X-Forwarded-For, x-real-ip, X-Forwarded-Host", "x-forwarded-proto", "X-Forwarded-For,", "HOST"]
 )

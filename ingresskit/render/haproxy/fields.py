@@ -21,6 +21,7 @@ from ingresskit.policies.values import HeaderField
 from ingresskit.render.haproxy.artifact import MapName
 from ingresskit.render.haproxy.lines import setting
 from ingresskit.render.haproxy.quoting import quote
+from ingresskit.render.haproxy.spellings import every_spelling
 
 __all__ = ["STANDING_FIELDS", "field_names", "field_rows", "field_rules", "masked_fields"]
 
@@ -128,7 +129,13 @@ def field_rules(side: str, names: frozenset[str], condition: str) -> Iterator[st
     for name in sorted(names | STANDING_FIELDS[side]):
         mark, word = _mark(name), quote(name)
         value = quote(f"%[{setting(f'{side}/{name}')},bytes(1)]")
-        yield f"del-header {word} if {{ var(txn.{side}_remove) -m sub {mark} }}"
+        removed = f"{{ var(txn.{side}_remove) -m sub {mark} }}"
+        if side == "request":
+            # Applications could take other spellings for the field that the route sets, or did not want.
+            gone = f"{{ var(txn.{side}_set) -m sub {mark} }} or {removed}"
+            yield f"del-header {quote(every_spelling(name))} -m reg if {gone}"
+        else:
+            yield f"del-header {word} if {removed}"
         yield f"set-header {word} {value} if {{ var(txn.{side}_set) -m sub {mark} }}"
 
 

@@ -32,7 +32,7 @@ from ingresskit.policies import (
     Timeouts,
     TlsRedirect,
 )
-from ingresskit.policies.values import HeaderField
+from ingresskit.policies.values import HeaderField, plain_header_name
 from ingresskit.render.base import Renderer
 from ingresskit.render.inprocess.table import HostTable, RoutingTable, Target
 
@@ -141,4 +141,6 @@ def _encoded(fields: tuple[HeaderField, ...]) -> tuple[tuple[bytes, bytes], ...]
 
 
 def _dropped(fields: tuple[HeaderField, ...], removed: tuple[str, ...]) -> frozenset[bytes]:
-    return frozenset(name.lower().encode("ascii") for name in (*(name for name, _ in fields), *removed))
+    return frozenset(
+        plain_header_name(name).encode("ascii") for name in (*(name for name, _ in fields), *removed)
+    )

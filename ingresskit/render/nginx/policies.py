@@ -25,7 +25,7 @@ from ingresskit.policies import (
     Timeouts,
     TlsRedirect,
 )
-from ingresskit.policies.values import Network
+from ingresskit.policies.values import Network, plain_header_name
 from ingresskit.render.nginx.main import duration
 from ingresskit.render.nginx.tree import Argument, Directive, Value
 
@@ -101,8 +101,10 @@ def _prefix_rewrite(policy: PrefixRewrite, made: Draft) -> None:
 
 @_honours(RequestHeaders)
 def _request_headers(policy: RequestHeaders, made: Draft) -> None:
-    for name in policy.remove:
-        made.request[name.lower()] = (name, "")
+    for name in (*policy.remove, *(name for name, _ in policy.set)):
+        # Other spellings do not arrive: nginx drops all punctuation but "-" by itself.
+        for spelled in {plain_header_name(name): plain_header_name(name), name.lower(): name}.values():
+            made.request[spelled.lower()] = (spelled, "")
     for name, value in policy.set:
         made.request[name.lower()] = (name, Value(value))
 

@@ -88,7 +88,7 @@ def _http(settings: NginxSettings) -> Iterator[Node]:
     yield _d("server_tokens", "off")
     yield _d("merge_slashes", "off")
     yield _d("absolute_redirect", "off")
-    yield _d("ignore_invalid_headers", "on")
+    yield _d("ignore_invalid_headers", "off")
     yield _d("underscores_in_headers", "off")
     yield _d("large_client_header_buffers", "4", str(settings.max_header_bytes))
     yield _d("client_header_timeout", _ms(settings.header_timeout))

@@ -57,7 +57,7 @@ from ingresskit.policies import (
     Timeouts,
     TlsRedirect,
 )
-from ingresskit.policies.values import HeaderField, Network
+from ingresskit.policies.values import HeaderField, Network, plain_header_name
 
 __all__ = ["HONOURED", "address_ranges", "backend_id", "backend_row", "certificate_row", "host_row", "to_json"]
 
@@ -186,7 +186,8 @@ def _fields(
 ) -> Iterable[tuple[str, object]]:
     if fields:
         yield setting, [list(field) for field in fields]
-    dropped = sorted({name.lower() for name in (*(name for name, _ in fields), *removed)})
+    names = (*(name for name, _ in fields), *removed)
+    dropped = sorted({spelled for name in names for spelled in (name.lower(), plain_header_name(name))})
     if dropped:
         yield dropping, dropped
 

@@ -13,7 +13,7 @@ from ingresskit.render.haproxy.capabilities import Capabilities
 from ingresskit.render.haproxy.lines import Lines, plain_text
 from ingresskit.render.haproxy.policies import HANDLERS, REWRITE_BYTES, Context
 from ingresskit.render.haproxy.program.forwarding import add_client, add_forwarded, add_hop_by_hop
-from ingresskit.render.haproxy.program.requests import NUL, add_host, add_path, add_request_line
+from ingresskit.render.haproxy.program.requests import NUL, add_host, add_names, add_path, add_request_line
 from ingresskit.render.haproxy.program.routing import add_action, add_answers, add_route, add_tls_redirect
 from ingresskit.render.haproxy.quoting import quote
 from ingresskit.render.haproxy.servers import server_words
@@ -141,8 +141,6 @@ def _defaults(settings: HaproxySettings) -> Lines:
     section.add("option abortonclose", "option http-no-delay")
     section.note("A client's idle connection is told of a reload with its next answer, and loses no request.")
     section.add("option idle-close-on-response")
-    section.note("Names that some applications cannot tell from others (X_Real_IP) go no further.")
-    section.add("option http-restrict-req-hdr-names delete")
     section.note("What HAProxy answers by itself.")
     section.add(*(f"http-error status {status} {plain_text(sentence(status))}" for status in _ANSWERS))
     return section
@@ -168,6 +166,7 @@ def _frontend(context: Context) -> Lines:
         section.networks("proxy-before-us src", settings.trusted_proxies)
         section.add("tcp-request connection expect-proxy layer4 if proxy-before-us")
     add_request_line(section, settings, context.capabilities)
+    add_names(section)
     add_host(section)
     add_path(section)
     add_client(section, settings)

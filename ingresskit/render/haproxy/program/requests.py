@@ -17,8 +17,9 @@ from ingresskit.render.haproxy.capabilities import Capabilities
 from ingresskit.render.haproxy.lines import Lines, plain_text, substituted
 from ingresskit.render.haproxy.quoting import quote
 from ingresskit.render.haproxy.settings import HaproxySettings
+from ingresskit.render.haproxy.spellings import ALIASES
 
-__all__ = ["HOST", "NUL", "add_host", "add_path", "add_request_line"]
+__all__ = ["HOST", "NUL", "add_host", "add_names", "add_path", "add_request_line"]
 
 _PORT: Final = "[0-9]{1,4}|[0-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"  # 0 to 65535
 HOST: Final = rf"^(\[[0-9A-Fa-f:.]{{2,45}}\]|[A-Za-z0-9._-]{{0,254}}[A-Za-z0-9_-])\.?(:({_PORT})?)?$"
@@ -78,6 +79,12 @@ def add_request_line(section: Lines, settings: HaproxySettings, capabilities: Ca
         " if { req.fhdr(expect) -m found } !{ req.fhdr(expect) -m str -i 100-continue }"
         " or { req.fhdr_cnt(expect) gt 1 }",
     )
+
+
+def add_names(section: Lines) -> None:
+    """Take out fields whose names some applications cannot tell from others."""
+    section.note("Names that some applications cannot tell from others (X_Real_IP, X.Real.IP) go no further.")
+    section.request("del-header _ -m sub", *(f"del-header {quote(alias)} -m reg" for alias in ALIASES))
 
 
 def add_host(section: Lines) -> None:

@@ -29,6 +29,7 @@ from ingresskit.render.haproxy import (
     slot_name,
 )
 from ingresskit.render.haproxy.quoting import MAX_ROW_BYTES, map_line, quote, quote_format
+from ingresskit.render.haproxy.spellings import every_spelling
 from ingresskit.testing import pace
 from ingresskit.testing.hostile import CANARY, HOSTILE_TEXTS, hostile_cases, victim_objects
 from ingresskit.testing.planes import free_port
@@ -38,7 +39,7 @@ from tests.unit.render.haproxy.grammar import Section, read_map, read_program, s
 from tests.unit.render.haproxy.serving import BINARY, check, needs_haproxy, running, write_configuration
 
 SETTINGS = HaproxySettings(http=(Bind("127.0.0.1", 1),), https=(Bind("127.0.0.1", 2),))
-_HEADER_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+_HEADER_NAME = re.compile(r"[a-z0-9][a-z0-9.!~-]*")
 
 
 def render(objects: Iterable[KubeObject]) -> HaproxyArtifact:
@@ -111,6 +112,7 @@ def _renamed(word: str, stand_ins: dict[str, str]) -> str:
     for name, other in stand_ins.items():
         word = re.sub(rf"(^|/){re.escape(name)}($|\))", rf"\1{other}\2", word)
         word = word.replace(_digest(name), _digest(other))
+        word = every_spelling(other) if word == every_spelling(name) else word
     return word
 
 

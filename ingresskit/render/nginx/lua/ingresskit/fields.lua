@@ -15,15 +15,14 @@ local element_size = ffi.sizeof("ngx_http_lua_ffi_table_elt_t")
 local cut = ffi.new("int[1]")
 
 local re_find, clear_header = ngx.re.find, ngx.req.clear_header
-local sub, lower = string.sub, string.lower
+local sub, lower, find, gsub = string.sub, string.lower, string.find, string.gsub
 local type = type
 
 local M = {}
 
 local MAX_HEADERS = 100
 
--- What a field means to a proxy, by its name in lower case, as `ingresskit.proxy.heads` has it. 0 is:
--- nothing. nginx itself drops names with anything but letters, digits and "-".
+-- What a field means to a proxy, by its name in lower case, as `ingresskit.proxy.heads` has it. 0 is: nothing.
 local CONNECTION, UPGRADE, CODING, LENGTH, HOST_FIELD, EXPECT, REQUEST_ID_FIELD, CLIENT, DROPPED, AUTHORIZATION = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 
 local KINDS = {
@@ -102,6 +101,24 @@ for length = 6, 255 do
     end
 end
 
+-- What the characters of a name are: 0 letters in lower case, digits and "-"; 1 other characters that RFC 9110,
+-- section 5.6.2, allows in names; 2 those that it does not allow.
+local CHARACTERS = ffi.new("uint8_t[256]", 2)
+for code = 33, 126 do
+    local letter = string.char(code)
+    if find(letter, "[%w-]") then
+        CHARACTERS[code] = 0
+    elseif find("!#$%&'*+.^_`|~", letter, 1, true) then
+        CHARACTERS[code] = 1
+    end
+end
+
+-- A name as the least careful application reads it: all punctuation is "-". nginx has lowered the letters.
+local function plain(name)
+    return (gsub(name, "[^a-z0-9]", "-"))
+end
+M.plain = plain
+
 local function add(values, name, value)
     local before = values[name]
     if not before then
@@ -115,8 +132,9 @@ end
 
 -- Read what matters of the header, and take out what the peer has no say in.
 --
--- Returns the status of a refusal, or nil, then what a trusted proxy said (nil when not trusted), and
--- whether the connection to the endpoint is the client's own after this.
+-- Returns the status of a refusal, or nil, then what a trusted proxy said (nil when not trusted), whether
+-- the connection to the endpoint is the client's own after this, and the names that pass with punctuation
+-- other than "-" (nil: none).
 function M.read(var, trusted)
     local count = C.ngx_http_lua_ffi_req_get_headers_count(get_request(), MAX_HEADERS, cut)
     if cut[0] ~= 0 then
@@ -126,7 +144,7 @@ function M.read(var, trusted)
     if C.ngx_http_lua_ffi_req_get_headers(get_request(), elements, count, 0) ~= 0 then
         return 400
     end
-    local said, connection, upgrade, coding, length, dropped
+    local said, connection, upgrade, coding, length, dropped, odd
     local empty, binding, hosts = false, false, 0
     for index = 0, count - 1 do
         local element = elements[index]
@@ -134,7 +152,28 @@ function M.read(var, trusted)
         if element.value.len == 0 then
             empty = true
         end
-        if size > 255 or size > 0 and MAYBE[size * 256 + element.key.data[0]] then
+        local worst, key = 0, element.key.data
+        for place = 0, size - 1 do
+            local character = CHARACTERS[key[place]]
+            if character > worst then
+                worst = character
+            end
+        end
+        if worst == 2 or size == 0 then
+            return 400
+        elseif worst == 1 then
+            -- CGI makes "_" of "-", and PHP of "." too. "_" is what applications are known to mix up with "-";
+            -- other characters, which honest names may have, are looked at only where they would matter.
+            local name = ffi_string(key, size)
+            local meant = plain(name)
+            if find(name, "_", 1, true) or (KINDS[meant] or kind_of(meant)) ~= 0 then
+                dropped = dropped or {}
+                dropped[#dropped + 1] = name
+            else
+                odd = odd or {}
+                odd[#odd + 1] = name
+            end
+        elseif size > 255 or MAYBE[size * 256 + element.key.data[0]] then
             local name = ffi_string(element.key.data, size)
             local kind = KINDS[name] or kind_of(name)
             if kind == HOST_FIELD then
@@ -205,7 +244,7 @@ function M.read(var, trusted)
             var.ik_upgrade = upgrade
         end
     end
-    return nil, said, binding
+    return nil, said, binding, odd
 end
 
 return M

@@ -145,6 +145,19 @@ function M.same_authority(request, host)
     return other ~= nil and other[2] == host[2]
 end
 
+-- Take out the fields that an application could take for one of those that the route drops.
+local function drop_spellings(odd, names)
+    local gone = {}
+    for _, name in ipairs(names) do
+        gone[fields.plain(name)] = true
+    end
+    for _, name in ipairs(odd) do
+        if gone[fields.plain(name)] then
+            clear_header(name)
+        end
+    end
+end
+
 local function forward(var, context, target, backend, path, query)
     local limit = target.m
     if limit then
@@ -185,6 +198,9 @@ local function forward(var, context, target, backend, path, query)
         var.ik_name = match(context.host, "^[a-z0-9][a-z0-9.-]*$") and not match(context.host, "^[0-9.]+$") and context.host or ""
     end
     if target.qd then
+        if context.odd then
+            drop_spellings(context.odd, target.qd)
+        end
         for _, name in ipairs(target.qd) do
             if name == "x-request-id" then
                 var.ik_request_id = ""
@@ -237,11 +253,12 @@ function M.route()
         var.ik_for = peer_text
         var.ik_client = peer_text
     end
-    local status, said, binding = fields.read(var, trusted)
+    local status, said, binding, odd = fields.read(var, trusted)
     if status then
         return answers.refuse(status)
     end
     context.binding = binding
+    context.odd = odd
     local host = requested_host(var)
     if not host then
         return answers.refuse(400)
