@@ -68,6 +68,7 @@ def pod(server: ApiServer) -> Iterator[Pod]:
     with Pod("served") as running:
         server.load([ingress_class(), service(), slice_of(port=running.port)])
         server.load([certificate("tls", "s.example"), ingress("a"), ingress("s", tls="tls")])
+        server.load([{**certificate("generic", "o.example"), "type": "Opaque"}, ingress("o", tls="generic")])
         for manifest in manifests("account.yaml"):
             server.put(manifest)
         yield running
@@ -139,6 +140,7 @@ def test_with_the_rights_of_the_cluster_role_everything_works(
         assert running.get("a.example").text == "served"
         port = int(str(running.wait_record("serving")["https"]).rpartition(":")[2])
         assert served_fingerprint(port, "s.example") == fingerprint("s.example")
+        assert served_fingerprint(port, "o.example") == fingerprint("o.example")
         server.put(ingress("b"))
         wait_until(lambda: running.get("b.example").text == "served")
         assert running.admin("/api/diagnostics").json == {"diagnostics": []}
@@ -157,6 +159,7 @@ def test_with_the_rights_of_the_role_everything_in_its_namespace_works(
         assert running.get("a.example").text == "served"
         port = int(str(running.wait_record("serving")["https"]).rpartition(":")[2])
         assert served_fingerprint(port, "s.example") == fingerprint("s.example")
+        assert served_fingerprint(port, "o.example") == fingerprint("o.example")
         server.put(ingress("b"))
         wait_until(lambda: running.get("b.example").text == "served")
         wait_until(lambda: published(server, "a") and published(server, "b"))
@@ -183,14 +186,20 @@ def test_with_one_rule_less_it_says_what_is_missing(
     server.put(ingress("c", service="nowhere"))
     with controller(server, granted, tmp_path, *FLAGS[name]) as running:
         wait_until(lambda: f'\\"{resource}\\"' in told(running) or f" {resource}." in told(running))
-        messages = [line for line in running.log.seen if f'\\"{resource}\\"' in line and "cannot" in line]
-        assert len(messages) == 1
+
+        def messages() -> list[str]:
+            return [line for line in running.log.seen if f'\\"{resource}\\"' in line and "cannot" in line]
+
+        wait_until(lambda: messages() != [])  # the log is read by another thread
+        assert len(messages()) == 1
         if resource not in ("ingresses", "services"):
             # Without these two there is no snapshot to report anything of.
             wait_until(lambda: reason_of(running, resource) != "")
             reads = "watch" in left_out.verbs
             assert reason_of(running, resource) == ("RightMissing" if reads else "WriteRefused")
             assert f'reason="{reason_of(running, resource)}"' in running.admin("/metrics").text
+            leader = cast("Mapping[str, Any]", running.admin("/api/status").json["leader"])
+            assert any(resource in text or "Lease" in text for text in leader["refused"]) is not reads
         if set(left_out.verbs) <= {"get", "list", "watch"}:
             # What is not written costs nothing that is served; what is not read may, until it is.
             server.users.set_rules("system:serviceaccount:ingresskit:ingresskit", rules(name))
