@@ -18,7 +18,7 @@ A host is decided again only when one of these inputs is another object.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from operator import is_
@@ -30,13 +30,11 @@ from ingresskit.translate.claims import Contribution, Held
 from ingresskit.translate.options import HostOwnership, TranslateOptions
 from ingresskit.translate.overlaps import below_wildcards, beside_wildcard
 from ingresskit.translate.reservations import Reservations
+from ingresskit.translate.unseen import UnseenClaims
 
-__all__ = ["HolderTable", "Holders", "Silenced"]
+__all__ = ["HolderTable", "Holders"]
 
 _Age = tuple[datetime, str, str, str]
-
-Silenced = Callable[[str, str], bool]
-"""Whether a namespace may have claims on a host that cannot be seen now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +116,7 @@ class HolderTable:
         by_host: Mapping[str, Sequence[Contribution]],
         record: HostClaims,
         reservations: Reservations,
-        silenced: Silenced,
+        unseen: UnseenClaims,
         now: datetime | None,
     ) -> Holders:
         """The holders of all hosts.
@@ -127,12 +125,12 @@ class HolderTable:
             by_host: The contributions that claim each host, oldest first.
             record: Who held which host before.
             reservations: What administrators allow. The same object for as long as it does not change.
-            silenced: Whether a claim of a namespace may be there, though it is not in *by_host*.
+            unseen: Claims that may be there though they are not in *by_host*.
             now: Stamps new claims and ends grace periods; ``None``: no stamps, and no grace.
         """
         if reservations is not self._reservations:
             self._reservations, self._decided = reservations, {}
-        moment = _Moment(record, reservations, silenced, self._grace, now)
+        moment = _Moment(record, reservations, unseen, self._grace, now)
         after: dict[str, _Decided] = {}
         names: list[str] = []
         for host, items in by_host.items():
@@ -270,7 +268,7 @@ class _Moment:
         self,
         record: HostClaims,
         reservations: Reservations,
-        silenced: Silenced,
+        unseen: UnseenClaims,
         grace: timedelta,
         now: datetime | None,
     ) -> None:
@@ -278,7 +276,7 @@ class _Moment:
         self.stamp = None if now is None else now.replace(microsecond=0)
         self.due: datetime | None = None
         self._reservations = reservations
-        self._silenced = silenced
+        self._unseen = unseen
         self._grace = grace
         self._now = now
 
@@ -286,7 +284,7 @@ class _Moment:
         """The claim of a namespace that does not claim *host* now; ``None`` when it is released."""
         if self._reservations.why_not(recorded.namespace, host):
             return None
-        if self._silenced(recorded.namespace, host):
+        if self._unseen.may_be(recorded.namespace, host):
             return recorded
         if not self._grace or self._now is None:
             return None

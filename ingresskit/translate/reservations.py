@@ -18,7 +18,7 @@ from ingresskit.models import Namespace, ObjectKey
 from ingresskit.policies import NATIVE_PREFIX
 from ingresskit.policies.foreign import is_slip
 
-__all__ = ["HOSTS_ANNOTATION", "Reservations"]
+__all__ = ["HOSTS_ANNOTATION", "ReservationTable", "Reservations"]
 
 HOSTS_ANNOTATION = "ingresskit.dev/hosts"
 
@@ -114,6 +114,25 @@ def _slips(item: Namespace) -> Iterator[Diagnostic]:
             message=f"unknown annotation {shown} of a Namespace; did you mean {HOSTS_ANNOTATION}?",
             severity=Severity.WARNING,
         )
+
+
+class ReservationTable:
+    """The reservations of one snapshot after another: the same object for as long as they do not change."""
+
+    def __init__(self, *, required: bool, guards_wide: bool) -> None:
+        self._required = required
+        self._guards_wide = guards_wide
+        self._namespaces: Mapping[ObjectKey, Namespace] | None = None
+        self._reservations = Reservations()
+
+    def advance(self, namespaces: Mapping[ObjectKey, Namespace]) -> Reservations:
+        """The reservations of these Namespaces."""
+        if namespaces is not self._namespaces:
+            self._namespaces = namespaces
+            found = Reservations.of(namespaces, required=self._required, guards_wide=self._guards_wide)
+            if found != self._reservations:
+                self._reservations = found
+        return self._reservations
 
 
 def _reserved_for(namespaces: tuple[str, ...]) -> str:

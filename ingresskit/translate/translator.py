@@ -17,7 +17,6 @@ When only endpoints changed, steps 1 to 4 are skipped whole.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import chain
@@ -31,11 +30,9 @@ from ingresskit.graph import (
     Backend,
     BackendKey,
     Forward,
-    HostRefused,
     RouteGraph,
     Unserved,
     VirtualHost,
-    rule_host,
 )
 from ingresskit.models import (
     NO_CLAIMS,
@@ -72,9 +69,10 @@ from ingresskit.translate.claims import (
 from ingresskit.translate.classes import ClassTable
 from ingresskit.translate.holders import Holders, HolderTable
 from ingresskit.translate.options import TranslateOptions
-from ingresskit.translate.reservations import Reservations
+from ingresskit.translate.reservations import ReservationTable
 from ingresskit.translate.rules import Fragment, ServiceRef, not_ours, read_ingress
 from ingresskit.translate.tls import TlsPlane, build_tls, expiries
+from ingresskit.translate.unseen import UnseenClaims, hosts_in_doubt, namespaces_in_doubt
 
 __all__ = ["Translation", "Translator", "translate"]
 
@@ -167,8 +165,9 @@ class Translator:
         self._contributions: dict[ObjectKey, Contribution] = {}
         self._hosts: dict[str, tuple[HostInputs, DecidedHost]] = {}
         self._holders = HolderTable(self._options)
-        self._namespaces: Mapping[ObjectKey, Namespace] | None = None
-        self._reservations = Reservations()
+        self._reservations = ReservationTable(
+            required=self._options.require_namespace_hosts, guards_wide=self._options.guard_wide_hosts
+        )
         self._routes = _Routes()
         self._backend_plane: Mapping[BackendKey, Backend] = {}
         self._resolved_for: _Routes | None = None
@@ -184,7 +183,7 @@ class Translator:
         if self._inputs is not None and record is self._routes.claims:
             record = self._record  # its own result changes nothing
         inputs = (*(snapshot.objects.get(kind) for kind in kinds), record)
-        silent, due = _silent_namespaces(snapshot.problems), self._routes.due
+        silent, due = namespaces_in_doubt(snapshot.problems), self._routes.due
         if (
             self._inputs is None
             or any(a is not b for a, b in zip(inputs, self._inputs, strict=True))
@@ -206,15 +205,9 @@ class Translator:
             for host in _claimed_hosts(item.fragment):
                 by_host.setdefault(host, []).append(item)
         undecided = frozenset(chain.from_iterable(item.undecided for item in fragments if item.undecided))
-        holders = self._holders.decide(
-            by_host,
-            snapshot.claims,
-            self._reserve(snapshot),
-            lambda namespace, host: (
-                (namespace, host) in undecided or namespace in self._silent or "" in self._silent
-            ),
-            now,
-        )
+        unseen = UnseenClaims(namespaces=self._silent, hosts=undecided)
+        reservations = self._reservations.advance(snapshot.by_key(Namespace))
+        holders = self._holders.decide(by_host, snapshot.claims, reservations, unseen, now)
         default_backend = self._default_backend()
         tls = build_tls(
             (item.fragment for item in contributions),
@@ -230,7 +223,7 @@ class Translator:
             chain.from_iterable(item.diagnostics for item in contributions),
             chain.from_iterable(item.diagnostics for item in decided),
             holders.diagnostics,
-            self._reservations.diagnostics,
+            reservations.diagnostics,
             tls.diagnostics,
             _default_backend_fault(default_backend),
         )
@@ -251,20 +244,6 @@ class Translator:
                 for item in sorted((item for item in fragments if not item.ours), key=_by_key)
             },
         )
-
-    def _reserve(self, snapshot: Snapshot) -> Reservations:
-        """What administrators allow; the same object for as long as it does not change."""
-        namespaces = snapshot.by_key(Namespace)
-        if namespaces is not self._namespaces:
-            self._namespaces = namespaces
-            reservations = Reservations.of(
-                namespaces,
-                required=self._options.require_namespace_hosts,
-                guards_wide=self._options.guard_wide_hosts,
-            )
-            if reservations != self._reservations:
-                self._reservations = reservations
-        return self._reservations
 
     def _read(self, snapshot: Snapshot) -> list[_Judged]:
         """Step 1, in no particular order."""
@@ -293,7 +272,7 @@ class Translator:
         verdict = self._classes.judge(ingress, labels, self._options)
         if not verdict.ours:
             fragment = not_ours(ingress, verdict.why, verdict.diagnostics)
-            undecided = _undecided_hosts(ingress) if verdict.undecided else frozenset[tuple[str, str]]()
+            undecided = hosts_in_doubt(ingress) if verdict.undecided else frozenset[tuple[str, str]]()
             return _Judged(
                 fragment=fragment,
                 namespace=namespace,
@@ -493,28 +472,6 @@ def _claimed_hosts(fragment: Fragment) -> Iterable[str]:
 def _catch_all(items: Iterable[Contribution], held: Held) -> Contribution | None:
     """The oldest Ingress without rules that may speak for all hosts."""
     return next((item for item in items if item.fragment.catch_all and held.admits(item.namespace)), None)
-
-
-def _undecided_hosts(ingress: Ingress) -> frozenset[tuple[str, str]]:
-    """The namespace with each host of an Ingress whose class is missing."""
-    hosts: set[str] = set()
-    for rule in ingress.spec.rules:
-        with suppress(HostRefused):
-            hosts.add(rule_host(rule.host))
-    if not ingress.spec.rules:
-        hosts.add(ANY_HOST)
-    return frozenset((ingress.metadata.namespace, host) for host in hosts)
-
-
-def _silent_namespaces(problems: Iterable[DecodeError]) -> frozenset[str]:
-    """The namespaces some of whose Ingresses cannot be read, so that their claims may be unseen; empty: any."""
-    return frozenset(
-        problem.namespace
-        for problem in problems
-        if problem.kind == Ingress.kind
-        and problem.cause is not ProblemCause.WRITE_REFUSED
-        and (problem.namespace or problem.name == "*")
-    )
 
 
 def _may_default(catch_all: Contribution | None, owner: str | None) -> bool:

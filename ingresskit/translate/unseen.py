@@ -1,0 +1,56 @@
+"""Claims that may be there although nobody can see them now: they keep a host, and win none.
+
+An Ingress that cannot be read, and one whose class is missing, must not cost its namespace a host: the
+fault is often nobody's, and passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from ingresskit.errors import DecodeError, ProblemCause
+from ingresskit.graph import ANY_HOST, HostRefused, rule_host
+from ingresskit.models import Ingress
+
+__all__ = ["UnseenClaims", "hosts_in_doubt", "namespaces_in_doubt"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnseenClaims:
+    """Where claims may be unseen.
+
+    Attributes:
+        namespaces: Those some of whose Ingresses cannot be read; an empty name stands for all.
+        hosts: Namespaces with the hosts of their Ingresses whose class is missing.
+    """
+
+    namespaces: frozenset[str] = frozenset()
+    hosts: frozenset[tuple[str, str]] = frozenset()
+
+    def may_be(self, namespace: str, host: str) -> bool:
+        """Whether *namespace* may have a claim on *host* that is not seen."""
+        return namespace in self.namespaces or "" in self.namespaces or (namespace, host) in self.hosts
+
+
+def namespaces_in_doubt(problems: Iterable[DecodeError]) -> frozenset[str]:
+    """The namespaces some of whose Ingresses cannot be read; an empty name stands for all."""
+    return frozenset(
+        problem.namespace
+        for problem in problems
+        if problem.kind == Ingress.kind
+        and problem.cause is not ProblemCause.WRITE_REFUSED
+        and (problem.namespace or problem.name == "*")
+    )
+
+
+def hosts_in_doubt(ingress: Ingress) -> frozenset[tuple[str, str]]:
+    """The namespace with each host of an Ingress of which nobody knows whose it is."""
+    hosts: set[str] = set()
+    for rule in ingress.spec.rules:
+        with suppress(HostRefused):
+            hosts.add(rule_host(rule.host))
+    if not ingress.spec.rules:
+        hosts.add(ANY_HOST)
+    return frozenset((ingress.metadata.namespace, host) for host in hosts)
