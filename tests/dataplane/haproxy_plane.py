@@ -43,8 +43,8 @@ async def open_haproxy(
 
 
 def _new_class(number: int) -> dict[str, str]:
-    """A slot class of its own: HAProxy fixes how long connecting may take when it reads its file."""
-    return {"connect-timeout": f"{4000 + number}ms"}
+    """A header name of its own: HAProxy learns the names of header fields when it reads its file."""
+    return {"request-headers-set": f"X-New-{number}: x"}
 
 
 def _spoil_certificate(artifact: HaproxyArtifact, host: str) -> HaproxyArtifact:

@@ -31,6 +31,13 @@ class Obstacle(NamedTuple):
 
     reason: str
     origins: tuple[Origin, ...] = ()
+    tenants: frozenset[str] = frozenset()
+    """The namespaces whose Services need a slot; where there are none, those of *origins* ask."""
+
+    @property
+    def namespaces(self) -> frozenset[str]:
+        """The namespaces whose objects ask for it."""
+        return self.tenants or frozenset(origin.subject.key.namespace for origin in self.origins)
 
 
 class ServerChange(NamedTuple):
@@ -279,4 +286,5 @@ def _no_room(changes: Changes, slots: Slots, wanted: Needs) -> Iterator[Obstacle
             yield Obstacle(
                 f"{count} slots of the kind {slot_class.id} are needed, and {free} of {size} are free",
                 () if origin is None else (origin,),
+                frozenset(item.key.namespace for item in changes.placed if item.slot_class == slot_class),
             )

@@ -135,7 +135,7 @@ class Keeper:
             reason = plan.reason if isinstance(plan, Reload) else await self._change(plan.artifact)
             if reason:
                 try:
-                    await self._load(plan.artifact, reason)
+                    await self._load(plan.artifact, reason, self._asking(plan.artifact))
                 except ApplyPostponed:
                     await self._change_meanwhile(plan.artifact)
                     raise
@@ -191,6 +191,14 @@ class Keeper:
         self._broken = ""
         return ""
 
+    def _asking(self, artifact: HaproxyArtifact) -> frozenset[str]:
+        """The namespaces whose objects need a reload for *artifact*."""
+        live = self.live
+        if live is None or self._broken:
+            return frozenset()
+        found = obstacles(self._changes(live, artifact), artifact.needs, live.needs, live.slots)
+        return frozenset(name for item in found for name in item.namespaces)
+
     async def _change_meanwhile(self, artifact: HaproxyArtifact) -> None:
         """Serve what of *artifact* needs no reload. Never raises for a change that fails."""
         live = self.live
@@ -202,16 +210,16 @@ class Keeper:
 
     # Loading.
 
-    async def _load(self, artifact: HaproxyArtifact, reason: str) -> None:
-        """Start or reload HAProxy with *artifact*."""
+    async def _load(self, artifact: HaproxyArtifact, reason: str, asking: frozenset[str] = frozenset()) -> None:
+        """Start or reload HAProxy with *artifact*, for the namespaces *asking*."""
         running, live = self._master.process.pid is not None, self.live
         # To take over what a controller before us left cannot wait.
         if running and live is not None:
-            await self._loader.wait_turn()
+            await self._loader.wait_turn(asking)
         slots = self._loader.slots_for(artifact, live)
         self._written = None
         try:
-            marker = await self._loader.load(artifact, slots, running=running)
+            marker = await self._loader.load(artifact, slots, running=running, asking=asking)
         except BaseException:
             if running and live is not None:
                 with anyio.CancelScope(shield=True):

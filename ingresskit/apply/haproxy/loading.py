@@ -7,9 +7,7 @@ were replaced still serve connections.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from datetime import timedelta
-from typing import Final
+from collections.abc import Callable, Mapping, Set
 
 import anyio
 import anyio.to_thread
@@ -21,7 +19,8 @@ from ingresskit.apply.haproxy.live import Live
 from ingresskit.apply.haproxy.master import Master, occupied
 from ingresskit.apply.haproxy.options import HaproxyOptions
 from ingresskit.apply.haproxy.slots import USUAL_CLASSES, Slots, pool_sizes
-from ingresskit.errors import ApplyError, ApplyPostponed, CheckFailed
+from ingresskit.apply.haproxy.turns import Turns
+from ingresskit.errors import ApplyError, CheckFailed
 from ingresskit.facts import fact_logger
 from ingresskit.render.base import RenderedFile
 from ingresskit.render.haproxy import Capabilities, HaproxyArtifact, HaproxySettings, SlotClass
@@ -29,8 +28,6 @@ from ingresskit.render.haproxy import Capabilities, HaproxyArtifact, HaproxySett
 __all__ = ["Loader"]
 
 _logger = fact_logger(__name__)
-
-_OLD_WORKERS_RETRY: Final = timedelta(seconds=5)
 
 
 class Loader:
@@ -51,8 +48,7 @@ class Loader:
         self._own = own_certificate
         self._options = options
         self._disk = anyio.Lock()
-        self._reloaded: float | None = None
-        self._took = 0.0
+        self._turns = Turns(master, options)
 
     def slots_for(self, artifact: HaproxyArtifact, live: Live | None) -> Slots:
         """Slots for all backends of *artifact* and as many again; each where it stands in *live* if it can."""
@@ -67,29 +63,20 @@ class Loader:
         backends, classes = artifact.backends.values(), artifact.needs.classes
         return pool_sizes(self._options.pools, backends, classes, before, ready=ready)
 
-    async def wait_turn(self) -> None:
-        """Return when a reload may come now.
+    async def wait_turn(self, asking: Set[str]) -> None:
+        """Return when a reload may come now; see `Turns.wait`."""
+        await self._turns.wait(asking)
 
-        Raises:
-            ApplyPostponed: It has to wait.
-            ApplyError: HAProxy cannot be reached.
-        """
-        if self._reloaded is not None:
-            gap = max(self._options.reload_gap.total_seconds(), self._took / self._options.reload_share)
-            left = self._reloaded + gap - anyio.current_time()
-            if left > 0:
-                raise ApplyPostponed(
-                    f"HAProxy was reloaded just now; the next reload is due in {left:.1f} s",
-                    retry_after=timedelta(seconds=left),
-                )
-        processes = await self._master.api.processes()
-        if (old := len(processes.old_workers)) >= self._options.most_old_workers:
-            raise ApplyPostponed(
-                f"{old} replaced processes of HAProxy still serve connections", retry_after=_OLD_WORKERS_RETRY
-            )
-
-    async def load(self, artifact: HaproxyArtifact, slots: Slots, *, running: bool) -> str:
+    async def load(
+        self, artifact: HaproxyArtifact, slots: Slots, *, running: bool, asking: Set[str] = frozenset()
+    ) -> str:
         """Reload HAProxy with *artifact*, or start it; returns the marker that it then has.
+
+        Args:
+            artifact: What it is to serve.
+            slots: Where its backends stand.
+            running: Whether it runs.
+            asking: The namespaces that a reload is for.
 
         Raises:
             CheckFailed: It refuses the configuration.
@@ -115,8 +102,7 @@ class Loader:
                 raise
             finally:
                 if running:
-                    self._reloaded = anyio.current_time()
-                    self._took = self._reloaded - begun
+                    self._turns.reloaded(asking, anyio.current_time() - begun)
         return marker
 
     async def check(self, artifact: HaproxyArtifact, slots: Slots) -> None:

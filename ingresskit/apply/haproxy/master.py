@@ -9,6 +9,7 @@ swapped back, and nothing else has to happen.
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -204,6 +205,11 @@ class Master:
                 if now.reloads > reloads and now.workers and await self.serves(marker):
                     return
             await anyio.sleep(_POLL)
+
+    async def end_worker(self, pid: int) -> None:
+        """End a process that was replaced, with the connections it still has; nothing for one that is gone."""
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
 
     def _last_words(self, mark: int) -> str:
         """What HAProxy wrote since, the complaints of it."""

@@ -22,6 +22,8 @@ class HaproxyOptions:
             gap is longer. More than 0, at most 1.
         most_old_workers: While so many replaced processes still serve connections, a reload waits. HAProxy
             ends the oldest when there are more than three.
+        old_worker_grace: How long a replaced process serves its connections at least, before it is ended
+            for a reload that another namespace needs.
         command_timeout: For one command to a running HAProxy.
         load_timeout: For a start, a check and a reload, each.
         disk_delay: Changes at runtime are written to disk this long after the last one, or ten times as
@@ -37,6 +39,7 @@ class HaproxyOptions:
     reload_gap: timedelta = timedelta(seconds=10)
     reload_share: float = 0.2
     most_old_workers: int = 3
+    old_worker_grace: timedelta = timedelta(seconds=30)
     command_timeout: timedelta = timedelta(seconds=5)
     load_timeout: timedelta = timedelta(seconds=30)
     disk_delay: timedelta = timedelta(seconds=1)

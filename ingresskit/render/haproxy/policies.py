@@ -39,7 +39,7 @@ from ingresskit.render.haproxy.prefixes import network_prefixes
 from ingresskit.render.haproxy.settings import HaproxySettings
 from ingresskit.render.haproxy.words import PLAIN_HTTP_FLAG
 
-__all__ = ["HANDLERS", "REWRITE_BYTES", "Context", "Handler", "SettingRow"]
+__all__ = ["CONNECT_STEPS", "HANDLERS", "REWRITE_BYTES", "Context", "Handler", "SettingRow"]
 
 REWRITE_BYTES: Final = 10240
 """So much of the buffer is kept free: policies set 8,192 bytes of header fields and 1,000 of a path at most,
@@ -49,6 +49,13 @@ and we say 500 of the client."""
 _SHORT_BODY: Final = 4096
 # What HAProxy's form of a head takes more than its text: 4 bytes a field, of which there may be 101.
 _OVERHEAD_BYTES: Final = 1024
+
+CONNECT_STEPS: Final = tuple(
+    timedelta(milliseconds=step)
+    for step in (100, 250, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 300_000, 3_600_000)
+)
+"""How long connecting may take. Each is a class of slots, and its first use a reload: a tenant could ask for
+one reload after another if there were no end of them."""
 
 SettingRow = tuple[MapName, str, str]
 """A map, the end of a key (what follows the id and ``/``), and a value."""
@@ -293,7 +300,7 @@ class _Timeouts(Handler):
 
     @override
     def slot_class(self, policies: PolicySet, base: SlotClass) -> SlotClass:
-        return replace(base, connect=(policies.get(Timeouts) or Timeouts()).connect)
+        return replace(base, connect=_step((policies.get(Timeouts) or Timeouts()).connect))
 
     @override
     def losses(self, policies: PolicySet) -> Iterator[tuple[str, str]]:
@@ -307,6 +314,13 @@ class _Timeouts(Handler):
         yield f"set-var(txn.read_timeout) {setting('read-timeout')},add(0) if {on}"
         yield f"set-timeout server var(txn.read_timeout) if {on}"
         yield f"set-timeout tunnel var(txn.read_timeout) if {on}"
+
+
+def _step(connect: timedelta | None) -> timedelta | None:
+    """The least of the times that HAProxy may be given which is not shorter; the longest for longer ones."""
+    if connect is None:
+        return None
+    return next((step for step in CONNECT_STEPS if connect <= step), CONNECT_STEPS[-1])
 
 
 class _TlsRedirect(Handler):

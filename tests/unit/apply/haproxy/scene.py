@@ -26,7 +26,7 @@ QUICK = HaproxyOptions(
 )
 PATIENT = HaproxyOptions(reload_gap=timedelta(seconds=600))
 PLAIN: Mapping[str, str] = {}
-UNUSUAL = {"connect-timeout": "1234ms"}
+UNUSUAL = {"connect-timeout": "2s"}
 ALLOWED = TranslateOptions(destinations=DestinationPolicy(allow=parse_networks("127.0.0.0/8")))
 
 

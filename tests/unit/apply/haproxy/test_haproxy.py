@@ -52,7 +52,7 @@ async def test_a_new_class_is_reloaded_for_and_the_plan_says_who_asked(short_pat
         answer = await at.ask("a.test")
 
     assert isinstance(plan, Reload)
-    assert "1234ms" in plan.reason
+    assert "2000ms" in plan.reason
     assert [str(origin.subject) for origin in plan.origins] == ["Ingress default/a"]
     assert answer == 200
 
