@@ -43,6 +43,7 @@ from ingresskit.cache.decoding import (
     WatchError,
     WatchEvent,
 )
+from ingresskit.cache.following_log import FollowingLog
 from ingresskit.cache.list_watch import ListerWatcher
 from ingresskit.cache.settings import ReflectorSettings, ReflectorState
 from ingresskit.cache.store import Store
@@ -58,13 +59,10 @@ from ingresskit.errors import (
     TooManyRequests,
     TransportError,
 )
-from ingresskit.facts import fact_logger
 from ingresskit.kube import LineReader
 from ingresskit.models import KubeObject
 
 __all__ = ["Reflector"]
-
-_logger = fact_logger(__name__)
 
 K = TypeVar("K", bound=KubeObject)
 
@@ -140,9 +138,7 @@ class Reflector(Generic[K]):
         self._last_proof = float("-inf")
         self._last_whole = float("-inf")
         self._last_watch = float("-inf")
-        self._last_error: ApiError | TransportError | None = None
-        self._announced = False  # whether it was logged that something is wrong
-        self._unknown_types: set[str] = set()
+        self._log = FollowingLog(_facts(lister_watcher))
         self._counts: dict[str, int] = dict.fromkeys(
             (
                 "events",
@@ -185,7 +181,7 @@ class Reflector(Generic[K]):
     @property
     def last_error(self) -> ApiError | TransportError | None:
         """Why it is not following the server now; ``None`` when it is."""
-        return self._last_error
+        return self._log.error
 
     @property
     def namespace(self) -> str:
@@ -244,7 +240,7 @@ class Reflector(Generic[K]):
         if fault and self._streams_left:
             self._streams_left -= 1
             if not self._streams_left:
-                self._no_more_streams(fault)
+                self._log.stream_failed(fault, for_good=True)
 
     async def _list(self) -> None:
         self._state = ReflectorState.LISTING
@@ -303,7 +299,7 @@ class Reflector(Generic[K]):
                             lines,
                             patience=settings.initial_silence,
                             on_event=self._heard,
-                            on_unknown=self._note_unknown,
+                            on_unknown=lambda event: self._log.unknown_type(event.type),
                         )
                         self._hold(state.objects, state.failures, state.resource_version)
                     self._streams_left = _STREAMS
@@ -330,7 +326,7 @@ class Reflector(Generic[K]):
             self._stream_failed(str(error))
             if error.status in _CANNOT_STREAM:
                 self._streams_left = 0
-                self._no_more_streams(str(error))
+                self._log.stream_failed(str(error), for_good=True)
         except TransportError as error:
             if not self._whole:
                 raise
@@ -343,11 +339,7 @@ class Reflector(Generic[K]):
         """Note that this stream did not deliver the state: a list is next."""
         self._list_next, self._stream_fault = True, why
         self._counts["failures"] += 1
-        _logger.debug("the state was not streamed, listing it", extra={**self._facts(), "error": why})
-
-    def _no_more_streams(self, why: str) -> None:
-        facts = {**self._facts(), "error": why}
-        _logger.info("the state is listed from now on, streaming it failed", extra=facts)
+        self._log.stream_failed(why, for_good=False)
 
     def _hold(self, objects: Sequence[K], failures: Sequence[DecodeFailure], version: str) -> None:
         """Make the whole state that of the store."""
@@ -362,10 +354,10 @@ class Reflector(Generic[K]):
         self._whole = self._by_content = False
         self._strikes = 0
         self._last_whole = self._last_contact = self._last_proof = anyio.current_time()
-        self._recovered()
+        self._log.recovered()
         if not self._synced:
             self._synced = self._settled = True
-            _logger.debug("synced", extra={**self._facts(), "objects": len(objects)})
+            self._log.synced(len(objects))
             self._on_settled()
 
     # Following it.
@@ -385,7 +377,7 @@ class Reflector(Generic[K]):
     async def _follow(self, lines: LineReader) -> None:
         """Take what an open watch brings, until it ends in good order."""
         self._state = ReflectorState.WATCHING
-        self._recovered()
+        self._log.recovered()
         began, version = anyio.current_time(), self._version
         self._is_open = True
         try:
@@ -426,7 +418,7 @@ class Reflector(Generic[K]):
             case WatchError(error=error):
                 raise error
             case UnknownEvent():
-                self._note_unknown(event)
+                self._log.unknown_type(event.type)
             case _:
                 assert_never(event)
 
@@ -451,10 +443,7 @@ class Reflector(Generic[K]):
     def _regressed(self, version: str) -> None:
         self._counts["regressions"] += 1
         self._by_content = True
-        _logger.warning(
-            "the server went back to an older state, everything is compared",
-            extra={**self._facts(), "from": self._version, "to": version},
-        )
+        self._log.regressed(self._version, version)
 
     # What goes wrong.
 
@@ -476,7 +465,7 @@ class Reflector(Generic[K]):
                 self._state = ReflectorState.MISSING
             case _:
                 self._state = ReflectorState.BACKING_OFF
-        self._announce(error, cut=was_open and isinstance(error, TransportError))
+        self._log.failed(error, cut=was_open and isinstance(error, TransportError))
         if self._state is not ReflectorState.BACKING_OFF:
             self._settled = True
             self._on_settled()
@@ -495,35 +484,6 @@ class Reflector(Generic[K]):
         soon = anyio.current_time() - self._last_whole < _SOON
         return not verdict.pause and not (verdict.relist and soon)
 
-    def _announce(self, error: ApiError | TransportError, *, cut: bool) -> None:
-        """Log a failure when it begins or becomes another, and not each time it is met again.
-
-        A watch that was cut is opened again at once and mostly with success, so it is worth no warning yet.
-        """
-        before, self._last_error = self._last_error, error
-        same = type(before) is type(error) and getattr(before, "status", 0) == getattr(error, "status", 0)
-        facts = {**self._facts(), "error": str(error)}
-        if cut and not self._announced:
-            _logger.debug("the watch was cut, opening it again", extra=facts)
-        elif same and self._announced:
-            _logger.debug("still not following the server", extra=facts)
-        else:
-            self._announced = True
-            _logger.warning("not following the server", extra=facts)
-
-    def _recovered(self) -> None:
-        self._last_error = None
-        if self._announced:
-            self._announced = False
-            _logger.info("following the server again", extra=self._facts())
-
-    def _note_unknown(self, event: UnknownEvent) -> None:
-        if event.type not in self._unknown_types and len(self._unknown_types) < 16:
-            self._unknown_types.add(event.type)
-            _logger.warning(
-                "unknown type of watch event, ignored", extra={**self._facts(), "type": event.type[:64]}
-            )
-
     def _heard(self, at: float | None = None) -> None:
         self._last_contact = anyio.current_time() if at is None else at
 
@@ -531,8 +491,9 @@ class Reflector(Generic[K]):
         shortest, longest = self._settings.watch_timeout
         return shortest + (longest - shortest) * self._rng.random()
 
-    def _facts(self) -> dict[str, str]:
-        facts = {"resource": str(self._lister_watcher.decoder.kind), "namespace": self.namespace}
-        if self._lister_watcher.field_selector:
-            facts["selector"] = self._lister_watcher.field_selector
-        return facts
+
+def _facts(watched: ListerWatcher[K]) -> dict[str, str]:
+    facts = {"resource": str(watched.decoder.kind), "namespace": watched.namespace}
+    if watched.field_selector:
+        facts["selector"] = watched.field_selector
+    return facts
