@@ -54,15 +54,17 @@ class Forwarding:
     Attributes:
         client: The client's address.
         https: The client spoke TLS, to us or to a trusted proxy.
+        said_scheme: A trusted proxy said which; without that, a redirect to TLS may come back for ever.
         lines: The header lines for the endpoint, each with its line end.
     """
 
-    __slots__ = ("client", "https", "lines")
+    __slots__ = ("client", "https", "lines", "said_scheme")
 
-    def __init__(self, *, client: Address, https: bool, lines: bytes) -> None:
+    def __init__(self, *, client: Address, https: bool, lines: bytes, said_scheme: bool = False) -> None:
         self.client: Address = client
         self.https: bool = https
         self.lines: bytes = lines
+        self.said_scheme: bool = said_scheme
 
 
 class Peer:
@@ -131,19 +133,22 @@ class Peer:
         chain = _split(values.get(b"x-forwarded-for", ()))
         elements = _split(values.get(b"forwarded", ()))
         hops = [_read_hop(text) for text in chain] if chain else [_read_for(text) for text in elements]
-        proto = values.get(b"x-forwarded-proto", [""])[-1].strip().lower()
-        if proto not in ("http", "https"):
+        proto = _first(values.get(b"x-forwarded-proto")).lower()
+        told = proto in ("http", "https")
+        if not told:
             proto = "https" if self.tls else "http"
-        port_text = values.get(b"x-forwarded-port", [""])[-1].strip()
+        port_text = _first(values.get(b"x-forwarded-port"))
         port = int(port_text) if re.fullmatch(r"[0-9]{1,5}", port_text) and int(port_text) < 65536 else 0
         port = port or self._port(proto, host_port)
-        said_host = _decent_host(values.get(b"x-forwarded-host", [""])[0])
+        said_host = _decent_host(_first(values.get(b"x-forwarded-host")))
         kept = b"".join(name + b": " + value + b"\r\n" for name, value in said if name.lower() not in _OURS)
         if elements:
             ours = f'"[{self.text}]"' if self.address.version == 6 else self.text
             joined = ", ".join([*elements, f"for={ours};proto={proto}"])
             kept += b"Forwarded: " + joined.encode("latin-1") + b"\r\n"
-        return self._lines(chain, self._client(hops), proto, said_host or host, port, kept)
+        found = self._lines(chain, self._client(hops), proto, said_host or host, port, kept)
+        found.said_scheme = told
+        return found
 
     def _port(self, proto: str, host_port: int) -> int:
         """The port that the client used, where no trusted proxy names it."""
@@ -192,6 +197,11 @@ _OURS = frozenset(
 
 def _within(address: Address, networks: Iterable[Network]) -> bool:
     return any(address in network for network in networks)
+
+
+def _first(values: list[str] | None) -> str:
+    """The first element of a list that proxies append to: what the client itself used."""
+    return values[0].partition(",")[0].strip() if values else ""
 
 
 def _split(values: Iterable[str]) -> list[str]:

@@ -71,6 +71,7 @@ class Plane:
         self.crowd: Crowd = Crowd(self.max_connections, tls_weight)
         self._warned: dict[str, Repeated] = {}
         self.draining = False
+        self._loop_suspected = False
         self.closing = False
         self.troubles: Troubles = Troubles()
         self.emptied: asyncio.Event = asyncio.Event()
@@ -121,6 +122,18 @@ class Plane:
             facts["repeated"] = repeated.left_out
             repeated.left_out = 0
             _logger.warning(words, extra=facts)
+
+    def suspect_redirect_loop(self, peer: Peer) -> None:
+        """A trusted proxy that does not say which scheme the client used was redirected to TLS; logged once.
+
+        If it takes TLS itself, its client comes back the same way, and is redirected again.
+        """
+        if not self._loop_suspected:
+            self._loop_suspected = True
+            _logger.warning(
+                "a trusted proxy does not send X-Forwarded-Proto; redirects to HTTPS may loop",
+                extra={"peer": peer.text},
+            )
 
 
 def _most_connections(wanted: int) -> int:

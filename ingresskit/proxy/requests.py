@@ -209,6 +209,8 @@ def admit(plane: Plane, client: ClientConnection, peer: Peer, head: RequestHead)
         and not forwarding.https
         and (redirect_port := plane.redirect_port(peer, host.port)) is not None
     ):
+        if peer.trusted and not forwarding.said_scheme:
+            plane.suspect_redirect_loop(peer)
         port = "" if redirect_port == 443 else f":{redirect_port}"
         location = f"https://{host.name}{port}{path}{(mark + query).decode('ascii')}"
         return LocalReply(308, None, host=host.name, path=path, rule_host=target.host, location=location)

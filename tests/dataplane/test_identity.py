@@ -214,6 +214,40 @@ async def test_trusted_proxy_says_how_the_client_came(trusting_stage: Stage) -> 
 
 
 @pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (["X-Forwarded-Proto: https,http"], ("https", HOST, "443")),
+        (["X-Forwarded-Proto: http , https"], ("http", HOST, "80")),
+        (["X-Forwarded-Proto: HTTPS, http, http"], ("https", HOST, "443")),
+        (["X-Forwarded-Proto: wss,https"], ("http", HOST, "80")),
+        (["X-Forwarded-Port: 8444, 80"], ("http", HOST, "8444")),
+        (["X-Forwarded-Host: shop.example:81, inner"], ("http", "shop.example:81", "80")),
+    ],
+)
+async def test_of_lists_of_trusted_proxies_the_first_element_is_the_clients(
+    trusting_stage: Stage, fields: list[str], said: tuple[str, ...]
+) -> None:
+    endpoint = await trusting_stage.endpoint()
+    await trusting_stage.serve(endpoint)
+    client = await trusting_stage.connect()
+
+    await client.ask(get(fields=fields))
+
+    seen = endpoint.seen[0]
+    assert tuple(seen.value(f"x-forwarded-{name}") for name in ("proto", "host", "port")) == said
+
+
+@pytest.mark.parametrize(("proto", "status"), [("https,http", 200), ("http,https", 308), ("https", 200)])
+async def test_redirects_do_not_loop_behind_proxies_that_append(
+    trusting_stage: Stage, proto: str, status: int
+) -> None:
+    await trusting_stage.serve(await trusting_stage.endpoint(), annotations={"tls-redirect": "true"})
+    client = await trusting_stage.connect()
+
+    assert (await client.ask(get(fields=[f"X-Forwarded-Proto: {proto}"]))).status == status
+
+
+@pytest.mark.parametrize(
     ("host", "fields", "port"),
     [
         pytest.param(HOST, [], "80", id="the public port where nobody names one"),

@@ -100,6 +100,12 @@ REQUEST_FIELDS: Final[Mapping[str, tuple[str, Argument]]] = {field[0].lower(): f
 """What every forwarded request is given, by lower-case name: the name, and its value (empty: dropped)."""
 
 
+_HOST: Final = r"(?:\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{0,254}[a-z0-9_-])\.?(?::[0-9]{0,5})?"
+_PORT: Final = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+# Behind the first element of a list.
+_FIRST: Final = r"\s*(?:,|$)"
+
+
 def request_fields(changes: Mapping[str, tuple[str, Argument]] | None = None) -> tuple[Directive, ...]:
     """The fields of a forwarded request as directives; *changes* are put over `REQUEST_FIELDS`.
 
@@ -190,11 +196,12 @@ def forwarding_maps(settings: NginxSettings) -> tuple[Node, ...]:
             (r"~^[A-Za-z0-9._=+/:@-]{1,128}$", Value(Variable("http_x_request_id"))),
             ("default", Value(Variable("request_id"))),
         ),
+        # Of a list, the first element is what the client itself used: each proxy appends what its peer used.
         _map(
             Value(Variable("ik_trusted"), ":", Variable("http_x_forwarded_proto")),
             proto.name,
-            ("~*^1:https$", "https"),
-            ("~*^1:http$", "http"),
+            (rf"~*^1:https{_FIRST}", "https"),
+            (rf"~*^1:http{_FIRST}", "http"),
             ("default", Value(scheme)),
         ),
         _map(Value(proto), INSECURE.name, ("http", "1"), ("default", "")),
@@ -209,8 +216,8 @@ def forwarding_maps(settings: NginxSettings) -> tuple[Node, ...]:
             Value(Variable("ik_trusted"), ":", Variable("http_x_forwarded_host")),
             "ik_forwarded_host",
             (
-                r"~*^1:(?:\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{0,254}[a-z0-9_-])\.?(?::[0-9]{0,5})?$",
-                Value(Variable("http_x_forwarded_host")),
+                rf"~*^1:(?<ik_c_said_host>{_HOST}){_FIRST}",
+                Value(Variable("ik_c_said_host")),
             ),
             ("default", Value(Variable("host"), Variable("ik_port"))),
         ),
@@ -219,8 +226,8 @@ def forwarding_maps(settings: NginxSettings) -> tuple[Node, ...]:
             Value(Variable("ik_trusted"), ":", Variable("http_x_forwarded_port")),
             "ik_forwarded_port",
             (
-                r"~^1:(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$",
-                Value(Variable("http_x_forwarded_port")),
+                rf"~^1:(?<ik_c_said_port>{_PORT}){_FIRST}",
+                Value(Variable("ik_c_said_port")),
             ),
             ("default", Value(Variable("ik_own_port"))),
         ),

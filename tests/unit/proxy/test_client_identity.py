@@ -347,3 +347,16 @@ async def test_proxy_header_of_a_stranger_is_no_request(stage: Stage) -> None:
     assert (await stranger.ask(b"PROXY TCP4 8.8.8.8 10.0.0.1 5555 80\r\n" + get())).status == 400
     assert (await honest.ask(get())).status == 200
     assert endpoint.seen[0].value("x-forwarded-for") == "127.0.0.1"
+
+
+@pytest.mark.parametrize(("fields", "records"), [([], 1), (["X-Forwarded-Proto: http"], 0)])
+async def test_redirects_of_a_proxy_that_does_not_say_the_scheme_are_reported_once(
+    stage: Stage, caplog: pytest.LogCaptureFixture, fields: list[str], records: int
+) -> None:
+    proxy = await stage.proxy(forward(1, redirect_to_tls=True), trusted_proxies=TRUSTED, public_https_port=443)
+    client = await stage.connect(proxy)
+
+    statuses = [(await client.ask(get(fields=fields))).status for _ in range(3)]
+
+    assert statuses == [308, 308, 308]
+    assert len([record for record in caplog.records if "may loop" in record.message]) == records

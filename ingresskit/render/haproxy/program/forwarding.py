@@ -33,7 +33,8 @@ _SAID: Final = (
     ("X-Forwarded-Host", "said_host"),
     ("X-Real-IP", "client"),
 )
-_SCHEMES: Final = "{ req.fhdr(x-forwarded-proto,-1) -m str -i http https }"
+# Of a list, the first element is what the client itself used: each proxy appends what its peer used.
+_SCHEMES: Final = "{ req.hdr(x-forwarded-proto,1) -m str -i http https }"
 _NAMES_PORT: Final = "{ req.fhdr(host) -m reg :[0-9]+$ }"
 _SAID_PORT: Final = (
     "^0{0,4}([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"
@@ -76,7 +77,7 @@ def add_client(section: Lines, settings: HaproxySettings) -> None:
                 "unset-var(txn.walking) unless trusted-hop",
             )
         section.request(
-            f"set-var(txn.proto) req.fhdr(x-forwarded-proto,-1),lower if trusted {_SCHEMES}",
+            f"set-var(txn.proto) req.hdr(x-forwarded-proto,1),lower if trusted {_SCHEMES}",
         )
     section.note("The port that the client used: by what Host says, or else by how clients reach us.")
     port_alone = substituted("^.*:", "")
@@ -95,8 +96,8 @@ def add_client(section: Lines, settings: HaproxySettings) -> None:
         )
     if settings.trusted_proxies:
         section.request(
-            "set-var(txn.port) req.fhdr(x-forwarded-port,-1),add(0)"
-            f" if trusted {{ req.fhdr(x-forwarded-port,-1) -m reg {quote(_SAID_PORT)} }}",
+            "set-var(txn.port) req.hdr(x-forwarded-port,1),add(0)"
+            f" if trusted {{ req.hdr(x-forwarded-port,1) -m reg {quote(_SAID_PORT)} }}",
         )
 
 
@@ -146,9 +147,9 @@ def add_forwarded(section: Lines, settings: HaproxySettings) -> None:
     section.request("set-var(txn.said_host) req.fhdr(host)")
     if trusted:
         six, chain = "{ var(txn.peer) -m sub : }", "{ req.fhdr(forwarded) -m found }"
-        decent = f"{{ req.fhdr(x-forwarded-host,1) -m reg {quote(HOST)} }}"
+        decent = f"{{ req.hdr(x-forwarded-host,1) -m reg {quote(HOST)} }}"
         section.request(
-            f"set-var(txn.said_host) req.fhdr(x-forwarded-host,1) if trusted {decent}",
+            f"set-var(txn.said_host) req.hdr(x-forwarded-host,1) if trusted {decent}",
             f"add-header Forwarded for=%[var(txn.peer)];proto=%[var(txn.proto)] if trusted {chain} !{six}",
             "add-header Forwarded 'for=\"[%[var(txn.peer)]]\";proto=%[var(txn.proto)]'"
             f" if trusted {chain} {six}",

@@ -43,11 +43,10 @@ local function entries(values)
     return found
 end
 
-local function last(values)
-    if type(values) == "table" then
-        return values[#values]
-    end
-    return values or ""
+-- The first element of a list that proxies append to, each for its own peer: what the client itself used.
+local function first(values)
+    values = type(values) == "table" and values[1] or values or ""
+    return match(values, "^%s*([^,]-)%s*,") or match(values, "^%s*(.-)%s*$")
 end
 
 -- An entry of X-Forwarded-For: an address, some proxies add the port.
@@ -91,11 +90,12 @@ function M.behind_proxy(headers, peer, peer_text, scheme, proxied_port, host_por
             break
         end
     end
-    local proto = lower(match(last(headers["x-forwarded-proto"]), "^%s*(.-)%s*$"))
-    if proto ~= "http" and proto ~= "https" then
+    local proto = lower(first(headers["x-forwarded-proto"]))
+    local told = proto == "http" or proto == "https"
+    if not told then
         proto = scheme
     end
-    local port = match(last(headers["x-forwarded-port"]), "^%s*(%d%d?%d?%d?%d?)%s*$")
+    local port = match(first(headers["x-forwarded-port"]), "^%d%d?%d?%d?%d?$")
     port = port and tonumber(port) or 0
     if port == 0 or port > 65535 then
         -- The PROXY header speaks of the connection: where that is of another scheme than the request, an
@@ -103,9 +103,8 @@ function M.behind_proxy(headers, peer, peer_text, scheme, proxied_port, host_por
         port = proto == scheme and proxied_port or host_port
         port = port or proto == "https" and settings.public_https or settings.public_http
     end
-    local host = headers["x-forwarded-host"]
-    host = type(host) == "table" and host[1] or host
-    if host and not find(host, "^%[[%x:.]+%]:?%d*$") and not find(host, "^[%w._-]+:?%d*$") then
+    local host = first(headers["x-forwarded-host"])
+    if host == "" or not find(host, "^%[[%x:.]+%]:?%d*$") and not find(host, "^[%w._-]+:?%d*$") then
         host = nil
     end
     local told
@@ -119,6 +118,7 @@ function M.behind_proxy(headers, peer, peer_text, scheme, proxied_port, host_por
         client = client,
         https = proto == "https",
         proto = proto,
+        told = told,
         port = port,
         host = host,
         chain = concat(chain, ", "),

@@ -23,6 +23,9 @@ local tonumber, tostring, type, pairs = tonumber, tostring, type, pairs
 
 local M = {}
 
+-- A trusted proxy that says nothing of the scheme was redirected to TLS: it may come back for ever. Logged once.
+local loop_suspected = false
+
 local IDEMPOTENT = { GET = true, HEAD = true, OPTIONS = true, PUT = true, DELETE = true }
 
 -- nginx takes any minor version; nobody knows what a client of another one means.
@@ -306,10 +309,11 @@ function M.route()
         var.ik_rule = rule.h
     end
     context.client = peer
-    local https
+    local https, told
     if trusted and said then
         local client = clients.behind_proxy(said, peer, peer_text, var.scheme, proxied_port, host[3])
         https = client.https
+        told = client.told
         context.client = client.client
         var.ik_for = client.chain
         var.ik_proto = client.proto
@@ -333,6 +337,10 @@ function M.route()
     end
     if target.tls and not https and settings.redirect_port > 0 then
         local port = settings.redirect_port
+        if trusted and not told and not loop_suspected then
+            loop_suspected = true
+            ngx.log(ngx.WARN, "a trusted proxy does not send X-Forwarded-Proto; redirects to HTTPS may loop")
+        end
         if host[3] and var.server_port == tostring(host[3]) then
             -- Who names the port of our own listener reaches us without a port mapping.
             port = settings.own_redirects[var.server_port] or port
