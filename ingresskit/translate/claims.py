@@ -23,6 +23,7 @@ from ingresskit.graph import (
     Unserved,
     VirtualHost,
     WeightedBackend,
+    solves_http01,
 )
 from ingresskit.models import Ingress, ObjectKey, ObjectRef
 from ingresskit.policies import Origin, PermanentRedirect, PolicySet, TrafficSplit
@@ -393,10 +394,20 @@ def _route(contribution: Contribution, claim: Claim) -> Route:
     )
 
 
+def _needs_none(claim: Claim, fault: Diagnostic) -> bool:
+    """Whether a path does without the protection: one of ACME's HTTP-01, for another controller's annotation.
+
+    cert-manager may add such a path to the Ingress that it makes a certificate for.
+    """
+    if fault.reason is not Reason.ANNOTATION_FOREIGN:
+        return False
+    return solves_http01(Route(match=claim.match, action=Respond(status=503), origin=claim.origin))
+
+
 def _action(contribution: Contribution, claim: Claim) -> Action:
     """The protection comes first: where it cannot be built, nothing else about the route matters."""
     parsed = contribution.fragment.policies
-    if parsed.protection_fault is not None:
+    if parsed.protection_fault is not None and not _needs_none(claim, parsed.protection_fault):
         message = f"{parsed.protection_fault.field} is not honoured and would protect it"
         return Respond(status=503, reason=parsed.protection_fault.reason, message=message)
     redirect = parsed.policies.get(PermanentRedirect)

@@ -240,3 +240,23 @@ def test_a_canary_alone_is_served() -> None:
     translation = _translate(ingress("canary", {"a.test": {"/": "one"}}, annotations=_CANARY))
 
     assert translation.graph.resolve("a.test", "/") is not None
+
+
+@pytest.mark.parametrize(
+    ("annotation", "opened"),
+    [("nginx.ingress.kubernetes.io/auth-url", True), ("allow-sources", False)],
+    ids=["another controller's", "our own"],
+)
+def test_a_protection_that_cannot_be_had_leaves_the_solver_of_challenges_open_if_it_is_another_controller_s(
+    annotation: str, opened: bool
+) -> None:
+    solver = "=/.well-known/acme-challenge/token"
+    graph = _translate(
+        ingress("web", {"a.test": {"/": "one", solver: "two"}}, annotations={annotation: "https://auth.test/"})
+    ).graph
+    site, challenge = (graph.resolve("a.test", path) for path in ("/.well-known/acme-challenge", solver[1:]))
+
+    assert site is not None
+    assert challenge is not None
+    assert isinstance(site.action, Respond)
+    assert isinstance(challenge.action, Forward) is opened
