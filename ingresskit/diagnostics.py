@@ -84,6 +84,7 @@ class Reason(StrEnum):
     POLICY_UNSUPPORTED = "PolicyUnsupported"
     PROTOCOL_UNSUPPORTED = "ProtocolUnsupported"
     PROXY_REFUSED = "ProxyRefused"
+    CHANGE_WAITS = "ChangeWaits"
     # Our own fault, kept to one object
     INTERNAL_ERROR = "InternalError"
 

@@ -157,11 +157,14 @@ class ApplyPostponed(ApplyError):
 
     Attributes:
         retry_after: How long to wait; positive.
+        subjects: The objects whose change waits, as `ingresskit.models.ObjectRef`; empty when it is no
+            object's doing.
     """
 
-    def __init__(self, message: str, *, retry_after: timedelta) -> None:
+    def __init__(self, message: str, *, retry_after: timedelta, subjects: Iterable[Subject] = ()) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.subjects: frozenset[Subject] = frozenset(subjects)
 
 
 class CheckFailed(ApplyError):

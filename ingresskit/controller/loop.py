@@ -38,7 +38,8 @@ from ingresskit.controller.report import DiagnosticsLog
 from ingresskit.controller.settings import ControllerSettings
 from ingresskit.controller.statistics import ApplyKind, ControllerStatistics, State
 from ingresskit.controller.timing import next_turn, retry_delay, settle
-from ingresskit.diagnostics import Diagnostic
+from ingresskit.controller.waiting import waiting_diagnostics
+from ingresskit.diagnostics import Diagnostic, sorted_diagnostics
 from ingresskit.errors import (
     ApplyPostponed,
     ConfigurationError,
@@ -100,6 +101,7 @@ class Controller(Generic[ArtifactT]):
         self._ledger = Ledger()
         self._applied = anyio.Event()
         self._postponed: timedelta | None = None
+        self._waiting: tuple[Diagnostic, ...] = ()
         self._death: Exception | None = None
 
     @property
@@ -267,6 +269,7 @@ class Controller(Generic[ArtifactT]):
         last = self._ledger.succeed(attempt, kind, reason, attempt.apply_duration)
         self._outcome = outcome
         self._postponed = None
+        self._report_waiting(attempt, ())
         level = logging.DEBUG if kind is ApplyKind.NO_OP else logging.INFO
         seconds = round(last.duration.total_seconds(), 6)
         facts = {"applyKind": str(kind), "reason": reason, "durationSeconds": seconds}
@@ -282,6 +285,13 @@ class Controller(Generic[ArtifactT]):
             facts = {"reason": str(error), "retrySeconds": round(error.retry_after.total_seconds(), 3)}
             _logger.info("configuration waits", extra={"revision": attempt.revision, **facts})
         self._postponed = error.retry_after
+        self._report_waiting(attempt, waiting_diagnostics(error))
+
+    def _report_waiting(self, attempt: Attempt[ArtifactT], waiting: tuple[Diagnostic, ...]) -> None:
+        """Tell the authors of objects that their change waits, or no longer does."""
+        if waiting != self._waiting:
+            self._waiting = waiting
+            self._report_diagnostics(attempt.diagnostics or (), attempt.revision)
 
     def _fail(self, attempt: Attempt[ArtifactT]) -> None:
         settings = self._settings
@@ -303,7 +313,7 @@ class Controller(Generic[ArtifactT]):
         self._publish(EventKind.APPLY, attempt.revision, {"ok": False, **facts})
 
     def _report_diagnostics(self, diagnostics: tuple[Diagnostic, ...], revision: int) -> None:
-        if (facts := self._diagnostics.update(diagnostics)) is not None:
+        if (facts := self._diagnostics.update(sorted_diagnostics((*diagnostics, *self._waiting)))) is not None:
             self._publish(EventKind.DIAGNOSTICS, revision, facts)
 
     async def _warn_of_stall(self, revision: int) -> None:

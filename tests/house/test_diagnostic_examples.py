@@ -7,7 +7,7 @@ import functools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,7 +27,8 @@ from ingresskit import (
     TranslateOptions,
 )
 from ingresskit.controller.quarantine import Quarantine, Refusal
-from ingresskit.errors import DecodeError, ProblemCause
+from ingresskit.controller.waiting import waiting_diagnostics
+from ingresskit.errors import ApplyPostponed, DecodeError, ProblemCause
 from ingresskit.graph import Withholding, contributions
 from ingresskit.models import KubeObject, ObjectRef, Snapshot, decode_any
 from ingresskit.policies import ParsedPolicies, RequestHeaders
@@ -157,6 +158,7 @@ class Case:
     options: TranslateOptions
     refused: str
     problems: tuple[DecodeError, ...]
+    waits: bool
 
 
 def case(
@@ -165,6 +167,7 @@ def case(
     options: TranslateOptions | None = None,
     refused: str = "",
     problems: tuple[DecodeError, ...] = (),
+    waits: bool = False,
 ) -> Case:
     return Case(
         objects=objects,
@@ -172,6 +175,7 @@ def case(
         options=options or TranslateOptions(),
         refused=refused,
         problems=problems,
+        waits=waits,
     )
 
 
@@ -317,6 +321,7 @@ CASES: dict[Reason, Case] = {
     Reason.PROXY_REFUSED: case(
         ingress(), endpoints("10.0.0.7"), refused="gen-000002/hosts/0001.conf:12: invalid value"
     ),
+    Reason.CHANGE_WAITS: case(ingress(), waits=True),
     Reason.INTERNAL_ERROR: case(
         annotated("broken.test/x", ""), options=TranslateOptions(policies=PolicyRegistry([Broken()]))
     ),
@@ -343,7 +348,11 @@ def told(wanted: Case) -> list[str]:
         refusal = Refusal(measure=Withholding.CONTENT, saying=wanted.refused)
         quarantine.add(restricted.graph, dict.fromkeys(contributions(restricted.graph), refusal))
     refused = quarantine.reduce(restricted.graph, None)[1]
-    return [str(item) for item in (*translation.diagnostics, *restricted.diagnostics, *refused)]
+    subjects = [("Ingress", ("shop", "web"))] if wanted.waits else []
+    waiting = waiting_diagnostics(
+        ApplyPostponed("reloaded just now", retry_after=timedelta(seconds=1), subjects=subjects)
+    )
+    return [str(item) for item in (*translation.diagnostics, *restricted.diagnostics, *refused, *waiting)]
 
 
 @pytest.mark.parametrize("reason", Reason, ids=str)

@@ -9,6 +9,8 @@ from typing import Final, NamedTuple
 
 from ingresskit.apply.haproxy.cli import MAX_PAYLOAD_BYTES
 from ingresskit.apply.haproxy.slots import Slots
+from ingresskit.errors import Subject
+from ingresskit.models import ObjectKey
 from ingresskit.policies import Origin
 from ingresskit.render.haproxy import (
     Block,
@@ -31,13 +33,20 @@ class Obstacle(NamedTuple):
 
     reason: str
     origins: tuple[Origin, ...] = ()
-    tenants: frozenset[str] = frozenset()
-    """The namespaces whose Services need a slot; where there are none, those of *origins* ask."""
+    services: frozenset[ObjectKey] = frozenset()
+    """The Services that need a slot; where there are none, the subjects of *origins* ask."""
 
     @property
     def namespaces(self) -> frozenset[str]:
         """The namespaces whose objects ask for it."""
-        return self.tenants or frozenset(origin.subject.key.namespace for origin in self.origins)
+        return frozenset(namespace for _, (namespace, _) in self.subjects)
+
+    @property
+    def subjects(self) -> frozenset[Subject]:
+        """The objects that ask for it."""
+        if self.services:
+            return frozenset(("Service", (key.namespace, key.name)) for key in self.services)
+        return frozenset((item.kind, (item.key.namespace, item.key.name)) for item, _ in self.origins)
 
 
 class ServerChange(NamedTuple):
@@ -286,5 +295,9 @@ def _no_room(changes: Changes, slots: Slots, wanted: Needs) -> Iterator[Obstacle
             yield Obstacle(
                 f"{count} slots of the kind {slot_class.id} are needed, and {free} of {size} are free",
                 () if origin is None else (origin,),
-                frozenset(item.key.namespace for item in changes.placed if item.slot_class == slot_class),
+                frozenset(
+                    ObjectKey(item.key.namespace, item.key.service)
+                    for item in changes.placed
+                    if item.slot_class == slot_class
+                ),
             )

@@ -210,6 +210,7 @@ async def _running(master: Master) -> Capabilities | None:
 def _make_folder(path: Path) -> None:
     try:
         private_folder(path)
+        private_folder(path / "configurations")
         probe = path / ".writable"
         probe.write_bytes(b"")
         probe.unlink()

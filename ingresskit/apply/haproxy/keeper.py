@@ -15,7 +15,7 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
-from ingresskit.apply.haproxy.changes import Changes, changes_between, obstacles
+from ingresskit.apply.haproxy.changes import Changes, Obstacle, changes_between, obstacles
 from ingresskit.apply.haproxy.growing import make_slots, shortage
 from ingresskit.apply.haproxy.live import Live
 from ingresskit.apply.haproxy.loading import Loader
@@ -24,7 +24,7 @@ from ingresskit.apply.haproxy.meanwhile import possible
 from ingresskit.apply.haproxy.options import HaproxyOptions
 from ingresskit.apply.haproxy.performing import compact, perform, reap
 from ingresskit.apply.plan import Dynamic, NoOp, Plan, Reload
-from ingresskit.errors import ApplyError, ApplyPostponed
+from ingresskit.errors import ApplyError, ApplyPostponed, Subject
 from ingresskit.facts import fact_logger
 from ingresskit.policies import Origin
 from ingresskit.render.haproxy import Block, Capabilities, HaproxyArtifact, HaproxySettings, SlotClass
@@ -93,6 +93,8 @@ class Keeper:
         self._changed = anyio.Event()
         self.live: Live | None = None
         self.reloads: Counter[str] = Counter()
+        # How many objects ask for a reload that has to wait.
+        self.waiting = 0
 
     # What the controller asks for.
 
@@ -136,9 +138,12 @@ class Keeper:
             if reason:
                 try:
                     await self._load(plan.artifact, reason, self._asking(plan.artifact))
-                except ApplyPostponed:
+                except ApplyPostponed as exc:
+                    subjects = self._waiting(plan.artifact)
+                    self.waiting = max(1, len(subjects))
                     await self._change_meanwhile(plan.artifact)
-                    raise
+                    raise ApplyPostponed(str(exc), retry_after=exc.retry_after, subjects=subjects) from exc
+            self.waiting = 0
         self._announce()
 
     async def _wait_restarted(self) -> None:
@@ -193,11 +198,17 @@ class Keeper:
 
     def _asking(self, artifact: HaproxyArtifact) -> frozenset[str]:
         """The namespaces whose objects need a reload for *artifact*."""
+        return frozenset(name for item in self._obstacles(artifact) for name in item.namespaces)
+
+    def _waiting(self, artifact: HaproxyArtifact) -> frozenset[Subject]:
+        """The objects that need a reload for *artifact*."""
+        return frozenset(subject for item in self._obstacles(artifact) for subject in item.subjects)
+
+    def _obstacles(self, artifact: HaproxyArtifact) -> tuple[Obstacle, ...]:
         live = self.live
         if live is None or self._broken:
-            return frozenset()
-        found = obstacles(self._changes(live, artifact), artifact.needs, live.needs, live.slots)
-        return frozenset(name for item in found for name in item.namespaces)
+            return ()
+        return obstacles(self._changes(live, artifact), artifact.needs, live.needs, live.slots)
 
     async def _change_meanwhile(self, artifact: HaproxyArtifact) -> None:
         """Serve what of *artifact* needs no reload. Never raises for a change that fails."""

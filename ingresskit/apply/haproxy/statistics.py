@@ -48,6 +48,7 @@ class HaproxyStatistics:
         log_lines_unreadable: Lines of the access log that were none.
         endpoints_left_out_open: Endpoints that take no connections and get no requests; one of several
             backends counts for each.
+        changes_waiting_open: Objects that ask for a reload which has to wait.
         slots_open: Empty backends that new ones can be put into.
     """
 
@@ -63,6 +64,7 @@ class HaproxyStatistics:
     reloads: int = 0
     old_workers_open: int = 0
     endpoints_left_out_open: int = 0
+    changes_waiting_open: int = 0
     slots_open: int = 0
     log_lines_dropped: int = 0
     log_lines_unreadable: int = 0
@@ -152,6 +154,7 @@ class Tally:
         dropped: int,
         unreadable: int,
         left_out: int = 0,
+        waiting: int = 0,
     ) -> HaproxyStatistics:
         """The counts so far, with what others know."""
         return HaproxyStatistics(
@@ -167,6 +170,7 @@ class Tally:
             reloads=reloads,
             old_workers_open=old_workers,
             endpoints_left_out_open=left_out,
+            changes_waiting_open=waiting,
             slots_open=slots_free,
             log_lines_dropped=dropped,
             log_lines_unreadable=unreadable,

@@ -106,6 +106,7 @@ class Traffic:
             old_workers=self._old_workers,
             slots_free=0 if live is None else sum(map(live.slots.free, live.slots.pools)),
             left_out=self._outages.count,
+            waiting=self._keeper.waiting,
             dropped=self._dropped,
             unreadable=0 if self.log is None else self.log.unreadable,
         )

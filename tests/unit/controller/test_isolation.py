@@ -276,6 +276,31 @@ async def test_what_is_postponed_goes_live_later_and_is_no_failure() -> None:
 
 
 @pytest.mark.anyio
+async def test_whose_change_waits_is_told_so_until_it_is_live() -> None:
+    waits = f"warning {Reason.CHANGE_WAITS} Ingress default/a: "
+    postponed = ApplyPostponed("soon", retry_after=QUICK.retry_first, subjects=[("Ingress", ("default", "a"))])
+    told: list[bool] = []
+
+    def is_told() -> bool:
+        return any(str(item).startswith(waits) for item in controller.diagnostics)
+
+    class Watching(RecordingApplier):
+        @override
+        async def apply(self, plan: Plan[Hosts]) -> None:
+            told.append(is_told())
+            await super().apply(plan)
+
+    applier = Watching(postponed, postponed)
+    source = MemorySource([A, *web()])
+    controller = Controller(source=source, renderer=HostsRenderer(), applier=applier, settings=QUICK)
+    async with running(controller):
+        await controller.wait_applied(1)
+
+    assert told == [False, True, True]
+    assert not is_told()
+
+
+@pytest.mark.anyio
 async def test_a_search_that_cannot_ask_is_a_failure() -> None:
     class Away(CheckedApplier):
         @override
