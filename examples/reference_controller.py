@@ -27,7 +27,7 @@ from reference_logging import AccessLog, set_up_logging
 from reference_planes import CannotListen, Plane, Setting, Taken, prepared
 from reference_telling import Telling
 
-from ingresskit import IngressKitError, Severity, TranslateOptions
+from ingresskit import HostOwnership, IngressKitError, Severity, TranslateOptions
 from ingresskit.arguments import translate_options
 from ingresskit.controller import ControllerSettings, Health
 from ingresskit.controller.admin import AdminServer, AdminSettings, BasicFile, TokenFile
@@ -203,7 +203,10 @@ async def serve(flags: Flags, options: TranslateOptions) -> int:
                     ) from None
                 if options.require_namespace_hosts and not await may_read_namespaces(transport):
                     raise Failure("--require-namespace-hosts needs the right to list and watch namespaces")
-            claims = ClaimKeeper(record_of_hosts(flags, options) if flags.cluster else None)
+            claims = ClaimKeeper(
+                record_of_hosts(flags, options) if flags.cluster else None,
+                covers_names=options.host_ownership is HostOwnership.STRICT,
+            )
             plane = await prepared(
                 Setting(flags=flags, options=options, state=state, access_log=access_log, claims=claims)
             )

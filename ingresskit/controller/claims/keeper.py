@@ -17,6 +17,7 @@ import anyio
 
 from ingresskit.controller.claims.record import PublishedClaims, check_record_key, is_shard, read_record
 from ingresskit.errors import DecodeError
+from ingresskit.graph import wildcard_above
 from ingresskit.models import NO_CLAIMS, ConfigMap, HostClaim, HostClaims, ObjectKey, Snapshot
 
 __all__ = ["ClaimKeeper"]
@@ -34,12 +35,14 @@ class ClaimKeeper:
     `add_to` and `learn` may be called in any thread, by one at a time; all else on the event loop.
     """
 
-    def __init__(self, record: ObjectKey | None = None) -> None:
+    def __init__(self, record: ObjectKey | None = None, *, covers_names: bool = True) -> None:
         """Know nothing yet.
 
         Args:
             record: The namespace and name of the ConfigMaps that hold the record, where the snapshots
                 have them; ``None``: memory only.
+            covers_names: Whether a wildcard holds the names below it: true with strict ownership, false
+                with exact ownership (`ingresskit.translate.HostOwnership`).
 
         Raises:
             ConfigurationError: No ConfigMap of a record can have that name.
@@ -47,6 +50,7 @@ class ClaimKeeper:
         if record is not None:
             check_record_key(record)
         self._record = record
+        self._covers_names = covers_names
         self._claims: HostClaims = NO_CLAIMS
         self._config_maps: Mapping[ObjectKey, ConfigMap] = {}
         self._published = _NOTHING
@@ -96,12 +100,12 @@ class ClaimKeeper:
         if self._problem is not None:
             problems.append(self._problem)
         if self._taken_over is not None:
-            self._claims = _merge(self._claims, self._taken_over)
+            self._claims = self._merge(self._taken_over)
             self._taken_over = None
         elif not self._leads:
             published, merged = self._merged
             if published is not self._published.claims or merged is not self._claims:
-                self._claims = _merge(self._claims, self._published.claims)
+                self._claims = self._merge(self._published.claims)
                 self._merged = (self._published.claims, self._claims)
         claims = self._claims
         if len(problems) == len(snapshot.problems):
@@ -144,6 +148,9 @@ class ClaimKeeper:
             self._problem = problem
             self._wake.set()
 
+    def _merge(self, published: HostClaims) -> HostClaims:
+        return _merge(self._claims, published, covers_names=self._covers_names)
+
     def _read(self, snapshot: Snapshot) -> PublishedClaims:
         record, config_maps = self._record, snapshot.by_key(ConfigMap)
         if record is not None and config_maps is not self._config_maps:
@@ -152,11 +159,25 @@ class ClaimKeeper:
         return self._published
 
 
-def _merge(mine: HostClaims, published: HostClaims) -> HostClaims:
-    """*published*, and what is in *mine* only; claims that both have stay the objects of *mine*."""
-    own = mine.by_host
-    other = {host: claim for host, claim in published.by_host.items() if not _same(own.get(host), claim)}
-    return HostClaims(by_host={**own, **other}) if other else mine
+def _merge(mine: HostClaims, published: HostClaims, *, covers_names: bool) -> HostClaims:
+    """*published*, and what is in *mine* only; claims that both have stay the objects of *mine*.
+
+    A name of *mine* below a wildcard that is published for another namespace is left out: who wrote that
+    knows the name too by then, and does not hold it for its namespace, or it would be written.
+    """
+    own, other = mine.by_host, published.by_host
+    changed = {host: claim for host, claim in other.items() if not _same(own.get(host), claim)}
+    covered = [
+        host
+        for host in (own.keys() - other.keys() if covers_names else ())
+        if (wildcard := other.get(wildcard_above(host))) and wildcard.namespace != own[host].namespace
+    ]
+    if not changed and not covered:
+        return mine
+    merged = {**own, **changed}
+    for host in covered:
+        del merged[host]
+    return HostClaims(by_host=merged)
 
 
 def _same(mine: HostClaim | None, published: HostClaim) -> bool:
