@@ -71,3 +71,23 @@ def counted(plane: Plane) -> int:
     statistics = plane.statistics()
     assert isinstance(statistics, NginxStatistics)
     return statistics.requests_by_class.get(2, 0)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [f"X-Field-{number}: 1" for number in range(120)],
+        [f"X-Field-{number}: {'k' * 7000}" for number in range(8)],
+    ],
+    ids=["120 fields", "56 KB of fields"],
+)
+async def test_head_beyond_its_limits_is_answered_431(stage: Stage, fields: list[str]) -> None:
+    endpoint = await stage.endpoint(reply())
+    await stage.serve(endpoint)
+    client = await stage.connect()
+
+    answer = await client.ask(get(fields=fields))
+
+    assert answer.status == 431
+    assert endpoint.seen == []
+    assert await client.is_closed()

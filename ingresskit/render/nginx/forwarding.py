@@ -156,7 +156,10 @@ def forwarding_maps(settings: NginxSettings) -> tuple[Node, ...]:
             ("default", ""),
         ),
         _map(
-            Value(Variable("host"), " ", Variable("http_host")),
+            Value(
+                *(Variable("server_protocol"), " ", Variable("host"), " "),
+                *(Variable("http_host"), " ", Variable("request")),
+            ),
             "ik_host_fault",
             (_HOST_FIELD, ""),
             ("default", "1"),
@@ -250,11 +253,13 @@ def forwarding_maps(settings: NginxSettings) -> tuple[Node, ...]:
     )
 
 
-# RFC 9110, 7.2; with a target in absolute form $host is that of the target, and both must be the same.
+# RFC 9110, 7.2; with a target in absolute form $host is that of the target, and both must be the same, with
+# their ports. Other schemes are refused, and versions that nginx takes for 1.1 whatever they mean.
 _HOST_FIELD: Final = (
-    r"~*^(?<ik_c_host>\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{0,254}[a-z0-9_-]) "
-    r"\k<ik_c_host>\.?"
-    r"(?::(?:[0-9]{0,4}|[0-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])?)?$"
+    r"~*^HTTP/(?:1\.[01]|2\.0) (?<ik_c_host>\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{0,254}[a-z0-9_-]) "
+    r"(?<ik_c_sent>\k<ik_c_host>\.?"
+    r"(?::(?:[0-9]{0,4}|[0-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])?)?) "
+    r"[^ ]+ (?:/|https?://\k<ik_c_sent>[/? ])"
 )
 
 

@@ -26,7 +26,7 @@ _BODY_POWERS = range(10, 51)
 # nginx's own errors that get the program's plain text.
 _ERRORS = (
     *("400", "403", "404", "405", "408", "411", "413", "414", "417"),
-    *("494", "497", "500", "501", "502", "503", "504", "505"),
+    *("497", "500", "501", "502", "503", "504", "505"),
 )
 
 
@@ -58,6 +58,7 @@ def program_settings(settings: NginxSettings) -> bytes:
             "connect": settings.connect_timeout / timedelta(seconds=1),
             "read": settings.read_timeout / timedelta(seconds=1),
             "send": settings.send_timeout / timedelta(seconds=1),
+            "max_header": settings.max_header_bytes,
         }
     )
 
@@ -185,6 +186,8 @@ def _front(settings: NginxSettings) -> Block:
     # To any path: what comes there from inside is an error, see lua/ingresskit/answers.lua. A name would
     # not do, since nginx leads no request there that never had a path.
     body.append(_d("error_page", *_ERRORS, "/"))
+    # nginx's own number, which it turns into 400 unless it is told otherwise here.
+    body.append(_d("error_page", "494", "=431", "/"))
     forward = (
         Directive(
             "proxy_pass", (Value(Variable("ik_scheme"), "://", Variable("ik_pool"), Variable("ik_uri")),)

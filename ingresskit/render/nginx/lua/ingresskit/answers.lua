@@ -57,8 +57,6 @@ function M.fail()
     local status = ngx.status
     if status == 502 and ngx.var.ik_timed_out == "1" then
         status = 504
-    elseif status == 494 then
-        status = 431
     elseif status == 497 then
         status = 400
     elseif status == 400 and string.find(ngx.var.request or "", "^OPTIONS %* HTTP/1%.[01]$") then

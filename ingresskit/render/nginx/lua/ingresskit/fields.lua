@@ -7,6 +7,8 @@ local ffi = require "ffi"
 require "resty.core.request" -- declares what is called below
 local base = require "resty.core.base"
 
+local settings = require "ingresskit.settings"
+
 local C = ffi.C
 local get_request, get_string_buf = base.get_request, base.get_string_buf
 local ffi_string, ffi_cast = ffi.string, ffi.cast
@@ -145,10 +147,11 @@ function M.read(var, trusted)
         return 400
     end
     local said, connection, upgrade, coding, length, dropped, odd
-    local empty, binding, hosts = false, false, 0
+    local empty, binding, hosts, total = false, false, 0, 0
     for index = 0, count - 1 do
         local element = elements[index]
         local size = element.key.len
+        total = total + size + element.value.len + 4 -- colon, space and line end
         if element.value.len == 0 then
             empty = true
         end
@@ -210,6 +213,9 @@ function M.read(var, trusted)
                 end
             end
         end
+    end
+    if total > settings.max_header then
+        return 431
     end
     if hosts > 1 then
         return 400
