@@ -54,17 +54,20 @@ class Telling:
             controller=options.controller_name, instance=socket.gethostname()[:128]
         )
         record = record_of_hosts(flags, options)
+        addresses = self._addresses(flags)
         self._reporter = StatusReporter(
             controller,
             source=source,
             options=options,
             elector=self._elector,
             writer=StatusWriter(transport),
-            addresses=self._addresses(flags),
+            addresses=addresses,
             events=EventRecorder(transport, instance),
             claims=HostClaimWriter(transport, claims, record) if record is not None else None,
         )
         source.include_problems(self._reporter.problems)
+        if isinstance(addresses, ServiceAddresses | NodeAddresses):
+            source.include_problems(addresses.problems)
 
     async def run(self) -> None:
         """Follow what is needed for it, and tell, until cancelled."""

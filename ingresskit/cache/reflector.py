@@ -59,7 +59,7 @@ from ingresskit.errors import (
     TooManyRequests,
     TransportError,
 )
-from ingresskit.kube import LineReader
+from ingresskit.kube import LineReader, ResourceKind
 from ingresskit.models import KubeObject
 
 __all__ = ["Reflector"]
@@ -182,6 +182,11 @@ class Reflector(Generic[K]):
     def last_error(self) -> ApiError | TransportError | None:
         """Why it is not following the server now; ``None`` when it is."""
         return self._log.error
+
+    @property
+    def kind(self) -> ResourceKind:
+        """What it follows."""
+        return self._lister_watcher.decoder.kind
 
     @property
     def namespace(self) -> str:

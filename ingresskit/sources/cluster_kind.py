@@ -10,7 +10,8 @@ from typing import Generic, Never, TypeVar
 import anyio
 
 from ingresskit.cache import Reflector, ReflectorState, SharedInformer
-from ingresskit.errors import DecodeError, Forbidden, NotFound, ProblemCause, Unauthorized
+from ingresskit.cache.refusals import refusal
+from ingresskit.errors import DecodeError, Forbidden, NotFound
 from ingresskit.kube import ResourceKind
 from ingresskit.models import IngressClass, KubeObject, ObjectKey
 from ingresskit.sources.cluster_settings import CacheStatistics
@@ -167,35 +168,12 @@ class KindCache(Generic[K]):
             yield from informer.reflectors
 
     def _refusal(self, reflector: Reflector[K], name: str) -> Iterator[DecodeError]:
-        error = reflector.last_error
-        if error is None or not isinstance(error, Forbidden | NotFound | Unauthorized):
-            return
-        kind = ResourceKind.of(self.model)
-        cause = ProblemCause.KIND_NOT_SERVED
-        if isinstance(error, Unauthorized):
-            cause = ProblemCause.CREDENTIALS_REFUSED
-            what = f"the API server refuses the credentials for {kind} (401)"
-        elif isinstance(error, Forbidden):
-            cause = ProblemCause.RIGHT_MISSING
-            where = f" in the namespace {reflector.namespace}" if reflector.namespace else " in the cluster"
-            what = f"the right to list and watch {kind}{where if self.model.namespaced else ''} is missing"
-        else:
-            what = f"the API server does not serve {kind} as {kind.api_version}"
-        if reflector.has_synced:
-            effect = "what was known of it before still counts"
-        elif self._stand_in and self.model is IngressClass:
+        effect = _EFFECTS.get(self.model.kind, "it is gone without")
+        if self._stand_in and self.model is IngressClass:
             named = ", ".join(sorted(key.name for key in self._stand_in))
             effect = f"a class is taken for ours if it is named {named}"
-        else:
-            effect = _EFFECTS.get(self.model.kind, "it is gone without")
-        yield DecodeError(
-            kind=self.model.kind,
-            namespace=reflector.namespace,
-            name=name,
-            field="",
-            reason=f"{what}; {effect}",
-            cause=cause,
-        )
+        if found := refusal(reflector, ResourceKind.of(self.model), effect=effect, name=name):
+            yield found
 
 
 def _refused(error: object) -> bool:

@@ -8,6 +8,8 @@ from typing import Protocol, cast
 import anyio
 
 from ingresskit.cache import SharedInformer, SharedInformerFactory
+from ingresskit.cache.refusals import refusal
+from ingresskit.errors import DecodeError
 from ingresskit.models import KubeObject, Node, ObjectKey, Pod, Service
 from ingresskit.status.addresses import (
     Addresses,
@@ -72,6 +74,16 @@ class _Informed:
     def revision(self) -> int:
         """Counts the changes of what the addresses are made of."""
         return sum(informer.store.revision + informer.has_synced for informer in self._informers)
+
+    def problems(self) -> tuple[DecodeError, ...]:
+        """What of it the API server refuses to show, for `ClusterSource.include_problems`."""
+        effect = "no address is published, and the status of Ingresses stays as it is"
+        found = [
+            refusal(reflector, reflector.kind, effect=effect)
+            for informer in self._informers
+            for reflector in informer.reflectors
+        ]
+        return tuple(problem for problem in found if problem is not None)
 
     @property
     def _is_whole(self) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import anyio
 import pytest
 
-from ingresskit.cache import SharedInformerFactory
-from ingresskit.errors import ConfigurationError
+from ingresskit.cache import ReflectorSettings, SharedInformerFactory
+from ingresskit.errors import ConfigurationError, ProblemCause
 from ingresskit.kube import ResourceKind
 from ingresskit.models import Node, ObjectKey, Pod, Service
 from ingresskit.status import FixedAddresses, NodeAddresses, ServiceAddresses
@@ -131,3 +132,27 @@ async def test_named_addresses_never_change() -> None:
 def test_a_named_address_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigurationError):
         FixedAddresses(["192.0.2.1/24"])
+
+
+async def test_what_addresses_are_made_of_and_may_not_be_read_is_a_problem_until_it_may() -> None:
+    server = FakeTransport()
+    server.put(NODE, node("one", "192.0.2.1"))
+    server.forbid(NODE)
+    settings = ReflectorSettings(initial_pause=timedelta(milliseconds=10), longest_pause=timedelta(seconds=0.1))
+    factory = SharedInformerFactory(server, settings=settings)
+    source = NodeAddresses(factory)
+
+    assert source.problems() == ()
+    async with running(factory):
+        while not source.problems():  # noqa: ASYNC110 - a refusal sets no event
+            await anyio.sleep(0.01)
+        (problem,) = source.problems()
+        server.allow(NODE)
+        await next_addresses(source, ())
+        assert source.problems() == ()
+
+    assert problem.cause is ProblemCause.RIGHT_MISSING
+    assert str(problem) == (
+        "Node *: the right to list and watch nodes is missing;"
+        " no address is published, and the status of Ingresses stays as it is"
+    )
