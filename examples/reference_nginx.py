@@ -13,7 +13,8 @@ from typing_extensions import override
 
 from ingresskit.apply.nginx import Nginx, NginxApplier, NginxProcessSettings, find_nginx
 from ingresskit.controller import Controller, ControllerSettings, Outcome, reconcile
-from ingresskit.errors import ApplyError
+from ingresskit.errors import ApplyError, ConfigurationError
+from ingresskit.graph import DEFAULT_PATHS
 from ingresskit.models import Snapshot
 from ingresskit.render import RenderedFile
 from ingresskit.render.nginx import Capabilities, NginxArtifact, NginxRenderer, NginxSettings
@@ -100,6 +101,8 @@ async def prepared_nginx(setting: Setting, *, previewing: bool) -> NginxPlane:
         if not previewing:
             raise
         return NginxPlane(setting)
+    if not found.capabilities.lua and setting.options.paths != DEFAULT_PATHS:
+        raise ConfigurationError("--keep-slashes and --strict-paths need an nginx with its Lua module")
     return NginxPlane(setting, found.capabilities)
 
 

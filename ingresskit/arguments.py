@@ -19,6 +19,7 @@ from typing import NoReturn, TypeVar
 
 from typing_extensions import override
 
+from ingresskit.graph import PathOptions
 from ingresskit.models import ObjectKey
 from ingresskit.policies import ForeignProtections
 from ingresskit.policies.values import Network
@@ -71,6 +72,8 @@ class TranslationArguments(argparse.Namespace):
     host_claim_grace: timedelta
     require_namespace_hosts: bool
     guard_wide_hosts: bool
+    keep_slashes: bool
+    strict_paths: bool
     allow_endpoint: list[Network]
     foreign_protections: ForeignProtections
     max_ingress_hosts: int | None
@@ -125,6 +128,9 @@ def add_translation_arguments(parser: argparse.ArgumentParser) -> None:
     add("--require-namespace-hosts", action="store_true", help=text)
     text = "the catch-all and wildcards like *.test need that annotation"
     add("--guard-wide-hosts", action="store_true", help=text)
+    text = "keep empty elements of paths (//) for matching and endpoints, instead of merging slashes"
+    add("--keep-slashes", action="store_true", help=text)
+    add("--strict-paths", action="store_true", help="refuse paths with ;, %%2F or %%5C (400)")
     text = "NS/NAME[:PORT] of the Service for requests that no rule takes"
     add("--default-backend-service", type=checked(_default_backend), metavar="SERVICE", help=text)
     text = "NS/NAME of the Secret for server names without a certificate"
@@ -158,6 +164,7 @@ def translate_options(arguments: TranslationArguments) -> TranslateOptions:
         host_claim_grace=arguments.host_claim_grace,
         require_namespace_hosts=arguments.require_namespace_hosts,
         guard_wide_hosts=arguments.guard_wide_hosts,
+        paths=PathOptions(merge_slashes=not arguments.keep_slashes, strict=arguments.strict_paths),
         destinations=DestinationPolicy(allow=tuple(arguments.allow_endpoint)),
         budgets=Budgets(
             hosts_per_ingress=arguments.max_ingress_hosts,

@@ -74,7 +74,7 @@ def decide(graph: RouteGraph, request: Request, *, tls_served: bool = True) -> D
     except HostRefused as exc:
         return _malformed(request, f"the host {request.host!r} {exc}")
     try:
-        path = normalise_path(request.path)
+        path = normalise_path(request.path, graph.paths)
     except PathRefused as exc:
         return _malformed(request, f"the path {request.path!r} {exc}")
     candidates = graph.candidates(host)

@@ -36,12 +36,13 @@ from ingresskit.graph.nodes import (
     VirtualHost,
     WeightedBackend,
 )
-from ingresskit.graph.paths import PathRefused, normalise_path
+from ingresskit.graph.paths import DEFAULT_PATHS, PathOptions, PathRefused, normalise_path
 from ingresskit.graph.termination import Termination
 from ingresskit.graph.withhold import Contribution, Withholding, contributions, withhold
 
 __all__ = [
     "ANY_HOST",
+    "DEFAULT_PATHS",
     "Action",
     "Backend",
     "BackendKey",
@@ -58,6 +59,7 @@ __all__ = [
     "NearMiss",
     "PathKind",
     "PathMatch",
+    "PathOptions",
     "PathRefused",
     "Protocol",
     "Redirect",

@@ -69,8 +69,8 @@ def diff(old: RouteGraph, new: RouteGraph) -> GraphDiff:
         backends=_changes(old.backends, new.backends),
         certificates=_changes(old.certificates, new.certificates),
         server_names=_changes(old.server_names, new.server_names),
-        settings=(old.default_certificate, old.host_fallthrough)
-        != (new.default_certificate, new.host_fallthrough),
+        settings=(old.default_certificate, old.host_fallthrough, old.paths)
+        != (new.default_certificate, new.host_fallthrough, new.paths),
     )
 
 

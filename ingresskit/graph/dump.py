@@ -22,6 +22,7 @@ from ingresskit.graph.nodes import (
     Unserved,
     VirtualHost,
 )
+from ingresskit.graph.paths import DEFAULT_PATHS, PathOptions
 from ingresskit.policies import Origin, Policy, PolicySet
 
 if TYPE_CHECKING:
@@ -51,8 +52,16 @@ def dump_graph(graph: RouteGraph, *, hide: bool = True) -> dict[str, object]:
         "serverNames": {name: None if key is None else str(key) for name, key in graph.server_names.items()},
         "defaultCertificate": None if default is None else str(default),
         "hostFallthrough": graph.host_fallthrough,
+        **_paths(graph.paths),
         "unserved": [_unserved(item) for item in graph.unserved],
     }
+
+
+def _paths(options: PathOptions) -> dict[str, object]:
+    """Said only where an operator decided otherwise."""
+    if options == DEFAULT_PATHS:
+        return {}
+    return {"paths": {"mergeSlashes": options.merge_slashes, "strict": options.strict}}
 
 
 def dump_route(route: Route) -> dict[str, object]:

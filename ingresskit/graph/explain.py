@@ -117,7 +117,7 @@ def explain(graph: RouteGraph, request: Request, claims: HostClaims = NO_CLAIMS)
         claims: The record of the same translation, to say who holds the host.
     """
     try:
-        host, path = normalise_host(request.host), normalise_path(request.path)
+        host, path = normalise_host(request.host), normalise_path(request.path, graph.paths)
     except HostRefused as exc:
         return _refused(request, f"the host {request.host!r} {exc}")
     except PathRefused as exc:

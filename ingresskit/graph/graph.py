@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ingresskit.graph.dump import dump_graph
 from ingresskit.graph.hosts import ANY_HOST, HostRefused, host_candidates, normalise_host
 from ingresskit.graph.nodes import Backend, BackendKey, Certificate, Route, Unserved, VirtualHost
-from ingresskit.graph.paths import PathRefused, normalise_path
+from ingresskit.graph.paths import DEFAULT_PATHS, PathOptions, PathRefused, normalise_path
 from ingresskit.models import ObjectKey
 
 __all__ = ["RouteGraph"]
@@ -33,6 +33,7 @@ class RouteGraph:
         host_fallthrough: Whether a request whose path nothing takes under the most specific host may
             be taken by the wildcard host, and then by ``*``. Off unless asked for: the most specific
             host owns the request.
+        paths: How the paths of requests are brought into normal form.
         unserved: Rules that were seen and are not served, sorted by origin.
     """
 
@@ -42,6 +43,7 @@ class RouteGraph:
     server_names: Mapping[str, ObjectKey | None] = field(default_factory=dict[str, "ObjectKey | None"])
     default_certificate: ObjectKey | None = None
     host_fallthrough: bool = False
+    paths: PathOptions = DEFAULT_PATHS
     unserved: tuple[Unserved, ...] = ()
     _hosts: Mapping[str, VirtualHost] = field(init=False, repr=False, compare=False)
 
@@ -79,7 +81,7 @@ class RouteGraph:
             such that no proxy should serve them (400).
         """
         try:
-            hosts, normal = self.candidates(host), normalise_path(path)
+            hosts, normal = self.candidates(host), normalise_path(path, self.paths)
         except (HostRefused, PathRefused):
             return None
         for virtual_host in hosts:

@@ -8,9 +8,10 @@ door, and nothing behind the door ever sees another form.
 from __future__ import annotations
 
 import re
-from typing import NoReturn
+from dataclasses import dataclass
+from typing import Final, NoReturn
 
-__all__ = ["PathRefused", "normalise_path"]
+__all__ = ["DEFAULT_PATHS", "PathOptions", "PathRefused", "normalise_path"]
 
 MAX_PATH_BYTES = 8000
 
@@ -21,6 +22,24 @@ class PathRefused(ValueError):
     Its text is a clause that starts with "has" or "is": ``"has a control character"``.
     """
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathOptions:
+    """What an operator decides about the normal form of paths; a part of the route graph.
+
+    Attributes:
+        merge_slashes: ``//`` becomes ``/``. Off, empty elements are kept for matching and for endpoints,
+            which keys of object stores and URLs within URLs need; rules see them as elements like any other.
+        strict: Refuse paths with ``;``, ``%2F`` or ``%5C``, which applications are known to read in
+            different ways: some drop what follows ``;``, many decode the others into separators.
+    """
+
+    merge_slashes: bool = True
+    strict: bool = False
+
+
+DEFAULT_PATHS: Final = PathOptions()
+"""Slashes are merged, and what applications may read in different ways is kept as it is."""
 
 # RFC 3986, section 3.3: what may stand in a path segment as itself.
 _PLAIN = re.compile(r"(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]*)*/?")
@@ -35,32 +54,34 @@ _MEANT = {
     for high in _HEXADECIMAL
     for low in _HEXADECIMAL
 }
+_DOUBTFUL = re.compile("(;|%3B)|%2F|%5C")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]|%(?:0[0-9a-f]|1[0-9a-f]|7f)", re.IGNORECASE)
 # Dot elements that only some applications see: Tomcat drops what follows ";", many decode %2F, %5C.
 _HIDDEN_DOTS = re.compile(r"(?:/|%2F|%5C)\.{1,2}(?:%2F|%5C|;|%3B)|(?:%2F|%5C)\.{1,2}(?:/|$)")
 
 
-def normalise_path(path: str) -> str:
+def normalise_path(path: str, options: PathOptions = DEFAULT_PATHS) -> str:
     """The normal form of a path.
 
     Args:
         path: A path as a client or a rule wrote it, without a query. Characters above 0x7F stand for
             their UTF-8 bytes.
+        options: What the operator decided; that of the route graph.
 
     Returns:
         The same path with: unreserved characters decoded and all other escapes in upper case (``%2f``
         stays an escape, distinct from ``/``); characters that may not stand in a path escaped; empty
-        elements removed (``//`` becomes ``/``); ``.`` and ``..`` elements resolved. A trailing slash
-        stays. ASCII only. Applying it twice changes nothing.
+        elements removed (``//`` becomes ``/``) unless they are kept; ``.`` and ``..`` elements resolved. A
+        trailing slash stays. ASCII only. Applying it twice changes nothing.
 
     Raises:
         PathRefused: It does not begin with ``/``, is longer than 8,000 bytes, has a control character
             (escaped or not), a wrong escape, an element that some applications read as ``.`` or ``..``
-            (``..;x``, ``..%2Fx``), or leads above the root.
+            (``..;x``, ``..%2Fx``), leads above the root, or has what *options* do not allow.
 
     Source: RFC 3986, sections 6.2.2 and 5.2.4; the refusals are those of Envoy and nginx together.
     """
-    if path and len(path) <= MAX_PATH_BYTES and _PLAIN.fullmatch(path):
+    if path and len(path) <= MAX_PATH_BYTES and _PLAIN.fullmatch(path) and not (options.strict and ";" in path):
         return path
     if not path.startswith("/"):
         _refuse("is empty" if not path else "does not begin with /")
@@ -72,7 +93,9 @@ def normalise_path(path: str) -> str:
         _refuse("has a character that is not text")
     if _HIDDEN_DOTS.search(decoded):
         _refuse("has an element that some applications read as . or ..")
-    resolved = _resolve(decoded)
+    if options.strict and (doubtful := _DOUBTFUL.search(decoded)):
+        _refuse("has a path parameter (;)" if doubtful[1] else "has an escaped separator")
+    resolved = _resolve(decoded, merge=options.merge_slashes)
     if len(resolved) > MAX_PATH_BYTES:
         _refuse(f"is longer than {MAX_PATH_BYTES} bytes")
     return resolved
@@ -88,12 +111,12 @@ def _decode_unreserved(escape: re.Match[str]) -> str:
     return meant
 
 
-def _resolve(path: str) -> str:
+def _resolve(path: str, *, merge: bool) -> str:
     """Merge slashes and resolve dot elements. A dot element at the end leaves a slash, as RFC 3986 has it."""
     elements: list[str] = []
-    raw = path.split("/")[1:]
-    for element in raw:
-        if element in ("", "."):
+    *raw, last = path.split("/")[1:]
+    for element in (*raw, "" if last == "." else last):
+        if element == "." or (merge and not element):
             continue
         if element == "..":
             if not elements:
@@ -101,7 +124,9 @@ def _resolve(path: str) -> str:
             elements.pop()
         else:
             elements.append(element)
-    slash = "/" if elements and raw[-1] in ("", ".", "..") else ""
+    if not merge and last in ("", "."):
+        elements.pop()
+    slash = "/" if elements and last in ("", ".", "..") else ""
     return "/" + "/".join(elements) + slash
 
 

@@ -190,7 +190,7 @@ def admit(plane: Plane, client: ClientConnection, peer: Peer, head: RequestHead)
         raise BadRequest(400, "The target has a fragment.")
     raw_path, mark, query = target_bytes.partition(b"?")
     try:
-        path = normalise_path(raw_path.decode("ascii"))
+        path = normalise_path(raw_path.decode("ascii"), plane.table.paths)
     except PathRefused as exc:
         raise BadRequest(400, f"The path {exc}.") from None
     table = plane.table

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from ingresskit.errors import ConfigurationError
+from ingresskit.graph import DEFAULT_PATHS, PathOptions
 from ingresskit.models import ObjectKey
 from ingresskit.policies import ForeignProtections, PolicyRegistry, default_policies
 from ingresskit.translate.budgets import Budgets
@@ -75,6 +76,7 @@ class TranslateOptions:
         guard_wide_hosts: The catch-all and wildcards of a top-level domain (``*.test``) may be claimed only
             by namespaces with that annotation.
         host_fallthrough: See `ingresskit.graph.RouteGraph`.
+        paths: How the paths of rules and requests are brought into normal form.
         destinations: Which endpoint addresses are let through.
         scope: Which Ingresses are looked at.
         budgets: How much one Ingress and one namespace may ask for.
@@ -96,6 +98,7 @@ class TranslateOptions:
     require_namespace_hosts: bool = False
     guard_wide_hosts: bool = False
     host_fallthrough: bool = False
+    paths: PathOptions = DEFAULT_PATHS
     destinations: DestinationPolicy = field(default_factory=DestinationPolicy)
     scope: Scope = field(default_factory=Scope)
     budgets: Budgets = field(default_factory=Budgets)

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from ingresskit.diagnostics import Diagnostic, Reason, Severity, printable
 from ingresskit.graph import (
     ANY_HOST,
+    DEFAULT_PATHS,
     HostRefused,
     PathMatch,
+    PathOptions,
     PathRefused,
     Unserved,
     normalise_path,
@@ -157,6 +159,7 @@ def read_ingress(
     foreign: ForeignAnnotations | None = None,
     *,
     host_fallthrough: bool = False,
+    paths: PathOptions = DEFAULT_PATHS,
 ) -> Fragment:
     """What *ingress*, which is ours, claims.
 
@@ -165,8 +168,9 @@ def read_ingress(
         registry: Which annotations are understood.
         foreign: Judges those that are not; ``None``: nothing is said of them.
         host_fallthrough: Rules without a host take what those with one leave: see `TranslateOptions`.
+        paths: How paths are brought into normal form.
     """
-    reader = _Reader(ingress, host_fallthrough=host_fallthrough)
+    reader = _Reader(ingress, host_fallthrough=host_fallthrough, paths=paths)
     annotations = ingress.metadata.annotations
     policies = registry.parse(annotations, ingress.ref)
     canary = False
@@ -192,9 +196,10 @@ def read_ingress(
 class _Reader:
     """Walks one Ingress and gathers what is wrong on the way."""
 
-    def __init__(self, ingress: Ingress, *, host_fallthrough: bool) -> None:
+    def __init__(self, ingress: Ingress, *, host_fallthrough: bool, paths: PathOptions) -> None:
         self.ingress = ingress
         self._host_fallthrough = host_fallthrough
+        self._paths = paths
         self.hosts: dict[str, Origin] = {}
         self.diagnostics: list[Diagnostic] = []
         self.unserved: list[Unserved] = []
@@ -325,7 +330,10 @@ class _Reader:
         try:
             if not specific:
                 _check_as_the_api_does(text)
-            normal = normalise_path(text or "/") if specific else normalise_path(text)
+            normal = normalise_path(text or "/" if specific else text, self._paths)
+            if kind != "Exact" and normal.endswith("//"):
+                # A trailing slash of a Prefix means nothing, and without one this would be another path.
+                raise PathRefused("ends with an empty element")
             if len(normal) > MAX_RULE_PATH_BYTES:
                 raise PathRefused(f"is longer than {MAX_RULE_PATH_BYTES} bytes")
         except PathRefused as exc:

@@ -284,7 +284,11 @@ class Translator:
             options = self._options
             within = trimmed(ingress, options.budgets)
             fragment = read_ingress(
-                within.ingress, options.policies, self._foreign, host_fallthrough=options.host_fallthrough
+                within.ingress,
+                options.policies,
+                self._foreign,
+                host_fallthrough=options.host_fallthrough,
+                paths=options.paths,
             )
             if within.diagnostics:
                 fragment = replace(
@@ -422,6 +426,7 @@ class Translator:
             server_names=routes.tls.server_names,
             default_certificate=routes.tls.default,
             host_fallthrough=self._options.host_fallthrough,
+            paths=self._options.paths,
             unserved=routes.unserved,
         )
         if before is not None and before.graph == graph:

@@ -99,6 +99,7 @@ NGINX_STATIC = Kind(
         "test_every_name_that_a_field_may_have_arrives": (
             "nginx cannot drop the doubtful names among those with punctuation, so it drops them all"
         ),
+        "test_paths_are_read_as_the_operator_decides": "its maps bring paths into the default normal form only",
         "test_name_of_the_server_is_set_as_the_route_says": "nginx cannot set Server without a module",
         **dict.fromkeys(
             (

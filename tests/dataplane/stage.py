@@ -18,7 +18,7 @@ from ingresskit.translate import DestinationPolicy, TranslateOptions, translate
 from tests.unit.proxy.conftest import LONG, FakeEndpoint, Handler, Wire
 
 HOST = "web.example"
-_OPTIONS = TranslateOptions(
+OPTIONS = TranslateOptions(
     destinations=DestinationPolicy(allow=(ipaddress.ip_network("127.0.0.0/8"),)),
 )
 
@@ -88,7 +88,7 @@ class Stage:
 
     async def serve_objects(self, *objects: KubeObject) -> None:
         """Have the proxy serve what a cluster with *objects* and our class says."""
-        await self.plane.serve(translate(Snapshot.of([ingress_class(), *objects]), _OPTIONS).graph)
+        await self.plane.serve(translate(Snapshot.of([ingress_class(), *objects]), OPTIONS).graph)
 
     async def connect(
         self, *, tls: ssl.SSLContext | None = None, name: str | None = HOST, limit: int = 1 << 16
@@ -146,4 +146,4 @@ def trusting() -> ssl.SSLContext:
     return context
 
 
-__all__ = ["HOST", "LONG", "Stage", "slices", "trusting"]
+__all__ = ["HOST", "LONG", "OPTIONS", "Stage", "slices", "trusting"]

@@ -10,6 +10,7 @@ from reference_flags import Address, parse_flags
 
 from ingresskit import HostOwnership, ObjectKey, TranslateOptions
 from ingresskit.arguments import translate_options
+from ingresskit.graph import PathOptions
 from ingresskit.translate import DefaultBackend
 
 FOLDER = ["--manifests", "somewhere"]
@@ -193,6 +194,8 @@ def test_values_reach_the_options() -> None:
             "--host-claim-grace=5m",
             "--require-namespace-hosts",
             "--guard-wide-hosts",
+            "--keep-slashes",
+            "--strict-paths",
             "--allow-endpoint=127.0.0.0/8",
             "--allow-endpoint=::1/128",
         ]
@@ -211,6 +214,7 @@ def test_values_reach_the_options() -> None:
     assert options.host_ownership is HostOwnership.SHARED
     assert options.host_claim_grace == timedelta(minutes=5)
     assert (options.require_namespace_hosts, options.guard_wide_hosts) == (True, True)
+    assert options.paths == PathOptions(merge_slashes=False, strict=True)
     assert options.destinations.allow == (
         ipaddress.ip_network("127.0.0.0/8"),
         ipaddress.ip_network("::1/128"),

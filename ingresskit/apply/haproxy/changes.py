@@ -273,6 +273,8 @@ def _lacking(wanted: Needs, loaded: Needs, slots: Slots) -> Iterator[Obstacle]:
                 yield Obstacle(f"a {where} header that the program does not have yet: {name}", (origin,))
     if wanted.host_fallthrough != loaded.host_fallthrough:
         yield Obstacle("falling through from one host to a wider one is now decided otherwise")
+    if wanted.paths != loaded.paths:
+        yield Obstacle("paths are now brought into another normal form")
 
 
 def _too_long(changes: Changes) -> Iterator[Obstacle]:

@@ -26,7 +26,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from ingresskit.graph import BackendKey, Protocol
+from ingresskit.graph import DEFAULT_PATHS, BackendKey, PathOptions, Protocol
 from ingresskit.models import ObjectKey
 from ingresskit.policies import Algorithm, Origin
 from ingresskit.render.haproxy.quoting import map_line
@@ -212,6 +212,7 @@ class Needs:
             for those that every program knows, and what asked for each.
         response_headers: The same for the answer.
         host_fallthrough: As `RouteGraph.host_fallthrough`; here a difference in either direction counts.
+        paths: As `RouteGraph.paths`; the same.
     """
 
     classes: Mapping[SlotClass, Origin] = field(default_factory=dict[SlotClass, Origin])
@@ -219,6 +220,7 @@ class Needs:
     request_headers: Mapping[str, Origin] = field(default_factory=dict[str, Origin])
     response_headers: Mapping[str, Origin] = field(default_factory=dict[str, Origin])
     host_fallthrough: bool = False
+    paths: PathOptions = DEFAULT_PATHS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -105,7 +105,7 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
         certificates = {bundle.id: bundle for _, bundle in self._bundles.values()}
         default = graph.default_certificate
         self._last = HaproxyArtifact(
-            needs=routes.needs(host_fallthrough=graph.host_fallthrough),
+            needs=routes.needs(host_fallthrough=graph.host_fallthrough, paths=graph.paths),
             pointers=pointers,
             blocks=blocks,
             backends=_kept(known, found),

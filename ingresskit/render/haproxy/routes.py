@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from ingresskit.graph import BackendKey, VirtualHost
+from ingresskit.graph import DEFAULT_PATHS, BackendKey, PathOptions, VirtualHost
 from ingresskit.policies import Origin
 from ingresskit.render.haproxy.artifact import Block, Needs, Pointer, SlotClass
 from ingresskit.render.haproxy.tables import HostPart, Split, host_part
@@ -44,7 +44,7 @@ class Routes:
     request_headers: dict[str, Origin] = field(default_factory=dict[str, Origin])
     response_headers: dict[str, Origin] = field(default_factory=dict[str, Origin])
 
-    def needs(self, *, host_fallthrough: bool) -> Needs:
+    def needs(self, *, host_fallthrough: bool, paths: PathOptions = DEFAULT_PATHS) -> Needs:
         """What a program must have for them."""
         return Needs(
             classes=dict(self.classes.values()),
@@ -52,6 +52,7 @@ class Routes:
             request_headers=self.request_headers,
             response_headers=self.response_headers,
             host_fallthrough=host_fallthrough,
+            paths=paths,
         )
 
 

@@ -79,6 +79,7 @@ class InProcessRenderer(Renderer[RoutingTable]):
             },
             default_certificate=None if default is None else graph.certificates[default],
             host_fallthrough=graph.host_fallthrough,
+            paths=graph.paths,
         )
 
 

@@ -6,7 +6,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ingresskit.filters.ranges import AddressRanges
-from ingresskit.graph import ANY_HOST, Backend, BackendKey, Certificate, Route, host_candidates
+from ingresskit.graph import (
+    ANY_HOST,
+    DEFAULT_PATHS,
+    Backend,
+    BackendKey,
+    Certificate,
+    PathOptions,
+    Route,
+    host_candidates,
+)
 from ingresskit.policies import Algorithm
 
 __all__ = ["HostTable", "RoutingTable", "Target"]
@@ -98,6 +107,7 @@ class RoutingTable:
         backends: By key; exactly those the targets forward to.
         certificates: By TLS server name (a name, or ``*.`` and a name); ``None``: the default one.
         default_certificate: For all other server names; ``None``: the proxy's own.
+        paths: As `RouteGraph.paths`.
     """
 
     hosts: Mapping[str, HostTable] = field(default_factory=dict[str, HostTable])
@@ -105,6 +115,7 @@ class RoutingTable:
     certificates: Mapping[str, Certificate | None] = field(default_factory=dict[str, "Certificate | None"])
     default_certificate: Certificate | None = None
     host_fallthrough: bool = False
+    paths: PathOptions = DEFAULT_PATHS
 
     def find(self, host: str, path: str) -> Target | None:
         """The target for a request; agrees with `RouteGraph.resolve`.

@@ -67,7 +67,7 @@ class DynamicMode:
                     name: _quoted(DEFAULT_CERTIFICATE if key is None else certificate_id(key))
                     for name, key in graph.server_names.items()
                 },
-                settings=to_json({"fallthrough": graph.host_fallthrough}),
+                settings=_settings(graph),
             ),
             backend_keys={backend_id(key): key for key in graph.backends},
         )
@@ -75,3 +75,12 @@ class DynamicMode:
 
 def _quoted(identifier: str) -> bytes:
     return b'"' + identifier.encode("ascii") + b'"'
+
+
+def _settings(graph: RouteGraph) -> bytes:
+    members: dict[str, object] = {"fallthrough": graph.host_fallthrough}
+    if not graph.paths.merge_slashes:
+        members["keep_slashes"] = True
+    if graph.paths.strict:
+        members["strict"] = True
+    return to_json(members)

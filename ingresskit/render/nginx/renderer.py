@@ -9,9 +9,10 @@ from typing import ClassVar
 from typing_extensions import override
 
 from ingresskit.diagnostics import bounded
-from ingresskit.errors import ConfigurationError
+from ingresskit.errors import ConfigurationError, RenderError
 from ingresskit.graph import (
     ANY_HOST,
+    DEFAULT_PATHS,
     Backend,
     BackendKey,
     Certificate,
@@ -110,6 +111,11 @@ class NginxRenderer(Renderer[NginxArtifact]):
     def render(self, graph: RouteGraph) -> NginxArtifact:
         if self._dynamic is not None:
             return self._dynamic.render(graph)
+        if graph.paths != DEFAULT_PATHS:
+            raise RenderError(
+                "nginx's static mode brings paths into the default normal form only: it cannot keep slashes or "
+                "refuse ambiguous paths; use the dynamic mode"
+            )
         hosts: dict[str, _Host] = {}
         for host in (*graph.virtual_hosts, *(() if graph.virtual_host(ANY_HOST) else (_NOBODY,))):
             hosts[host.host] = self._host(graph, host)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ingresskit.graph import BackendKey, Changes, GraphDiff, RouteGraph, diff
+from ingresskit.graph import BackendKey, Changes, GraphDiff, PathOptions, RouteGraph, diff
 from ingresskit.models import ObjectKey
 from tests.unit.graph.graphs import WEB, backend, certificate, graph, host
 
@@ -49,6 +49,7 @@ def test_certificates_names_and_settings_are_planes_of_their_own() -> None:
         certificates=Changes(added=(key,)), server_names=Changes(added=("a.test",))
     )
     assert diff(OLD, replace(OLD, host_fallthrough=True)) == GraphDiff(settings=True)
+    assert diff(OLD, replace(OLD, paths=PathOptions(strict=True))) == GraphDiff(settings=True)
     assert diff(OLD, replace(OLD, default_certificate=key)) == GraphDiff(settings=True)
 
 

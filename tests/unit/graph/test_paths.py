@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingresskit.graph import PathRefused, normalise_path
+from ingresskit.graph import PathOptions, PathRefused, normalise_path
 
 
 @pytest.mark.parametrize(
@@ -146,3 +146,41 @@ def test_an_escape_of_an_unreserved_character_changes_nothing(parts: list[str]) 
     escaped = "".join(character if character == "/" else f"%{ord(character):02x}" for character in plain)
 
     assert normalise_path(escaped) == normalise_path(plain) == plain
+
+
+@pytest.mark.parametrize(
+    ("path", "normal"),
+    [
+        ("/", "/"),
+        ("//", "//"),
+        ("///", "///"),
+        ("/a//b", "/a//b"),
+        ("/a//", "/a//"),
+        ("//a/", "//a/"),
+        ("/a/./b/.", "/a/b/"),
+        ("//.", "//"),
+        ("/.//x", "//x"),
+        ("/a//../b", "/a/b"),
+        ("//..", "/"),
+        ("/a/..", "/"),
+        ("/img/http://b.test//c", "/img/http://b.test//c"),
+        ("/%61//%2f", "/a//%2F"),
+    ],
+)
+def test_empty_elements_are_kept_where_slashes_are_not_merged(path: str, normal: str) -> None:
+    options = PathOptions(merge_slashes=False)
+
+    assert normalise_path(path, options) == normal
+    assert normalise_path(normal, options) == normal
+
+
+@pytest.mark.parametrize("path", ["/a;b", "/a;b/c", "/a%3bb", "/a%2Fb", "/a%2fb", "/a%5Cb", "/a\\b", "/;"])
+def test_strict_paths_have_nothing_that_applications_read_in_different_ways(path: str) -> None:
+    normalise_path(path)
+
+    with pytest.raises(PathRefused):
+        normalise_path(path, PathOptions(strict=True))
+
+
+def test_other_escapes_pass_where_paths_are_strict() -> None:
+    assert normalise_path("/a%20b//c%7e", PathOptions(strict=True)) == "/a%20b/c~"

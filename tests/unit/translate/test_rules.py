@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
-from ingresskit.graph import PathMatch
+from ingresskit.graph import PathMatch, PathOptions
 from ingresskit.models import (
     HTTPIngressPath,
     HTTPIngressRuleValue,
@@ -414,3 +414,27 @@ def test_a_host_of_any_length_is_refused_at_once() -> None:
     told = _read(ingress("web", {"ü" * 100_000: {"/": "one"}, "*" * 100_000: {"/": "one"}})).diagnostics
 
     assert [item.reason for item in told] == [Reason.INVALID_HOST] * 2
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "match"),
+    [
+        ("/a//b", PathOptions(merge_slashes=False), PathMatch.prefix("/a//b")),
+        ("/a//b", PathOptions(), PathMatch.prefix("/a/b")),
+        # Without its slashes this would be the prefix of everything.
+        ("//", PathOptions(merge_slashes=False), None),
+        ("/a//", PathOptions(merge_slashes=False), None),
+        ("/a;b", PathOptions(strict=True), None),
+    ],
+)
+def test_rule_paths_are_read_as_those_of_requests(
+    path: str, options: PathOptions, match: PathMatch | None
+) -> None:
+    written = HTTPIngressPath(path=path, path_type="ImplementationSpecific", backend=backend("one"))
+    rule = IngressRule(host="a.test", http=HTTPIngressRuleValue(paths=(written,)))
+    item = Ingress(metadata=ObjectMeta(name="web", namespace="shop"), spec=IngressSpec(rules=(rule,)))
+
+    fragment = read_ingress(item, _POLICIES, paths=options)
+
+    assert [claim.match for claim in fragment.claims] == ([] if match is None else [match])
+    assert (Reason.INVALID_PATH in [found.reason for found in fragment.diagnostics]) == (match is None)

@@ -168,7 +168,7 @@ def _frontend(context: Context) -> Lines:
     add_request_line(section, settings, context.capabilities)
     add_names(section)
     add_host(section)
-    add_path(section)
+    add_path(section, context.needs.paths)
     add_client(section, settings)
     add_route(section, context.capabilities, host_fallthrough=context.needs.host_fallthrough)
     for handler in HANDLERS:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ingresskit.graph import PathOptions
 from ingresskit.render.answers import sentence
 from ingresskit.render.haproxy.capabilities import Capabilities
 from ingresskit.render.haproxy.lines import Lines, plain_text, substituted
@@ -37,6 +38,7 @@ _WHOLE_URL: Final = "^https?://[^/?]"
 _LONGEST_METHOD: Final = 32
 _CONTROL: Final = "%(0[0-9A-Fa-f]|1[0-9A-Fa-f]|7[Ff])"
 _WRONG_ESCAPE: Final = "%([^0-9A-Fa-f]|.[^0-9A-Fa-f]|.?$)"
+_DOUBTFUL: Final = "(;|%3B|%2F|%5C)"
 _HIDDEN_DOTS: Final = r"(/|%2F|%5C)\.{1,2}(%2F|%5C|;|%3B)|(%2F|%5C)\.{1,2}(/|$)"
 # What HAProxy lets through and RFC 3986 does not: as a regular expression, and as it is escaped.
 _ESCAPED: Final = (
@@ -102,7 +104,7 @@ def add_host(section: Lines) -> None:
     )
 
 
-def add_path(section: Lines) -> None:
+def add_path(section: Lines, options: PathOptions) -> None:
     """Bring the path of the request itself into normal form, and leave it in ``txn.path``."""
     section.note(
         "A target that is a whole URL becomes a path; HAProxy has seen to it that its host is that of Host."
@@ -132,7 +134,8 @@ def add_path(section: Lines) -> None:
         f"normalize-uri percent-decode-unreserved strict if {odd}",
         f"normalize-uri percent-to-uppercase strict if {odd}",
         f"deny deny_status 400 if {odd} {{ path -m reg {quote(_HIDDEN_DOTS)} }}",
-        f"normalize-uri path-merge-slashes if {odd}",
+        *((f"deny deny_status 400 if {{ path -m reg {quote(_DOUBTFUL)} }}",) if options.strict else ()),
+        *((f"normalize-uri path-merge-slashes if {odd}",) if options.merge_slashes else ()),
         f"normalize-uri path-strip-dot if {odd}",
         "normalize-uri path-strip-dotdot",
         # What is left of ".." at the beginning leads above the root.

@@ -11,7 +11,7 @@ from ingresskit.apply.haproxy.live import Live
 from ingresskit.apply.haproxy.meanwhile import possible
 from ingresskit.apply.haproxy.slots import PoolSettings, Slots, pool_sizes
 from ingresskit.errors import ConfigurationError
-from ingresskit.graph import BackendKey, Protocol
+from ingresskit.graph import BackendKey, PathOptions, Protocol
 from ingresskit.models import ObjectKey, ObjectRef
 from ingresskit.policies import Algorithm, Origin
 from ingresskit.render.haproxy import (
@@ -144,8 +144,9 @@ def reasons(old: HaproxyArtifact, new: HaproxyArtifact, *, free: int = 10) -> li
         (Needs(request_headers={"x-a": ORIGIN}), "request header"),
         (Needs(response_headers={"x-b": ORIGIN}), "response header"),
         (Needs(host_fallthrough=True), "falling through"),
+        (Needs(paths=PathOptions(strict=True)), "normal form"),
     ],
-    ids=["class", "status", "request header", "response header", "fall-through"],
+    ids=["class", "status", "request header", "response header", "fall-through", "paths"],
 )
 def test_what_the_program_lacks_is_an_obstacle(needs: Needs, said: str) -> None:
     found = reasons(artifact(), artifact(needs=needs))

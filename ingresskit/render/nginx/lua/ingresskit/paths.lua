@@ -32,7 +32,10 @@ local function escape_byte(letter)
     return format("%%%02X", byte(letter))
 end
 
-local function resolve(path)
+-- Separators that only some applications see.
+local DOUBTFUL = ";|%3B|%2F|%5C"
+
+local function resolve(path, keep)
     local elements, count, last = {}, 0, ""
     for element in string.gmatch(path, "/([^/]*)") do
         last = element
@@ -42,10 +45,13 @@ local function resolve(path)
             end
             elements[count] = nil
             count = count - 1
-        elseif element ~= "" and element ~= "." then
+        elseif element ~= "." and (keep or element ~= "") then
             count = count + 1
             elements[count] = element
         end
+    end
+    if keep and last == "" then
+        count = count - 1 -- what follows the last slash is no element
     end
     if count == 0 then
         return "/"
@@ -54,7 +60,7 @@ local function resolve(path)
     return "/" .. concat(elements, "/", 1, count) .. slash
 end
 
-local function spell_out(path)
+local function spell_out(path, options)
     if byte(path) ~= 47 or find(path, CONTROL, "joi") then
         return nil
     end
@@ -68,7 +74,10 @@ local function spell_out(path)
     if wrong or find(path, HIDDEN_DOTS, "jo") then
         return nil
     end
-    path = resolve(path)
+    if options and options.strict and find(path, DOUBTFUL, "jo") then
+        return nil
+    end
+    path = resolve(path, options and options.keep_slashes)
     if path and #path > MAX_BYTES then
         return nil
     end
@@ -79,11 +88,16 @@ end
 --
 -- Most paths are in it already. What others need is a function of its own: one that makes closures is
 -- never compiled, nor is whatever calls it.
-function M.normalise(path)
+--
+-- options is the row of the settings of all hosts: keep_slashes and strict, as `ingresskit.graph.PathOptions`.
+function M.normalise(path, options)
+    if options and options.strict and find(path, ";", "jo") then
+        return nil
+    end
     if #path <= MAX_BYTES and find(path, PLAIN, "jo") then
         return path ~= "" and path or nil
     end
-    return spell_out(path)
+    return spell_out(path, options)
 end
 
 return M

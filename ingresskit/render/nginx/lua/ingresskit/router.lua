@@ -282,7 +282,7 @@ function M.route()
     if mark then
         path, query = sub(uri, 1, mark - 1), sub(uri, mark)
     end
-    path = paths.normalise(path)
+    path = paths.normalise(path, tables.get("s", "all", generation))
     if not path then
         return answers.refuse(400)
     end
