@@ -23,6 +23,7 @@ from ingresskit.apply.haproxy.master import Master
 from ingresskit.apply.haproxy.meanwhile import possible
 from ingresskit.apply.haproxy.options import HaproxyOptions
 from ingresskit.apply.haproxy.performing import compact, perform, reap
+from ingresskit.apply.haproxy.remembering import remembering
 from ingresskit.apply.plan import Dynamic, NoOp, Plan, Reload
 from ingresskit.errors import ApplyError, ApplyPostponed, Subject
 from ingresskit.facts import fact_logger
@@ -41,6 +42,8 @@ _MOST_REASONS: Final = 3
 _MOST_SLOTS: Final = 32
 _MOST_TOLD: Final = 1000
 _OTHERS: Final = "other reasons"
+# Who asks for reloads that keep memory in bounds: no namespace is called so.
+_OURSELVES: Final = frozenset({""})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,16 +231,17 @@ class Keeper:
         if running and live is not None:
             await self._loader.wait_turn(asking)
         slots = self._loader.slots_for(artifact, live)
+        needs = remembering(artifact.needs, None if live is None else live.needs)
         self._written = None
         try:
-            marker = await self._loader.load(artifact, slots, running=running, asking=asking)
+            marker = await self._loader.load(artifact, slots, needs=needs, running=running, asking=asking)
         except BaseException:
             if running and live is not None:
                 with anyio.CancelScope(shield=True):
                     if not await self._master.serves(live.marker):
                         self._broken = "HAProxy does not serve what it did before a reload that failed"
             raise
-        self.live = Live.loaded(artifact, needs=artifact.needs, slots=slots, marker=marker)
+        self.live = Live.loaded(artifact, needs=needs, slots=slots, marker=marker)
         self._broken = ""
         self._restarted = False
         self._written = artifact, slots.pools
@@ -356,6 +360,10 @@ class Keeper:
         async with self._lock:
             live = self.live
             if live is None or self._broken:
+                return None
+            if live.unlisted >= self._options.most_removed_certificates:
+                await self._wait_restarted()
+                await self._load(live.artifact, "removed certificates hold memory", _OURSELVES)
                 return None
             low = live.slots.low(self._options.pools.low)
             if not low:

@@ -25,6 +25,8 @@ class Live:
         marker: What it answers when it is asked which configuration it has.
         blocks: Those whose rows are in its maps: of *artifact*, and others that nothing leads to any more.
         leaving: By slot, the servers that get no new requests and are still there.
+        unlisted: How many lines of the list of certificates were taken out. HAProxy keeps about 20 KB of
+            each (2.6.12, November 2026).
     """
 
     artifact: HaproxyArtifact
@@ -33,6 +35,7 @@ class Live:
     marker: str
     blocks: dict[str, Block] = field(default_factory=dict[str, Block])
     leaving: dict[str, dict[str, Server]] = field(default_factory=dict[str, dict[str, Server]])
+    unlisted: int = 0
 
     @classmethod
     def loaded(cls, artifact: HaproxyArtifact, *, needs: Needs, slots: Slots, marker: str) -> Live:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Set
+from dataclasses import replace
 
 import anyio
 import anyio.to_thread
@@ -23,7 +24,7 @@ from ingresskit.apply.haproxy.turns import Turns
 from ingresskit.errors import ApplyError, CheckFailed
 from ingresskit.facts import fact_logger
 from ingresskit.render.base import RenderedFile
-from ingresskit.render.haproxy import Capabilities, HaproxyArtifact, HaproxySettings, SlotClass
+from ingresskit.render.haproxy import Capabilities, HaproxyArtifact, HaproxySettings, Needs, SlotClass
 
 __all__ = ["Loader"]
 
@@ -68,13 +69,20 @@ class Loader:
         await self._turns.wait(asking)
 
     async def load(
-        self, artifact: HaproxyArtifact, slots: Slots, *, running: bool, asking: Set[str] = frozenset()
+        self,
+        artifact: HaproxyArtifact,
+        slots: Slots,
+        *,
+        needs: Needs,
+        running: bool,
+        asking: Set[str] = frozenset(),
     ) -> str:
         """Reload HAProxy with *artifact*, or start it; returns the marker that it then has.
 
         Args:
             artifact: What it is to serve.
             slots: Where its backends stand.
+            needs: What the program is to have: what *artifact* needs, or more.
             running: Whether it runs.
             asking: The namespaces that a reload is for.
 
@@ -83,7 +91,7 @@ class Loader:
             ApplyError: It does not serve it; what served before a reload still does, and so says the disk.
         """
         marker = _new_marker()
-        files = await self._files(artifact, slots.pools, slots.held(), marker)
+        files = await self._files(replace(artifact, needs=needs), slots.pools, slots.held(), marker)
         async with self._disk:
             await self._preflight(running=running)
             generation = await self._checked(artifact, files)

@@ -24,6 +24,8 @@ class HaproxyOptions:
             ends the oldest when there are more than three.
         old_worker_grace: How long a replaced process serves its connections at least, before it is ended
             for a reload that another namespace needs.
+        most_removed_certificates: After so many lines were taken out of the list of certificates, HAProxy is
+            reloaded in the background, since it keeps about 20 KB of each.
         command_timeout: For one command to a running HAProxy.
         load_timeout: For a start, a check and a reload, each.
         disk_delay: Changes at runtime are written to disk this long after the last one, or ten times as
@@ -40,6 +42,7 @@ class HaproxyOptions:
     reload_share: float = 0.2
     most_old_workers: int = 3
     old_worker_grace: timedelta = timedelta(seconds=30)
+    most_removed_certificates: int = 500
     command_timeout: timedelta = timedelta(seconds=5)
     load_timeout: timedelta = timedelta(seconds=30)
     disk_delay: timedelta = timedelta(seconds=1)

@@ -142,7 +142,7 @@ async def _take_away(api: RuntimeApi, live: Live, changes: Changes, new: Haproxy
                 await api.set_row(MapName.SLOTS.path, change.backend, slot_value(stands, servers))
             await _stop_servers(api, live, stands, change.removed)
     if changes.unlisted:
-        await _unlist(api, changes)
+        await _unlist(api, live, changes)
     for bundle in changes.withdrawn:
         await api.drop_certificate(bundle.path)
 
@@ -154,13 +154,14 @@ async def _stop_servers(api: RuntimeApi, live: Live, slot: str, servers: Sequenc
         leaving[server.name] = server
 
 
-async def _unlist(api: RuntimeApi, changes: Changes) -> None:
+async def _unlist(api: RuntimeApi, live: Live, changes: Changes) -> None:
     wanted = Counter(certificate_line(line) for line in changes.unlisted)
     for listed in await api.listed(CERTIFICATE_LIST):
         text = " ".join((listed.file, *listed.names))
         if wanted[text]:
             wanted[text] -= 1
             await api.unlist_certificate(CERTIFICATE_LIST, listed.file, listed.line)
+            live.unlisted += 1
     if missing := +wanted:
         raise ApplyError(f"HAProxy does not have the line {next(iter(missing))[:200]!r} of its certificates")
 

@@ -49,6 +49,8 @@ class HaproxyStatistics:
         endpoints_left_out_open: Endpoints that take no connections and get no requests; one of several
             backends counts for each.
         changes_waiting_open: Objects that ask for a reload which has to wait.
+        removed_certificates_open: Lines taken out of the list of certificates since the last reload; HAProxy
+            keeps about 20 KB of each.
         slots_open: Empty backends that new ones can be put into.
     """
 
@@ -65,6 +67,7 @@ class HaproxyStatistics:
     old_workers_open: int = 0
     endpoints_left_out_open: int = 0
     changes_waiting_open: int = 0
+    removed_certificates_open: int = 0
     slots_open: int = 0
     log_lines_dropped: int = 0
     log_lines_unreadable: int = 0
@@ -155,6 +158,7 @@ class Tally:
         unreadable: int,
         left_out: int = 0,
         waiting: int = 0,
+        removed: int = 0,
     ) -> HaproxyStatistics:
         """The counts so far, with what others know."""
         return HaproxyStatistics(
@@ -171,6 +175,7 @@ class Tally:
             old_workers_open=old_workers,
             endpoints_left_out_open=left_out,
             changes_waiting_open=waiting,
+            removed_certificates_open=removed,
             slots_open=slots_free,
             log_lines_dropped=dropped,
             log_lines_unreadable=unreadable,

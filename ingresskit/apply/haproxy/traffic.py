@@ -107,6 +107,7 @@ class Traffic:
             slots_free=0 if live is None else sum(map(live.slots.free, live.slots.pools)),
             left_out=self._outages.count,
             waiting=self._keeper.waiting,
+            removed=0 if live is None else live.unlisted,
             dropped=self._dropped,
             unreadable=0 if self.log is None else self.log.unreadable,
         )

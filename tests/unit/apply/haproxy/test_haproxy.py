@@ -236,6 +236,38 @@ async def test_a_configuration_that_haproxy_refuses_changes_nothing(
     assert kind is Dynamic
 
 
+async def test_certificates_that_come_and_go_are_reloaded_for_in_the_background(short_path: Path) -> None:
+    options = HaproxyOptions(
+        most_removed_certificates=4, reload_gap=timedelta(milliseconds=1), reload_share=1.0
+    )
+    tls = (
+        tls_secret("a.test"),
+        ingress("tls", {"a.test": {"/": "a"}}, tls={"tls": ["a.test"]}),
+        service("a"),
+    )
+    async with scene(short_path, options, tls=True) as at:
+        kinds = [await at.serve(*objects, hosts={"b.test": PLAIN}) for objects in ((), *(tls, ()) * 4)]
+        await wait_until(lambda: sum(at.haproxy.reloads.values()) == 2)
+        live = at.haproxy.keeper.live
+        answer = await at.ask("b.test")
+
+    assert set(kinds[1:]) == {Dynamic}
+    assert "removed certificates hold memory" in at.haproxy.reloads
+    assert live is not None
+    assert live.unlisted == 0
+    assert answer == 200
+
+
+async def test_a_header_name_that_comes_back_costs_no_second_reload(short_path: Path) -> None:
+    async with scene(short_path) as at:
+        kinds = [
+            await at.serve(hosts={"a.test": {"request-headers-set": f"{name}: x"} if name else PLAIN})
+            for name in ("", "X-One", "X-Two", "X-One", "X-Two")
+        ]
+
+    assert kinds[1:] == [Reload, Reload, Dynamic, Dynamic]
+
+
 async def test_a_certificate_that_haproxy_refuses_is_blamed_on_its_secret(short_path: Path) -> None:
     async with scene(short_path, tls=True) as at:
         good = at.artifact(
