@@ -234,9 +234,7 @@ class _Decision:
             reason, message = Reason.HOST_NOT_ALLOWED, f"namespace {namespace} may not claim {what}: {why}"
         else:
             through = f" through its wildcard {held.through}" if held.through else ""
-            claim = (
-                f"oldest claim: {held.claim}" if held.claim else "it stays held though its last claim is gone"
-            )
+            claim = f"oldest claim: {held.claim}" if held.claim else "none of its claims is served now"
             reason = Reason.HOST_CONFLICT
             message = f"{what} is owned by namespace {held.owner}{through} ({claim})"
         winner = held.claim if reason is Reason.HOST_CONFLICT else None

@@ -280,6 +280,7 @@ class Translator:
                 age=age_order(ingress),
                 undecided=undecided,
             )
+        unseen = frozenset[tuple[str, str]]()
         try:
             options = self._options
             within = trimmed(ingress, options.budgets)
@@ -291,6 +292,7 @@ class Translator:
                 paths=options.paths,
             )
             if within.diagnostics:
+                unseen = hosts_in_doubt(ingress)
                 fragment = replace(
                     fragment,
                     ingress=ingress,
@@ -303,7 +305,7 @@ class Translator:
             fragment = _closed(ingress)
         if verdict.diagnostics:
             fragment = replace(fragment, diagnostics=verdict.diagnostics + fragment.diagnostics)
-        return _Judged(fragment=fragment, namespace=namespace, age=age_order(ingress))
+        return _Judged(fragment=fragment, namespace=namespace, age=age_order(ingress), undecided=unseen)
 
     def _affordable(self, fragments: list[_Judged]) -> list[_Judged]:
         """*fragments*, of which those over the budget of their namespace claim nothing."""
@@ -312,7 +314,9 @@ class Translator:
         ours = sorted((item for item in fragments if item.ours), key=_precedence)
         refused = self._budgets.refused(item.fragment for item in ours)
         return [
-            replace(item, fragment=refused[key]) if (key := item.fragment.ingress.key) in refused else item
+            replace(item, fragment=refused[key], undecided=hosts_in_doubt(item.fragment.ingress))
+            if (key := item.fragment.ingress.key) in refused
+            else item
             for item in fragments
         ]
 
@@ -447,7 +451,8 @@ class _Judged:
 
     Attributes:
         why: Why it is not ours; empty when it is.
-        undecided: The namespace with each of its hosts, while nobody knows whose the Ingress is.
+        undecided: The namespace with each of its hosts, while nobody knows whose the Ingress is, and while it
+            is over a budget: such claims keep a host that is held, and win none.
     """
 
     fragment: Fragment

@@ -1,7 +1,7 @@
 """Claims that may be there although nobody can see them now: they keep a host, and win none.
 
-An Ingress that cannot be read, and one whose class is missing, must not cost its namespace a host: the
-fault is often nobody's, and passes.
+An Ingress that cannot be read, one whose class is missing, and one that is over a budget must not cost its
+namespace a host: the fault passes, and the host would be another's by then.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class UnseenClaims:
 
     Attributes:
         namespaces: Those some of whose Ingresses cannot be read; an empty name stands for all.
-        hosts: Namespaces with the hosts of their Ingresses whose class is missing.
+        hosts: Namespaces with the hosts of their Ingresses whose class is missing, or that are over a budget.
     """
 
     namespaces: frozenset[str] = frozenset()
@@ -46,7 +46,7 @@ def namespaces_in_doubt(problems: Iterable[DecodeError]) -> frozenset[str]:
 
 
 def hosts_in_doubt(ingress: Ingress) -> frozenset[tuple[str, str]]:
-    """The namespace with each host of an Ingress of which nobody knows whose it is."""
+    """The namespace with each host of an Ingress whose claims are not seen."""
     hosts: set[str] = set()
     for rule in ingress.spec.rules:
         with suppress(HostRefused):

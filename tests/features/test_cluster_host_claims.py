@@ -203,6 +203,36 @@ async def test_a_record_that_somebody_edits_or_deletes_is_written_again(server: 
         await until(lambda: lines(server) == ["shop.example victim"])
 
 
+async def test_what_changed_while_the_api_server_was_away_is_written_when_it_is_back(server: ApiServer) -> None:
+    claim(server, "victim", "shop.example")
+    async with replica(server) as running:
+        await until(lambda: lines(server) == ["shop.example victim"])
+        server.refuse_connections()
+        await until(lambda: not running.elector.is_leader)
+        claim(server, "evil", "shop.example", "new.example")
+        server.accept_connections()
+        await until(lambda: lines(server) == ["new.example evil", "shop.example victim"])
+        assert running.owner("shop.example") == "victim"
+        assert "ConfigMap" not in running.told()
+
+
+async def test_nothing_is_written_without_leave(server: ApiServer) -> None:
+    class Closed:
+        def is_valid(self) -> bool:
+            return False
+
+        def remaining(self) -> float:
+            return 0.0
+
+    keeper = ClaimKeeper(RECORD)
+    keeper.learn(HostClaims(by_host={"a.test": HostClaim(namespace="victim")}))
+    access = Access(server=server.url, authorization=f"Bearer {server.token}")
+    async with AioTransport(StaticCredentials(access)) as transport:
+        await HostClaimWriter(transport, keeper, RECORD, _SOON).run(Closed())
+
+    assert not [item for item in server.requests if item.resource == "configmaps"]
+
+
 async def test_a_config_map_of_somebody_else_is_left_alone(server: ApiServer) -> None:
     claim(server, "victim", "shop.example")
     theirs = {"metadata": {"name": "ingresskit-hosts", "namespace": "infra"}, "data": {"notes": "mine"}}

@@ -21,7 +21,7 @@ from ingresskit.models import (
     Snapshot,
 )
 from ingresskit.testing import EPOCH, endpoint_slice, ingress, ingress_class, service, tls_secret
-from ingresskit.translate import HostOwnership, TranslateOptions, Translation, Translator, translate
+from ingresskit.translate import Budgets, HostOwnership, TranslateOptions, Translation, Translator, translate
 
 _WORLD: list[KubeObject] = [
     ingress_class(),
@@ -171,7 +171,7 @@ def test_the_grace_keeps_a_host_for_its_time_only() -> None:
     released = history.record.by_host["a.test"]
 
     assert _owners(during) == {}
-    assert "it stays held though its last claim is gone" in _one(during, Reason.HOST_CONFLICT).message
+    assert "none of its claims is served now" in _one(during, Reason.HOST_CONFLICT).message
     assert released.released is not None
     assert during.due == released.released + timedelta(seconds=15)
     assert _owners(history.step(mine, theirs)) == {"a.test": "victim"}
@@ -199,6 +199,23 @@ def test_an_ingress_that_goes_to_another_class_releases_its_host() -> None:
     moved = replace(mine, spec=replace(mine.spec, ingress_class_name="other"))
 
     assert _owners(history.step(moved, theirs, other)) == {"a.test": "evil"}
+
+
+@pytest.mark.parametrize(
+    "budgets",
+    [Budgets(hosts_per_namespace=2), Budgets(ingresses_per_namespace=1), Budgets(hosts_per_ingress=1)],
+    ids=["hosts of the namespace", "ingresses of the namespace", "hosts of the ingress"],
+)
+def test_a_budget_that_is_exceeded_costs_no_host_that_is_held(budgets: Budgets) -> None:
+    history = History(TranslateOptions(budgets=budgets))
+    history.record = HostClaims(by_host={"a.test": HostClaim(namespace="victim")})
+    more = _web("victim", "b.test", "c.test", name="more", created=1)
+    mine = _web("victim", "d.test", "a.test", created=5)
+    theirs = _web("evil", "a.test", created=0)
+
+    assert "a.test" not in _owners(history.step(more, mine, theirs))
+    assert history.record.by_host["a.test"].namespace == "victim"
+    assert _owners(history.step(_web("victim", "a.test", created=5), theirs)) == {"a.test": "victim"}
 
 
 def test_a_namespace_whose_ingress_cannot_be_read_keeps_its_hosts() -> None:
