@@ -68,7 +68,7 @@ class Account:
         self._authorization = bearer(token) if token else ""
         name, password = field_text(user, "username"), field_text(user, "password")
         if name or password:
-            if token:
+            if token or token_file:
                 raise CredentialsError("the kubeconfig's user has both a token and a password; remove one")
             self._authorization = _basic(name, password)
         elif not token and not token_file:

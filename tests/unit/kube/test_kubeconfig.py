@@ -178,6 +178,7 @@ async def test_a_token_counts_before_that_of_a_plugin_which_still_gives_its_cert
         ({"token": 12345}, {}, "token must be text, not a number: put it in quotes"),
         ({"username": "me", "password": 12345}, {}, "password must be text"),
         ({"token": "a", "username": "b", "password": "c"}, {}, "both a token and a password"),
+        ({"tokenFile": "a", "username": "b", "password": "c"}, {}, "both a token and a password"),
         ({}, {"insecure-skip-tls-verify": "true"}, "must be true or false"),
         ({}, {"insecure-skip-tls-verify": True, "certificate-authority-data": b64("CA")}, "remove one"),
         ({}, {"insecure-skip-tls-verify": True, "certificate-authority": "ca.pem"}, "remove one"),
