@@ -212,6 +212,7 @@ class ClientConnection(asyncio.Protocol):
                 plane.memory.charge(self, self._owner, 0, bounded=False)
         exchange, self._exchange = self._exchange, None
         tunnel, self._tunnel = self._tunnel, None
+        self._reader.forget()
         if exchange is not None:
             exchange.client_lost()
         if tunnel is not None:

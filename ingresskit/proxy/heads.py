@@ -246,6 +246,10 @@ class RequestReader(_Reader):
             self._known_keep_alive = head.keep_alive
         return head
 
+    def forget(self) -> None:
+        """Let go of the parser, which refers to this reader: only the garbage collector would free the two."""
+        self._parser = None
+
 
 def _says_more(head: RequestHead) -> bool:
     """Whether the fields say anything but host, keep-alive and what is passed on."""

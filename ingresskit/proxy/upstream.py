@@ -196,6 +196,7 @@ class UpstreamConnection(asyncio.Protocol):
         exchange, tunnel = self.exchange, self.tunnel
         if tunnel is not None:
             tunnel.endpoint_lost()
+            self.tunnel = None  # which refers to this connection
         elif exchange is not None:
             self.exchange = None
             self.reusable = False

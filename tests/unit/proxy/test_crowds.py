@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ingresskit.graph import Termination
 from ingresskit.proxy import AccessRecord, Proxy
 from ingresskit.proxy.client import ClientConnection
 from ingresskit.proxy.crowd import Crowd, owner_of
+from ingresskit.proxy.heads import RequestReader
 from ingresskit.proxy.memory import Memory, connections_for, memory_limit, waiting_bytes_for
 from tests.unit.proxy.conftest import Seen, Stage, forward, get, reply, until
 
@@ -255,3 +257,20 @@ async def test_uploads_are_kept_for_another_try_within_the_budget(stage: Stage) 
     assert [(await client.answer()).status for client in clients] == [200] * 40
     assert proxy.statistics().connections_given_up == 0
     await until(lambda: held(proxy) == 0)
+
+
+@pytest.mark.anyio
+async def test_connection_that_ends_leaves_nothing_to_the_garbage_collector(stage: Stage) -> None:
+    endpoint = await stage.endpoint()
+    proxy = await stage.proxy(forward(endpoint.port))
+    client = await stage.connect(proxy)
+    assert (await client.ask(get())).status == 200
+    kinds = (ClientConnection, RequestReader)
+    gc.collect()
+    gc.disable()
+
+    try:
+        client.writer.close()
+        await until(lambda: not any(isinstance(one, kinds) for one in gc.get_objects()))
+    finally:
+        gc.enable()
