@@ -183,7 +183,9 @@ class Translator:
         if self._inputs is not None and record is self._routes.claims:
             record = self._record  # its own result changes nothing
         inputs = (*(snapshot.objects.get(kind) for kind in kinds), record)
-        silent, due = namespaces_in_doubt(snapshot.problems), self._routes.due
+        by_labels = self._options.scope.namespace_selector is not None
+        silent = namespaces_in_doubt(snapshot.problems, by_labels=by_labels)
+        due = self._routes.due
         if (
             self._inputs is None
             or any(a is not b for a, b in zip(inputs, self._inputs, strict=True))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ingresskit.errors import DecodeError, ProblemCause
 from ingresskit.graph import ANY_HOST, HostRefused, rule_host
-from ingresskit.models import Ingress
+from ingresskit.models import Ingress, Namespace
 
 __all__ = ["UnseenClaims", "hosts_in_doubt", "namespaces_in_doubt"]
 
@@ -34,15 +34,22 @@ class UnseenClaims:
         return namespace in self.namespaces or "" in self.namespaces or (namespace, host) in self.hosts
 
 
-def namespaces_in_doubt(problems: Iterable[DecodeError]) -> frozenset[str]:
-    """The namespaces some of whose Ingresses cannot be read; an empty name stands for all."""
-    return frozenset(
-        problem.namespace
-        for problem in problems
-        if problem.kind == Ingress.kind
-        and problem.cause is not ProblemCause.WRITE_REFUSED
-        and (problem.namespace or problem.name == "*")
-    )
+def namespaces_in_doubt(problems: Iterable[DecodeError], *, by_labels: bool) -> frozenset[str]:
+    """The namespaces some of whose Ingresses cannot be read or judged; an empty name stands for all.
+
+    Args:
+        problems: What the source could not read.
+        by_labels: Whether the labels of Namespaces say which Ingresses are ours.
+    """
+    found: set[str] = set()
+    for problem in problems:
+        if problem.cause is ProblemCause.WRITE_REFUSED:
+            continue
+        if problem.kind == Ingress.kind and (problem.namespace or problem.name == "*"):
+            found.add(problem.namespace)
+        elif problem.kind == Namespace.kind and by_labels:
+            found.add("" if problem.name == "*" else problem.name)
+    return frozenset(found)
 
 
 def hosts_in_doubt(ingress: Ingress) -> frozenset[tuple[str, str]]:

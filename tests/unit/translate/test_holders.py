@@ -17,11 +17,22 @@ from ingresskit.models import (
     Ingress,
     IngressClass,
     KubeObject,
+    Namespace,
     ObjectKey,
+    ObjectMeta,
     Snapshot,
 )
 from ingresskit.testing import EPOCH, endpoint_slice, ingress, ingress_class, service, tls_secret
-from ingresskit.translate import Budgets, HostOwnership, TranslateOptions, Translation, Translator, translate
+from ingresskit.translate import (
+    Budgets,
+    HostOwnership,
+    LabelSelector,
+    Scope,
+    TranslateOptions,
+    Translation,
+    Translator,
+    translate,
+)
 
 _WORLD: list[KubeObject] = [
     ingress_class(),
@@ -233,6 +244,29 @@ def test_a_namespace_whose_ingress_cannot_be_read_keeps_its_hosts() -> None:
         cause=ProblemCause.WRITE_REFUSED,
     )
     assert _owners(history.step(theirs, problems=(refused,))) == {"a.test": "evil"}
+
+
+def test_namespaces_that_cannot_be_read_cost_no_host_where_their_labels_are_asked_for() -> None:
+    scope = Scope(namespace_selector=LabelSelector.parse("team=shop"))
+    record = HostClaims(by_host={"a.test": HostClaim(namespace="victim")})
+    labelled = [
+        Namespace(metadata=ObjectMeta(name=name, labels={"team": "shop"})) for name in ("victim", "evil")
+    ]
+    refused = DecodeError(
+        kind="Namespace",
+        namespace="",
+        name="*",
+        field="",
+        reason="the right is missing",
+        cause=ProblemCause.RIGHT_MISSING,
+    )
+    mine, theirs = _web("victim", "a.test", created=5), _web("evil", "a.test", created=0)
+    history = History(TranslateOptions(scope=scope), record)
+
+    assert _owners(history.step(mine, theirs, problems=(refused,))) == {}
+    assert _owners(history.step(mine, theirs, *labelled)) == {"a.test": "victim"}
+    by_default = History(record=record)
+    assert _owners(by_default.step(theirs, problems=(refused,))) == {"a.test": "evil"}
 
 
 @pytest.mark.parametrize(
