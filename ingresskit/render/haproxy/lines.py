@@ -10,10 +10,16 @@ from ingresskit.render.haproxy.artifact import MapName
 from ingresskit.render.haproxy.capabilities import Capabilities
 from ingresskit.render.haproxy.quoting import quote
 
-__all__ = ["Lines", "flagged", "lookup", "plain_text", "refused", "setting", "substituted"]
+__all__ = ["AWAITED", "Lines", "flagged", "lookup", "plain_text", "refused", "setting", "substituted"]
 
 # HAProxy takes 64 words a line.
 _NETWORKS_A_LINE: Final = 40
+
+
+AWAITED: Final = (
+    "!{ internal.htx.has_eom } !{ req.hdr_val(content-length) gt 16384 } !{ req.fhdr(expect) -m found }"
+)
+"""The condition that a body is under way, and short."""
 
 
 def lookup(key: str, name: MapName, default: str = "") -> str:
@@ -58,12 +64,12 @@ def refused(rule: str, condition: str, capabilities: Capabilities) -> tuple[str,
     """The ``http-request`` rules that refuse a request under a condition, so that its client learns why.
 
     Before 3.0, HAProxy resets what a client still uploads, and the response with it. So the body is waited
-    for, for a second at most, and as far as it fits into the buffer. Nobody is asked for a body for that.
+    for, for a second at most, when it may fit into the buffer. Nobody is asked for a body for that; what
+    does not come within that second is a 408.
     """
     if capabilities.drains:
         return (f"{rule} if {condition}",)
-    waits = "!{ internal.htx.has_eom } !{ req.fhdr(expect) -m found }"
-    return f"wait-for-body time 1s if {condition} {waits}", f"{rule} if {condition}"
+    return f"wait-for-body time 1s if {condition} {AWAITED}", f"{rule} if {condition}"
 
 
 class Lines:

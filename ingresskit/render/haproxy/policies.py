@@ -169,7 +169,8 @@ class _BodyLimit(Handler):
         room = context.settings.buffer_bytes - REWRITE_BYTES - _SHORT_BODY - _OVERHEAD_BYTES
         yield f"set-var(txn.body_limit) {setting('body-limit')},add(0) if {on}"
         large = f"{on} {{ req.hdr_val(content-length),sub(txn.body_limit) gt 0 }}"
-        yield from refused("deny deny_status 413", large, context.capabilities)
+        # Its body is not waited for: most are too long for that, and a client may wait for leave to send it.
+        yield f"deny deny_status 413 if {large}"
         # A request without a body waits for nothing. One with a body does until that is complete, or no
         # longer short, or the buffer is full; for the last not to come first, the head must leave room.
         yield f"set-var(txn.body_unknown) bool(true) if {on} {unknown} {chunked}"

@@ -7,7 +7,7 @@ from typing import Final
 from ingresskit.render.answers import sentence
 from ingresskit.render.haproxy.artifact import MapName
 from ingresskit.render.haproxy.capabilities import Capabilities
-from ingresskit.render.haproxy.lines import Lines, flagged, lookup, plain_text, refused, substituted
+from ingresskit.render.haproxy.lines import AWAITED, Lines, flagged, lookup, plain_text, refused, substituted
 from ingresskit.render.haproxy.quoting import quote
 from ingresskit.render.haproxy.settings import HaproxySettings
 from ingresskit.render.haproxy.words import SHARE_DIGITS, TLS_FLAG, Kind, Speaks
@@ -118,9 +118,7 @@ def add_answers(section: Lines, statuses: tuple[int, ...], capabilities: Capabil
     """Answer by itself, as the row of the route says."""
     if not capabilities.drains:
         section.note("A client that still uploads would not learn the answer.")
-        section.request(
-            "wait-for-body time 1s if !{ internal.htx.has_eom } !{ req.fhdr(expect) -m found }",
-        )
+        section.request(f"wait-for-body time 1s if {AWAITED}")
     section.note("A redirect.")
     section.request(f"set-var(txn.location) {lookup('var(txn.id),concat(/location)', MapName.SETTINGS)}")
     section.request(
