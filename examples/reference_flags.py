@@ -63,6 +63,7 @@ class Flags(TranslationArguments):
     watch_list: Literal["auto", "never"]
     http: Address | None
     https: Address | None
+    underscores_in_headers: bool
     public_http_port: int
     public_https_port: int | None
     admin: Address | None
@@ -166,6 +167,8 @@ def _add_proxy(add: Callable[..., object]) -> None:
     listen: dict[str, Any] = {"type": checked(_address), "metavar": "ADDR:PORT"}
     add("--http", default="0.0.0.0:8080", **listen, help="plain HTTP, or off (%(default)s)")
     add("--https", default="0.0.0.0:8443", **listen, help="TLS, or off (%(default)s)")
+    text = "pass on header fields with _ in their names"
+    add("--underscores-in-headers", action="store_true", help=text)
     port: dict[str, Any] = {"type": checked(_port), "metavar": "N"}
     text = "the port that clients reach plain HTTP at (%(default)s)"
     add("--public-http-port", default=80, **port, help=text)

@@ -33,6 +33,7 @@ class HaproxyPlane(Plane):
         self._settings = HaproxySettings(
             http=(Bind(*self._http),) if self._http else (),
             https=(Bind(*self._https),) if self._https else (),
+            underscores_in_headers=flags.underscores_in_headers,
             public_http_port=flags.public_http_port,
             public_https_port=flags.public_https_port,
             trusted_proxies=tuple(flags.trusted_proxy),

@@ -32,6 +32,7 @@ class InProcessPlane(Plane):
         flags, log = setting.flags, setting.access_log
         self._proxy = Proxy(
             ProxySettings(
+                underscores_in_headers=flags.underscores_in_headers,
                 public_http_port=flags.public_http_port,
                 public_https_port=flags.public_https_port,
                 trusted_proxies=tuple(flags.trusted_proxy),

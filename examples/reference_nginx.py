@@ -38,6 +38,7 @@ class NginxPlane(Plane):
             state=str((setting.state / "nginx").absolute()),
             http=(str(self._http),) if self._http else (),
             https=(str(self._https),) if self._https else (),
+            underscores_in_headers=flags.underscores_in_headers,
             public_http_port=flags.public_http_port,
             public_https_port=flags.public_https_port,
             trusted_proxies=tuple(flags.trusted_proxy),

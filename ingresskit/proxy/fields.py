@@ -28,6 +28,7 @@ __all__ = [
     "ORDINARY",
     "REQUEST_ID",
     "REQUEST_KINDS",
+    "REQUEST_KINDS_WITH_UNDERSCORES",
     "UPGRADE",
     "Field",
     "Special",
@@ -123,8 +124,14 @@ def _kind(name: bytes) -> int:
     # other characters, which honest names may have, are looked at only where they would matter.
     if b"_" in lower:
         return ALIAS
+    return _kind_with_underscores(lower)
+
+
+def _kind_with_underscores(name: bytes) -> int:
+    """The same where an operator lets names with ``_`` pass: it is a character like the others then."""
+    lower = name.lower()
     if (plain := lower.translate(_PLAIN)) != lower:
-        return ALIAS if _kind(plain) else ORDINARY
+        return ALIAS if _kind_with_underscores(plain) else ORDINARY
     if lower.startswith(_CLIENT_PREFIXES):
         return CLIENT
     return _KINDS.get(lower, HOP if lower.startswith(b"proxy-") else ORDINARY)
@@ -153,6 +160,7 @@ class _Spellings(dict[bytes, int]):
 
 
 REQUEST_KINDS: Final = _Spellings(_kind)
+REQUEST_KINDS_WITH_UNDERSCORES: Final = _Spellings(_kind_with_underscores)
 ANSWER_KINDS: Final = _Spellings(_answer_kind)
 
 

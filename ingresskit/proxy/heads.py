@@ -31,6 +31,7 @@ from ingresskit.proxy.fields import (
     MAX_FORWARDS,
     REQUEST_ID,
     REQUEST_KINDS,
+    REQUEST_KINDS_WITH_UNDERSCORES,
     UPGRADE,
     Field,
     Special,
@@ -181,11 +182,21 @@ class RequestReader(_Reader):
     it means.
     """
 
-    __slots__ = ("_known", "_known_fields", "_known_host", "_known_keep_alive", "_max_headers", "_parser")
+    __slots__ = (
+        "_kinds",
+        "_known",
+        "_known_fields",
+        "_known_host",
+        "_known_keep_alive",
+        "_max_headers",
+        "_parser",
+    )
 
     def __init__(self, settings: ProxySettings) -> None:
         super().__init__()
         self._max_headers = settings.max_headers
+        kept = settings.underscores_in_headers
+        self._kinds = REQUEST_KINDS_WITH_UNDERSCORES if kept else REQUEST_KINDS
         self._parser: httptools.HttpRequestParser | None = None
         self._known: bytes | None = None
         self._known_host = self._known_fields = b""
@@ -216,7 +227,7 @@ class RequestReader(_Reader):
         if method in (b"CONNECT", b"TRACE"):
             raise BadRequest(405, "The method is not allowed here.")
         try:
-            fields, special = sort_fields(raw, line.end(), lines - 2, REQUEST_KINDS)
+            fields, special = sort_fields(raw, line.end(), lines - 2, self._kinds)
         except ValueError:
             raise BadRequest(400, "The request has a wrong header field.") from None
         self.complete = False

@@ -56,6 +56,8 @@ class ProxySettings:
         trusted_proxies: Peers whose ``X-Forwarded-*`` and ``Forwarded`` are believed.
         proxy_protocol: Peers in *trusted_proxies* must open with a PROXY protocol header, version 1
             or 2; that of other peers is not read.
+        underscores_in_headers: Pass on header fields with ``_`` in their names. Those that could be taken
+            for a field of the proxy's own (``X_Real_IP``) or one that the route sets or removes still go.
         public_http_port: The port that clients reach plain HTTP at, for ``X-Forwarded-Port`` where neither a
             trusted proxy, a PROXY header nor ``Host`` names one.
         public_https_port: The same of TLS; also where plain HTTP is redirected to, unless ``Host`` names the
@@ -90,6 +92,7 @@ class ProxySettings:
     buffer_bytes: int = 65536
     trusted_proxies: tuple[Network, ...] = ()
     proxy_protocol: bool = False
+    underscores_in_headers: bool = False
     public_http_port: int = 80
     public_https_port: int | None = None
     access_log: Callable[[AccessRecord], None] | None = None

@@ -43,6 +43,7 @@ class PlaneSettings:
         program: The program to start; empty: the one that is installed.
         public_http_port: The port that clients reach plain HTTP at, where they name none.
         public_https_port: The same of TLS, where plain requests are redirected to; URLs have no 443.
+        underscores_in_headers: Whether header fields with ``_`` in their names are passed on.
         trusted_proxies: Peers whose ``X-Forwarded-*`` are believed.
         proxy_protocol: Whether those peers open with a PROXY protocol header.
     """
@@ -53,6 +54,7 @@ class PlaneSettings:
     program: str = ""
     public_http_port: int = 80
     public_https_port: int = 443
+    underscores_in_headers: bool = False
     trusted_proxies: tuple[Network, ...] = ()
     proxy_protocol: bool = False
 

@@ -18,6 +18,7 @@ async def open_inprocess(
 ) -> AsyncGenerator[Plane]:
     proxy = Proxy(
         ProxySettings(
+            underscores_in_headers=settings.underscores_in_headers,
             public_http_port=settings.public_http_port,
             public_https_port=settings.public_https_port,
             trusted_proxies=settings.trusted_proxies,

@@ -26,6 +26,7 @@ async def _open(settings: PlaneSettings, mode: Mode) -> AsyncGenerator[Plane]:
         state=str(settings.state_dir),
         http=(_listen(settings.http),),
         https=(_listen(settings.https),),
+        underscores_in_headers=settings.underscores_in_headers,
         public_http_port=settings.public_http_port,
         public_https_port=settings.public_https_port,
         trusted_proxies=settings.trusted_proxies,
@@ -98,6 +99,9 @@ NGINX_STATIC = Kind(
         ),
         "test_every_name_that_a_field_may_have_arrives": (
             "nginx cannot drop the doubtful names among those with punctuation, so it drops them all"
+        ),
+        "test_names_with_underscores_pass_where_the_operator_lets_them": (
+            "nginx alone cannot drop the doubtful names among those with punctuation, and refuses the setting"
         ),
         "test_paths_are_read_as_the_operator_decides": "its maps bring paths into the default normal form only",
         "test_name_of_the_server_is_set_as_the_route_says": "nginx cannot set Server without a module",

@@ -54,6 +54,7 @@ def program_settings(settings: NginxSettings) -> bytes:
             "own_redirects": {str(port): secure for port, secure in settings.own_redirects},
             "public_http": settings.public_http_port,
             "public_https": settings.public_https_port or 443,
+            "underscores": settings.underscores_in_headers,
             "log": bool(settings.access_log),
             "connect": settings.connect_timeout / timedelta(seconds=1),
             "read": settings.read_timeout / timedelta(seconds=1),

@@ -85,6 +85,10 @@ class NginxRenderer(Renderer[NginxArtifact]):
             raise ConfigurationError(
                 "the dynamic mode needs an nginx with its Lua module, which this one lacks"
             )
+        if self.mode is Mode.STATIC and settings.underscores_in_headers:
+            raise ConfigurationError(
+                "underscores_in_headers needs the dynamic mode: nginx alone cannot drop X_Forwarded_For"
+            )
         self._dynamic = DynamicMode(settings, capabilities) if self.mode is Mode.DYNAMIC else None
         self._settings = settings
         self._long_locations = capabilities.long_locations

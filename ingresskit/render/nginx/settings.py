@@ -31,6 +31,9 @@ class NginxSettings:
         state: An absolute path of letters, digits and ``_.+@-``: where sockets and certificates lie.
         http: Addresses that take plain requests: ``"0.0.0.0:8080"``, ``"[::]:8080"``.
         https: Addresses that take TLS.
+        underscores_in_headers: Pass on header fields with ``_`` in their names. Those that could be taken
+            for a field of the proxy's own (``X_Real_IP``) or one that the route sets or removes still go.
+            The static mode cannot tell them apart, and refuses this.
         public_http_port: The port that clients reach plain HTTP at, for ``X-Forwarded-Port`` where neither a
             trusted proxy, a PROXY header nor ``Host`` names one.
         public_https_port: The same of TLS; also where plain HTTP is redirected to, unless ``Host`` names the
@@ -65,6 +68,7 @@ class NginxSettings:
     state: str
     http: tuple[str, ...] = ("0.0.0.0:8080",)
     https: tuple[str, ...] = ()
+    underscores_in_headers: bool = False
     public_http_port: int = 80
     public_https_port: int | None = None
     connect_timeout: timedelta = timedelta(seconds=5)

@@ -166,7 +166,7 @@ def _frontend(context: Context) -> Lines:
         section.networks("proxy-before-us src", settings.trusted_proxies)
         section.add("tcp-request connection expect-proxy layer4 if proxy-before-us")
     add_request_line(section, settings, context.capabilities)
-    add_names(section)
+    add_names(section, settings)
     add_host(section)
     add_path(section, context.needs.paths)
     add_client(section, settings)

@@ -83,10 +83,13 @@ def add_request_line(section: Lines, settings: HaproxySettings, capabilities: Ca
     )
 
 
-def add_names(section: Lines) -> None:
+def add_names(section: Lines, settings: HaproxySettings) -> None:
     """Take out fields whose names some applications cannot tell from others."""
     section.note("Names that some applications cannot tell from others (X_Real_IP, X.Real.IP) go no further.")
-    section.request("del-header _ -m sub", *(f"del-header {quote(alias)} -m reg" for alias in ALIASES))
+    section.request(
+        *(() if settings.underscores_in_headers else ("del-header _ -m sub",)),
+        *(f"del-header {quote(alias)} -m reg" for alias in ALIASES),
+    )
 
 
 def add_host(section: Lines) -> None:

@@ -150,6 +150,7 @@ async def open_restarting(settings: PlaneSettings) -> AsyncGenerator[Plane]:
     own = HaproxySettings(
         http=(Bind(*settings.http),),
         https=(Bind(*settings.https),),
+        underscores_in_headers=settings.underscores_in_headers,
         public_http_port=settings.public_http_port,
         public_https_port=settings.public_https_port,
         trusted_proxies=settings.trusted_proxies,

@@ -6,6 +6,7 @@
 local ffi = require "ffi"
 require "resty.core.request" -- declares what is called below
 local base = require "resty.core.base"
+local settings = require "ingresskit.settings"
 
 local settings = require "ingresskit.settings"
 
@@ -169,7 +170,7 @@ function M.read(var, trusted)
             -- other characters, which honest names may have, are looked at only where they would matter.
             local name = ffi_string(key, size)
             local meant = plain(name)
-            if find(name, "_", 1, true) or (KINDS[meant] or kind_of(meant)) ~= 0 then
+            if (not settings.underscores and find(name, "_", 1, true)) or (KINDS[meant] or kind_of(meant)) ~= 0 then
                 dropped = dropped or {}
                 dropped[#dropped + 1] = name
             else

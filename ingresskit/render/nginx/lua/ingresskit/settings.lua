@@ -3,7 +3,7 @@
 -- trusted: ranges of peers whose word on the client is believed. proxy_protocol: those peers open
 -- with a PROXY header. redirect_port: where plain HTTP is redirected to; 0 is nowhere. own_redirects: the
 -- same for clients that name the port of a listener itself, by that port. public_http, public_https: the
--- ports of clients that name none. connect, read,
+-- ports of clients that name none. underscores: header names with "_" pass. connect, read,
 -- send: time-outs in seconds. log: requests are written to an access log.
 
 local json = require "ingresskit.json"
@@ -13,6 +13,7 @@ local M = {
     proxy_protocol = false,
     redirect_port = 0,
     own_redirects = {},
+    underscores = false,
     public_http = 80,
     public_https = 443,
     log = false,

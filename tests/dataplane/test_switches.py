@@ -1,4 +1,4 @@
-"""Whatever the proxy: paths are read as the operator decided, and as the route graph resolves them."""
+"""Whatever the proxy: paths and names are read as the operator decided."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import pytest
 from ingresskit.graph import PathOptions
 from ingresskit.models import Snapshot
 from ingresskit.testing import ingress, ingress_class, service
+from ingresskit.testing.planes import PlaneSettings, state_folder
 from ingresskit.translate import translate
+from tests.dataplane.conftest import EVERY_PLANE
+from tests.dataplane.planes import KINDS
 from tests.dataplane.stage import HOST, OPTIONS, Stage, slices
 from tests.unit.proxy.conftest import get
 
@@ -62,3 +65,20 @@ async def test_paths_are_read_as_the_operator_decides(stage: Stage) -> None:
             assert (graph.resolve(HOST, path.partition("?")[0]) is None) == (answer.status == 400)
 
     assert found == wanted
+
+
+@pytest.mark.parametrize("kind", EVERY_PLANE)
+async def test_names_with_underscores_pass_where_the_operator_lets_them(kind: str) -> None:
+    with state_folder() as folder:
+        settings = PlaneSettings(state_dir=folder, underscores_in_headers=True)
+        async with KINDS[kind].open(settings) as plane, Stage(plane) as stage:
+            endpoint = await stage.endpoint()
+            await stage.serve(endpoint, annotations={"request-headers-set": "X-Team: shop"})
+            client = await stage.connect()
+            names = ["api_key", "_x", "X_Real_IP", "x_forwarded_for", "Proxy_Connection", "x_team"]
+
+            await client.ask(get(fields=[f"{name}: 6.6.6.6" for name in names]))
+
+            seen = endpoint.seen[0]
+            assert [name for name in names if seen.value(name)] == ["api_key", "_x"]
+            assert seen.value("x-team") == "shop"
