@@ -1,6 +1,6 @@
 # Thin over scripts/: each target sets itself up first, quickly when there is nothing to do.
 .DEFAULT_GOAL := help
-.PHONY: help setup lock format lint types test golden docs all demo
+.PHONY: help setup lock format lint types test golden docs all long demo
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed 's/:.*## /|/' | awk -F'|' '{ printf "%-8s %s\n", $$1, $$2 }'
@@ -31,6 +31,9 @@ docs: ## Build the documentation into site/
 
 all: ## Everything, as continuous integration runs it
 	@scripts/test
+
+long: ## Everything, and what takes long: other Pythons, newest and lowest dependencies, long histories
+	@scripts/test --all
 
 demo: ## Serve the demonstration manifests
 	@scripts/demo
