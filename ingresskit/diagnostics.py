@@ -50,6 +50,7 @@ class Reason(StrEnum):
     INVALID_PATH = "InvalidPath"
     INVALID_PATH_TYPE = "InvalidPathType"
     PATH_LOOKS_LIKE_REGEX = "PathLooksLikeRegex"
+    PATH_SERVED_OTHERWISE = "PathServedOtherwise"
     PATH_TAKEN_LITERALLY = "PathTakenLiterally"
     RULE_WITHOUT_HOST = "RuleWithoutHost"
     RULE_WITHOUT_PATHS = "RuleWithoutPaths"

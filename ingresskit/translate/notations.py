@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from ingresskit.diagnostics import Reason
 
-__all__ = ["Doubt", "host_advice", "path_advice", "path_doubt"]
+__all__ = ["Doubt", "host_advice", "path_advice", "path_doubt", "served_otherwise"]
 
 
 class Doubt(NamedTuple):
@@ -25,6 +25,9 @@ class Doubt(NamedTuple):
 
 # No ".*" between the brackets: its time would grow with the square of what a tenant writes.
 _REGEX_SIGNS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|\.\*|\.\+|\\|\$$|\^|\||^/~/")
+_DOTS = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
+# ASCII that stands in no path (RFC 3986, section 3.3). Letters of other scripts are meant as they are.
+_ODD = re.compile(r"""[ "<>\\^`{|}\[\]]""")
 # What stands at the end of a pattern that takes all below a path, longest first.
 _ALL_BELOW = (
     *("(/|$)(.*)", "(/|$)(.*)$", "(?:/|$)(.*)", "(/.*)?$", "(/.*)?", "(/.*)", "/?(.*)", "/(.*)$", "/(.*)"),
@@ -58,6 +61,24 @@ def path_doubt(text: str, kind: str) -> Doubt | None:
         message = "has white space at its end, which is taken for a part of it (%20)"
         return Doubt(literal, message + _same(f"{_shown_kind(kind)} {stripped}"))
     return None
+
+
+def served_otherwise(text: str, normal: str) -> Doubt | None:
+    """What is to be said of a path whose normal form is not what its author wrote; ``None``: nothing.
+
+    Escapes of letters, merged slashes and the like are said nothing of: they mean the same everywhere.
+
+    Args:
+        text: The path, as written.
+        normal: The same in normal form.
+    """
+    if _DOTS.search(text):
+        message = "dot elements are resolved, also when they are escaped"
+    elif odd := _ODD.search(text):
+        message = f"{_quoted(odd[0])} may not stand in a path, and is escaped"
+    else:
+        return None
+    return Doubt(Reason.PATH_SERVED_OTHERWISE, f"is served as {_quoted(normal)}: {message}")
 
 
 def _star(text: str) -> str:

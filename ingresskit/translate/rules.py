@@ -30,7 +30,7 @@ from ingresskit.policies import (
     PolicySet,
     TrafficSplit,
 )
-from ingresskit.translate.notations import host_advice, path_advice, path_doubt
+from ingresskit.translate.notations import host_advice, path_advice, path_doubt, served_otherwise
 
 __all__ = ["BackendFault", "Claim", "Fragment", "ServiceRef", "TlsClaim", "read_ingress"]
 
@@ -340,7 +340,7 @@ class _Reader:
             message = f"the path {_shown(text)} {exc}; it is not served{path_advice(text)}"
             self._refuse(f"{place}.path", Reason.INVALID_PATH, message, host=host, path=f"{kind} {text}")
             return None
-        if (doubt := path_doubt(text, kind)) is not None:
+        if (doubt := path_doubt(text, kind) or served_otherwise(text, normal)) is not None:
             message = f"the path {_shown(text)} {doubt.message}"
             self._fault(f"{place}.path", doubt.reason, message, Severity.WARNING)
         return PathMatch.exact(normal) if kind == "Exact" else PathMatch.prefix(normal)

@@ -252,6 +252,7 @@ CASES: dict[Reason, Case] = {
     Reason.INVALID_PATH: case(ingress("web", path("shop"))),
     Reason.INVALID_PATH_TYPE: case(ingress("web", path(kind="prefix"))),
     Reason.PATH_LOOKS_LIKE_REGEX: case(ingress("web", path("/shop(/|$)(.*)", "Prefix"))),
+    Reason.PATH_SERVED_OTHERWISE: case(ingress("web", path("/my shop"))),
     Reason.PATH_TAKEN_LITERALLY: case(ingress("web", path("/shop/*"))),
     Reason.RULE_WITHOUT_HOST: case(
         edit(ingress(), lambda item: item["spec"]["rules"].append({"http": {"paths": [path("/api")]}}))

@@ -111,7 +111,7 @@ def test_a_pattern_is_told_and_read_letter_by_letter(kind: str, path: str) -> No
 
 @pytest.mark.parametrize("kind", ["Prefix", "ImplementationSpecific"])
 @pytest.mark.parametrize(
-    "path", ["/a.b", "/a+b", "/(a", "/a$b", "/v1", "/~user", "/v1/x:cancel", "/a b", "/a%3Fb"]
+    "path", ["/a.b", "/a+b", "/(a", "/a$b", "/v1", "/~user", "/v1/x:cancel", "/a%20b", "/a%3Fb"]
 )
 def test_what_only_resembles_a_notation_is_not_told(kind: str, path: str) -> None:
     assert not _one_path(kind, path).diagnostics
@@ -438,3 +438,24 @@ def test_rule_paths_are_read_as_those_of_requests(
 
     assert [claim.match for claim in fragment.claims] == ([] if match is None else [match])
     assert (Reason.INVALID_PATH in [found.reason for found in fragment.diagnostics]) == (match is None)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/a/%2e%2E/admin", "is served as '/admin': dot elements are resolved"),
+        ("/a/%2e", "is served as '/a/': dot elements are resolved"),
+        ("/a/../b", "is served as '/b': dot elements are resolved"),
+        ("/my shop", "is served as '/my%20shop': ' ' may not stand in a path"),
+        ('/q"x', "is served as '/q%22x'"),
+        ("/%61/b", ""),
+        ("/\u00fc", ""),
+        ("/a%20b", ""),
+        ("/a.b/..c", ""),
+    ],
+)
+def test_the_path_that_is_served_is_named_where_it_is_another(path: str, said: str) -> None:
+    found = _one_path("ImplementationSpecific", path).diagnostics
+
+    assert [item.reason for item in found] == ([Reason.PATH_SERVED_OTHERWISE] if said else [])
+    assert all(said in item.message for item in found)
