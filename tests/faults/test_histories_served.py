@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -205,15 +206,25 @@ def same(running: Chain, cluster: Cluster) -> Callable[[], bool]:
 
 
 async def settled(running: Chain, server: Served, cluster: Cluster) -> None:
-    """Return once what is live is what somebody makes who sees the cluster for the first time."""
+    """Return once what is live is what somebody makes who sees the cluster for the first time.
+
+    Who holds which host is no matter of the cluster but of its history, so that record is given to both.
+    """
     # Each look asks the server for everything, so these are not many.
     await until(same(running, cluster), every=0.1)
     async with chain(server) as fresh:
         await until(same(fresh, cluster), every=0.1)
         snapshot = fresh.source.snapshot()
     assert snapshot is not None
-    graph = reconcile(snapshot, InProcessRenderer(), OPTIONS).graph.to_json()
-    await until(lambda: running.graph() == graph)
+
+    def is_the_same() -> bool:
+        outcome = running.controller.outcome
+        if outcome is None:
+            return False
+        known = replace(snapshot, claims=outcome.claims)
+        return running.graph() == reconcile(known, InProcessRenderer(), OPTIONS).graph.to_json()
+
+    await until(is_the_same, every=0.1)
 
 
 async def embedded(seed: int) -> None:
