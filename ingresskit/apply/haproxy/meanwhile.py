@@ -18,6 +18,9 @@ __all__ = ["possible"]
 
 _POLICY = "p"
 _RESPOND = "respond-"
+# While a reload waits, a quarter of a class is for namespaces that have an eighth of it at most.
+_RESERVED = 4
+_FEW = 8
 
 
 def possible(live: Live, new: HaproxyArtifact) -> HaproxyArtifact:
@@ -62,6 +65,13 @@ class _Judge:
     new: HaproxyArtifact
     _given: Counter[SlotClass] = field(default_factory=Counter[SlotClass])
     _admitted: set[str] = field(default_factory=set[str])
+    _held: Counter[tuple[SlotClass, str]] = field(default_factory=Counter[tuple[SlotClass, str]])
+
+    def __post_init__(self) -> None:
+        """Count what namespaces have of each class."""
+        self._held.update(
+            (item.slot_class, item.key.namespace) for item in self.live.artifact.backends.values()
+        )
 
     def admits(self, table: str) -> bool:
         """Whether a host can be given that table."""
@@ -78,9 +88,25 @@ class _Judge:
         slots = self.live.slots
         if not all(slots.fits(item, count + self._given[item]) for item, count in classes.items()):
             return False
+        tenants = Counter((self.new.backends[item].slot_class, self._namespace(item)) for item in wanted)
+        if not all(self._leaves_room(item, classes[item[0]], count) for item, count in tenants.items()):
+            return False
         self._given += classes
+        self._held += tenants
         self._admitted.update(wanted)
         return True
+
+    def _namespace(self, backend: str) -> str:
+        return self.new.backends[backend].key.namespace
+
+    def _leaves_room(self, tenant: tuple[SlotClass, str], count: int, own: int) -> bool:
+        """Whether the last quarter of a class stays free, or goes to a namespace that has little of it."""
+        slots = self.live.slots
+        slot_class = tenant[0]
+        size = slots.pools[slot_class]
+        left = slots.free(slot_class) - self._given[slot_class] - count
+        few = self._held[tenant] + own <= max(1, size // _FEW)
+        return slots.grows or left >= size // _RESERVED or few
 
     def _known(self, block: str) -> bool:
         """Whether the program has all that a block needs."""
