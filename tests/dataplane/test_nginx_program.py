@@ -91,3 +91,14 @@ async def test_head_beyond_its_limits_is_answered_431(stage: Stage, fields: list
     assert answer.status == 431
     assert endpoint.seen == []
     assert await client.is_closed()
+
+
+async def test_response_without_content_has_no_length(stage: Stage) -> None:
+    endpoint = await stage.endpoint(b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n")
+    await stage.serve(endpoint)
+    client = await stage.connect()
+
+    answer = await client.ask(get())
+
+    assert answer.status == 204
+    assert not answer.values("content-length")

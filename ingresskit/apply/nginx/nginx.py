@@ -38,6 +38,7 @@ from ingresskit.apply.nginx.control import Control
 from ingresskit.apply.nginx.journal import Journal, table_record
 from ingresskit.apply.nginx.name_server import NameServer
 from ingresskit.apply.nginx.probe import Found, find_nginx
+from ingresskit.apply.nginx.reload_budget import ReloadBudget
 from ingresskit.apply.nginx.settings import NginxProcessSettings
 from ingresskit.apply.nginx.statistics import NginxStatistics, read_statistics
 from ingresskit.apply.nginx.tables import all_rows
@@ -106,8 +107,7 @@ class Nginx:
         self._process: ProxyProcess | None = None
         self._tasks: anyio.abc.TaskGroup | None = None
         self._served_generation = ""
-        self._reloaded: float | None = None
-        self._reload_seconds = 0.0
+        self._budget = ReloadBudget()
         self._ended = False
         self._statistics = NginxStatistics()
         self.reloads: int = 0
@@ -243,6 +243,8 @@ class Nginx:
             ApplyError: It did not become live. What was served before still is.
         """
         process = self._running
+        if self._ended:
+            raise _ending()
         self._may_reload()
         # In the dynamic mode they are rows; what stands in a file is shown where there is no row.
         files = dict[str, Certificate]() if artifact.mode is Mode.DYNAMIC else artifact.certificates
@@ -258,7 +260,7 @@ class Nginx:
             raise
         # Before anything asks: of what is not known yet, the first answer is the right one.
         told = frozenset[str]() if self._names is None else self._names.tell(artifact.endpoints)
-        begun = anyio.current_time()
+        begun, starting = anyio.current_time(), process.pid is None
         await anyio.to_thread.run_sync(self._generations.activate, generation)
         mark = process.output.mark()
         try:
@@ -277,8 +279,9 @@ class Nginx:
             await anyio.to_thread.run_sync(self.journal.clear)
         self._served_generation = artifact.generation
         self.counting = artifact.mode is Mode.DYNAMIC
-        self._reloaded = anyio.current_time()
-        self._reload_seconds = self._reloaded - begun
+        if not starting:
+            now = anyio.current_time()
+            self._budget.spend(now, self.process_settings.reload_gap.total_seconds(), now - begun)
         if self._names is not None:
             try:
                 await self._names.wait_known(told)
@@ -290,15 +293,9 @@ class Nginx:
         settings = self.process_settings
         if self._running.pid is None:
             return
-        if self._reloaded is not None:
-            gap = max(
-                settings.reload_gap.total_seconds(), 5 * self._reload_seconds if settings.reload_gap else 0
-            )
-            left = self._reloaded + gap - anyio.current_time()
-            if left > 0:
-                raise ApplyPostponed(
-                    f"nginx reloaded {gap - left:.1f} s ago", retry_after=timedelta(seconds=left)
-                )
+        left = self._budget.wait(anyio.current_time(), settings.reload_gap.total_seconds())
+        if left > 0:
+            raise ApplyPostponed("nginx reloaded a moment ago", retry_after=timedelta(seconds=left))
         old = len(self.workers().leaving)
         if old >= settings.most_old_workers:
             raise ApplyPostponed(
@@ -327,6 +324,8 @@ class Nginx:
         while True:
             if lines := [line for line in process.output.since(mark) if "[emerg]" in line]:
                 raise ApplyError("nginx did not take the configuration: " + "; ".join(dict.fromkeys(lines)))
+            if self._ended:
+                raise _ending()
             if process.pid is None:
                 raise ApplyError(f"nginx ended while it reloaded: {process.problem}")
             answers = answers + 1 if await self._answers(generation) else 0
@@ -421,6 +420,10 @@ def _main_directives() -> str:
     if os.geteuid() != 0:
         return "daemon off;"
     return f"daemon off; user {pwd.getpwuid(0).pw_name} {grp.getgrgid(os.getegid()).gr_name};"
+
+
+def _ending() -> ApplyPostponed:
+    return ApplyPostponed("nginx is being ended", retry_after=timedelta(minutes=1))
 
 
 def _timed_out(limit: timedelta) -> str:

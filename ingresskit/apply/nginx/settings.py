@@ -19,8 +19,9 @@ class NginxProcessSettings:
         program: Its path, or a name that is looked up.
         restart: How it is started again when it ends.
         reload_timeout: How long a new configuration may take to become live.
-        reload_gap: From one reload to the next at least, or five times what the last one took if that is
-            longer; zero: no gap. Changes meanwhile are put together. Source: a reload of 10,000 hosts
+        reload_gap: From one reload to the next in the long run, or five times what the last one took if that
+            is longer; zero: no gap. Two reloads may come at once, the start is none, and changes that
+            wait are put together. Source: a reload of 10,000 hosts
             takes 2.5 s, and its old workers as much memory as the new ones.
         most_old_workers: While so many workers of older configurations still finish what they have, no
             reload is made.

@@ -43,19 +43,34 @@ async def plain(process: NginxProcessSettings, state: Path) -> AsyncGenerator[Pl
         yield Plain(nginx)
 
 
-async def test_a_reload_too_soon_is_postponed_and_costs_nothing() -> None:
+async def test_two_reloads_come_at_once_and_the_next_one_is_postponed() -> None:
     with state_folder() as folder:
         async with plain(NginxProcessSettings(reload_gap=timedelta(seconds=60)), folder) as made:
-            first, second = made.artifact("a.test"), made.artifact("a.test", "b.test")
-            await made.applier.apply(made.applier.plan(None, first))
-            plan = made.applier.plan(first, second)
+            hosts = ("a.test", "b.test", "c.test", "d.test")
+            artifacts = [made.artifact(*hosts[:count]) for count in (1, 2, 3, 4)]
+            live: NginxArtifact | None = None
+            for artifact in artifacts[:3]:
+                await made.applier.apply(made.applier.plan(live, artifact))
+                live = artifact
+            plan = made.applier.plan(live, artifacts[3])
             with pytest.raises(ApplyPostponed) as postponed:
                 await made.applier.apply(plan)
 
             assert isinstance(plan, Reload)
-            assert timedelta(seconds=50) < postponed.value.retry_after <= timedelta(seconds=60)
-            assert await made.nginx.control.generation() == first.generation
-            assert made.nginx.reloads == 0
+            assert timedelta(seconds=5) < postponed.value.retry_after <= timedelta(seconds=60)
+            assert await made.nginx.control.generation() == artifacts[2].generation
+            assert made.nginx.reloads == 2
+
+
+async def test_change_that_comes_during_the_end_is_postponed_without_a_fault() -> None:
+    with state_folder() as folder:
+        async with plain(NginxProcessSettings(), folder) as made:
+            first, second = made.artifact("a.test"), made.artifact("a.test", "b.test")
+            await made.applier.apply(made.applier.plan(None, first))
+            await made.nginx.drain(timedelta(seconds=5))
+
+            with pytest.raises(ApplyPostponed, match="is being ended"):
+                await made.applier.apply(made.applier.plan(first, second))
 
 
 async def test_a_refused_configuration_names_its_object_and_leaves_what_serves() -> None:

@@ -49,13 +49,22 @@ end
 
 -- Refuse a request that cannot be understood; its connection ends, for nobody knows where the next begins.
 function M.refuse(status)
-    return ngx.exit(status == 431 and 494 or status) -- 494 is nginx's own number for it
+    local context = contexts.current()
+    if status == 431 and context then
+        -- nginx ends the connection after 400, but not after its own number for this one.
+        context.refused = status
+        status = 400
+    end
+    return ngx.exit(status)
 end
 
 -- The answer to an error of nginx's own, in the words above.
 function M.fail()
     local status = ngx.status
-    if status == 502 and ngx.var.ik_timed_out == "1" then
+    local context = contexts.current()
+    if context and context.refused then
+        status = context.refused
+    elseif status == 502 and ngx.var.ik_timed_out == "1" then
         status = 504
     elseif status == 497 then
         status = 400

@@ -3,6 +3,7 @@
 -- Failures of endpoints are each worker's own; requests under way are counted for all workers, since half of
 -- them would lead to the wrong endpoint, but only where somebody asks for that.
 
+local settings = require "ingresskit.settings"
 local tables = require "ingresskit.tables"
 
 local counts = ngx.shared.ingresskit_counts
@@ -85,7 +86,7 @@ end
 
 -- The endpoint for a request: one that is well if there is any, else one that is not; nil when all
 -- were tried. *tried* is a set of names, or nil.
-function M.endpoint(backend, algorithm, client, tried)
+local function chosen(backend, algorithm, client, tried)
     local ready, now = backend.ready, ngx.now()
     local count = #ready
     if not algorithm then
@@ -137,6 +138,19 @@ function M.endpoint(backend, algorithm, client, tried)
         return best
     end
     return well[backend.turn % #well + 1]
+end
+
+-- As `chosen`. The first request to an endpoint whose back-off ended is a probe: until its outcome is known,
+-- others go elsewhere, or a dead endpoint would hold up all of them at once, again and again.
+function M.endpoint(backend, algorithm, client, tried)
+    local endpoint = chosen(backend, algorithm, client, tried)
+    if endpoint and endpoint.state.failures > 0 then
+        local now = ngx.now()
+        if endpoint.state.retry_at <= now then
+            endpoint.state.retry_at = now + settings.connect + 1
+        end
+    end
+    return endpoint
 end
 
 -- A request begins (1) or ends (-1) at an endpoint. What a worker that died had under way is forgotten with

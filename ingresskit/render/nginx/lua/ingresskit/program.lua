@@ -6,6 +6,7 @@ local settings = require "ingresskit.settings"
 settings.load(prefix .. "settings.json")
 
 local answers = require "ingresskit.answers"
+local backends = require "ingresskit.backends"
 local balancer = require "ingresskit.balancer"
 local certificates = require "ingresskit.certificates"
 local contexts = require "ingresskit.contexts"
@@ -40,18 +41,27 @@ function M.answer()
     if not context or not context.backend or context.own then
         return -- an answer of our own
     end
-    -- What is no answer in HTTP/1 nginx takes for one in HTTP/0.9, or passes on; nor may an endpoint leave
-    -- HTTP unasked. Nothing was sent to the client yet, so cutting its connection says enough.
+    -- What is no response in HTTP/1 nginx takes for one in HTTP/0.9, or passes on; nor may an endpoint leave
+    -- HTTP unasked. Nothing was sent to the client yet, so cutting its connection says enough: nginx would write its
+    -- own response as HTTP/0.9, without a head.
     local status = ngx.status
     if status > 99 and status < 200 and status ~= 101 and ngx.req.http_version() == 1.1 and ngx.req.get_method() ~= "HEAD" then
         -- Not for HEAD, after which nginx would read no further, nor HTTP/1.0, which has none.
         return interim.begin(context)
     end
     if (ngx.req.http_version() or 1) < 1 or status < 200 and (status ~= 101 or ngx.var.ik_connection ~= "upgrade") then
-        ngx.log(ngx.ERR, "an endpoint's answer is none")
-        context.failures = (context.failures or 0) + 1
+        ngx.log(ngx.ERR, "malformed response of an endpoint")
         context.reason = "upstream_malformed"
+        context.failures = (context.failures or 0) + 1
+        context.status = 502
         return ngx.exit(ngx.ERROR)
+    end
+    local endpoint = context.endpoint
+    if endpoint and endpoint.state.failures > 0 then
+        backends.worked(endpoint) -- now, and not when a long response ends
+    end
+    if status == 204 then
+        ngx.header["Content-Length"] = nil -- RFC 9110, 8.6
     end
     local header = ngx.header
     local named = ngx.var.upstream_http_connection
