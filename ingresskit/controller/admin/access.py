@@ -66,7 +66,7 @@ class _Held:
             try:
                 self._read()
             except (OSError, ConfigurationError):
-                self._stamp, self._digests = None, frozenset()
+                self._stamp, self._digests = None, frozenset[bytes]()
         digest = hashlib.sha256(credential).digest()
         found = False
         for held in self._digests:
