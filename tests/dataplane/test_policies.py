@@ -224,3 +224,39 @@ async def test_policies_of_one_path_do_not_leak_into_another(stage: Stage) -> No
     assert statuses == [200, 403, 200, 403, 200]
     assert [seen.line.split(b" ")[1] for seen in endpoint.seen] == [b"/", b"/strictly", b"/"]
     assert {seen.value("x-path") for seen in endpoint.seen} == {None}
+
+
+LARGE = f"POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 9\r\n\r\n123456789".encode()
+
+
+@pytest.mark.parametrize(
+    ("annotations", "status"),
+    [
+        ({"allow-sources": "192.0.2.0/24", "tls-redirect": "true", "body-limit": "4"}, 403),
+        ({"tls-redirect": "true", "body-limit": "4"}, 308),
+        ({"redirect": "/new", "body-limit": "4"}, 308),
+        ({"body-limit": "4"}, 413),
+    ],
+    ids=["addresses", "the redirect to TLS", "the redirect of the route", "the body limit"],
+)
+async def test_what_refuses_a_request_first_is_the_same_everywhere(
+    stage: Stage, annotations: dict[str, str], status: int
+) -> None:
+    await stage.serve(await stage.endpoint(), annotations=annotations)
+    client = await stage.connect()
+
+    assert (await client.ask(LARGE)).status == status
+
+
+@pytest.mark.parametrize(
+    ("annotations", "status"),
+    [({"tls-redirect": "true", "body-limit": "4"}, 308), ({"body-limit": "4"}, 413), ({}, 503)],
+    ids=["a redirect", "the body limit", "nothing else"],
+)
+async def test_that_there_is_no_endpoint_comes_last(
+    stage: Stage, annotations: dict[str, str], status: int
+) -> None:
+    await stage.serve(annotations=annotations)
+    client = await stage.connect()
+
+    assert (await client.ask(LARGE)).status == status

@@ -254,6 +254,7 @@ def _body(server: _Server, taker: Served, written: str, path: str, *, hoisted: b
         case Forward():
             target = _target(server, action, made)
             if target is None:
+                yield from (item for item in made.settings if item.name == "client_max_body_size")
                 yield _answer(503)
                 return
             if made.prefix is not None:
