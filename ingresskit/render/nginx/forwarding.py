@@ -145,6 +145,13 @@ def forwarding_maps(settings: NginxSettings) -> tuple[Node, ...]:
     said_peer = Variable("ik_peer")
     return (
         Block("geo", (peer, Variable("ik_trusted")), trusted),
+        # An IPv4 address in the words of IPv6 is the same client.
+        _map(
+            Value(Variable("remote_addr")),
+            "ik_real_ip",
+            (r"~*^::ffff:(?<ik_c_mapped>[0-9.]+)$", Value(Variable("ik_c_mapped"))),
+            ("default", Value(Variable("remote_addr"))),
+        ),
         # An IPv4 client that a listener for both families took is an IPv4 client.
         _unmapped(Variable("remote_addr"), "ik_client"),
         _unmapped(peer, said_peer.name),

@@ -244,11 +244,11 @@ def _body(server: _Server, taker: Served, written: str, path: str, *, hoisted: b
     host, route = taker
     made = _draft(server, route)
     if made.networks:
-        yield _guard(server, made.networks)
+        yield _own(_guard(server, made.networks), made)
     if refuses_plain_http(route):
-        yield Block("if", (Condition(INSECURE),), (_answer(403),))
+        yield _own(Block("if", (Condition(INSECURE),), (_answer(403),)), made)
     if not hoisted and server.settings.tls_port is not None and redirects_to_tls(host, route):
-        yield _redirect_to_tls(INSECURE)
+        yield _own(_redirect_to_tls(INSECURE), made)
     action = route.action
     match action:
         case Forward():
@@ -338,6 +338,16 @@ def _rewrite(prefix: str, route: Route, written: str, path: str) -> Directive:
     skipped = len((matched if twin is None else twin).encode("utf-8", "surrogateescape"))
     rest = Variable("ik_rest")
     return Directive("rewrite", (f"^.{{{skipped}}}(?<{rest.name}>/.*)$", Value(prefix, rest), "break"))
+
+
+def _own(block: Block, made: Draft) -> Block:
+    """*block*, which makes a response of our own, without the fields that the route sets on those of endpoints.
+
+    nginx hands ``add_header`` down to a block that has none of its own, and writes none that is empty.
+    """
+    if not made.added:
+        return block
+    return block._replace(body=(*block.body, Directive("add_header", ("X-None", ""))))
 
 
 def _answer(status: int) -> Directive:
