@@ -126,6 +126,9 @@ async def test_matching_and_forwarding_are_of_one_normal_form(
 ) -> None:
     for path in paths:
         answer = await running.world.ask(Ask(host=host, path=f"{path}?q=/../%2f"), http=running.nginx.http)
+        if not path.isascii():
+            assert answer.status == 400, path
+            continue
         try:
             normal = normalise_path(path)
         except PathRefused:
@@ -147,6 +150,14 @@ async def test_matching_and_forwarding_are_of_one_normal_form(
         assert (answer.status, answer.services, answer.forwarded) == (200, services, f"{normal}?q=/../%2f"), (
             path
         )
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("length", "status"), [(8000, 200), (8001, 400)])
+async def test_path_beyond_8000_octets_is_refused(running: Running, length: int, status: int) -> None:
+    answer = await running.world.ask(Ask(host="a.test", path="/" + "x" * (length - 1)), http=running.nginx.http)
+
+    assert answer.status == status
 
 
 @pytest.mark.anyio

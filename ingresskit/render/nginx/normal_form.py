@@ -57,9 +57,9 @@ _CHARACTERS = r"[A-Za-z0-9._~!$&'()*+,;=:@-]"
 # Upper case, not of an unreserved character, not of a control character.
 _ESCAPES = r"%(?:2[0-9A-CF]|3[A-F]|40|5[B-E]|60|7[BCD]|[89A-F][0-9A-F])"
 _HIDDEN_DOTS = r"(?:(?:/|\\|%2f|%5c)(?:\.|%2e){1,2}(?:\\|%2f|%5c|;|%3b)|(?:\\|%2f|%5c)(?:\.|%2e){1,2}(?:/|$))"
-_PLAIN = r"^(?=/)(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]*+)*+/?$"
+_PLAIN = r"^(?=/)(?!.{8001})(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]*+)*+/?$"
 _NORMAL = rf"^(?:/(?!\.{{1,2}}(?:/|$))(?:{_CHARACTERS}|{_ESCAPES})++)*+/?$"
-_REFUSED = rf"(?:^$|^.{{8001}}|%(?![0-9a-f]{{2}})|%(?:[01][0-9a-f]|7f)|{_HIDDEN_DOTS})"
+_REFUSED = rf"(?:^$|^.{{8001}}|[\x80-\xff]|%(?![0-9a-f]{{2}})|%(?:[01][0-9a-f]|7f)|{_HIDDEN_DOTS})"
 # Escapes of %, / and the delimiters of RFC 3986 that may stand in a path, and both brackets.
 _RESERVED = r"2[1456789abcf]|3[abd]|40|5[bd]"
 _DECODABLE = rf"^(?:[^%\[\]]|%(?!{_RESERVED}))*+$"
