@@ -4,7 +4,7 @@ python examples/06_explain.py
 """
 
 from ingresskit import Ingress, Request, Snapshot
-from ingresskit.graph import explain
+from ingresskit.filters import explain
 from ingresskit.models import decode
 from ingresskit.translate import translate
 

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
         RenderError,
         SourceError,
     )
+    from ingresskit.filters import Explanation
     from ingresskit.graph import (
         Action,
         Backend,
         BackendKey,
         Certificate,
         Endpoint,
-        Explanation,
         Forward,
         PathKind,
         PathMatch,
@@ -153,7 +153,7 @@ _HOMES = {
     "Diagnostic": "ingresskit.diagnostics",
     "Dynamic": "ingresskit.apply",
     "Endpoint": "ingresskit.graph",
-    "Explanation": "ingresskit.graph",
+    "Explanation": "ingresskit.filters",
     "FileSource": "ingresskit.sources",
     "Forward": "ingresskit.graph",
     "HostOwnership": "ingresskit.translate",

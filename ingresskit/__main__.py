@@ -28,7 +28,8 @@ from ingresskit.arguments import (
 from ingresskit.controller.admin.answers import dump_explanation
 from ingresskit.diagnostics import Severity
 from ingresskit.errors import ConfigurationError, SourceError
-from ingresskit.graph import Request, explain
+from ingresskit.filters import explain
+from ingresskit.graph import Request
 
 __all__ = ["main"]
 

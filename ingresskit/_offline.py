@@ -12,9 +12,9 @@ import anyio
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity, sorted_diagnostics
 from ingresskit.errors import SourceError
+from ingresskit.filters import Explanation
 from ingresskit.graph import (
     BackendKey,
-    Explanation,
     Forward,
     Redirect,
     Respond,

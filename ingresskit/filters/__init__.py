@@ -12,7 +12,9 @@ from ingresskit.filters.base import (
 )
 from ingresskit.filters.chain import Chain, chain_of
 from ingresskit.filters.decide import Decision, decide
+from ingresskit.filters.explain import Explanation, explain
 from ingresskit.filters.limits import BodyFilter
+from ingresskit.filters.near_misses import Miss, NearMiss
 from ingresskit.filters.ranges import AddressRanges
 from ingresskit.filters.redirects import ActionFilter, TlsRedirectFilter
 from ingresskit.filters.rewrites import HeaderEdit, PathEdit
@@ -24,9 +26,12 @@ __all__ = [
     "BodyFilter",
     "Chain",
     "Decision",
+    "Explanation",
     "Filter",
     "HeaderEdit",
     "Memory",
+    "Miss",
+    "NearMiss",
     "PathEdit",
     "PlainHttpFilter",
     "Reply",
@@ -37,4 +42,5 @@ __all__ = [
     "TlsRedirectFilter",
     "chain_of",
     "decide",
+    "explain",
 ]

@@ -96,7 +96,8 @@ def _routed(graph: RouteGraph, host: VirtualHost, route: Route, view: _View) -> 
     for item in chain.secure if view.https else chain.plain:
         if item.stage is Stage.ADDRESS and view.request.client is None:
             continue
-        reply = item.request(view, _NO_MEMORY)
+        refused = item.stage is Stage.ADDRESS and not view.has_address
+        reply = Reply(status=403) if refused else item.request(view, _NO_MEMORY)
         if isinstance(reply, Reply):
             return Decision(
                 host=view.host,
@@ -133,14 +134,17 @@ def _malformed(request: Request, fault: str) -> Decision:
 class _View:
     """A `Request` as filters see it."""
 
-    __slots__ = ("_tls_served", "client", "host", "https", "path", "request")
+    __slots__ = ("_tls_served", "client", "has_address", "host", "https", "path", "request")
 
     def __init__(self, request: Request, host: str, path: str, *, tls_served: bool) -> None:
         self.request = request
         self.host: str = host
         self.path: str = path
         self.https: bool = request.scheme == "https"
-        self.client: Address = _address(request.client)
+        address = _address(request.client)
+        self.client: Address = address or _ANY_CLIENT
+        # What is not an address is in no range.
+        self.has_address: bool = address is not None
         self._tls_served = tls_served
 
     @property
@@ -177,12 +181,12 @@ class _NoMemory:
 _NO_MEMORY = _NoMemory()
 
 
-def _address(text: str | None) -> Address:
+def _address(text: str | None) -> Address | None:
     if text is None:
         return _ANY_CLIENT
     try:
         parsed = ipaddress.ip_address(text)
     except ValueError:
-        return _ANY_CLIENT
+        return None
     mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
     return mapped or parsed

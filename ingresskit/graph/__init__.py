@@ -1,14 +1,6 @@
 """What should be served: virtual hosts, routes, backends and certificates, and which rule takes what."""
 
 from ingresskit.graph.diff import Changes, GraphDiff, diff
-from ingresskit.graph.explain import (
-    Explanation,
-    Request,
-    explain,
-    redirects_to_tls,
-    refuses_plain_http,
-    solves_http01,
-)
 from ingresskit.graph.graph import RouteGraph
 from ingresskit.graph.holder import HostHolder, holder_of
 from ingresskit.graph.hosts import (
@@ -20,7 +12,6 @@ from ingresskit.graph.hosts import (
     wildcard_above,
 )
 from ingresskit.graph.match import PathKind, PathMatch
-from ingresskit.graph.near_misses import Miss, NearMiss
 from ingresskit.graph.nodes import (
     Action,
     Backend,
@@ -37,6 +28,8 @@ from ingresskit.graph.nodes import (
     WeightedBackend,
 )
 from ingresskit.graph.paths import DEFAULT_PATHS, PathOptions, PathRefused, normalise_path
+from ingresskit.graph.plain_http import redirects_to_tls, refuses_plain_http, solves_http01
+from ingresskit.graph.request import Request
 from ingresskit.graph.termination import Termination
 from ingresskit.graph.withhold import Contribution, Withholding, contributions, withhold
 
@@ -50,13 +43,10 @@ __all__ = [
     "Changes",
     "Contribution",
     "Endpoint",
-    "Explanation",
     "Forward",
     "GraphDiff",
     "HostHolder",
     "HostRefused",
-    "Miss",
-    "NearMiss",
     "PathKind",
     "PathMatch",
     "PathOptions",
@@ -74,7 +64,6 @@ __all__ = [
     "Withholding",
     "contributions",
     "diff",
-    "explain",
     "holder_of",
     "host_candidates",
     "normalise_host",

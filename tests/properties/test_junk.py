@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingresskit.errors import DecodeError
-from ingresskit.graph import Request, explain
+from ingresskit.filters import explain
+from ingresskit.graph import Request
 from ingresskit.models import KubeObject, Snapshot, decode_any
 from ingresskit.render.inprocess import InProcessRenderer
 from ingresskit.testing import EPOCH

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
-from ingresskit.graph import Request, explain
+from ingresskit.filters import explain
+from ingresskit.graph import Request
 from ingresskit.models import KubeObject, Snapshot
 from ingresskit.policies import PrefixRewrite, RequestHeaders
 from ingresskit.render.inprocess import InProcessRenderer

@@ -10,7 +10,8 @@ from typing import cast
 import pytest
 
 from ingresskit.errors import DecodeError
-from ingresskit.graph import Request, Respond, RouteGraph, explain
+from ingresskit.filters import explain
+from ingresskit.graph import Request, Respond, RouteGraph
 from ingresskit.models import KubeObject, Snapshot, decode_any
 from ingresskit.render.inprocess import InProcessRenderer
 from ingresskit.testing.builders import endpoint_slice, ingress, ingress_class, service

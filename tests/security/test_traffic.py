@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from ingresskit.graph import Request, RouteGraph, explain, normalise_path
+from ingresskit.filters import explain
+from ingresskit.graph import Request, RouteGraph, normalise_path
 from ingresskit.models import Snapshot
 from ingresskit.render.inprocess import AddressRanges, InProcessRenderer
 from ingresskit.testing import pace

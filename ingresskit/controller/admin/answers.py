@@ -13,7 +13,8 @@ from ingresskit.controller.redact import redacted
 from ingresskit.controller.statistics import ControllerStatistics, ControllerView
 from ingresskit.controller.version import package_version
 from ingresskit.diagnostics import Diagnostic, Severity
-from ingresskit.graph import Certificate, Explanation, HostHolder, Route
+from ingresskit.filters import Explanation
+from ingresskit.graph import Certificate, HostHolder, Route
 from ingresskit.graph.dump import dump_route
 from ingresskit.models import HostClaims, ObjectRef
 from ingresskit.policies import Origin

@@ -36,7 +36,7 @@ from ingresskit.controller.admin.settings import AdminSettings
 from ingresskit.controller.health import Health, HealthReport
 from ingresskit.controller.metrics import CONTENT_TYPE, Metrics
 from ingresskit.controller.statistics import ControllerView
-from ingresskit.graph import explain
+from ingresskit.filters import explain
 from ingresskit.render.base import RenderedFile
 from ingresskit.sources import CacheStatistics
 

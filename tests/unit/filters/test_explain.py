@@ -6,16 +6,14 @@ import pytest
 
 from ingresskit.diagnostics import Reason
 from ingresskit.errors import ConfigurationError
+from ingresskit.filters import Explanation, Miss, explain
 from ingresskit.graph import (
-    Explanation,
-    Miss,
     PathMatch,
     Redirect,
     Request,
     Respond,
     RouteGraph,
     Unserved,
-    explain,
 )
 from ingresskit.models import ObjectKey, ObjectRef
 from ingresskit.policies import PlainHttp, PolicySet, TlsRedirect

@@ -16,10 +16,16 @@ from enum import IntEnum, StrEnum
 from heapq import nsmallest
 from typing import NamedTuple
 
-from ingresskit.graph.graph import RouteGraph
-from ingresskit.graph.hosts import ANY_HOST, host_candidates
-from ingresskit.graph.match import PathKind, PathMatch
-from ingresskit.graph.nodes import Route, Unserved, VirtualHost
+from ingresskit.graph import (
+    ANY_HOST,
+    PathKind,
+    PathMatch,
+    Route,
+    RouteGraph,
+    Unserved,
+    VirtualHost,
+    host_candidates,
+)
 from ingresskit.models import ObjectRef
 from ingresskit.policies import Origin
 

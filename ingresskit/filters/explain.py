@@ -1,0 +1,117 @@
+"""Why a request is answered as it is: the winning rule, and a reason for each near miss.
+
+A near miss is a rule that its author might have expected to win: it is served under a host or a
+path that takes the request, or would be if it were served at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from ingresskit.filters.decide import Decision, decide
+from ingresskit.filters.near_misses import NearMiss, near_misses
+from ingresskit.graph import Forward, HostHolder, Redirect, Request, Respond, Route, RouteGraph, holder_of
+from ingresskit.models import NO_CLAIMS, HostClaims
+from ingresskit.policies import PlainHttp, Stage
+
+__all__ = ["Explanation", "explain"]
+
+_MOST_NEAR_MISSES: Final = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """What happens to a request and why.
+
+    Attributes:
+        host: The host in normal form; as sent when it has none.
+        path: The path in normal form; as sent when it has none.
+        virtual_host: The rule host that took the request, ``None`` when none did.
+        route: The route that took it, ``None`` when none did.
+        status: What the proxy answers by itself; ``None`` when it forwards the request.
+        verdict: What happens, one sentence.
+        near_misses: At most 50, nearest first: same host before other hosts, served before unserved.
+        holder: Who holds the host, since when and why; ``None`` when nobody does, or the record is not given.
+    """
+
+    request: Request
+    host: str
+    path: str
+    virtual_host: str | None = None
+    route: Route | None = None
+    status: int | None = None
+    verdict: str
+    near_misses: tuple[NearMiss, ...] = ()
+    holder: HostHolder | None = None
+
+
+def explain(graph: RouteGraph, request: Request, claims: HostClaims = NO_CLAIMS) -> Explanation:
+    """Why *request* gets the response it gets. The response is that of `decide`.
+
+    Args:
+        graph: What is served.
+        request: The request; nothing is sent.
+        claims: The record of the same translation, to say who holds the host.
+    """
+    decision = decide(graph, request)
+    host, path, route = decision.host, decision.path, decision.route
+    status = None if decision.reply is None else decision.reply.status
+    if decision.fault:
+        verdict = f"400: {decision.fault}."
+        return Explanation(request=request, host=host, path=path, status=status, verdict=verdict)
+    candidates = graph.candidates(request.host)
+    return Explanation(
+        request=request,
+        host=host,
+        path=path,
+        virtual_host=decision.virtual_host.host if route and decision.virtual_host else None,
+        route=route,
+        status=status,
+        verdict=_verdict(graph, request, decision),
+        near_misses=near_misses(graph, host, path, candidates, route)[:_MOST_NEAR_MISSES],
+        holder=holder_of(claims, request.host),
+    )
+
+
+def _verdict(graph: RouteGraph, request: Request, decision: Decision) -> str:
+    host, route, reply = decision.virtual_host, decision.route, decision.reply
+    if host is None:
+        return f"404: no Ingress claims the host {decision.host}."
+    if route is None:
+        return f"404: the host {host.host} has no rule that takes {decision.path}."
+    rule = f"{route.shown} of {host.host} ({route.origin})"
+    if reply is None:
+        return f"{rule} takes it and forwards it to {', '.join(str(item.key) for item in decision.backends)}."
+    return f"{reply.status}: {rule} takes it{_reason(graph, request, route, decision)}."
+
+
+def _reason(graph: RouteGraph, request: Request, route: Route, decision: Decision) -> str:
+    """Why the proxy responds itself, as the end of a sentence."""
+    match decision.stage:
+        case Stage.ADDRESS:
+            return f" and does not let {request.client} in"
+        case Stage.PLAIN_HTTP:
+            return f", and plain HTTP is refused ({_asked_by(route)})"
+        case Stage.TLS_REDIRECT:
+            return " and sends plain HTTP to HTTPS"
+        case Stage.BODY:
+            return ", and its body is larger than the limit"
+        case _:
+            return _own_reason(graph, route)
+
+
+def _own_reason(graph: RouteGraph, route: Route) -> str:
+    match route.action:
+        case Redirect(location=location):
+            return f" and redirects to {location}"
+        case Respond(message=message):
+            return f" because {message}" if message else ""
+        case Forward(backends=backends):
+            held = [(share.key, graph.backends[share.key]) for share in backends if share.key in graph.backends]
+            return f", but no endpoint can ({'; '.join(f'{key}: {item.note}' for key, item in held)})"
+
+
+def _asked_by(route: Route) -> str:
+    origin = route.policies.origin(PlainHttp, "allowed")
+    return str(origin.field if origin is not None else route.origin)

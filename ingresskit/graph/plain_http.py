@@ -1,0 +1,45 @@
+"""What becomes of requests without TLS: served, redirected, or refused. The renderers ask here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ingresskit.graph.nodes import Route, VirtualHost
+from ingresskit.policies import PlainHttp, TlsRedirect
+
+__all__ = ["redirects_to_tls", "refuses_plain_http", "solves_http01"]
+
+_HTTP01_PATH: Final = "/.well-known/acme-challenge"
+
+
+def solves_http01(route: Route) -> bool:
+    """Whether the rule of *route* is for ACME's HTTP-01 challenge: nothing may redirect or authenticate it.
+
+    The validation begins over plain HTTP, before there is a certificate, and carries no credentials. What
+    counts is the path that the rule itself asks for: a request for the same path that another rule takes,
+    such as a protected ``/``, keeps its redirect and its protection.
+
+    Source: RFC 8555, section 8.3.
+    """
+    path = route.match.value
+    return path == _HTTP01_PATH or path.startswith(f"{_HTTP01_PATH}/")
+
+
+def redirects_to_tls(host: VirtualHost, route: Route) -> bool:
+    """Whether a plain HTTP request that *route* takes is answered with a redirect to HTTPS.
+
+    Never one that `solves_http01`, whatever its policies say.
+    """
+    if solves_http01(route) or refuses_plain_http(route):
+        return False
+    policy = route.policies.get(TlsRedirect)
+    return policy.enabled if policy is not None else host.tls
+
+
+def refuses_plain_http(route: Route) -> bool:
+    """Whether a plain HTTP request that *route* takes gets 403, whatever else would happen to it.
+
+    Never one that `solves_http01`, for it could not be solved over TLS.
+    """
+    policy = route.policies.get(PlainHttp)
+    return policy is not None and not policy.allowed and not solves_http01(route)

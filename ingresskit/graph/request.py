@@ -1,0 +1,65 @@
+"""A request, as a graph is asked about it. Nothing is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from ingresskit.errors import ConfigurationError
+
+__all__ = ["Request"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A request to be explained; nothing is sent.
+
+    Attributes:
+        scheme: ``"http"`` or ``"https"``.
+        host: As a client would send it, with or without port.
+        path: As a client would send it, without the query.
+        query: As a client would send it, with the question mark; empty without one.
+        headers: Header fields, names in lower case.
+        client: The client's address; ``None`` when it does not matter.
+    """
+
+    scheme: str = "http"
+    host: str = ""
+    path: str = "/"
+    query: str = ""
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    client: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        url: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        client: str | None = None,
+    ) -> Request:
+        """The request that a client makes for *url*. A ``host`` header replaces the URL's host.
+
+        Raises:
+            ConfigurationError: *url* is not an http or https URL with a host.
+        """
+        try:
+            parts = urlsplit(url)
+            netloc = parts.netloc.rpartition("@")[2]
+        except ValueError as exc:
+            raise ConfigurationError(f"{url!r} is not a URL: {exc}") from None
+        if parts.scheme not in ("http", "https") or not netloc:
+            raise ConfigurationError(f"{url!r} is not an http or https URL with a host")
+        fields = {name.lower(): value for name, value in (headers or {}).items()}
+        return cls(
+            scheme=parts.scheme,
+            host=fields.get("host", netloc),
+            path=parts.path or "/",
+            query=f"?{parts.query}" if parts.query else "",
+            method=method,
+            headers=fields,
+            client=client,
+        )
