@@ -3,7 +3,7 @@
 A pure function made incremental by memory: every step depends on immutable inputs, is kept with
 them, and is done again only when one of them is another object.
 
-1. Each Ingress alone (`rules`): is it ours, what does it claim. Kept while the Ingress and the
+1. Each Ingress alone (`reading`, `rules`): is it ours, what does it claim. Kept while the Ingress and the
    classes stay.
 2. Which backends exist (`backends`). Kept while their Services stay.
 3. Each host: who holds it (`holders`), which path goes where (`claims`). Kept while its contributors,
@@ -17,7 +17,7 @@ When only endpoints changed, steps 1 to 4 are skipped whole.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
 from typing import TypeVar
@@ -46,17 +46,13 @@ from ingresskit.models import (
     Secret,
     Service,
     Snapshot,
-    age_order,
 )
 from ingresskit.policies import (
     FOREIGN_FAMILIES,
     ForeignAnnotations,
     Origin,
-    ParsedPolicies,
-    PolicyRegistry,
 )
 from ingresskit.translate.backends import BackendTable, Resolution, ResolvedBackend
-from ingresskit.translate.budgets import NamespaceBudgets, trimmed
 from ingresskit.translate.certificates import CertificateTable
 from ingresskit.translate.claims import (
     Contribution,
@@ -66,13 +62,13 @@ from ingresskit.translate.claims import (
     backend_refs,
     decide_host,
 )
-from ingresskit.translate.classes import ClassTable
 from ingresskit.translate.holders import Holders, HolderTable
 from ingresskit.translate.options import TranslateOptions
+from ingresskit.translate.reading import IngressReader, Judged, precedence
 from ingresskit.translate.reservations import ReservationTable
-from ingresskit.translate.rules import Fragment, ServiceRef, not_ours, read_ingress
+from ingresskit.translate.rules import Fragment, ServiceRef
 from ingresskit.translate.tls import TlsPlane, build_tls, expiries
-from ingresskit.translate.unseen import UnseenClaims, hosts_in_doubt, namespaces_in_doubt
+from ingresskit.translate.unseen import UnseenClaims, namespaces_in_doubt
 
 __all__ = ["Translation", "Translator", "translate"]
 
@@ -155,13 +151,10 @@ class Translator:
         )
         self._backends = BackendTable(self._options.destinations, self._foreign)
         self._certificates = CertificateTable(retain=retain)
-        self._budgets = NamespaceBudgets(self._options.budgets)
         self._inputs: tuple[object, ...] | None = None
         self._record = NO_CLAIMS
         self._silent: frozenset[str] = frozenset()
-        self._class_objects: Mapping[ObjectKey, IngressClass] | None = None
-        self._classes = ClassTable()
-        self._fragments: dict[ObjectKey, _Judged] = {}
+        self._reader = IngressReader(self._options, self._foreign)
         self._contributions: dict[ObjectKey, Contribution] = {}
         self._hosts: dict[str, tuple[HostInputs, DecidedHost]] = {}
         self._holders = HolderTable(self._options)
@@ -200,7 +193,7 @@ class Translator:
 
     def _translate_routes(self, snapshot: Snapshot, now: datetime | None) -> _Routes:
         self._certificates.advance(snapshot.by_key(Secret))
-        fragments = self._affordable(self._read(snapshot))
+        fragments = self._reader.read(snapshot)
         contributions = self._contribute(fragments)
         by_host: dict[str, list[Contribution]] = {}
         for item in contributions:
@@ -220,7 +213,7 @@ class Translator:
         decided = self._decide(by_host, holders, tls, default_backend)
         needed = set[BackendKey]().union(*(item.needs for item in decided))
         diagnostics = chain(
-            self._classes.diagnostics,
+            self._reader.classes.diagnostics,
             chain.from_iterable(item.fragment.diagnostics for item in fragments),
             chain.from_iterable(item.diagnostics for item in contributions),
             chain.from_iterable(item.diagnostics for item in decided),
@@ -243,90 +236,17 @@ class Translator:
             due=holders.due,
             not_ours={
                 item.fragment.ingress.key: item.why
-                for item in sorted((item for item in fragments if not item.ours), key=_by_key)
+                for item in sorted(
+                    (item for item in fragments if not item.ours), key=lambda item: item.fragment.ingress.key
+                )
             },
         )
 
-    def _read(self, snapshot: Snapshot) -> list[_Judged]:
-        """Step 1, in no particular order."""
-        classes = snapshot.by_key(IngressClass)
-        if classes is not self._class_objects:
-            table = ClassTable.of(classes, self._options)
-            if table != self._classes:
-                self._classes = table
-                self._fragments = {}
-            self._class_objects = classes
-        namespaces: Mapping[ObjectKey, Namespace] = {}
-        if self._options.scope.namespace_selector is not None:
-            namespaces = snapshot.by_key(Namespace)
-        before, after = self._fragments, dict[ObjectKey, _Judged]()
-        for key, ingress in snapshot.by_key(Ingress).items():
-            namespace = namespaces.get(ObjectKey("", key.namespace))
-            known = before.get(key)
-            if known is None or known.fragment.ingress is not ingress or known.namespace is not namespace:
-                known = self._judge(ingress, namespace)
-            after[key] = known
-        self._fragments = after
-        return list(after.values())
-
-    def _judge(self, ingress: Ingress, namespace: Namespace | None) -> _Judged:
-        labels: Mapping[str, str] = namespace.metadata.labels if namespace is not None else {}
-        verdict = self._classes.judge(ingress, labels, self._options)
-        if not verdict.ours:
-            fragment = not_ours(ingress, verdict.why, verdict.diagnostics)
-            undecided = hosts_in_doubt(ingress) if verdict.undecided else frozenset[tuple[str, str]]()
-            return _Judged(
-                fragment=fragment,
-                namespace=namespace,
-                why=verdict.why,
-                age=age_order(ingress),
-                undecided=undecided,
-            )
-        unseen = frozenset[tuple[str, str]]()
-        try:
-            options = self._options
-            within = trimmed(ingress, options.budgets)
-            fragment = read_ingress(
-                within.ingress,
-                options.policies,
-                self._foreign,
-                host_fallthrough=options.host_fallthrough,
-                paths=options.paths,
-            )
-            if within.diagnostics:
-                unseen = hosts_in_doubt(ingress)
-                fragment = replace(
-                    fragment,
-                    ingress=ingress,
-                    diagnostics=within.diagnostics + fragment.diagnostics,
-                    unserved=within.unserved + fragment.unserved,
-                )
-        except Exception:
-            # A dialect or policy of the integrator's own may raise anything; one object pays for it.
-            _logger.exception("ingress could not be read", extra={"ingress": str(ingress.key)})
-            fragment = _closed(ingress)
-        if verdict.diagnostics:
-            fragment = replace(fragment, diagnostics=verdict.diagnostics + fragment.diagnostics)
-        return _Judged(fragment=fragment, namespace=namespace, age=age_order(ingress), undecided=unseen)
-
-    def _affordable(self, fragments: list[_Judged]) -> list[_Judged]:
-        """*fragments*, of which those over the budget of their namespace claim nothing."""
-        if not self._budgets.limited:
-            return fragments
-        ours = sorted((item for item in fragments if item.ours), key=_precedence)
-        refused = self._budgets.refused(item.fragment for item in ours)
-        return [
-            replace(item, fragment=refused[key], undecided=hosts_in_doubt(item.fragment.ingress))
-            if (key := item.fragment.ingress.key) in refused
-            else item
-            for item in fragments
-        ]
-
-    def _contribute(self, fragments: Iterable[_Judged]) -> list[Contribution]:
+    def _contribute(self, fragments: Iterable[Judged]) -> list[Contribution]:
         """Step 2, for those that are ours, oldest first."""
         after: dict[ObjectKey, Contribution] = {}
         changed = self._backends.changed_services
-        for item in sorted((item for item in fragments if item.ours), key=_precedence):
+        for item in sorted((item for item in fragments if item.ours), key=precedence):
             fragment = item.fragment
             known = self._contributions.get(fragment.ingress.key)
             if (
@@ -447,36 +367,6 @@ class Translator:
         return self._last
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Judged:
-    """A fragment, the Namespace that was looked at for it, and its place by age.
-
-    Attributes:
-        why: Why it is not ours; empty when it is.
-        undecided: The namespace with each of its hosts, while nobody knows whose the Ingress is, and while it
-            is over a budget: such claims keep a host that is held, and win none.
-    """
-
-    fragment: Fragment
-    namespace: Namespace | None
-    why: str = ""
-    age: tuple[datetime, str, str, str]
-    undecided: frozenset[tuple[str, str]] = frozenset()
-
-    @property
-    def ours(self) -> bool:
-        return not self.why
-
-
-def _by_key(item: _Judged) -> ObjectKey:
-    return item.fragment.ingress.key
-
-
-def _precedence(item: _Judged) -> tuple[bool, tuple[datetime, str, str, str]]:
-    """Whose claims win: the oldest; canaries after all others, whatever their age."""
-    return item.fragment.canary, item.age
-
-
 def _claimed_hosts(fragment: Fragment) -> Iterable[str]:
     return (ANY_HOST,) if fragment.catch_all else fragment.hosts
 
@@ -489,27 +379,6 @@ def _catch_all(items: Iterable[Contribution], held: Held) -> Contribution | None
 def _may_default(catch_all: Contribution | None, owner: str | None) -> bool:
     """Whether a catch-all takes what a host's own rules leave: of a host with an owner, its owner's does."""
     return catch_all is not None and owner in (None, catch_all.fragment.ingress.metadata.namespace)
-
-
-def _closed(ingress: Ingress) -> Fragment:
-    """An Ingress whose annotations nobody could read: it keeps its hosts and paths, and all answer 503.
-
-    Were it left out, a wider rule would take its requests without what may have protected them, and
-    another namespace its hosts.
-    """
-    message = (
-        "its annotations could not be read because of a fault in this program or in an extension of it; see"
-        " the log. Its routes respond 503"
-    )
-    fault = Diagnostic(
-        subject=ingress.ref, field="metadata.annotations", reason=Reason.INTERNAL_ERROR, message=message
-    )
-    fragment = read_ingress(ingress, PolicyRegistry(()))
-    return replace(
-        fragment,
-        policies=ParsedPolicies(diagnostics=(fault,), protection_fault=fault),
-        diagnostics=(*fragment.diagnostics, fault),
-    )
 
 
 def _default_backend_fault(resolution: Resolution | None) -> Iterable[Diagnostic]:
