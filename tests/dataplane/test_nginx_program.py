@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from typing import TypeVar
 
 import anyio
 import pytest
 
 from ingresskit.apply.nginx import NginxStatistics
+from ingresskit.graph import Termination
 from ingresskit.testing.planes import Plane
 from tests.dataplane.conftest import opened
 from tests.dataplane.planes import NGINX_DYNAMIC
-from tests.dataplane.stage import Stage
-from tests.unit.proxy.conftest import get, reply
+from tests.dataplane.stage import LONG, Stage
+from tests.unit.proxy.conftest import Seen, get, reply
 
 pytestmark = [
     pytest.mark.anyio,
@@ -67,10 +70,77 @@ async def test_counts_are_those_of_the_requests(anyio_backend: str) -> None:
         assert counted(plane) == 5
 
 
+async def test_failures_are_counted_by_their_reason(plane: Plane, stage: Stage) -> None:
+    async def end(request: Seen, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if b"/cut" in request.line:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello")
+        elif b"/bad" in request.line:
+            writer.write(b"HTTP/1.1 2x0 OK\r\nContent-Length: 0\r\n\r\n")
+        elif b"/silent" in request.line:
+            return
+        writer.close()
+
+    before = read(plane)
+    endpoint = await stage.endpoint(end)
+    await stage.serve(endpoint, annotations={"retries": "0", "read-timeout": "200ms"})
+    for path in ("/cut", "/bad", "/closed", "/silent"):
+        client = await stage.connect()
+        await client.send(get(path, fields=["Connection: close"]))
+        await client.rest()
+    await stage.serve(await stage.closed_port())
+    assert (await (await stage.connect()).ask(get())).status == 502
+    after = await read_after(plane, before, requests=5)
+
+    expected = {
+        Termination.UPSTREAM_TRUNCATED: 1,
+        Termination.UPSTREAM_MALFORMED: 1,
+        Termination.UPSTREAM_CLOSED: 1,
+        Termination.UPSTREAM_READ_TIMEOUT: 1,
+        Termination.UPSTREAM_REFUSED: 1,
+    }
+    assert grown(before.upstream_failures, after.upstream_failures) == expected
+    assert grown(before.terminations, after.terminations) == expected
+    assert grown(before.statuses, after.statuses) == {200: 1, 502: 3, 504: 1}
+
+
+async def test_failure_before_a_success_is_one_of_the_attempts_only(plane: Plane, stage: Stage) -> None:
+    before = read(plane)
+    await stage.serve(await stage.closed_port(), await stage.endpoint(reply()))
+    client = await stage.connect()
+    for _ in range(2):
+        assert (await client.ask(get())).status == 200
+    after = await read_after(plane, before, requests=2)
+
+    assert grown(before.upstream_failures, after.upstream_failures) == {Termination.UPSTREAM_REFUSED: 1}
+    assert grown(before.terminations, after.terminations) == {}
+    assert grown(before.statuses, after.statuses) == {200: 2}
+
+
 def counted(plane: Plane) -> int:
+    return read(plane).requests_by_class.get(2, 0)
+
+
+def read(plane: Plane) -> NginxStatistics:
     statistics = plane.statistics()
     assert isinstance(statistics, NginxStatistics)
-    return statistics.requests_by_class.get(2, 0)
+    return statistics
+
+
+async def read_after(plane: Plane, before: NginxStatistics, *, requests: int) -> NginxStatistics:
+    """The counts once these have the *requests* since *before*."""
+    for _ in range(int(LONG * 10)):
+        if sum(read(plane).statuses.values()) >= sum(before.statuses.values()) + requests:
+            break
+        await anyio.sleep(0.1)
+    return read(plane)
+
+
+Key = TypeVar("Key")
+
+
+def grown(before: Mapping[Key, int], after: Mapping[Key, int]) -> dict[Key, int]:
+    """What was counted between two readings."""
+    return {key: count - before.get(key, 0) for key, count in after.items() if count != before.get(key, 0)}
 
 
 @pytest.mark.parametrize(

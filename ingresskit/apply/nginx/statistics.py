@@ -43,11 +43,15 @@ class NginxStatistics:
 
     Attributes:
         requests: By rule host (empty: no rule took it), then by the first digit of the status.
+        statuses: Requests by status, sorted; 499 is a client that left before a response began.
+        terminations: Requests that did not end with a whole response of an endpoint or a redirect, by the
+            reason; sorted; reasons without a request are left out.
         durations: Requests by duration, a count for each of *duration_bounds* and one for longer ones.
         upstream_failed: Attempts that got no proper answer.
+        upstream_failures: Failed attempts to get a response of an endpoint, and responses that broke off, by
+            the reason; sorted. An attempt that is followed by a successful one is counted here only.
         reloads: Reloads by this controller.
         restarts: How often nginx ended by itself.
-        terminations: Requests that failed, by the cause; in the dynamic mode only.
         old_workers_open: Workers of older configurations that still finish what they have.
     """
 
@@ -55,16 +59,18 @@ class NginxStatistics:
     connections_open: int = 0
     connections_refused: int = 0
     requests: Mapping[str, Mapping[int, int]] = field(default_factory=dict[str, Mapping[int, int]])
+    statuses: Mapping[int, int] = field(default_factory=dict[int, int])
+    terminations: Mapping[Termination, int] = field(default_factory=dict[Termination, int])
     durations: tuple[int, ...] = ()
     duration_sum: float = 0.0
     retries: int = 0
     upstream_failed: int = 0
+    upstream_failures: Mapping[Termination, int] = field(default_factory=dict[Termination, int])
     received_bytes: int = 0
     sent_bytes: int = 0
     backends: Mapping[BackendKey, NginxBackendStatistics] = field(
         default_factory=dict[BackendKey, NginxBackendStatistics]
     )
-    terminations: Mapping[Termination, int] = field(default_factory=dict[Termination, int])
     reloads: int = 0
     restarts: int = 0
     old_workers_open: int = 0
@@ -110,6 +116,8 @@ def read_statistics(
     backends: dict[BackendKey, dict[str, int]] = {}
     totals: dict[str, float] = {}
     terminations: dict[Termination, int] = {}
+    failures: dict[Termination, int] = {}
+    statuses: dict[int, int] = {}
     for name, value in counts.items():
         if not isinstance(value, int | float):
             continue
@@ -122,6 +130,10 @@ def read_statistics(
             durations[int(rest) - 1] = int(value)
         elif kind == "t" and rest in _TERMINATIONS:
             terminations[Termination(rest)] = int(value)
+        elif kind == "f" and rest in _TERMINATIONS:
+            failures[Termination(rest)] = int(value)
+        elif kind == "s" and rest.isdecimal():
+            statuses[int(rest)] = int(value)
         elif kind in _BACKEND_COUNTS and rest in keys:
             backends.setdefault(keys[rest], {})[_BACKEND_COUNTS[kind]] = max(0, int(value))
     return NginxStatistics(
@@ -136,7 +148,9 @@ def read_statistics(
         received_bytes=int(totals.get("received", 0)),
         sent_bytes=int(totals.get("sent", 0)),
         backends={key: NginxBackendStatistics(**members) for key, members in sorted(backends.items())},
+        statuses=dict(sorted(statuses.items())),
         terminations=dict(sorted(terminations.items())),
+        upstream_failures=dict(sorted(failures.items())),
         reloads=reloads,
         restarts=restarts,
         old_workers_open=old_workers,

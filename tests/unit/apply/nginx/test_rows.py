@@ -17,7 +17,7 @@ from ingresskit.apply.nginx.nginx import Nginx
 from ingresskit.apply.nginx.statistics import NginxBackendStatistics, read_statistics
 from ingresskit.apply.nginx.tables import all_rows, changed_rows, summary_of
 from ingresskit.apply.plan import Dynamic, NoOp, Reload
-from ingresskit.graph import BackendKey, RouteGraph
+from ingresskit.graph import BackendKey, RouteGraph, Termination
 from ingresskit.models import KubeObject, ObjectKey, ObjectRef, Snapshot
 from ingresskit.render.nginx import Capabilities, Mode, NginxArtifact, NginxRenderer, NginxSettings
 from ingresskit.render.nginx.rows import HONOURED
@@ -146,6 +146,7 @@ def test_counts_are_read_in_the_words_of_the_proxy() -> None:
     key = BackendKey("shop", "web", 80)
     text = (
         '{"r2:a.test":5,"r4:":2,"d:1":6,"d:15":1,"ds":1.5,"retries":1,"failed":2,"received":700,"sent":900,'
+        '"s:200":5,"s:404":2,"t:no_route":2,"f:upstream_refused":2,"f:odd":1,"s:odd":1,'
         '"bq:abc":5,"bf:abc":2,"ba:abc":-1,"bq:gone":9,"odd":"x","":1}'
     )
     counts = cast("dict[str, object]", json.loads(text))
@@ -155,6 +156,9 @@ def test_counts_are_read_in_the_words_of_the_proxy() -> None:
     assert found.requests == {"a.test": {2: 5}, "": {4: 2}}
     assert found.requests_by_class == {2: 5, 4: 2}
     assert (found.durations[0], found.durations[-1], len(found.durations)) == (6, 1, 15)
+    assert found.statuses == {200: 5, 404: 2}
+    assert found.terminations == {Termination.NO_ROUTE: 2}
+    assert found.upstream_failures == {Termination.UPSTREAM_REFUSED: 2}
     assert (found.duration_sum, found.retries, found.upstream_failed) == (1.5, 1, 2)
     assert found.backends == {key: NginxBackendStatistics(requests=5, failures=2, active=0)}
     assert (found.reloads, found.restarts, found.old_workers_open) == (1, 2, 3)

@@ -10,6 +10,8 @@ local balancer = require "ngx.balancer"
 local backends = require "ingresskit.backends"
 local contexts = require "ingresskit.contexts"
 local settings = require "ingresskit.settings"
+local statistics = require "ingresskit.statistics"
+local terminations = require "ingresskit.terminations"
 
 local min = math.min
 
@@ -20,26 +22,27 @@ local IDEMPOTENT = { GET = true, HEAD = true, OPTIONS = true, PUT = true, DELETE
 -- nginx's "busy": it gives up, with 502.
 local GIVE_UP = -3
 
--- How many bytes of the request the last try sent that is over. When the next one is about to begin
--- (*next*), nginx's list has a place for it already: empty, "206 : ", or "0". The times in nginx's lists do
--- not tell whether anything was sent: a refused connection has one, too.
-local function bytes_sent(next)
-    local list = ngx.var.upstream_bytes_sent or "0"
-    local pattern = next and not string.find(list, "[^%d]$") and "(%d+)[^%d]+%d+$" or "(%d+)[^%d]*$"
-    return tonumber(string.match(list, pattern)) or 0
+-- The last try failed: count it, and return how many bytes of the request it sent.
+local function failed(context, status, next)
+    local var = ngx.var
+    local sent = terminations.bytes_sent(var, next)
+    context.failures = (context.failures or 0) + 1
+    context.failed = terminations.of_try(var, status, sent, next)
+    statistics.failed(context.failed)
+    return sent
 end
 
 -- What the last try tells; returns whether there may be another one.
 local function judge_last(context)
     local endpoint = context.endpoint
     local _, status = balancer.get_last_failure()
-    context.failures = (context.failures or 0) + 1
+    local sent = failed(context, status, true)
     backends.count(endpoint, context.target.lb, -1)
     context.endpoint = nil
     local tried = context.tried or {}
     context.tried = tried
     tried[endpoint.name] = true
-    if bytes_sent(true) == 0 then
+    if sent == 0 then
         backends.failed(endpoint)
         return true
     end
@@ -96,8 +99,8 @@ function M.finish(context)
     local state = endpoint.state
     backends.count(endpoint, context.target.lb, -1)
     if context.own then -- nginx's error became an answer of ours
-        context.failures = (context.failures or 0) + 1
-        if bytes_sent(false) == 0 then
+        local status = ngx.status
+        if (status == 502 or status == 504) and failed(context, status, false) == 0 then
             backends.failed(endpoint)
         end
     elseif state.failures > 0 then

@@ -52,6 +52,7 @@ function M.answer()
     if (ngx.req.http_version() or 1) < 1 or status < 200 and (status ~= 101 or ngx.var.ik_connection ~= "upgrade") then
         ngx.log(ngx.ERR, "malformed response of an endpoint")
         context.reason = "upstream_malformed"
+        statistics.failed("upstream_malformed")
         context.failures = (context.failures or 0) + 1
         context.status = 502
         return ngx.exit(ngx.ERROR)
@@ -97,6 +98,10 @@ function M.log()
     local var = ngx.var
     local status = context and context.status or ngx.status
     local reason = terminations.of(var, context, status)
+    if reason == "upstream_truncated" then
+        context.failures = (context.failures or 0) + 1
+        statistics.failed(reason)
+    end
     if settings.log then
         var.ik_reason = reason or ""
         var.ik_status = status

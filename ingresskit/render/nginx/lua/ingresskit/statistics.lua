@@ -57,12 +57,19 @@ function M.forwarded(backend)
     add(name_of("ba:", backend.name), 1)
 end
 
+-- An attempt to get a response of an endpoint failed, or its response broke off, for *reason*.
+function M.failed(reason)
+    dirty = true
+    add(name_of("f:", reason), 1)
+end
+
 -- A request is over. *context* is nil when it never was routed; *reason* says what was wrong, or is nil.
 function M.finished(context, status, seconds, reason)
     dirty = true
     local digit = status == 0 and 4 or floor(status / 100)
     local host = context and context.rule_host or ""
     add(name_of("r" .. digit .. ":", host), 1)
+    add(name_of("s:", status == 0 and 499 or status), 1)
     if reason then
         add(name_of("t:", reason), 1)
     end

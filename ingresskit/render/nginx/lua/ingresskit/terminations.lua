@@ -1,7 +1,7 @@
 -- Why a request did not end with a whole response of an endpoint, in the words of
 -- `ingresskit.graph.Termination`. Worked out in the log phase, and only where something is wrong.
 
-local match = string.match
+local find, match = string.find, string.match
 
 local M = {}
 
@@ -31,14 +31,26 @@ local function last(list)
     return match(list or "", "([^%s,:]*)[%s,:]*$")
 end
 
--- Why the last try failed.
-local function upstream(var, status)
-    local late = status == 504
-    if last(var.upstream_connect_time) == "-" then
-        return late and "upstream_connect_timeout" or "upstream_refused"
-    elseif late then
+-- The number of the last try that is over in one of nginx's lists of bytes. When the next one is about to
+-- begin (*next*), the list has a place for it already: empty, "206 : ", or "0".
+local function bytes(list, next)
+    local pattern = next and not find(list, "[^%d]$") and "(%d+)[^%d]+%d+$" or "(%d+)[^%d]*$"
+    return tonumber(match(list, pattern)) or 0
+end
+
+-- How many bytes of the request the last try sent that is over. The times in nginx's lists do not tell whether
+-- anything was sent: a refused connection has one, too.
+function M.bytes_sent(var, next)
+    return bytes(var.upstream_bytes_sent or "0", next)
+end
+
+-- Why the last try that is over failed. *status* is nginx's for it; *sent* as `bytes_sent` returns it.
+function M.of_try(var, status, sent, next)
+    if sent == 0 then
+        return status == 504 and "upstream_connect_timeout" or "upstream_refused"
+    elseif status == 504 then
         return "upstream_read_timeout"
-    elseif last(var.upstream_bytes_received) == "0" then
+    elseif bytes(var.upstream_bytes_received or "0", next) == 0 then
         return "upstream_closed"
     end
     return "upstream_malformed"
@@ -55,7 +67,7 @@ function M.of(var, context, status)
     if not backend then
         return OWN[status]
     elseif context.own then
-        return upstream(var, status)
+        return (status == 502 or status == 504) and context.failed or OWN[status]
     elseif context.interim or status == 101 then
         return nil
     elseif var.request_completion == "" then
