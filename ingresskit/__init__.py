@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ingresskit.app import run, serve
     from ingresskit.apply import Applier, Dynamic, InProcessApplier, NoOp, Plan, Reload
     from ingresskit.controller import Controller, ControllerSettings, Outcome, reconcile
     from ingresskit.diagnostics import Diagnostic, Reason, Severity
@@ -131,6 +132,8 @@ __all__ = [
     "annotated",
     "default_policies",
     "reconcile",
+    "run",
+    "serve",
 ]
 
 __version__ = "0.1.0"
@@ -202,6 +205,8 @@ _HOMES = {
     "annotated": "ingresskit.policies",
     "default_policies": "ingresskit.policies",
     "reconcile": "ingresskit.controller",
+    "run": "ingresskit.app",
+    "serve": "ingresskit.app",
 }
 
 if not TYPE_CHECKING:  # or every misspelt name would have a type

@@ -1,4 +1,4 @@
-"""``python -m ingresskit``: render, check and explain a folder of manifests."""
+"""``ingresskit render``, ``check`` and ``explain``: what they say about a folder of manifests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from ingresskit.__main__ import main
+from ingresskit.app import main
 from ingresskit.testing import pace
 
 SECONDS = pace.within(60)
@@ -26,11 +26,10 @@ HELLO = str(MANIFESTS / "hello")
 MISTAKES = str(MANIFESTS / "mistakes")
 
 FLAG_MISTAKES: dict[str, tuple[list[str], str]] = {
-    "no command": ([], "the following arguments are required: render|check|explain"),
-    "unknown command": (["serve"], "render|check|explain: invalid choice: 'serve'"),
     "no folder": (["check"], "the following arguments are required: DIR"),
     "no URL": (["explain", HELLO], "the following arguments are required: URL"),
-    "unknown flag": (["check", HELLO, "--xyzzy"], "unrecognized arguments: --xyzzy"),
+    "unknown flag": (["check", HELLO, "--xyzzy"], "there is no flag --xyzzy; see --help"),
+    "misspelt flag": (["check", HELLO, "--stric"], "there is no flag --stric; is --strict meant?"),
     "unknown renderer": (
         ["check", HELLO, "--renderer=x"],
         "--renderer: 'x' is not known; there are inprocess, haproxy and nginx",
@@ -68,7 +67,7 @@ def test_a_wrong_flag_is_one_line(argv: list[str], message: str, capsys: pytest.
     said = capsys.readouterr()
     assert (ended.value.code, said.out) == (2, "")
     (line,) = said.err.splitlines()
-    assert line.startswith("python -m ingresskit")
+    assert line.startswith(f"ingresskit {argv[0]}: ")
     assert message in line
 
 
@@ -91,7 +90,7 @@ def test_a_url_that_is_none_is_one_line(capsys: pytest.CaptureFixture[str]) -> N
 
     said = capsys.readouterr()
     assert (status, said.out) == (2, "")
-    assert said.err == "python -m ingresskit: 'hello.example/' is not an http or https URL with a host\n"
+    assert said.err == "ingresskit explain: 'hello.example/' is not an http or https URL with a host\n"
 
 
 def test_check_finds_nothing_in_a_clean_folder(capsys: pytest.CaptureFixture[str]) -> None:
@@ -263,7 +262,7 @@ def test_it_needs_neither_proxy_nor_admin_extras() -> None:
     absent = ["h11", "httptools", "prometheus_client", "uvloop", "cryptography", "kubernetes"]
     program = (
         f"import sys; sys.modules.update(dict.fromkeys({absent}))\n"
-        "from ingresskit.__main__ import main\n"
+        "from ingresskit.app import main\n"
         f"sys.exit(main(['explain', {HELLO!r}, 'http://hello.example/']))"
     )
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import anyio
 import pytest
-from reference_cluster import credentials, reach
-from reference_flags import parse_flags
 
+from ingresskit.app.cluster import credentials, reach
+from ingresskit.app.flags import parse_flags
 from ingresskit.errors import CredentialsError
 from ingresskit.kube import InClusterCredentials, KubeconfigCredentials
 from ingresskit.testing.apiserver import ApiServer

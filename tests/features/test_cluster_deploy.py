@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import pytest
 import yaml
-from reference_flags import parse_flags
 
+from ingresskit.app.flags import parse_flags
 from ingresskit.testing.apiserver import ApiServer, Rule
 from tests.features.cluster_scene import (
     CONTROLLER,

@@ -7,7 +7,8 @@ import weakref
 from collections.abc import Generator
 
 import pytest
-from reference_collector import Collector
+
+from ingresskit.app.collector import Collector
 
 
 class Node:

@@ -13,9 +13,9 @@ import anyio
 import anyio.to_thread
 import pytest
 from cryptography import x509
-from demo import MANIFESTS, DemoSource
 
 from ingresskit import Ingress, ObjectKey, Snapshot
+from ingresskit.app.demo import MANIFESTS, DemoSource
 from ingresskit.models import EndpointSlice, Secret
 from ingresskit.testing import pace
 from ingresskit.testing.ports import free_port

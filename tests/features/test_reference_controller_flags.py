@@ -6,9 +6,9 @@ import ipaddress
 from datetime import timedelta
 
 import pytest
-from reference_flags import Address, parse_flags
 
 from ingresskit import HostOwnership, ObjectKey, TranslateOptions
+from ingresskit.app.flags import Address, parse_flags
 from ingresskit.arguments import translate_options
 from ingresskit.graph import PathOptions
 from ingresskit.translate import DefaultBackend
@@ -143,7 +143,7 @@ def refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 @pytest.mark.parametrize(("argv", "message"), MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_is_one_line(argv: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert refused(argv, capsys).startswith(f"reference_controller.py: {message}")
+    assert refused(argv, capsys).startswith(f"ingresskit run: {message}")
 
 
 @pytest.mark.parametrize("argv", LATER.values(), ids=LATER)

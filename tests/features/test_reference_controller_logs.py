@@ -9,9 +9,9 @@ import logging
 
 import anyio
 import pytest
-from reference_logging import AccessLog, log_handler
 from typing_extensions import override
 
+from ingresskit.app.logs import AccessLog, log_handler
 from ingresskit.graph import BackendKey
 from ingresskit.proxy import AccessRecord
 
@@ -156,7 +156,7 @@ def test_a_request_is_a_line_of_json() -> None:
 
 
 def test_lines_that_do_not_fit_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reference_logging._MOST_WAITING", 2)
+    monkeypatch.setattr("ingresskit.app.logs._MOST_WAITING", 2)
     disk = Disk()
     log = AccessLog(disk)
 

@@ -16,10 +16,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from reference_flags import Address, Flags
-from reference_logging import AccessLog
-
 from ingresskit import TranslateOptions
+from ingresskit.app.failures import CannotListen
+from ingresskit.app.flags import Address, Flags
+from ingresskit.app.logs import AccessLog
 from ingresskit.controller import Controller, ControllerSettings, Outcome
 from ingresskit.controller.claims import ClaimKeeper
 from ingresskit.models import Snapshot
@@ -33,11 +33,7 @@ if TYPE_CHECKING:
 
     AnyController = Controller[RoutingTable] | Controller[HaproxyArtifact] | Controller[NginxArtifact]
 
-__all__ = ["CannotListen", "Plane", "Setting", "Taken", "certain", "prepared", "shown"]
-
-
-class CannotListen(Exception):
-    """Ends the program: an address cannot be had, and trying again would not help. Its text says which."""
+__all__ = ["Plane", "Setting", "Taken", "certain", "prepared", "shown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,15 +104,15 @@ async def prepared(setting: Setting, *, previewing: bool = False) -> Plane:
     """
     match setting.flags.renderer:
         case "haproxy":
-            from reference_haproxy import HaproxyPlane
+            from ingresskit.app.haproxy import HaproxyPlane
 
             return HaproxyPlane(setting)
         case "nginx":
-            from reference_nginx import prepared_nginx
+            from ingresskit.app.nginx import prepared_nginx
 
             return await prepared_nginx(setting, previewing=previewing)
         case _:
-            from reference_inprocess import InProcessPlane
+            from ingresskit.app.inprocess import InProcessPlane
 
             return InProcessPlane(setting)
 

@@ -7,10 +7,10 @@ from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from reference_flags import Address
-from reference_planes import Plane, Setting, Taken, certain, shown
 from typing_extensions import override
 
+from ingresskit.app.flags import Address
+from ingresskit.app.planes import Plane, Setting, Taken, certain, shown
 from ingresskit.apply.nginx import Nginx, NginxApplier, NginxProcessSettings, find_nginx
 from ingresskit.controller import Controller, ControllerSettings, Outcome, reconcile
 from ingresskit.errors import ApplyError, ConfigurationError
@@ -21,7 +21,7 @@ from ingresskit.render.nginx import Capabilities, NginxArtifact, NginxRenderer, 
 from ingresskit.sources import Source
 
 if TYPE_CHECKING:
-    from reference_planes import AnyController
+    from ingresskit.app.planes import AnyController
 
 __all__ = ["NginxPlane", "prepared_nginx"]
 
@@ -95,7 +95,7 @@ class NginxPlane(Plane):
 
 
 async def prepared_nginx(setting: Setting, *, previewing: bool) -> NginxPlane:
-    """As `reference_planes.prepared`."""
+    """As `ingresskit.app.planes.prepared`."""
     try:
         found = await find_nginx(setting.flags.proxy_binary or "nginx")
     except ApplyError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import shlex
+import shutil
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,14 +22,28 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
-from reference_flags import Address
 
+from ingresskit.app.flags import Address
 from ingresskit.models import EndpointSlice, Ingress, KubeObject, ObjectKey, ObjectMeta, Secret, Snapshot
 from ingresskit.sources import FileSource, SnapshotStore
 
-__all__ = ["MANIFESTS", "DemoSource", "things_to_try"]
+__all__ = ["MANIFESTS", "DemoSource", "demo_manifests", "things_to_try"]
 
-MANIFESTS = Path(__file__).resolve().parent / "manifests" / "demo"
+_HERE = Path(__file__).resolve()
+_PACKAGED = _HERE.parent / "manifests"  # made when a wheel is built, of the folder below
+MANIFESTS = _PACKAGED if _PACKAGED.is_dir() else _HERE.parents[2] / "examples" / "manifests" / "demo"
+
+
+def demo_manifests(state: Path) -> Path:
+    """A folder with the demonstration's manifests that may be edited.
+
+    In a clone it is the clone's own folder; of an installed package, a copy under *state*.
+    """
+    if MANIFESTS is not _PACKAGED:
+        return MANIFESTS
+    folder = state / "demo-manifests"
+    shutil.copytree(MANIFESTS, folder, dirs_exist_ok=True)
+    return folder
 
 
 class DemoSource:
@@ -36,9 +51,13 @@ class DemoSource:
 
     A pod whose address is taken (another demo runs) or cannot be had (macOS knows 127.0.0.1 only)
     listens somewhere else, and the slice that is handed on says so.
+
+    Attributes:
+        folder: That of the manifests.
     """
 
     def __init__(self, folder: Path = MANIFESTS) -> None:
+        self.folder = folder
         self._files = FileSource(folder)
         self._store = SnapshotStore()
         self._authority = _Authority()

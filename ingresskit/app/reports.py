@@ -6,10 +6,10 @@ import socket
 from collections.abc import Mapping
 
 import anyio
-from reference_cluster import own_namespace, record_of_hosts
-from reference_flags import Flags
 
 from ingresskit import TranslateOptions
+from ingresskit.app.cluster import own_namespace, record_of_hosts
+from ingresskit.app.flags import Flags
 from ingresskit.cache import SharedInformerFactory
 from ingresskit.controller import ControllerView, StatusReporter
 from ingresskit.controller.claims import ClaimKeeper, HostClaimWriter
@@ -27,10 +27,10 @@ from ingresskit.status import (
     StatusWriter,
 )
 
-__all__ = ["Telling"]
+__all__ = ["ClusterReports"]
 
 
-class Telling:
+class ClusterReports:
     """Tells the cluster what the controller does, while this replica leads. Serving never waits for it."""
 
     def __init__(

@@ -7,11 +7,12 @@ from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from reference_flags import Address
-from reference_planes import CannotListen, Plane, Setting, Taken
 from typing_extensions import override
 
 from ingresskit import InProcessApplier, InProcessRenderer
+from ingresskit.app.failures import CannotListen
+from ingresskit.app.flags import Address
+from ingresskit.app.planes import Plane, Setting, Taken
 from ingresskit.controller import Controller, ControllerSettings, Outcome, reconcile
 from ingresskit.models import Snapshot
 from ingresskit.proxy import Proxy, ProxySettings
@@ -19,7 +20,7 @@ from ingresskit.render import RenderedFile
 from ingresskit.sources import Source
 
 if TYPE_CHECKING:
-    from reference_planes import AnyController
+    from ingresskit.app.planes import AnyController
 
 __all__ = ["InProcessPlane"]
 

@@ -1,16 +1,16 @@
-"""The command line of the reference controller: its flags, their values, and one line for each mistake."""
+"""The flags of ``ingresskit run``, ``serve`` and ``demo``: their values, and one line for each mistake."""
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from ingresskit.app.parser import CommandParser
+from ingresskit.app.renderers import BUILT_IN, installed_renderers
 from ingresskit.arguments import (
-    OneLineParser,
     TranslationArguments,
     add_translation_arguments,
     checked,
@@ -19,11 +19,29 @@ from ingresskit.arguments import (
 )
 from ingresskit.models import ObjectKey
 
-__all__ = ["Address", "Flags", "parse_flags"]
+__all__ = ["Address", "Command", "Flags", "parse_flags", "read_address"]
+
+Command = Literal["run", "serve", "demo"]
+"""Which program the flags are for: each has the flags of ``run`` that mean something to it."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-LOOPBACK = ipaddress.ip_network("127.0.0.0/8")
+LOOPBACK: tuple[Network, Network] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+
+# What the flags that a command does not have come to.
+_ABSENT: dict[str, object] = {
+    "demo": False,
+    "manifests": None,
+    "kubeconfig": None,
+    "context": "",
+    "watch_list": "auto",
+    "publish_address": [],
+    "publish_service": None,
+    "publish_node_addresses": False,
+    "leader_election_lease": None,
+    "host_claims": None,
+    "no_leader_election": False,
+}
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 # Known flags that need a part which does not exist yet. They are refused, not ignored: somebody who gives
@@ -54,8 +72,9 @@ class Address(NamedTuple):
 
 
 class Flags(TranslationArguments):
-    """What was said on the command line, checked."""
+    """What the command line says, checked."""
 
+    command: Command
     demo: bool
     manifests: Path | None
     kubeconfig: Path | None
@@ -93,13 +112,24 @@ class Flags(TranslationArguments):
         return not self.demo and not self.manifests
 
 
-def parse_flags(argv: Sequence[str] | None = None) -> Flags:
-    """Read the command line. A mistake ends the program with status 2 and one line that names it."""
-    parser = _parser()
-    flags, unknown = parser.parse_known_args(argv, namespace=Flags())
-    for word in unknown:
-        near = difflib.get_close_matches(word.partition("=")[0], parser.known, n=1)
-        parser.error(f"there is no flag {word}" + (f"; is {near[0]} meant?" if near else "; see --help"))
+def parse_flags(
+    argv: Sequence[str] | None = None,
+    *,
+    program: str = "ingresskit run",
+    command: Command = "run",
+    parser_class: type[CommandParser] = CommandParser,
+) -> Flags:
+    """Read the command line. A mistake ends the program with status 2 and one line that names it.
+
+    Args:
+        argv: The flags; ``None``: those of this process.
+        program: What the line of a mistake begins with.
+        command: Which flags there are. ``serve`` and ``demo`` listen on loopback addresses unless told
+            otherwise, and let endpoints have such addresses.
+        parser_class: What reports a mistake.
+    """
+    parser = _parser(program, command, parser_class)
+    flags = parser.read(argv, Flags())
     for name, instead in _LATER.items():
         if getattr(flags, name):
             parser.error(f"--{name.replace('_', '-')} is not there yet; {instead}")
@@ -126,27 +156,40 @@ def parse_flags(argv: Sequence[str] | None = None) -> Flags:
     if not flags.http and not flags.https and not flags.print_config:
         parser.error("--http off and --https off leave nothing to listen on; give one of them an ADDR:PORT")
     if flags.demo:
-        flags.allow_endpoint.append(LOOPBACK)
+        flags.allow_endpoint.append(LOOPBACK[0])
+    elif command == "serve":
+        flags.allow_endpoint.extend(LOOPBACK)
     return flags
 
 
-class _Parser(OneLineParser):
-    known: Sequence[str] = ()
+_DESCRIPTIONS: dict[Command, str] = {
+    "run": "An ingress controller: serves the Ingresses of a cluster, or of a folder of manifests.",
+    "serve": "Serve the Ingresses of a folder of manifests on this machine.",
+    "demo": "Serve the demonstration's manifests on this machine, with pods that respond; print what to try.",
+}
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
-        prog="reference_controller.py",
-        description="An ingress controller: serves the Ingresses of a cluster, or of a folder of manifests.",
-        allow_abbrev=False,
-    )
-    _add_sources(parser.add_argument_group("where the objects come from").add_argument)
+def _parser(program: str, command: Command, parser_class: type[CommandParser]) -> CommandParser:
+    parser = parser_class(prog=program, description=_DESCRIPTIONS[command], allow_abbrev=False)
+    # Copied: argparse would hand out the very list that flags are appended to.
+    absent = {name: list[str]() if value == [] else value for name, value in _ABSENT.items()}
+    parser.set_defaults(**absent | {"command": command, "demo": command == "demo"})
+    match command:
+        case "run":
+            _add_sources(parser.add_argument_group("where the objects come from").add_argument)
+        case "serve":
+            text = "a folder of YAML and JSON manifests; edits are live"
+            parser.add_argument("manifests", metavar="DIR", type=Path, help=text)
+        case _:
+            pass
     _add_proxy(parser.add_argument_group("the proxy").add_argument)
     add_translation_arguments(parser)
     _add_dialects(parser.add_argument_group("which annotations are understood").add_argument)
     _add_reports(parser.add_argument_group("what is reported").add_argument)
-    _add_writing(parser.add_argument_group("what is written into the cluster").add_argument)
-    parser.known = [option for action in parser._actions for option in action.option_strings]  # noqa: SLF001 - argparse lists its flags nowhere else
+    if command == "run":
+        _add_writing(parser.add_argument_group("what is written into the cluster").add_argument)
+    else:
+        parser.set_defaults(http="127.0.0.1:8080", https="127.0.0.1:8443")
     return parser
 
 
@@ -164,7 +207,7 @@ def _add_proxy(add: Callable[..., object]) -> None:
     text = "inprocess, haproxy or nginx (%(default)s)"
     add("--renderer", type=checked(_renderer), default="inprocess", metavar="NAME", help=text)
     add("--proxy-binary", metavar="PATH", help="the haproxy or nginx program (that on the path)")
-    listen: dict[str, Any] = {"type": checked(_address), "metavar": "ADDR:PORT"}
+    listen: dict[str, Any] = {"type": checked(read_address), "metavar": "ADDR:PORT"}
     add("--http", default="0.0.0.0:8080", **listen, help="plain HTTP, or off (%(default)s)")
     add("--https", default="0.0.0.0:8443", **listen, help="TLS, or off (%(default)s)")
     text = "pass on header fields with _ in their names"
@@ -218,7 +261,12 @@ def _add_writing(add: Callable[..., object]) -> None:
     add("--no-leader-election", action="store_true", help="write them without asking: there is one replica")
 
 
-def _address(text: str) -> Address | None:
+def read_address(text: str) -> Address | None:
+    """An address to listen at, ``ADDR:PORT``; ``None`` for ``off``.
+
+    Raises:
+        ValueError: *text* is neither.
+    """
     if text == "off":
         return None
     found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):(.*)", text, re.DOTALL)
@@ -279,7 +327,12 @@ def _seconds(text: str) -> float:
 
 
 def _renderer(text: str) -> str:
-    return _one_of(text, "inprocess", "haproxy", "nginx", later=())
+    if text not in BUILT_IN and text in installed_renderers():
+        raise ValueError(
+            f"{text!r} of another package can be tried with check, explain and render; to run its proxy, give a"
+            " Controller with it to ingresskit.run"
+        )
+    return _one_of(text, *BUILT_IN, later=())
 
 
 def _dialect(text: str) -> str:

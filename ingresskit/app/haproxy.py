@@ -7,9 +7,9 @@ from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from reference_planes import Plane, Setting, Taken, certain, shown
 from typing_extensions import override
 
+from ingresskit.app.planes import Plane, Setting, Taken, certain, shown
 from ingresskit.apply.haproxy import Haproxy, HaproxyApplier, preview
 from ingresskit.controller import Controller, ControllerSettings, Outcome, reconcile
 from ingresskit.models import Snapshot
@@ -18,7 +18,7 @@ from ingresskit.render.haproxy import Bind, HaproxyArtifact, HaproxyRenderer, Ha
 from ingresskit.sources import Source
 
 if TYPE_CHECKING:
-    from reference_planes import AnyController
+    from ingresskit.app.planes import AnyController
 
 __all__ = ["HaproxyPlane"]
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from reference_flags import Flags
-
 from ingresskit import HostOwnership, TranslateOptions
+from ingresskit.app.flags import Flags
 from ingresskit.errors import ApiError, Forbidden, TransportError
 from ingresskit.kube import (
     AioTransport,

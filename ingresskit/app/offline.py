@@ -10,6 +10,7 @@ from pathlib import Path
 
 import anyio
 
+from ingresskit.app.renderers import GraphLimits
 from ingresskit.diagnostics import Diagnostic, Reason, Severity, sorted_diagnostics
 from ingresskit.errors import SourceError
 from ingresskit.filters import Explanation
@@ -32,15 +33,10 @@ from ingresskit.models import (
     Service,
     Snapshot,
 )
-from ingresskit.render import Restricted
-from ingresskit.render.inprocess import InProcessRenderer
 from ingresskit.sources import FileSource
 from ingresskit.translate import TranslateOptions, translate
 
-__all__ = ["RENDERERS", "Offline", "diagnostic_lines", "explanation_lines", "graph_lines"]
-
-RENDERERS = ("inprocess", "haproxy", "nginx")
-"""The renderers that a folder can be tried on; nginx in its static mode, which needs no module."""
+__all__ = ["Offline", "diagnostic_lines", "explanation_lines", "graph_lines"]
 
 _MOST_ENDPOINTS = 10
 _MOST_STRANGERS = 20
@@ -69,13 +65,13 @@ class Offline:
     claims: HostClaims
 
     @classmethod
-    def load(cls, folder: Path, options: TranslateOptions, renderer: str = "inprocess") -> Offline:
+    def load(cls, folder: Path, options: TranslateOptions, renderer: GraphLimits) -> Offline:
         """Read *folder*, and translate what it holds and restrict it to what a renderer can do.
 
         Args:
             folder: Of manifests.
             options: What decides how they are translated.
-            renderer: One of `RENDERERS`, as its oldest program can do it.
+            renderer: Whose limits count.
 
         Raises:
             SourceError: It is not a folder that can be read.
@@ -83,7 +79,7 @@ class Offline:
         source = FileSource(folder)
         snapshot = anyio.run(_first_snapshot, source)
         translation = translate(snapshot, options, now=datetime.now(UTC))
-        restricted = _restricted(translation.graph, renderer)
+        restricted = renderer.restrict(translation.graph)
         ingresses, strangers = len(snapshot.by_key(Ingress)), translation.not_ours
         diagnostics = sorted_diagnostics((*translation.diagnostics, *restricted.diagnostics))
         notes = [f"Ingress {key} is not of this controller: {why}" for key, why in _some(strangers)]
@@ -125,23 +121,6 @@ def _without_times(claims: HostClaims) -> HostClaims:
 
 def _some(strangers: Mapping[ObjectKey, str]) -> Iterable[tuple[ObjectKey, str]]:
     return islice(strangers.items(), _MOST_STRANGERS)
-
-
-def _restricted(graph: RouteGraph, renderer: str) -> Restricted:
-    # Each is imported when it is asked for: the rooms of the others take a while to load.
-    match renderer:
-        case "haproxy":
-            from ingresskit.render.haproxy import HaproxyRenderer
-
-            return HaproxyRenderer().restrict(graph)
-        case "nginx":
-            from ingresskit.render.nginx import NginxRenderer, NginxSettings
-
-            return NginxRenderer(NginxSettings(state="/run/ingresskit", https=("0.0.0.0:8443",))).restrict(
-                graph
-            )
-        case _:
-            return InProcessRenderer().restrict(graph)
 
 
 async def _first_snapshot(source: FileSource) -> Snapshot:

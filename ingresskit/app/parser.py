@@ -1,0 +1,34 @@
+"""A parser for one command that suggests the nearest flag for one that does not exist."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Sequence
+from typing import TypeVar
+
+from ingresskit.arguments import OneLineParser
+
+__all__ = ["CommandParser"]
+
+NamespaceT = TypeVar("NamespaceT", bound=argparse.Namespace)
+
+
+class CommandParser(OneLineParser):
+    """Reports each mistake in one line, and suggests the nearest flag."""
+
+    def read(self, argv: Sequence[str] | None, flags: NamespaceT) -> NamespaceT:
+        """Fill *flags* with what *argv* says; ``None``: the words of this process.
+
+        Raises:
+            SystemExit: With 2 for a mistake, with 0 after ``--help``.
+        """
+        flags, unknown = self.parse_known_args(argv, namespace=flags)
+        for word in unknown:
+            near = difflib.get_close_matches(word.partition("=")[0], self._known(), n=1)
+            self.error(f"there is no flag {word}" + (f"; is {near[0]} meant?" if near else "; see --help"))
+        return flags
+
+    def _known(self) -> list[str]:
+        # argparse lists its flags nowhere else.
+        return [option for action in self._actions for option in action.option_strings]

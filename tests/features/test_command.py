@@ -1,0 +1,237 @@
+"""The command ``ingresskit``: its subcommands, and what it says to what is none."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
+
+import pytest
+
+import ingresskit
+from ingresskit.app import main, renderers, run_controller
+from ingresskit.graph import RouteGraph
+from ingresskit.render import Renderer, Rendering
+from ingresskit.testing import pace
+
+ROOT = Path(__file__).resolve().parents[2]
+HELLO = str(ROOT / "examples" / "manifests" / "hello")
+SECONDS = pace.within(60)
+
+COMMANDS = "run, serve, demo, check, explain, render"
+MISTAKES: dict[str, tuple[list[str], str]] = {
+    "no command": ([], f"give a command: {COMMANDS} or version; see --help"),
+    "a misspelt command": (["chekc", HELLO], "there is no command chekc; is check meant?"),
+    "a command like no other": (["xyzzy"], f"there is no command xyzzy; there are {COMMANDS} and version"),
+    "a command that steers terminals": (
+        ["\x1b[2J"],
+        rf"there is no command \x1b[2J; there are {COMMANDS} and version",
+    ),
+    "a flag of version": (["version", "--json"], "version takes no flags"),
+}
+
+
+class PlainRenderer(Renderer[Rendering]):
+    """Honours no policy."""
+
+    name = "plain"
+
+    def render(self, graph: RouteGraph) -> Rendering:
+        return Rendering(())
+
+
+def broken() -> Renderer[Rendering]:
+    raise RuntimeError("no licence")
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Renderers as other packages register them."""
+    entries = EntryPoints(
+        EntryPoint(name, f"{PlainRenderer.__module__}:{attribute}", renderers.GROUP)
+        for name, attribute in {
+            "plain": "PlainRenderer",
+            "broken": "broken",
+            "missing": "Nothing",
+            "odd": "COMMANDS.upper",
+            "nginx": "PlainRenderer",
+        }.items()
+    )
+
+    def entry_points(group: str) -> EntryPoints:
+        return entries.select(group=group)
+
+    monkeypatch.setattr(renderers, "entry_points", entry_points)
+
+
+def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+        env={**os.environ, **more},
+    )
+
+
+@pytest.mark.parametrize(("argv", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_a_wrong_command_is_one_line(argv: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status = main(argv)
+
+    assert status == 2
+    assert capsys.readouterr() == ("", f"ingresskit: {message}\n")
+
+
+@pytest.mark.parametrize("word", ["version", "--version"])
+def test_the_version_is_printed(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status = main([word])
+
+    assert status == 0
+    assert capsys.readouterr() == (f"ingresskit {ingresskit.__version__}\n", "")
+
+
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_the_help_lists_every_command(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status = main([word])
+
+    text = capsys.readouterr().out
+    assert status == 0
+    assert [name for name in [*COMMANDS.split(", "), "version"] if f"\n  {name} " not in text] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS.split(", "))
+def test_every_command_has_a_help_of_its_own(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: ingresskit {command} ")
+
+
+def test_the_version_loads_next_to_nothing() -> None:
+    program = "import sys; from ingresskit.app import main; main(['version']); print(*sys.modules)"
+
+    loaded = set(run("-c", program).stdout.split())
+
+    assert {"ingresskit.controller", "ingresskit.kube", "kubernetes", "h11"} & loaded == set()
+
+
+@pytest.mark.parametrize(
+    ("argv", "module", "extra"),
+    [
+        (["demo", "--http=127.0.0.1:0"], "cryptography", "tls"),
+        (["serve", HELLO, "--http=127.0.0.1:0", "--https=off"], "h11", "admin"),
+        (["serve", HELLO, "--http=127.0.0.1:0", "--https=off"], "prometheus_client", "admin"),
+    ],
+    ids=["certificates", "the admin server", "metrics"],
+)
+def test_a_missing_extra_is_one_line(argv: list[str], module: str, extra: str) -> None:
+    program = f"""
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == {module!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Absent())
+from ingresskit.app import main
+sys.exit(main({argv!r}))
+"""
+
+    ended = run("-c", program)
+
+    assert ended.returncode == 1, ended.stderr
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(f"ingresskit {argv[0]}: ")
+    assert line.endswith(f" needs {module}: pip install 'ingresskit[{extra}]'")
+
+
+def test_the_renderer_of_another_package_is_found(
+    registered: None, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with_policy = (Path(HELLO) / "hello.yaml").read_text(encoding="utf-8")
+    (tmp_path / "all.yaml").write_text(
+        with_policy.replace(
+            "kubernetes.io/ingress.class: ingresskit",
+            "kubernetes.io/ingress.class: ingresskit\n    ingresskit.dev/read-timeout: 5s",
+        ),
+        encoding="utf-8",
+    )
+
+    refused = main(["check", str(tmp_path), "--allow-endpoint=127.0.0.0/8", "--renderer=plain"])
+    honoured = main(["check", str(tmp_path), "--allow-endpoint=127.0.0.0/8", "--renderer=nginx"])
+
+    said = capsys.readouterr()
+    assert (refused, honoured) == (0, 0)
+    assert "PolicyUnsupported" in said.out
+    assert len(said.out.splitlines()) == 1, "nginx is the package's own, whatever is registered"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("broken", "the renderer broken at .*: RuntimeError\\('no licence'\\)"),
+        ("missing", "the renderer missing at .*: AttributeError"),
+        ("odd", "the renderer odd at .* is a str, not an ingresskit.Renderer"),
+    ],
+)
+def test_a_renderer_that_cannot_be_loaded_is_one_line(
+    name: str, message: str, registered: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = main(["render", HELLO, f"--renderer={name}"])
+
+    said = capsys.readouterr()
+    assert (status, said.out) == (2, "")
+    assert re.fullmatch(rf"ingresskit render: {message}[^\n]*\n", said.err), said.err
+
+
+def test_the_nearest_renderer_is_suggested(registered: None, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["check", HELLO, "--renderer=plane"])
+
+    assert capsys.readouterr().err == ("ingresskit check: --renderer: 'plane' is not known; is plain meant?\n")
+
+
+def test_run_says_which_renderers_it_can_run(registered: None, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--manifests", HELLO, "--renderer=plain"])
+
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "ingresskit run: --renderer: 'plain' of another package can be tried with check, explain and render;"
+        " to run its proxy, give a Controller with it to ingresskit.run\n"
+    )
+
+
+def test_the_reference_controller_says_its_own_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_controller(["--http=8080"], program="reference_controller.py")
+
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("reference_controller.py: --http: '8080' is not ADDR:PORT")
+
+
+def test_an_interrupt_before_anything_serves_is_no_traceback() -> None:
+    program = (
+        "import sys\nfrom ingresskit.app import command\n"
+        "def interrupted(*args):\n    raise KeyboardInterrupt\n"
+        "command._run = interrupted\n"
+        "sys.exit(command.main(['run']))"
+    )
+
+    ended = run("-c", program)
+
+    assert (ended.returncode, ended.stderr) == (128 + signal.SIGINT, "")
+
+
+def test_a_folder_that_is_not_there_is_one_line_of_serve(tmp_path: Path) -> None:
+    ended = run("-m", "ingresskit", "serve", str(tmp_path / "nowhere"), "--http=127.0.0.1:0")
+
+    assert ended.returncode == 1
+    assert ended.stderr == f"python -m ingresskit serve: there is no folder {tmp_path / 'nowhere'}\n"
