@@ -26,8 +26,8 @@ class FactMessage:
     __slots__ = ("facts", "words")
 
     def __init__(self, words: str, facts: Mapping[str, object]) -> None:
-        self.words = words
-        self.facts = facts
+        self.words: str = words
+        self.facts: Mapping[str, object] = facts
 
     @override
     def __str__(self) -> str:

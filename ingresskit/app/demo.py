@@ -57,7 +57,7 @@ class DemoSource:
     """
 
     def __init__(self, folder: Path = MANIFESTS) -> None:
-        self.folder = folder
+        self.folder: Path = folder
         self._files = FileSource(folder)
         self._store = SnapshotStore()
         self._authority = _Authority()

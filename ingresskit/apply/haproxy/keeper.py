@@ -97,7 +97,7 @@ class Keeper:
         self.live: Live | None = None
         self.reloads: Counter[str] = Counter()
         # How many objects ask for a reload that has to wait.
-        self.waiting = 0
+        self.waiting: int = 0
 
     # What the controller asks for.
 
