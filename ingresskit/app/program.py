@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from types import TracebackType
@@ -63,7 +64,7 @@ def serve(
     """Serve a folder of manifests through the in-process proxy until SIGINT or SIGTERM, and drain.
 
     Edits of the folder are live. Requests under way have 30 seconds to finish; a second signal cuts them.
-    Called from the main thread. Logs go to the error output, unless logging is set up already.
+    Logs go to the error output, unless logging is set up already.
 
     Args:
         folder: Of YAML and JSON manifests; YAML needs the extra ``files``.
@@ -73,13 +74,15 @@ def serve(
         allow_loopback: Whether endpoints may have loopback addresses, as the pods of a laptop do.
 
     Raises:
-        ConfigurationError: An address is not ``"ADDR:PORT"``, or *http* and *https* are both ``None``.
+        ConfigurationError: An address is not ``"ADDR:PORT"``, *http* and *https* are both ``None``, or this is
+            not the main thread, which alone can wait for signals.
         SystemExit: With 1, after one line on the error output: the folder is not there, or an address cannot
             be had; also after a second signal.
     """
     from ingresskit.app.controller import run_flags
     from ingresskit.app.flags import parse_flags
 
+    _check_thread()
     if http is None and https is None:
         raise ConfigurationError("http and https are both None, which leaves nothing to listen at")
     flags = parse_flags(
@@ -109,7 +112,7 @@ def run(
 ) -> None:
     """Run a controller until SIGINT or SIGTERM, and drain its proxy.
 
-    A second signal cuts the drain short. Called from the main thread. Logs go to the error output, unless
+    A second signal cuts the drain short. Logs go to the error output, unless
     logging is set up already.
 
     Args:
@@ -122,13 +125,15 @@ def run(
         shutdown_grace: How long requests may finish after the signal.
 
     Raises:
-        ConfigurationError: An address is not ``"ADDR:PORT"``, or is given for what is no `Proxy`.
+        ConfigurationError: An address is not ``"ADDR:PORT"`` or is given for what is no `Proxy`, or this is not
+            the main thread.
         SystemExit: With one line for the error output, when an address cannot be had or the proxy's program
             cannot be started; with 1 after a second signal.
     """
     from ingresskit.app.failures import exit_status
     from ingresskit.app.logs import set_up_logging
 
+    _check_thread()
     listeners = _Listeners(proxy, http=_read("http", http), https=_read("https", https))
     set_up_logging("text", "info")
 
@@ -160,6 +165,11 @@ def run(
         raise SystemExit(_INTERRUPTED) from None
     if status:
         raise SystemExit(status)
+
+
+def _check_thread() -> None:
+    if threading.current_thread() is not threading.main_thread():
+        raise ConfigurationError("signals reach the main thread only; call this there")
 
 
 async def _nothing_to_drain(grace: timedelta) -> None:

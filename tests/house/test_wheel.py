@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from contextlib import closing
 from email.parser import Parser
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 
+import ingresskit
+from ingresskit.testing import pace
+from tests.features.reference_process import Lines
 from tests.house.conftest import ReadmeProgram
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,6 +99,71 @@ def test_the_program_of_the_readme_runs_where_only_the_wheel_is_installed(
     answer = readme_program(python)
 
     assert (answer.status, answer.served_by, answer.body) == (200, "ingresskit", b"hello")
+
+
+def test_the_wheel_brings_the_manifests_of_the_demonstration(wheel: Path) -> None:
+    folder = ROOT / "examples" / "manifests" / "demo"
+    with zipfile.ZipFile(wheel) as archive:
+        brought = {
+            name.rpartition("/")[2]: archive.read(name)
+            for name in archive.namelist()
+            if name.startswith("ingresskit/app/manifests/")
+        }
+
+    assert brought == {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_the_demonstration_runs_from_the_wheel_alone(wheel: Path, tmp_path: Path) -> None:
+    """Unpacked in front of everything else, with the extras of this environment, far from the clone."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "wheel")
+    ports = ["--http=127.0.0.1:0", "--https=127.0.0.1:0", "--admin=127.0.0.1:0"]
+    command = [sys.executable, "-m", "ingresskit", "demo", f"--state-dir={tmp_path / 'state'}", *ports]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "wheel")}
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        log, output = Lines(process.stderr), Lines(process.stdout)
+        try:
+            head = output.wait_for("Serving ")
+            shop = output.wait_for("curl http://shop.demo.localhost:")
+            port = int(shop.rstrip("/\n").rpartition(":")[2])
+            with closing(HTTPConnection("127.0.0.1", port, timeout=pace.within(20))) as connection:
+                connection.request("GET", "/", headers={"Host": f"shop.demo.localhost:{port}"})
+                response = connection.getresponse()
+                body = response.read()
+            process.send_signal(signal.SIGINT)
+            status = process.wait(pace.within(60))
+        finally:
+            process.kill()
+
+    assert f"Serving {tmp_path / 'state' / 'demo-manifests'}: " in head
+    assert (response.status, b'"service": "demo/shop"' in body) == (200, True)
+    assert status == 0
+    assert [line for line in log.seen if "Traceback" in line] == []
+
+
+def test_the_script_runs_where_only_the_wheel_is_installed(python: Path) -> None:
+    script = str(python.with_name("ingresskit"))
+
+    version = subprocess.run([script, "--version"], check=True, capture_output=True, text=True)
+    check = subprocess.run(
+        [script, "check", str(ROOT / "examples/manifests/hello")], check=True, capture_output=True, text=True
+    )
+    demo = subprocess.run([script, "demo"], check=False, capture_output=True, text=True)
+
+    assert version.stdout == f"ingresskit {ingresskit.__version__}\n"
+    assert check.stderr == "1 Ingress, 1 of this controller; errors: 0, warnings: 0\n"
+    assert demo.returncode == 1
+    assert re.fullmatch(r"ingresskit demo: this needs \w+: pip install 'ingresskit\[\w+\]'\n", demo.stderr)
 
 
 def test_the_command_line_runs_where_only_the_wheel_is_installed(python: Path) -> None:
