@@ -106,7 +106,8 @@ def test_the_program_is_told_every_setting_of_the_operator() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["ik_client", "remote_user", "time_local", "request", "status", "ik_request_id"]
+    "name",
+    ["ik_client", "time_iso8601", "request_method", "ik_log_path", "ik_status", "ik_reason", "ik_request_id"],
 )
 def test_the_access_log_of_the_dynamic_mode_holds_variables_and_not_their_names(name: str) -> None:
     nodes = dynamic_main(SETTINGS, Capabilities(lua=True))
