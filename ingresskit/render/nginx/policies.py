@@ -26,6 +26,7 @@ from ingresskit.policies import (
     TlsRedirect,
 )
 from ingresskit.policies.values import Network, plain_header_name
+from ingresskit.render.nginx.forwarding import EMPTY_VALUE
 from ingresskit.render.nginx.main import duration
 from ingresskit.render.nginx.tree import Argument, Directive, Value
 
@@ -106,7 +107,7 @@ def _request_headers(policy: RequestHeaders, made: Draft) -> None:
         for spelled in {plain_header_name(name): plain_header_name(name), name.lower(): name}.values():
             made.request[spelled.lower()] = (spelled, "")
     for name, value in policy.set:
-        made.request[name.lower()] = (name, Value(value))
+        made.request[name.lower()] = (name, Value(value or EMPTY_VALUE))
 
 
 @_honours(ResponseHeaders)
@@ -114,7 +115,7 @@ def _response_headers(policy: ResponseHeaders, made: Draft) -> None:
     made.hidden += dict.fromkeys(name.lower() for name in (*policy.remove, *(name for name, _ in policy.set)))
     # "always": whatever the status of the endpoint's answer is. Our own answers come from another location.
     made.added += (
-        Directive("add_header", (name, Value(value), "always")) for name, value in policy.set if value
+        Directive("add_header", (name, Value(value or EMPTY_VALUE), "always")) for name, value in policy.set
     )
 
 

@@ -58,6 +58,7 @@ from ingresskit.policies import (
     TlsRedirect,
 )
 from ingresskit.policies.values import HeaderField, Network, plain_header_name
+from ingresskit.render.nginx.forwarding import EMPTY_VALUE
 
 __all__ = ["HONOURED", "address_ranges", "backend_id", "backend_row", "certificate_row", "host_row", "to_json"]
 
@@ -185,7 +186,7 @@ def _fields(
     setting: str, dropping: str, fields: tuple[HeaderField, ...], removed: tuple[str, ...]
 ) -> Iterable[tuple[str, object]]:
     if fields:
-        yield setting, [list(field) for field in fields]
+        yield setting, [[name, value or EMPTY_VALUE] for name, value in fields]
     names = (*(name for name, _ in fields), *removed)
     dropped = sorted({spelled for name in names for spelled in (name.lower(), plain_header_name(name))})
     if dropped:
