@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import difflib
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import NoReturn, TypeVar
+
+from typing_extensions import override
 
 from ingresskit.arguments import OneLineParser
+from ingresskit.errors import ConfigurationError
 
-__all__ = ["CommandParser"]
+__all__ = ["CommandParser", "RaisingParser"]
 
 NamespaceT = TypeVar("NamespaceT", bound=argparse.Namespace)
 
@@ -32,3 +35,12 @@ class CommandParser(OneLineParser):
     def _known(self) -> list[str]:
         # argparse lists its flags nowhere else.
         return [option for action in self._actions for option in action.option_strings]
+
+
+class RaisingParser(CommandParser):
+    """For values that a program gives: a mistake is a `ConfigurationError` that begins with the name."""
+
+    @override
+    def error(self, message: str) -> NoReturn:
+        """Raise a `ConfigurationError`."""
+        raise ConfigurationError(message.removeprefix("argument ").removeprefix("--"))

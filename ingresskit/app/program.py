@@ -1,4 +1,7 @@
-"""A program in one call: signals, a drain and readable logs around a controller."""
+"""A program in one call: signals, a drain and readable logs around a controller.
+
+The rest of the room is imported when one of them is called: the command ``version`` loads this file, too.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,14 @@ import threading
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import anyio
-from typing_extensions import override
-
-from ingresskit.app.parser import CommandParser
-from ingresskit.app.signals import drain_on_signal
 from ingresskit.errors import ConfigurationError
 from ingresskit.facts import fact_logger
 
 if TYPE_CHECKING:
+    import anyio
+
     from ingresskit.app.flags import Address
     from ingresskit.controller import Controller
     from ingresskit.render.base import ArtifactT
@@ -45,12 +45,6 @@ class ProxyProgram(Protocol):
     async def drain(self, grace: timedelta) -> None:
         """Take no more requests, and return when those under way are done, or after *grace*."""
         ...
-
-
-class _RaisingParser(CommandParser):
-    @override
-    def error(self, message: str) -> NoReturn:
-        raise ConfigurationError(message.removeprefix("argument ").removeprefix("--"))
 
 
 def serve(
@@ -81,6 +75,7 @@ def serve(
     """
     from ingresskit.app.controller import run_flags
     from ingresskit.app.flags import parse_flags
+    from ingresskit.app.parser import RaisingParser
 
     _check_thread()
     if http is None and https is None:
@@ -95,7 +90,7 @@ def serve(
             *(("--allow-endpoint=127.0.0.0/8", "--allow-endpoint=::1/128") if allow_loopback else ()),
         ],
         program="ingresskit.serve",
-        parser_class=_RaisingParser,
+        parser_class=RaisingParser,
     )
     flags.command = "serve"
     if status := run_flags(flags, program="ingresskit.serve"):
@@ -130,8 +125,11 @@ def run(
         SystemExit: With one line for the error output, when an address cannot be had or the proxy's program
             cannot be started; with 1 after a second signal.
     """
+    import anyio
+
     from ingresskit.app.failures import exit_status
     from ingresskit.app.logs import set_up_logging
+    from ingresskit.app.signals import drain_on_signal
 
     _check_thread()
     listeners = _Listeners(proxy, http=_read("http", http), https=_read("https", https))

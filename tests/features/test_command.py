@@ -118,7 +118,13 @@ def test_the_version_loads_next_to_nothing() -> None:
 
     loaded = set(run("-c", program).stdout.split())
 
-    assert {"ingresskit.controller", "ingresskit.kube", "kubernetes", "h11"} & loaded == set()
+    assert {
+        "anyio",
+        "ingresskit.controller",
+        "ingresskit.translate",
+        "kubernetes",
+        "pydantic",
+    } & loaded == set()
 
 
 @pytest.mark.parametrize(
@@ -235,3 +241,29 @@ def test_a_folder_that_is_not_there_is_one_line_of_serve(tmp_path: Path) -> None
 
     assert ended.returncode == 1
     assert ended.stderr == f"python -m ingresskit serve: there is no folder {tmp_path / 'nowhere'}\n"
+
+
+def test_a_renderer_is_found_by_the_metadata_of_its_package(tmp_path: Path) -> None:
+    (tmp_path / "tollgate.py").write_text(
+        "import ingresskit as ik\n"
+        "class Tollgate(ik.Renderer[ik.Rendering]):\n"
+        "    name = 'tollgate'\n"
+        "    def render(self, graph):\n"
+        "        return ik.Rendering(())\n",
+        encoding="utf-8",
+    )
+    metadata = tmp_path / "tollgate-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: tollgate\nVersion: 1.0\n", encoding="utf-8"
+    )
+    (metadata / "entry_points.txt").write_text(
+        "[ingresskit.renderers]\ntollgate = tollgate:Tollgate\nbarred = tollgate:Barred\n", encoding="utf-8"
+    )
+
+    found = run("-m", "ingresskit", "check", HELLO, "--renderer=tollgate", PYTHONPATH=str(tmp_path))
+    wrong = run("-m", "ingresskit", "check", HELLO, "--renderer=barred", PYTHONPATH=str(tmp_path))
+
+    assert found.returncode == 0, found.stderr
+    assert wrong.returncode == 2
+    assert "the renderer barred of tollgate cannot be loaded: " in wrong.stderr
