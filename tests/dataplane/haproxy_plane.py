@@ -68,6 +68,5 @@ HAPROXY = Kind(
         "test_safe_request_outlives_any_number_of_stale_connections": (
             "HAProxy ends the client's connection when its tries are used up by stale ones"
         ),
-        "test_options_of_the_server_in_general_is_answered_by_the_proxy": "HAProxy's program refuses it",
     },
 )

@@ -65,8 +65,19 @@ def _why_no_dynamic_mode() -> str:
     return _MISSING or anyio.run(find_nginx, PROGRAM).note
 
 
+_NO_PATH = {
+    f"test_options_of_a_url_without_a_path_is_answered_by_the_proxy[{target}]": (
+        "nginx makes / of a URL without a path, and asks its rules"
+    )
+    for target in ("http://web.example", "HTTP://web.example")
+}
+
 NGINX_DYNAMIC = Kind(
-    name="nginx-dynamic", open=open_nginx_dynamic, program=PROGRAM, missing=_why_no_dynamic_mode()
+    name="nginx-dynamic",
+    open=open_nginx_dynamic,
+    program=PROGRAM,
+    missing=_why_no_dynamic_mode(),
+    differences=_NO_PATH,
 )
 
 
@@ -87,7 +98,8 @@ NGINX_STATIC = Kind(
     missing=_MISSING,
     reloading=lambda number: {"body-limit": f"{1000 + number}k"},
     poison=_spoil_file,
-    differences={
+    differences=_NO_PATH
+    | {
         "test_doubtful_answer_never_reaches_the_next_client[another protocol]": (
             "nginx takes what does not begin as HTTP for an answer of HTTP/0.9, and has no word against that"
         ),

@@ -305,6 +305,26 @@ async def test_load_balancer_says_which_port_the_client_used(
         assert endpoint.seen[0].value("x-forwarded-port") == port
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        pytest.param(V2 + b"\x20\x00\x00\x00", id="version 2, local"),
+        pytest.param(b"PROXY UNKNOWN\r\n", id="version 1, unknown"),
+    ],
+)
+@pytest.mark.parametrize(("host", "port"), [(HOST, "80"), (f"{HOST}:8081", "8081")])
+async def test_load_balancer_that_names_no_addresses_names_no_port(
+    balanced_stage: Stage, header: bytes, host: str, port: str
+) -> None:
+    endpoint = await balanced_stage.endpoint()
+    await balanced_stage.serve(endpoint)
+    client = await balanced_stage.connect()
+
+    assert (await client.ask(header + get(host=host))).status == 200
+
+    assert endpoint.seen[0].value("x-forwarded-port") == port
+
+
 async def test_redirects_lead_to_the_public_port_unless_the_listener_is_named(stage: Stage) -> None:
     await stage.serve(await stage.endpoint(), annotations={"tls-redirect": "true"})
     client = await stage.connect()

@@ -117,6 +117,30 @@ async def test_options_of_the_server_in_general_is_answered_by_the_proxy(stage: 
     assert endpoint.seen == []
 
 
+@pytest.mark.parametrize("target", ["http://web.example", "HTTP://web.example"])
+async def test_options_of_a_url_without_a_path_is_answered_by_the_proxy(stage: Stage, target: str) -> None:
+    endpoint = await stage.endpoint()
+    await stage.serve(endpoint)
+    client = await stage.connect()
+
+    answer = await client.ask(get(target, method="OPTIONS"))
+    after = await client.ask(get())
+
+    assert (answer.status, after.status) == (200, 200)
+    assert [request.line for request in endpoint.seen] == [b"GET / HTTP/1.1"]
+
+
+@pytest.mark.parametrize("target", ["*", "*/", "http://web.example*"])
+async def test_other_methods_of_the_server_in_general_are_refused(stage: Stage, target: str) -> None:
+    endpoint = await stage.endpoint()
+    await stage.serve(endpoint)
+
+    answer = await (await stage.connect()).ask(get(target))
+
+    assert answer.status == 400
+    assert endpoint.seen == []
+
+
 @pytest.mark.parametrize("method", ["VERSION-CONTROL", "BAN", "PROPFIND"])
 async def test_methods_that_nobody_registered_reach_the_endpoint(stage: Stage, method: str) -> None:
     endpoint = await stage.endpoint()

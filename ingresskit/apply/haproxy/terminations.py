@@ -86,7 +86,7 @@ def termination_of(
 
 def _refused(status: int, kind: str) -> Termination | None:
     """Why HAProxy answered by itself."""
-    if 300 <= status < 400:
+    if 200 <= status < 400:
         return None
     if kind.startswith(Kind.RESPONDS):
         return Termination.UNAVAILABLE

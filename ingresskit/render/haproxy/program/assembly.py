@@ -13,7 +13,14 @@ from ingresskit.render.haproxy.capabilities import Capabilities
 from ingresskit.render.haproxy.lines import Lines, plain_text
 from ingresskit.render.haproxy.policies import HANDLERS, REWRITE_BYTES, Context
 from ingresskit.render.haproxy.program.forwarding import add_client, add_forwarded, add_hop_by_hop
-from ingresskit.render.haproxy.program.requests import NUL, add_host, add_names, add_path, add_request_line
+from ingresskit.render.haproxy.program.requests import (
+    NUL,
+    add_asterisk,
+    add_host,
+    add_names,
+    add_path,
+    add_request_line,
+)
 from ingresskit.render.haproxy.program.routing import add_action, add_answers, add_route, add_tls_redirect
 from ingresskit.render.haproxy.quoting import quote
 from ingresskit.render.haproxy.servers import server_words
@@ -164,12 +171,16 @@ def _frontend(context: Context) -> Lines:
     if settings.proxy_protocol:
         section.note("Trusted proxies open with a PROXY protocol header.")
         section.networks("proxy-before-us src", settings.trusted_proxies)
-        section.add("tcp-request connection expect-proxy layer4 if proxy-before-us")
+        section.add(
+            "tcp-request connection set-var-fmt(sess.before) %[src]:%[src_port] if proxy-before-us",
+            "tcp-request connection expect-proxy layer4 if proxy-before-us",
+        )
     add_request_line(section, settings, context.capabilities)
     add_names(section, settings)
     add_host(section)
-    add_path(section, context.needs.paths)
     add_client(section, settings)
+    add_asterisk(section, context.capabilities)
+    add_path(section, context.needs.paths)
     add_route(section, context.capabilities, host_fallthrough=context.needs.host_fallthrough)
     for handler in HANDLERS:
         if rules := tuple(handler.protect(context)):

@@ -90,9 +90,12 @@ def add_client(section: Lines, settings: HaproxySettings) -> None:
     if settings.proxy_protocol:
         # Where the connection is of another scheme than the request, an earlier proxy took the request at
         # a port of its own.
+        section.add("# A PROXY header of the kind LOCAL or UNKNOWN names no addresses: they stay as they were.")
+        section.add("acl proxy-silent var(txn.after),strcmp(sess.before) eq 0")
         section.request(
-            "set-var(txn.port) dst_port if { fc_rcvd_proxy } tls-said { ssl_fc }",
-            "set-var(txn.port) dst_port if { fc_rcvd_proxy } !tls-said !{ ssl_fc }",
+            "set-var-fmt(txn.after) %[src]:%[src_port] if { fc_rcvd_proxy }",
+            "set-var(txn.port) dst_port if { fc_rcvd_proxy } !proxy-silent tls-said { ssl_fc }",
+            "set-var(txn.port) dst_port if { fc_rcvd_proxy } !proxy-silent !tls-said !{ ssl_fc }",
         )
     if settings.trusted_proxies:
         section.request(

@@ -15,12 +15,12 @@ from typing import Final
 from ingresskit.graph import PathOptions
 from ingresskit.render.answers import sentence
 from ingresskit.render.haproxy.capabilities import Capabilities
-from ingresskit.render.haproxy.lines import Lines, plain_text, substituted
+from ingresskit.render.haproxy.lines import Lines, plain_text, refused, substituted
 from ingresskit.render.haproxy.quoting import quote
 from ingresskit.render.haproxy.settings import HaproxySettings
 from ingresskit.render.haproxy.spellings import ALIASES
 
-__all__ = ["HOST", "NUL", "add_host", "add_names", "add_path", "add_request_line"]
+__all__ = ["HOST", "NUL", "add_asterisk", "add_host", "add_names", "add_path", "add_request_line"]
 
 _PORT: Final = "[0-9]{1,4}|[0-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"  # 0 to 65535
 HOST: Final = rf"^(\[[0-9A-Fa-f:.]{{2,45}}\]|[A-Za-z0-9._-]{{0,254}}[A-Za-z0-9_-])\.?(:({_PORT})?)?$"
@@ -35,6 +35,7 @@ NUL: Final = r"\x00"
 """A regular expression for what no header field may have."""
 _NOT_IN_A_TARGET: Final = "[^!-~]|#"
 _WHOLE_URL: Final = "^https?://[^/?]"
+_NO_PATH: Final = "^([*]|https?://[^/?*]+)$"
 _LONGEST_METHOD: Final = 32
 _CONTROL: Final = "%(0[0-9A-Fa-f]|1[0-9A-Fa-f]|7[Ff])"
 _WRONG_ESCAPE: Final = "%([^0-9A-Fa-f]|.[^0-9A-Fa-f]|.?$)"
@@ -104,6 +105,18 @@ def add_host(section: Lines) -> None:
         f"deny deny_status 400 if {odd} !{{ var(txn.host) -m reg {quote(HOST)} }}",
         f"set-header Host {quote(tidy)} if {odd}",
         f"set-var(txn.host) {quote('req.fhdr(host),' + substituted(':[0-9]*$', ''))} if {odd}",
+    )
+
+
+def add_asterisk(section: Lines, capabilities: Capabilities) -> None:
+    """Answer what is asked about the server in general (RFC 9110, section 9.3.7): no rule is asked."""
+    section.note(
+        'OPTIONS of "*", or of a URL without a path, is about this proxy. HTTP/2 has the second for both.'
+    )
+    asked = f"METH_OPTIONS {{ url -m reg -i {quote(_NO_PATH)} }} !{{ path -m found }}"
+    section.request(
+        f"set-var(txn.path) str(*) if {asked}",
+        *refused("return status 200", "{ var(txn.path) -m found }", capabilities),
     )
 
 

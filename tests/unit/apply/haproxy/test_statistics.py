@@ -162,6 +162,13 @@ def test_a_line_of_the_access_log_becomes_a_record() -> None:
             id="redirect",
         ),
         pytest.param(
+            {"ended": "LR", "sent": "200", "endpoint": "-:-", "route": "-", "rule_host": "-"},
+            200,
+            None,
+            "",
+            id="the proxy itself was asked",
+        ),
+        pytest.param(
             {"ended": "cR", "sent": "-", "status": "408", "endpoint": "-:-"},
             408,
             "client_timeout",

@@ -249,7 +249,8 @@ function M.route()
     local peer_text = var.remote_addr
     local peer, trusted = clients.peer(peer_text)
     local proxied_port
-    if settings.proxy_protocol and trusted then
+    -- A header of the kind LOCAL or UNKNOWN names no addresses: the connection's own count.
+    if settings.proxy_protocol and trusted and (var.proxy_protocol_addr or "") ~= "" then
         peer_text = var.proxy_protocol_addr
         proxied_port = tonumber(var.proxy_protocol_server_port)
         peer, trusted = clients.peer(peer_text)
