@@ -166,25 +166,25 @@ class ClientConnection(asyncio.Protocol):
         plane.counters.received_bytes += len(data)
         now = plane.deadlines.now()
         state = self._state
-        if state == _HEAD:
+        if state is _HEAD:
             begins = not self._buffer
             self._buffer = data if begins else self._buffer + data
             self._parse()
-            if begins and self._buffer and self._state == _HEAD and not self.full:
+            if begins and self._buffer and self._state is _HEAD and not self.full:
                 plane.deadlines.set(self, now + plane.header_timeout)
-        elif state == _BODY:
+        elif state is _BODY:
             self._take_body(data)
-        elif state == _WAIT:
+        elif state is _WAIT:
             self._buffer += data
             self._hold(_AHEAD)
-        elif state == _TUNNEL and self._tunnel is not None:
+        elif state is _TUNNEL and self._tunnel is not None:
             self._tunnel.from_client(data)
-        elif state == _LINGER:
+        elif state is _LINGER:
             plane.deadlines.set(self, min(self._linger_until, now + _LINGER_SILENCE))
 
     @override
     def eof_received(self) -> bool:
-        if self._state == _TUNNEL and self._tunnel is not None:
+        if self._state is _TUNNEL and self._tunnel is not None:
             return self._tunnel.client_ended()
         # As nginx and Envoy take it: a client that ends its side while a response is under way left.
         # The few that only shut their side down and still read cannot be told from those, and each one
@@ -242,7 +242,7 @@ class ClientConnection(asyncio.Protocol):
         self._restart_deadline()
         if self._exchange is not None:
             self._exchange.client_has_room()
-        elif self._state == _HEAD and self._buffer:
+        elif self._state is _HEAD and self._buffer:
             self._parse()
 
     def deadline_passed(self) -> None:
@@ -250,7 +250,7 @@ class ClientConnection(asyncio.Protocol):
         if self.full or self._state in (_LINGER, _CLOSED):
             self.timed_out = self.full
             self.transport.abort()
-        elif self._state == _HEAD:
+        elif self._state is _HEAD:
             if self._buffer:
                 self._refuse(BadRequest(408, ""))
             else:
@@ -262,23 +262,23 @@ class ClientConnection(asyncio.Protocol):
             else:
                 plane = self._plane
                 plane.deadlines.set(self, plane.deadlines.now() + _LOOK_SECONDS)
-        elif self._state == _BODY and self._exchange is not None:
+        elif self._state is _BODY and self._exchange is not None:
             self._exchange.client_timed_out()
 
     # For the proxy.
 
     def drain(self) -> None:
         """Close now when idle; else the end of the present request is the end."""
-        if self._state == _HEAD and not self._buffer and self._exchange is None:
+        if self._state is _HEAD and not self._buffer and self._exchange is None:
             self.close()
-        elif self._state == _LINGER:
+        elif self._state is _LINGER:
             deadlines = self._plane.deadlines
             self._linger_until = deadlines.now() + _LINGER_DRAINING
             deadlines.set(self, min(self.deadline, self._linger_until))
 
     def close(self) -> None:
         """Close when what is written has been sent."""
-        if self._state != _CLOSED:
+        if self._state is not _CLOSED:
             self._state = _CLOSED
             self.transport.close()
             plane = self._plane
@@ -291,11 +291,11 @@ class ClientConnection(asyncio.Protocol):
     @property
     def is_idle(self) -> bool:
         """Whether nothing is lost to its client when it ends: no request has begun, or all is over."""
-        return self._state == _LINGER or (self._state == _HEAD and not self._buffer and not self.full)
+        return self._state is _LINGER or (self._state is _HEAD and not self._buffer and not self.full)
 
     def give_up(self, reason: str) -> None:
         """End it to make room for others; *reason* is the limit that was reached."""
-        if self._state == _CLOSED:
+        if self._state is _CLOSED:
             return
         self.given_up = True
         self._plane.connection_given_up(reason)
@@ -307,7 +307,7 @@ class ClientConnection(asyncio.Protocol):
 
     def recharge(self) -> None:
         """Account for what the proxy holds for this client now; may give this connection up, or others."""
-        if self._owner is None or self._state == _CLOSED:
+        if self._owner is None or self._state is _CLOSED:
             return
         size = len(self._buffer)
         if self.full:
@@ -321,7 +321,7 @@ class ClientConnection(asyncio.Protocol):
 
     def has_left(self) -> bool:
         """Whether the client closed the connection, also while nothing is read of it."""
-        return self._state == _CLOSED or has_left(self.transport)
+        return self._state is _CLOSED or has_left(self.transport)
 
     def send(self, data: bytes) -> None:
         """Send bytes to the client."""
@@ -347,25 +347,29 @@ class ClientConnection(asyncio.Protocol):
             ends_body: The end of the connection is the end of its body.
         """
         self._exchange = None
-        if self._state == _CLOSED:
+        if self._state is _CLOSED:
             return
         if self._charged:
             self.recharge()
-        if closing or self._plane.draining:
+        plane = self._plane
+        if closing or plane.draining:
             self._finish(ends_body=ends_body)
             return
         self._state = _HEAD
         self._body = None
         if self.held:
             self._release(self.held)
-        self._restart_deadline()
-        if self._buffer:
+        if self._buffer or self.full:
+            self._restart_deadline()
             self._parse()
+        else:
+            deadlines = plane.deadlines
+            deadlines.set(self, deadlines.recent + plane.idle_timeout)
 
     def begin_tunnel(self, tunnel: Tunnel) -> None:
         """From now on bytes belong to *tunnel*; those that came early are its first."""
         self._exchange = None
-        if self._state == _CLOSED or self.transport.is_closing():
+        if self._state is _CLOSED or self.transport.is_closing():
             tunnel.client_lost()
             return
         self._tunnel = tunnel
@@ -416,7 +420,7 @@ class ClientConnection(asyncio.Protocol):
             return
         self._parsing = True
         try:
-            while self._state == _HEAD and self._buffer and not self.full:
+            while self._state is _HEAD and self._buffer and not self.full:
                 data = self._buffer
                 if data[0] == 0x0D and not self._forgiven:
                     # RFC 9112, 2.2: one empty line before a request is to be forgiven; not two.
@@ -435,19 +439,25 @@ class ClientConnection(asyncio.Protocol):
                     break
                 self._scanned = 0
                 self._forgiven = False
-                self._buffer = data[end + 4 :]
-                self._begin(data[: end + 4])
+                end += 4
+                if end == len(data):
+                    self._buffer = b""
+                    self._begin(data)
+                else:
+                    self._buffer = data[end:]
+                    self._begin(data[:end])
         except BadRequest as exc:
             self._refuse(exc)
         finally:
             self._parsing = False
 
     def _begin(self, raw: bytes) -> None:
-        peer = self._peer
+        peer, plane = self._peer, self._plane
         assert peer is not None  # noqa: S101 - set before anything is read
-        check_sizes(raw, len(raw), self._plane.settings)
+        if len(raw) > plane.small_head_bytes:
+            check_sizes(raw, len(raw), plane.settings)
         head = self._reader.read(raw)
-        result = admit(self._plane, self, peer, head)
+        result = admit(plane, self, peer, head)
         if isinstance(result, LocalReply):
             self._answer(result, head, peer)
             return
@@ -537,7 +547,7 @@ class ClientConnection(asyncio.Protocol):
     # The end.
 
     def _finish(self, *, ends_body: bool) -> None:
-        if (self._state == _BODY or self._buffer) and not (self._tls and ends_body):
+        if (self._state is _BODY or self._buffer) and not (self._tls and ends_body):
             self._linger()
         else:
             self.close()
@@ -545,7 +555,7 @@ class ClientConnection(asyncio.Protocol):
     def _linger(self) -> None:
         # TLS has no half-close here: its client knows the end of the response by the length of the body.
         # One that does not send a body has nothing on its way that a reset could be the answer to.
-        uploads = self._state == _BODY
+        uploads = self._state is _BODY
         if self.transport.is_closing() or not (uploads if self._tls else half_close(self.transport)):
             self.close()
             return
@@ -584,13 +594,13 @@ class ClientConnection(asyncio.Protocol):
         now = plane.deadlines.recent
         if self.full:
             plane.deadlines.set(self, now + plane.client_write_timeout)
-        elif self._state == _HEAD:
+        elif self._state is _HEAD:
             plane.deadlines.set(self, now + (plane.header_timeout if self._buffer else plane.idle_timeout))
         elif self.held:
             plane.deadlines.set(self, now + _LOOK_SECONDS)
-        elif self._state == _BODY:
+        elif self._state is _BODY:
             plane.deadlines.set(self, now + plane.body_timeout)
-        elif self._state == _WAIT:
+        elif self._state is _WAIT:
             plane.deadlines.set(self, NEVER)
 
     def _find_peer(self) -> Peer | None:

@@ -50,11 +50,13 @@ class Deadlines:
     def set(self, item: Watched, deadline: float) -> None:
         """From now on *item* is due at *deadline* (of the loop's clock), and at no other time."""
         item.deadline = deadline
-        if deadline == NEVER:
-            return
-        bucket = int(deadline * _BUCKETS_PER_SECOND) + 1
-        if item.bucket is None or bucket < item.bucket:
-            self._insert(item, bucket)
+        bucket = item.bucket
+        if bucket is None:
+            if deadline == NEVER:
+                return
+        elif deadline * _BUCKETS_PER_SECOND >= bucket - 1:
+            return  # it lies early enough: so it is at most requests
+        self._insert(item, int(deadline * _BUCKETS_PER_SECOND) + 1)
 
     def forget(self, item: Watched) -> None:
         """*item* is not due any more, and nothing here refers to it."""

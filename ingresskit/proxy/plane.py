@@ -39,6 +39,7 @@ class Plane:
         max_handshakes: Connections of one listener that have not proved yet what they have to.
         public_ports: The ports that clients reach the proxy at.
         https_listener_port: The port of the first TLS listener; ``None`` before there is one.
+        small_head_bytes: A request head that is no larger exceeds no limit.
         draining: No connection outlives the request it serves.
         closing: Connections are cut; what ends now ends for that reason.
     """
@@ -85,6 +86,7 @@ class Plane:
         self.idle_timeout: float = settings.idle_timeout.total_seconds()
         self.upstream_idle_timeout: float = settings.upstream_idle_timeout.total_seconds()
         self.unsafe_reuse: float = settings.unsafe_reuse.total_seconds()
+        self.small_head_bytes: int = min(settings.max_request_line_bytes, settings.max_header_bytes)
 
     def swap(self, table: RoutingTable) -> None:
         """Serve *table* from the next request on."""

@@ -143,6 +143,13 @@ class Pool:
         if not idle:
             return None
         oldest = 0.0 if repeatable else self._plane.deadlines.recent - self._plane.unsafe_reuse
+        connection = idle[-1]  # the common case without a loop
+        if (
+            connection.idle_since >= oldest
+            and connection.server_name == server_name
+            and not connection.transport.is_closing()
+        ):
+            return idle.pop()
         for index in range(len(idle) - 1, -1, -1):
             connection = idle[index]
             if connection.idle_since < oldest:
