@@ -90,12 +90,25 @@ class Balancer:
         self._pool = pool
         self._backends: dict[BackendKey, BackendState] = {}
         self._shares: dict[tuple[WeightedBackend, ...], list[int]] = {}
+        # Of actions with one backend, by identity, which they keep while they are here.
+        self._single: dict[int, tuple[Forward, BackendState]] = {}
 
     def choose_backend(self, action: Forward, table: RoutingTable) -> BackendState | None:
-        """The backend for a request, by weight among those that have endpoints; ``None``: none has."""
+        """The backend for a request, by weight among those that have endpoints; ``None``: none has.
+
+        Args:
+            action: Of the route.
+            table: The one that `follow` was called with last, or the first one.
+        """
         if len(action.backends) == 1:
+            if (known := self._single.get(id(action))) is not None:
+                return known[1]
             backend = table.backends.get(action.backends[0].key)
-            return self.backend(backend) if backend is not None and backend.endpoints else None
+            if backend is None or not backend.endpoints:
+                return None
+            state = self.backend(backend)
+            self._single[id(action)] = (action, state)
+            return state
         shares = self._shares.get(action.backends)
         if shares is None:
             shares = self._shares[action.backends] = [0] * len(action.backends)
@@ -131,6 +144,7 @@ class Balancer:
 
     def follow(self, table: RoutingTable) -> None:
         """Let go of what *table* does not have. Others are brought up to date when they are used."""
+        self._single.clear()
         for key in [key for key in self._backends if key not in table.backends]:
             for endpoint in self._backends.pop(key).endpoints:
                 self._pool.leave(endpoint)

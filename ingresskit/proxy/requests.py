@@ -189,11 +189,11 @@ def admit(plane: Plane, client: ClientConnection, peer: Peer, head: RequestHead)
     if b"#" in target_bytes:
         raise BadRequest(400, "The target has a fragment.")
     raw_path, mark, query = target_bytes.partition(b"?")
+    table = plane.table
     try:
-        path = normalise_path(raw_path.decode("ascii"), plane.table.paths)
+        path = normalise_path(raw_path.decode("ascii"), table.paths)
     except PathRefused as exc:
         raise BadRequest(400, f"The path {exc}.") from None
-    table = plane.table
     # The common case first: an exact host. The table knows the others.
     exact = table.hosts.get(host.name)
     target = (exact.find(path) if exact is not None else None) or table.find(host.name, path)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Generator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -72,6 +73,21 @@ async def test_swap_is_live_for_the_next_request_of_a_connection(stage: Stage) -
     last = (await client.ask(get())).status
 
     assert (before, after, last) == (404, 200, 404)
+
+
+async def test_swap_is_live_for_a_route_that_stays_while_its_backend_changes(stage: Stage) -> None:
+    old, new = await stage.endpoint(reply(b"old")), await stage.endpoint(reply(b"new"))
+    table = forward(old.port)
+    proxy = await stage.proxy(table)
+    client = await stage.connect(proxy)
+
+    before = (await client.ask(get())).body
+    proxy.swap(replace(table, backends=forward(new.port).backends))
+    after = (await client.ask(get())).body
+    proxy.swap(replace(table, backends={}))
+    last = (await client.ask(get())).status
+
+    assert (before, after, last) == (b"old", b"new", 503)
 
 
 async def test_idle_connections_to_endpoints_that_are_gone_are_closed(stage: Stage) -> None:
