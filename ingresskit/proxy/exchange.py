@@ -60,26 +60,37 @@ class Exchange:
         answered: The head of the answer is sent to the client; nothing else may be any more.
     """
 
-    # Defaults stand on the class: most requests change few of them, and each assignment costs.
-    answered: bool = False
-    _request: bytes = b""
-    _stale_tries: int = 1
-    _tried: tuple[EndpointState, ...] = ()
-    _endpoint: EndpointState | None = None
-    _upstream: UpstreamConnection | None = None
-    _attempts: int = 0
-    _held_size: int = 0
-    _body_lost: bool = False
-    _body_size: int = 0
-    _complete: bool = False
-    _chunked_answer: bool = False
-    _ends_body: bool = False
-    _closing: bool = False
-    _status: int = 0
-    _sent: int = 0
-    _first_byte: float | None = None
-    _connect_time: float | None = None
-    _over: bool = False
+    __slots__ = (
+        "_admitted",
+        "_attempts",
+        "_began",
+        "_body_lost",
+        "_body_size",
+        "_chunked_answer",
+        "_client",
+        "_closing",
+        "_complete",
+        "_connect_time",
+        "_endpoint",
+        "_ends_body",
+        "_first_byte",
+        "_held",
+        "_held_size",
+        "_over",
+        "_plane",
+        "_read_timeout",
+        "_repeatable",
+        "_request",
+        "_sent",
+        "_stale_tries",
+        "_state",
+        "_status",
+        "_tried",
+        "_tries_left",
+        "_upstream",
+        "answered",
+        "head_only",
+    )
 
     def __init__(self, plane: Plane, client: ClientConnection, admitted: Admitted, state: BackendState) -> None:
         self._plane = plane
@@ -95,6 +106,25 @@ class Exchange:
         self._read_timeout: float = plane.read_timeout if target.read_timeout is None else target.read_timeout
         # The body as it is sent, chunk framing included, while it may have to be sent (again).
         self._held: list[bytes] = []
+        self.answered: bool = False
+        self._request: bytes = b""
+        self._stale_tries: int = 1
+        self._tried: tuple[EndpointState, ...] = ()
+        self._endpoint: EndpointState | None = None
+        self._upstream: UpstreamConnection | None = None
+        self._attempts: int = 0
+        self._held_size: int = 0
+        self._body_lost: bool = False
+        self._body_size: int = 0
+        self._complete: bool = False
+        self._chunked_answer: bool = False
+        self._ends_body: bool = False
+        self._closing: bool = False
+        self._status: int = 0
+        self._sent: int = 0
+        self._first_byte: float | None = None
+        self._connect_time: float | None = None
+        self._over: bool = False
         state.requests += 1
         state.active += 1
 
@@ -217,11 +247,12 @@ class Exchange:
             framing += b"Connection: close\r\n"
         elif request.old:
             framing += b"Connection: keep-alive\r\n"
-        if head.upgrade and status == 426:
+        if status == 426 and head.upgrade:
             framing += b"Upgrade: %b\r\nConnection: Upgrade\r\n" % head.upgrade
         self._closing = closing
         self._status = status
-        self._first_byte = self._plane.deadlines.recent
+        if not complete:
+            self._first_byte = self._plane.deadlines.recent
         self._sent = len(payload)
         self.answered = True
         self._client.send(
@@ -529,7 +560,9 @@ class Exchange:
 
     def _release_endpoint(self) -> None:
         self._state.active -= 1
-        self._leave_endpoint()
+        if (endpoint := self._endpoint) is not None:
+            endpoint.active -= 1
+            self._endpoint = None
 
     def _end(self, status: int, termination: Termination | None = None, detail: str = "") -> None:
         self._over = True
@@ -545,6 +578,8 @@ class Exchange:
         log = plane.settings.access_log
         if log is not None:
             first = self._first_byte
+            if first is None and self._status:
+                first = deadlines.recent  # the response came whole, in one read
             log(
                 AccessRecord(
                     client=str(admitted.forwarding.client),

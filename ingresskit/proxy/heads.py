@@ -104,23 +104,38 @@ class RequestHead:
             methods with the field; ``None`` without it.
     """
 
-    # Defaults stand on the class: most requests have none of these, and each assignment costs.
-    host: bytes = b""
-    length: int | None = 0
-    has_length: bool = False
-    client_fields: tuple[Field, ...] = ()
-    upgrade: bytes = b""
-    expects_continue: bool = False
-    request_id: bytes = b""
-    binds: bool = False
-    max_forwards: int | None = None
+    __slots__ = (
+        "binds",
+        "client_fields",
+        "expects_continue",
+        "fields",
+        "has_length",
+        "host",
+        "keep_alive",
+        "length",
+        "max_forwards",
+        "method",
+        "old",
+        "request_id",
+        "target",
+        "upgrade",
+    )
 
     def __init__(self, method: bytes, target: bytes, old: bool, fields: bytes) -> None:
         self.method: bytes = method
         self.target: bytes = target
         self.old: bool = old
+        self.host: bytes = b""
+        self.length: int | None = 0
         self.keep_alive: bool = not old
         self.fields: bytes = fields
+        self.client_fields: tuple[Field, ...] = ()
+        self.has_length: bool = False
+        self.upgrade: bytes = b""
+        self.expects_continue: bool = False
+        self.request_id: bytes = b""
+        self.binds: bool = False
+        self.max_forwards: int | None = None
 
     def body(self) -> Body:
         """A reader for the body."""
@@ -142,17 +157,18 @@ class ResponseHead:
         binds: As `RequestHead.binds`.
     """
 
-    length: int | None = None
-    chunked: bool = False
-    upgrade: bytes = b""
-    binds: bool = False
+    __slots__ = ("binds", "chunked", "fields", "keep_alive", "length", "old", "reason", "status", "upgrade")
 
     def __init__(self, status: int, reason: bytes, old: bool, fields: bytes) -> None:
         self.status: int = status
         self.reason: bytes = reason
         self.old: bool = old
+        self.length: int | None = None
+        self.chunked: bool = False
         self.keep_alive: bool = not old
         self.fields: bytes = fields
+        self.upgrade: bytes = b""
+        self.binds: bool = False
 
 
 class _Reader:
