@@ -132,6 +132,21 @@ async def test_request_that_timed_out_is_not_sent_twice(stage: Stage) -> None:
     assert len(slow.seen) + len(other.seen) == 1
 
 
+@pytest.mark.parametrize("first", ["silent", "refusing"])
+async def test_silent_endpoint_is_a_504_though_another_one_refuses(stage: Stage, first: str) -> None:
+    """Whichever comes first, and whether or not the proxy tries the other one."""
+    silent, refusing = await stage.endpoint(say_nothing), await stage.closed_port()
+    both = (silent, refusing) if first == "silent" else (refusing, silent)
+    await stage.serve(*both, annotations={"read-timeout": "200ms", "retries": "2"})
+    client = await stage.connect()
+
+    async with asyncio.timeout(LONG):
+        answer = await client.ask(get())
+
+    assert answer.status == 504
+    assert answer.value("content-type") == "text/plain; charset=utf-8"
+
+
 async def test_connection_that_is_not_made_in_time_is_given_up(stage: Stage) -> None:
     """With 504, or with 502 where the proxy does not tell why there is no connection."""
     with blocked_port() as port:

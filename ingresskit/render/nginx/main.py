@@ -18,6 +18,7 @@ from ingresskit.render.nginx.tree import (
     LINE_END,
     Block,
     Comment,
+    Condition,
     Directive,
     Node,
     Value,
@@ -27,7 +28,7 @@ from ingresskit.render.nginx.tree import (
 __all__ = ["check", "common_files", "duration", "hidden_fields", "main_nodes"]
 
 # Answers of nginx itself that get a body of ours.
-_ANSWERED: Final = (403, 404, 405, 411, 413, 500, 501, 502, 503, 504)
+_ANSWERED: Final = (403, 404, 405, 411, 413, 500, 501, 503, 504)
 # The same of requests that may not have a path yet.
 _EARLY: Final = (400, 408, 414, 505)
 
@@ -168,7 +169,13 @@ def _http_basics(settings: NginxSettings, capabilities: Capabilities) -> tuple[N
                 ),
             ),
         ),
+        Block(
+            "map",
+            (Variable("upstream_status"), Variable("ik_timed_out")),
+            (Directive("default", ("",)), Directive("~504", ("1",))),
+        ),
         Directive("error_page", (*map(str, _ANSWERED), "@ik_answer")),
+        Directive("error_page", ("502", "=", "@ik_failed")),
         Directive("error_page", (*map(str, _EARLY), INTERNAL_ANSWER)),
         # Numbers of nginx alone: a head that is too large, and plain HTTP where TLS is spoken.
         Directive("error_page", ("494", "=431", INTERNAL_ANSWER)),
@@ -198,8 +205,15 @@ def _answer_locations() -> tuple[Block, ...]:
         # Of what nginx refused by itself, the status stays.
         Directive("return", ("400", text)),
     )
+    # nginx's status is that of the last try, which says less than a time-out before it.
+    late = Directive("return", ("504", Value(sentence(504), LINE_END)))
+    failed = (
+        Block("if", (Condition(Variable("ik_timed_out")),), (late,)),
+        Directive("return", ("502", Value(sentence(502), LINE_END))),
+    )
     return (
         Block("location", ("@ik_answer",), (Directive("return", ("200", text)),)),
+        Block("location", ("@ik_failed",), failed),
         Block("location", ("=", INTERNAL_ANSWER), early),
     )
 

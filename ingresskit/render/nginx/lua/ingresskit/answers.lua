@@ -64,7 +64,7 @@ function M.fail()
     local context = contexts.current()
     if context and context.refused then
         status = context.refused
-    elseif status == 502 and ngx.var.ik_timed_out == "1" then
+    elseif status == 502 and context and context.timed_out then
         status = 504
     elseif status == 497 then
         status = 400

@@ -48,7 +48,7 @@ local function judge_last(context)
     end
     context.last = endpoint
     if status == 504 then
-        ngx.var.ik_timed_out = "1"
+        context.timed_out = true -- nginx's own status becomes 502, for there is no further try
         return false
     end
     return IDEMPOTENT[ngx.var.request_method] or false
