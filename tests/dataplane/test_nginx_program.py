@@ -70,6 +70,24 @@ async def test_counts_are_those_of_the_requests(anyio_backend: str) -> None:
         assert counted(plane) == 5
 
 
+async def test_error_of_nginx_about_an_endpoint_is_in_our_log(
+    plane: Plane, stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = await stage.closed_port()
+    await stage.serve(port)
+    assert (await (await stage.connect()).ask(get())).status == 502
+    for _ in range(int(LONG * 10)):
+        if f"127.0.0.1:{port}" in caplog.text:
+            break
+        await anyio.sleep(0.1)
+
+    (message,) = [
+        record.getMessage() for record in caplog.records if f"127.0.0.1:{port}" in record.getMessage()
+    ]
+    assert "nginx reported an error" in message
+    assert "Connection refused" in message
+
+
 async def test_failures_are_counted_by_their_reason(plane: Plane, stage: Stage) -> None:
     async def end(request: Seen, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if b"/cut" in request.line:

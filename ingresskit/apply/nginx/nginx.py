@@ -35,6 +35,7 @@ from ingresskit.apply.nginx.addresses import check_free, close_socket, remove_st
 from ingresskit.apply.nginx.certificates import CertificateFiles
 from ingresskit.apply.nginx.checking import check_folder, complaints
 from ingresskit.apply.nginx.control import Control
+from ingresskit.apply.nginx.error_log import follow_errors
 from ingresskit.apply.nginx.journal import Journal, table_record
 from ingresskit.apply.nginx.name_server import NameServer
 from ingresskit.apply.nginx.probe import Found, find_nginx
@@ -144,6 +145,8 @@ class Nginx:
                 raise
         self._tasks.start_soon(partial(process.run, self._before_restart))
         self._tasks.start_soon(self._read_statistics)
+        if self.settings.error_log == "stderr":
+            self._tasks.start_soon(follow_errors, process.output.path)
         if self._access_log is not None:
             self._tasks.start_soon(
                 receive_records, Path(self.settings.log_socket), self._access_log, self._backend_key
