@@ -138,10 +138,13 @@ def run(
     async def work() -> int:
         status = 0
 
-        async def stop_on_signal(scope: anyio.CancelScope) -> None:
+        def cut() -> None:
             nonlocal status
+            status = 1
+
+        async def stop_on_signal(scope: anyio.CancelScope) -> None:
             drain = _nothing_to_drain if proxy is None else proxy.drain
-            status = await drain_on_signal(drain, logger=_logger, grace=shutdown_grace)
+            await drain_on_signal(drain, logger=_logger, grace=shutdown_grace, on_cut=cut)
             scope.cancel()
 
         async def listen() -> None:

@@ -137,13 +137,17 @@ class Service:
         return self._plane.hindrance() if self._listens else "the listeners are not open yet"
 
     async def _stop_on_signals(self, scope: anyio.CancelScope) -> None:
-        self._status = await drain_on_signal(
+        await drain_on_signal(
             self._plane.drain,
             logger=self._logger,
             grace=timedelta(seconds=self._flags.shutdown_grace),
+            on_cut=self._cut,
             delay=self._begin_stopping,
         )
         scope.cancel()
+
+    def _cut(self) -> None:
+        self._status = 1
 
     def _begin_stopping(self) -> timedelta:
         self._stopping = True

@@ -19,20 +19,18 @@ async def drain_on_signal(
     *,
     logger: FactLogger,
     grace: timedelta,
+    on_cut: Callable[[], None],
     delay: Callable[[], timedelta] = timedelta,
-) -> int:
+) -> None:
     """Wait for a signal, then drain; a second signal cuts the drain short.
 
     Args:
         drain: Takes no more requests, and returns when those under way are done, or after the time it is given.
         logger: Reports both signals.
         grace: How long requests may finish.
+        on_cut: Called at once when a second signal cuts requests: what ends then may end all else.
         delay: Called at the first signal: how long new connections are still taken before the drain.
-
-    Returns:
-        The exit status: 0, or 1 when a second signal cut requests.
     """
-    status = 0
     with anyio.open_signal_receiver(*ending_signals()) as signals:
         first = await anext(signals)
         wait = delay()
@@ -45,10 +43,9 @@ async def drain_on_signal(
         async with anyio.create_task_group() as tasks:
 
             async def hurry() -> None:
-                nonlocal status
                 second = await anext(signals)
                 logger.warning("requests under way are cut", extra={"signal": second.name})
-                status = 1
+                on_cut()
                 tasks.cancel_scope.cancel()
 
             tasks.start_soon(hurry)
@@ -56,7 +53,6 @@ async def drain_on_signal(
             await anyio.sleep(wait.total_seconds())
             await drain(grace)
             tasks.cancel_scope.cancel()
-    return status
 
 
 def ending_signals() -> Iterator[signal.Signals]:
