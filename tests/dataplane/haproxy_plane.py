@@ -66,7 +66,7 @@ HAPROXY = Kind(
     poison=_spoil_certificate,
     differences={
         "test_safe_request_outlives_any_number_of_stale_connections": (
-            "HAProxy ends the client's connection when its tries are used up by stale ones"
+            "HAProxy takes each try's connection from the pool, and closes the client's when tries are used up"
         ),
     },
 )

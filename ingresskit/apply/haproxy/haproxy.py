@@ -111,6 +111,7 @@ class Haproxy:
             interval=options.statistics_interval,
             access_log=self._access_log,
             socket=self._log_socket,
+            proxies=bool(self.settings.trusted_proxies),
         )
         async with AsyncExitStack() as stack:
             if traffic.log is not None:

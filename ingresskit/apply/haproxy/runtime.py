@@ -74,6 +74,10 @@ class RuntimeApi:
         words = () if backend is None else (backend,)
         return read_servers(await self._cli.worker("show", "servers", "state", *words))
 
+    async def is_set(self, variable: str) -> bool:
+        """Whether a Boolean variable of the process is true; one that is not there is not."""
+        return "value=<1>" in await self._cli.worker("get", "var", variable)
+
     # Maps.
 
     async def map_counts(self) -> Mapping[str, int]:

@@ -20,6 +20,7 @@ from ingresskit.facts import fact_logger
 from ingresskit.graph import BackendKey
 from ingresskit.render.access import AccessRecord
 from ingresskit.render.haproxy import MapName
+from ingresskit.render.haproxy.words import REDIRECT_LOOP
 
 __all__ = ["Traffic"]
 
@@ -38,6 +39,7 @@ class Traffic:
         interval: The least time between two readings; with many servers it is longer.
         access_log: Called for each request; ``None``: nobody wants to know.
         socket: The path of the socket of the access log.
+        proxies: Whether some proxies are trusted, whose clients a redirect to TLS may bring back for ever.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Traffic:
         interval: timedelta,
         access_log: Callable[[AccessRecord], None] | None,
         socket: Path,
+        proxies: bool = False,
     ) -> None:
         self._api = api
         self._keeper = keeper
@@ -57,6 +60,7 @@ class Traffic:
         self._outages = Outages()
         self._old_workers = self._dropped = 0
         self._puzzled = False
+        self._loop_awaited = proxies
         self._holders: dict[str, BackendKey] = {}
         self.log: AccessLogSocket | None = None
         if access_log is not None:
@@ -97,6 +101,9 @@ class Traffic:
         holders = self._holders_now()
         await anyio.to_thread.run_sync(self._tally.take, info.get("Pid", ""), rows, holders)
         self._outages.take(rows, holders)
+        if self._loop_awaited and await self._api.is_set(REDIRECT_LOOP):
+            self._loop_awaited = False
+            _logger.warning("a trusted proxy does not send X-Forwarded-Proto; redirects to HTTPS may loop")
 
     def statistics(self) -> HaproxyStatistics:
         """The counts as they were last read."""

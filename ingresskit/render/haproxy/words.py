@@ -21,7 +21,17 @@ from typing import Final
 from ingresskit.graph import Protocol
 from ingresskit.render.haproxy.artifact import Server
 
-__all__ = ["NONE", "PLAIN_HTTP_FLAG", "SHARE_DIGITS", "TLS_FLAG", "Kind", "Speaks", "route_value", "slot_value"]
+__all__ = [
+    "NONE",
+    "PLAIN_HTTP_FLAG",
+    "REDIRECT_LOOP",
+    "SHARE_DIGITS",
+    "TLS_FLAG",
+    "Kind",
+    "Speaks",
+    "route_value",
+    "slot_value",
+]
 
 NONE: Final = "."
 """Stands where there is nothing to say: map rows have no empty fields."""
@@ -31,6 +41,9 @@ PLAIN_HTTP_FLAG: Final = "P"
 
 TLS_FLAG: Final = "T"
 """The flag of a route whose plain HTTP requests are redirected to HTTPS."""
+
+REDIRECT_LOOP: Final = "proc.redirect_loop"
+"""The variable of the process that says whether a redirect to TLS may have come back to a trusted proxy."""
 
 SHARE_DIGITS: Final = 5
 """The shares of a split are told apart by a random number of so many hexadecimal digits."""

@@ -25,7 +25,7 @@ from ingresskit.render.haproxy.program.routing import add_action, add_answers, a
 from ingresskit.render.haproxy.quoting import quote
 from ingresskit.render.haproxy.servers import server_words
 from ingresskit.render.haproxy.settings import HaproxySettings
-from ingresskit.render.haproxy.words import NONE
+from ingresskit.render.haproxy.words import NONE, REDIRECT_LOOP
 
 __all__ = ["program", "slot_name"]
 
@@ -127,6 +127,8 @@ def _global(settings: HaproxySettings, marker: str) -> Lines:
         "ssl-default-bind-options ssl-min-ver TLSv1.2",
         "tune.ssl.default-dh-param 2048",
     )
+    if settings.trusted_proxies:
+        section.add(f"set-var {REDIRECT_LOOP} bool(false)")
     section.note("For normalize-uri, which brings paths into normal form.")
     section.add("expose-experimental-directives")
     return section

@@ -8,9 +8,10 @@ from ingresskit.render.answers import sentence
 from ingresskit.render.haproxy.artifact import MapName
 from ingresskit.render.haproxy.capabilities import Capabilities
 from ingresskit.render.haproxy.lines import AWAITED, Lines, flagged, lookup, plain_text, refused, substituted
+from ingresskit.render.haproxy.program.forwarding import SCHEME_SAID
 from ingresskit.render.haproxy.quoting import quote
 from ingresskit.render.haproxy.settings import HaproxySettings
-from ingresskit.render.haproxy.words import SHARE_DIGITS, TLS_FLAG, Kind, Speaks
+from ingresskit.render.haproxy.words import REDIRECT_LOOP, SHARE_DIGITS, TLS_FLAG, Kind, Speaks
 
 __all__ = ["add_action", "add_answers", "add_route", "add_tls_redirect"]
 
@@ -69,6 +70,11 @@ def add_tls_redirect(section: Lines, settings: HaproxySettings, capabilities: Ca
         return
     section.note("Plain HTTP is sent to HTTPS where the route says so.")
     plain = f"{flagged(TLS_FLAG)} !{{ var(txn.proto) -m str https }}"
+    if settings.trusted_proxies:
+        section.add(
+            "# A trusted proxy that does not say the scheme may have taken TLS itself: a redirect may loop."
+        )
+        section.request(f"set-var({REDIRECT_LOOP}) bool(true) if {plain} trusted !{SCHEME_SAID}")
     *waiting, to_public_port = refused(_to_tls(port), plain, capabilities)
     section.request(*waiting)
     if settings.https and settings.http:
