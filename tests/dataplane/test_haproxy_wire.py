@@ -102,6 +102,20 @@ async def test_raw_octets_in_a_path_are_refused_over_http2_too(
     assert endpoint.seen == []
 
 
+@pytest.mark.parametrize(("method", "status"), [("OPTIONS", 200), ("GET", 400)])
+async def test_options_of_the_server_in_general_over_http2_asks_no_endpoint(
+    stage: Stage, endpoint: FakeEndpoint, method: str, status: int
+) -> None:
+    assert stage.plane.https is not None
+    port = stage.plane.https[1]
+    fields = ((":method", method), (":scheme", "https"), (":authority", HOST), (":path", "*"))
+
+    answered, _ = await anyio.to_thread.run_sync(lambda: http2.ask(port, fields))
+
+    assert answered == status
+    assert endpoint.seen == []
+
+
 async def test_a_request_never_becomes_the_rest_of_an_upload_that_was_given_up(stage: Stage) -> None:
     """The endpoint refuses the upload, reads on, and keeps the connection, as RFC 9112, 9.3 lets it."""
     bodies: list[bytes] = []
