@@ -11,11 +11,12 @@ import pytest
 
 from ingresskit.apply.nginx import NginxStatistics
 from ingresskit.graph import Termination
+from ingresskit.testing import ingress, service
 from ingresskit.testing.planes import Plane
 from tests.dataplane.conftest import opened
 from tests.dataplane.planes import NGINX_DYNAMIC
-from tests.dataplane.stage import LONG, Stage
-from tests.unit.proxy.conftest import Seen, get, reply
+from tests.dataplane.stage import HOST, LONG, Stage, slices
+from tests.unit.proxy.conftest import Seen, Wire, get, reply
 
 pytestmark = [
     pytest.mark.anyio,
@@ -179,6 +180,34 @@ async def test_head_beyond_its_limits_is_answered_431(stage: Stage, fields: list
     assert answer.status == 431
     assert endpoint.seen == []
     assert await client.is_closed()
+
+
+async def test_workers_tell_each_other_which_backend_sends_interim_responses(stage: Stage) -> None:
+    """Only the first final head passes as the endpoint wrote it, whichever worker gets the next request."""
+
+    async def respond(_seen: Seen, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    endpoint = await stage.endpoint(respond)
+    await stage.serve_objects(
+        ingress("hints", {HOST: {"/": "hints"}}, annotations={"response-headers-set": "X-New: yes"}),
+        service("hints"),
+        *slices("hints", [endpoint.port]),
+    )
+
+    async def ask(client: Wire) -> bytes:
+        await client.send(get(fields=["Connection: close"]))
+        return await client.rest()
+
+    first = await ask(await stage.connect())
+    await asyncio.sleep(1.5)  # three times as long as workers take to learn it, which they report to nobody
+    clients = [await stage.connect() for _ in range(24)]
+    others = await asyncio.gather(*(ask(client) for client in clients))
+
+    assert b"X-New: yes" not in first
+    assert [b"X-New: yes" in other for other in others] == [True] * 24
 
 
 async def test_response_without_content_has_no_length(stage: Stage) -> None:

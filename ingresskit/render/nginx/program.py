@@ -83,6 +83,7 @@ def _http(settings: NginxSettings) -> Iterator[Node]:
     yield _d("lua_package_path", "$prefix/lua/?.lua;;")
     yield _d("lua_shared_dict", "ingresskit", "256m")
     yield _d("lua_shared_dict", "ingresskit_counts", "32m")
+    yield _d("lua_shared_dict", "ingresskit_interim", "2m")
     yield _d("init_by_lua_file", "lua/init.lua")
     yield _d("init_worker_by_lua_file", "lua/start.lua")
     yield from _variables_of_requests(settings)

@@ -2,8 +2,9 @@
 -- itself, and all that follows for its body: the final head among it, as it came.
 --
 -- So the head of the final response is found in what passes, and edited there. Looking at every body would
--- cost every request; a worker does it from the second response on of a backend that sent an interim one.
--- The first one's final head passes as the endpoint wrote it.
+-- cost every request; so it is done from the second response on of a backend that sent an interim one. The
+-- first one's final head passes as the endpoint wrote it, and so do those of other workers until they have
+-- learnt the name, which they look for twice a second: a request has no time to ask.
 
 local contexts = require "ingresskit.contexts"
 
@@ -15,8 +16,43 @@ M.LOCATION = "@interim"
 
 local MAX_HEAD_BYTES = 65536
 
--- Names of backends, by worker; emptied when full.
-local seen, count = {}, 0
+local INTERVAL = 0.5
+local MOST = 10000
+
+-- Names of backends by number, in the order in which workers added them; "last" is the newest number. What
+-- the dictionary forgets is learnt again.
+local shared = ngx.shared.ingresskit_interim
+
+-- The same in this worker; emptied when full.
+local seen, count, last_read = {}, 0, 0
+
+local function remember(name)
+    if count >= MOST then
+        seen, count = {}, 0
+    end
+    if not seen[name] then
+        seen[name] = true
+        count = count + 1
+    end
+end
+
+-- Learn the names that any worker added.
+local function learn()
+    local last = shared:get("last") or 0
+    for number = math.max(last_read, last - MOST) + 1, last do
+        local name = shared:get(number)
+        if name then
+            remember(name)
+        end
+    end
+    last_read = last
+end
+
+-- Begin to learn, in each worker; those of a new configuration know what the old ones knew.
+function M.start()
+    learn()
+    ngx.timer.every(INTERVAL, learn)
+end
 
 function M.expected(backend)
     return seen[backend.name]
@@ -26,11 +62,11 @@ end
 function M.begin(context)
     local name = context.backend.name
     if not seen[name] then
-        if count > 10000 then
-            seen, count = {}, 0
+        remember(name)
+        local number = shared:incr("last", 1, 0)
+        if number then
+            shared:set(number, name)
         end
-        seen[name] = true
-        count = count + 1
     end
     context.interim = { buffer = "" }
 end

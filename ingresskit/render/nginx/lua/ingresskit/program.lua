@@ -32,6 +32,7 @@ push.load(prefix)
 -- init_worker_by_lua
 function M.start()
     math.randomseed(ngx.worker.pid() + ngx.now() * 1000)
+    interim.start()
     statistics.start()
 end
 
