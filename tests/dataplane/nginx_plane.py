@@ -122,13 +122,6 @@ NGINX_STATIC = Kind(
         "test_name_of_the_server_is_set_as_the_route_says": "nginx cannot set Server without a module",
         **dict.fromkeys(
             (
-                "test_absolute_target_of_another_scheme_or_authority_is_refused[ftp://web.example/]",
-                "test_absolute_target_of_another_scheme_or_authority_is_refused[https://web.example:81/]",
-            ),
-            "nginx takes a target of any scheme and port whose name is that of Host",
-        ),
-        **dict.fromkeys(
-            (
                 "test_unknown_version_is_refused_before_an_endpoint_hears_of_it[HTTP/1.2]",
                 "test_unknown_version_is_refused_before_an_endpoint_hears_of_it[HTTP/1.7]",
             ),
