@@ -20,11 +20,11 @@ def affordable(settings: HaproxySettings, *, servers: int = 0) -> HaproxySetting
 
     Args:
         settings: The settings; returned as they are when the limit is high enough.
-        servers: How many servers stand in the program. HAProxy keeps a file for each, to try whether it
-            takes connections, and two for each connection of a client.
+        servers: How many servers stand in the program. HAProxy keeps two files for each, to try whether it
+            takes connections (seen with 2.6.12), and two for each connection of a client.
     """
     _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
         return settings
-    most = max(1, min(settings.max_connections, (limit - _OTHER_FILES - servers) // 2))
+    most = max(1, min(settings.max_connections, (limit - _OTHER_FILES) // 2 - servers))
     return settings if most == settings.max_connections else replace(settings, max_connections=most)
