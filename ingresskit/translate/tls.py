@@ -72,16 +72,15 @@ def build_tls(
     if default is not None:
         builder.default(default)
     fragments = tuple(fragments)
-    ruled = {host for fragment in fragments for host in fragment.hosts} - {ANY_HOST}
     builder.protect_catch_all(claim for fragment in fragments for claim in fragment.tls)
     for fragment in fragments:
         for claim in fragment.tls:
             builder.claim(claim, promise=_promise(fragment))
-    parents = {host.partition(".")[2] for host in ruled}
+    ruled = _Ruled(fragments, holders)
     for fragment in fragments:
         # Rules of its own for any host, or none, take requests for whatever its certificates are for.
         if fragment.tls and ANY_HOST not in fragment.hosts and not fragment.catch_all:
-            builder.judge_hosts(fragment, ruled, parents)
+            builder.judge_hosts(fragment, *ruled.by(fragment.ingress.metadata.namespace))
     builder.keep_strangers_out()
     names = builder.names
     used = {key for key in names.values() if key is not None} | {key for key in (builder.chosen,) if key}
@@ -93,6 +92,34 @@ def build_tls(
         wildcards=frozenset(builder.own_wildcards),
         diagnostics=tuple(builder.diagnostics),
     )
+
+
+class _Ruled:
+    """The hosts that rules name, as far as a namespace's certificates are served for them.
+
+    Those that another namespace holds are not among them: what others claim changes nothing of what a
+    namespace is told.
+    """
+
+    def __init__(self, fragments: Iterable[Fragment], holders: Holders) -> None:
+        self._owned: dict[str | None, set[str]] = {}
+        self._known: dict[str, tuple[Set[str], Set[str]]] = {}
+        for fragment in fragments:
+            for host in fragment.hosts:
+                if host != ANY_HOST:
+                    self._owned.setdefault(holders.owners.get(host), set()).add(host)
+
+    def by(self, namespace: str) -> tuple[Set[str], Set[str]]:
+        """The hosts of *namespace* and those without an owner, as where hosts are shared.
+
+        Returns:
+            The hosts, and the same less their first label.
+        """
+        known = self._known.get(namespace)
+        if known is None:
+            hosts = self._owned.get(namespace, set()) | self._owned.get(None, set())
+            known = self._known[namespace] = hosts, {host.partition(".")[2] for host in hosts}
+        return known
 
 
 class _Builder:
@@ -117,11 +144,11 @@ class _Builder:
             self.chosen = key
 
     def judge_hosts(self, fragment: Fragment, ruled: Set[str], parents: Set[str]) -> None:
-        """Report each host of its TLS entries that no rule of any Ingress names.
+        """Report each host of its TLS entries that no rule names.
 
         Args:
             fragment: The Ingress.
-            ruled: Every host that a rule names.
+            ruled: The hosts of rules that its namespace may serve.
             parents: Those, less their first label.
         """
         for claim in fragment.tls:

@@ -153,6 +153,22 @@ def test_a_certificate_for_a_host_that_no_rule_names_is_told_with_the_hosts_that
     )
 
 
+def test_a_rule_of_another_namespace_changes_nothing_of_what_an_ingress_is_told() -> None:
+    mine = ingress("apex", {"a.test": {"/": "web"}}, tls={"tls": ["www.a.test"]}, created=1)
+    theirs = ingress("late", {"www.a.test": {"/": "web"}}, namespace="else", created=2)
+
+    def told(*objects: KubeObject) -> list[str]:
+        found = _translate(*objects, tls_secret("www.a.test")).diagnostics
+        # That the certificate is another's matter now is said besides.
+        ours = (item for item in found if item.namespace == "default")
+        return [str(item) for item in ours if item.reason is not Reason.CERTIFICATE_CONFLICT]
+
+    alone, beside = told(mine), told(mine, theirs)
+
+    assert any(str(Reason.TLS_HOST_WITHOUT_RULE) in line for line in alone)
+    assert beside == alone
+
+
 @pytest.mark.parametrize(
     ("rules", "host"),
     [
