@@ -71,8 +71,10 @@ async def test_the_event_of_a_failed_pass_says_why_where_and_when_it_is_tried_ag
     )
     with controller.subscribe() as events:
         async with running(controller):
-            facts = await anext(event.facts async for event in events if event.kind is EventKind.APPLY)
+            while (event := await anext(events)).kind is not EventKind.APPLY:
+                pass
 
+    facts = event.facts
     assert facts["ok"] is False
     assert "the disk is full" in str(facts["reason"])
     assert facts["stage"] == "apply"
