@@ -20,12 +20,12 @@ import anyio
 import anyio.to_thread
 from typing_extensions import override
 
-from ingresskit.facts import FactMessage, fact_text
+from ingresskit.facts import FactMessage, fact_logger, fact_text
 from ingresskit.proxy import AccessRecord
 
 __all__ = ["AccessLog", "log_handler", "set_up_logging"]
 
-_logger = logging.getLogger(__name__)
+_logger = fact_logger(__name__)
 
 _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _MOST_WAITING = 100_000

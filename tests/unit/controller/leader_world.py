@@ -20,7 +20,7 @@ from ingresskit.kube import Response
 from tests.unit.controller.lease_server import LeaseServer, NoWatches
 
 
-class _NeverWaiting(selectors.SelectSelector):
+class _NeverWaiting(selectors.PollSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         return super().select(0)
 

@@ -72,3 +72,16 @@ def test_a_port_is_given_to_one_process_only() -> None:
     )
 
     assert run.stdout.strip() == "False"
+
+
+def test_reservations_of_ports_take_a_bounded_number_of_files() -> None:
+    def open_files() -> int:
+        return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - the folder of this process
+
+    for _ in range(200):
+        free_port()
+    before = open_files()
+    for _ in range(200):
+        free_port()
+
+    assert open_files() <= before + 2

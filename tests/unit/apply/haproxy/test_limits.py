@@ -26,6 +26,9 @@ SETTINGS = HaproxySettings(http=(Bind("127.0.0.1", 8080),), max_connections=1638
 def test_servers_and_connections_share_the_open_files(
     limit: int, servers: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    def getrlimit(_resource: int) -> tuple[int, int]:
+        return limit, limit
+
+    monkeypatch.setattr(resource, "getrlimit", getrlimit)
 
     assert affordable(SETTINGS, servers=servers).max_connections == most
