@@ -78,7 +78,7 @@ native annotation that does the same, where there is one.
 Where it **protects**, the routes of the Ingress respond 503 until it is replaced or removed; \
 `--foreign-protections warn` (in a program, \
 `TranslateOptions(foreign_protections=ForeignProtections.WARN)`) serves them open.
-A snippet, plugin, middleware or policy protects, since nobody can tell what is in it; a rate limit does not.
+A snippet, plugin, middleware or policy protects, since its content is unknown; a rate limit does not.
 A path at or below `/.well-known/acme-challenge` stays open, as other controllers leave it.
 Where the native annotation stands beside the foreign one, nothing is said, so that an Ingress can serve \
 two controllers.
