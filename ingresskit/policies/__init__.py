@@ -1,13 +1,17 @@
 """What annotations mean: typed policies, the value types they are made of, and the registry."""
 
 from ingresskit.policies.base import Annotation, Origin, Policy, PolicySet, annotated
-from ingresskit.policies.builtin import (
+from ingresskit.policies.defaults import default_policies
+from ingresskit.policies.foreign import ForeignAnnotations, ForeignFamily, ForeignProtections, Values
+from ingresskit.policies.foreign_table import FOREIGN_FAMILIES
+from ingresskit.policies.kinds import (
     BUILTIN_POLICIES,
     Algorithm,
     AllowedSources,
     BodyLimit,
     LoadBalancing,
     PermanentRedirect,
+    PlainHttp,
     PrefixRewrite,
     RedirectStatus,
     RequestHeaders,
@@ -17,10 +21,7 @@ from ingresskit.policies.builtin import (
     TlsRedirect,
     TrafficSplit,
 )
-from ingresskit.policies.defaults import default_policies
-from ingresskit.policies.foreign import ForeignAnnotations, ForeignFamily, ForeignProtections, Values
-from ingresskit.policies.foreign_table import FOREIGN_FAMILIES
-from ingresskit.policies.kubernetes import KubernetesDialect, PlainHttp
+from ingresskit.policies.kubernetes import KubernetesDialect
 from ingresskit.policies.order import NATIVE_ORDER, STAGE_REASONS, Order, Stage
 from ingresskit.policies.registry import (
     NATIVE_PREFIX,

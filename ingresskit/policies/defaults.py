@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ingresskit.policies.base import Policy
-from ingresskit.policies.builtin import BUILTIN_POLICIES
+from ingresskit.policies.kinds import BUILTIN_POLICIES
 from ingresskit.policies.kubernetes import KubernetesDialect
 from ingresskit.policies.registry import NATIVE_PREFIX, NativeDialect, PolicyRegistry
 

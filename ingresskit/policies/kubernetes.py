@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.models import ObjectRef
 from ingresskit.policies.base import Origin, Policy, PolicySet
+from ingresskit.policies.kinds import PlainHttp
 from ingresskit.policies.registry import ParsedPolicies
 
-__all__ = ["KubernetesDialect", "PlainHttp"]
+__all__ = ["KubernetesDialect"]
 
 _ALLOW_HTTP = "kubernetes.io/ingress.allow-http"
 # Go's strconv.ParseBool, by which GKE and Contour read it.
 _YES = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _NO = frozenset({"0", "f", "F", "FALSE", "false", "False"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlainHttp(Policy):
-    """Whether requests over plain HTTP are served; if not they get 403, and no redirect either.
-
-    A request that a trusted proxy took over TLS is not one over plain HTTP.
-
-    Attributes:
-        allowed: False refuses them.
-    """
-
-    protects: ClassVar[bool] = True
-
-    allowed: bool = True
 
 
 class KubernetesDialect:

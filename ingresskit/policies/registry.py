@@ -13,7 +13,7 @@ from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.errors import ConfigurationError
 from ingresskit.models import ObjectRef
 from ingresskit.policies.base import Annotation, Origin, Policy, PolicySet
-from ingresskit.policies.builtin import BUILTIN_POLICIES
+from ingresskit.policies.kinds import BUILTIN_POLICIES
 from ingresskit.policies.synonyms import COINED_BY_INGRESS_NGINX
 
 __all__ = [

@@ -1,0 +1,53 @@
+"""The policies that come with ingresskit, one theme a file.
+
+To add one: a class in the file of its theme, its name here. The same theme names stand in `filters` and in each
+renderer. A renderer that has no handler for it reports it, for every Ingress that asks for it, as not
+supported there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ingresskit.policies.kinds.access import AllowedSources, PlainHttp
+from ingresskit.policies.kinds.headers import RequestHeaders, ResponseHeaders
+from ingresskit.policies.kinds.limits import BodyLimit
+from ingresskit.policies.kinds.redirects import PermanentRedirect, RedirectStatus, TlsRedirect
+from ingresskit.policies.kinds.rewrites import PrefixRewrite
+from ingresskit.policies.kinds.upstream import Algorithm, LoadBalancing, Retries, Timeouts, TrafficSplit
+
+if TYPE_CHECKING:
+    from ingresskit.policies.base import Policy
+
+__all__ = [
+    "BUILTIN_POLICIES",
+    "Algorithm",
+    "AllowedSources",
+    "BodyLimit",
+    "LoadBalancing",
+    "PermanentRedirect",
+    "PlainHttp",
+    "PrefixRewrite",
+    "RedirectStatus",
+    "RequestHeaders",
+    "ResponseHeaders",
+    "Retries",
+    "Timeouts",
+    "TlsRedirect",
+    "TrafficSplit",
+]
+
+BUILTIN_POLICIES: tuple[type[Policy], ...] = (
+    AllowedSources,
+    BodyLimit,
+    LoadBalancing,
+    PermanentRedirect,
+    PrefixRewrite,
+    RequestHeaders,
+    ResponseHeaders,
+    Retries,
+    Timeouts,
+    TlsRedirect,
+    TrafficSplit,
+)
+"""Every policy that comes with ingresskit, by name."""

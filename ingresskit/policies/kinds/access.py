@@ -1,0 +1,45 @@
+"""Who is let in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ingresskit.policies.base import Policy, annotated
+from ingresskit.policies.values import Network, parse_networks
+
+__all__ = ["AllowedSources", "PlainHttp"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllowedSources(Policy):
+    """Which clients are let in; the others get 403.
+
+    Attributes:
+        networks: Ranges of client addresses, as seen after trusted proxies; empty lets all in.
+    """
+
+    protects: ClassVar[bool] = True
+
+    networks: tuple[Network, ...] = annotated(
+        "allow-sources",
+        parse_networks,
+        default=(),
+        grammar="addresses or ranges separated by commas: `10.0.0.0/8, 2001:db8::1`",
+        summary="Let only clients with these addresses in; others are answered 403.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainHttp(Policy):
+    """Whether requests over plain HTTP are served; if not they get 403, and no redirect either.
+
+    A request that a trusted proxy took over TLS is not one over plain HTTP.
+
+    Attributes:
+        allowed: False refuses them.
+    """
+
+    protects: ClassVar[bool] = True
+
+    allowed: bool = True

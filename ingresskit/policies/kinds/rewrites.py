@@ -1,0 +1,30 @@
+"""Changes of the path on its way to the endpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ingresskit.policies.base import Policy, annotated
+from ingresskit.policies.values import parse_path_prefix
+
+__all__ = ["PrefixRewrite"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrefixRewrite(Policy):
+    """Replace the part of the path that a rule matched, element-wise.
+
+    With the rule ``/shop`` and the prefix ``/v2``, ``/shop/cart`` reaches the endpoint as
+    ``/v2/cart`` and ``/shop`` as ``/v2``; with the prefix ``/``, as ``/cart`` and ``/``.
+
+    Attributes:
+        prefix: In normal form, without a trailing slash unless it is ``/``; ``None`` rewrites nothing.
+    """
+
+    prefix: str | None = annotated(
+        "rewrite-prefix",
+        parse_path_prefix,
+        default=None,
+        grammar="a path that begins with `/`",
+        summary="Replace the matched part of the path by this one.",
+    )

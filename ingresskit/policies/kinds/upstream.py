@@ -1,0 +1,115 @@
+"""How requests reach endpoints: time-outs, retries, the choice of an endpoint, shares of Services."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from ingresskit.policies.base import Policy, annotated
+from ingresskit.policies.values import parse_choice, parse_duration, parse_integer, parse_weights
+
+__all__ = ["Algorithm", "LoadBalancing", "Retries", "Timeouts", "TrafficSplit"]
+
+_DURATION = "a duration: `500ms`, `5s`, `1m`, `1h`"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts(Policy):
+    """How long to wait for an endpoint. ``None`` leaves it to the proxy's own default.
+
+    Attributes:
+        connect: For the connection to be made, TLS included.
+        read: Between two reads of its answer, the first included; not for the whole answer.
+            Also how long an upgraded connection may be silent in both directions.
+        send: Between two writes of the request to it.
+    """
+
+    connect: timedelta | None = annotated(
+        "connect-timeout",
+        parse_duration,
+        default=None,
+        grammar=_DURATION,
+        summary="How long connecting to an endpoint may take.",
+    )
+    read: timedelta | None = annotated(
+        "read-timeout",
+        parse_duration,
+        default=None,
+        grammar=_DURATION,
+        summary="How long an endpoint may be silent before and while it answers.",
+    )
+    send: timedelta | None = annotated(
+        "send-timeout",
+        parse_duration,
+        default=None,
+        grammar=_DURATION,
+        summary="How long an endpoint may take nothing of a request.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retries(Policy):
+    """How often a request that failed before any answer is tried again, on another endpoint.
+
+    Only what is safe is tried again: anything while no byte was sent, and requests with an
+    idempotent method (RFC 9110, 9.2.2) whose body is not lost.
+
+    Attributes:
+        attempts: Tries after the first one, 0 to 10.
+    """
+
+    attempts: int = annotated(
+        "retries",
+        parse_integer(0, 10),
+        default=1,
+        grammar="a whole number, 0 to 10",
+        summary="How often a request that failed without an answer is tried on another endpoint.",
+    )
+
+
+class Algorithm(StrEnum):
+    """How an endpoint is chosen."""
+
+    ROUND_ROBIN = "round-robin"
+    LEAST_CONNECTIONS = "least-connections"
+    RANDOM = "random"
+    CLIENT_HASH = "client-hash"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadBalancing(Policy):
+    """How an endpoint is chosen.
+
+    Attributes:
+        algorithm: ``round-robin`` in turn; ``least-connections`` the one with the fewest requests
+            under way; ``random``; ``client-hash`` by the client's address, so that a client stays.
+    """
+
+    algorithm: Algorithm = annotated(
+        "load-balancing",
+        parse_choice(Algorithm),
+        default=Algorithm.ROUND_ROBIN,
+        grammar="`round-robin`, `least-connections`, `random` or `client-hash`",
+        summary="How an endpoint is chosen.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficSplit(Policy):
+    """Share the requests of a Service among several Services of the same namespace.
+
+    It acts on the paths whose backend is one of the Services named; the others are asked for the
+    port that the path names.
+
+    Attributes:
+        shares: Service names and weights; a weight of 0 gets nothing. Empty shares nothing.
+    """
+
+    shares: tuple[tuple[str, int], ...] = annotated(
+        "traffic-split",
+        parse_weights,
+        default=(),
+        grammar="`name=weight` pairs separated by commas, 16 at most",
+        summary="Share requests among Services by weight.",
+    )
