@@ -47,7 +47,7 @@ def dump_graph(graph: RouteGraph, *, hide: bool = True) -> dict[str, object]:
     default = graph.default_certificate
     return {
         "virtualHosts": [_virtual_host(host, {}, hide=hide) for host in graph.virtual_hosts],
-        "backends": {str(key): _backend(backend) for key, backend in graph.backends.items()},
+        "backends": {str(key): _backend(backend, hide=hide) for key, backend in graph.backends.items()},
         "certificates": {str(key): _certificate(item) for key, item in graph.certificates.items()},
         "serverNames": {name: None if key is None else str(key) for name, key in graph.server_names.items()},
         "defaultCertificate": None if default is None else str(default),
@@ -92,6 +92,7 @@ def _virtual_host(
         "tls": host.tls,
         "owner": host.owner,
         "routes": [_route(route, shown, hide=hide) for route in host.routes],
+        **_scoped(host.policies, hide=hide),
     }
 
 
@@ -110,12 +111,22 @@ def _action(action: Action) -> dict[str, object]:
             assert_never(action)
 
 
-def _backend(backend: Backend) -> dict[str, object]:
+def _scoped(policies: PolicySet, *, hide: bool) -> dict[str, object]:
+    """Policies of a host or backend: most have none, and are dumped without the field."""
+    return {"policies": _policies(policies, hide=hide)} if policies else {}
+
+
+def _backend(backend: Backend, *, hide: bool) -> dict[str, object]:
     endpoints = [
         {"address": item.address, "port": item.port, "zone": item.zone, "draining": item.draining}
         for item in backend.endpoints
     ]
-    return {"protocol": str(backend.protocol), "endpoints": endpoints, "note": backend.note}
+    return {
+        "protocol": str(backend.protocol),
+        "endpoints": endpoints,
+        "note": backend.note,
+        **_scoped(backend.policies, hide=hide),
+    }
 
 
 def _certificate(certificate: Certificate) -> dict[str, object]:

@@ -80,6 +80,7 @@ class Backend:
         protocol: What they speak.
         note: Why *endpoints* is empty, for people; empty otherwise.
         place: Where the port stands in its Service: ``"spec.ports[0]"``; empty when it stands nowhere.
+        policies: Those of `PolicyScope.BACKEND`: they apply to every request that is forwarded here.
     """
 
     key: BackendKey
@@ -87,6 +88,7 @@ class Backend:
     protocol: Protocol = Protocol.HTTP
     note: str = ""
     place: str = ""
+    policies: PolicySet = PolicySet()
 
 
 class WeightedBackend(NamedTuple):
@@ -145,7 +147,7 @@ class Route:
 
     Attributes:
         origin: The Ingress and the field that asked for it.
-        policies: All that apply to it.
+        policies: Those of `PolicyScope.ROUTE`.
         fallback: It stands in for a default backend: nobody wrote this path.
         written: Path type and path as the Ingress has them, printable; empty: as *match* has them.
     """
@@ -174,12 +176,15 @@ class VirtualHost:
         tls: Whether the host has TLS settings of its own, and so whether plain HTTP is redirected
             where no policy says otherwise.
         owner: The namespace that holds the host; ``None`` when hosts are shared, or nobody's.
+        policies: Those of `PolicyScope.HOST`: they apply to every route of the host. Where a route carries
+            a policy of the same type, that one counts.
     """
 
     host: str
     routes: tuple[Route, ...] = ()
     tls: bool = False
     owner: str | None = None
+    policies: PolicySet = PolicySet()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """What annotations mean: typed policies, the value types they are made of, and the registry."""
 
-from ingresskit.policies.base import Annotation, Origin, Policy, PolicySet, annotated
+from ingresskit.policies.base import Annotation, Origin, Policy, PolicyScope, PolicySet, annotated
 from ingresskit.policies.defaults import default_policies
 from ingresskit.policies.foreign import ForeignAnnotations, ForeignFamily, ForeignProtections, Values
 from ingresskit.policies.foreign_table import FOREIGN_FAMILIES
@@ -55,6 +55,7 @@ __all__ = [
     "PlainHttp",
     "Policy",
     "PolicyRegistry",
+    "PolicyScope",
     "PolicySet",
     "PrefixRewrite",
     "RedirectStatus",

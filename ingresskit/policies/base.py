@@ -8,17 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from enum import StrEnum
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar, cast
 
 from ingresskit.errors import ConfigurationError
 from ingresskit.models import ObjectRef
 
-__all__ = ["Annotation", "Origin", "Policy", "PolicySet", "annotated"]
+__all__ = ["Annotation", "Origin", "Policy", "PolicyScope", "PolicySet", "annotated"]
 
 V = TypeVar("V")
 P = TypeVar("P", bound="Policy")
 
 _METADATA_KEY = "ingresskit.annotation"
+
+
+class PolicyScope(StrEnum):
+    """What a policy belongs to, and so where the route graph keeps it. Values are stable.
+
+    Attributes:
+        ROUTE: One path of one rule: ``Route.policies``. Nearly all policies.
+        HOST: All routes of a host, ``VirtualHost.policies``, because clients see one host: HSTS, client
+            certificates.
+        BACKEND: All routes to a Service port, ``Backend.policies``, because its endpoints share
+            connections and state: upstream TLS, affinity.
+    """
+
+    ROUTE = "route"
+    HOST = "host"
+    BACKEND = "backend"
 
 
 class Origin(NamedTuple):
@@ -76,10 +93,11 @@ class Policy:
 
     Two policies are equal when their values are. A policy whose ``protects`` is true guards its
     route: where it cannot be built or a renderer cannot honour it, the route responds 503 instead
-    of being served without it.
+    of being served without it; so do all routes of the host or backend that ``scope`` names.
     """
 
     protects: ClassVar[bool] = False
+    scope: ClassVar[PolicyScope] = PolicyScope.ROUTE
 
     @classmethod
     def annotations(cls) -> Mapping[str, Annotation]:
@@ -104,7 +122,7 @@ class Policy:
 
 
 class PolicySet:
-    """The policies of a route: at most one of each type, each field knowing where it was asked for.
+    """The policies of a route, host or backend: one of each type at most, with the origin of each field.
 
     Immutable. Sets with the same policies and origins are equal.
     """

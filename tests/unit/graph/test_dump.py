@@ -48,6 +48,26 @@ def test_a_dump_is_json_and_holds_no_key_material() -> None:
     assert b"KEY MATERIAL" not in repr(full()).encode()
 
 
+def test_policies_of_hosts_and_backends_are_dumped_where_there_are_any() -> None:
+    plain = full().dump()
+    policies = PolicySet([Timeouts(connect=timedelta(seconds=5))])
+    (shop, rest), (key, backend) = full().virtual_hosts, next(iter(full().backends.items()))
+
+    scoped = replace(
+        full(),
+        virtual_hosts=(replace(shop, policies=policies), rest),
+        backends={key: replace(backend, policies=policies)},
+    )
+    hosts = cast("list[dict[str, object]]", scoped.dump()["virtualHosts"])
+    backends = cast("dict[str, dict[str, object]]", scoped.dump()["backends"])
+
+    assert scoped.digest != full().digest
+    assert "Timeouts" in str(hosts[0]["policies"])
+    assert "Timeouts" in str(backends[str(key)]["policies"])
+    assert "policies" not in hosts[1]
+    assert hosts[1] == cast("list[object]", plain["virtualHosts"])[1]
+
+
 def test_a_dump_names_policies_their_values_and_origins() -> None:
     (policies,) = (dump_route(item)["policies"] for item in full().virtual_hosts[0].routes)
 
