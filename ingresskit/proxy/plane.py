@@ -7,18 +7,18 @@ import resource
 from typing import TYPE_CHECKING, Final
 
 from ingresskit.facts import fact_logger
-from ingresskit.proxy.balance import Balancer
-from ingresskit.proxy.crowd import Crowd
 from ingresskit.proxy.deadlines import Deadlines
-from ingresskit.proxy.forwarded import Peer, PublicPorts
-from ingresskit.proxy.memory import Memory, connections_for, memory_limit, waiting_bytes_for
-from ingresskit.proxy.pool import Pool
+from ingresskit.proxy.limits.crowd import Crowd
+from ingresskit.proxy.limits.memory import Memory, connections_for, memory_limit, waiting_bytes_for
+from ingresskit.proxy.message.forwarded import Peer, PublicPorts
 from ingresskit.proxy.settings import ProxySettings
 from ingresskit.proxy.statistics import Counters
-from ingresskit.proxy.troubles import Repeated, Troubles
+from ingresskit.proxy.upstreams.balance import Balancer
+from ingresskit.proxy.upstreams.pool import Pool
+from ingresskit.proxy.upstreams.troubles import Repeated, Troubles
 
 if TYPE_CHECKING:
-    from ingresskit.proxy.client import ClientConnection
+    from ingresskit.proxy.h1.downstream import ClientConnection
     from ingresskit.render.inprocess import RoutingTable
 
 __all__ = ["Plane"]

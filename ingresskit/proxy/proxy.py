@@ -8,11 +8,11 @@ from types import TracebackType
 from typing import Self
 
 from ingresskit.errors import ConfigurationError
-from ingresskit.proxy.listener import Listener, open_listener
+from ingresskit.proxy.listen.listener import Listener, open_listener
+from ingresskit.proxy.listen.tls import CertificateContexts
 from ingresskit.proxy.plane import Plane
 from ingresskit.proxy.settings import ProxySettings
 from ingresskit.proxy.statistics import Counters, Statistics
-from ingresskit.proxy.tls import CertificateContexts
 from ingresskit.render.inprocess import RoutingTable
 
 __all__ = ["Proxy"]

@@ -20,13 +20,13 @@ from ingresskit.graph import (
     normalise_path,
     rule_host,
 )
-from ingresskit.proxy.exchange import Exchange
-from ingresskit.proxy.fields import join_fields, without
-from ingresskit.proxy.forwarded import Forwarding, Peer
-from ingresskit.proxy.heads import BadRequest, RequestHead
+from ingresskit.proxy.exchange.exchange import Exchange
+from ingresskit.proxy.h1.heads import BadRequest, RequestHead
+from ingresskit.proxy.message.fields import join_fields, without
+from ingresskit.proxy.message.forwarded import Forwarding, Peer
 
 if TYPE_CHECKING:
-    from ingresskit.proxy.client import ClientConnection
+    from ingresskit.proxy.h1.downstream import ClientConnection
     from ingresskit.proxy.plane import Plane
     from ingresskit.render.inprocess import Target
 

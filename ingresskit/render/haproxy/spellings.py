@@ -3,7 +3,7 @@
 RFC 9110, section 5.6.2, allows ``.``, ``!``, ``~`` and other punctuation in names, and S3 metadata has such
 names: they pass. CGI and its kin make ``_`` of all punctuation. So a field is dropped when it would be a
 field of the proxy's own, or one that the route sets or removes, but for its punctuation; the same as in
-`ingresskit.proxy.fields`. HAProxy keeps names in lower case.
+`ingresskit.proxy.message.fields`. HAProxy keeps names in lower case.
 """
 
 from __future__ import annotations

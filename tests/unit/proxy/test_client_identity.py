@@ -6,7 +6,7 @@ import ipaddress
 
 import pytest
 
-from ingresskit.proxy.fields import CLIENT, ORDINARY, REQUEST_KINDS
+from ingresskit.proxy.message.fields import CLIENT, ORDINARY, REQUEST_KINDS
 from ingresskit.render.inprocess import AddressRanges
 from tests.unit.proxy.conftest import Stage, forward, get, reply
 

@@ -12,10 +12,10 @@ from typing_extensions import override
 
 from ingresskit.graph import Termination
 from ingresskit.proxy import AccessRecord, Proxy
-from ingresskit.proxy.client import ClientConnection
-from ingresskit.proxy.crowd import Crowd, owner_of
-from ingresskit.proxy.heads import RequestReader
-from ingresskit.proxy.memory import Memory, connections_for, memory_limit, waiting_bytes_for
+from ingresskit.proxy.h1.downstream import ClientConnection
+from ingresskit.proxy.h1.heads import RequestReader
+from ingresskit.proxy.limits.crowd import Crowd, owner_of
+from ingresskit.proxy.limits.memory import Memory, connections_for, memory_limit, waiting_bytes_for
 from tests.unit.proxy.conftest import Seen, Stage, forward, get, reply, until
 
 

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingresskit.proxy import Proxy, ProxySettings
-from ingresskit.proxy.bodies import BodyError, ChunkedBody
-from ingresskit.proxy.heads import (
+from ingresskit.proxy.h1.bodies import BodyError, ChunkedBody
+from ingresskit.proxy.h1.heads import (
     BadAnswer,
     BadRequest,
     RequestHead,

@@ -1,7 +1,7 @@
 """The rules that say who the client is, and what endpoints are told about it.
 
-They say the same as `ingresskit.proxy.forwarded`. HAProxy has no loops, so the walk from the peer to the
-client is written out for as many trusted proxies as there can be in a row.
+They say the same as `ingresskit.proxy.message.forwarded`. HAProxy has no loops, so the walk from the peer to
+the client is written out for as many trusted proxies as there can be in a row.
 
 Source: RFC 7239; RFC 9110, section 7.6.1; RFC 9440.
 """

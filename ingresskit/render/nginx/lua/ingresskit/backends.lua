@@ -1,4 +1,4 @@
--- Which backend, and which of its endpoints, takes a request: as `ingresskit.proxy.balance` has it.
+-- Which backend, and which of its endpoints, takes a request: as `ingresskit.proxy.upstreams.balance` has it.
 --
 -- Failures of endpoints are each worker's own; requests under way are counted for all workers, since half of
 -- them would lead to the wrong endpoint, but only where somebody asks for that.

@@ -1,4 +1,4 @@
--- Who the client is, and what endpoints are told about it: as `ingresskit.proxy.forwarded` has it.
+-- Who the client is, and what endpoints are told about it: as `ingresskit.proxy.message.forwarded` has it.
 --
 -- What a peer that is not a trusted proxy says is never read here; `ingresskit.router` takes it out.
 

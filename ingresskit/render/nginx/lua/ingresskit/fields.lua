@@ -25,7 +25,7 @@ local M = {}
 
 local MAX_HEADERS = 100
 
--- What a field means to a proxy, by its name in lower case, as `ingresskit.proxy.heads` has it. 0 is: nothing.
+-- What a field means to a proxy, by its name in lower case, as `ingresskit.proxy.h1.heads` has it. 0 is: nothing.
 local CONNECTION, UPGRADE, CODING, LENGTH, HOST_FIELD, EXPECT, REQUEST_ID_FIELD, CLIENT, DROPPED, AUTHORIZATION = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 
 local KINDS = {

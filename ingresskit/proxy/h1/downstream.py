@@ -19,21 +19,21 @@ from typing import TYPE_CHECKING, Final, cast
 from typing_extensions import override
 
 from ingresskit.graph import Termination
-from ingresskit.proxy.answers import build_answer
-from ingresskit.proxy.beginnings import check_sizes, judge_beginning
-from ingresskit.proxy.bodies import Body, BodyError
-from ingresskit.proxy.crowd import Owner, owner_of
 from ingresskit.proxy.deadlines import NEVER
-from ingresskit.proxy.exchange import Exchange
-from ingresskit.proxy.forwarded import Address, Peer, parse_address
-from ingresskit.proxy.heads import BadRequest, RequestHead, RequestReader
-from ingresskit.proxy.records import local_record
+from ingresskit.proxy.exchange.exchange import Exchange
+from ingresskit.proxy.exchange.records import local_record
+from ingresskit.proxy.h1.beginnings import check_sizes, judge_beginning
+from ingresskit.proxy.h1.bodies import Body, BodyError
+from ingresskit.proxy.h1.heads import BadRequest, RequestHead, RequestReader
+from ingresskit.proxy.h1.local_replies import build_answer
+from ingresskit.proxy.limits.crowd import Owner, owner_of
+from ingresskit.proxy.message.forwarded import Address, Peer, parse_address
 from ingresskit.proxy.requests import LocalReply, RequestedHost, admit
 from ingresskit.proxy.sockets import half_close, has_left
 
 if TYPE_CHECKING:
+    from ingresskit.proxy.exchange.tunnel import Tunnel
     from ingresskit.proxy.plane import Plane
-    from ingresskit.proxy.tunnel import Tunnel
 
 __all__ = ["ClientConnection"]
 

@@ -13,8 +13,8 @@ from ingresskit.facts import fact_logger
 from ingresskit.graph import Termination
 
 if TYPE_CHECKING:
-    from ingresskit.proxy.pool import EndpointState
     from ingresskit.proxy.requests import Admitted
+    from ingresskit.proxy.upstreams.pool import EndpointState
 
 __all__ = ["Repeated", "Trouble", "Troubles"]
 

@@ -1,7 +1,7 @@
 """The fields of a head: which a proxy must look at, and the lines of all others, which pass as they are.
 
 What a field means is a matter of its name alone, so names are looked up, as they are spelled, and all
-else about a line is left to the C parser: see `ingresskit.proxy.heads`.
+else about a line is left to the C parser: see `ingresskit.proxy.h1.heads`.
 
 Source: RFC 9110, sections 5.1 and 7.6.1; RFC 9440.
 """

@@ -14,10 +14,10 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Final
 
-from ingresskit.proxy.client import ClientConnection
-from ingresskit.proxy.crowd import owner_of
-from ingresskit.proxy.forwarded import Address, parse_address
-from ingresskit.proxy.proxy_protocol import BadProxyHeader, read_proxy_header
+from ingresskit.proxy.h1.downstream import ClientConnection
+from ingresskit.proxy.limits.crowd import owner_of
+from ingresskit.proxy.listen.proxy_protocol import BadProxyHeader, read_proxy_header
+from ingresskit.proxy.message.forwarded import Address, parse_address
 
 if TYPE_CHECKING:
     from ingresskit.proxy.plane import Plane

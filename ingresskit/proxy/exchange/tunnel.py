@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from ingresskit.proxy.sockets import half_close
 
 if TYPE_CHECKING:
-    from ingresskit.proxy.client import ClientConnection
+    from ingresskit.proxy.h1.downstream import ClientConnection
+    from ingresskit.proxy.h1.upstream import UpstreamConnection
     from ingresskit.proxy.plane import Plane
-    from ingresskit.proxy.upstream import UpstreamConnection
 
 __all__ = ["Tunnel"]
 

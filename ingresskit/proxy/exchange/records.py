@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ingresskit.proxy.access import AccessRecord
 
 if TYPE_CHECKING:
-    from ingresskit.proxy.forwarded import Peer
+    from ingresskit.proxy.message.forwarded import Peer
     from ingresskit.proxy.requests import LocalReply
 
 __all__ = ["local_record"]

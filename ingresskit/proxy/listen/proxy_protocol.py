@@ -15,7 +15,7 @@ import struct
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from ingresskit.proxy.forwarded import Address, parse_address
+from ingresskit.proxy.message.forwarded import Address, parse_address
 
 __all__ = ["BadProxyHeader", "read_proxy_header"]
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from ingresskit.graph import HostRefused, normalise_host
 from ingresskit.policies.values import Network
-from ingresskit.proxy.fields import Field
+from ingresskit.proxy.message.fields import Field
 
 __all__ = ["Address", "Forwarding", "Peer", "PublicPorts", "parse_address"]
 

@@ -6,7 +6,7 @@ that every other parser would read the same way. What llhttp lets through and we
 other than ``chunked``, folded lines, bare LF, white space games, any number and size of fields.
 
 A head is handed over whole, up to and with its empty line. A parser that is not at the start of a
-message afterwards is thrown away: bodies are read by `ingresskit.proxy.bodies`.
+message afterwards is thrown away: bodies are read by `ingresskit.proxy.h1.bodies`.
 
 Source: RFC 9112; RFC 9110, sections 7.2 and 7.6.1; measured against 179 hostile requests in 2026.
 """
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 import httptools
 
-from ingresskit.proxy.bodies import Body, ChunkedBody, LengthBody
-from ingresskit.proxy.fields import (
+from ingresskit.proxy.h1.bodies import Body, ChunkedBody, LengthBody
+from ingresskit.proxy.message.fields import (
     ANSWER_KINDS,
     AUTHORIZATION,
     CLIENT,

@@ -23,17 +23,17 @@ from ingresskit.graph import Protocol, Termination
 from ingresskit.policies import Algorithm
 from ingresskit.proxy.access import AccessRecord
 from ingresskit.proxy.deadlines import NEVER
-from ingresskit.proxy.fields import join_fields, without
-from ingresskit.proxy.pool import ConnectFailed, EndpointState
-from ingresskit.proxy.tunnel import Tunnel
+from ingresskit.proxy.exchange.tunnel import Tunnel
+from ingresskit.proxy.message.fields import join_fields, without
+from ingresskit.proxy.upstreams.pool import ConnectFailed, EndpointState
 
 if TYPE_CHECKING:
-    from ingresskit.proxy.balance import BackendState
-    from ingresskit.proxy.client import ClientConnection
-    from ingresskit.proxy.heads import ResponseHead
+    from ingresskit.proxy.h1.downstream import ClientConnection
+    from ingresskit.proxy.h1.heads import ResponseHead
+    from ingresskit.proxy.h1.upstream import UpstreamConnection
     from ingresskit.proxy.plane import Plane
     from ingresskit.proxy.requests import Admitted
-    from ingresskit.proxy.upstream import UpstreamConnection
+    from ingresskit.proxy.upstreams.balance import BackendState
 
 __all__ = ["Exchange", "chunk"]
 

@@ -1,7 +1,7 @@
 """Connections to endpoints: made, kept while idle, taken again.
 
 A connection comes back here only when both messages of its exchange are complete and nothing else
-was received (`ingresskit.proxy.exchange` decides that). The last one returned is taken first: it is
+was received (`ingresskit.proxy.exchange.exchange` decides that). The last one returned is taken first: it is
 the least likely one to be closed by its endpoint at this moment.
 """
 
@@ -16,12 +16,12 @@ import ssl
 from typing import TYPE_CHECKING, Final
 
 from ingresskit.graph import Endpoint, Protocol, Termination
+from ingresskit.proxy.h1.upstream import UpstreamConnection
 from ingresskit.proxy.statistics import EndpointStatistics
-from ingresskit.proxy.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
     from ingresskit.proxy.plane import Plane
-    from ingresskit.proxy.troubles import Trouble
+    from ingresskit.proxy.upstreams.troubles import Trouble
 
 __all__ = ["ConnectFailed", "EndpointState", "Pool"]
 

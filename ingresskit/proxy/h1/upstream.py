@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Final, cast
 from typing_extensions import override
 
 from ingresskit.graph import Protocol
-from ingresskit.proxy.bodies import Body, BodyError, ChunkedBody, LengthBody, UntilClose
 from ingresskit.proxy.deadlines import NEVER
-from ingresskit.proxy.heads import BadAnswer, ResponseHead, ResponseReader
+from ingresskit.proxy.h1.bodies import Body, BodyError, ChunkedBody, LengthBody, UntilClose
+from ingresskit.proxy.h1.heads import BadAnswer, ResponseHead, ResponseReader
 
 if TYPE_CHECKING:
-    from ingresskit.proxy.exchange import Exchange
+    from ingresskit.proxy.exchange.exchange import Exchange
+    from ingresskit.proxy.exchange.tunnel import Tunnel
     from ingresskit.proxy.plane import Plane
-    from ingresskit.proxy.pool import EndpointState
-    from ingresskit.proxy.tunnel import Tunnel
+    from ingresskit.proxy.upstreams.pool import EndpointState
 
 __all__ = ["UpstreamConnection"]
 

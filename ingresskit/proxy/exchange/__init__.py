@@ -1,0 +1,1 @@
+"""The core of the proxy: requests and responses, whichever protocol carries them."""

@@ -1,0 +1,1 @@
+"""How many connections clients may have, and how much memory they may hold."""

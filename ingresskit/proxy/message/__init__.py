@@ -1,0 +1,1 @@
+"""What a message is, whichever protocol carries it."""

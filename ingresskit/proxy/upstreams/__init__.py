@@ -1,0 +1,1 @@
+"""Endpoints, the connections to them, and which endpoint takes a request."""
