@@ -22,7 +22,7 @@ from ingresskit.graph import (
     redirects_to_tls,
     refuses_plain_http,
 )
-from ingresskit.policies import NATIVE_ORDER, AllowedSources, BodyLimit, Order, Policy, Stage
+from ingresskit.policies import AllowedSources, BodyLimit, Order, Policy, Stage
 
 __all__ = ["Chain", "chain_of"]
 
@@ -76,14 +76,15 @@ def _body(policy: BodyLimit) -> Filter | None:
 COMPILERS: Final[Mapping[type[Policy], _Compile]] = _compilers
 
 
-def chain_of(host: VirtualHost, route: Route, order: Order = NATIVE_ORDER) -> Chain:
+def chain_of(host: VirtualHost, route: Route, order: Order | None = None) -> Chain:
     """The filters of *route*, which stands under *host*.
 
     Args:
         host: Whose TLS settings count where no policy says otherwise.
         route: Its policies and its action.
-        order: The order in which they act.
+        order: The order in which they act; ``None``: the one that the route carries.
     """
+    order = order or route.order
     filters = sorted(_filters(host, route), key=lambda item: order.place(item.stage))
     return Chain(
         plain=tuple(filters),

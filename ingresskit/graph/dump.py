@@ -23,7 +23,7 @@ from ingresskit.graph.nodes import (
     VirtualHost,
 )
 from ingresskit.graph.paths import DEFAULT_PATHS, PathOptions
-from ingresskit.policies import Origin, Policy, PolicySet
+from ingresskit.policies import NATIVE_ORDER, Origin, Policy, PolicySet
 
 if TYPE_CHECKING:
     from ingresskit.graph.graph import RouteGraph
@@ -81,6 +81,7 @@ def _route(route: Route, shown: dict[PolicySet, dict[str, object]], *, hide: boo
         "policies": policies,
         "fallback": route.fallback,
         **({"written": route.written} if route.written else {}),
+        **({"order": list(route.order.stages)} if route.order != NATIVE_ORDER else {}),
     }
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ingresskit.diagnostics import Reason, printable
 from ingresskit.graph.match import PathMatch
 from ingresskit.models import ObjectKey, ObjectRef
-from ingresskit.policies import Origin, PolicySet
+from ingresskit.policies import NATIVE_ORDER, Order, Origin, PolicySet
 
 __all__ = [
     "Action",
@@ -150,6 +150,7 @@ class Route:
         policies: Those of `PolicyScope.ROUTE`.
         fallback: It stands in for a default backend: nobody wrote this path.
         written: Path type and path as the Ingress has them, printable; empty: as *match* has them.
+        order: In which order the policies act on a request: that of the dialect which read them.
     """
 
     match: PathMatch
@@ -158,6 +159,8 @@ class Route:
     policies: PolicySet = PolicySet()
     fallback: bool = False
     written: str = ""
+    # Routes that differ in nothing else are rare, and an order has many stages to hash.
+    order: Order = field(default=NATIVE_ORDER, hash=False)
 
     @property
     def shown(self) -> str:

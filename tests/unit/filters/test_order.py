@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import pytest
 
@@ -64,6 +65,15 @@ def test_another_order_moves_the_filters() -> None:
     order = Order([Stage.BODY, *(stage for stage in Stage if stage is not Stage.BODY)])
 
     chain = chain_of(host("a.test"), route("Prefix /", policies=ALL), order)
+
+    assert [item.stage for item in chain.plain] == [Stage.BODY, Stage.ADDRESS, Stage.TLS_REDIRECT]
+
+
+def test_a_route_brings_the_order_of_its_dialect() -> None:
+    order = Order([Stage.BODY, *(stage for stage in Stage if stage is not Stage.BODY)])
+    brought = replace(route("Prefix /", policies=ALL), order=order)
+
+    chain = chain_of(host("a.test"), brought)
 
     assert [item.stage for item in chain.plain] == [Stage.BODY, Stage.ADDRESS, Stage.TLS_REDIRECT]
 

@@ -10,7 +10,7 @@ from typing import cast
 from ingresskit.graph import Redirect, Respond, RouteGraph
 from ingresskit.graph.dump import dump_route
 from ingresskit.models import ObjectKey
-from ingresskit.policies import Policy, PolicySet, RequestHeaders, Timeouts
+from ingresskit.policies import Order, Policy, PolicySet, RequestHeaders, Stage, Timeouts
 from tests.unit.graph.graphs import certificate, graph, host, origin, route
 
 KEY = ObjectKey("shop", "tls")
@@ -131,3 +131,12 @@ def test_a_path_that_is_written_otherwise_than_it_is_matched_is_dumped_as_writte
 
     hosts = cast("list[dict[str, list[dict[str, object]]]]", shown["virtualHosts"])
     assert [item.get("written") for item in hosts[0]["routes"]] == [None, "ImplementationSpecific /b|"]
+
+
+def test_an_order_that_is_not_the_native_one_is_dumped() -> None:
+    order = Order(reversed(Stage))
+    other = replace(route("Prefix /"), order=order)
+
+    assert dump_route(other)["order"] == list(order.stages)
+    assert "order" not in dump_route(route("Prefix /"))
+    assert graph(host("a.test", other)).digest != graph(host("a.test", "Prefix /")).digest
