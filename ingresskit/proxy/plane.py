@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import resource
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ingresskit.facts import fact_logger
@@ -35,6 +37,7 @@ class Plane:
 
     Attributes:
         table: What is served now; each request reads it once.
+        fading: Where routes are looked for that a proxy in front chose and *table* no longer has.
         max_connections: Client connections at a time.
         max_handshakes: Connections of one listener that have not proved yet what they have to.
         public_ports: The ports that clients reach the proxy at.
@@ -49,6 +52,7 @@ class Plane:
     ) -> None:
         self.settings = settings
         self.table: RoutingTable = table
+        self.fading: tuple[RoutingTable, ...] = ()
         self.counters = counters
         self.loop = loop
         self.deadlines: Deadlines = Deadlines(loop)
@@ -88,11 +92,15 @@ class Plane:
         self.unsafe_reuse: float = settings.unsafe_reuse.total_seconds()
         self.small_head_bytes: int = min(settings.max_request_line_bytes, settings.max_header_bytes)
 
-    def swap(self, table: RoutingTable) -> None:
-        """Serve *table* from the next request on."""
-        self.table = table
+    def swap(self, table: RoutingTable, fading: tuple[RoutingTable, ...] = ()) -> None:
+        """Serve *table* from the next request on; see `Proxy.swap`."""
+        hosts: Mapping[str, object] = table.hosts
+        for older in fading:
+            table = replace(table, backends={**older.backends, **table.backends})
+            hosts = {**older.hosts, **hosts}
+        self.table, self.fading = table, fading
         self.balancer.follow(table)
-        self.counters.keep_hosts(table.hosts)
+        self.counters.keep_hosts(hosts)
 
     def redirect_port(self, peer: Peer, host_port: int) -> int | None:
         """The port that a plain request is redirected to; ``None``: TLS is not served.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from ingresskit.errors import ConfigurationError
+from ingresskit.proxy.listen.front_listener import FrontListener, open_front_listener
 from ingresskit.proxy.listen.listener import Listener, open_listener
 from ingresskit.proxy.listen.tls import CertificateContexts
 from ingresskit.proxy.plane import Plane
@@ -44,6 +46,8 @@ class Proxy:
         self._plane: Plane | None = None
         self._contexts: CertificateContexts | None = None
         self._listeners: list[Listener] = []
+        self._fronts: list[FrontListener] = []
+        self._fading: tuple[RoutingTable, ...] = ()
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -64,14 +68,19 @@ class Proxy:
         """Those that take connections, in the order they were opened."""
         return tuple(self._listeners)
 
-    def swap(self, table: RoutingTable) -> None:
+    def swap(self, table: RoutingTable, fading: tuple[RoutingTable, ...] = ()) -> None:
         """Serve *table* from the next request on.
 
         No connection is touched, and requests under way keep what they began with.
+
+        Args:
+            table: What is served.
+            fading: Older tables, the newest first, for routes that a proxy in front may still choose; see
+                `listen_front`. Backends are those of *table* where it has them.
         """
-        self._table = table
+        self._table, self._fading = table, fading
         if self._plane is not None:
-            self._plane.swap(table)
+            self._plane.swap(table, fading)
         if self._contexts is not None:
             self._contexts.forget_old()
 
@@ -99,6 +108,29 @@ class Proxy:
         self._listeners.append(listener)
         if tls and plane.https_listener_port is None:
             plane.https_listener_port = listener.address[1]
+        return listener
+
+    async def listen_front(self, path: Path, *, https_port: int | None = None) -> FrontListener:
+        """Take the requests that a proxy program in front forwards, with the route it chose.
+
+        The program is believed about the client and the route, so the socket gets mode 0600; the folder of
+        *path* should be open to nobody else either.
+
+        Args:
+            path: Where to make a Unix socket; a socket that is there makes way.
+            https_port: The port of the program's first TLS listener, for redirects; ``None``: it has none.
+
+        Raises:
+            ConfigurationError: The proxy is draining or closed.
+            OSError: The socket cannot be made.
+        """
+        plane = self._bind()
+        if self._closed or plane.draining:
+            raise ConfigurationError("a proxy that was drained or closed does not listen again")
+        if plane.https_listener_port is None:
+            plane.https_listener_port = https_port
+        listener = await open_front_listener(plane, path)
+        self._fronts.append(listener)
         return listener
 
     async def run(self) -> None:
@@ -158,11 +190,13 @@ class Proxy:
         return self._counters.freeze(plane.balancer.statistics(), plane.pool.statistics())
 
     async def _stop_listening(self) -> None:
-        listeners, self._listeners = self._listeners, []
+        listeners: list[Listener | FrontListener] = [*self._listeners, *self._fronts]
+        self._listeners, self._fronts = [], []
         for listener in listeners:
             await listener.close()
 
     def _bind(self) -> Plane:
         if self._plane is None:
             self._plane = Plane(self.settings, self._table, self._counters, asyncio.get_running_loop())
+            self._plane.swap(self._table, self._fading)
         return self._plane

@@ -194,11 +194,15 @@ def admit(plane: Plane, client: ClientConnection, peer: Peer, head: RequestHead)
         path = normalise_path(raw_path.decode("ascii"), table.paths)
     except PathRefused as exc:
         raise BadRequest(400, f"The path {exc}.") from None
-    # The common case first: an exact host. The table knows the others.
-    exact = table.hosts.get(host.name)
-    target = (exact.find(path) if exact is not None else None) or table.find(host.name, path)
-    if target is None:
-        return LocalReply(404, Termination.NO_ROUTE, host=host.name, path=path)
+    if (chosen := peer.chosen) is None:
+        # The common case first: an exact host. The table knows the others.
+        exact = table.hosts.get(host.name)
+        target = (exact.find(path) if exact is not None else None) or table.find(host.name, path)
+        if target is None:
+            return LocalReply(404, Termination.NO_ROUTE, host=host.name, path=path)
+    elif (target := chosen.find((table, *plane.fading))) is None:
+        # The proxy in front knows a route that is not here (yet): it may be protected, so nothing else will do.
+        return LocalReply(503, Termination.UNAVAILABLE, host=host.name, path=path, rule_host=chosen.host)
     forwarding = peer.forwarding(host.wire, host.port, head.client_fields)
     if target.allowed.networks and forwarding.client not in target.allowed:
         return LocalReply(403, Termination.DENIED, host=host.name, path=path, rule_host=target.host)

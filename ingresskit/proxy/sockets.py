@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 from typing import Final
 
@@ -33,7 +34,14 @@ def has_left(transport: asyncio.Transport) -> bool:
     if transport.is_closing():
         return True
     connection = transport.get_extra_info("socket")
-    if connection is None or not hasattr(socket, "TCP_INFO"):
+    if connection is None:
+        return False
+    if connection.family == socket.AF_UNIX:
+        # The state of a Unix socket cannot be asked for; that its other end is closed can.
+        looking = select.poll()
+        looking.register(connection.fileno(), getattr(select, "POLLRDHUP", select.POLLHUP))
+        return bool(looking.poll(0))
+    if not hasattr(socket, "TCP_INFO"):
         return False
     try:
         state: bytes = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)

@@ -22,6 +22,7 @@ from ingresskit.graph import Termination
 from ingresskit.proxy.deadlines import NEVER
 from ingresskit.proxy.exchange.exchange import Exchange
 from ingresskit.proxy.exchange.records import local_record
+from ingresskit.proxy.front import Front
 from ingresskit.proxy.h1.beginnings import check_sizes, judge_beginning
 from ingresskit.proxy.h1.bodies import Body, BodyError
 from ingresskit.proxy.h1.heads import BadRequest, RequestHead, RequestReader
@@ -82,6 +83,7 @@ class ClientConnection(asyncio.Protocol):
         "_charged",
         "_exchange",
         "_forgiven",
+        "_front",
         "_host",
         "_linger_until",
         "_owner",
@@ -105,10 +107,18 @@ class ClientConnection(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, plane: Plane, *, tls: bool, proxied: tuple[Address, int] | None = None) -> None:
+    def __init__(
+        self,
+        plane: Plane,
+        *,
+        tls: bool,
+        proxied: tuple[Address, int] | None = None,
+        front: Front | None = None,
+    ) -> None:
         self._plane = plane
         self._tls = tls
         self._proxied = proxied
+        self._front = front
         self._peer: Peer | None = None
         self._owner: Owner | None = None
         self._bounded = True
@@ -457,6 +467,8 @@ class ClientConnection(asyncio.Protocol):
         if len(raw) > plane.small_head_bytes:
             check_sizes(raw, len(raw), plane.settings)
         head = self._reader.read(raw)
+        if self._front is not None:
+            peer = self._front.peer(head.client_fields)
         result = admit(plane, self, peer, head)
         if isinstance(result, LocalReply):
             self._answer(result, head, peer)
@@ -605,6 +617,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _find_peer(self) -> Peer | None:
         """Who is there; ``None`` when it is gone already."""
+        if self._front is not None:
+            return self._front.connection
         local = self.transport.get_extra_info("sockname")
         remote = self.transport.get_extra_info("peername")
         if not local or not remote:

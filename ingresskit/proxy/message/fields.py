@@ -100,6 +100,8 @@ _KINDS: Final = {
     b"client-cert": CLIENT,
     b"client-cert-chain": CLIENT,
     b"x-client-cert": CLIENT,
+    # Read on the private socket of a proxy program in front; see `ingresskit.proxy.front`.
+    b"ingresskit-delegate": CLIENT,
     b"x-request-id": REQUEST_ID,
     b"max-forwards": MAX_FORWARDS,
     b"keep-alive": HOP,

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from ingresskit.graph import HostRefused, normalise_host
 from ingresskit.policies.values import Network
 from ingresskit.proxy.message.fields import Field
+from ingresskit.render.delegate import ChosenRoute
 
 __all__ = ["Address", "Forwarding", "Peer", "PublicPorts", "parse_address"]
 
@@ -76,6 +77,7 @@ class Peer:
         tls: It speaks TLS to us.
         listener_port: The port of our listener that took the connection.
         proxied_port: The destination port that a PROXY header named; 0 without one.
+        chosen: The route that a proxy program in front chose; ``None``: this proxy finds it.
     """
 
     __slots__ = (
@@ -84,6 +86,7 @@ class Peer:
         "_public",
         "_trusted_networks",
         "address",
+        "chosen",
         "listener_port",
         "proxied_port",
         "text",
@@ -103,6 +106,7 @@ class Peer:
     ) -> None:
         self.address: Address = address
         self.text: str = str(address)
+        self.chosen: ChosenRoute | None = None
         self.tls: bool = tls
         self.listener_port: int = listener_port
         self.proxied_port: int = proxied_port
@@ -186,6 +190,7 @@ class Peer:
 _OURS = frozenset(
     (
         b"forwarded",
+        b"ingresskit-delegate",
         b"x-forwarded-for",
         b"x-forwarded-host",
         b"x-forwarded-port",

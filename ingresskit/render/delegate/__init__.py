@@ -1,0 +1,5 @@
+"""Routes that a program hands to a delegate: the in-process data plane beside it."""
+
+from ingresskit.render.delegate.chosen import DELEGATE_FIELD, ChosenRoute
+
+__all__ = ["DELEGATE_FIELD", "ChosenRoute"]
