@@ -1,6 +1,21 @@
 """What annotations mean: typed policies, the value types they are made of, and the registry."""
 
 from ingresskit.policies.base import Annotation, Origin, Policy, PolicyScope, PolicySet, annotated
+from ingresskit.policies.conditions import (
+    AnyValue,
+    Condition,
+    CookieCondition,
+    ExactValue,
+    HeaderCondition,
+    Judged,
+    MethodCondition,
+    PatternValue,
+    QueryCondition,
+    Selection,
+    Share,
+    ValueMatch,
+    Variant,
+)
 from ingresskit.policies.defaults import default_policies
 from ingresskit.policies.foreign import ForeignAnnotations, ForeignFamily, ForeignProtections, Values
 from ingresskit.policies.foreign_table import FOREIGN_FAMILIES
@@ -23,6 +38,7 @@ from ingresskit.policies.kinds import (
 )
 from ingresskit.policies.kubernetes import KubernetesDialect
 from ingresskit.policies.order import NATIVE_ORDER, STAGE_REASONS, Order, Stage
+from ingresskit.policies.patterns import Pattern, PatternRefused
 from ingresskit.policies.registry import (
     NATIVE_PREFIX,
     Dialect,
@@ -40,17 +56,27 @@ __all__ = [
     "Algorithm",
     "AllowedSources",
     "Annotation",
+    "AnyValue",
     "BodyLimit",
+    "Condition",
+    "CookieCondition",
     "Dialect",
+    "ExactValue",
     "ForeignAnnotations",
     "ForeignFamily",
     "ForeignProtections",
+    "HeaderCondition",
+    "Judged",
     "KubernetesDialect",
     "LoadBalancing",
+    "MethodCondition",
     "NativeDialect",
     "Order",
     "Origin",
     "ParsedPolicies",
+    "Pattern",
+    "PatternRefused",
+    "PatternValue",
     "PermanentRedirect",
     "PlainHttp",
     "Policy",
@@ -58,15 +84,20 @@ __all__ = [
     "PolicyScope",
     "PolicySet",
     "PrefixRewrite",
+    "QueryCondition",
     "RedirectStatus",
     "RequestHeaders",
     "ResponseHeaders",
     "Retries",
+    "Selection",
+    "Share",
     "Stage",
     "Timeouts",
     "TlsRedirect",
     "TrafficSplit",
+    "ValueMatch",
     "Values",
+    "Variant",
     "annotated",
     "default_policies",
 ]

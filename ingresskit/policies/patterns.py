@@ -1,0 +1,166 @@
+"""Regular expressions that every data plane matches alike and in linear time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from ingresskit.policies.pattern_cost import check_cost
+from ingresskit.policies.pattern_syntax import (
+    ALL,
+    Alternatives,
+    Atom,
+    End,
+    Item,
+    PatternRefused,
+    Sequence,
+    read_pattern,
+)
+
+__all__ = ["Pattern", "PatternRefused"]
+
+_SLASH: Final = 1 << ord("/")
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    r"""A regular expression that is matched at the start of a text; ``$`` in it stands for the end.
+
+    A small language on purpose: what nginx, HAProxy (PCRE) and Python match alike, and in linear time
+    although they backtrack. Characters, ``.``, classes, ``\d \w \s`` and their opposites, ``( )`` and
+    ``(?: )``, ``|``, ``$``, ``(?i)`` at the start; ``* + ? {2,4}`` after a character or a class, and ``?``
+    after a group. Not: looking ahead or behind, references back, repeated groups, and repeats that can
+    share a text in too many ways.
+
+    Raises:
+        PatternRefused: *text* is not in this language; a `ValueError`.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        _compiled(self.text)
+
+    def matches(self, text: str) -> bool:
+        """Whether *text* begins with a match."""
+        return _compiled(self.text).expression.match(text) is not None
+
+    @property
+    def ignores_case(self) -> bool:
+        """Whether letters match in either case."""
+        return _compiled(self.text).ignores_case
+
+    @property
+    def literal(self) -> str:
+        """The characters that every match begins with, as far as they are written as such; may be empty.
+
+        In the case in which they are written, also where the pattern ignores case.
+        """
+        return _compiled(self.text).literal
+
+    @property
+    def elements(self) -> str:
+        """The path elements that every path which matches begins with: a path without trailing slash.
+
+        Empty when there are none: ``"/api"`` for ``/api/v[0-9]+`` and for ``/api(/|$)(.*)``.
+        """
+        return _compiled(self.text).elements
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    expression: re.Pattern[str]
+    ignores_case: bool
+    literal: str
+    elements: str
+
+
+@lru_cache(maxsize=4096)
+def _compiled(text: str) -> _Compiled:
+    tree, ignores_case = read_pattern(text)
+    check_cost(tree)
+    # Written anew: what stands in a class, in particular, Python and PCRE read in slightly different ways.
+    expression = re.compile("|".join(map(_written, tree.branches)), re.DOTALL | re.ASCII)
+    literal, rest = _literal(tree)
+    whole = bool(literal) and _ends_element(rest)
+    elements = (literal if whole else literal.rpartition("/")[0]).rstrip("/")
+    return _Compiled(expression, ignores_case, literal, elements if literal.startswith("/") else "")
+
+
+def _literal(tree: Alternatives) -> tuple[str, Sequence]:
+    """The literal beginning, and what follows it."""
+    sequence, *others = tree.branches
+    if others:
+        return "", ()
+    taken: list[str] = []
+    for item in sequence:
+        if not isinstance(item, Atom) or not item.literal or (item.least, item.most) != (1, 1):
+            break
+        taken.append(item.literal)
+    return "".join(taken), sequence[len(taken) :]
+
+
+def _ends_element(rest: Sequence) -> bool:
+    """Whether what follows begins with a slash or ends the text."""
+    if not rest:
+        return False
+    match rest[0]:
+        case Atom(octets=octets, least=least):
+            return octets == _SLASH and least > 0
+        case End():
+            return True
+        case Alternatives(branches=branches, optional=optional):
+            return not optional and all(map(_ends_element, branches))
+
+
+def _written(sequence: Sequence) -> str:
+    return "".join(map(_item, sequence))
+
+
+def _item(item: Item) -> str:
+    match item:
+        case Atom():
+            return _class(item.octets) + _counts(item)
+        case End():
+            return r"\Z"
+        case Alternatives():
+            inner = "|".join(map(_written, item.branches))
+            mark = ("?" if item.optional else "") + ("?" if item.lazy else "")
+            return f"({'' if item.captures else '?:'}{inner}){mark}"
+
+
+def _counts(item: Atom) -> str:
+    lazy = "?" if item.lazy else ""
+    match item.least, item.most:
+        case 1, 1:
+            return ""
+        case least, None:
+            return f"{{{least},}}{lazy}"
+        case least, most:
+            return f"{{{least},{most}}}{lazy}"
+
+
+def _class(octets: int) -> str:
+    if octets == ALL:
+        return "."
+    ranges = "".join(
+        f"\\x{low:02x}" if low == high else f"\\x{low:02x}-\\x{high:02x}" for low, high in _ranges(octets)
+    )
+    return f"[{ranges}]"
+
+
+def _ranges(octets: int) -> Iterator[tuple[int, int]]:
+    number = 0
+    while octets >> number:
+        if octets >> number & 1:
+            low = number
+            while octets >> (number + 1) & 1:
+                number += 1
+            yield low, number
+        number += 1
