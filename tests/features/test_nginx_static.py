@@ -15,7 +15,8 @@ from hypothesis.strategies import SearchStrategy
 from ingresskit.graph import Backend, BackendKey, Endpoint, PathRefused, RouteGraph, normalise_path
 from ingresskit.models import Snapshot
 from ingresskit.policies import Algorithm
-from ingresskit.render.nginx.hosts import Upstream
+from ingresskit.render.nginx.static.hosts import Upstream
+from ingresskit.render.nginx.static.upstreams import upstream_node
 from ingresskit.render.nginx.tree import (
     DOLLAR,
     MAX_TOKEN_BYTES,
@@ -27,7 +28,6 @@ from ingresskit.render.nginx.tree import (
     token,
     write,
 )
-from ingresskit.render.nginx.upstreams import upstream_node
 from ingresskit.testing import Ask, Scenario, endpoint_slice, ingress, ingress_class, load_scenarios, service
 from ingresskit.testing.loopback import LoopbackWorld, open_loopback
 from ingresskit.translate import translate

@@ -20,7 +20,7 @@ import anyio.abc
 
 from ingresskit.errors import ApplyError
 from ingresskit.graph import Endpoint
-from ingresskit.render.nginx.upstreams import LOOKED_UP_AS
+from ingresskit.render.nginx.static.upstreams import LOOKED_UP_AS
 
 __all__ = ["NameServer"]
 

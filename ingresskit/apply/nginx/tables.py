@@ -8,7 +8,7 @@ from typing import TypeVar
 from ingresskit.apply.nginx.control import Row
 from ingresskit.graph import Certificate
 from ingresskit.render.nginx import NginxArtifact, Tables
-from ingresskit.render.nginx.rows import certificate_row
+from ingresskit.render.nginx.dynamic.rows import certificate_row
 
 __all__ = ["all_rows", "changed_rows", "summary_of"]
 

@@ -1,62 +1,28 @@
-"""From the route graph to what nginx needs to serve it."""
+"""From the route graph to what nginx needs to serve it, in one of its modes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 from typing_extensions import override
 
-from ingresskit.diagnostics import bounded
-from ingresskit.errors import ConfigurationError, RenderError
-from ingresskit.graph import (
-    ANY_HOST,
-    DEFAULT_PATHS,
-    Backend,
-    BackendKey,
-    Certificate,
-    Protocol,
-    RouteGraph,
-    VirtualHost,
-    host_candidates,
-)
-from ingresskit.models import ObjectKey
+from ingresskit.graph import Protocol, RouteGraph
 from ingresskit.policies import Policy
 from ingresskit.render.base import Renderer, Restricted
-from ingresskit.render.nginx.artifact import (
-    DEFAULT_CERTIFICATE,
-    ConfigFile,
-    Mode,
-    NginxArtifact,
-    config_file,
-)
+from ingresskit.render.nginx.artifact import Mode, NginxArtifact
+from ingresskit.render.nginx.base import ModeRenderer
 from ingresskit.render.nginx.capabilities import Capabilities
-from ingresskit.render.nginx.dynamic import DynamicMode
-from ingresskit.render.nginx.hosts import Upstream, host_nodes, served
-from ingresskit.render.nginx.limits import Limits
-from ingresskit.render.nginx.main import check, common_files, main_nodes
-from ingresskit.render.nginx.names import certificate_id, host_id
-from ingresskit.render.nginx.policies import HANDLERS
-from ingresskit.render.nginx.server_names import server_name_nodes
+from ingresskit.render.nginx.dynamic.renderer import DynamicRenderer
 from ingresskit.render.nginx.settings import NginxSettings
-from ingresskit.render.nginx.upstreams import UpstreamsFile
+from ingresskit.render.nginx.static.renderer import StaticRenderer
 
 __all__ = ["NginxRenderer"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Host:
-    """A rendered host, and what it was rendered from."""
-
-    candidates: tuple[VirtualHost, ...]
-    backends: Mapping[BackendKey, Protocol | None]
-    file: ConfigFile
-    upstreams: tuple[Upstream, ...]
-
-
 class NginxRenderer(Renderer[NginxArtifact]):
-    """Makes the configuration of nginx. What did not change since the last graph is not made again.
+    """Makes the configuration of nginx, with the renderer of one mode.
+
+    What did not change since the last graph is not made again.
 
     Args:
         settings: Of the nginx it is for.
@@ -67,9 +33,10 @@ class NginxRenderer(Renderer[NginxArtifact]):
         ConfigurationError: The program cannot do what the settings ask for.
     """
 
-    name: ClassVar[str] = "nginx"
-    supports: ClassVar[frozenset[type[Policy]]] = frozenset(HANDLERS)
-    protocols: ClassVar[frozenset[Protocol]] = frozenset({Protocol.HTTP, Protocol.HTTPS})
+    name: ClassVar[str] = ModeRenderer.name
+    supports: ClassVar[frozenset[type[Policy]]] = StaticRenderer.supports & DynamicRenderer.supports
+    """The policies that both modes honour."""
+    protocols: ClassVar[frozenset[Protocol]] = ModeRenderer.protocols
 
     def __init__(
         self,
@@ -79,106 +46,15 @@ class NginxRenderer(Renderer[NginxArtifact]):
         mode: Mode | None = None,
     ) -> None:
         capabilities = capabilities or Capabilities()
-        check(settings, capabilities)
         self.mode: Mode = mode or (Mode.DYNAMIC if capabilities.lua else Mode.STATIC)
-        if self.mode is Mode.DYNAMIC and not capabilities.lua:
-            raise ConfigurationError(
-                "the dynamic mode needs an nginx with its Lua module, which this one lacks"
-            )
-        if self.mode is Mode.STATIC and settings.underscores_in_headers:
-            raise ConfigurationError(
-                "underscores_in_headers needs the dynamic mode: nginx alone cannot drop X_Forwarded_For"
-            )
-        self._dynamic = DynamicMode(settings, capabilities) if self.mode is Mode.DYNAMIC else None
-        self._settings = settings
-        self._long_locations = capabilities.long_locations
-        self._main = config_file("nginx.conf", main_nodes(settings, capabilities))
-        self._limits = Limits(in_files=self.mode is Mode.STATIC)
-        self._common = common_files(settings)
-        self._hosts: dict[str, _Host] = {}
-        self._upstreams = UpstreamsFile(settings, named=bool(settings.resolver) and capabilities.follows_names)
-        self._server_names: tuple[Mapping[str, ObjectKey | None], ConfigFile] | None = None
+        chosen = DynamicRenderer if self.mode is Mode.DYNAMIC else StaticRenderer
+        self._chosen: ModeRenderer = chosen(settings, capabilities)
 
     @override
     def restrict(self, graph: RouteGraph) -> Restricted:
-        """As `Renderer.restrict`. What nginx cannot read is reported too, and costs only itself.
-
-        Endpoints that are names are left out: nginx looks a name up once, when it reads its files, and
-        reads none of them when it cannot.
-        """
-        restricted = super().restrict(graph)
-        diagnostics = list(restricted.diagnostics)
-        graph = self._limits.restrict(restricted.graph, diagnostics)
-        return Restricted(graph=graph, diagnostics=bounded(diagnostics))
+        """As the renderer of the mode has it."""
+        return self._chosen.restrict(graph)
 
     @override
     def render(self, graph: RouteGraph) -> NginxArtifact:
-        if self._dynamic is not None:
-            return self._dynamic.render(graph)
-        if graph.paths != DEFAULT_PATHS:
-            raise RenderError(
-                "nginx's static mode brings paths into the default normal form only: it cannot keep slashes or "
-                "refuse ambiguous paths; use the dynamic mode"
-            )
-        hosts: dict[str, _Host] = {}
-        for host in (*graph.virtual_hosts, *(() if graph.virtual_host(ANY_HOST) else (_NOBODY,))):
-            hosts[host.host] = self._host(graph, host)
-        self._hosts = hosts
-        used = {upstream: None for item in hosts.values() for upstream in item.upstreams}
-        return NginxArtifact(
-            mode=Mode.STATIC,
-            main=self._main,
-            common=self._common,
-            server_names=self._server_names_of(graph),
-            upstreams=self._upstreams.render(tuple(sorted(used)), graph.backends),
-            endpoints=self._upstreams.endpoints,
-            hosts={name: item.file for name, item in hosts.items()},
-            certificates=_certificates(graph),
-            backend_keys={upstream.name: upstream.key for upstream in used},
-        )
-
-    def _host(self, graph: RouteGraph, host: VirtualHost) -> _Host:
-        candidates: tuple[VirtualHost, ...] = (host,)
-        if graph.host_fallthrough:
-            names = [host.host, *list(host_candidates(host.host.replace("*.", "x.", 1)))[1:]]
-            found = (graph.virtual_host(name) for name in dict.fromkeys(names))
-            candidates = tuple(item for item in found if item is not None) or (host,)
-        before = self._hosts.get(host.host)
-        if before is not None and (before.candidates is candidates or before.candidates == candidates):
-            now = {key: _protocol(graph.backends, key) for key in before.backends}
-            if now == before.backends:
-                return before
-        seen: dict[BackendKey, Protocol | None] = {}
-
-        def available(key: BackendKey) -> Backend | None:
-            seen[key] = _protocol(graph.backends, key)
-            return None if seen[key] is None else graph.backends[key]
-
-        nodes, upstreams = host_nodes(
-            host, served(candidates), self._settings, available, long_locations=self._long_locations
-        )
-        file = config_file(f"hosts/{host_id(host.host)}.conf", nodes)
-        return _Host(candidates, seen, file, upstreams)
-
-    def _server_names_of(self, graph: RouteGraph) -> ConfigFile:
-        before = self._server_names
-        if before is not None and (before[0] is graph.server_names or before[0] == graph.server_names):
-            return before[1]
-        file = config_file("server-names.conf", server_name_nodes(graph.server_names))
-        self._server_names = (graph.server_names, file)
-        return file
-
-
-_NOBODY = VirtualHost(host=ANY_HOST)
-
-
-def _protocol(backends: Mapping[BackendKey, Backend], key: BackendKey) -> Protocol | None:
-    backend = backends.get(key)
-    return backend.protocol if backend is not None and backend.endpoints else None
-
-
-def _certificates(graph: RouteGraph) -> dict[str, Certificate]:
-    certificates = {certificate_id(key): item for key, item in graph.certificates.items()}
-    if graph.default_certificate is not None:
-        certificates[DEFAULT_CERTIFICATE] = graph.certificates[graph.default_certificate]
-    return certificates
+        return self._chosen.render(graph)

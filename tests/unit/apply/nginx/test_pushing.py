@@ -15,7 +15,7 @@ from ingresskit.apply.nginx.control import Row, encode_rows
 from ingresskit.errors import ApplyError
 from ingresskit.graph import RouteGraph
 from ingresskit.models import Snapshot
-from ingresskit.render.nginx.rows import to_json
+from ingresskit.render.nginx.dynamic.rows import to_json
 from ingresskit.testing import ingress, ingress_class
 from ingresskit.translate import translate
 from tests.unit.apply.nginx.conftest import Running

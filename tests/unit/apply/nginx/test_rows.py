@@ -20,7 +20,7 @@ from ingresskit.apply.plan import Dynamic, NoOp, Reload
 from ingresskit.graph import BackendKey, RouteGraph, Termination
 from ingresskit.models import KubeObject, ObjectKey, ObjectRef, Snapshot
 from ingresskit.render.nginx import Capabilities, Mode, NginxArtifact, NginxRenderer, NginxSettings
-from ingresskit.render.nginx.rows import HONOURED
+from ingresskit.render.nginx.dynamic.rows import HONOURED
 from ingresskit.testing import endpoint_slice, ingress, ingress_class, service
 from ingresskit.translate import Translator
 

@@ -12,8 +12,9 @@ from ingresskit.graph import RouteGraph
 from ingresskit.models import KubeObject, Snapshot
 from ingresskit.policies.values import parse_networks
 from ingresskit.render.nginx import Capabilities, Mode, NginxArtifact, NginxRenderer, NginxSettings
-from ingresskit.render.nginx.program import dynamic_main, program_settings
-from ingresskit.render.nginx.rows import certificate_row
+from ingresskit.render.nginx.dynamic.main import dynamic_main
+from ingresskit.render.nginx.dynamic.program import program_settings
+from ingresskit.render.nginx.dynamic.rows import certificate_row
 from ingresskit.render.nginx.tree import Block, Directive, Value, Variable
 from ingresskit.testing import endpoint_slice, ingress, ingress_class, service, tls_secret
 from ingresskit.translate import translate

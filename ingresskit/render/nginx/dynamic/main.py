@@ -1,25 +1,17 @@
-"""The Lua program of the dynamic mode, and the configuration around it: the same for every graph.
-
-The program is fixed text that ships with the package (``lua/``). What it serves are rows, see
-`ingresskit.render.nginx.rows`; what it is told by the operator is ``settings.json``.
-"""
+"""``nginx.conf`` of the dynamic mode: the same for every graph, changes with settings only."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from functools import cache
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 
-from ingresskit.render.base import RenderedFile
 from ingresskit.render.nginx.capabilities import Capabilities
 from ingresskit.render.nginx.logline import LOG_LINE
-from ingresskit.render.nginx.rows import address_ranges, to_json
 from ingresskit.render.nginx.settings import NginxSettings
 from ingresskit.render.nginx.tree import DOLLAR, Argument, Block, Comment, Directive, Node, Value, Variable
+from ingresskit.render.nginx.values import duration
 
-__all__ = ["dynamic_main", "program_files", "program_settings"]
+__all__ = ["dynamic_main"]
 
 # For bodies of unknown length, see lua/ingresskit/limits.lua.
 _BODY_POWERS = range(10, 51)
@@ -30,40 +22,6 @@ _ERRORS = (
 )
 
 
-@cache
-def program_files() -> tuple[RenderedFile, ...]:
-    """The program: the files of ``lua/``, sorted by path."""
-    return tuple(_walk(files("ingresskit.render.nginx") / "lua", "lua"))
-
-
-def _walk(folder: Traversable, path: str) -> Iterator[RenderedFile]:
-    for item in sorted(folder.iterdir(), key=lambda item: item.name):
-        if item.is_dir():
-            yield from _walk(item, f"{path}/{item.name}")
-        elif item.name.endswith(".lua"):
-            yield RenderedFile.text(f"{path}/{item.name}", item.read_text(encoding="ascii"))
-
-
-def program_settings(settings: NginxSettings) -> bytes:
-    """``settings.json``: what the program is told by the operator."""
-    return to_json(
-        {
-            "trusted": address_ranges(settings.trusted_proxies),
-            "proxy_protocol": settings.proxy_protocol,
-            "redirect_port": settings.tls_port or 0,
-            "own_redirects": {str(port): secure for port, secure in settings.own_redirects},
-            "public_http": settings.public_http_port,
-            "public_https": settings.public_https_port or 443,
-            "underscores": settings.underscores_in_headers,
-            "log": bool(settings.access_log),
-            "connect": settings.connect_timeout / timedelta(seconds=1),
-            "read": settings.read_timeout / timedelta(seconds=1),
-            "send": settings.send_timeout / timedelta(seconds=1),
-            "max_header": settings.max_header_bytes,
-        }
-    )
-
-
 def dynamic_main(settings: NginxSettings, capabilities: Capabilities) -> tuple[Node, ...]:
     """``nginx.conf`` of the dynamic mode."""
     return (
@@ -71,7 +29,7 @@ def dynamic_main(settings: NginxSettings, capabilities: Capabilities) -> tuple[N
         _d("pid", f"{settings.state}/nginx.pid"),
         _d("error_log", settings.error_log, "warn"),
         _d("worker_processes", str(settings.workers or "auto")),
-        _d("worker_shutdown_timeout", _ms(settings.shutdown_timeout)),
+        _d("worker_shutdown_timeout", duration(settings.shutdown_timeout)),
         Block("events", (), (_d("worker_connections", str(settings.worker_connections)),)),
         Block("http", (), tuple(_http(settings))),
     )
@@ -94,12 +52,12 @@ def _http(settings: NginxSettings) -> Iterator[Node]:
     yield _d("ignore_invalid_headers", "off")
     yield _d("underscores_in_headers", "off")
     yield _d("large_client_header_buffers", "4", str(settings.max_header_bytes))
-    yield _d("client_header_timeout", _ms(settings.header_timeout))
-    yield _d("client_body_timeout", _ms(settings.body_timeout))
+    yield _d("client_header_timeout", duration(settings.header_timeout))
+    yield _d("client_body_timeout", duration(settings.body_timeout))
     yield _d("client_max_body_size", "0")
     yield _d("client_body_buffer_size", "64k")
-    yield _d("send_timeout", _ms(settings.client_write_timeout))
-    yield _d("keepalive_timeout", _ms(settings.idle_timeout))
+    yield _d("send_timeout", duration(settings.client_write_timeout))
+    yield _d("keepalive_timeout", duration(settings.idle_timeout))
     yield _d("keepalive_requests", "100000")
     yield _d("tcp_nodelay", "on")
     yield from _temporary(settings)
@@ -135,7 +93,7 @@ def _upstreams(settings: NginxSettings) -> Iterator[Node]:
         if kept:
             body += [
                 _d("keepalive", kept),
-                _d("keepalive_timeout", _ms(idle)),
+                _d("keepalive_timeout", duration(idle)),
                 _d("keepalive_requests", "100000"),
             ]
         yield Block("upstream", (name,), tuple(body))
@@ -280,9 +238,9 @@ def _forwarding(settings: NginxSettings) -> Iterator[Node]:
     yield _d("proxy_buffers", "4", str(settings.response_header_bytes))
     yield _d("proxy_next_upstream", "error", "timeout")
     yield _d("proxy_next_upstream_tries", "0")
-    yield _d("proxy_connect_timeout", _ms(settings.connect_timeout))
-    yield _d("proxy_read_timeout", _ms(settings.read_timeout))
-    yield _d("proxy_send_timeout", _ms(settings.send_timeout))
+    yield _d("proxy_connect_timeout", duration(settings.connect_timeout))
+    yield _d("proxy_read_timeout", duration(settings.read_timeout))
+    yield _d("proxy_send_timeout", duration(settings.send_timeout))
     yield _d("proxy_ssl_server_name", "on")
     yield Directive("proxy_ssl_name", (_variable("ik_name"),))
     yield _d("proxy_ssl_protocols", "TLSv1.2", "TLSv1.3")
@@ -293,10 +251,6 @@ def _forwarding(settings: NginxSettings) -> Iterator[Node]:
         yield _d("proxy_pass_header", name)
     for name in _HIDDEN:
         yield _d("proxy_hide_header", name)
-
-
-def _ms(duration: timedelta) -> str:
-    return f"{round(duration / timedelta(milliseconds=1))}ms"
 
 
 def _d(name: str, *args: Argument) -> Directive:

@@ -58,7 +58,7 @@ from ingresskit.policies import (
     TlsRedirect,
 )
 from ingresskit.policies.values import HeaderField, Network, plain_header_name
-from ingresskit.render.nginx.forwarding import EMPTY_VALUE
+from ingresskit.render.nginx.values import EMPTY_VALUE
 
 __all__ = ["HONOURED", "address_ranges", "backend_id", "backend_row", "certificate_row", "host_row", "to_json"]
 

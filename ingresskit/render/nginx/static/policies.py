@@ -26,9 +26,8 @@ from ingresskit.policies import (
     TlsRedirect,
 )
 from ingresskit.policies.values import Network, plain_header_name
-from ingresskit.render.nginx.forwarding import EMPTY_VALUE
-from ingresskit.render.nginx.main import duration
 from ingresskit.render.nginx.tree import Argument, Directive, Value
+from ingresskit.render.nginx.values import EMPTY_VALUE, duration
 
 __all__ = ["HANDLERS", "Draft", "draft"]
 

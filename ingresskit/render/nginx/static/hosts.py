@@ -28,13 +28,13 @@ from ingresskit.graph import (
 from ingresskit.policies import Algorithm, PolicySet
 from ingresskit.policies.values import Network
 from ingresskit.render.answers import sentence
-from ingresskit.render.nginx.forwarding import INSECURE, INSECURE_REQUEST, SECURE_PORT, request_fields
-from ingresskit.render.nginx.long_paths import Location, is_long, pattern, split_long
-from ingresskit.render.nginx.main import hidden_fields
 from ingresskit.render.nginx.names import host_id, server_name, upstream_name
-from ingresskit.render.nginx.normal_form import FORWARDED_URI, TARGET, decoded_twin
-from ingresskit.render.nginx.policies import Draft, draft
 from ingresskit.render.nginx.settings import NginxSettings
+from ingresskit.render.nginx.static.forwarding import INSECURE, INSECURE_REQUEST, SECURE_PORT, request_fields
+from ingresskit.render.nginx.static.long_paths import Location, is_long, pattern, split_long
+from ingresskit.render.nginx.static.main import hidden_fields
+from ingresskit.render.nginx.static.normal_form import FORWARDED_URI, TARGET, decoded_twin
+from ingresskit.render.nginx.static.policies import Draft, draft
 from ingresskit.render.nginx.tree import LINE_END, Block, Condition, Directive, Node, Value, Variable
 
 __all__ = ["Served", "Upstream", "host_nodes", "served"]

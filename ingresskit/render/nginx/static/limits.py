@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
-from ingresskit.graph import Backend, BackendKey, Redirect, Respond, Route, RouteGraph, VirtualHost
-from ingresskit.models import ObjectKey, ObjectRef, Service
+from ingresskit.graph import Redirect, Respond, Route, RouteGraph, VirtualHost
 from ingresskit.policies import Origin, Policy, PolicySet, RequestHeaders, ResponseHeaders
 from ingresskit.render.nginx.tree import TextRefused, Value, token
 
@@ -20,33 +18,22 @@ _OWN_FIELDS: Final = frozenset(("date", "server"))
 
 
 class Limits:
-    """Takes out of graphs what nginx cannot read. Remembers hosts and backends that it has looked at.
+    """Takes out of graphs what nginx cannot read in its files. Remembers hosts that it has looked at."""
 
-    Args:
-        in_files: Routes are written to files, where tokens have a longest length.
-    """
-
-    def __init__(self, *, in_files: bool) -> None:
-        self._in_files = in_files
+    def __init__(self) -> None:
         self._hosts: dict[str, tuple[VirtualHost, VirtualHost, tuple[Diagnostic, ...]]] = {}
-        self._backends: dict[BackendKey, tuple[Backend, Backend, tuple[Diagnostic, ...]]] = {}
 
     def restrict(self, graph: RouteGraph, diagnostics: list[Diagnostic]) -> RouteGraph:
         """*graph* without what nginx cannot read, itself when that is nothing; *diagnostics* gets each loss."""
-        hosts = {host.host: self._host(host) for host in graph.virtual_hosts if self._in_files}
-        backends = {key: self._backend(backend) for key, backend in graph.backends.items()}
-        self._hosts, self._backends = hosts, backends
+        hosts = {host.host: self._host(host) for host in graph.virtual_hosts}
+        self._hosts = hosts
         changed = False
-        for before, after, lost in (*hosts.values(), *backends.values()):
+        for before, after, lost in hosts.values():
             changed = changed or before is not after
             diagnostics += lost
         if not changed:
             return graph
-        return replace(
-            graph,
-            virtual_hosts=tuple(hosts[host.host][1] if hosts else host for host in graph.virtual_hosts),
-            backends={key: after for key, (_, after, _) in backends.items()},
-        )
+        return replace(graph, virtual_hosts=tuple([after for _, after, _ in hosts.values()]))
 
     def _host(self, host: VirtualHost) -> tuple[VirtualHost, VirtualHost, tuple[Diagnostic, ...]]:
         known = self._hosts.get(host.host)
@@ -57,23 +44,6 @@ class Limits:
         routes = tuple(_route(route, looked_at, lost) for route in host.routes)
         unchanged = all(new is old for new, old in zip(routes, host.routes, strict=True))
         return host, host if unchanged else replace(host, routes=routes), tuple(lost)
-
-    def _backend(self, backend: Backend) -> tuple[Backend, Backend, tuple[Diagnostic, ...]]:
-        known = self._backends.get(backend.key)
-        if known is not None and known[0] is backend:
-            return known
-        kept = tuple(item for item in backend.endpoints if _is_address(item.address))
-        if len(kept) == len(backend.endpoints):
-            return backend, backend, ()
-        note = "the nginx renderer does not support ExternalName Services (host names as endpoints)"
-        namespace, service, _ = backend.key
-        lost = Diagnostic(
-            subject=ObjectRef(Service.kind, ObjectKey(namespace, service)),
-            field="spec.externalName",
-            reason=Reason.EXTERNAL_NAME_REFUSED,
-            message=f"{note}; its routes respond 503",
-        )
-        return backend, replace(backend, endpoints=kept, note="" if kept else note), (lost,)
 
 
 def _route(route: Route, looked_at: dict[PolicySet, PolicySet], lost: list[Diagnostic]) -> Route:
@@ -152,11 +122,3 @@ def _fault(text: str) -> str:
     except TextRefused as exc:
         return str(exc)
     return ""
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

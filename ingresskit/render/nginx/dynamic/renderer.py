@@ -1,20 +1,26 @@
-"""Artifacts of the dynamic mode: a configuration that no graph changes, and tables of rows."""
+"""The dynamic mode: a configuration that no graph changes, and tables of rows for a Lua program."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
-from ingresskit.graph import Backend, BackendKey, Certificate, RouteGraph, VirtualHost
+from typing_extensions import override
+
+from ingresskit.errors import ConfigurationError
+from ingresskit.graph import Backend, BackendKey, RouteGraph, VirtualHost
+from ingresskit.policies import Policy
 from ingresskit.render.base import RenderedFile
 from ingresskit.render.nginx.artifact import DEFAULT_CERTIFICATE, Mode, NginxArtifact, Tables, config_file
+from ingresskit.render.nginx.base import ModeRenderer, certificates_by_id
 from ingresskit.render.nginx.capabilities import Capabilities
+from ingresskit.render.nginx.dynamic.main import dynamic_main
+from ingresskit.render.nginx.dynamic.program import program_files, program_settings
+from ingresskit.render.nginx.dynamic.rows import HONOURED, backend_id, backend_row, host_row, to_json
 from ingresskit.render.nginx.names import certificate_id
-from ingresskit.render.nginx.program import dynamic_main, program_files, program_settings
-from ingresskit.render.nginx.rows import backend_id, backend_row, host_row, to_json
 from ingresskit.render.nginx.settings import NginxSettings
 
-__all__ = ["DynamicMode"]
+__all__ = ["DynamicRenderer"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -36,10 +42,25 @@ class _Remembered(Generic[K, V]):
         return {key: row for key, (_, row) in after.items()}
 
 
-class DynamicMode:
-    """Makes artifacts of the dynamic mode, one after another. What did not change costs a look-up."""
+class DynamicRenderer(ModeRenderer):
+    """Makes the tables of nginx's dynamic mode. A row that did not change is the same object as before.
+
+    Args:
+        settings: Of the nginx it is for.
+        capabilities: Of that program; it has Lua.
+
+    Raises:
+        ConfigurationError: The program has no Lua, or cannot do what the settings ask for.
+    """
+
+    supports: ClassVar[frozenset[type[Policy]]] = HONOURED
 
     def __init__(self, settings: NginxSettings, capabilities: Capabilities) -> None:
+        super().__init__(settings, capabilities)
+        if not capabilities.lua:
+            raise ConfigurationError(
+                "the dynamic mode needs an nginx with its Lua module, which this one lacks"
+            )
         self._main = config_file("nginx.conf", dynamic_main(settings, capabilities))
         self._program = (
             *program_files(),
@@ -48,18 +69,13 @@ class DynamicMode:
         self._hosts = _Remembered[str, VirtualHost](host_row)
         self._backends = _Remembered[BackendKey, Backend](backend_row)
 
+    @override
     def render(self, graph: RouteGraph) -> NginxArtifact:
-        """The artifact for *graph*; a row that did not change is the same object as before."""
-        certificates: dict[str, Certificate] = {
-            certificate_id(key): certificate for key, certificate in graph.certificates.items()
-        }
-        if graph.default_certificate is not None:
-            certificates[DEFAULT_CERTIFICATE] = graph.certificates[graph.default_certificate]
         return NginxArtifact(
             mode=Mode.DYNAMIC,
             main=self._main,
             program=self._program,
-            certificates=certificates,
+            certificates=certificates_by_id(graph),
             tables=Tables(
                 hosts=self._hosts.rows({host.host: host for host in graph.virtual_hosts}),
                 backends={backend_id(key): row for key, row in self._backends.rows(graph.backends).items()},

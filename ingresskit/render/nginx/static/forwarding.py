@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from ingresskit.render.nginx.normal_form import outside_answers
 from ingresskit.render.nginx.settings import NginxSettings
+from ingresskit.render.nginx.static.normal_form import outside_answers
 from ingresskit.render.nginx.tree import Argument, Block, Directive, Node, Value, Variable
 
 __all__ = [
-    "EMPTY_VALUE",
     "INSECURE",
     "INSECURE_REQUEST",
     "REQUEST_FIELDS",
@@ -26,12 +25,6 @@ __all__ = [
     "realip_directives",
     "request_fields",
 ]
-
-EMPTY_VALUE: Final = " "
-"""What a header that is set to an empty value is given: nginx leaves out one without a value in either mode.
-
-White space around a value is no part of it (RFC 9110, section 5.5), so the header arrives empty.
-"""
 
 INSECURE: Final = Variable("ik_insecure")
 """``1`` when the client did not use TLS, neither to us nor to a proxy that we believe."""

@@ -8,10 +8,10 @@ from typing import Final, NamedTuple
 from ingresskit.graph import ANY_HOST, Backend, BackendKey, Endpoint
 from ingresskit.policies import Algorithm
 from ingresskit.render.nginx.artifact import ConfigFile
-from ingresskit.render.nginx.hosts import Upstream
-from ingresskit.render.nginx.main import duration
 from ingresskit.render.nginx.settings import NginxSettings
+from ingresskit.render.nginx.static.hosts import Upstream
 from ingresskit.render.nginx.tree import Block, Directive, Node, Value, Variable, write
+from ingresskit.render.nginx.values import duration
 
 __all__ = ["LOOKED_UP_AS", "UpstreamsFile", "kept_connections", "upstream_node"]
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Final
 
-from ingresskit.errors import ConfigurationError
 from ingresskit.render.answers import SENTENCES, sentence
 from ingresskit.render.nginx.artifact import ConfigFile, config_file
-from ingresskit.render.nginx.capabilities import OLDEST_VERSION, Capabilities
-from ingresskit.render.nginx.forwarding import forwarding_maps, realip_directives, request_fields
+from ingresskit.render.nginx.capabilities import Capabilities
 from ingresskit.render.nginx.logline import LOG_LINE
-from ingresskit.render.nginx.normal_form import INTERNAL_ANSWER, normal_form_checks, normal_form_maps
 from ingresskit.render.nginx.settings import NginxSettings
+from ingresskit.render.nginx.static.forwarding import forwarding_maps, realip_directives, request_fields
+from ingresskit.render.nginx.static.normal_form import INTERNAL_ANSWER, normal_form_checks, normal_form_maps
 from ingresskit.render.nginx.tree import (
     DOLLAR,
     LINE_END,
@@ -24,8 +22,9 @@ from ingresskit.render.nginx.tree import (
     Value,
     Variable,
 )
+from ingresskit.render.nginx.values import duration
 
-__all__ = ["check", "common_files", "duration", "hidden_fields", "main_nodes"]
+__all__ = ["common_files", "hidden_fields", "main_nodes"]
 
 # Answers of nginx itself that get a body of ours.
 _ANSWERED: Final = (403, 404, 405, 411, 413, 500, 501, 503, 504)
@@ -84,19 +83,6 @@ def main_nodes(settings: NginxSettings, capabilities: Capabilities) -> tuple[Nod
             ),
         ),
     )
-
-
-def check(settings: NginxSettings, capabilities: Capabilities) -> None:
-    """Refuse a program that cannot do what is asked for.
-
-    Raises:
-        ConfigurationError: It is too old, or lacks a module.
-    """
-    if capabilities.version < OLDEST_VERSION:
-        oldest = ".".join(map(str, OLDEST_VERSION))
-        raise ConfigurationError(f"nginx {capabilities.version_text} is too old; at least {oldest} is needed")
-    if settings.trusted_proxies and not capabilities.realip:
-        raise ConfigurationError("trusted_proxies needs an nginx with its real-IP module, which this one lacks")
 
 
 def _process(settings: NginxSettings, capabilities: Capabilities) -> tuple[Node, ...]:
@@ -240,11 +226,6 @@ def _status_server(settings: NginxSettings, capabilities: Capabilities) -> Block
             Block("location", ("/",), (Directive("return", ("404", Value(sentence(404), LINE_END))),)),
         ),
     )
-
-
-def duration(value: timedelta) -> str:
-    """A time as nginx reads it, in whole milliseconds, at least one."""
-    return f"{max(1, value // timedelta(milliseconds=1))}ms"
 
 
 def _certificates(settings: NginxSettings, capabilities: Capabilities) -> tuple[Node, ...]:

@@ -1,0 +1,1 @@
+"""The dynamic mode of nginx: tables for a Lua program."""

@@ -1,0 +1,1 @@
+"""The static mode of nginx: files and reloads."""
