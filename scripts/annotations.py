@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from dataclasses import fields
-from datetime import timedelta
 from pathlib import Path
 
 from ingresskit.policies import (
     FOREIGN_FAMILIES,
     NATIVE_PREFIX,
-    Annotation,
+    AnnotationDoc,
     NativeDialect,
     PermanentRedirect,
     Policy,
@@ -55,6 +53,9 @@ A policy that **protects** its routes fails closed:
 when it cannot be read or the renderer cannot honour it, they respond 503 instead of being served without it.
 
 Values are read as a whole, by the grammar in the table and nothing more.
+*Scope* is what the annotation acts on: the routes of its Ingress, their host, or the Service behind them.
+*Risk* is what it lets its author do: **low** changes how their own paths are served, **medium** reaches other
+paths or objects of their namespace or host, **high** what lies outside.
 White space around them does not matter.
 """
 
@@ -100,14 +101,14 @@ looks like a protection.
 def page() -> str:
     """The whole page, as it stands in docs/annotations.md."""
     dialect = NativeDialect()
-    tables: dict[type[Policy], list[Annotation]] = {}
-    for annotation, policy in dialect.table():
-        tables.setdefault(policy, []).append(annotation)
+    tables: dict[type[Policy], list[AnnotationDoc]] = {}
+    for row in dialect.table():
+        tables.setdefault(row.policies[0], []).append(row)
     lines = [_INTRODUCTION]
     for policy in dialect.policies:
         lines += [f"## {policy.__name__}", "", *_about(policy), ""]
-        lines += ["| annotation | value | default | meaning |", "|---|---|---|---|"]
-        lines += [_row(policy, annotation) for annotation in tables[policy]]
+        lines += ["| annotation | value | default | meaning | scope | risk |", "|---|---|---|---|---|---|"]
+        lines += [_row(row) for row in tables[policy]]
         lines.append("")
     return "\n".join([*lines, _OTHERS])
 
@@ -138,23 +139,17 @@ def _honoured_by(policy: type[Policy]) -> str:
     return "every renderer" if len(names) == len(renderers) else ", ".join(names) or "no renderer yet"
 
 
-def _row(policy: type[Policy], annotation: Annotation) -> str:
-    name = next(name for name, item in policy.annotations().items() if item == annotation)
-    default = next(item.default for item in fields(policy) if item.name == name)
-    cells = (f"`{NATIVE_PREFIX}/{annotation.name}`", annotation.grammar, _default(default), annotation.summary)
+def _row(row: AnnotationDoc) -> str:
+    default = f"`{row.default}`" if row.default else "none"
+    cells = (
+        f"`{NATIVE_PREFIX}/{row.name}`",
+        row.value,
+        default,
+        row.summary,
+        str(row.scope),
+        str(row.risk),
+    )
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
-
-
-def _default(value: object) -> str:
-    match value:
-        case None | ():
-            return "none"
-        case bool():
-            return f"`{str(value).lower()}`"
-        case timedelta():
-            return f"`{value.total_seconds():g}s`"
-        case _:
-            return f"`{value}`"
 
 
 if __name__ == "__main__":

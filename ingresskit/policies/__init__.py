@@ -1,6 +1,6 @@
 """What annotations mean: typed policies, the value types they are made of, and the registry."""
 
-from ingresskit.policies.base import Annotation, Origin, Policy, PolicyScope, PolicySet, annotated
+from ingresskit.policies.base import Annotation, Origin, Policy, PolicyScope, PolicySet, Risk, annotated
 from ingresskit.policies.conditions import (
     AnyValue,
     Condition,
@@ -17,6 +17,21 @@ from ingresskit.policies.conditions import (
     Variant,
 )
 from ingresskit.policies.defaults import default_policies
+from ingresskit.policies.dialects import (
+    NATIVE_PREFIX,
+    NO_GRANTS,
+    NOTHING_READ,
+    AnnotationDoc,
+    Dialect,
+    DialectContext,
+    Grants,
+    KubernetesDialect,
+    NativeDialect,
+    Objects,
+    Reading,
+    Status,
+    no_objects,
+)
 from ingresskit.policies.foreign import ForeignAnnotations, ForeignFamily, ForeignProtections, Values
 from ingresskit.policies.foreign_table import FOREIGN_FAMILIES
 from ingresskit.policies.kinds import (
@@ -36,41 +51,43 @@ from ingresskit.policies.kinds import (
     TlsRedirect,
     TrafficSplit,
 )
-from ingresskit.policies.kubernetes import KubernetesDialect
 from ingresskit.policies.order import NATIVE_ORDER, STAGE_REASONS, Order, Stage
 from ingresskit.policies.patterns import Pattern, PatternRefused
-from ingresskit.policies.registry import (
-    NATIVE_PREFIX,
-    Dialect,
-    NativeDialect,
-    ParsedPolicies,
-    PolicyRegistry,
-)
+from ingresskit.policies.registry import PolicyRegistry
+
+# The name of a `Reading` before dialects could say more than policies; callers are being moved.
+ParsedPolicies = Reading
 
 __all__ = [
     "BUILTIN_POLICIES",
     "FOREIGN_FAMILIES",
     "NATIVE_ORDER",
     "NATIVE_PREFIX",
+    "NOTHING_READ",
+    "NO_GRANTS",
     "STAGE_REASONS",
     "Algorithm",
     "AllowedSources",
     "Annotation",
+    "AnnotationDoc",
     "AnyValue",
     "BodyLimit",
     "Condition",
     "CookieCondition",
     "Dialect",
+    "DialectContext",
     "ExactValue",
     "ForeignAnnotations",
     "ForeignFamily",
     "ForeignProtections",
+    "Grants",
     "HeaderCondition",
     "Judged",
     "KubernetesDialect",
     "LoadBalancing",
     "MethodCondition",
     "NativeDialect",
+    "Objects",
     "Order",
     "Origin",
     "ParsedPolicies",
@@ -85,13 +102,16 @@ __all__ = [
     "PolicySet",
     "PrefixRewrite",
     "QueryCondition",
+    "Reading",
     "RedirectStatus",
     "RequestHeaders",
     "ResponseHeaders",
     "Retries",
+    "Risk",
     "Selection",
     "Share",
     "Stage",
+    "Status",
     "Timeouts",
     "TlsRedirect",
     "TrafficSplit",
@@ -100,4 +120,5 @@ __all__ = [
     "Variant",
     "annotated",
     "default_policies",
+    "no_objects",
 ]

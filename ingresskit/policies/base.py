@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple, Self, TypeVar, cast
 from ingresskit.errors import ConfigurationError
 from ingresskit.models import ObjectRef
 
-__all__ = ["Annotation", "Origin", "Policy", "PolicyScope", "PolicySet", "annotated"]
+__all__ = ["Annotation", "Origin", "Policy", "PolicyScope", "PolicySet", "Risk", "annotated"]
 
 V = TypeVar("V")
 P = TypeVar("P", bound="Policy")
@@ -38,6 +38,19 @@ class PolicyScope(StrEnum):
     BACKEND = "backend"
 
 
+class Risk(StrEnum):
+    """What somebody who may write an annotation can do with it. Values are stable."""
+
+    LOW = "low"
+    """Change how their own paths are served."""
+    MEDIUM = "medium"
+    """Reach other paths or objects of their namespace or host."""
+    HIGH = "high"
+    """Reach what lies outside: other hosts, addresses, services."""
+    CRITICAL = "critical"
+    """Change the configuration of the proxy itself."""
+
+
 class Origin(NamedTuple):
     """Where something was asked for: an object and the path of a field in it."""
 
@@ -58,6 +71,7 @@ class Annotation:
         grammar: The rule in a few words for the documentation, ``"a duration: 500ms, 5s, 1m, 1h"``.
         summary: What setting it does, one sentence for the documentation.
         secret: Whether values may hold credentials: no message, dump or log shows them.
+        risk: What it lets its author do.
     """
 
     name: str
@@ -65,10 +79,18 @@ class Annotation:
     grammar: str
     summary: str
     secret: bool = False
+    risk: Risk = Risk.LOW
 
 
 def annotated(
-    name: str, parse: Callable[[str], V], *, default: V, grammar: str, summary: str, secret: bool = False
+    name: str,
+    parse: Callable[[str], V],
+    *,
+    default: V,
+    grammar: str,
+    summary: str,
+    secret: bool = False,
+    risk: Risk = Risk.LOW,
 ) -> V:
     """Declare a field of a `Policy` that a native annotation sets.
 
@@ -79,11 +101,12 @@ def annotated(
         grammar: As `Annotation.grammar`.
         summary: As `Annotation.summary`.
         secret: As `Annotation.secret`; such a field is not in the policy's ``repr`` either.
+        risk: As `Annotation.risk`.
 
     Returns:
         A dataclass field; typed as its value, as `dataclasses.field` is.
     """
-    annotation = Annotation(name=name, parse=parse, grammar=grammar, summary=summary, secret=secret)
+    annotation = Annotation(name=name, parse=parse, grammar=grammar, summary=summary, secret=secret, risk=risk)
     return field(default=default, repr=not secret, metadata={_METADATA_KEY: annotation})
 
 

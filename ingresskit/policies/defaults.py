@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ingresskit.policies.base import Policy
+from ingresskit.policies.dialects import NATIVE_PREFIX, KubernetesDialect, NativeDialect
 from ingresskit.policies.kinds import BUILTIN_POLICIES
-from ingresskit.policies.kubernetes import KubernetesDialect
-from ingresskit.policies.registry import NATIVE_PREFIX, NativeDialect, PolicyRegistry
+from ingresskit.policies.registry import PolicyRegistry
 
 __all__ = ["default_policies"]
 

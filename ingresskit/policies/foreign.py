@@ -21,13 +21,10 @@ from typing import TypeVar
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.models import ObjectRef
-from ingresskit.policies.registry import (
-    NATIVE_PREFIX,
-    NativeDialect,
-    ParsedPolicies,
-    PolicyRegistry,
-    looks_protecting,
-)
+from ingresskit.policies.dialects.base import Reading
+from ingresskit.policies.dialects.native import NATIVE_PREFIX, NativeDialect
+from ingresskit.policies.protecting import looks_protecting
+from ingresskit.policies.registry import PolicyRegistry
 
 __all__ = ["ForeignAnnotations", "ForeignFamily", "ForeignProtections", "Values", "is_slip"]
 
@@ -129,7 +126,7 @@ class ForeignAnnotations:
         self._read = frozenset(dialect.prefix for dialect in registry.dialects)
         native = next((item for item in registry.dialects if isinstance(item, NativeDialect)), None)
         self._prefix = native.prefix if native is not None else NATIVE_PREFIX
-        self._names = {item.name: policy.protects for item, policy in native.table()} if native else {}
+        self._names = {item.name: policy.protects for item, policy in native.annotations()} if native else {}
         self._families: dict[str, ForeignFamily] = {}
         self._whole: dict[str, ForeignFamily] = {}
         for family in families:
@@ -139,8 +136,8 @@ class ForeignAnnotations:
             f"{prefix}/{family.canary}" for prefix, family in self._families.items() if family.canary
         )
 
-    def judge(self, annotations: Mapping[str, str], subject: ObjectRef) -> ParsedPolicies:
-        """What is lost of the annotations of one object, as `PolicyRegistry.parse` says it.
+    def judge(self, annotations: Mapping[str, str], subject: ObjectRef) -> Reading:
+        """What is lost of the annotations of one object, as `PolicyRegistry.read` says it.
 
         Args:
             annotations: Those of the object.
@@ -159,7 +156,7 @@ class ForeignAnnotations:
                 found.append(fault)
                 if protection_fault is None and fault.severity is Severity.ERROR:
                     protection_fault = fault
-        return ParsedPolicies(diagnostics=tuple(found), protection_fault=protection_fault)
+        return Reading(diagnostics=tuple(found), protection_fault=protection_fault)
 
     def is_canary(self, annotations: Mapping[str, str]) -> bool:
         """Whether they mark an Ingress as the canary of another one, for a controller that is not this one."""

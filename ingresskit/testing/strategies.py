@@ -126,7 +126,7 @@ def secrets(namespace: str = "default") -> SearchStrategy[Secret]:
 def annotation_maps(*, junk_too: bool = True) -> SearchStrategy[dict[str, str]]:
     """Annotations of every native policy, with good values and (where asked for) with others."""
     native = NativeDialect()
-    names = sorted(f"{native.prefix}/{annotation.name}" for annotation, _ in native.table())
+    names = sorted(f"{native.prefix}/{row.name}" for row in native.table())
     values: SearchStrategy[str] = st.sampled_from(
         (
             "true",

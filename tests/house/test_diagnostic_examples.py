@@ -30,8 +30,8 @@ from ingresskit.controller.quarantine import Quarantine, Refusal
 from ingresskit.controller.waiting import waiting_diagnostics
 from ingresskit.errors import ApplyPostponed, DecodeError, ProblemCause
 from ingresskit.graph import Withholding, contributions
-from ingresskit.models import KubeObject, ObjectRef, Snapshot, decode_any
-from ingresskit.policies import ParsedPolicies, RequestHeaders
+from ingresskit.models import KubeObject, Snapshot, decode_any
+from ingresskit.policies import Dialect, DialectContext, Reading, RequestHeaders
 from ingresskit.render.inprocess import InProcessRenderer
 from ingresskit.translate import Budgets, Translator
 
@@ -140,12 +140,12 @@ class Caddy(Renderer[None]):
         return None
 
 
-class Broken:
+class Broken(Dialect):
     """A dialect with a fault of its own."""
 
-    prefix = "broken.test"
+    prefix: str = "broken.test"
 
-    def parse(self, annotations: Mapping[str, str], subject: ObjectRef) -> ParsedPolicies:
+    def read(self, context: DialectContext) -> Reading:
         raise RuntimeError
 
 

@@ -9,8 +9,15 @@ import pytest
 
 from ingresskit.diagnostics import Reason
 from ingresskit.graph import Redirect, Respond, Route, RouteGraph
-from ingresskit.models import Ingress, ObjectRef, Snapshot, decode
-from ingresskit.policies import AllowedSources, ParsedPolicies, PolicyRegistry, default_policies
+from ingresskit.models import Ingress, Snapshot, decode
+from ingresskit.policies import (
+    AllowedSources,
+    Dialect,
+    DialectContext,
+    PolicyRegistry,
+    Reading,
+    default_policies,
+)
 from ingresskit.render.base import Renderer
 from ingresskit.testing.builders import backend, endpoint_slice, ingress, ingress_class, service
 from ingresskit.translate import TranslateOptions, translate
@@ -154,13 +161,13 @@ def test_a_renderer_without_the_protection_serves_neither_route_nor_redirect(red
     assert isinstance(route.action, Respond)
 
 
-class _Raising:
-    prefix = "raising.test"
+class _Raising(Dialect):
+    prefix: str = "raising.test"
 
-    def parse(self, annotations: Mapping[str, str], subject: ObjectRef) -> ParsedPolicies:
-        if "raising.test/now" in annotations:
+    def read(self, context: DialectContext) -> Reading:
+        if "raising.test/now" in context.annotations:
             raise RuntimeError("a fault of the integrator's")
-        return ParsedPolicies()
+        return Reading()
 
 
 def test_an_ingress_that_makes_a_dialect_raise_keeps_its_paths_closed_and_its_host() -> None:
@@ -189,7 +196,7 @@ def test_an_ingress_that_makes_a_dialect_raise_keeps_its_paths_closed_and_its_ho
 def test_the_registry_alone_reports_what_a_dialect_raises() -> None:
     """It is the translator that keeps it to one object."""
     with pytest.raises(RuntimeError):
-        PolicyRegistry([_Raising()]).parse({"raising.test/now": ""}, ingress().ref)
+        PolicyRegistry([_Raising()]).read({"raising.test/now": ""}, ingress().ref)
 
 
 @pytest.mark.parametrize("faults", [10_000])

@@ -26,7 +26,7 @@ class AllowedSources(Policy):
         parse_networks,
         default=(),
         grammar="addresses or ranges separated by commas: `10.0.0.0/8, 2001:db8::1`",
-        summary="Let only clients with these addresses in; others are answered 403.",
+        summary="Let only clients with these addresses in; others get 403.",
     )
 
 

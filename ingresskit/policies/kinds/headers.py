@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ingresskit.policies.base import Policy, annotated
+from ingresskit.policies.base import Policy, Risk, annotated
 from ingresskit.policies.values import HeaderField, parse_header_names, parse_headers
 
 __all__ = ["RequestHeaders", "ResponseHeaders"]
@@ -29,6 +29,7 @@ class RequestHeaders(Policy):
         grammar=_HEADERS,
         summary="Set these header fields of the request.",
         secret=True,
+        risk=Risk.MEDIUM,
     )
     remove: tuple[str, ...] = annotated(
         "request-headers-remove",
@@ -36,12 +37,13 @@ class RequestHeaders(Policy):
         default=(),
         grammar=_HEADER_NAMES,
         summary="Remove these header fields of the request.",
+        risk=Risk.MEDIUM,
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseHeaders(Policy):
-    """Header fields of the answer on its way to the client.
+    """Header fields of the response on its way to the client.
 
     Attributes:
         set: These replace what the endpoint sent under the same names.
@@ -53,13 +55,15 @@ class ResponseHeaders(Policy):
         parse_headers,
         default=(),
         grammar=_HEADERS,
-        summary="Set these header fields of the answer.",
+        summary="Set these header fields of the response.",
         secret=True,
+        risk=Risk.MEDIUM,
     )
     remove: tuple[str, ...] = annotated(
         "response-headers-remove",
         parse_header_names,
         default=(),
         grammar=_HEADER_NAMES,
-        summary="Remove these header fields of the answer.",
+        summary="Remove these header fields of the response.",
+        risk=Risk.MEDIUM,
     )

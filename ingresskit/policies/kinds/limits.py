@@ -23,5 +23,5 @@ class BodyLimit(Policy):
         parse_byte_size,
         default=0,
         grammar="a size: `512k`, `8m`, `1g`; `0` for no limit",
-        summary="The largest request body; a larger one is answered 413.",
+        summary="The largest request body; a larger one gets 413.",
     )

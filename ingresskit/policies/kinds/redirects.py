@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
-from ingresskit.policies.base import Policy, annotated
+from ingresskit.policies.base import Policy, Risk, annotated
 from ingresskit.policies.values import parse_boolean, parse_choice, parse_location
 
 __all__ = ["PermanentRedirect", "RedirectStatus", "TlsRedirect"]
@@ -46,7 +46,7 @@ class RedirectStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PermanentRedirect(Policy):
-    """Answer with a redirect instead of forwarding.
+    """Respond with a redirect instead of forwarding.
 
     Attributes:
         location: An absolute URL or a path, sent as it is; ``None`` is no redirect.
@@ -58,7 +58,8 @@ class PermanentRedirect(Policy):
         parse_location,
         default=None,
         grammar="an `http(s)://` URL or a path",
-        summary="Answer every request of the Ingress with a redirect to this place.",
+        summary="Redirect every request of the Ingress to this place.",
+        risk=Risk.MEDIUM,
     )
     status: RedirectStatus = annotated(
         "redirect-status",

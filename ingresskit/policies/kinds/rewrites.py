@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ingresskit.policies.base import Policy, annotated
+from ingresskit.policies.base import Policy, Risk, annotated
 from ingresskit.policies.values import parse_path_prefix
 
 __all__ = ["PrefixRewrite"]
@@ -27,4 +27,5 @@ class PrefixRewrite(Policy):
         default=None,
         grammar="a path that begins with `/`",
         summary="Replace the matched part of the path by this one.",
+        risk=Risk.MEDIUM,
     )

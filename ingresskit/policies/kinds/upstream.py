@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from ingresskit.policies.base import Policy, annotated
+from ingresskit.policies.base import Policy, Risk, annotated
 from ingresskit.policies.values import parse_choice, parse_duration, parse_integer, parse_weights
 
 __all__ = ["Algorithm", "LoadBalancing", "Retries", "Timeouts", "TrafficSplit"]
@@ -20,7 +20,7 @@ class Timeouts(Policy):
 
     Attributes:
         connect: For the connection to be made, TLS included.
-        read: Between two reads of its answer, the first included; not for the whole answer.
+        read: Between two reads of its response, the first included; not for the whole response.
             Also how long an upgraded connection may be silent in both directions.
         send: Between two writes of the request to it.
     """
@@ -37,7 +37,7 @@ class Timeouts(Policy):
         parse_duration,
         default=None,
         grammar=_DURATION,
-        summary="How long an endpoint may be silent before and while it answers.",
+        summary="How long an endpoint may be silent before and during its response.",
     )
     send: timedelta | None = annotated(
         "send-timeout",
@@ -50,7 +50,7 @@ class Timeouts(Policy):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retries(Policy):
-    """How often a request that failed before any answer is tried again, on another endpoint.
+    """How often a request that failed before any response is tried again, on another endpoint.
 
     Only what is safe is tried again: anything while no byte was sent, and requests with an
     idempotent method (RFC 9110, 9.2.2) whose body is not lost.
@@ -64,7 +64,7 @@ class Retries(Policy):
         parse_integer(0, 10),
         default=1,
         grammar="a whole number, 0 to 10",
-        summary="How often a request that failed without an answer is tried on another endpoint.",
+        summary="How often a request that failed without a response is tried on another endpoint.",
     )
 
 
@@ -112,4 +112,5 @@ class TrafficSplit(Policy):
         default=(),
         grammar="`name=weight` pairs separated by commas, 16 at most",
         summary="Share requests among Services by weight.",
+        risk=Risk.MEDIUM,
     )

@@ -11,8 +11,8 @@ from ingresskit.policies import (
     ForeignAnnotations,
     ForeignProtections,
     NativeDialect,
-    ParsedPolicies,
     PolicyRegistry,
+    Reading,
     default_policies,
 )
 
@@ -27,12 +27,12 @@ def judge(
     registry: PolicyRegistry | None = None,
     protections: ForeignProtections = ForeignProtections.CLOSE,
     subject: ObjectRef = INGRESS,
-) -> ParsedPolicies:
+) -> Reading:
     foreign = ForeignAnnotations(registry or default_policies(), FOREIGN_FAMILIES, protections=protections)
     return foreign.judge(annotations, subject)
 
 
-def only(parsed: ParsedPolicies) -> Diagnostic:
+def only(parsed: Reading) -> Diagnostic:
     (found,) = parsed.diagnostics
     return found
 
@@ -138,7 +138,7 @@ NOTHING_LOST = {
 
 @pytest.mark.parametrize(("key", "value"), NOTHING_LOST.values(), ids=NOTHING_LOST)
 def test_nothing_is_said_where_nothing_is_lost(key: str, value: str) -> None:
-    assert judge({key: value}) == ParsedPolicies()
+    assert judge({key: value}) == Reading()
 
 
 @pytest.mark.parametrize(
@@ -185,19 +185,19 @@ def test_a_protection_that_another_annotation_switches_off_closes_nothing(
 
 
 def test_the_solver_of_cert_manager_is_left_open() -> None:
-    assert judge({f"{NGINX}/whitelist-source-range": "0.0.0.0/0,::/0"}) == ParsedPolicies()
+    assert judge({f"{NGINX}/whitelist-source-range": "0.0.0.0/0,::/0"}) == Reading()
 
 
 def test_the_native_annotation_beside_a_foreign_one_makes_up_for_it() -> None:
     both = {f"{NGINX}/whitelist-source-range": "10.0.0.0/8", "ingresskit.dev/allow-sources": "10.0.0.0/8"}
 
-    assert judge(both) == ParsedPolicies()
+    assert judge(both) == Reading()
 
 
 def test_a_dialect_takes_its_prefix_out_of_the_table() -> None:
     registry = default_policies().with_dialect(NativeDialect((), prefix=NGINX))
 
-    assert judge({f"{NGINX}/whitelist-source-range": "10.0.0.0/8"}, registry=registry) == ParsedPolicies()
+    assert judge({f"{NGINX}/whitelist-source-range": "10.0.0.0/8"}, registry=registry) == Reading()
 
 
 def test_the_native_prefix_is_a_slip_where_another_one_is_set() -> None:
@@ -232,7 +232,7 @@ def test_a_native_annotation_on_a_service_is_a_warning_where_it_does_not_protect
 
 def test_families_share_no_prefix_and_name_only_native_annotations_that_exist() -> None:
     prefixes = [prefix for family in FOREIGN_FAMILIES for prefix in family.prefixes]
-    names = {annotation.name for annotation, _ in NativeDialect().table()}
+    names = {annotation.name for annotation in NativeDialect().table()}
 
     assert len(set(prefixes)) == len(prefixes)
     assert {name for family in FOREIGN_FAMILIES for name in family.same.values()} <= names

@@ -14,11 +14,11 @@ from ingresskit.policies import (
     BUILTIN_POLICIES,
     AllowedSources,
     NativeDialect,
-    ParsedPolicies,
     PermanentRedirect,
     Policy,
     PolicyRegistry,
     PolicySet,
+    Reading,
     Retries,
     Timeouts,
     annotated,
@@ -28,9 +28,9 @@ from ingresskit.policies import (
 SUBJECT = ObjectRef("Ingress", ObjectKey("shop", "web"))
 
 
-def parse(annotations: Mapping[str, str], registry: PolicyRegistry | None = None) -> ParsedPolicies:
+def parse(annotations: Mapping[str, str], registry: PolicyRegistry | None = None) -> Reading:
     named = {f"ingresskit.dev/{name}" if "/" not in name else name: text for name, text in annotations.items()}
-    return (registry or default_policies()).parse(named, SUBJECT)
+    return (registry or default_policies()).read(named, SUBJECT)
 
 
 def parse_level(text: str) -> int:
@@ -85,7 +85,7 @@ def test_annotations_become_policies_that_know_where_they_were_asked_for() -> No
     ids=["none", "another prefix", "a longer prefix", "a prefix inside"],
 )
 def test_annotations_of_others_are_none_of_ours(annotations: Mapping[str, str]) -> None:
-    assert parse(annotations) == ParsedPolicies()
+    assert parse(annotations) == Reading()
 
 
 def test_an_unknown_annotation_is_a_warning_that_suggests_the_nearest() -> None:
@@ -262,11 +262,11 @@ def test_a_registry_is_a_value() -> None:
 
 def test_every_built_in_annotation_is_in_the_table_once_with_its_words() -> None:
     table = NativeDialect().table()
-    names = [annotation.name for annotation, _ in table]
+    names = [row.name for row in table]
 
     assert names == sorted(set(names))
-    assert {policy for _, policy in table} == set(BUILTIN_POLICIES)
-    assert all(annotation.grammar and annotation.summary.endswith(".") for annotation, _ in table)
+    assert {policy for row in table for policy in row.policies} == set(BUILTIN_POLICIES)
+    assert all(row.value and row.summary.endswith(".") for row in table)
 
 
 def test_the_built_in_policies_are_listed_by_name() -> None:

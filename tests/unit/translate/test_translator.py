@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pytest
 
 from ingresskit.diagnostics import Reason
 from ingresskit.graph import Respond
-from ingresskit.models import KubeObject, ObjectKey, ObjectRef, Service, Snapshot
-from ingresskit.policies import ParsedPolicies, PolicyRegistry
+from ingresskit.models import KubeObject, ObjectKey, Service, Snapshot
+from ingresskit.policies import Dialect, DialectContext, PolicyRegistry, Reading
 from ingresskit.sources import MemorySource
 from ingresskit.testing import endpoint_slice, ingress, ingress_class, service, tls_secret
 from ingresskit.translate import TranslateOptions, Translation, Translator, translate
@@ -101,15 +99,15 @@ def test_a_service_that_comes_back_is_served_again() -> None:
     assert again == before
 
 
-class _FaultyDialect:
+class _FaultyDialect(Dialect):
     """A dialect of an integrator's own, with a fault."""
 
-    prefix = "faulty.test"
+    prefix: str = "faulty.test"
 
-    def parse(self, annotations: Mapping[str, str], subject: ObjectRef) -> ParsedPolicies:
-        if "faulty.test/boom" in annotations:
+    def read(self, context: DialectContext) -> Reading:
+        if "faulty.test/boom" in context.annotations:
             raise RuntimeError("boom")
-        return ParsedPolicies()
+        return Reading()
 
 
 def test_a_dialect_that_raises_costs_one_object(caplog: pytest.LogCaptureFixture) -> None:
