@@ -1,5 +1,6 @@
 """Routes that a program hands to a delegate: the in-process data plane beside it."""
 
 from ingresskit.render.delegate.chosen import DELEGATE_FIELD, ChosenRoute
+from ingresskit.render.delegate.settings import DelegateSettings
 
-__all__ = ["DELEGATE_FIELD", "ChosenRoute"]
+__all__ = ["DELEGATE_FIELD", "ChosenRoute", "DelegateSettings"]

@@ -1,0 +1,5 @@
+"""The delegate beside a proxy program: kept running, and at what it should serve."""
+
+from ingresskit.apply.delegate.delegate import Delegate, DelegateOptions
+
+__all__ = ["Delegate", "DelegateOptions"]

@@ -1,0 +1,241 @@
+"""A delegate process under its owner: started, changed, adopted, started again, ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import anyio
+import pytest
+
+from ingresskit.apply import ProcessSettings
+from ingresskit.apply.delegate import Delegate, DelegateOptions
+from ingresskit.graph import PathMatch, Redirect, Route
+from ingresskit.models import ObjectKey, ObjectRef
+from ingresskit.policies import Origin
+from ingresskit.render.access import AccessRecord
+from ingresskit.render.delegate import DelegateSettings
+from ingresskit.render.inprocess import HostTable, RoutingTable, Target
+from ingresskit.testing import pace
+
+pytestmark = pytest.mark.anyio
+
+DEADLINE = pace.within(30.0)
+ORIGIN = Origin(ObjectRef("Ingress", ObjectKey("shop", "web")), "spec")
+SAID = "Ingresskit-Delegate: 1 203.0.113.7 https 1 443 * Prefix "
+QUICK = DelegateOptions(
+    settle=timedelta(milliseconds=50),
+    linger=timedelta(milliseconds=100),
+    statistics_interval=timedelta(milliseconds=20),
+    process=ProcessSettings(restart_first=timedelta(milliseconds=10)),
+)
+
+
+@pytest.fixture
+def state() -> Iterator[Path]:
+    # Not tmp_path: the path of a socket has 107 characters at most.
+    with tempfile.TemporaryDirectory(prefix="ik-") as folder:
+        yield Path(folder) / "delegate"
+
+
+def make_delegate(
+    state: Path, options: DelegateOptions = QUICK, access_log: Callable[[AccessRecord], None] | None = None
+) -> Delegate:
+    return Delegate(DelegateSettings(), state=state, options=options, access_log=access_log)
+
+
+def make_table(**locations: str) -> RoutingTable:
+    """A table that redirects requests for each path (``a``: ``/a``)."""
+    prefixes = {
+        f"/{name}": Target(
+            route=Route(match=PathMatch.prefix(f"/{name}"), action=Redirect(location=to), origin=ORIGIN),
+            host="*",
+            matched=f"/{name}",
+        )
+        for name, to in locations.items()
+    }
+    return RoutingTable(hosts={"*": HostTable(host="*", prefixes=prefixes)})
+
+
+async def ask(delegate: Delegate, path: str = "/a") -> str:
+    """The status and the location of the response; empty while nobody listens."""
+    try:
+        stream = await anyio.connect_unix(delegate.socket)
+    except OSError:
+        return ""
+    async with stream:
+        head = f"GET {path} HTTP/1.1\r\nHost: web.example\r\n{SAID}{path}\r\nConnection: close\r\n\r\n"
+        text = b""
+        try:
+            await stream.send(head.encode())
+            while True:
+                text += await stream.receive()
+        except (anyio.EndOfStream, anyio.BrokenResourceError):
+            pass
+    lines = text.decode().split("\r\n")
+    if not lines[0]:
+        return ""
+    location = next((line.partition(": ")[2] for line in lines if line.lower().startswith("location:")), "")
+    return f"{lines[0].split()[1]} {location}".strip()
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 - other processes cannot be waited for
+        await anyio.sleep(0.005)
+
+
+async def until_answered(delegate: Delegate, wanted: str, path: str = "/a") -> None:
+    while await ask(delegate, path) != wanted:  # noqa: ASYNC110 - another process cannot be waited for
+        await anyio.sleep(0.01)
+
+
+async def test_nothing_runs_before_the_first_route(state: Path) -> None:
+    with anyio.fail_after(DEADLINE):
+        async with make_delegate(state) as delegate:
+            await delegate.serve(RoutingTable())
+            delegate.settle()
+
+            assert delegate.pid is None
+            assert delegate.problem == ""
+
+
+async def test_table_is_served_when_serve_returns(state: Path) -> None:
+    with anyio.fail_after(DEADLINE):
+        async with make_delegate(state) as delegate:
+            await delegate.serve(make_table(a="/one"))
+            assert await ask(delegate) == "308 /one"
+            await delegate.serve(make_table(a="/two"))
+            assert await ask(delegate) == "308 /two"
+
+
+async def test_sockets_are_for_their_owner_only(state: Path) -> None:
+    with anyio.fail_after(DEADLINE):
+        async with make_delegate(state) as delegate:
+            await delegate.serve(make_table(a="/one"))
+
+            assert mode(state) == 0o700
+            assert mode(state / "front.sock") == mode(state / "control.sock") == 0o600
+
+
+async def test_route_that_is_gone_is_served_until_the_front_has_settled(state: Path) -> None:
+    options = DelegateOptions(settle=timedelta(milliseconds=50), statistics_interval=timedelta(milliseconds=20))
+    with anyio.fail_after(DEADLINE):
+        async with make_delegate(state, options) as delegate:
+            await delegate.serve(make_table(a="/one", b="/one"))
+            delegate.settle()
+            await delegate.serve(make_table(b="/two"))
+            await anyio.sleep(0.2)
+
+            assert await ask(delegate, "/a") == "308 /one"
+            assert await ask(delegate, "/b") == "308 /two"
+            delegate.settle()
+            await until_answered(delegate, "503", "/a")
+            assert await ask(delegate, "/b") == "308 /two"
+
+
+async def test_one_that_is_killed_serves_the_same_again(state: Path) -> None:
+    with anyio.fail_after(DEADLINE):
+        async with make_delegate(state) as delegate:
+            await delegate.serve(make_table(a="/one"))
+            first = delegate.pid
+            assert first is not None
+            os.kill(first, signal.SIGKILL)
+            await until(lambda: delegate.pid not in (None, first))
+
+            await until_answered(delegate, "308 /one")
+            assert delegate.problem == ""
+
+
+async def test_one_that_is_killed_between_delegate_and_front_serves_what_both_need(state: Path) -> None:
+    options = DelegateOptions(process=ProcessSettings(restart_first=timedelta(milliseconds=10)))
+    with anyio.fail_after(DEADLINE):
+        async with make_delegate(state, options) as delegate:
+            await delegate.serve(make_table(a="/one"))
+            delegate.settle()
+            await delegate.serve(make_table(b="/two"))
+            first = delegate.pid
+            assert first is not None
+            os.kill(first, signal.SIGKILL)
+
+            await until_answered(delegate, "308 /two", "/b")
+            assert await ask(delegate, "/a") == "308 /one"
+
+
+async def leave_one(state: Path, table: RoutingTable) -> int:
+    """A delegate that a controller left behind: its pid."""
+    async with make_delegate(state) as delegate:
+        await delegate.serve(table)
+        pid = delegate.pid
+        delegate.leave()
+    assert pid is not None
+    return pid
+
+
+async def test_next_controller_adopts_it_with_its_routes(state: Path) -> None:
+    with anyio.fail_after(DEADLINE):
+        pid = await leave_one(state, make_table(a="/one"))
+        async with make_delegate(state) as delegate:
+            assert delegate.pid == pid
+            assert await ask(delegate) == "308 /one"
+            await delegate.serve(make_table(b="/two"))
+            assert await ask(delegate, "/a") == "308 /one"
+            assert await ask(delegate, "/b") == "308 /two"
+            delegate.settle()
+            await until_answered(delegate, "503", "/a")
+            assert delegate.pid == pid
+
+
+async def test_one_with_other_settings_is_replaced(state: Path) -> None:
+    with anyio.fail_after(DEADLINE):
+        pid = await leave_one(state, make_table(a="/one"))
+        async with Delegate(DelegateSettings(https_port=8443), state=state, options=QUICK) as delegate:
+            await delegate.serve(make_table(a="/two"))
+
+            assert delegate.pid not in (None, pid)
+            assert await ask(delegate) == "308 /two"
+
+
+async def test_it_is_ended_some_time_after_its_last_route(state: Path) -> None:
+    with anyio.fail_after(DEADLINE):
+        async with make_delegate(state) as delegate:
+            await delegate.serve(make_table(a="/one"))
+            delegate.settle()
+            await delegate.serve(RoutingTable())
+            delegate.settle()
+            await until(lambda: delegate.pid is None)
+            assert not delegate.socket.exists()
+
+            await delegate.serve(make_table(a="/three"))
+            assert await ask(delegate) == "308 /three"
+
+
+async def test_leaving_the_context_ends_it(state: Path) -> None:
+    with anyio.fail_after(DEADLINE):
+        async with make_delegate(state) as delegate:
+            await delegate.serve(make_table(a="/one"))
+            pid = delegate.pid
+
+        assert pid is not None
+        assert not os.path.exists(f"/proc/{pid}")  # noqa: ASYNC240, PTH110 - /proc does not block
+
+
+async def test_records_and_counts_reach_its_owner(state: Path) -> None:
+    records: list[AccessRecord] = []
+    with anyio.fail_after(DEADLINE):
+        async with make_delegate(state, access_log=records.append) as delegate:
+            await delegate.serve(make_table(a="/one"))
+            while not records:
+                await ask(delegate)
+            await until(lambda: delegate.counts().requests.get("*", {}).get(3, 0) > 0)
+
+        assert records[0].client == "203.0.113.7"
+        assert (records[0].method, records[0].path, records[0].status) == ("GET", "/a", 308)
