@@ -82,7 +82,7 @@ class Offline:
         restricted = renderer.restrict(translation.graph)
         ingresses, strangers = len(snapshot.by_key(Ingress)), translation.not_ours
         diagnostics = sorted_diagnostics((*translation.diagnostics, *restricted.diagnostics))
-        notes = [f"Ingress {key} is not of this controller: {why}" for key, why in _some(strangers)]
+        notes = [f"{ref} is not of this controller: {why}" for ref, why in _some(strangers)]
         if len(strangers) > _MOST_STRANGERS:
             notes.append(f"{len(strangers) - _MOST_STRANGERS} more Ingresses are not of this controller")
         if strangers and len(strangers) == ingresses:
@@ -119,7 +119,7 @@ def _without_times(claims: HostClaims) -> HostClaims:
     return HostClaims(by_host={host: replace(claim, since=None) for host, claim in claims.by_host.items()})
 
 
-def _some(strangers: Mapping[ObjectKey, str]) -> Iterable[tuple[ObjectKey, str]]:
+def _some(strangers: Mapping[ObjectRef, str]) -> Iterable[tuple[ObjectRef, str]]:
     return islice(strangers.items(), _MOST_STRANGERS)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ingresskit.models import Ingress, IngressClass, Namespace, ObjectKey, Snapshot
 from ingresskit.translate import TranslateOptions
-from ingresskit.translate.classes import LEGACY_CLASS, ClassTable
+from ingresskit.translate.ingress.classes import LEGACY_CLASS, ClassTable
 
 __all__ = ["Ownership", "judge_ownership"]
 

@@ -2,8 +2,8 @@
 
 from ingresskit.translate.budgets import Budgets
 from ingresskit.translate.destinations import DestinationPolicy
+from ingresskit.translate.ingress.secrets import named_secrets
 from ingresskit.translate.options import DefaultBackend, HostOwnership, Scope, TranslateOptions
-from ingresskit.translate.secrets import named_secrets
 from ingresskit.translate.selectors import LabelSelector
 from ingresskit.translate.translator import Translation, Translator, translate
 

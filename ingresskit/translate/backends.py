@@ -20,9 +20,9 @@ from ingresskit.models import (
     Snapshot,
 )
 from ingresskit.policies import ForeignAnnotations, ParsedPolicies
+from ingresskit.translate.claims import BackendFault, ServiceRef
 from ingresskit.translate.destinations import DestinationPolicy
 from ingresskit.translate.endpoints import EndpointTable, changes
-from ingresskit.translate.rules import BackendFault, ServiceRef
 
 __all__ = ["BackendTable", "Resolution", "ResolvedBackend"]
 

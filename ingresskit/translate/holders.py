@@ -25,16 +25,16 @@ from operator import is_
 
 from ingresskit.diagnostics import Diagnostic
 from ingresskit.graph import wildcard_above
-from ingresskit.models import NO_CLAIMS, HostClaim, HostClaims, age_order
-from ingresskit.translate.claims import Contribution, Held
+from ingresskit.models import NO_CLAIMS, HostClaim, HostClaims
+from ingresskit.translate.claims import Age
+from ingresskit.translate.hosts import Held
 from ingresskit.translate.options import HostOwnership, TranslateOptions
 from ingresskit.translate.overlaps import below_wildcards, beside_wildcard
 from ingresskit.translate.reservations import Reservations
+from ingresskit.translate.resolved import ResolvedClaims
 from ingresskit.translate.unseen import UnseenClaims
 
 __all__ = ["HolderTable", "Holders"]
-
-_Age = tuple[datetime, str, str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,25 +79,23 @@ class _Decided:
         lasting: Whether it stands for as long as its inputs do; not while a host is held without a claim.
     """
 
-    contributions: Sequence[Contribution]
+    claims: Sequence[ResolvedClaims]
     recorded: HostClaim | None
     above: Held | None
     held: Held
     claim: HostClaim | None
-    fresh: _Age | None
+    fresh: Age | None
     lasting: bool
 
-    def stands(
-        self, contributions: Sequence[Contribution], recorded: HostClaim | None, above: Held | None
-    ) -> bool:
+    def stands(self, claims: Sequence[ResolvedClaims], recorded: HostClaim | None, above: Held | None) -> bool:
         """Whether these inputs lead to the same decision. Its own result is one that confirms it."""
-        before = self.contributions
+        before = self.claims
         return (
             self.lasting
             and self.above is above
             and (recorded is self.recorded or recorded is self.claim)
-            and len(before) == len(contributions)
-            and all(map(is_, before, contributions))
+            and len(before) == len(claims)
+            and all(map(is_, before, claims))
         )
 
 
@@ -113,7 +111,7 @@ class HolderTable:
 
     def decide(
         self,
-        by_host: Mapping[str, Sequence[Contribution]],
+        by_host: Mapping[str, Sequence[ResolvedClaims]],
         record: HostClaims,
         reservations: Reservations,
         unseen: UnseenClaims,
@@ -122,7 +120,7 @@ class HolderTable:
         """The holders of all hosts.
 
         Args:
-            by_host: The contributions that claim each host, oldest first.
+            by_host: The claims on each host, oldest first.
             record: Who held which host before.
             reservations: What administrators allow. The same object for as long as it does not change.
             unseen: Claims that may be there though they are not in *by_host*.
@@ -170,7 +168,7 @@ class HolderTable:
         return self._claims
 
     def _follow(
-        self, host: str, items: Sequence[Contribution], above: _Decided | None, moment: _Moment
+        self, host: str, items: Sequence[ResolvedClaims], above: _Decided | None, moment: _Moment
     ) -> _Decided:
         recorded = moment.record.get(host)
         wildcard = above.held if above is not None else moment.kept_above(host)
@@ -187,14 +185,14 @@ class HolderTable:
     def _decide(
         self,
         host: str,
-        items: Sequence[Contribution],
+        items: Sequence[ResolvedClaims],
         above: _Decided | None,
         wildcard: Held | None,
         moment: _Moment,
     ) -> _Decided:
         recorded, why_not = moment.record.get(host), self._reservations.why_not
         refused: dict[str, str] = {}
-        oldest: dict[str, Contribution] = {}
+        oldest: dict[str, ResolvedClaims] = {}
         for item in items:
             namespace = item.namespace
             if namespace not in refused and namespace not in oldest:
@@ -204,7 +202,7 @@ class HolderTable:
                     oldest[namespace] = item
         shared = self._mode is HostOwnership.SHARED
         owner, lasting = "", True
-        fresh: _Age | None = None
+        fresh: Age | None = None
         claim: HostClaim | None = None
         if shared:
             pass
@@ -216,12 +214,12 @@ class HolderTable:
             owner = wildcard.owner or ""
         elif oldest:
             owner, first = next(iter(oldest.items()))
-            fresh = _age(first)
+            fresh = first.claimant.age
         own = oldest.get(owner)
         through = ""
         if own is not None and not shared:
             claim = self._claim(host, owner, recorded, moment)
-        ref = own.fragment.ingress.ref if own is not None else None
+        ref = own.claimant.ref if own is not None else None
         if owner and own is None and claim is None and wildcard is not None:
             through, ref = wildcard_above(host), wildcard.claim
         held = Held(owner=owner or None, claim=ref, through=through, refused=refused)
@@ -230,7 +228,7 @@ class HolderTable:
             diagnostics = beside_wildcard(host, own, wildcard, strict=strict)
             held = replace(held, diagnostics=tuple(diagnostics))
         return _Decided(
-            contributions=items,
+            claims=items,
             recorded=recorded,
             above=wildcard,
             held=held,
@@ -240,7 +238,7 @@ class HolderTable:
         )
 
     def _covered(
-        self, host: str, oldest: Mapping[str, Contribution], above: _Decided | None, wildcard: Held
+        self, host: str, oldest: Mapping[str, ResolvedClaims], above: _Decided | None, wildcard: Held
     ) -> bool:
         """Whether a name that nobody holds falls to the holder of the wildcard above it."""
         if self._mode is not HostOwnership.STRICT or wildcard.owner is None:
@@ -250,7 +248,7 @@ class HolderTable:
         first = next(iter(oldest.values()), None)
         if first is None or above is None or above.fresh is None:
             return True
-        return above.fresh < _age(first)
+        return above.fresh < first.claimant.age
 
     def _claim(self, host: str, owner: str, recorded: HostClaim | None, moment: _Moment) -> HostClaim:
         reserved = self._reservations.reserves(owner, host)
@@ -302,7 +300,3 @@ class _Moment:
         if recorded is None or self.kept(above, recorded) is None:
             return None
         return Held(owner=recorded.namespace)
-
-
-def _age(item: Contribution) -> _Age:
-    return age_order(item.fragment.ingress)

@@ -8,7 +8,8 @@ from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.graph import wildcard_above
 from ingresskit.models import ObjectRef
 from ingresskit.policies import Origin
-from ingresskit.translate.claims import Contribution, Held
+from ingresskit.translate.hosts import Held
+from ingresskit.translate.resolved import ResolvedClaims
 
 __all__ = ["below_wildcards", "beside_wildcard"]
 
@@ -17,7 +18,7 @@ _Name = tuple[str, str, ObjectRef | None]
 
 
 def beside_wildcard(
-    host: str, own: Contribution | None, wildcard: Held, *, strict: bool
+    host: str, own: ResolvedClaims | None, wildcard: Held, *, strict: bool
 ) -> Iterator[Diagnostic]:
     """The Diagnostic for the holder of a name, when another namespace holds the wildcard above.
 
@@ -39,13 +40,13 @@ def beside_wildcard(
 
 
 def below_wildcards(
-    below: Iterable[tuple[str, Held, Held]], by_host: Mapping[str, Sequence[Contribution]]
+    below: Iterable[tuple[str, Held, Held]], by_host: Mapping[str, Sequence[ResolvedClaims]]
 ) -> Iterator[Diagnostic]:
     """The Diagnostics for holders of wildcards: at most two for each, however many names lie below it.
 
     Args:
         below: The names with the hold on them and the hold on the wildcard above.
-        by_host: The contributions that claim each host, oldest first.
+        by_host: The claims on each host, oldest first.
     """
     gone: dict[tuple[str, str], list[_Name]] = {}
     refused: dict[tuple[str, str], list[_Name]] = {}
@@ -58,7 +59,7 @@ def below_wildcards(
         elif held.through:
             for item in by_host[host]:
                 if item.namespace not in held.refused:
-                    refused.setdefault(above, []).append((host, item.namespace, item.fragment.ingress.ref))
+                    refused.setdefault(above, []).append((host, item.namespace, item.claimant.ref))
     for above, names in sorted(gone.items()):
         host, namespace, claim = min(names, key=_first)
         oldest = f" (oldest claim: {claim})" if claim else ""
@@ -77,7 +78,7 @@ def _told(
     names: Sequence[_Name],
     message: str,
     other: ObjectRef | None,
-    by_host: Mapping[str, Sequence[Contribution]],
+    by_host: Mapping[str, Sequence[ResolvedClaims]],
 ) -> Iterator[Diagnostic]:
     more = len({host for host, _, _ in names}) - 1
     tail = f"; the same holds for {more} more name{'s' if more > 1 else ''}" if more else ""

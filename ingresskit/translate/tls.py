@@ -11,19 +11,11 @@ from ingresskit.graph import ANY_HOST, Certificate, HostRefused, host_candidates
 from ingresskit.models import ObjectKey, ObjectRef, Secret
 from ingresskit.policies import Origin
 from ingresskit.translate.certificates import CertificateTable, covers
+from ingresskit.translate.claims import Claimant, TlsClaim
 from ingresskit.translate.holders import Holders
-from ingresskit.translate.rules import Fragment, TlsClaim
 
 __all__ = ["TlsPlane", "build_tls", "expiries"]
 
-_TLS_ACME = "kubernetes.io/tls-acme"
-_ISSUERS = (
-    "cert-manager.io/issuer",
-    "cert-manager.io/cluster-issuer",
-    "certmanager.k8s.io/issuer",
-    "certmanager.k8s.io/cluster-issuer",
-    "cert.gardener.cloud/purpose",
-)
 _MOST_NAMES = 5
 
 
@@ -55,7 +47,7 @@ class TlsPlane:
 
 
 def build_tls(
-    fragments: Iterable[Fragment],
+    claimants: Iterable[Claimant],
     holders: Holders,
     table: CertificateTable,
     default: ObjectKey | None,
@@ -63,7 +55,7 @@ def build_tls(
     """Decide server name by server name; the oldest Ingress that names one decides it.
 
     Args:
-        fragments: Those that are ours, oldest first.
+        claimants: Those that are ours, oldest first.
         holders: Who holds each host.
         table: The certificates.
         default: The Secret of the default certificate.
@@ -71,16 +63,16 @@ def build_tls(
     builder = _Builder(holders, table)
     if default is not None:
         builder.default(default)
-    fragments = tuple(fragments)
-    builder.protect_catch_all(claim for fragment in fragments for claim in fragment.tls)
-    for fragment in fragments:
-        for claim in fragment.tls:
-            builder.claim(claim, promise=_promise(fragment))
-    ruled = _Ruled(fragments, holders)
-    for fragment in fragments:
+    claimants = tuple(claimants)
+    builder.protect_catch_all(claim for item in claimants for claim in item.tls)
+    for item in claimants:
+        for claim in item.tls:
+            builder.claim(claim, promise=item.promise)
+    ruled = _Ruled(claimants, holders)
+    for item in claimants:
         # Rules of its own for any host, or none, take requests for whatever its certificates are for.
-        if fragment.tls and ANY_HOST not in fragment.hosts and not fragment.catch_all:
-            builder.judge_hosts(fragment, *ruled.by(fragment.ingress.metadata.namespace))
+        if item.tls and ANY_HOST not in item.hosts and not item.catch_all:
+            builder.judge_hosts(item, *ruled.by(item.namespace))
     builder.keep_strangers_out()
     names = builder.names
     used = {key for key in names.values() if key is not None} | {key for key in (builder.chosen,) if key}
@@ -101,11 +93,11 @@ class _Ruled:
     namespace is told.
     """
 
-    def __init__(self, fragments: Iterable[Fragment], holders: Holders) -> None:
+    def __init__(self, claimants: Iterable[Claimant], holders: Holders) -> None:
         self._owned: dict[str | None, set[str]] = {}
         self._known: dict[str, tuple[Set[str], Set[str]]] = {}
-        for fragment in fragments:
-            for host in fragment.hosts:
+        for item in claimants:
+            for host in item.hosts:
                 if host != ANY_HOST:
                     self._owned.setdefault(holders.owners.get(host), set()).add(host)
 
@@ -143,26 +135,25 @@ class _Builder:
             self.usable[key] = certificate
             self.chosen = key
 
-    def judge_hosts(self, fragment: Fragment, ruled: Set[str], parents: Set[str]) -> None:
+    def judge_hosts(self, claimant: Claimant, ruled: Set[str], parents: Set[str]) -> None:
         """Report each host of its TLS entries that no rule names.
 
         Args:
-            fragment: The Ingress.
+            claimant: The object with the TLS entries.
             ruled: The hosts of rules that its namespace may serve.
             parents: Those, less their first label.
         """
-        for claim in fragment.tls:
+        for claim in claimant.tls:
             for host in claim.hosts:
                 if host in ruled or any(map(ruled.__contains__, host_candidates(host))):
                     continue
                 if host.removeprefix("*.") in parents and host.startswith("*."):
                     continue
-                bare = [name for name in fragment.hosts if name not in self._decided]
+                bare = [name for name in claimant.hosts if name not in self._decided]
                 message = f"no rule names the host {host}"
                 if bare:
                     message += f"; the rules of this Ingress are for {_some(bare)}, without a certificate"
-                place = _host_place(fragment, claim, host)
-                self._tell(place, Reason.TLS_HOST_WITHOUT_RULE, message, Severity.WARNING)
+                self._tell(claim.names(host), Reason.TLS_HOST_WITHOUT_RULE, message, Severity.WARNING)
 
     def protect_catch_all(self, claims: Iterable[TlsClaim]) -> None:
         """Keep the names that the holder of the catch-all has certificates for, and nobody a rule, its own.
@@ -295,27 +286,6 @@ class _Builder:
                 related=related,
             )
         )
-
-
-def _promise(fragment: Fragment) -> str:
-    """Who will create the Secrets of an Ingress, by an annotation that asks for it; empty when nobody says so.
-
-    Source: cert-manager, "Annotated Ingress resource": the issuers, and what kube-lego called it.
-    """
-    annotations = fragment.ingress.metadata.annotations
-    for key in _ISSUERS:
-        if annotations.get(key):
-            return f"{'Gardener' if 'gardener' in key else 'cert-manager'} ({key})"
-    return f"cert-manager ({_TLS_ACME})" if annotations.get(_TLS_ACME, "").lower() == "true" else ""
-
-
-def _host_place(fragment: Fragment, claim: TlsClaim, host: str) -> Origin:
-    """The place of a host among those of a TLS entry, however it is written there."""
-    for number, entry in enumerate(fragment.ingress.spec.tls):
-        for index, text in enumerate(entry.hosts):
-            if text.lower() == host and claim.origin.field == f"spec.tls[{number}]":
-                return Origin(claim.origin.subject, f"{claim.origin.field}.hosts[{index}]")
-    return claim.origin
 
 
 def _some(names: Sequence[str]) -> str:

@@ -3,10 +3,10 @@
 A pure function made incremental by memory: every step depends on immutable inputs, is kept with
 them, and is done again only when one of them is another object.
 
-1. Each Ingress alone (`reading`, `rules`): is it ours, what does it claim. Kept while the Ingress and the
-   classes stay.
+1. Each object by itself, read by its front (`ingress`): is it ours, what does it claim. Kept while the
+   object and its classes stay.
 2. Which backends exist (`backends`). Kept while their Services stay.
-3. Each host: who holds it (`holders`), which path goes where (`claims`). Kept while its contributors,
+3. Each host: who holds it (`holders`), which path goes where (`hosts`). Kept while its claimants,
    the record of claims and the administrator's reservations stay.
 4. Certificates (`tls`).
 5. Endpoints (`backends`). Kept while the slices of their Service stay.
@@ -37,8 +37,6 @@ from ingresskit.graph import (
 from ingresskit.models import (
     NO_CLAIMS,
     HostClaims,
-    Ingress,
-    IngressClass,
     KubeObject,
     Namespace,
     ObjectKey,
@@ -47,26 +45,17 @@ from ingresskit.models import (
     Service,
     Snapshot,
 )
-from ingresskit.policies import (
-    FOREIGN_FAMILIES,
-    ForeignAnnotations,
-    Origin,
-)
+from ingresskit.policies import Origin
 from ingresskit.translate.backends import BackendTable, Resolution, ResolvedBackend
+from ingresskit.translate.budgets import NamespaceBudgets
 from ingresskit.translate.certificates import CertificateTable
-from ingresskit.translate.claims import (
-    Contribution,
-    DecidedHost,
-    Held,
-    HostInputs,
-    backend_refs,
-    decide_host,
-)
+from ingresskit.translate.claims import Age, Claimant, Front, ServiceRef
+from ingresskit.translate.fronts import default_fronts, foreign_annotations
 from ingresskit.translate.holders import Holders, HolderTable
+from ingresskit.translate.hosts import DecidedHost, Held, HostInputs, decide_host
 from ingresskit.translate.options import TranslateOptions
-from ingresskit.translate.reading import IngressReader, Judged, precedence
 from ingresskit.translate.reservations import ReservationTable
-from ingresskit.translate.rules import Fragment, ServiceRef
+from ingresskit.translate.resolved import ResolvedClaims, backend_refs
 from ingresskit.translate.tls import TlsPlane, build_tls, expiries
 from ingresskit.translate.unseen import UnseenClaims, namespaces_in_doubt
 
@@ -90,15 +79,15 @@ class Translation:
             The same object as before for as long as nothing changes hands. Empty when hosts are shared.
         due: When a grace period ends next: translating again then may change something though no object
             did; ``None`` when none runs.
-        not_ours: For each Ingress that is not served because it is not ours, why, as a clause; sorted by
-            namespace and name.
+        not_ours: For each object that this controller does not serve because it is not ours, why, as a
+            clause; sorted by kind, namespace and name.
     """
 
     graph: RouteGraph
     diagnostics: tuple[Diagnostic, ...] = ()
     claims: HostClaims = NO_CLAIMS
     due: datetime | None = None
-    not_ours: Mapping[ObjectKey, str] = field(default_factory=dict[ObjectKey, str])
+    not_ours: Mapping[ObjectRef, str] = field(default_factory=dict[ObjectRef, str])
 
 
 def translate(
@@ -129,7 +118,7 @@ class _Routes:
     diagnostics: tuple[Diagnostic, ...] = ()
     claims: HostClaims = NO_CLAIMS
     due: datetime | None = None
-    not_ours: Mapping[ObjectKey, str] = field(default_factory=dict[ObjectKey, str])
+    not_ours: Mapping[ObjectRef, str] = field(default_factory=dict[ObjectRef, str])
 
 
 class Translator:
@@ -141,21 +130,29 @@ class Translator:
     Args:
         options: What the integrator decides; the defaults when left out.
         retain: Go on serving the last good certificate of a Secret whose new content is no good. The
-            one thing in which a translator's answer depends on what it was given before.
+            one thing in which a translation depends on the snapshots before.
+        fronts: The APIs whose objects make claims, each for this translator alone; Ingresses when left out.
     """
 
-    def __init__(self, options: TranslateOptions | None = None, *, retain: bool = True) -> None:
+    def __init__(
+        self,
+        options: TranslateOptions | None = None,
+        *,
+        retain: bool = True,
+        fronts: Iterable[Front] | None = None,
+    ) -> None:
         self._options = options or TranslateOptions()
-        self._foreign = ForeignAnnotations(
-            self._options.policies, FOREIGN_FAMILIES, protections=self._options.foreign_protections
-        )
-        self._backends = BackendTable(self._options.destinations, self._foreign)
+        self._fronts = tuple(default_fronts(self._options) if fronts is None else fronts)
+        self._claim_kinds = frozenset[str]().union(*(front.claim_kinds for front in self._fronts))
+        read = chain.from_iterable(front.kinds for front in self._fronts)
+        self._kinds = tuple(dict.fromkeys((*read, Service, Secret, Namespace)))
+        self._budgets = NamespaceBudgets(self._options.budgets)
+        self._backends = BackendTable(self._options.destinations, foreign_annotations(self._options))
         self._certificates = CertificateTable(retain=retain)
         self._inputs: tuple[object, ...] | None = None
         self._record = NO_CLAIMS
         self._silent: frozenset[str] = frozenset()
-        self._reader = IngressReader(self._options, self._foreign)
-        self._contributions: dict[ObjectKey, Contribution] = {}
+        self._resolved_claims: dict[ObjectRef, ResolvedClaims] = {}
         self._hosts: dict[str, tuple[HostInputs, DecidedHost]] = {}
         self._holders = HolderTable(self._options)
         self._reservations = ReservationTable(
@@ -171,13 +168,12 @@ class Translator:
     def translate(self, snapshot: Snapshot, *, now: datetime | None = None) -> Translation:
         """The route graph of *snapshot*. See `translate`."""
         self._backends.advance(snapshot)
-        kinds = (Ingress, IngressClass, Service, Secret, Namespace)
         record = snapshot.claims
         if self._inputs is not None and record is self._routes.claims:
             record = self._record  # its own result changes nothing
-        inputs = (*(snapshot.objects.get(kind) for kind in kinds), record)
+        inputs = (*(snapshot.objects.get(kind) for kind in self._kinds), record)
         by_labels = self._options.scope.namespace_selector is not None
-        silent = namespaces_in_doubt(snapshot.problems, by_labels=by_labels)
+        silent = namespaces_in_doubt(snapshot.problems, self._claim_kinds, by_labels=by_labels)
         due = self._routes.due
         if (
             self._inputs is None
@@ -193,19 +189,19 @@ class Translator:
 
     def _translate_routes(self, snapshot: Snapshot, now: datetime | None) -> _Routes:
         self._certificates.advance(snapshot.by_key(Secret))
-        fragments = self._reader.read(snapshot)
-        contributions = self._contribute(fragments)
-        by_host: dict[str, list[Contribution]] = {}
-        for item in contributions:
-            for host in _claimed_hosts(item.fragment):
+        claimants = self._affordable([item for front in self._fronts for item in front.read(snapshot)])
+        resolved = self._resolve_claims(claimants)
+        by_host: dict[str, list[ResolvedClaims]] = {}
+        for item in resolved:
+            for host in item.claimed_hosts:
                 by_host.setdefault(host, []).append(item)
-        undecided = frozenset(chain.from_iterable(item.undecided for item in fragments if item.undecided))
+        undecided = frozenset(chain.from_iterable(item.undecided for item in claimants if item.undecided))
         unseen = UnseenClaims(namespaces=self._silent, hosts=undecided)
         reservations = self._reservations.advance(snapshot.by_key(Namespace))
         holders = self._holders.decide(by_host, snapshot.claims, reservations, unseen, now)
         default_backend = self._default_backend()
         tls = build_tls(
-            (item.fragment for item in contributions),
+            (item.claimant for item in resolved),
             holders,
             self._certificates,
             self._options.default_certificate,
@@ -213,9 +209,9 @@ class Translator:
         decided = self._decide(by_host, holders, tls, default_backend)
         needed = set[BackendKey]().union(*(item.needs for item in decided))
         diagnostics = chain(
-            self._reader.classes.diagnostics,
-            chain.from_iterable(item.fragment.diagnostics for item in fragments),
-            chain.from_iterable(item.diagnostics for item in contributions),
+            chain.from_iterable(front.diagnostics for front in self._fronts),
+            chain.from_iterable(item.diagnostics for item in claimants),
+            chain.from_iterable(item.diagnostics for item in resolved),
             chain.from_iterable(item.diagnostics for item in decided),
             holders.diagnostics,
             reservations.diagnostics,
@@ -223,7 +219,7 @@ class Translator:
             _default_backend_fault(default_backend),
         )
         unserved = chain(
-            chain.from_iterable(item.fragment.unserved for item in fragments),
+            chain.from_iterable(item.unserved for item in claimants),
             chain.from_iterable(item.unserved for item in decided),
         )
         return _Routes(
@@ -235,34 +231,39 @@ class Translator:
             claims=holders.claims,
             due=holders.due,
             not_ours={
-                item.fragment.ingress.key: item.why
-                for item in sorted(
-                    (item for item in fragments if not item.ours), key=lambda item: item.fragment.ingress.key
-                )
+                item.ref: item.not_ours
+                for item in sorted((item for item in claimants if item.not_ours), key=lambda item: item.ref)
             },
         )
 
-    def _contribute(self, fragments: Iterable[Judged]) -> list[Contribution]:
+    def _affordable(self, claimants: list[Claimant]) -> list[Claimant]:
+        """*claimants*, in which one that is over the budget of its namespace claims nothing."""
+        if not self._budgets.limited:
+            return claimants
+        ours = sorted((item for item in claimants if not item.not_ours), key=_precedence)
+        refused = self._budgets.refused(ours)
+        return [refused.get(item.ref, item) for item in claimants]
+
+    def _resolve_claims(self, claimants: Iterable[Claimant]) -> list[ResolvedClaims]:
         """Step 2, for those that are ours, oldest first."""
-        after: dict[ObjectKey, Contribution] = {}
+        after: dict[ObjectRef, ResolvedClaims] = {}
         changed = self._backends.changed_services
-        for item in sorted((item for item in fragments if item.ours), key=precedence):
-            fragment = item.fragment
-            known = self._contributions.get(fragment.ingress.key)
+        for claimant in sorted((item for item in claimants if not item.not_ours), key=_precedence):
+            known = self._resolved_claims.get(claimant.ref)
             if (
                 known is None
-                or known.fragment is not fragment
+                or known.claimant is not claimant
                 or not (known.services.isdisjoint(changed) or self._still_resolved(known))
             ):
-                resolutions = {ref: self._backends.resolve(ref) for ref in backend_refs(fragment)}
-                known = Contribution.of(fragment, resolutions)
-            after[fragment.ingress.key] = known
-        self._contributions = after
+                resolutions = {ref: self._backends.resolve(ref) for ref in backend_refs(claimant)}
+                known = ResolvedClaims.of(claimant, resolutions)
+            after[claimant.ref] = known
+        self._resolved_claims = after
         return list(after.values())
 
-    def _still_resolved(self, contribution: Contribution) -> bool:
+    def _still_resolved(self, claims: ResolvedClaims) -> bool:
         resolve = self._backends.resolve
-        return all(resolve(ref) == resolution for ref, resolution in contribution.resolutions.items())
+        return all(resolve(ref) == resolution for ref, resolution in claims.resolutions.items())
 
     def _default_backend(self) -> Resolution | None:
         default = self._options.default_backend
@@ -274,7 +275,7 @@ class Translator:
 
     def _decide(
         self,
-        by_host: dict[str, list[Contribution]],
+        by_host: dict[str, list[ResolvedClaims]],
         holders: Holders,
         tls: TlsPlane,
         default_backend: Resolution | None,
@@ -293,7 +294,7 @@ class Translator:
             if known is None or not known[0].are(items, held, default, default_backend, has_tls):
                 inputs = HostInputs(
                     host=host,
-                    contributions=tuple(items),
+                    claims=tuple(items),
                     held=held,
                     default=default,
                     default_backend=default_backend,
@@ -367,18 +368,18 @@ class Translator:
         return self._last
 
 
-def _claimed_hosts(fragment: Fragment) -> Iterable[str]:
-    return (ANY_HOST,) if fragment.catch_all else fragment.hosts
+def _precedence(item: Claimant) -> tuple[bool, Age, str]:
+    return item.precedence
 
 
-def _catch_all(items: Iterable[Contribution], held: Held) -> Contribution | None:
-    """The oldest Ingress without rules that may speak for all hosts."""
-    return next((item for item in items if item.fragment.catch_all and held.admits(item.namespace)), None)
+def _catch_all(items: Iterable[ResolvedClaims], held: Held) -> ResolvedClaims | None:
+    """The oldest claims of an object without rules that may serve all hosts."""
+    return next((item for item in items if item.claimant.catch_all and held.admits(item.namespace)), None)
 
 
-def _may_default(catch_all: Contribution | None, owner: str | None) -> bool:
+def _may_default(catch_all: ResolvedClaims | None, owner: str | None) -> bool:
     """Whether a catch-all takes what a host's own rules leave: of a host with an owner, its owner's does."""
-    return catch_all is not None and owner in (None, catch_all.fragment.ingress.metadata.namespace)
+    return catch_all is not None and owner in (None, catch_all.namespace)
 
 
 def _default_backend_fault(resolution: Resolution | None) -> Iterable[Diagnostic]:

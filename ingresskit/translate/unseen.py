@@ -1,20 +1,18 @@
-"""Claims that may be there although nobody can see them now: they keep a host, and win none.
+"""Claims that may exist although the translator cannot see them now: they keep a host, and win none.
 
-An Ingress that cannot be read, one whose class is missing, and one that is over a budget must not cost its
-namespace a host: the fault passes, and the host would be another's by then.
+An object that cannot be read, one whose class is missing, and one that is over a budget must not cost its
+namespace a host: the fault passes, and the host would belong to another namespace by then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
 from ingresskit.errors import DecodeError, ProblemCause
-from ingresskit.graph import ANY_HOST, HostRefused, rule_host
-from ingresskit.models import Ingress, Namespace
+from ingresskit.models import Namespace
 
-__all__ = ["UnseenClaims", "hosts_in_doubt", "namespaces_in_doubt"]
+__all__ = ["UnseenClaims", "namespaces_in_doubt"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +20,8 @@ class UnseenClaims:
     """Where claims may be unseen.
 
     Attributes:
-        namespaces: Those some of whose Ingresses cannot be read; an empty name stands for all.
-        hosts: Namespaces with the hosts of their Ingresses whose class is missing, or that are over a budget.
+        namespaces: Those some of whose objects cannot be read; an empty name stands for all.
+        hosts: Namespaces with hosts of theirs, from `Claimant.undecided`.
     """
 
     namespaces: frozenset[str] = frozenset()
@@ -34,30 +32,20 @@ class UnseenClaims:
         return namespace in self.namespaces or "" in self.namespaces or (namespace, host) in self.hosts
 
 
-def namespaces_in_doubt(problems: Iterable[DecodeError], *, by_labels: bool) -> frozenset[str]:
-    """The namespaces some of whose Ingresses cannot be read or judged; an empty name stands for all.
+def namespaces_in_doubt(problems: Iterable[DecodeError], kinds: Set[str], *, by_labels: bool) -> frozenset[str]:
+    """The namespaces some of whose claimants cannot be read or judged; an empty name stands for all.
 
     Args:
         problems: What the source could not read.
-        by_labels: Whether the labels of Namespaces say which Ingresses are ours.
+        kinds: The kinds of objects that make claims.
+        by_labels: Whether the labels of Namespaces say which objects are ours.
     """
     found: set[str] = set()
     for problem in problems:
         if problem.cause is ProblemCause.WRITE_REFUSED:
             continue
-        if problem.kind == Ingress.kind and (problem.namespace or problem.name == "*"):
+        if problem.kind in kinds and (problem.namespace or problem.name == "*"):
             found.add(problem.namespace)
         elif problem.kind == Namespace.kind and by_labels:
             found.add("" if problem.name == "*" else problem.name)
     return frozenset(found)
-
-
-def hosts_in_doubt(ingress: Ingress) -> frozenset[tuple[str, str]]:
-    """The namespace with each host of an Ingress whose claims are not seen."""
-    hosts: set[str] = set()
-    for rule in ingress.spec.rules:
-        with suppress(HostRefused):
-            hosts.add(rule_host(rule.host))
-    if not ingress.spec.rules:
-        hosts.add(ANY_HOST)
-    return frozenset((ingress.metadata.namespace, host) for host in hosts)

@@ -23,7 +23,7 @@ from ingresskit.policies import ForeignProtections
 from ingresskit.testing import endpoint, endpoint_slice, endpoint_text, ingress, ingress_class, service
 from ingresskit.translate import DestinationPolicy, TranslateOptions, translate
 from ingresskit.translate.backends import BackendTable, Resolution, ResolvedBackend
-from ingresskit.translate.rules import ServiceRef
+from ingresskit.translate.claims import ServiceRef
 
 _KEY = BackendKey("default", "one", 80)
 

@@ -8,7 +8,7 @@ from ingresskit.diagnostics import Reason
 from ingresskit.models import IngressClass, IngressClassParameters, ObjectKey
 from ingresskit.testing import ingress, ingress_class
 from ingresskit.translate import LabelSelector, Scope, TranslateOptions
-from ingresskit.translate.classes import ClassTable, Verdict
+from ingresskit.translate.ingress.classes import ClassTable, Verdict
 
 _OURS, _OTHER = ingress_class(), ingress_class("other", controller="example.com/other")
 

@@ -22,16 +22,17 @@ from ingresskit.models import (
 )
 from ingresskit.policies import default_policies
 from ingresskit.testing import backend, ingress
-from ingresskit.translate.rules import BackendFault, Fragment, ServiceRef, not_ours, read_ingress
+from ingresskit.translate.claims import BackendFault, Claimant, ServiceRef
+from ingresskit.translate.ingress.rules import not_ours, read_ingress
 
 _POLICIES = default_policies()
 
 
-def _read(item: Ingress) -> Fragment:
+def _read(item: Ingress) -> Claimant:
     return read_ingress(item, _POLICIES)
 
 
-def _one_path(kind: str | None, path: str | None, to: IngressBackend | None = None) -> Fragment:
+def _one_path(kind: str | None, path: str | None, to: IngressBackend | None = None) -> Claimant:
     written = HTTPIngressPath(path=path, path_type=kind, backend=to or backend("one"))
     rule = IngressRule(host="a.test", http=HTTPIngressRuleValue(paths=(written,)))
     return _read(Ingress(metadata=ObjectMeta(name="web", namespace="shop"), spec=IngressSpec(rules=(rule,))))
@@ -87,14 +88,14 @@ def test_a_path_is_read_as(kind: str, path: str | None, match: PathMatch) -> Non
     ],
 )
 def test_a_path_is_refused(kind: str | None, path: str | None, reason: Reason, message: str) -> None:
-    fragment = _one_path(kind, path)
+    claimant = _one_path(kind, path)
 
-    assert not fragment.claims
-    assert list(fragment.hosts) == ["a.test"]  # it is held all the same
-    (told,) = fragment.diagnostics
+    assert not claimant.claims
+    assert list(claimant.hosts) == ["a.test"]  # it is held all the same
+    (told,) = claimant.diagnostics
     assert (told.reason, told.severity) == (reason, Severity.ERROR)
     assert message in told.message
-    assert [item.reason for item in fragment.unserved] == [reason]
+    assert [item.reason for item in claimant.unserved] == [reason]
 
 
 @pytest.mark.parametrize("kind", ["Exact", "Prefix", "ImplementationSpecific"])
@@ -102,11 +103,11 @@ def test_a_path_is_refused(kind: str | None, path: str | None, reason: Reason, m
     "path", ["/api/(.*)", "/a.*", "/x.+", "/[a-z]", r"/\d", r"/a\.b", "/a$", "/^a", "/a|/b", "/~/status"]
 )
 def test_a_pattern_is_told_and_read_letter_by_letter(kind: str, path: str) -> None:
-    fragment = _one_path(kind, path)
+    claimant = _one_path(kind, path)
 
-    (told,) = fragment.diagnostics
+    (told,) = claimant.diagnostics
     assert (told.reason, told.severity) == (Reason.PATH_LOOKS_LIKE_REGEX, Severity.WARNING)
-    assert len(fragment.claims) == 1
+    assert len(claimant.claims) == 1
 
 
 @pytest.mark.parametrize("kind", ["Prefix", "ImplementationSpecific"])
@@ -309,12 +310,12 @@ _RESOURCE = TypedLocalObjectReference(kind="Bucket", name="x")
 def test_a_backend_that_can_never_be_is_claimed_as_a_fault(
     to: IngressBackend, field: str, reason: Reason
 ) -> None:
-    fragment = _one_path("Prefix", "/", to)
+    claimant = _one_path("Prefix", "/", to)
 
-    (claim,) = fragment.claims
+    (claim,) = claimant.claims
     assert isinstance(claim.backend, BackendFault)
     assert claim.backend.reason is reason
-    (told,) = fragment.diagnostics
+    (told,) = claimant.diagnostics
     assert told.field == f"spec.rules[0].http.paths[0].{field}"
     assert told.message.endswith("the route responds 503")
 
@@ -339,27 +340,27 @@ def test_a_default_backend_is_claimed_for_each_host_last() -> None:
 
 
 def test_a_default_backend_without_rules_is_a_catch_all() -> None:
-    fragment = _read(ingress("web", default="two"))
+    claimant = _read(ingress("web", default="two"))
 
-    assert fragment.catch_all is fragment.claims[0]
-    assert fragment.claims[0].host == "*"
-    assert not fragment.hosts
+    assert claimant.catch_all is claimant.claims[0]
+    assert claimant.claims[0].host == "*"
+    assert not claimant.hosts
 
 
 def test_a_default_backend_beside_an_invalid_host_is_none() -> None:
-    fragment = _read(ingress("web", {"a_b": {"/": "one"}}, default="two"))
+    claimant = _read(ingress("web", {"a_b": {"/": "one"}}, default="two"))
 
-    assert fragment.catch_all is None
-    assert not fragment.claims
+    assert claimant.catch_all is None
+    assert not claimant.claims
 
 
 def test_a_certificate_is_for_valid_hosts_only() -> None:
-    fragment = _read(ingress("web", {"a.test": {"/": "one"}}, tls={"tls": ["A.test", "a_b", "a.test"]}))
+    claimant = _read(ingress("web", {"a.test": {"/": "one"}}, tls={"tls": ["A.test", "a_b", "a.test"]}))
 
-    (claim,) = fragment.tls
+    (claim,) = claimant.tls
     assert claim.hosts == ("a.test",)
     assert claim.secret == ObjectKey("default", "tls")
-    assert [item.field for item in fragment.diagnostics] == ["spec.tls[0].hosts[1]"]
+    assert [item.field for item in claimant.diagnostics] == ["spec.tls[0].hosts[1]"]
 
 
 def test_a_certificate_of_which_no_host_is_valid_is_for_none() -> None:
@@ -368,13 +369,13 @@ def test_a_certificate_of_which_no_host_is_valid_is_for_none() -> None:
 
 
 def test_what_is_not_ours_leaves_a_note_for_each_host() -> None:
-    fragment = not_ours(ingress("web", {"a.test": {"/": "one"}, "": None}), "it names no class", ())
+    claimant = not_ours(ingress("web", {"a.test": {"/": "one"}, "": None}), "it names no class", ())
 
-    assert [(item.host, item.origin.field) for item in fragment.unserved] == [
+    assert [(item.host, item.origin.field) for item in claimant.unserved] == [
         ("a.test", "spec.rules[0].host"),
         ("*", "spec.rules[1].host"),
     ]
-    assert not fragment.claims
+    assert not claimant.claims
 
 
 @pytest.mark.parametrize("text", ["a\nb.test", "a" * 5000, "\u202etest.a", '"; }'])
@@ -434,10 +435,10 @@ def test_rule_paths_are_read_as_those_of_requests(
     rule = IngressRule(host="a.test", http=HTTPIngressRuleValue(paths=(written,)))
     item = Ingress(metadata=ObjectMeta(name="web", namespace="shop"), spec=IngressSpec(rules=(rule,)))
 
-    fragment = read_ingress(item, _POLICIES, paths=options)
+    claimant = read_ingress(item, _POLICIES, paths=options)
 
-    assert [claim.match for claim in fragment.claims] == ([] if match is None else [match])
-    assert (Reason.INVALID_PATH in [found.reason for found in fragment.diagnostics]) == (match is None)
+    assert [claim.match for claim in claimant.claims] == ([] if match is None else [match])
+    assert (Reason.INVALID_PATH in [found.reason for found in claimant.diagnostics]) == (match is None)
 
 
 @pytest.mark.parametrize(

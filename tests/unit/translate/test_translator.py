@@ -162,7 +162,7 @@ def test_what_is_not_ours_is_listed_with_the_reason() -> None:
         )
     )
 
-    assert [(key.name, why) for key, why in found.not_ours.items()] == [
+    assert [(ref.key.name, why) for ref, why in found.not_ours.items()] == [
         ("a", "it names no class"),
         ("b", "IngressClass 'other' does not exist"),
     ]

@@ -6,8 +6,8 @@ as long as that Ingress does not change, and so that a bad Ingress can cost nobo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from sys import intern
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity, printable
 from ingresskit.graph import (
@@ -21,18 +21,25 @@ from ingresskit.graph import (
     normalise_path,
     rule_host,
 )
-from ingresskit.models import HTTPIngressPath, Ingress, IngressBackend, IngressRule, ObjectKey
+from ingresskit.models import (
+    HTTPIngressPath,
+    Ingress,
+    IngressBackend,
+    IngressRule,
+    ObjectKey,
+    age_order,
+)
 from ingresskit.policies import (
     ForeignAnnotations,
     Origin,
-    ParsedPolicies,
     PolicyRegistry,
     PolicySet,
     TrafficSplit,
 )
-from ingresskit.translate.notations import host_advice, path_advice, path_doubt, served_otherwise
+from ingresskit.translate.claims import BackendFault, Claim, Claimant, ServiceRef, TlsClaim
+from ingresskit.translate.ingress.notations import host_advice, path_advice, path_doubt, served_otherwise
 
-__all__ = ["BackendFault", "Claim", "Fragment", "ServiceRef", "TlsClaim", "read_ingress"]
+__all__ = ["not_ours", "read_ingress"]
 
 CLASS_NOT_OURS = "ClassNotOurs"
 
@@ -43,103 +50,24 @@ MAX_RULE_PATH_BYTES = 3000
 # Of a path, in a message.
 _MOST_SHOWN = 200
 _ALB_PORT = "use-annotation"
+_TLS_ACME = "kubernetes.io/tls-acme"
+_ISSUERS = (
+    "cert-manager.io/issuer",
+    "cert-manager.io/cluster-issuer",
+    "certmanager.k8s.io/issuer",
+    "certmanager.k8s.io/cluster-issuer",
+    "cert.gardener.cloud/purpose",
+)
 _FORBIDDEN_IN_PATH = ("//", "/./", "/../", "%2f", "%2F")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceRef:
-    """A port of a Service, as a backend names it: by name or by number."""
-
-    service: ObjectKey
-    port: str | int
-
-    def __str__(self) -> str:
-        return f"{self.service}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackendFault:
-    """Why a backend cannot be resolved. Its message is made printable: `explain` shows it."""
-
-    reason: Reason
-    message: str
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "message", printable(self.message))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """A path of a host that an Ingress wants.
-
-    Attributes:
-        fallback: The path stands for the Ingress's default backend.
-        written: Path type and path as they are written, printable; empty for a fallback.
-    """
-
-    host: str
-    match: PathMatch
-    backend: ServiceRef | BackendFault
-    origin: Origin
-    fallback: bool = False
-    written: str = ""
-
-    @property
-    def shown(self) -> str:
-        """The path as its author wrote it, where somebody did."""
-        return self.written or str(self.match)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TlsClaim:
-    """A certificate that an Ingress wants served.
-
-    Attributes:
-        hosts: Valid rule hosts, in the order written; empty: for whatever the certificate is for.
-        secret: ``None``: the default certificate.
-    """
-
-    hosts: tuple[str, ...]
-    secret: ObjectKey | None
-    origin: Origin
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fragment:
-    """What one Ingress claims.
-
-    Attributes:
-        ingress: The Ingress.
-        hosts: Every host it names in a rule, with the field that names it first, in that order.
-        claims: Its paths, in the order written; one fallback claim per host last, when it has a
-            default backend (for `ANY_HOST` when it has no rules).
-        tls: Its certificates.
-        policies: What its annotations mean.
-        diagnostics: What is wrong with it in itself.
-        unserved: Rules of it that cannot be served.
-        canary: It is marked as the canary of another Ingress, for a controller that would share requests
-            between the two. Nothing does here, so that it must not take its main Ingress's paths.
-    """
-
-    ingress: Ingress
-    hosts: dict[str, Origin] = field(default_factory=dict[str, Origin])
-    claims: tuple[Claim, ...] = ()
-    tls: tuple[TlsClaim, ...] = ()
-    policies: ParsedPolicies = field(default_factory=ParsedPolicies)
-    diagnostics: tuple[Diagnostic, ...] = ()
-    unserved: tuple[Unserved, ...] = ()
-    canary: bool = False
-
-    @property
-    def catch_all(self) -> Claim | None:
-        """The claim of an Ingress without rules on all that nothing else takes."""
-        if not self.ingress.spec.rules and self.claims:
-            return self.claims[0]
-        return None
-
-
-def not_ours(ingress: Ingress, why: str, diagnostics: tuple[Diagnostic, ...]) -> Fragment:
-    """The fragment of an Ingress that is not ours: nothing but a note per host for `explain`."""
+def not_ours(
+    ingress: Ingress,
+    why: str,
+    diagnostics: tuple[Diagnostic, ...],
+    undecided: frozenset[tuple[str, str]] = frozenset(),
+) -> Claimant:
+    """The claimant of an Ingress that is not ours: nothing but a note per host for `explain`."""
     hosts = {rule.host or ANY_HOST: index for index, rule in reversed(list(enumerate(ingress.spec.rules)))}
     unserved = tuple(
         Unserved(
@@ -150,7 +78,14 @@ def not_ours(ingress: Ingress, why: str, diagnostics: tuple[Diagnostic, ...]) ->
         )
         for host, index in sorted(hosts.items(), key=lambda item: item[1])
     )
-    return Fragment(ingress=ingress, diagnostics=diagnostics, unserved=unserved)
+    return Claimant(
+        ref=ingress.ref,
+        age=age_order(ingress),
+        not_ours=why,
+        diagnostics=diagnostics,
+        unserved=unserved,
+        undecided=undecided,
+    )
 
 
 def read_ingress(
@@ -160,7 +95,7 @@ def read_ingress(
     *,
     host_fallthrough: bool = False,
     paths: PathOptions = DEFAULT_PATHS,
-) -> Fragment:
+) -> Claimant:
     """What *ingress*, which is ours, claims.
 
     Args:
@@ -177,15 +112,18 @@ def read_ingress(
     if annotations and foreign is not None:
         policies = policies.and_also(foreign.judge(annotations, ingress.ref))
         canary = foreign.is_canary(annotations)
-    claims = tuple(reader.claims())
-    fallbacks = tuple(reader.fallbacks())
-    reader.judge_split(policies.policies, (*claims, *fallbacks))
+    paths_claimed = tuple(reader.claims())
+    claims = (*paths_claimed, *reader.fallbacks())
+    reader.judge_split(policies.policies, claims)
     tls = tuple(reader.tls())
-    return Fragment(
-        ingress=ingress,
+    return Claimant(
+        ref=ingress.ref,
+        age=age_order(ingress),
         hosts=reader.hosts,
-        claims=claims + fallbacks,
+        claims=claims,
+        catch_all=claims[0] if claims and not ingress.spec.rules else None,
         tls=tls,
+        promise=_promise(annotations),
         policies=policies,
         canary=canary,
         diagnostics=(*reader.diagnostics, *policies.diagnostics),
@@ -281,7 +219,7 @@ class _Reader:
     def tls(self) -> Iterator[TlsClaim]:
         for number, entry in enumerate(self.ingress.spec.tls):
             place = f"spec.tls[{number}]"
-            hosts: list[str] = []
+            hosts: dict[str, str] = {}
             for index, text in enumerate(entry.hosts):
                 try:
                     host = rule_host(text)
@@ -291,16 +229,20 @@ class _Reader:
                     self._fault(f"{place}.hosts[{index}]", Reason.INVALID_HOST, message)
                     continue
                 if host != ANY_HOST:
-                    hosts.append(host)
+                    # Thousands of Ingresses have the same few places.
+                    hosts.setdefault(host, intern(f"{place}.hosts[{index}]"))
             if entry.hosts and not hosts:
                 continue
             if not entry.hosts:
-                hosts = [host for host in self.hosts if host != ANY_HOST]
+                hosts = {host: place for host in self.hosts if host != ANY_HOST}
             secret = (
                 ObjectKey(self.ingress.metadata.namespace, entry.secret_name) if entry.secret_name else None
             )
             yield TlsClaim(
-                hosts=tuple(dict.fromkeys(hosts)), secret=secret, origin=Origin(self.ingress.ref, place)
+                hosts=tuple(hosts),
+                fields=tuple(hosts.values()),
+                secret=secret,
+                origin=Origin(self.ingress.ref, place),
             )
 
     def _claim(self, host: str, path: HTTPIngressPath, place: str) -> Claim | None:
@@ -388,6 +330,17 @@ class _Reader:
                 origin=Origin(self.ingress.ref, place), host=host, path=path, reason=reason, message=message
             )
         )
+
+
+def _promise(annotations: Mapping[str, str]) -> str:
+    """Who creates the Secrets of an Ingress, by an annotation that asks for it; empty when there is none.
+
+    Source: cert-manager, "Annotated Ingress resource": the issuers, and the annotation of kube-lego.
+    """
+    for key in _ISSUERS:
+        if annotations.get(key):
+            return f"{'Gardener' if 'gardener' in key else 'cert-manager'} ({key})"
+    return f"cert-manager ({_TLS_ACME})" if annotations.get(_TLS_ACME, "").lower() == "true" else ""
 
 
 def _check_as_the_api_does(path: str) -> None:

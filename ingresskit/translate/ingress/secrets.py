@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ingresskit.models import Ingress, IngressClass, Namespace, ObjectKey, Snapshot
-from ingresskit.translate.classes import ClassTable
+from ingresskit.translate.ingress.classes import ClassTable
 from ingresskit.translate.options import TranslateOptions
 
 __all__ = ["named_secrets"]

@@ -1,0 +1,292 @@
+"""Resolves conflicts on one host: the namespace that holds it is served, of its paths the oldest claim.
+
+One virtual host is decided at a time, from everything that decides it (`HostInputs`), so that a
+host is decided anew only when one of those things is another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import is_
+
+from ingresskit.diagnostics import Diagnostic, Reason, Severity
+from ingresskit.graph import (
+    ANY_HOST,
+    BackendKey,
+    Forward,
+    PathMatch,
+    Route,
+    Unserved,
+    VirtualHost,
+)
+from ingresskit.models import ObjectRef
+from ingresskit.policies import Origin
+from ingresskit.translate.backends import Resolution
+from ingresskit.translate.claims import Claim, Claimant
+from ingresskit.translate.resolved import ResolvedClaims
+from ingresskit.translate.routes import forward, route_of
+
+__all__ = ["DecidedHost", "Held", "HostInputs", "decide_host"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Who may be served on a host.
+
+    Attributes:
+        owner: The namespace that holds the host; ``None`` when hosts are shared, or none may claim it.
+        claim: The oldest Ingress of *owner* that claims the host, or the wildcard *through*; ``None``
+            when the host stays held without a claim.
+        through: The wildcard that the owner holds the host through; empty when it claims the host itself.
+        refused: The namespaces that claim the host and may not, each with the reason as a clause.
+        diagnostics: What its claimants are told beside that: another namespace holds the wildcard above.
+    """
+
+    owner: str | None = None
+    claim: ObjectRef | None = None
+    through: str = ""
+    refused: Mapping[str, str] = field(default_factory=dict[str, str])
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    def admits(self, namespace: str) -> bool:
+        """Whether rules of *namespace* for the host are served."""
+        return self.owner in (None, namespace) and namespace not in self.refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostInputs:
+    """Everything that decides a virtual host.
+
+    Attributes:
+        claims: Those that name the host, oldest first; at least one, unless there is a default.
+        held: Who may be served on it.
+        default: Who takes what nothing here takes: the claim of an Ingress without rules.
+        default_backend: The controller's own default backend, behind that.
+        tls: Whether the host has TLS settings of its own.
+    """
+
+    host: str
+    claims: tuple[ResolvedClaims, ...]
+    held: Held
+    default: ResolvedClaims | None
+    default_backend: Resolution | None
+    tls: bool
+
+    def are(
+        self,
+        claims: Sequence[ResolvedClaims],
+        held: Held,
+        default: ResolvedClaims | None,
+        default_backend: Resolution | None,
+        tls: bool,
+    ) -> bool:
+        """Whether inputs made of these would equal these: asked of every host in every pass."""
+        before = self.claims
+        return (
+            self.default is default
+            and self.tls is tls
+            and self.held is held
+            and len(before) == len(claims)
+            and all(map(is_, before, claims))
+            and self.default_backend == default_backend
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecidedHost:
+    """A virtual host, and who lost what there.
+
+    Attributes:
+        host: ``None`` when none of its claims is served.
+        needs: The backends its routes forward to.
+    """
+
+    host: VirtualHost | None
+    needs: frozenset[BackendKey] = frozenset()
+    diagnostics: tuple[Diagnostic, ...] = ()
+    unserved: tuple[Unserved, ...] = ()
+
+
+def decide_host(inputs: HostInputs) -> DecidedHost:
+    """The virtual host that *inputs* amount to."""
+    decision = _Decision(inputs)
+    admitted: list[ResolvedClaims] = []
+    for item in inputs.claims:
+        if not inputs.held.admits(item.namespace):
+            decision.refuse(item)
+        else:
+            admitted.append(item)
+    # Canaries last: what their main Ingress takes, as a path or by default, is never theirs.
+    for group in (
+        [item for item in admitted if not item.claimant.canary],
+        [item for item in admitted if item.claimant.canary],
+    ):
+        for item in group:
+            for claim in item.claims.get(inputs.host, ()):
+                if not claim.fallback:
+                    decision.admit(item, claim)
+        for item in group:
+            for claim in item.claims.get(inputs.host, ()):
+                if claim.fallback:
+                    decision.admit_fallback(item, claim)
+    diagnostics = (*inputs.held.diagnostics, *decision.diagnostics)
+    # With a refused claim only, the host would take the requests of the wildcard above it, and 404 them.
+    if not admitted and not (inputs.host == ANY_HOST and inputs.default_backend is not None):
+        return DecidedHost(host=None, diagnostics=diagnostics, unserved=tuple(decision.unserved))
+    decision.fill_up()
+    return DecidedHost(
+        host=VirtualHost(
+            host=inputs.host,
+            routes=tuple(sorted(decision.routes.values(), key=lambda route: route.match.precedence)),
+            tls=inputs.tls,
+            owner=inputs.held.owner,
+        ),
+        needs=frozenset(
+            share.key
+            for route in decision.routes.values()
+            if isinstance(route.action, Forward)
+            for share in route.action.backends
+        ),
+        diagnostics=diagnostics,
+        unserved=tuple(decision.unserved),
+    )
+
+
+class _Decision:
+    def __init__(self, inputs: HostInputs) -> None:
+        self._inputs = inputs
+        self._winners: dict[PathMatch, tuple[ResolvedClaims, Claim]] = {}
+        self.routes: dict[PathMatch, Route] = {}
+        self.diagnostics: list[Diagnostic] = []
+        self.unserved: list[Unserved] = []
+
+    def refuse(self, item: ResolvedClaims) -> None:
+        host, held, namespace = self._inputs.host, self._inputs.held, item.namespace
+        what = "every other host" if host == ANY_HOST else f"host {host}"
+        if (why := held.refused.get(namespace)) is not None:
+            reason, message = Reason.HOST_NOT_ALLOWED, f"namespace {namespace} may not claim {what}: {why}"
+        else:
+            through = f" through its wildcard {held.through}" if held.through else ""
+            claim = f"oldest claim: {held.claim}" if held.claim else "none of its claims is served now"
+            reason = Reason.HOST_CONFLICT
+            message = f"{what} is owned by namespace {held.owner}{through} ({claim})"
+        winner = held.claim if reason is Reason.HOST_CONFLICT else None
+        self._lose(item.names(host), reason, message, host, None, winner)
+
+    def admit(self, item: ResolvedClaims, claim: Claim) -> None:
+        if item.claimant.canary and (main := self._main(claim)) is not None:
+            self._keep_from(claim, *main)
+            return
+        holder, winner = self._winners.setdefault(claim.match, (item, claim))
+        if winner is claim:
+            self.routes[claim.match] = route_of(item, claim)
+            return
+        own = winner.origin.subject == claim.origin.subject
+        who = winner.origin.field if own else _precedence(winner.origin, holder.claimant, item.claimant)
+        message = f"{claim.shown} of {_host_text(claim.host)} is held by {who}; this path is not served"
+        severity = Severity.WARNING if own and winner.backend == claim.backend else Severity.ERROR
+        self._lose(
+            claim.origin,
+            Reason.ROUTE_CONFLICT,
+            message,
+            claim.host,
+            claim,
+            winner.origin.subject,
+            severity,
+        )
+
+    def _main(self, claim: Claim) -> tuple[PathMatch, Claim] | None:
+        """What of the host, that is no canary's, takes all requests that a canary's path asks for."""
+        path = claim.match.value
+        wider = [claim.match]
+        wider += [PathMatch.prefix(path[:cut]) for cut in range(len(path), 0, -1) if path[cut : cut + 1] == "/"]
+        for match in (*wider, PathMatch.prefix("/")):
+            holder, winner = self._winners.get(match, (None, None))
+            if holder is not None and winner is not None and not holder.claimant.canary:
+                return match, winner
+        return None
+
+    def _keep_from(self, claim: Claim, match: PathMatch, main: Claim) -> None:
+        message = (
+            f"{claim.shown} of {_host_text(claim.host)} belongs to {main.origin} ({match}): an Ingress"
+            " marked as canary takes no path from its main Ingress; this path is not served"
+        )
+        winner = main.origin.subject
+        self._lose(claim.origin, Reason.ROUTE_CONFLICT, message, claim.host, claim, winner)
+
+    def admit_fallback(self, item: ResolvedClaims, claim: Claim) -> None:
+        _, winner = self._winners.setdefault(claim.match, (item, claim))
+        if winner is claim:
+            self.routes[claim.match] = route_of(item, claim)
+            return
+        message = f"on {_host_text(claim.host)} it is never reached: {winner.origin} takes every path"
+        severity = Severity.ERROR if item.claimant.catch_all else Severity.WARNING
+        self._lose(
+            claim.origin,
+            Reason.DEFAULT_BACKEND_UNUSED,
+            message,
+            claim.host,
+            claim,
+            winner.origin.subject,
+            severity,
+        )
+
+    def fill_up(self) -> None:
+        """What no rule of the host takes goes to the default of all hosts, where there is one."""
+        everything = PathMatch.prefix("/")
+        if everything in self.routes:
+            return
+        default = self._inputs.default
+        if default is not None and (claim := default.claimant.catch_all) is not None:
+            self.routes[everything] = route_of(default, claim)
+        elif (own := self._inputs.default_backend) is not None:
+            self.routes[everything] = Route(
+                match=everything, action=forward([(own, 1)]), origin=Origin(own.service, ""), fallback=True
+            )
+
+    def _lose(
+        self,
+        origin: Origin,
+        reason: Reason,
+        message: str,
+        host: str,
+        claim: Claim | None,
+        winner: ObjectRef | None,
+        severity: Severity = Severity.ERROR,
+    ) -> None:
+        self.diagnostics.append(
+            Diagnostic(
+                subject=origin.subject,
+                field=origin.field,
+                reason=reason,
+                message=message,
+                severity=severity,
+                related=() if winner is None or winner == origin.subject else (winner,),
+            )
+        )
+        self.unserved.append(
+            Unserved(
+                origin=origin,
+                host=host,
+                path=claim.shown if claim else "",
+                match=claim.match if claim else None,
+                reason=reason,
+                message=message,
+                winner=winner,
+            )
+        )
+
+
+def _precedence(origin: Origin, winner: Claimant, loser: Claimant) -> str:
+    """Who holds something, and the rule that decided it; see `age_order`."""
+    won, lost = winner.created, loser.created
+    if won is None:
+        return f"{origin} (neither has a creation time, so namespace and name decide)"
+    if won == lost:
+        return f"{origin} (both were created in the same second, so namespace and name decide)"
+    return f"the older {origin} (the creation time decides)"
+
+
+def _host_text(host: str) -> str:
+    return "any host" if host == "*" else host

@@ -1,0 +1,117 @@
+"""The claims of one claimant beside the Services that exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ingresskit.diagnostics import Diagnostic
+from ingresskit.graph import ANY_HOST
+from ingresskit.models import ObjectKey
+from ingresskit.policies import Origin, PermanentRedirect, PolicySet, TrafficSplit
+from ingresskit.translate.backends import Resolution
+from ingresskit.translate.claims import Claim, Claimant, ServiceRef
+
+__all__ = ["ResolvedClaims", "backend_refs", "shares"]
+
+_CONSUMED = (PermanentRedirect, TrafficSplit)
+"""Policies that the action of a route expresses completely; no renderer needs to know them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ResolvedClaims:
+    """The claims of a claimant, and whether the backends that they name exist. Compared by identity.
+
+    Attributes:
+        resolutions: For every reference of `backend_refs`.
+        claims: Those of the claimant by host: one object may name ten thousand hosts, and each is
+            decided by itself.
+        services: Those that the references name.
+        policies: What is left for renderers to honour.
+        diagnostics: One for each backend that does not exist.
+    """
+
+    claimant: Claimant
+    resolutions: Mapping[ServiceRef, Resolution]
+    services: frozenset[ObjectKey]
+    claims: Mapping[str, Sequence[Claim]]
+    policies: PolicySet
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of its object."""
+        return self.claimant.namespace
+
+    def names(self, host: str) -> Origin:
+        """The field that names *host*, which is one that it claims."""
+        claimant = self.claimant
+        catch_all = claimant.catch_all
+        return claimant.hosts.get(host) or (catch_all.origin if catch_all else Origin(claimant.ref, ""))
+
+    @property
+    def claimed_hosts(self) -> Iterable[str]:
+        """Every host that it claims; those that share only a default backend of it are not among them."""
+        return (ANY_HOST,) if self.claimant.catch_all else self.claimant.hosts
+
+    @classmethod
+    def of(cls, claimant: Claimant, resolutions: Mapping[ServiceRef, Resolution]) -> ResolvedClaims:
+        """The claims of *claimant*, with a Diagnostic for each backend that does not exist."""
+        faults = tuple(_backend_faults(claimant, resolutions))
+        claims: dict[str, list[Claim]] = {}
+        for claim in claimant.claims:
+            claims.setdefault(claim.host, []).append(claim)
+        return cls(
+            claimant=claimant,
+            resolutions=resolutions,
+            services=frozenset(ref.service for ref in resolutions),
+            claims=claims,
+            policies=claimant.policies.policies.without(*_CONSUMED),
+            diagnostics=faults,
+        )
+
+
+def backend_refs(claimant: Claimant) -> Iterable[ServiceRef]:
+    """Every backend whose existence decides a route of *claimant*, each once, in order."""
+    refs: dict[ServiceRef, None] = {}
+    split = claimant.policies.policies.get(TrafficSplit)
+    for claim in claimant.claims:
+        if isinstance(claim.backend, ServiceRef):
+            refs[claim.backend] = None
+            for share in shares(claim.backend, split):
+                refs[share[0]] = None
+    return refs
+
+
+def shares(backend: ServiceRef, split: TrafficSplit | None) -> list[tuple[ServiceRef, int]]:
+    """How a split divides the requests of *backend*; empty when it does not name that Service."""
+    if split is None or all(name != backend.service.name for name, _ in split.shares):
+        return []
+    return [
+        (ServiceRef(service=backend.service._replace(name=name), port=backend.port), weight)
+        for name, weight in split.shares
+    ]
+
+
+def _backend_faults(claimant: Claimant, resolutions: Mapping[ServiceRef, Resolution]) -> Iterable[Diagnostic]:
+    split = claimant.policies.policies.get(TrafficSplit)
+    told: set[tuple[str, ServiceRef]] = set()
+    for claim in claimant.claims:
+        if not isinstance(claim.backend, ServiceRef):
+            continue
+        for ref, weight in [(claim.backend, 1), *shares(claim.backend, split)]:
+            resolution = resolutions[ref]
+            if resolution.fault is None or (claim.origin.field, ref) in told:
+                continue
+            told.add((claim.origin.field, ref))
+            field = claim.origin.field if claim.fallback else f"{claim.origin.field}.backend"
+            effect = "the route responds 503"
+            if split is not None and (ref != claim.backend or weight == 0):
+                effect = "its share goes to the others"
+            yield Diagnostic(
+                subject=claim.origin.subject,
+                field=field,
+                reason=resolution.fault.reason,
+                message=f"{resolution.fault.message}; {effect}",
+                related=(resolution.service,),
+            )
