@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Self, TypeVar, cast
 
 from ingresskit.errors import ConfigurationError
 from ingresskit.models import ObjectRef
+from ingresskit.policies.order import Stage
 
 __all__ = ["Annotation", "Origin", "Policy", "PolicyScope", "PolicySet", "Risk", "annotated"]
 
@@ -121,6 +122,8 @@ class Policy:
 
     protects: ClassVar[bool] = False
     scope: ClassVar[PolicyScope] = PolicyScope.ROUTE
+    stage: ClassVar[Stage] = Stage.UPSTREAM
+    """When it acts on a request; by default last."""
 
     @classmethod
     def annotations(cls) -> Mapping[str, Annotation]:

@@ -1,5 +1,19 @@
 """From the route graph to what one proxy needs to serve it."""
 
-from ingresskit.render.base import RenderedFile, Renderer, Rendering, Restricted
+from ingresskit.render.base import RenderedFile, Renderer, Rendering, Restricted, RouteLimit
+from ingresskit.render.policies import HandlerTable, Judgement, Loss, PolicyHandler, Support
+from ingresskit.render.remember import Remembered
 
-__all__ = ["RenderedFile", "Renderer", "Rendering", "Restricted"]
+__all__ = [
+    "HandlerTable",
+    "Judgement",
+    "Loss",
+    "PolicyHandler",
+    "Remembered",
+    "RenderedFile",
+    "Renderer",
+    "Rendering",
+    "Restricted",
+    "RouteLimit",
+    "Support",
+]

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from types import MappingProxyType
-from typing import ClassVar, Generic, NamedTuple, TypeVar
+from typing import ClassVar, Generic, NamedTuple, Never, TypeVar
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity, bounded
 from ingresskit.errors import ConfigurationError
 from ingresskit.graph import Backend, BackendKey, Protocol, Respond, Route, RouteGraph, VirtualHost
 from ingresskit.models import ObjectKey, ObjectRef, Service
-from ingresskit.policies import Policy
+from ingresskit.policies import Policy, PolicySet
+from ingresskit.render.addresses import is_address
+from ingresskit.render.policies import HandlerTable, Judgement, PolicyHandler
+from ingresskit.render.remember import Remembered
 
-__all__ = ["ArtifactT", "RenderedFile", "Renderer", "Rendering", "Restricted"]
+__all__ = ["ArtifactT", "RenderedFile", "Renderer", "Rendering", "Restricted", "RouteLimit"]
 
 ArtifactT = TypeVar("ArtifactT")
 NodeT = TypeVar("NodeT")
@@ -104,32 +108,70 @@ class Restricted:
     diagnostics: tuple[Diagnostic, ...] = ()
 
 
-class _Known(NamedTuple, Generic[NodeT]):
-    """What a part of a graph was restricted to, and what that costs whom."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteLimit:
+    """Why a proxy cannot hold a route, whatever its policies are.
+
+    Attributes:
+        message: Why, as the end of a sentence that begins with "the … renderer".
+        reason: For the author of the route.
+        drops: The route cannot be in the graph at all: not even a 503 can be served for its path.
+    """
+
+    message: str
+    reason: Reason = Reason.POLICY_UNSUPPORTED
+    drops: bool = False
+
+
+class _Judged(NamedTuple, Generic[NodeT]):
+    """What a part of a graph was restricted to, and the diagnostics for that."""
 
     given: NodeT
     restricted: NodeT
-    diagnostics: list[Diagnostic]
+    diagnostics: tuple[Diagnostic, ...]
 
 
 class Renderer(ABC, Generic[ArtifactT]):
     """Turns a route graph into what one proxy needs to serve it.
 
-    Subclass it, say in `supports` which policies the proxy honours, and write `render`. Whoever runs
-    a renderer passes the graph through `restrict` first, so that `render` never sees a protection
-    that it cannot give.
+    Subclass it, say which policies the proxy honours, and write `render`. For that, give `handlers` a table of
+    `PolicyHandler`, or, where `render` reads the policies by itself, name their types in `supports`. Whoever
+    runs a renderer passes the graph through `restrict` first, so that `render` never sees a protection that
+    it cannot give.
     """
 
     name: ClassVar[str]
     """A short word for it, as on a command line: ``"nginx"``."""
+    handlers: HandlerTable[PolicyHandler[Never, Never]] = HandlerTable()
+    """How it honours each policy. Where a class sets `supports` only, the table of those."""
     supports: ClassVar[frozenset[type[Policy]]] = frozenset()
-    """The policies it honours. Every other policy of a route is reported to the route's author."""
+    """The policies it honours. Every other policy of a route is reported to the route's author.
+    Where a class sets `handlers`, those that have one."""
     protocols: ClassVar[frozenset[Protocol]] = frozenset({Protocol.HTTP})
     """What it can speak to endpoints. A backend with another protocol is served as having none."""
+    looks_names_up: ClassVar[bool] = True
+    """Whether an endpoint may be a name (a Service of type ``ExternalName``). If not, such endpoints are
+    reported and left out."""
+    delegate: bool = False
+    """Whether a delegate takes the requests of routes that the proxy cannot serve exactly by itself."""
     # What `restrict` made of the graph before; replaced, never changed.
-    _known_tuple: _Known[tuple[VirtualHost, ...]] = _Known((), (), [])
-    _known_hosts: Mapping[str, _Known[VirtualHost]] = MappingProxyType({})
-    _known_backends: Mapping[BackendKey, _Known[Backend]] = MappingProxyType({})
+    _judged_hosts: Remembered[str, VirtualHost, _Judged[VirtualHost]] | None = None
+    _judged_backends: Remembered[BackendKey, Backend, _Judged[Backend]] | None = None
+    _judged_all: _Judged[tuple[VirtualHost, ...]] = _Judged((), (), ())
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        """Derive `supports` from `handlers`, or `handlers` from `supports`.
+
+        Raises:
+            ConfigurationError: The class sets both.
+        """
+        super().__init_subclass__(**kwargs)
+        if "handlers" in vars(cls):
+            if "supports" in vars(cls):
+                raise ConfigurationError(f"{cls.__name__} sets both handlers and supports; handlers is enough")
+            cls.supports = cls.handlers.supports
+        elif "supports" in vars(cls):
+            cls.handlers = cls.handlers.only(cls.supports)
 
     @abstractmethod
     def render(self, graph: RouteGraph) -> ArtifactT:
@@ -142,103 +184,143 @@ class Renderer(ABC, Generic[ArtifactT]):
             RenderError: The graph cannot be expressed; what is served stays.
         """
 
+    def limit(self, route: Route) -> RouteLimit | None:
+        """Why the proxy cannot hold *route* as it is, its policies aside; ``None`` where it can.
+
+        Asked once for each route, again when its host has changed. By default a proxy holds any route.
+        """
+        del route
+        return None
+
     def restrict(self, graph: RouteGraph) -> Restricted:
         """*graph* as this renderer can serve it: fail closed, say so, and leave the rest untouched.
 
-        A policy that is not in `supports` is reported; if it protects its route, the route responds 503.
-        A backend whose protocol is not in `protocols` is reported and has no endpoints.
+        What `handlers` cannot honour of a policy is reported; where it closes, the route responds 503.
+        A route that has a `limit` is reported, and responds 503 or is left out. A backend whose protocol
+        is not in `protocols` is reported and has no endpoints.
 
         What is the same object as in the graph before costs next to nothing, and stays the same object.
 
         Returns:
             The graph, itself when nothing had to change, and a diagnostic for each loss, sorted.
         """
-        diagnostics: list[Diagnostic] = []
-        hosts = self._restricted_hosts(graph.virtual_hosts, diagnostics)
-        backends = self._restricted_backends(graph.backends, diagnostics)
-        changed = any(new is not old for new, old in zip(hosts, graph.virtual_hosts, strict=True))
-        if changed or any(backends[key] is not graph.backends[key] for key in backends):
-            graph = replace(graph, virtual_hosts=hosts, backends=backends)
+        hosts = self._restricted_hosts(graph.virtual_hosts)
+        if self._judged_backends is None:
+            self._judged_backends = Remembered(self._restricted_backend)
+        backends = self._judged_backends.follow(graph.backends)
+        diagnostics = [*hosts.diagnostics]
+        for backend in backends.values():
+            if backend.diagnostics:
+                diagnostics += backend.diagnostics
+        if hosts.restricted is not hosts.given or any(
+            item.restricted is not item.given for item in backends.values()
+        ):
+            graph = replace(
+                graph,
+                virtual_hosts=hosts.restricted,
+                backends={key: item.restricted for key, item in backends.items()},
+            )
         return Restricted(graph=graph, diagnostics=bounded(diagnostics))
 
-    def _restricted_hosts(
-        self, hosts: tuple[VirtualHost, ...], diagnostics: list[Diagnostic]
-    ) -> tuple[VirtualHost, ...]:
-        given, restricted, losses = self._known_tuple
-        if given is hosts:
-            diagnostics += losses
-            return restricted
-        losses = list[Diagnostic]()
-        before, known = self._known_hosts, dict[str, _Known[VirtualHost]]()
-        for host in hosts:
-            item = before.get(host.host)
-            if item is None or item.given is not host:
-                found: list[Diagnostic] = []
-                item = _Known(host, self._restricted_host(host, found), found)
-            known[host.host] = item
-            if item.diagnostics:
-                losses += item.diagnostics
-        self._known_hosts = known
-        restricted = tuple([item.restricted for item in known.values()])
-        self._known_tuple = _Known(hosts, restricted, losses)
-        diagnostics += losses
-        return restricted
+    def _restricted_hosts(self, hosts: tuple[VirtualHost, ...]) -> _Judged[tuple[VirtualHost, ...]]:
+        if self._judged_all.given is not hosts:
+            if self._judged_hosts is None:
+                self._judged_hosts = Remembered(self._restricted_host)
+            judged = self._judged_hosts.follow({host.host: host for host in hosts}).values()
+            losses = tuple(itertools.chain.from_iterable(item.diagnostics for item in judged))
+            changed = any(item.restricted is not item.given for item in judged)
+            restricted = tuple(item.restricted for item in judged) if changed else hosts
+            self._judged_all = _Judged(hosts, restricted, losses)
+        return self._judged_all
 
-    def _restricted_backends(
-        self, backends: Mapping[BackendKey, Backend], diagnostics: list[Diagnostic]
-    ) -> Mapping[BackendKey, Backend]:
-        before, known = self._known_backends, dict[BackendKey, _Known[Backend]]()
-        for key, backend in backends.items():
-            item = before.get(key)
-            if item is None or item.given is not backend:
-                found: list[Diagnostic] = []
-                item = _Known(backend, self._restricted_backend(backend, found), found)
-            known[key] = item
-            if item.diagnostics:
-                diagnostics += item.diagnostics
-        self._known_backends = known
-        return {key: item.restricted for key, item in known.items()}
-
-    def _restricted_host(self, host: VirtualHost, diagnostics: list[Diagnostic]) -> VirtualHost:
-        routes = tuple(
-            self._restricted_route(route, diagnostics) if route.policies else route for route in host.routes
-        )
-        unchanged = all(new is old for new, old in zip(routes, host.routes, strict=True))
-        return host if unchanged else replace(host, routes=routes)
-
-    def _restricted_route(self, route: Route, diagnostics: list[Diagnostic]) -> Route:
-        for policy in route.policies:
-            kind = type(policy)
-            if kind in self.supports:
+    def _restricted_host(self, host: VirtualHost) -> _Judged[VirtualHost]:
+        diagnostics: list[Diagnostic] = []
+        # The paths of an Ingress share their policies, and may be ten thousand.
+        judgements: dict[PolicySet, Judgement] = {}
+        routes: list[Route] = []
+        for route in host.routes:
+            kept = self._within_limits(route, diagnostics)
+            if kept is None:
                 continue
-            for origin in dict.fromkeys(route.policies.origins(kind).values()) or [route.origin]:
-                effect = "the route responds 503" if kind.protects else "it is ignored"
-                diagnostics.append(
-                    Diagnostic(
-                        subject=origin.subject,
-                        field=origin.field,
-                        reason=Reason.POLICY_UNSUPPORTED,
-                        message=f"the {self.name} renderer does not support {kind.__name__}; {effect}",
-                        severity=Severity.ERROR if kind.protects else Severity.WARNING,
-                    )
-                )
-            if kind.protects and not isinstance(route.action, Respond):
-                message = f"the {self.name} renderer does not support {kind.__name__}"
-                action = Respond(status=503, reason=Reason.POLICY_UNSUPPORTED, message=message)
-                route = replace(route, action=action)
-        return route
+            if route.policies:
+                judgement = judgements.get(route.policies)
+                if judgement is None:
+                    judgement = self.handlers.judge(route.policies, delegate=self.delegate)
+                    judgements[route.policies] = judgement
+                kept = self._honoured(kept, judgement, diagnostics)
+            routes.append(kept)
+        unchanged = len(routes) == len(host.routes) and all(map(operator.is_, routes, host.routes))
+        restricted = host if unchanged else replace(host, routes=tuple(routes))
+        return _Judged(host, restricted, tuple(diagnostics))
 
-    def _restricted_backend(self, backend: Backend, diagnostics: list[Diagnostic]) -> Backend:
-        if backend.protocol in self.protocols:
-            return backend
-        note = f"the {self.name} renderer does not support {backend.protocol}"
-        namespace, service, _ = backend.key
+    def _within_limits(self, route: Route, diagnostics: list[Diagnostic]) -> Route | None:
+        limit = self.limit(route)
+        if limit is None:
+            return route
+        message = f"the {self.name} renderer {limit.message}"
+        effect = "it is not served" if limit.drops else "the route responds 503"
         diagnostics.append(
             Diagnostic(
-                subject=ObjectRef(Service.kind, ObjectKey(namespace, service)),
+                subject=route.origin.subject,
+                field=route.origin.field,
+                reason=limit.reason,
+                message=f"{message}; {effect}",
+                severity=Severity.ERROR,
+            )
+        )
+        if limit.drops:
+            return None
+        return replace(route, action=Respond(status=503, reason=limit.reason, message=message))
+
+    def _honoured(self, route: Route, judgement: Judgement, diagnostics: list[Diagnostic]) -> Route:
+        """*route* as `handlers` can honour its policies."""
+        policies = route.policies
+        action = route.action
+        for kind, loss in judgement.losses:
+            closes = kind.protects if loss.closes is None else loss.closes
+            message = f"the {self.name} renderer {loss.message}"
+            effect = "the route responds 503" if closes else loss.effect
+            severity = loss.severity or (Severity.ERROR if closes else Severity.WARNING)
+            origins = policies.origins(kind)
+            asked = [origins[loss.field]] if loss.field in origins else list(dict.fromkeys(origins.values()))
+            diagnostics += (
+                Diagnostic(
+                    subject=origin.subject,
+                    field=origin.field,
+                    reason=Reason.POLICY_UNSUPPORTED,
+                    message=f"{message}; {effect}",
+                    severity=severity,
+                )
+                for origin in asked or [route.origin]
+            )
+            if closes and not isinstance(action, Respond):
+                action = Respond(status=503, reason=Reason.POLICY_UNSUPPORTED, message=message)
+        if action is route.action and judgement.policies is policies:
+            return route
+        return replace(route, action=action, policies=judgement.policies)
+
+    def _restricted_backend(self, backend: Backend) -> _Judged[Backend]:
+        service = ObjectRef(Service.kind, ObjectKey(backend.key.namespace, backend.key.service))
+        if backend.protocol not in self.protocols:
+            note = f"the {self.name} renderer does not support {backend.protocol}"
+            lost = Diagnostic(
+                subject=service,
                 field=f"{backend.place}.appProtocol" if backend.place else "",
                 reason=Reason.PROTOCOL_UNSUPPORTED,
                 message=f"{note}; its routes respond 503",
             )
+            return _Judged(backend, replace(backend, endpoints=(), note=note), (lost,))
+        if self.looks_names_up:
+            return _Judged(backend, backend, ())
+        kept = tuple(item for item in backend.endpoints if is_address(item.address))
+        if len(kept) == len(backend.endpoints):
+            return _Judged(backend, backend, ())
+        name = next(item.address for item in backend.endpoints if not is_address(item.address))
+        note = f"the {self.name} renderer does not support ExternalName Services (the host name {name})"
+        lost = Diagnostic(
+            subject=service,
+            field="spec.externalName",
+            reason=Reason.EXTERNAL_NAME_REFUSED,
+            message=f"{note}; its routes respond 503",
         )
-        return replace(backend, endpoints=(), note=note)
+        return _Judged(backend, replace(backend, endpoints=kept, note="" if kept else note), (lost,))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ingresskit.policies.base import Policy, annotated
+from ingresskit.policies.order import Stage
 from ingresskit.policies.values import Network, parse_networks
 
 __all__ = ["AllowedSources", "PlainHttp"]
@@ -20,6 +21,7 @@ class AllowedSources(Policy):
     """
 
     protects: ClassVar[bool] = True
+    stage: ClassVar[Stage] = Stage.ADDRESS
 
     networks: tuple[Network, ...] = annotated(
         "allow-sources",
@@ -41,5 +43,6 @@ class PlainHttp(Policy):
     """
 
     protects: ClassVar[bool] = True
+    stage: ClassVar[Stage] = Stage.PLAIN_HTTP
 
     allowed: bool = True

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ingresskit.policies.base import Policy, Risk, annotated
+from ingresskit.policies.order import Stage
 from ingresskit.policies.values import HeaderField, parse_header_names, parse_headers
 
 __all__ = ["RequestHeaders", "ResponseHeaders"]
@@ -21,6 +23,8 @@ class RequestHeaders(Policy):
         set: These replace what the client sent under the same names.
         remove: These are taken out.
     """
+
+    stage: ClassVar[Stage] = Stage.HEADERS
 
     set: tuple[HeaderField, ...] = annotated(
         "request-headers-set",
@@ -49,6 +53,8 @@ class ResponseHeaders(Policy):
         set: These replace what the endpoint sent under the same names.
         remove: These are taken out.
     """
+
+    stage: ClassVar[Stage] = Stage.HEADERS
 
     set: tuple[HeaderField, ...] = annotated(
         "response-headers-set",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ingresskit.policies.base import Policy, annotated
+from ingresskit.policies.order import Stage
 from ingresskit.policies.values import parse_byte_size
 
 __all__ = ["BodyLimit"]
@@ -17,6 +19,8 @@ class BodyLimit(Policy):
     Attributes:
         max_bytes: In bytes; 0 is no limit.
     """
+
+    stage: ClassVar[Stage] = Stage.BODY
 
     max_bytes: int = annotated(
         "body-limit",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self
+from typing import ClassVar, Self
 
 from ingresskit.policies.base import Policy, Risk, annotated
+from ingresskit.policies.order import Stage
 from ingresskit.policies.values import parse_boolean, parse_choice, parse_location
 
 __all__ = ["PermanentRedirect", "RedirectStatus", "TlsRedirect"]
@@ -24,6 +25,8 @@ class TlsRedirect(Policy):
     Attributes:
         enabled: On even without TLS settings, or off even with them.
     """
+
+    stage: ClassVar[Stage] = Stage.TLS_REDIRECT
 
     enabled: bool = annotated(
         "tls-redirect",
@@ -52,6 +55,8 @@ class PermanentRedirect(Policy):
         location: An absolute URL or a path, sent as it is; ``None`` is no redirect.
         status: 308 keeps method and body; 301 lets clients turn a POST into a GET.
     """
+
+    stage: ClassVar[Stage] = Stage.ACTION
 
     location: str | None = annotated(
         "redirect",

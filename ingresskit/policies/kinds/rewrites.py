@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ingresskit.policies.base import Policy, Risk, annotated
+from ingresskit.policies.order import Stage
 from ingresskit.policies.values import parse_path_prefix
 
 __all__ = ["PrefixRewrite"]
@@ -20,6 +22,8 @@ class PrefixRewrite(Policy):
     Attributes:
         prefix: In normal form, without a trailing slash unless it is ``/``; ``None`` rewrites nothing.
     """
+
+    stage: ClassVar[Stage] = Stage.REWRITE
 
     prefix: str | None = annotated(
         "rewrite-prefix",

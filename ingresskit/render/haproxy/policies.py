@@ -38,8 +38,9 @@ from ingresskit.render.haproxy.lines import flagged, lookup, plain_text, refused
 from ingresskit.render.haproxy.prefixes import network_prefixes
 from ingresskit.render.haproxy.settings import HaproxySettings
 from ingresskit.render.haproxy.words import PLAIN_HTTP_FLAG
+from ingresskit.render.policies import HandlerTable, Loss, PolicyHandler
 
-__all__ = ["CONNECT_STEPS", "HANDLERS", "REWRITE_BYTES", "Context", "Handler", "SettingRow"]
+__all__ = ["CONNECT_STEPS", "HANDLERS", "REWRITE_BYTES", "TABLE", "Context", "Handler", "SettingRow"]
 
 REWRITE_BYTES: Final = 10240
 """So much of the buffer is kept free: policies set 8,192 bytes of header fields and 1,000 of a path at most,
@@ -70,10 +71,9 @@ class Context:
     needs: Needs
 
 
-class Handler:
-    """How HAProxy honours one type of policy. What a subclass does not override does nothing."""
+class Handler(PolicyHandler[Policy, object]):
+    """How HAProxy honours one type of policy. The defaults do nothing."""
 
-    policy: ClassVar[type[Policy]]
     flag: ClassVar[str] = ""
     """One letter, unique among handlers; in the row of each route whose policy gives any rows."""
     words: ClassVar[str] = ""
@@ -96,11 +96,6 @@ class Handler:
 
     def response_names(self, policies: PolicySet) -> Iterator[tuple[str, str]]:
         """The same for the answer."""
-        del policies
-        yield from ()
-
-    def losses(self, policies: PolicySet) -> Iterator[tuple[str, str]]:
-        """What of the policy cannot be honoured: the name of a field, and why, as a sentence's end."""
         del policies
         yield from ()
 
@@ -286,10 +281,14 @@ class _Retries(Handler):
         return replace(base, retries=(policies.get(Retries) or Retries()).attempts)
 
 
+_ONE_TIMEOUT: Final = Loss(field="send", message="has one timeout for both directions, that of read-timeout")
+
+
 class _Timeouts(Handler):
     """The one to connect is a part of the slot class; HAProxy has one for both directions: that to read."""
 
     policy = Timeouts
+    limitations = (_ONE_TIMEOUT,)
     flag = "r"
     words = "How long the endpoint may be silent."
 
@@ -304,10 +303,9 @@ class _Timeouts(Handler):
         return replace(base, connect=_step((policies.get(Timeouts) or Timeouts()).connect))
 
     @override
-    def losses(self, policies: PolicySet) -> Iterator[tuple[str, str]]:
-        policy = policies.get(Timeouts) or Timeouts()
-        if policy.send is not None and policy.send != policy.read:
-            yield "send", "waits for an endpoint to take a request as long as for it to answer"
+    def losses(self, policy: Policy) -> Iterator[Loss]:
+        if isinstance(policy, Timeouts) and policy.send is not None and policy.send != policy.read:
+            yield _ONE_TIMEOUT
 
     @override
     def backend(self, context: Context) -> Iterator[str]:
@@ -343,3 +341,5 @@ HANDLERS: Final[tuple[Handler, ...]] = (
     _TlsRedirect(),
 )
 """Every policy that HAProxy honours."""
+
+TABLE: Final = HandlerTable(HANDLERS)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import ClassVar, Final, TypeVar
 
 from typing_extensions import override
 
-from ingresskit.diagnostics import Diagnostic, Reason, Severity
+from ingresskit.diagnostics import Reason
 from ingresskit.graph import (
     Backend,
     BackendKey,
@@ -20,11 +18,9 @@ from ingresskit.graph import (
     Redirect,
     Route,
     RouteGraph,
-    VirtualHost,
 )
-from ingresskit.models import ObjectKey, ObjectRef, Service
-from ingresskit.policies import Origin, Policy
-from ingresskit.render.base import Renderer
+from ingresskit.models import ObjectKey
+from ingresskit.render.base import Renderer, RouteLimit
 from ingresskit.render.haproxy.artifact import (
     Block,
     Bundle,
@@ -36,7 +32,7 @@ from ingresskit.render.haproxy.artifact import (
     SlotClass,
 )
 from ingresskit.render.haproxy.certificates import bundle_id, make_bundle, server_name_lines
-from ingresskit.render.haproxy.policies import HANDLERS, SettingRow
+from ingresskit.render.haproxy.policies import TABLE, SettingRow
 from ingresskit.render.haproxy.prefixes import range_prefixes
 from ingresskit.render.haproxy.routes import Routes, RoutesKeeper
 from ingresskit.render.haproxy.servers import make_server
@@ -57,12 +53,11 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
     """Makes artifacts for HAProxy. What did not change since the last graph costs next to nothing."""
 
     name: ClassVar[str] = "haproxy"
-    supports: ClassVar[frozenset[type[Policy]]] = frozenset(handler.policy for handler in HANDLERS)
+    handlers = TABLE
     protocols: ClassVar[frozenset[Protocol]] = frozenset({Protocol.HTTP, Protocol.HTTPS, Protocol.H2C})
+    looks_names_up: ClassVar[bool] = False
 
     def __init__(self) -> None:
-        # Hosts of which everything fits into rows: they are asked for at every pass.
-        self._fitting: dict[str, VirtualHost] = {}
         self._keeper = RoutesKeeper()
         # What the last graph came to, and by backend key the names its backends have.
         self._routes: Routes | None = None
@@ -74,8 +69,6 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
 
     @override
     def render(self, graph: RouteGraph) -> HaproxyArtifact:
-        if len(self._fitting) > 2 * len(graph.virtual_hosts):
-            self._fitting.clear()
         last = self._last
         routes = self._keeper.follow(graph.virtual_hosts)
         moved = self._follow_servers(graph.backends)
@@ -165,49 +158,13 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
         return make_block("l", rows)
 
     @override
-    def _restricted_host(self, host: VirtualHost, diagnostics: list[Diagnostic]) -> VirtualHost:
-        """What a map cannot hold costs the route it belongs to; nothing of the translator is such."""
-        if self._fitting.get(host.host) is not host:
-            kept = tuple(route for route in host.routes if _fits(route))
-            if len(kept) < len(host.routes):
-                message = f"the {self.name} renderer cannot hold a path or redirect like this; it is not served"
-                diagnostics += (
-                    _told(route.origin, Reason.INVALID_PATH, message, Severity.ERROR)
-                    for route in host.routes
-                    if not _fits(route)
-                )
-                host = replace(host, routes=kept)
-            else:
-                self._fitting[host.host] = host
-        return super()._restricted_host(host, diagnostics)
-
-    @override
-    def _restricted_route(self, route: Route, diagnostics: list[Diagnostic]) -> Route:
-        for handler in HANDLERS:
-            if handler.policy not in route.policies:
-                continue
-            for name, why in handler.losses(route.policies):
-                origin = route.policies.origin(handler.policy, name) or route.origin
-                message = f"the {self.name} renderer {why}; it is ignored"
-                diagnostics.append(_told(origin, Reason.POLICY_UNSUPPORTED, message, Severity.WARNING))
-        return super()._restricted_route(route, diagnostics)
-
-    @override
-    def _restricted_backend(self, backend: Backend, diagnostics: list[Diagnostic]) -> Backend:
-        backend = super()._restricted_backend(backend, diagnostics)
-        names = [item.address for item in backend.endpoints if not _is_address(item.address)]
-        if not names:
-            return backend
-        note = f"the {self.name} renderer connects to addresses only, not to the name {names[0]}"
-        diagnostics.append(
-            Diagnostic(
-                subject=ObjectRef(Service.kind, ObjectKey(backend.key.namespace, backend.key.service)),
-                field="spec.externalName",
-                reason=Reason.EXTERNAL_NAME_REFUSED,
-                message=f"{note}; its routes respond 503",
-            )
-        )
-        return replace(backend, endpoints=(), note=note)
+    def limit(self, route: Route) -> RouteLimit | None:
+        """A map holds printable text only; nothing that the translator makes is anything else."""
+        if not _ROW_TEXT.fullmatch(route.match.value):
+            return RouteLimit(message="cannot hold a path like this", reason=Reason.INVALID_PATH, drops=True)
+        if isinstance(route.action, Redirect) and not _ROW_TEXT.fullmatch(route.action.location):
+            return RouteLimit(message="cannot hold a redirect like this")
+        return None
 
 
 def _by_key(backends: Mapping[str, tuple[BackendKey, SlotClass]]) -> dict[BackendKey, list[str]]:
@@ -221,24 +178,3 @@ def _kept(before: Mapping[str, V], now: Mapping[str, V]) -> Mapping[str, V]:
     """*before* itself when it holds the same objects as *now*."""
     same = len(before) == len(now) and all(before.get(key) is item for key, item in now.items())
     return before if same else now
-
-
-def _fits(route: Route) -> bool:
-    texts = [route.match.value]
-    if isinstance(route.action, Redirect):
-        texts.append(route.action.location)
-    return all(map(_ROW_TEXT.fullmatch, texts))
-
-
-def _told(origin: Origin, reason: Reason, message: str, severity: Severity) -> Diagnostic:
-    return Diagnostic(
-        subject=origin.subject, field=origin.field, reason=reason, message=message, severity=severity
-    )
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
