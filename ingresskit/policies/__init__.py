@@ -55,9 +55,6 @@ from ingresskit.policies.order import NATIVE_ORDER, STAGE_REASONS, Order, Stage
 from ingresskit.policies.patterns import Pattern, PatternRefused
 from ingresskit.policies.registry import PolicyRegistry
 
-# The name of a `Reading` before dialects could say more than policies; callers are being moved.
-ParsedPolicies = Reading
-
 __all__ = [
     "BUILTIN_POLICIES",
     "FOREIGN_FAMILIES",
@@ -90,7 +87,6 @@ __all__ = [
     "Objects",
     "Order",
     "Origin",
-    "ParsedPolicies",
     "Pattern",
     "PatternRefused",
     "PatternValue",

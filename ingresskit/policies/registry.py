@@ -70,8 +70,6 @@ class PolicyRegistry:
             reading = replace(reading, diagnostics=reading.diagnostics + overridden).and_also(reads)
         return reading
 
-    parse = read
-
 
 def _context(
     dialect: Dialect, annotations: Mapping[str, str], subject: ObjectRef, objects: Objects

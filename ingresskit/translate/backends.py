@@ -19,7 +19,7 @@ from ingresskit.models import (
     ServicePort,
     Snapshot,
 )
-from ingresskit.policies import ForeignAnnotations, ParsedPolicies
+from ingresskit.policies import ForeignAnnotations, Reading
 from ingresskit.translate.claims import BackendFault, ServiceRef
 from ingresskit.translate.destinations import DestinationPolicy
 from ingresskit.translate.endpoints import EndpointTable, changes
@@ -33,7 +33,7 @@ _MOST_PORTS_TOLD = 8
 # Kubernetes have 100 ports at most.
 _MOST_SERVICE_PORTS = 256
 
-_NOTHING_LOST = ParsedPolicies()
+_NOTHING_LOST = Reading()
 
 _Ports = dict["str | int", ServicePort]
 
@@ -157,7 +157,7 @@ class BackendTable:
             return _fault(about, Reason.SERVICE_PORT_NOT_FOUND, message)
         return Resolution(key=BackendKey(*ref.service, port.port), service=about)
 
-    def _judged(self, service: Service) -> ParsedPolicies:
+    def _judged(self, service: Service) -> Reading:
         """What is lost of the annotations of a Service: some controllers read them there, this one does not."""
         if self._foreign is None or not service.metadata.annotations:
             return _NOTHING_LOST

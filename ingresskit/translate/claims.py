@@ -15,7 +15,7 @@ from typing import Protocol
 from ingresskit.diagnostics import Diagnostic, Reason, printable
 from ingresskit.graph import PathMatch, Unserved
 from ingresskit.models import KubeObject, ObjectKey, ObjectRef, Snapshot
-from ingresskit.policies import Origin, ParsedPolicies
+from ingresskit.policies import Origin, Reading
 
 __all__ = ["Age", "BackendFault", "Claim", "Claimant", "Front", "ServiceRef", "TlsClaim"]
 
@@ -121,7 +121,7 @@ class Claimant:
     catch_all: Claim | None = None
     tls: tuple[TlsClaim, ...] = ()
     promise: str = ""
-    policies: ParsedPolicies = field(default_factory=ParsedPolicies)
+    policies: Reading = field(default_factory=Reading)
     diagnostics: tuple[Diagnostic, ...] = ()
     unserved: tuple[Unserved, ...] = ()
     canary: bool = False

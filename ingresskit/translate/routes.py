@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ingresskit.diagnostics import Diagnostic, Reason
 from ingresskit.graph import Action, Forward, Redirect, Respond, Route, WeightedBackend, solves_http01
-from ingresskit.policies import PermanentRedirect, TrafficSplit
+from ingresskit.policies import NATIVE_ORDER, PermanentRedirect, TrafficSplit
 from ingresskit.translate.backends import Resolution
 from ingresskit.translate.claims import BackendFault, Claim
 from ingresskit.translate.resolved import ResolvedClaims, shares
@@ -23,6 +23,7 @@ def route_of(resolved: ResolvedClaims, claim: Claim) -> Route:
         policies=resolved.policies,
         fallback=claim.fallback,
         written=claim.written,
+        order=resolved.claimant.policies.order or NATIVE_ORDER,
     )
 
 

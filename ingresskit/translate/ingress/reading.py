@@ -1,7 +1,7 @@
 """The front for Ingresses: which of them are ours, and what each claims.
 
 Each Ingress is read in isolation. Its claimant is kept while the Ingress, the classes and, where namespaces
-are chosen by label, its Namespace stay.
+are chosen by label, its Namespace stay, and while what its dialects looked up for it stays.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from ingresskit.diagnostics import Diagnostic, Reason
 from ingresskit.facts import fact_logger
 from ingresskit.graph import ANY_HOST, HostRefused, rule_host
 from ingresskit.models import Ingress, IngressClass, KubeObject, Namespace, ObjectKey, Snapshot
-from ingresskit.policies import ForeignAnnotations, ParsedPolicies, PolicyRegistry
+from ingresskit.policies import ForeignAnnotations, PolicyRegistry, Reading
 from ingresskit.translate.claims import Claimant
 from ingresskit.translate.ingress.classes import ClassTable
 from ingresskit.translate.ingress.rules import not_ours, read_ingress
 from ingresskit.translate.ingress.trimming import trimmed
+from ingresskit.translate.lookups import LookedUp, Lookups, still_so
 from ingresskit.translate.options import TranslateOptions
 
 __all__ = ["IngressFront"]
@@ -32,6 +33,7 @@ class _Read(NamedTuple):
 
     ingress: Ingress
     namespace: Namespace | None
+    looked_up: tuple[LookedUp, ...]
     claimant: Claimant
 
 
@@ -51,7 +53,10 @@ class IngressFront:
         self._foreign = foreign
         self._class_objects: Mapping[ObjectKey, IngressClass] | None = None
         self.classes: ClassTable = ClassTable()
-        self.kinds: tuple[type[KubeObject], ...] = (Ingress, IngressClass, Namespace)
+        self.kinds: tuple[type[KubeObject], ...] = (
+            *(Ingress, IngressClass, Namespace),
+            *sorted(options.policies.kinds, key=lambda kind: kind.kind),
+        )
         self.claim_kinds: frozenset[str] = frozenset({Ingress.kind})
         self._read: dict[ObjectKey, _Read] = {}
 
@@ -76,20 +81,27 @@ class IngressFront:
         for key, ingress in snapshot.by_key(Ingress).items():
             namespace = namespaces.get(ObjectKey("", key.namespace))
             known = before.get(key)
-            if known is None or known.ingress is not ingress or known.namespace is not namespace:
-                known = _Read(ingress, namespace, self._claimant(ingress, namespace))
+            if (
+                known is None
+                or known.ingress is not ingress
+                or known.namespace is not namespace
+                or (known.looked_up and not still_so(snapshot, known.looked_up))
+            ):
+                lookups = Lookups(snapshot)
+                claimant = self._claimant(ingress, namespace, lookups)
+                known = _Read(ingress, namespace, lookups.found, claimant)
             after[key] = known
         self._read = after
         return [item.claimant for item in after.values()]
 
-    def _claimant(self, ingress: Ingress, namespace: Namespace | None) -> Claimant:
+    def _claimant(self, ingress: Ingress, namespace: Namespace | None, lookups: Lookups) -> Claimant:
         labels: Mapping[str, str] = namespace.metadata.labels if namespace is not None else {}
         verdict = self.classes.judge(ingress, labels, self._options)
         if not verdict.ours:
             undecided = _hosts_in_doubt(ingress) if verdict.undecided else frozenset[tuple[str, str]]()
             return not_ours(ingress, verdict.why, verdict.diagnostics, undecided)
         try:
-            claimant = self._served(ingress)
+            claimant = self._served(ingress, lookups)
         except Exception:
             # A dialect or policy of the integrator's own may raise anything; one object pays for it.
             _logger.exception("ingress could not be read", extra={"ingress": str(ingress.key)})
@@ -98,7 +110,7 @@ class IngressFront:
             claimant = replace(claimant, diagnostics=verdict.diagnostics + claimant.diagnostics)
         return claimant
 
-    def _served(self, ingress: Ingress) -> Claimant:
+    def _served(self, ingress: Ingress, lookups: Lookups) -> Claimant:
         options = self._options
         within = trimmed(ingress, options.budgets)
         claimant = read_ingress(
@@ -107,6 +119,7 @@ class IngressFront:
             self._foreign,
             host_fallthrough=options.host_fallthrough,
             paths=options.paths,
+            objects=lookups,
         )
         if not within.diagnostics:
             return claimant
@@ -145,6 +158,6 @@ def _closed(ingress: Ingress) -> Claimant:
     claimant = read_ingress(ingress, PolicyRegistry(()))
     return replace(
         claimant,
-        policies=ParsedPolicies(diagnostics=(fault,), protection_fault=fault),
+        policies=Reading(diagnostics=(fault,), protection_fault=fault),
         diagnostics=(*claimant.diagnostics, fault),
     )

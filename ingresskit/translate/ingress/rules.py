@@ -31,10 +31,12 @@ from ingresskit.models import (
 )
 from ingresskit.policies import (
     ForeignAnnotations,
+    Objects,
     Origin,
     PolicyRegistry,
     PolicySet,
     TrafficSplit,
+    no_objects,
 )
 from ingresskit.translate.claims import BackendFault, Claim, Claimant, ServiceRef, TlsClaim
 from ingresskit.translate.ingress.notations import host_advice, path_advice, path_doubt, served_otherwise
@@ -95,6 +97,7 @@ def read_ingress(
     *,
     host_fallthrough: bool = False,
     paths: PathOptions = DEFAULT_PATHS,
+    objects: Objects = no_objects,
 ) -> Claimant:
     """What *ingress*, which is ours, claims.
 
@@ -104,14 +107,15 @@ def read_ingress(
         foreign: Judges those that are not; ``None``: nothing is said of them.
         host_fallthrough: Rules without a host take what those with one leave: see `TranslateOptions`.
         paths: How paths are brought into normal form.
+        objects: Finds what annotations name.
     """
     reader = _Reader(ingress, host_fallthrough=host_fallthrough, paths=paths)
     annotations = ingress.metadata.annotations
-    policies = registry.parse(annotations, ingress.ref)
-    canary = False
+    policies = registry.read(annotations, ingress.ref, objects)
+    canary = policies.variant is not None
     if annotations and foreign is not None:
         policies = policies.and_also(foreign.judge(annotations, ingress.ref))
-        canary = foreign.is_canary(annotations)
+        canary = canary or foreign.is_canary(annotations)
     paths_claimed = tuple(reader.claims())
     claims = (*paths_claimed, *reader.fallbacks())
     reader.judge_split(policies.policies, claims)
