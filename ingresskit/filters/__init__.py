@@ -6,26 +6,33 @@ from ingresskit.filters.base import (
     Memory,
     Reply,
     RequestView,
+    ResponseFilter,
+    ResponseView,
     Resuming,
     Subrequest,
     SubrequestReply,
 )
-from ingresskit.filters.chain import Chain, chain_of
+from ingresskit.filters.chain import BUILTIN_EFFECTS, Chain, chain_of
 from ingresskit.filters.decide import Decision, decide
+from ingresskit.filters.edits import UNCHANGED, HeaderEdit, PathEdit
+from ingresskit.filters.effects import Compiler, Effect, PolicyEffects
 from ingresskit.filters.explain import Explanation, explain
 from ingresskit.filters.limits import BodyFilter
 from ingresskit.filters.near_misses import Miss, NearMiss
 from ingresskit.filters.ranges import AddressRanges
 from ingresskit.filters.redirects import ActionFilter, TlsRedirectFilter
-from ingresskit.filters.rewrites import HeaderEdit, PathEdit
 
 __all__ = [
+    "BUILTIN_EFFECTS",
+    "UNCHANGED",
     "ActionFilter",
     "AddressFilter",
     "AddressRanges",
     "BodyFilter",
     "Chain",
+    "Compiler",
     "Decision",
+    "Effect",
     "Explanation",
     "Filter",
     "HeaderEdit",
@@ -34,8 +41,11 @@ __all__ = [
     "NearMiss",
     "PathEdit",
     "PlainHttpFilter",
+    "PolicyEffects",
     "Reply",
     "RequestView",
+    "ResponseFilter",
+    "ResponseView",
     "Resuming",
     "Subrequest",
     "SubrequestReply",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from ingresskit.filters.base import Memory, Reply, RequestView
+from ingresskit.filters.effects import Compiler, Effect
 from ingresskit.filters.ranges import AddressRanges
-from ingresskit.policies import Stage
+from ingresskit.policies import AllowedSources, Stage
 
-__all__ = ["AddressFilter", "PlainHttpFilter"]
+__all__ = ["COMPILERS", "AddressFilter", "PlainHttpFilter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +35,10 @@ class PlainHttpFilter:
     def request(self, request: RequestView, memory: Memory) -> Reply | None:
         """As `Filter.request`."""
         return None if request.https else Reply(status=403)
+
+
+def _addresses(policy: AllowedSources) -> Effect:
+    return Effect(guards=(AddressFilter(AddressRanges(policy.networks)),)) if policy.networks else Effect()
+
+
+COMPILERS: Final = (Compiler(AllowedSources, _addresses),)

@@ -4,6 +4,9 @@ A filter is compiled once per policy set, when a table is made, and then asked f
 data only, so that it can be pushed to worker processes. What outlives a request (the counts of a rate
 limit) belongs to the runtime and is reached through `Memory`. A filter that must ask somebody else returns
 a `Subrequest`; the runtime sends it and gives the response to `Resuming.resume`.
+
+What a policy does to header fields and paths alone is no filter but an edit, merged with those of the other
+policies when the table is made.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar, Protocol, runtime_checkable
 
+from ingresskit.filters.edits import HeaderEdit
 from ingresskit.graph import Termination
 from ingresskit.policies import Stage
 
@@ -21,6 +25,8 @@ __all__ = [
     "Memory",
     "Reply",
     "RequestView",
+    "ResponseFilter",
+    "ResponseView",
     "Resuming",
     "Subrequest",
     "SubrequestReply",
@@ -150,8 +156,12 @@ class Filter(Protocol):
 
     stage: ClassVar[Stage]
 
-    def request(self, request: RequestView, memory: Memory) -> Reply | Subrequest | None:
-        """What the proxy responds instead of going on; ``None`` lets the request go on."""
+    def request(self, request: RequestView, memory: Memory) -> Reply | Subrequest | HeaderEdit | None:
+        """What the proxy responds instead of going on; ``None`` lets the request go on.
+
+        A `HeaderEdit` lets it go on with other header fields. A filter that raises is a fault of its own:
+        the runtime responds 500.
+        """
         ...
 
 
@@ -159,6 +169,32 @@ class Filter(Protocol):
 class Resuming(Protocol):
     """A filter that returns `Subrequest`."""
 
-    def resume(self, request: RequestView, reply: SubrequestReply) -> Reply | None:
+    def resume(self, request: RequestView, reply: SubrequestReply) -> Reply | HeaderEdit | None:
         """As `Filter.request`, once the subrequest is over."""
+        ...
+
+
+class ResponseView(Protocol):
+    """What filters may know of an endpoint's response."""
+
+    @property
+    def status(self) -> int:
+        """200 to 599."""
+        ...
+
+    def field(self, name: bytes) -> bytes | None:
+        """As `RequestView.field`."""
+        ...
+
+
+class ResponseFilter(Protocol):
+    """What a policy does to an endpoint's responses, where that depends on the request. Can be pickled."""
+
+    def response(self, request: RequestView, response: ResponseView) -> HeaderEdit:
+        """The changes of the header fields of *response*; `UNCHANGED` for none.
+
+        Args:
+            request: As the client sent it; its `RequestView.secure_location` is ``None``.
+            response: As the endpoint sent it.
+        """
         ...

@@ -1,17 +1,17 @@
-"""From the policies of a route to its filters, in the order in which they act."""
+"""From the policies of a route to its filters, in the order in which they act, and its edits, merged."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, TypeVar, assert_never, cast
+from typing import Final, assert_never
 
-from ingresskit.filters.access import AddressFilter, PlainHttpFilter
-from ingresskit.filters.base import Filter, Reply
-from ingresskit.filters.limits import BodyFilter
-from ingresskit.filters.ranges import AddressRanges
+from ingresskit.filters import access, headers, limits, rewrites
+from ingresskit.filters.access import PlainHttpFilter
+from ingresskit.filters.base import Filter, Reply, ResponseFilter
+from ingresskit.filters.edits import UNCHANGED, HeaderEdit, PathEdit
+from ingresskit.filters.effects import Effect, PolicyEffects
 from ingresskit.filters.redirects import ActionFilter, TlsRedirectFilter
-from ingresskit.filters.rewrites import UNCHANGED, HeaderEdit, PathEdit, path_edit, request_edit, response_edit
 from ingresskit.graph import (
     Forward,
     Redirect,
@@ -21,24 +21,35 @@ from ingresskit.graph import (
     VirtualHost,
     redirects_to_tls,
     refuses_plain_http,
+    solves_http01,
 )
-from ingresskit.policies import AllowedSources, BodyLimit, Order, Policy, Stage
+from ingresskit.policies import Order, Stage
 
-__all__ = ["Chain", "chain_of"]
+__all__ = ["BUILTIN_EFFECTS", "Chain", "chain_of"]
 
-P = TypeVar("P", bound=Policy)
+BUILTIN_EFFECTS: Final = PolicyEffects(
+    (*access.COMPILERS, *limits.COMPILERS, *rewrites.COMPILERS, *headers.COMPILERS)
+)
+"""The effects of the built-in policies. `PlainHttp` and `TlsRedirect`, which depend on the host too, and
+what only concerns the choice of an endpoint and the time it gets, are not among them."""
+
+# These act on requests without TLS only.
+_PLAIN_ONLY: Final = frozenset({Stage.PLAIN_HTTP, Stage.TLS_REDIRECT})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
-    """The filters of a route. A frozen value that can be pickled.
+    """The filters and edits of a route. A frozen value that can be pickled.
 
     Attributes:
-        plain: Those for requests without TLS, in order; empty for most routes of hosts without TLS.
+        plain: The filters for requests without TLS, in order; empty for most routes of hosts without TLS.
         secure: Those for requests over TLS.
         path: What happens to the path; ``None``: nothing.
         request: What happens to the header fields of the request.
-        response: What happens to those of an endpoint's response.
+        response: What happens to those of an endpoint's response to a client without TLS.
+        secure_response: The same for a client with TLS.
+        responses: The filters for an endpoint's response, whose edits come after those, in order.
+        max_body_bytes: The limit of a body whose length is not declared; 0 is no limit.
     """
 
     plain: tuple[Filter, ...] = ()
@@ -46,59 +57,59 @@ class Chain:
     path: PathEdit | None = None
     request: HeaderEdit = UNCHANGED
     response: HeaderEdit = UNCHANGED
+    secure_response: HeaderEdit = UNCHANGED
+    responses: tuple[ResponseFilter, ...] = ()
+    max_body_bytes: int = 0
+
+    def forwarded(self, path: str, route: Route) -> str:
+        """The path that an endpoint gets for *path*, which *route* takes; both in normal form."""
+        return path if self.path is None else self.path.apply(path, route.match.value.rstrip("/"))
 
 
-_Compile = Callable[[Policy], Filter | None]
-_compilers: dict[type[Policy], _Compile] = {}
-
-# These act on requests without TLS only.
-_PLAIN_ONLY: Final = frozenset({Stage.PLAIN_HTTP, Stage.TLS_REDIRECT})
-
-
-def _compiles(kind: type[P]) -> Callable[[Callable[[P], Filter | None]], Callable[[P], Filter | None]]:
-    def register(compile_one: Callable[[P], Filter | None]) -> Callable[[P], Filter | None]:
-        _compilers[kind] = cast("_Compile", compile_one)
-        return compile_one
-
-    return register
-
-
-@_compiles(AllowedSources)
-def _addresses(policy: AllowedSources) -> Filter | None:
-    return AddressFilter(AddressRanges(policy.networks)) if policy.networks else None
-
-
-@_compiles(BodyLimit)
-def _body(policy: BodyLimit) -> Filter | None:
-    return BodyFilter(policy.max_bytes) if policy.max_bytes else None
-
-
-COMPILERS: Final[Mapping[type[Policy], _Compile]] = _compilers
-
-
-def chain_of(host: VirtualHost, route: Route, order: Order | None = None) -> Chain:
+def chain_of(
+    host: VirtualHost,
+    route: Route,
+    order: Order | None = None,
+    *,
+    effects: PolicyEffects = BUILTIN_EFFECTS,
+) -> Chain:
     """The filters of *route*, which stands under *host*.
+
+    Nothing of it depends on the path of the route, but for whether the route is for ACME's challenge.
 
     Args:
         host: Whose TLS settings count where no policy says otherwise.
         route: Its policies and its action.
         order: The order in which they act; ``None``: the one that the route carries.
+        effects: What the policies do.
     """
     order = order or route.order
-    filters = sorted(_filters(host, route), key=lambda item: order.place(item.stage))
+    found = effects.of(route.policies)
+    filters = sorted(_filters(host, route, found), key=lambda item: order.place(item.stage))
+    request = response = secure_response = UNCHANGED
+    for effect in found:
+        request = request.then(effect.request)
+        response = response.then(effect.response)
+        secure_response = secure_response.then(effect.response).then(effect.secure_response)
     return Chain(
         plain=tuple(filters),
         secure=tuple(item for item in filters if item.stage not in _PLAIN_ONLY),
-        path=path_edit(route.policies, route.match.value),
-        request=request_edit(route.policies),
-        response=response_edit(route.policies),
+        path=next((effect.path for effect in found if effect.path is not None), None),
+        request=request,
+        response=response,
+        secure_response=secure_response,
+        responses=tuple(item for effect in found for item in effect.responses),
+        max_body_bytes=min((size for effect in found if (size := effect.max_body_bytes)), default=0),
     )
 
 
-def _filters(host: VirtualHost, route: Route) -> Iterator[Filter]:
-    for policy in route.policies:
-        if (compile_one := COMPILERS.get(type(policy))) and (made := compile_one(policy)) is not None:
-            yield made
+def _filters(host: VirtualHost, route: Route, effects: tuple[Effect, ...]) -> Iterator[Filter]:
+    # The validation of ACME's challenge carries no credentials (RFC 8555, 8.3).
+    http01 = solves_http01(route)
+    for effect in effects:
+        for item in effect.guards:
+            if not (http01 and item.stage is Stage.AUTHENTICATION):
+                yield item
     if refuses_plain_http(route):
         yield PlainHttpFilter()
     if redirects_to_tls(host, route):

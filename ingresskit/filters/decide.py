@@ -6,7 +6,8 @@ import ipaddress
 from dataclasses import dataclass
 
 from ingresskit.filters.base import Address, Reply
-from ingresskit.filters.chain import Chain, chain_of
+from ingresskit.filters.chain import BUILTIN_EFFECTS, Chain, chain_of
+from ingresskit.filters.effects import PolicyEffects
 from ingresskit.graph import (
     Backend,
     Forward,
@@ -58,7 +59,9 @@ class Decision:
     chain: Chain | None = None
 
 
-def decide(graph: RouteGraph, request: Request, *, tls_served: bool = True) -> Decision:
+def decide(
+    graph: RouteGraph, request: Request, *, tls_served: bool = True, effects: PolicyEffects = BUILTIN_EFFECTS
+) -> Decision:
     """What a data plane that serves *graph* does with *request*.
 
     Filters that need a `Memory` or send a `Subrequest` are taken to let the request go on: what they say
@@ -68,6 +71,7 @@ def decide(graph: RouteGraph, request: Request, *, tls_served: bool = True) -> D
         graph: What is served.
         request: Without a client, filters on its address let it through.
         tls_served: Whether plain requests can be redirected to TLS.
+        effects: What policies do.
     """
     try:
         host = normalise_host(request.host)
@@ -82,7 +86,7 @@ def decide(graph: RouteGraph, request: Request, *, tls_served: bool = True) -> D
         for route in virtual_host.routes:
             if route.match.matches(path):
                 view = _View(request, host, path, tls_served=tls_served)
-                return _routed(graph, virtual_host, route, view)
+                return _routed(graph, virtual_host, route, view, effects)
     return Decision(
         host=host,
         path=path,
@@ -91,8 +95,10 @@ def decide(graph: RouteGraph, request: Request, *, tls_served: bool = True) -> D
     )
 
 
-def _routed(graph: RouteGraph, host: VirtualHost, route: Route, view: _View) -> Decision:
-    chain = chain_of(host, route)
+def _routed(
+    graph: RouteGraph, host: VirtualHost, route: Route, view: _View, effects: PolicyEffects
+) -> Decision:
+    chain = chain_of(host, route, effects=effects)
     for item in chain.secure if view.https else chain.plain:
         if item.stage is Stage.ADDRESS and view.request.client is None:
             continue
@@ -120,7 +126,7 @@ def _routed(graph: RouteGraph, host: VirtualHost, route: Route, view: _View) -> 
         reply=None if usable else Reply(status=503, termination=Termination.NO_ENDPOINT),
         stage=None if usable else Stage.UPSTREAM,
         backends=usable,
-        forwarded=(chain.path.apply(view.path) if chain.path else view.path) if usable else "",
+        forwarded=chain.forwarded(view.path, route) if usable else "",
         chain=chain,
     )
 

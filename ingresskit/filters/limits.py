@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from ingresskit.filters.base import Memory, Reply, RequestView
+from ingresskit.filters.effects import Compiler, Effect
 from ingresskit.graph import Termination
-from ingresskit.policies import Stage
+from ingresskit.policies import BodyLimit, Stage
 
-__all__ = ["BodyFilter"]
+__all__ = ["COMPILERS", "BodyFilter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +29,12 @@ class BodyFilter:
         if request.length is None or request.length <= self.max_bytes:
             return None
         return Reply(status=413, termination=Termination.BODY_TOO_LARGE)
+
+
+def _body(policy: BodyLimit) -> Effect:
+    if not policy.max_bytes:
+        return Effect()
+    return Effect(guards=(BodyFilter(policy.max_bytes),), max_body_bytes=policy.max_bytes)
+
+
+COMPILERS: Final = (Compiler(BodyLimit, _body),)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from ingresskit.facts import fact_logger
 from ingresskit.proxy.deadlines import Deadlines
+from ingresskit.proxy.limits.buckets import TokenBuckets
 from ingresskit.proxy.limits.crowd import Crowd
 from ingresskit.proxy.limits.memory import Memory, connections_for, memory_limit, waiting_bytes_for
 from ingresskit.proxy.message.forwarded import Peer, PublicPorts
@@ -38,6 +39,7 @@ class Plane:
     Attributes:
         table: What is served now; each request reads it once.
         fading: Where routes are looked for that a proxy in front chose and *table* no longer has.
+        buckets: What filters remember from one request to the next.
         max_connections: Client connections at a time.
         max_handshakes: Connections of one listener that have not proved yet what they have to.
         public_ports: The ports that clients reach the proxy at.
@@ -58,6 +60,7 @@ class Plane:
         self.deadlines: Deadlines = Deadlines(loop)
         self.pool: Pool = Pool(self)
         self.balancer: Balancer = Balancer(self.pool)
+        self.buckets: TokenBuckets = TokenBuckets(self.deadlines.now)
         self.clients: set[ClientConnection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.public_ports: PublicPorts = PublicPorts(

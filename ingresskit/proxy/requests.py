@@ -5,107 +5,41 @@ Order matters: an address that is not allowed learns nothing else, neither a red
 
 from __future__ import annotations
 
-import ipaddress
 import random
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final
 
-from ingresskit.graph import (
-    Forward,
-    HostRefused,
-    PathRefused,
-    Redirect,
-    Respond,
-    Termination,
-    normalise_host,
-    normalise_path,
-    rule_host,
-)
+from ingresskit.filters import HeaderEdit, Subrequest
+from ingresskit.graph import Forward, HostRefused, PathRefused, Termination, normalise_path, rule_host
 from ingresskit.proxy.exchange.exchange import Exchange
+from ingresskit.proxy.exchange.guards import GuardedRequest, field_of
+from ingresskit.proxy.exchange.inquiry import Inquiry
+from ingresskit.proxy.exchange.replies import LocalReply
 from ingresskit.proxy.h1.heads import BadRequest, RequestHead
-from ingresskit.proxy.message.fields import join_fields, without
-from ingresskit.proxy.message.forwarded import Forwarding, Peer
+from ingresskit.proxy.hosts import RequestedHost
+from ingresskit.proxy.message.fields import without
+from ingresskit.proxy.message.forwarded import Address, Forwarding, Peer
 
 if TYPE_CHECKING:
     from ingresskit.proxy.h1.downstream import ClientConnection
     from ingresskit.proxy.plane import Plane
     from ingresskit.render.inprocess import Target
 
-__all__ = ["Admitted", "LocalReply", "RequestedHost", "admit"]
+__all__ = ["Admitted", "admit"]
 
 _HOST_END: Final = (b"/", b"?")
 
 
-class LocalReply:
-    """A response that the proxy makes by itself.
-
-    Attributes:
-        termination: Why the request is not forwarded; ``None`` for redirects.
-        detail: What exactly, in fixed words; may be empty.
-    """
-
-    __slots__ = ("detail", "host", "location", "path", "rule_host", "status", "termination")
-
-    def __init__(
-        self,
-        status: int,
-        termination: Termination | None,
-        *,
-        detail: str = "",
-        host: str = "",
-        path: str = "",
-        rule_host: str = "",
-        location: str = "",
-    ) -> None:
-        self.status: int = status
-        self.termination: Termination | None = termination
-        self.detail: str = detail
-        self.host: str = host
-        self.path: str = path
-        self.rule_host: str = rule_host
-        self.location: str = location
-
-
-class RequestedHost:
-    """A ``Host`` field, read. Connections remember the last one: clients rarely change it.
-
-    Attributes:
-        raw: As sent.
-        name: In normal form, for matching.
-        wire: In normal form with the port as sent, for the endpoint.
-        port: That port; 0 without one.
-    """
-
-    __slots__ = ("name", "port", "raw", "wire")
-
-    def __init__(self, raw: bytes) -> None:
-        self.raw: bytes = raw
-        text = raw.decode("latin-1")
-        try:
-            self.name: str = normalise_host(text)
-        except HostRefused as exc:
-            raise BadRequest(400, f"The Host {exc}.") from None
-        if self.name[0] == "[":
-            try:
-                ipaddress.IPv6Address(self.name[1:-1])
-            except ValueError:
-                raise BadRequest(400, "The Host is not an IPv6 address.") from None
-        _, _, port = text.rpartition("]")[2].rpartition(":") if ":" in text.rpartition("]")[2] else ("", "", "")
-        if port and int(port) > 65535:
-            raise BadRequest(400, "The Host has a wrong port.")
-        self.port: int = int(port or 0)
-        self.wire: bytes = (f"{self.name}:{port}" if port else self.name).encode("ascii")
-
-
 class Admitted:
-    """A request that will be forwarded.
+    """A request that will be forwarded. It is the `RequestView` of filters for responses.
 
     Attributes:
         path: In normal form, as it was matched; `build` rewrites it.
+        edit: What policies and filters change of its header fields; ``None``: nothing.
         server_name: For TLS to the endpoint; empty when the host cannot be one.
         request_id: What is sent as ``X-Request-ID``.
     """
 
-    __slots__ = ("forwarding", "head", "host", "path", "query", "request_id", "target", "wire_host")
+    __slots__ = ("edit", "forwarding", "head", "host", "path", "query", "request_id", "target", "wire_host")
 
     def __init__(
         self,
@@ -115,6 +49,7 @@ class Admitted:
         query: bytes,
         target: Target,
         forwarding: Forwarding,
+        edit: HeaderEdit | None,
     ) -> None:
         self.head: RequestHead = head
         self.host: str = host.name
@@ -123,6 +58,7 @@ class Admitted:
         self.query: bytes = query
         self.target: Target = target
         self.forwarding: Forwarding = forwarding
+        self.edit: HeaderEdit | None = edit
         self.request_id: bytes = head.request_id or b"%032x" % random.getrandbits(128)
 
     @property
@@ -133,20 +69,50 @@ class Admitted:
         except HostRefused:
             return ""
 
+    # For filters.
+
+    @property
+    def method(self) -> bytes:
+        """As `RequestView`."""
+        return self.head.method
+
+    @property
+    def client(self) -> Address:
+        """As `RequestView`."""
+        return self.forwarding.client
+
+    @property
+    def https(self) -> bool:
+        """As `RequestView`."""
+        return self.forwarding.https
+
+    @property
+    def length(self) -> int | None:
+        """As `RequestView`."""
+        return self.head.length
+
+    @property
+    def secure_location(self) -> str | None:
+        """As `RequestView`."""
+        return None
+
+    def field(self, name: bytes) -> bytes | None:
+        """As `RequestView`."""
+        return field_of(name, self.head, self.wire_host, self.forwarding)
+
+    # For the proxy.
+
     def build(self) -> bytes:
         """The head to send. What the proxy owns is set last, so that nothing can take it away."""
         head, target = self.head, self.target
         path = self.path
-        if target.rewrite_prefix is not None:
-            path = (target.rewrite_prefix + path[len(target.matched) :]) or "/"
+        if target.path is not None:
+            path = target.path.apply(path, target.matched)
         fields = head.fields
-        if target.drop_request_headers:
-            fields = without(fields, target.drop_request_headers)
         own = b"X-Request-ID: %b\r\n" % self.request_id
-        if target.drop_request_headers and b"x-request-id" in target.drop_request_headers:
-            own = b""
-        if target.request_headers:
-            own += join_fields(target.request_headers)
+        if (edit := self.edit) is not None:
+            fields = without(fields, edit.drop)
+            own = edit.lines if b"x-request-id" in edit.drop else own + edit.lines
         if head.length is None:
             own += b"Transfer-Encoding: chunked\r\n"
         elif head.has_length:
@@ -172,7 +138,9 @@ class Admitted:
         )
 
 
-def admit(plane: Plane, client: ClientConnection, peer: Peer, head: RequestHead) -> Exchange | LocalReply:
+def admit(
+    plane: Plane, client: ClientConnection, peer: Peer, head: RequestHead
+) -> Exchange | Inquiry | LocalReply:
     """What happens with a request.
 
     Raises:
@@ -204,41 +172,43 @@ def admit(plane: Plane, client: ClientConnection, peer: Peer, head: RequestHead)
         # The proxy in front knows a route that is not here (yet): it may be protected, so nothing else will do.
         return LocalReply(503, Termination.UNAVAILABLE, host=host.name, path=path, rule_host=chosen.host)
     forwarding = peer.forwarding(host.wire, host.port, head.client_fields)
-    if target.allowed.networks and forwarding.client not in target.allowed:
-        return LocalReply(403, Termination.DENIED, host=host.name, path=path, rule_host=target.host)
-    if target.refuse_plain_http and not forwarding.https:
-        return LocalReply(403, Termination.DENIED, host=host.name, path=path, rule_host=target.host)
-    if (
-        target.redirect_to_tls
-        and not forwarding.https
-        and (redirect_port := plane.redirect_port(peer, host.port)) is not None
-    ):
-        if peer.trusted and not forwarding.said_scheme:
-            plane.suspect_redirect_loop(peer)
-        port = "" if redirect_port == 443 else f":{redirect_port}"
-        location = f"https://{host.name}{port}{path}{(mark + query).decode('ascii')}"
-        return LocalReply(308, None, host=host.name, path=path, rule_host=target.host, location=location)
-    if head.max_forwards == 0:
-        return LocalReply(200, None, host=host.name, path=path, rule_host=target.host)
+    edit = target.request
+    if guards := target.secure if forwarding.https else target.plain:
+        guarded = GuardedRequest(plane, peer, head, host, path, mark + query, target, forwarding, guards)
+        outcome = guarded.go_on()
+        if isinstance(outcome, Subrequest):
+            return Inquiry(plane, client, guarded, outcome, _forward_guarded)
+        if outcome is not None:
+            return outcome
+        edit = guarded.edit or None
+    return _forward(plane, client, Admitted(head, host, path, mark + query, target, forwarding, edit))
+
+
+def _forward_guarded(client: ClientConnection, request: GuardedRequest, began: float) -> Exchange | LocalReply:
+    """The same after a wait for a subrequest, which began at *began*."""
+    host = request.requested_host
+    edit = request.edit or None
+    admitted = Admitted(
+        request.head, host, request.path, request.query, request.target, request.forwarding, edit
+    )
+    return _forward(request.plane, client, admitted, began)
+
+
+def _forward(
+    plane: Plane, client: ClientConnection, admitted: Admitted, began: float | None = None
+) -> Exchange | LocalReply:
+    """What becomes of a request that all filters let go on."""
+    target = admitted.target
+    if admitted.head.max_forwards == 0:
+        return LocalReply(200, None, host=admitted.host, path=admitted.path, rule_host=target.host)
     action = target.route.action
-    match action:
-        case Forward():
-            if head.length and head.length > target.max_body_bytes > 0:
-                return LocalReply(
-                    413, Termination.BODY_TOO_LARGE, host=host.name, path=path, rule_host=target.host
-                )
-            state = plane.balancer.choose_backend(action, table)
-            if state is None:
-                return LocalReply(
-                    503, Termination.NO_ENDPOINT, host=host.name, path=path, rule_host=target.host
-                )
-            return Exchange(plane, client, Admitted(head, host, path, mark + query, target, forwarding), state)
-        case Redirect(location=location, status=status):
-            return LocalReply(status, None, host=host.name, path=path, rule_host=target.host, location=location)
-        case Respond(status=status):
-            return LocalReply(status, Termination.UNAVAILABLE, host=host.name, path=path, rule_host=target.host)
-        case _:
-            assert_never(action)
+    # A route that does not forward has a filter that responds.
+    state = plane.balancer.choose_backend(action, plane.table) if isinstance(action, Forward) else None
+    if state is None:
+        return LocalReply(
+            503, Termination.NO_ENDPOINT, host=admitted.host, path=admitted.path, rule_host=target.host
+        )
+    return Exchange(plane, client, admitted, state, began)
 
 
 def _from_absolute(target: bytes, host: RequestedHost, method: bytes) -> bytes:

@@ -154,4 +154,6 @@ def test_headers_of_an_ingress_are_worked_out_once_for_all_its_paths() -> None:
 
     table = InProcessRenderer().render(graph)
 
-    assert len({id(target.request_headers) for target in table.hosts["h.test"].prefixes.values()}) == 1
+    targets = table.hosts["h.test"].prefixes.values()
+    assert {target.request is not None for target in targets} == {True}
+    assert len({id(target.request) for target in targets}) == 1

@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from ingresskit.filters import explain
+from ingresskit.filters import AddressRanges, explain
 from ingresskit.graph import Request, RouteGraph, normalise_path
 from ingresskit.models import Snapshot
-from ingresskit.render.inprocess import AddressRanges, InProcessRenderer
+from ingresskit.render.inprocess import InProcessRenderer
 from ingresskit.testing import pace
 from ingresskit.testing.builders import endpoint_slice, ingress, ingress_class, service
 from ingresskit.translate import translate

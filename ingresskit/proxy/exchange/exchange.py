@@ -19,12 +19,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ingresskit.facts import fact_logger
 from ingresskit.graph import Protocol, Termination
 from ingresskit.policies import Algorithm
 from ingresskit.proxy.access import AccessRecord
 from ingresskit.proxy.deadlines import NEVER
+from ingresskit.proxy.exchange.guards import EndpointResponse
 from ingresskit.proxy.exchange.tunnel import Tunnel
-from ingresskit.proxy.message.fields import join_fields, without
+from ingresskit.proxy.message.fields import without
 from ingresskit.proxy.upstreams.pool import ConnectFailed, EndpointState
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from ingresskit.proxy.upstreams.balance import BackendState
 
 __all__ = ["Exchange", "chunk"]
+
+_logger = fact_logger(__name__)
 
 _IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 _LAST_CHUNK: Final = b"0\r\n\r\n"
@@ -92,12 +96,19 @@ class Exchange:
         "head_only",
     )
 
-    def __init__(self, plane: Plane, client: ClientConnection, admitted: Admitted, state: BackendState) -> None:
+    def __init__(
+        self,
+        plane: Plane,
+        client: ClientConnection,
+        admitted: Admitted,
+        state: BackendState,
+        began: float | None = None,
+    ) -> None:
         self._plane = plane
         self._client = client
         self._admitted = admitted
         self._state = state
-        self._began = plane.deadlines.recent
+        self._began: float = plane.deadlines.recent if began is None else began
         method = admitted.head.method
         self._repeatable: bool = method in _IDEMPOTENT
         self.head_only: bool = method == b"HEAD"
@@ -218,19 +229,22 @@ class Exchange:
                 self._client.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         elif head.status in (102, 103):
             line = b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason)
-            fields = without(head.fields, self._admitted.target.drop_response_headers)
+            fields = self._edited(head, interim=True)[0]
             self._client.send(line + fields + b"\r\n")
 
     def answer(self, head: ResponseHead, payload: bytes, *, complete: bool) -> None:
         """The head of the answer, and what is there of its body: in one write."""
         request = self._admitted.head
-        target = self._admitted.target
-        fields = head.fields
-        if target.drop_response_headers:
-            fields = without(fields, target.drop_response_headers)
+        fields, framing = head.fields, b""
+        if self._admitted.target.response is not None:
+            try:
+                fields, framing = self._edited(head)
+            except Exception:
+                _logger.exception("a filter failed", extra={"host": self._admitted.target.host})
+                self._fail(500, Termination.INTERNAL)
+                return
         status = head.status
         closing = not self._complete or self._plane.draining or not request.keep_alive
-        framing = join_fields(target.response_headers) if target.response_headers else b""
         if status == 204:
             pass
         elif head.length is not None:
@@ -301,14 +315,13 @@ class Exchange:
         self.answered = True
         self._status = 101
         self._first_byte = self._plane.deadlines.recent
-        target = self._admitted.target
-        fields = without(head.fields, target.drop_response_headers)
+        fields, more = self._edited(head)
         upstream.exchange = None
         self._upstream = None
         tunnel = Tunnel(self._plane, self._client, upstream, self._read_timeout, self._release_endpoint)
         self._client.send(
             b"HTTP/1.1 101 Switching Protocols\r\n%b%bConnection: Upgrade\r\nUpgrade: %b\r\n\r\n%b"
-            % (fields, join_fields(target.response_headers), head.upgrade, data)
+            % (fields, more, head.upgrade, data)
         )
         self._end(101)
         self._client.begin_tunnel(tunnel)
@@ -504,6 +517,18 @@ class Exchange:
         self._held_size = 0
 
     # The end.
+
+    def _edited(self, head: ResponseHead, *, interim: bool = False) -> tuple[bytes, bytes]:
+        """The field lines of an answer that its route lets pass, and those that it adds."""
+        admitted = self._admitted
+        edits = admitted.target.response
+        if edits is None:
+            return head.fields, b""
+        edit = edits.secure if admitted.forwarding.https else edits.plain
+        if not interim:
+            for item in edits.filters:
+                edit = edit.then(item.response(admitted, EndpointResponse(head)))
+        return without(head.fields, edit.drop), edit.lines
 
     def _frame_answer(self, payload: bytes, complete: bool) -> bytes:
         if not self._chunked_answer:

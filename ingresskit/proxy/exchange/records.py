@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 from ingresskit.proxy.access import AccessRecord
 
 if TYPE_CHECKING:
+    from ingresskit.proxy.exchange.replies import LocalReply
     from ingresskit.proxy.message.forwarded import Peer
-    from ingresskit.proxy.requests import LocalReply
 
 __all__ = ["local_record"]
 
 
-def local_record(peer: Peer, method: bytes, reply: LocalReply, size: int) -> AccessRecord:
+def local_record(
+    peer: Peer, method: bytes, reply: LocalReply, size: int, duration: float = 0.0
+) -> AccessRecord:
     """The record of a request that was not forwarded.
 
     Args:
@@ -21,6 +23,7 @@ def local_record(peer: Peer, method: bytes, reply: LocalReply, size: int) -> Acc
         method: Empty when the head could not be read.
         reply: What the proxy responded.
         size: Bytes of the body of the response.
+        duration: Seconds.
     """
     return AccessRecord(
         client=peer.text,
@@ -30,7 +33,7 @@ def local_record(peer: Peer, method: bytes, reply: LocalReply, size: int) -> Acc
         rule_host=reply.rule_host,
         status=reply.status,
         sent_bytes=size,
-        duration=0.0,
+        duration=duration,
         backend=None,
         endpoint="",
         attempts=0,

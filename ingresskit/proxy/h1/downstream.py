@@ -21,15 +21,18 @@ from typing_extensions import override
 from ingresskit.graph import Termination
 from ingresskit.proxy.deadlines import NEVER
 from ingresskit.proxy.exchange.exchange import Exchange
+from ingresskit.proxy.exchange.inquiry import Inquiry
 from ingresskit.proxy.exchange.records import local_record
+from ingresskit.proxy.exchange.replies import LocalReply
 from ingresskit.proxy.front import Front
 from ingresskit.proxy.h1.beginnings import check_sizes, judge_beginning
 from ingresskit.proxy.h1.bodies import Body, BodyError
 from ingresskit.proxy.h1.heads import BadRequest, RequestHead, RequestReader
 from ingresskit.proxy.h1.local_replies import build_answer
+from ingresskit.proxy.hosts import RequestedHost
 from ingresskit.proxy.limits.crowd import Owner, owner_of
 from ingresskit.proxy.message.forwarded import Address, Peer, parse_address
-from ingresskit.proxy.requests import LocalReply, RequestedHost, admit
+from ingresskit.proxy.requests import admit
 from ingresskit.proxy.sockets import half_close, has_left
 
 if TYPE_CHECKING:
@@ -130,7 +133,7 @@ class ClientConnection(asyncio.Protocol):
         self._forgiven = False
         self._parsing = False
         self._body: Body | None = None
-        self._exchange: Exchange | None = None
+        self._exchange: Exchange | Inquiry | None = None
         self._tunnel: Tunnel | None = None
         self._host: RequestedHost | None = None
         self.held: int = 0
@@ -339,12 +342,24 @@ class ClientConnection(asyncio.Protocol):
         self.transport.write(data)
 
     def send_local_reply(
-        self, status: int, *, sentence: str = "", head_only: bool, closing: bool, location: str = ""
+        self,
+        status: int,
+        *,
+        sentence: str = "",
+        head_only: bool,
+        closing: bool,
+        location: str = "",
+        fields: tuple[tuple[bytes, bytes], ...] = (),
     ) -> int:
         """Send an answer of the proxy's own; returns how many bytes its body has."""
         connection = b"close" if closing or self._plane.draining else b""
         data, size = build_answer(
-            status, sentence=sentence, head_only=head_only, connection=connection, location=location
+            status,
+            sentence=sentence,
+            head_only=head_only,
+            connection=connection,
+            location=location,
+            extra=fields,
         )
         self.send(data)
         return size
@@ -389,6 +404,10 @@ class ClientConnection(asyncio.Protocol):
         if early:
             tunnel.from_client(early)
         self._release(self.held)
+
+    def forward(self, exchange: Exchange) -> None:
+        """The filters of the request let it go on: *exchange* takes it over."""
+        self._exchange = exchange
 
     def hold_for_connection(self) -> None:
         """Read no more until the request has a connection."""
@@ -533,9 +552,13 @@ class ClientConnection(asyncio.Protocol):
             self._buffer = rest if complete else b""
         closing = not complete or not head.keep_alive
         size = self.send_local_reply(
-            answer.status, head_only=head.method == b"HEAD", closing=closing, location=answer.location
+            answer.status,
+            head_only=head.method == b"HEAD",
+            closing=closing,
+            location=answer.location,
+            fields=answer.fields,
         )
-        self._count(peer, head.method, answer, size)
+        self.count_reply(peer, head.method, answer, size)
         if not complete:
             self._state = _BODY
         self.exchange_over(closing=closing)
@@ -546,15 +569,18 @@ class ClientConnection(asyncio.Protocol):
         size = self.send_local_reply(refusal.status, sentence=sentence, head_only=False, closing=True)
         termination = Termination.CLIENT_TIMEOUT if refusal.status == 408 else Termination.BAD_REQUEST
         if self._peer is not None:
-            self._count(self._peer, b"", LocalReply(refusal.status, termination, detail=sentence), size)
+            self.count_reply(self._peer, b"", LocalReply(refusal.status, termination, detail=sentence), size)
         self._buffer = b""
         self._linger()
 
-    def _count(self, peer: Peer, method: bytes, reply: LocalReply, size: int) -> None:
+    def count_reply(
+        self, peer: Peer, method: bytes, reply: LocalReply, size: int, duration: float = 0.0
+    ) -> None:
+        """Count a response of the proxy's own, *size* bytes of body, and let the access log have it."""
         plane = self._plane
-        plane.counters.count_request(reply.rule_host, reply.status, 0.0, reply.termination)
+        plane.counters.count_request(reply.rule_host, reply.status, duration, reply.termination)
         if (log := plane.settings.access_log) is not None:
-            log(local_record(peer, method, reply, size))
+            log(local_record(peer, method, reply, size, duration))
 
     # The end.
 

@@ -44,8 +44,11 @@ def build_answer(
     if location:
         lines.append(b"Location: " + location.encode("ascii"))
     lines += [name + b": " + value for name, value in extra]
-    lines.append(b"Content-Type: text/plain; charset=utf-8")
-    lines.append(b"Content-Length: %d" % len(body))
+    if status == 204:
+        head_only = True  # RFC 9110, 15.3.5
+    else:
+        lines.append(b"Content-Type: text/plain; charset=utf-8")
+        lines.append(b"Content-Length: %d" % len(body))
     if connection:
         lines.append(b"Connection: " + connection)
     sent = b"" if head_only else body

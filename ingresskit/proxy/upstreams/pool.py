@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import os
 import socket
 import ssl
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from ingresskit.graph import Endpoint, Protocol, Termination
 from ingresskit.proxy.h1.upstream import UpstreamConnection
 from ingresskit.proxy.statistics import EndpointStatistics
+from ingresskit.proxy.upstreams.destinations import DestinationRefused, permitted_address
 
 if TYPE_CHECKING:
     from ingresskit.proxy.plane import Plane
@@ -238,25 +238,10 @@ class Pool:
             connection.abort()
 
     async def _address(self, state: EndpointState) -> str:
-        """The address to connect to, as the destination policy lets it be.
-
-        A name (of an ExternalName Service) is looked up here, and the very address that was judged
-        is connected to: a second look-up could give another one.
-        """
-        judge = self._plane.settings.destination_fault
         try:
-            ipaddress.ip_address(state.address)
-            addresses = [state.address]
-        except ValueError:
-            found = await self._plane.loop.getaddrinfo(state.address, state.port, type=socket.SOCK_STREAM)
-            addresses = [str(entry[4][0]) for entry in found]
-        fault = "the name has no address"
-        for address in addresses:
-            reason = judge(address) if judge is not None else None
-            if reason is None:
-                return address
-            fault = f"the address is not allowed: it {reason}"
-        raise ConnectFailed(Termination.UPSTREAM_REFUSED, fault)
+            return await permitted_address(state.address, state.port, self._plane.settings.destination_fault)
+        except DestinationRefused as exc:
+            raise ConnectFailed(Termination.UPSTREAM_REFUSED, str(exc)) from None
 
     def _tls_context(self) -> ssl.SSLContext:
         """For HTTPS endpoints. Pods have certificates nobody signed: TLS to them keeps secrets, no more.

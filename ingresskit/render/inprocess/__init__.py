@@ -1,7 +1,7 @@
 """Rendering for the in-process proxy: the graph as a routing table."""
 
-from ingresskit.filters.ranges import AddressRanges
 from ingresskit.render.inprocess.renderer import InProcessRenderer
-from ingresskit.render.inprocess.table import HostTable, RoutingTable, Target
+from ingresskit.render.inprocess.table import HostTable, ResponseEdits, RoutingTable, Target
+from ingresskit.render.inprocess.targets import TargetMaker
 
-__all__ = ["AddressRanges", "HostTable", "InProcessRenderer", "RoutingTable", "Target"]
+__all__ = ["HostTable", "InProcessRenderer", "ResponseEdits", "RoutingTable", "Target", "TargetMaker"]

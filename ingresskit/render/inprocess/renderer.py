@@ -2,64 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import timedelta
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from typing_extensions import override
 
-from ingresskit.filters.ranges import AddressRanges
-from ingresskit.graph import (
-    PathKind,
-    Protocol,
-    Route,
-    RouteGraph,
-    VirtualHost,
-    redirects_to_tls,
-    refuses_plain_http,
-)
-from ingresskit.policies import (
-    AllowedSources,
-    BodyLimit,
-    LoadBalancing,
-    PlainHttp,
-    Policy,
-    PolicySet,
-    PrefixRewrite,
-    RequestHeaders,
-    ResponseHeaders,
-    Retries,
-    Timeouts,
-    TlsRedirect,
-)
-from ingresskit.policies.values import HeaderField, plain_header_name
+from ingresskit.filters import BUILTIN_EFFECTS, PolicyEffects
+from ingresskit.graph import PathKind, Protocol, RouteGraph, VirtualHost
+from ingresskit.policies import LoadBalancing, PlainHttp, Policy, Retries, Timeouts, TlsRedirect
 from ingresskit.render.base import Renderer
 from ingresskit.render.inprocess.table import HostTable, RoutingTable, Target
+from ingresskit.render.inprocess.targets import TargetMaker
 
 __all__ = ["InProcessRenderer"]
 
 
+# What acts beside the filters: on the way to TLS, and on the choice of an endpoint.
+_UPSTREAM: Final = frozenset({LoadBalancing, PlainHttp, Retries, Timeouts, TlsRedirect})
+
+
 class InProcessRenderer(Renderer[RoutingTable]):
-    """Makes routing tables for `ingresskit.proxy`. A host that did not change keeps its table."""
+    """Makes routing tables for `ingresskit.proxy`. A host that did not change keeps its table.
+
+    Args:
+        effects: What policies do; those that are in it are supported.
+    """
 
     name: ClassVar[str] = "inprocess"
-    supports: ClassVar[frozenset[type[Policy]]] = frozenset(
-        {
-            AllowedSources,
-            BodyLimit,
-            LoadBalancing,
-            PlainHttp,
-            PrefixRewrite,
-            RequestHeaders,
-            ResponseHeaders,
-            Retries,
-            Timeouts,
-            TlsRedirect,
-        }
-    )
+    supports: ClassVar[frozenset[type[Policy]]] = _UPSTREAM | BUILTIN_EFFECTS.kinds
     protocols: ClassVar[frozenset[Protocol]] = frozenset({Protocol.HTTP, Protocol.HTTPS})
 
-    def __init__(self) -> None:
+    def __init__(self, *, effects: PolicyEffects = BUILTIN_EFFECTS) -> None:
+        # Instances with policies of a third party support those too.
+        self.__dict__["supports"] = _UPSTREAM | effects.kinds
+        self._effects = effects
         self._rendered: dict[str, tuple[VirtualHost, HostTable]] = {}
 
     @override
@@ -67,7 +42,9 @@ class InProcessRenderer(Renderer[RoutingTable]):
         rendered: dict[str, tuple[VirtualHost, HostTable]] = {}
         for host in graph.virtual_hosts:
             before = self._rendered.get(host.host)
-            rendered[host.host] = before if before and before[0] is host else (host, _host_table(host))
+            rendered[host.host] = (
+                before if before and before[0] is host else (host, _host_table(host, self._effects))
+            )
         self._rendered = rendered
         default = graph.default_certificate
         return RoutingTable(
@@ -83,65 +60,14 @@ class InProcessRenderer(Renderer[RoutingTable]):
         )
 
 
-def _host_table(host: VirtualHost) -> HostTable:
+def _host_table(host: VirtualHost, effects: PolicyEffects) -> HostTable:
+    maker = TargetMaker(host, effects)
     exact: dict[str, Target] = {}
     prefixes: dict[str, Target] = {}
-    # The paths of an Ingress share their policies, and may be ten thousand.
-    worked_out: dict[PolicySet, Target] = {}
     for route in host.routes:
-        template = worked_out.get(route.policies)
-        if template is None:
-            template = worked_out[route.policies] = _target(host, route)
-        target = replace(
-            template,
-            route=route,
-            matched=route.match.value.rstrip("/"),
-            redirect_to_tls=redirects_to_tls(host, route),
-            refuse_plain_http=refuses_plain_http(route),
-        )
+        target = maker.target(route)
         if route.match.kind is PathKind.EXACT:
             exact[route.match.value] = target
         else:
             prefixes[target.matched] = target
     return HostTable(host=host.host, exact=exact, prefixes=prefixes)
-
-
-def _target(host: VirtualHost, route: Route) -> Target:
-    policies = route.policies
-    timeouts = policies.get(Timeouts) or Timeouts()
-    rewrite = policies.get(PrefixRewrite) or PrefixRewrite()
-    request = policies.get(RequestHeaders) or RequestHeaders()
-    response = policies.get(ResponseHeaders) or ResponseHeaders()
-    return Target(
-        route=route,
-        host=host.host,
-        matched=route.match.value.rstrip("/"),
-        redirect_to_tls=redirects_to_tls(host, route),
-        refuse_plain_http=refuses_plain_http(route),
-        connect_timeout=_seconds(timeouts.connect),
-        read_timeout=_seconds(timeouts.read),
-        send_timeout=_seconds(timeouts.send),
-        retries=(policies.get(Retries) or Retries()).attempts,
-        max_body_bytes=(policies.get(BodyLimit) or BodyLimit()).max_bytes,
-        rewrite_prefix=None if rewrite.prefix is None else rewrite.prefix.rstrip("/"),
-        request_headers=_encoded(request.set),
-        drop_request_headers=_dropped(request.set, request.remove),
-        response_headers=_encoded(response.set),
-        drop_response_headers=_dropped(response.set, response.remove),
-        algorithm=(policies.get(LoadBalancing) or LoadBalancing()).algorithm,
-        allowed=AddressRanges((policies.get(AllowedSources) or AllowedSources()).networks),
-    )
-
-
-def _seconds(duration: timedelta | None) -> float | None:
-    return None if duration is None else duration.total_seconds()
-
-
-def _encoded(fields: tuple[HeaderField, ...]) -> tuple[tuple[bytes, bytes], ...]:
-    return tuple((name.encode("ascii"), value.encode("ascii")) for name, value in fields)
-
-
-def _dropped(fields: tuple[HeaderField, ...], removed: tuple[str, ...]) -> frozenset[bytes]:
-    return frozenset(
-        plain_header_name(name).encode("ascii") for name in (*(name for name, _ in fields), *removed)
-    )

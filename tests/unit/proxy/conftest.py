@@ -6,17 +6,28 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
-from ingresskit.graph import Backend, BackendKey, Certificate, Endpoint, Forward, PathMatch, Protocol, Route
+from ingresskit.filters import BUILTIN_EFFECTS, PolicyEffects
+from ingresskit.graph import (
+    Backend,
+    BackendKey,
+    Certificate,
+    Endpoint,
+    Forward,
+    PathMatch,
+    Protocol,
+    Route,
+    VirtualHost,
+)
 from ingresskit.graph.nodes import Action, WeightedBackend
 from ingresskit.models import ObjectKey, ObjectRef
-from ingresskit.policies import Origin
+from ingresskit.policies import Origin, Policy, PolicySet
 from ingresskit.proxy import Proxy, ProxySettings
-from ingresskit.render.inprocess import HostTable, RoutingTable, Target
+from ingresskit.render.inprocess import HostTable, RoutingTable, Target, TargetMaker
 from ingresskit.testing import pace
 
 LONG = pace.within(30.0)
@@ -224,15 +235,15 @@ def make_target(
     host: str = "*",
     path: str = "/",
     exact: bool = False,
+    policies: Iterable[Policy] = (),
+    effects: PolicyEffects = BUILTIN_EFFECTS,
     **more: Any,  # noqa: ANN401 - handed on
 ) -> Target:
+    """The target of a route with these policies; *more* are fields of it."""
     match = PathMatch.exact(path) if exact else PathMatch.prefix(path)
-    return Target(
-        route=Route(match=match, action=action, origin=ORIGIN),
-        host=host,
-        matched=match.value.rstrip("/"),
-        **more,
-    )
+    route = Route(match=match, action=action, origin=ORIGIN, policies=PolicySet(policies))
+    made = TargetMaker(VirtualHost(host=host, routes=(route,)), effects).target(route)
+    return replace(made, **more)
 
 
 def make_table(

@@ -6,8 +6,9 @@ import ipaddress
 
 import pytest
 
+from ingresskit.policies import AllowedSources, RequestHeaders, ResponseHeaders, TlsRedirect
+from ingresskit.policies.values import parse_networks
 from ingresskit.proxy.message.fields import CLIENT, ORDINARY, REQUEST_KINDS
-from ingresskit.render.inprocess import AddressRanges
 from tests.unit.proxy.conftest import Stage, forward, get, reply
 
 pytestmark = pytest.mark.anyio
@@ -238,7 +239,7 @@ async def test_trusted_proxy_says_how_the_client_came(stage: Stage) -> None:
 )
 async def test_only_allowed_clients_are_let_in(stage: Stage, allowed: str, field: str, status: int) -> None:
     endpoint = await stage.endpoint()
-    table = forward(endpoint.port, allowed=AddressRanges([ipaddress.ip_network(allowed)]))
+    table = forward(endpoint.port, policies=[AllowedSources(networks=parse_networks(allowed))])
     proxy = await stage.proxy(table, trusted_proxies=TRUSTED)
     client = await stage.connect(proxy)
 
@@ -248,7 +249,7 @@ async def test_only_allowed_clients_are_let_in(stage: Stage, allowed: str, field
 async def test_stranger_cannot_pass_for_an_allowed_client(stage: Stage) -> None:
     endpoint = await stage.endpoint()
     proxy = await stage.proxy(
-        forward(endpoint.port, allowed=AddressRanges([ipaddress.ip_network("192.0.2.0/24")]))
+        forward(endpoint.port, policies=[AllowedSources(networks=parse_networks("192.0.2.0/24"))])
     )
     client = await stage.connect(proxy)
 
@@ -261,10 +262,10 @@ async def test_headers_are_set_and_removed_as_the_route_says(stage: Stage) -> No
     endpoint = await stage.endpoint(reply(fields=["Server: inner", "X-Powered-By: inner"]))
     table = forward(
         endpoint.port,
-        request_headers=((b"X-Tenant", b"shop"),),
-        drop_request_headers=frozenset((b"x-tenant", b"cookie")),
-        response_headers=((b"Server", b"outer"),),
-        drop_response_headers=frozenset((b"server", b"x-powered-by")),
+        policies=[
+            RequestHeaders(set=(("X-Tenant", "shop"),), remove=("Cookie",)),
+            ResponseHeaders(set=(("Server", "outer"),), remove=("X-Powered-By",)),
+        ],
     )
     proxy = await stage.proxy(table)
     client = await stage.connect(proxy)
@@ -353,7 +354,9 @@ async def test_proxy_header_of_a_stranger_is_no_request(stage: Stage) -> None:
 async def test_redirects_of_a_proxy_that_does_not_say_the_scheme_are_reported_once(
     stage: Stage, caplog: pytest.LogCaptureFixture, fields: list[str], records: int
 ) -> None:
-    proxy = await stage.proxy(forward(1, redirect_to_tls=True), trusted_proxies=TRUSTED, public_https_port=443)
+    proxy = await stage.proxy(
+        forward(1, policies=[TlsRedirect(enabled=True)]), trusted_proxies=TRUSTED, public_https_port=443
+    )
     client = await stage.connect(proxy)
 
     statuses = [(await client.ask(get(fields=fields))).status for _ in range(3)]

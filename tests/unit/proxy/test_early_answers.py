@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
+from ingresskit.policies import BodyLimit
 from tests.unit.proxy.conftest import Answer, Stage, Wire, forward, read_head, reply
 from tests.unit.proxy.test_tls import trusting
 
@@ -100,7 +101,7 @@ async def test_early_answer_arrives_through_tls(stage: Stage, attempt: int) -> N
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
 async def test_refusal_reaches_a_client_that_reads_after_its_upload(stage: Stage, tls: bool) -> None:
     """As Python's http.client does: a reset would take the response away with it."""
-    proxy = await stage.proxy(forward(1, max_body_bytes=1000), tls=True)
+    proxy = await stage.proxy(forward(1, policies=[BodyLimit(max_bytes=1000)]), tls=True)
     client = await stage.connect(proxy, listener=int(tls), tls=trusting() if tls else None)
 
     await client.send(POST)
@@ -113,7 +114,7 @@ async def test_refusal_reaches_a_client_that_reads_after_its_upload(stage: Stage
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
 async def test_refusal_of_the_proxy_arrives(stage: Stage, tls: bool) -> None:
     endpoint = await stage.endpoint()
-    proxy = await stage.proxy(forward(endpoint.port, max_body_bytes=1000), tls=True)
+    proxy = await stage.proxy(forward(endpoint.port, policies=[BodyLimit(max_bytes=1000)]), tls=True)
     client = await stage.connect(proxy, listener=int(tls), tls=trusting() if tls else None)
 
     received = await ask(client)

@@ -10,7 +10,7 @@ import pytest
 
 from ingresskit.graph import Forward, Redirect, Respond
 from ingresskit.graph.nodes import WeightedBackend
-from ingresskit.policies import Algorithm
+from ingresskit.policies import Algorithm, BodyLimit, PrefixRewrite
 from ingresskit.testing import pace
 from tests.unit.proxy.conftest import (
     Seen,
@@ -336,7 +336,7 @@ async def test_idle_pooled_connection_is_closed_after_a_while(stage: Stage) -> N
 )
 async def test_body_over_the_limit_is_a_413(stage: Stage, request_bytes: bytes) -> None:
     endpoint = await stage.endpoint()
-    proxy = await stage.proxy(forward(endpoint.port, max_body_bytes=10))
+    proxy = await stage.proxy(forward(endpoint.port, policies=[BodyLimit(max_bytes=10)]))
     client = await stage.connect(proxy)
 
     answer = await client.ask(request_bytes)
@@ -348,7 +348,7 @@ async def test_body_over_the_limit_is_a_413(stage: Stage, request_bytes: bytes) 
 
 async def test_body_at_the_limit_passes(stage: Stage) -> None:
     endpoint = await stage.endpoint()
-    proxy = await stage.proxy(forward(endpoint.port, max_body_bytes=10))
+    proxy = await stage.proxy(forward(endpoint.port, policies=[BodyLimit(max_bytes=10)]))
     client = await stage.connect(proxy)
 
     assert (await client.ask(get(method="POST", fields=["Content-Length: 10"]) + b"x" * 10)).status == 200
@@ -434,7 +434,7 @@ async def test_redirects_and_fixed_answers(stage: Stage) -> None:
 
 async def test_prefix_is_rewritten(stage: Stage) -> None:
     endpoint = await stage.endpoint()
-    proxy = await stage.proxy(forward(endpoint.port, path="/api", rewrite_prefix="/v2"))
+    proxy = await stage.proxy(forward(endpoint.port, path="/api", policies=[PrefixRewrite(prefix="/v2")]))
     client = await stage.connect(proxy)
 
     for path in ("/api", "/api/", "/api/x?y=/api"):
@@ -445,7 +445,7 @@ async def test_prefix_is_rewritten(stage: Stage) -> None:
 
 async def test_prefix_is_taken_away(stage: Stage) -> None:
     endpoint = await stage.endpoint()
-    proxy = await stage.proxy(forward(endpoint.port, path="/api", rewrite_prefix=""))
+    proxy = await stage.proxy(forward(endpoint.port, path="/api", policies=[PrefixRewrite(prefix="/")]))
     client = await stage.connect(proxy)
 
     for path in ("/api", "/api/", "/api/x"):

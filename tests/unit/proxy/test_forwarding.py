@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from ingresskit.policies import ResponseHeaders
 from tests.unit.proxy.conftest import Seen, Stage, forward, get, reply, until
 
 pytestmark = pytest.mark.anyio
@@ -193,7 +194,7 @@ async def test_early_hints_pass_and_unasked_permissions_do_not(stage: Stage) -> 
 async def test_headers_that_the_route_removes_are_not_in_early_hints_either(stage: Stage) -> None:
     hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nX-Inner: 1\r\n\r\n"
     endpoint = await stage.endpoint(hints + reply(fields=["X-Inner: 1"]))
-    proxy = await stage.proxy(forward(endpoint.port, drop_response_headers=frozenset((b"x-inner",))))
+    proxy = await stage.proxy(forward(endpoint.port, policies=[ResponseHeaders(remove=("X-Inner",))]))
     client = await stage.connect(proxy)
 
     await client.send(get(fields=["Connection: close"]))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ingresskit.filters.ranges import AddressRanges
 from ingresskit.graph import Forward, WeightedBackend
+from ingresskit.policies import AllowedSources, TlsRedirect
 from ingresskit.policies.values import parse_networks
 from ingresskit.proxy import AccessRecord, Proxy
 from ingresskit.render.inprocess import RoutingTable
@@ -17,6 +17,7 @@ from tests.unit.proxy.conftest import Answer, Stage, Wire, forward, get, make_ba
 
 pytestmark = pytest.mark.anyio
 
+OFFICE = AllowedSources(networks=parse_networks("203.0.113.0/24"))
 SAID = "Ingresskit-Delegate: 1 203.0.113.7 https https 8443 * Prefix /"
 
 
@@ -62,7 +63,7 @@ async def test_header_of_the_front_never_reaches_an_endpoint(stage: Stage, tmp_p
 @pytest.mark.parametrize("trusted", [False, True], ids=["any client", "a trusted proxy"])
 async def test_same_header_means_nothing_on_other_listeners(stage: Stage, trusted: bool) -> None:
     endpoint = await stage.endpoint()
-    table = forward(endpoint.port, allowed=AddressRanges(parse_networks("203.0.113.0/24")))
+    table = forward(endpoint.port, policies=[OFFICE])
     proxies = parse_networks("127.0.0.0/8") if trusted else ()
     proxy = await stage.proxy(table, trusted_proxies=proxies)
     wire = await stage.connect(proxy)
@@ -133,7 +134,7 @@ async def test_route_of_a_fading_table_is_served_until_that_is_gone(stage: Stage
 
 async def test_policies_see_the_client_of_the_front(stage: Stage, tmp_path: Path) -> None:
     endpoint = await stage.endpoint()
-    proxy = await stage.proxy(forward(endpoint.port, allowed=AddressRanges(parse_networks("203.0.113.0/24"))))
+    proxy = await stage.proxy(forward(endpoint.port, policies=[OFFICE]))
     wire = await open_front(proxy, tmp_path / "front.sock")
 
     assert (await ask(wire, SAID)).status == 200
@@ -143,7 +144,9 @@ async def test_policies_see_the_client_of_the_front(stage: Stage, tmp_path: Path
 
 async def test_redirect_to_tls_leads_to_the_port_of_the_front(stage: Stage, tmp_path: Path) -> None:
     endpoint = await stage.endpoint()
-    proxy = await stage.proxy(forward(endpoint.port, redirect_to_tls=True), public_https_port=443)
+    proxy = await stage.proxy(
+        forward(endpoint.port, policies=[TlsRedirect(enabled=True)]), public_https_port=443
+    )
     wire = await open_front(proxy, tmp_path / "front.sock")
 
     plain = SAID.replace("https https 8443", "http 0 8080")

@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from ingresskit.graph import Certificate, Protocol
 from ingresskit.models import ObjectKey
+from ingresskit.policies import TlsRedirect
 from tests.unit.proxy.conftest import Seen, Stage, Wire, forward, get, reply, until
 
 pytestmark = pytest.mark.anyio
@@ -271,7 +272,9 @@ async def test_handshakes_under_way_do_not_hold_up_the_end(stage: Stage) -> None
 )
 async def test_plain_requests_are_redirected(stage: Stage, settings: dict[str, int], port: str) -> None:
     endpoint = await stage.endpoint()
-    proxy = await stage.proxy(forward(endpoint.port, redirect_to_tls=True), tls=True, **settings)
+    proxy = await stage.proxy(
+        forward(endpoint.port, policies=[TlsRedirect(enabled=True)]), tls=True, **settings
+    )
     client = await stage.connect(proxy)
 
     answer = await client.ask(get("/a//b?c=d", host="web.example:8080"))
@@ -283,7 +286,7 @@ async def test_plain_requests_are_redirected(stage: Stage, settings: dict[str, i
 
 
 async def test_a_client_without_a_port_mapping_is_redirected_to_the_tls_listener(stage: Stage) -> None:
-    proxy = await stage.proxy(forward(1, redirect_to_tls=True), tls=True, public_https_port=443)
+    proxy = await stage.proxy(forward(1, policies=[TlsRedirect(enabled=True)]), tls=True, public_https_port=443)
     client = await stage.connect(proxy)
     plain, secure = (listener.address[1] for listener in proxy.listeners)
 
@@ -293,7 +296,7 @@ async def test_a_client_without_a_port_mapping_is_redirected_to_the_tls_listener
 
 
 async def test_plain_requests_are_redirected_to_tls_that_others_take(stage: Stage) -> None:
-    proxy = await stage.proxy(forward(1, redirect_to_tls=True), public_https_port=9443)
+    proxy = await stage.proxy(forward(1, policies=[TlsRedirect(enabled=True)]), public_https_port=9443)
     client = await stage.connect(proxy)
 
     answer = await client.ask(get("/a", host=f"web.example:{proxy.listeners[0].address[1]}"))
@@ -303,7 +306,7 @@ async def test_plain_requests_are_redirected_to_tls_that_others_take(stage: Stag
 
 async def test_nothing_is_redirected_to_tls_that_is_not_served(stage: Stage) -> None:
     endpoint = await stage.endpoint()
-    proxy = await stage.proxy(forward(endpoint.port, redirect_to_tls=True))
+    proxy = await stage.proxy(forward(endpoint.port, policies=[TlsRedirect(enabled=True)]))
     client = await stage.connect(proxy)
 
     assert (await client.ask(get())).status == 200

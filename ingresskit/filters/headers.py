@@ -1,0 +1,22 @@
+"""Header fields that policies set and remove."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ingresskit.filters.edits import HeaderEdit
+from ingresskit.filters.effects import Compiler, Effect
+from ingresskit.policies import RequestHeaders, ResponseHeaders
+
+__all__ = ["COMPILERS"]
+
+
+def _request_headers(policy: RequestHeaders) -> Effect:
+    return Effect(request=HeaderEdit.of(policy.set, policy.remove))
+
+
+def _response_headers(policy: ResponseHeaders) -> Effect:
+    return Effect(response=HeaderEdit.of(policy.set, policy.remove))
+
+
+COMPILERS: Final = (Compiler(RequestHeaders, _request_headers), Compiler(ResponseHeaders, _response_headers))

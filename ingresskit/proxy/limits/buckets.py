@@ -1,0 +1,49 @@
+"""Token buckets: what rate limits remember from one request to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+__all__ = ["TokenBuckets"]
+
+_MOST_BUCKETS: Final = 32_768  # about 10 MB, with keys of a name and an address
+
+
+class TokenBuckets:
+    """The `Memory` of the filters of one proxy process.
+
+    A bucket that was not used for longest is forgotten for a new one when there are too many, and is full
+    when it is asked for again. With buckets that refill within minutes that is what it would have been.
+
+    Args:
+        clock: Seconds; never goes back.
+        most: Buckets at a time.
+    """
+
+    __slots__ = ("_buckets", "_clock", "_most")
+
+    def __init__(self, clock: Callable[[], float], most: int = _MOST_BUCKETS) -> None:
+        self._clock = clock
+        self._most = most
+        # Tokens, and since when there are so many; in the order of their last use.
+        self._buckets: dict[tuple[object, ...], tuple[float, float]] = {}
+
+    @property
+    def now(self) -> float:
+        """As `Memory`."""
+        return self._clock()
+
+    def take(self, key: tuple[object, ...], rate: float, burst: int) -> bool:
+        """As `Memory`."""
+        now = self._clock()
+        known = self._buckets.pop(key, None)
+        tokens = float(burst) if known is None else min(float(burst), known[0] + (now - known[1]) * rate)
+        enough = tokens >= 1
+        self._buckets[key] = (tokens - 1 if enough else tokens, now)
+        if len(self._buckets) > self._most:
+            del self._buckets[next(iter(self._buckets))]
+        return enough
+
+    def __len__(self) -> int:
+        return len(self._buckets)

@@ -1,0 +1,79 @@
+"""From a route to its target: its chain of filters, and what its policies say about endpoints."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from ingresskit.filters import BUILTIN_EFFECTS, Chain, PolicyEffects, chain_of
+from ingresskit.graph import (
+    Action,
+    Forward,
+    Route,
+    VirtualHost,
+    redirects_to_tls,
+    refuses_plain_http,
+    solves_http01,
+)
+from ingresskit.policies import LoadBalancing, Order, PolicySet, Retries, Timeouts
+from ingresskit.render.inprocess.table import ResponseEdits, Target
+
+__all__ = ["TargetMaker"]
+
+
+class TargetMaker:
+    """Makes the targets of one virtual host.
+
+    The paths of an Ingress share their policies, and may be ten thousand: what does not depend on the
+    path is worked out once.
+    """
+
+    def __init__(self, host: VirtualHost, effects: PolicyEffects = BUILTIN_EFFECTS) -> None:
+        self._host = host
+        self._effects = effects
+        self._made: dict[tuple[PolicySet, Order, Action | None, bool, bool, bool], Target] = {}
+
+    def target(self, route: Route) -> Target:
+        """The target of a route of the host."""
+        own = None if isinstance(route.action, Forward) else route.action
+        key = (
+            route.policies,
+            route.order,
+            own,
+            redirects_to_tls(self._host, route),
+            refuses_plain_http(route),
+            solves_http01(route),
+        )
+        made = self._made.get(key)
+        if made is None:
+            chain = chain_of(self._host, route, effects=self._effects)
+            made = self._made[key] = _target(self._host, route, chain)
+        return replace(made, route=route, matched=route.match.value.rstrip("/"))
+
+
+def _target(host: VirtualHost, route: Route, chain: Chain) -> Target:
+    policies = route.policies
+    timeouts = policies.get(Timeouts) or Timeouts()
+    response = None
+    if chain.response or chain.secure_response or chain.responses:
+        response = ResponseEdits(plain=chain.response, secure=chain.secure_response, filters=chain.responses)
+    return Target(
+        route=route,
+        host=host.host,
+        matched=route.match.value.rstrip("/"),
+        plain=chain.plain,
+        secure=chain.secure,
+        path=chain.path,
+        request=chain.request or None,
+        response=response,
+        connect_timeout=_seconds(timeouts.connect),
+        read_timeout=_seconds(timeouts.read),
+        send_timeout=_seconds(timeouts.send),
+        retries=(policies.get(Retries) or Retries()).attempts,
+        max_body_bytes=chain.max_body_bytes,
+        algorithm=(policies.get(LoadBalancing) or LoadBalancing()).algorithm,
+    )
+
+
+def _seconds(duration: timedelta | None) -> float | None:
+    return None if duration is None else duration.total_seconds()
