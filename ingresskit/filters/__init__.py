@@ -13,7 +13,7 @@ from ingresskit.filters.base import (
     SubrequestReply,
 )
 from ingresskit.filters.chain import BUILTIN_EFFECTS, Chain, chain_of
-from ingresskit.filters.decide import Decision, decide
+from ingresskit.filters.decide import Decision, decide, decide_all
 from ingresskit.filters.edits import UNCHANGED, HeaderEdit, PathEdit
 from ingresskit.filters.effects import Compiler, Effect, PolicyEffects
 from ingresskit.filters.explain import Explanation, explain
@@ -52,5 +52,6 @@ __all__ = [
     "TlsRedirectFilter",
     "chain_of",
     "decide",
+    "decide_all",
     "explain",
 ]

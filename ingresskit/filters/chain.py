@@ -63,7 +63,7 @@ class Chain:
 
     def forwarded(self, path: str, route: Route) -> str:
         """The path that an endpoint gets for *path*, which *route* takes; both in normal form."""
-        return path if self.path is None else self.path.apply(path, route.match.value.rstrip("/"))
+        return path if self.path is None else self.path.apply(path, route.match.elements)
 
 
 def chain_of(
@@ -84,7 +84,7 @@ def chain_of(
         effects: What the policies do.
     """
     order = order or route.order
-    found = effects.of(route.policies)
+    found = effects.of(host.policies_of(route))
     filters = sorted(_filters(host, route, found), key=lambda item: order.place(item.stage))
     request = response = secure_response = UNCHANGED
     for effect in found:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from ingresskit.filters.base import Address, Reply
 from ingresskit.filters.chain import BUILTIN_EFFECTS, Chain, chain_of
@@ -12,6 +13,8 @@ from ingresskit.graph import (
     Backend,
     Forward,
     HostRefused,
+    JudgedRequest,
+    Outcome,
     PathRefused,
     Request,
     Route,
@@ -23,7 +26,7 @@ from ingresskit.graph import (
 )
 from ingresskit.policies import Stage
 
-__all__ = ["Decision", "decide"]
+__all__ = ["Decision", "decide", "decide_all"]
 
 _ANY_CLIENT = ipaddress.ip_address("0.0.0.0")  # noqa: S104 - nothing is bound to it
 
@@ -45,6 +48,7 @@ class Decision:
             when the proxy responds itself.
         forwarded: The path that the endpoint gets, without the query; empty when none gets it.
         chain: The filters of the route; ``None`` without one.
+        probability: Which part of such requests this happens to: 1, unless variants take shares.
     """
 
     host: str
@@ -57,12 +61,28 @@ class Decision:
     backends: tuple[Backend, ...] = ()
     forwarded: str = ""
     chain: Chain | None = None
+    probability: Fraction = Fraction(1)
 
 
 def decide(
     graph: RouteGraph, request: Request, *, tls_served: bool = True, effects: PolicyEffects = BUILTIN_EFFECTS
 ) -> Decision:
-    """What a data plane that serves *graph* does with *request*.
+    """What a data plane that serves *graph* does with *request*, or with most of such requests.
+
+    As `decide_all`, of whose decisions it is the likeliest; of equally likely ones the last.
+    """
+    found = decide_all(graph, request, tls_served=tls_served, effects=effects)
+    return max(reversed(found), key=lambda item: item.probability)
+
+
+def decide_all(
+    graph: RouteGraph, request: Request, *, tls_served: bool = True, effects: PolicyEffects = BUILTIN_EFFECTS
+) -> tuple[Decision, ...]:
+    """Everything that a data plane which serves *graph* may do with *request*.
+
+    One decision, unless variants (canaries) take shares of such requests: then one for each of them, in the
+    order in which they are asked, and one for the requests that they leave. The probabilities add up to 1.
+    What an endpoint is chosen by is no part of it: `Decision.backends` has all.
 
     Filters that need a `Memory` or send a `Subrequest` are taken to let the request go on: what they say
     depends on more than the request.
@@ -76,21 +96,25 @@ def decide(
     try:
         host = normalise_host(request.host)
     except HostRefused as exc:
-        return _malformed(request, f"the host {request.host!r} {exc}")
+        return (_malformed(request, f"the host {request.host!r} {exc}"),)
     try:
         path = normalise_path(request.path, graph.paths)
     except PathRefused as exc:
-        return _malformed(request, f"the path {request.path!r} {exc}")
-    candidates = graph.candidates(host)
-    for virtual_host in candidates:
-        for route in virtual_host.routes:
-            if route.match.matches(path):
-                view = _View(request, host, path, tls_served=tls_served)
-                return _routed(graph, virtual_host, route, view, effects)
+        return (_malformed(request, f"the path {request.path!r} {exc}"),)
+    view = _View(request, host, path, tls_served=tls_served)
+    return tuple(
+        replace(_outcome(graph, outcome, view, effects), probability=outcome.probability)
+        for outcome in graph.outcomes(request)
+    )
+
+
+def _outcome(graph: RouteGraph, outcome: Outcome, view: _View, effects: PolicyEffects) -> Decision:
+    if outcome.host is not None and outcome.route is not None:
+        return _routed(graph, outcome.host, outcome.route, view, effects)
     return Decision(
-        host=host,
-        path=path,
-        virtual_host=candidates[0] if candidates else None,
+        host=view.host,
+        path=view.path,
+        virtual_host=outcome.host,
         reply=Reply(status=404, termination=Termination.NO_ROUTE),
     )
 
@@ -136,13 +160,13 @@ def _malformed(request: Request, fault: str) -> Decision:
     return Decision(host=request.host, path=request.path, fault=fault, reply=reply)
 
 
-class _View:
+class _View(JudgedRequest):
     """A `Request` as filters see it."""
 
-    __slots__ = ("_tls_served", "client", "has_address", "host", "https", "path", "request")
+    __slots__ = ("_tls_served", "client", "has_address", "host", "https", "path")
 
     def __init__(self, request: Request, host: str, path: str, *, tls_served: bool) -> None:
-        self.request = request
+        super().__init__(request)
         self.host: str = host
         self.path: str = path
         self.https: bool = request.scheme == "https"
@@ -153,14 +177,6 @@ class _View:
         self._tls_served = tls_served
 
     @property
-    def method(self) -> bytes:
-        return self.request.method.encode("latin-1", "replace")
-
-    @property
-    def query(self) -> bytes:
-        return self.request.query.encode("latin-1", "replace")
-
-    @property
     def length(self) -> int | None:
         text = self.request.headers.get("content-length", "0")
         return int(text) if text.isdecimal() else None
@@ -168,10 +184,6 @@ class _View:
     @property
     def secure_location(self) -> str | None:
         return f"https://{self.host}{self.path}{self.request.query}" if self._tls_served else None
-
-    def field(self, name: bytes) -> bytes | None:
-        value = self.request.headers.get(name.decode("latin-1"))
-        return None if value is None else value.encode("latin-1", "replace")
 
 
 class _NoMemory:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from ingresskit.filters.decide import Decision, decide
+from ingresskit.filters.decide import Decision, decide, decide_all
 from ingresskit.filters.near_misses import NearMiss, near_misses
 from ingresskit.graph import Forward, HostHolder, Redirect, Request, Respond, Route, RouteGraph, holder_of
 from ingresskit.models import NO_CLAIMS, HostClaims
@@ -68,8 +68,8 @@ def explain(graph: RouteGraph, request: Request, claims: HostClaims = NO_CLAIMS)
         virtual_host=decision.virtual_host.host if route and decision.virtual_host else None,
         route=route,
         status=status,
-        verdict=_verdict(graph, request, decision),
-        near_misses=near_misses(graph, host, path, candidates, route)[:_MOST_NEAR_MISSES],
+        verdict=_verdict(graph, request, decision) + _others(graph, request, decision),
+        near_misses=near_misses(graph, request, decision, candidates)[:_MOST_NEAR_MISSES],
         holder=holder_of(claims, request.host),
     )
 
@@ -84,6 +84,15 @@ def _verdict(graph: RouteGraph, request: Request, decision: Decision) -> str:
     if reply is None:
         return f"{rule} takes it and forwards it to {', '.join(str(item.key) for item in decision.backends)}."
     return f"{reply.status}: {rule} takes it{_reason(graph, request, route, decision)}."
+
+
+def _others(graph: RouteGraph, request: Request, decision: Decision) -> str:
+    """What happens to the other part of such requests, where variants take shares; further sentences."""
+    others = [item for item in decide_all(graph, request) if item.route is not decision.route]
+    return "".join(
+        f" Of such requests, {float(item.probability):.4g} take another way: {_verdict(graph, request, item)}"
+        for item in others
+    )
 
 
 def _reason(graph: RouteGraph, request: Request, route: Route, decision: Decision) -> str:

@@ -16,10 +16,13 @@ from enum import IntEnum, StrEnum
 from heapq import nsmallest
 from typing import NamedTuple
 
+from ingresskit.filters.decide import Decision
 from ingresskit.graph import (
     ANY_HOST,
+    JudgedRequest,
     PathKind,
     PathMatch,
+    Request,
     Route,
     RouteGraph,
     Unserved,
@@ -48,6 +51,7 @@ class Miss(StrEnum):
     HOST_DIFFERS = "HostDiffers"
     LESS_SPECIFIC_HOST = "LessSpecificHost"
     PATH_DIFFERS = "PathDiffers"
+    CONDITION = "Condition"
     PATH_TYPE = "PathType"
     LESS_SPECIFIC_PATH = "LessSpecificPath"
 
@@ -89,31 +93,35 @@ class _Ranked(NamedTuple):
 
 
 def near_misses(
-    graph: RouteGraph, host: str, path: str, candidates: tuple[VirtualHost, ...], winner: Route | None
+    graph: RouteGraph, request: Request, decision: Decision, candidates: tuple[VirtualHost, ...]
 ) -> tuple[NearMiss, ...]:
     """The near misses of a request, nearest first.
 
     Args:
         graph: What is served.
-        host: The host of the request in normal form.
-        path: Its path in normal form.
+        request: The request.
+        decision: What happens to it.
         candidates: The virtual hosts that may take it.
-        winner: The route that takes it, if one does.
     """
-    ranked = [*_served(graph, host, path, candidates, winner), *_unserved(graph, host, path)]
+    host, path = decision.host, decision.path
+    ranked = [*_served(graph, request, decision, candidates), *_unserved(graph, host, path)]
     nearness = {name: rank for rank, name in enumerate(host_candidates(host))}
     ranked.sort(key=lambda item: (nearness.get(item.miss.host, len(nearness)), item.relation))
     return tuple(item.miss for item in ranked)
 
 
 def _served(
-    graph: RouteGraph, host: str, path: str, candidates: tuple[VirtualHost, ...], winner: Route | None
+    graph: RouteGraph, request: Request, decision: Decision, candidates: tuple[VirtualHost, ...]
 ) -> Iterator[_Ranked]:
+    host, path, winner = decision.host, decision.path, decision.route
+    judged = JudgedRequest(request)
     for virtual_host in candidates:
         compared = len(virtual_host.routes) <= _MOST_COMPARED_PATHS
         for route in virtual_host.routes:
             if route is not winner:
-                relation, reason, message = _path_miss(route, path, winner, compared=compared)
+                relation, reason, message = _condition_miss(route, path, judged) or _path_miss(
+                    route, path, winner, compared=compared
+                )
                 yield _Ranked(relation, _near(virtual_host, route, reason, message))
     names = {item.host for item in candidates}
     for name in host_candidates(host):
@@ -138,6 +146,21 @@ def _first_match(host: VirtualHost, path: str, reason: Miss, message: str) -> It
         yield _Ranked(_Relation.DETAIL, _near(host, route, reason, message))
 
 
+def _condition_miss(route: Route, path: str, request: JudgedRequest) -> tuple[_Relation, Miss, str] | None:
+    """Why a variant leaves a request for its path: the first condition that does not hold, or its share."""
+    selection = route.selection
+    if not selection or not route.match.matches(path):
+        return None
+    failed = next((item for item in selection.conditions if not item.holds(request)), None)
+    if failed is not None:
+        message = f"it takes only requests of which this holds: {failed}"
+    elif selection.share is not None:
+        message = f"it takes {selection.share}, each drawn by itself"
+    else:
+        return None
+    return _Relation.DETAIL, Miss.CONDITION, message
+
+
 def _path_miss(route: Route, path: str, winner: Route | None, *, compared: bool) -> tuple[_Relation, Miss, str]:
     match, rule = route.match, route.shown
     if match.matches(path):
@@ -146,7 +169,11 @@ def _path_miss(route: Route, path: str, winner: Route | None, *, compared: bool)
             Miss.LESS_SPECIFIC_PATH,
             f"{winner.shown if winner else 'another rule'} is more specific",
         )
-    literal = "; it is taken letter by letter" if _NOTATION.search(route.shown) else ""
+    if match.kind is PathKind.REGEX:
+        related = bool(match.elements) and PathMatch.prefix(match.elements).matches(path)
+        message = f"{path} does not begin with a match of the regular expression {match.value}"
+        return _Relation.DETAIL if related else _Relation.NONE, Miss.PATH_DIFFERS, message
+    literal = "; it is taken letter by letter" if _NOTATION.search(_written_path(route)) else ""
     if match.kind is PathKind.EXACT and match.value.rstrip("/") == path.rstrip("/"):
         message = f"it differs from {path} in the slash at the end, which counts for {rule}"
         return _Relation.DETAIL, Miss.PATH_TYPE, message
@@ -178,7 +205,7 @@ def _takes_in_any_case(match: PathMatch, path: str) -> bool:
 
 
 def _written_path(route: Route) -> str:
-    return route.shown.partition(" ")[2]
+    return (route.written or str(route.match)).partition(" ")[2]
 
 
 def _alike(one: str, other: str) -> bool:

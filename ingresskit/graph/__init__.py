@@ -1,7 +1,7 @@
 """What should be served: virtual hosts, routes, backends and certificates, and which rule takes what."""
 
 from ingresskit.graph.diff import Changes, GraphDiff, diff
-from ingresskit.graph.graph import RouteGraph
+from ingresskit.graph.graph import Outcome, RouteGraph
 from ingresskit.graph.holder import HostHolder, holder_of
 from ingresskit.graph.hosts import (
     ANY_HOST,
@@ -23,13 +23,14 @@ from ingresskit.graph.nodes import (
     Redirect,
     Respond,
     Route,
+    RouteKey,
     Unserved,
     VirtualHost,
     WeightedBackend,
 )
 from ingresskit.graph.paths import DEFAULT_PATHS, PathOptions, PathRefused, normalise_path
 from ingresskit.graph.plain_http import redirects_to_tls, refuses_plain_http, solves_http01
-from ingresskit.graph.request import Request
+from ingresskit.graph.request import JudgedRequest, Request
 from ingresskit.graph.termination import Termination
 from ingresskit.graph.withhold import Contribution, Withholding, contributions, withhold
 
@@ -47,6 +48,8 @@ __all__ = [
     "GraphDiff",
     "HostHolder",
     "HostRefused",
+    "JudgedRequest",
+    "Outcome",
     "PathKind",
     "PathMatch",
     "PathOptions",
@@ -57,6 +60,7 @@ __all__ = [
     "Respond",
     "Route",
     "RouteGraph",
+    "RouteKey",
     "Termination",
     "Unserved",
     "VirtualHost",

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Final, assert_never, cast
 
+from ingresskit.graph.match import PathMatch
 from ingresskit.graph.nodes import (
     Action,
     Backend,
@@ -23,7 +24,22 @@ from ingresskit.graph.nodes import (
     VirtualHost,
 )
 from ingresskit.graph.paths import DEFAULT_PATHS, PathOptions
-from ingresskit.policies import NATIVE_ORDER, Origin, Policy, PolicySet
+from ingresskit.policies import (
+    NATIVE_ORDER,
+    AnyValue,
+    Condition,
+    CookieCondition,
+    ExactValue,
+    HeaderCondition,
+    MethodCondition,
+    Origin,
+    PatternValue,
+    Policy,
+    PolicySet,
+    QueryCondition,
+    Selection,
+    ValueMatch,
+)
 
 if TYPE_CHECKING:
     from ingresskit.graph.graph import RouteGraph
@@ -75,7 +91,8 @@ def _route(route: Route, shown: dict[PolicySet, dict[str, object]], *, hide: boo
     if policies is None:
         policies = shown[route.policies] = _policies(route.policies, hide=hide)
     return {
-        "match": {"type": str(route.match.kind), "path": route.match.value},
+        "match": _match(route.match),
+        **_selection(route.selection),
         "action": _action(route.action),
         "origin": _origin(route.origin),
         "policies": policies,
@@ -83,6 +100,48 @@ def _route(route: Route, shown: dict[PolicySet, dict[str, object]], *, hide: boo
         **({"written": route.written} if route.written else {}),
         **({"order": list(route.order.stages)} if route.order != NATIVE_ORDER else {}),
     }
+
+
+def _match(match: PathMatch) -> dict[str, object]:
+    wide = {"hostWide": True} if match.host_wide else {}
+    return {"type": str(match.kind), "path": match.value, **wide}
+
+
+def _selection(selection: Selection) -> dict[str, object]:
+    """Only of variants: all other routes are dumped without these fields."""
+    found: dict[str, object] = {}
+    if selection.conditions:
+        found["conditions"] = [_condition(item) for item in selection.conditions]
+    if (share := selection.share) is not None:
+        found["share"] = {"weight": share.weight, "total": share.total}
+    return found
+
+
+def _condition(condition: Condition) -> dict[str, object]:
+    negated = {"negated": True} if condition.negated else {}
+    match condition:
+        case HeaderCondition():
+            return {"header": condition.name, **_value(condition.value), **negated}
+        case CookieCondition():
+            return {"cookie": condition.name, **_value(condition.value), **negated}
+        case QueryCondition():
+            return {"query": condition.name, **_value(condition.value), **negated}
+        case MethodCondition():
+            return {"method": condition.method, **negated}
+        case _:
+            assert_never(condition)
+
+
+def _value(value: ValueMatch) -> dict[str, object]:
+    match value:
+        case ExactValue():
+            return {"exact": value.text}
+        case AnyValue():
+            return {"present": True}
+        case PatternValue():
+            return {"regex": value.pattern.text}
+        case _:
+            assert_never(value)
 
 
 def _virtual_host(

@@ -6,14 +6,32 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import NamedTuple, overload
 
 from ingresskit.graph.dump import dump_graph
 from ingresskit.graph.hosts import ANY_HOST, HostRefused, host_candidates, normalise_host
 from ingresskit.graph.nodes import Backend, BackendKey, Certificate, Route, Unserved, VirtualHost
 from ingresskit.graph.paths import DEFAULT_PATHS, PathOptions, PathRefused, normalise_path
+from ingresskit.graph.request import JudgedRequest, Request
 from ingresskit.models import ObjectKey
 
-__all__ = ["RouteGraph"]
+__all__ = ["Outcome", "RouteGraph"]
+
+
+class Outcome(NamedTuple):
+    """A way a request may go.
+
+    Attributes:
+        host: The virtual host of the route; without a route, the most specific one that the request
+            belongs to, ``None`` when no Ingress claims the host.
+        route: The route that takes the request; ``None``: none does.
+        probability: Which part of such requests goes this way: more than 0, at most 1.
+    """
+
+    host: VirtualHost | None
+    route: Route | None
+    probability: Fraction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,26 +87,62 @@ class RouteGraph:
         found = [self._hosts[name] for name in host_candidates(normalise_host(host)) if name in self._hosts]
         return tuple(found if self.host_fallthrough else found[:1])
 
-    def resolve(self, host: str, path: str) -> Route | None:
+    @overload
+    def resolve(self, request: Request, /) -> Route | None: ...
+
+    @overload
+    def resolve(self, host: str, path: str, /) -> Route | None: ...
+
+    def resolve(self, request: Request | str, path: str = "/", /) -> Route | None:
         """The route that takes a request: what every renderer is held to.
 
         Args:
-            host: As the client sent it, with or without port.
+            request: The request; in short its host and path, for a GET without header fields.
             path: As the client sent it, without the query.
 
         Returns:
             The route, or ``None`` when no rule takes the request (404), or when host or path are
-            such that no proxy should serve them (400).
+            such that no proxy should serve them (400). Where shares of the requests go to several
+            routes, that with the largest part; `outcomes` has them all.
         """
+        if isinstance(request, str):
+            request = Request(host=request, path=path)
         try:
-            hosts, normal = self.candidates(host), normalise_path(path, self.paths)
+            found = self.outcomes(request)
         except (HostRefused, PathRefused):
             return None
-        for virtual_host in hosts:
-            for route in virtual_host.routes:
-                if route.match.matches(normal):
-                    return route
-        return None
+        return max(reversed(found), key=lambda item: item.probability).route
+
+    def outcomes(self, request: Request) -> tuple[Outcome, ...]:
+        """All routes that may take a request, with the part of such requests that each takes.
+
+        Returns:
+            In the order in which the routes are asked; one, unless variants take shares. The parts add up
+            to 1, since what no rule takes stands last, without a route.
+
+        Raises:
+            HostRefused: The host of the request is not one (400).
+            PathRefused: Its path has no normal form (400).
+        """
+        hosts, path = self.candidates(request.host), normalise_path(request.path, self.paths)
+        judged = JudgedRequest(request)
+        found: list[Outcome] = []
+        left = Fraction(1)
+        for host in hosts:
+            for route in host.routes:
+                if not route.match.matches(path):
+                    continue
+                selection = route.selection
+                if not all(condition.holds(judged) for condition in selection.conditions):
+                    continue
+                share = selection.share
+                part = left if share is None else min(left, Fraction(share.weight, share.total))
+                if part:
+                    found.append(Outcome(host, route, part))
+                    left -= part
+                if not left:
+                    return tuple(found)
+        return (*found, Outcome(hosts[0] if hosts else None, None, left))
 
     def certificate_for(self, server_name: str | None) -> Certificate | None:
         """The certificate for a TLS server name; ``None`` when only the proxy's own one is left.

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ingresskit.diagnostics import Reason, printable
 from ingresskit.graph.match import PathMatch
 from ingresskit.models import ObjectKey, ObjectRef
-from ingresskit.policies import NATIVE_ORDER, Order, Origin, PolicySet
+from ingresskit.policies import EVERY_REQUEST, NATIVE_ORDER, Order, Origin, PolicySet, Selection
 
 __all__ = [
     "Action",
@@ -27,6 +27,7 @@ __all__ = [
     "Redirect",
     "Respond",
     "Route",
+    "RouteKey",
     "Unserved",
     "VirtualHost",
     "WeightedBackend",
@@ -146,6 +147,9 @@ class Route:
     """What is done with the requests that one path of one rule takes.
 
     Attributes:
+        match: The path of the requests.
+        selection: Which of the requests for the path it takes. By default all; a route that takes some is
+            a *variant*, such as a canary. Requests that it leaves go on to the next route.
         origin: The Ingress and the field that asked for it.
         policies: Those of `PolicyScope.ROUTE`.
         fallback: It stands in for a default backend: nobody wrote this path.
@@ -161,11 +165,31 @@ class Route:
     written: str = ""
     # Routes that differ in nothing else are rare, and an order has many stages to hash.
     order: Order = field(default=NATIVE_ORDER, hash=False)
+    selection: Selection = EVERY_REQUEST
 
     @property
     def shown(self) -> str:
-        """The path for people: as its author wrote it, where somebody did."""
-        return self.written or str(self.match)
+        """The path for people, as its author wrote it, and which of its requests a variant takes."""
+        path = self.written or str(self.match)
+        return f"{path} ({self.selection})" if self.selection else path
+
+    @property
+    def precedence(self) -> tuple[tuple[int, int, int, int, str], tuple[int, ...]]:
+        """A sort key: the order in which the routes of a host are asked whether they take a request."""
+        return self.match.precedence, self.selection.precedence
+
+    @property
+    def key(self) -> RouteKey:
+        """What makes it the same route in another graph: its match, and of a variant what it takes for whom."""
+        return RouteKey(self.match, self.selection, self.origin if self.selection else None)
+
+
+class RouteKey(NamedTuple):
+    """What identifies a route among those of its host, see `Route.key`."""
+
+    match: PathMatch
+    selection: Selection
+    origin: Origin | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,8 +198,9 @@ class VirtualHost:
 
     Attributes:
         host: A lower-case name, ``*.`` and a name (takes exactly one label more), or ``*`` (any).
-        routes: Sorted by precedence: the first whose match takes the path is the one. No two have the
-            same match. May be empty: then the host is known and every path is 404.
+        routes: Sorted by `Route.precedence`, variants of one path as a dialect or their age orders them:
+            the first that takes the request is the one. One at most of each match is no variant; there
+            may be none. May be empty: then the host is known and every path is 404.
         tls: Whether the host has TLS settings of its own, and so whether plain HTTP is redirected
             where no policy says otherwise.
         owner: The namespace that holds the host; ``None`` when hosts are shared, or nobody's.
@@ -188,6 +213,10 @@ class VirtualHost:
     tls: bool = False
     owner: str | None = None
     policies: PolicySet = PolicySet()
+
+    def policies_of(self, route: Route) -> PolicySet:
+        """All policies that apply to requests which *route* of this host takes."""
+        return self.policies.merged(route.policies)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

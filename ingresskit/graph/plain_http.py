@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
+from ingresskit.graph.match import PathKind
 from ingresskit.graph.nodes import Route, VirtualHost
 from ingresskit.policies import PlainHttp, TlsRedirect
 
 __all__ = ["redirects_to_tls", "refuses_plain_http", "solves_http01"]
 
 _HTTP01_PATH: Final = "/.well-known/acme-challenge"
+# Of a pattern, only what stands for one path: a solver of cert-manager on a host whose paths are patterns.
+_HTTP01_PATTERN: Final = re.compile(r"(?:\(\?i\))?/\\?\.well-known/acme-challenge/[A-Za-z0-9_-]*\$?")
 
 
 def solves_http01(route: Route) -> bool:
@@ -22,6 +26,8 @@ def solves_http01(route: Route) -> bool:
     Source: RFC 8555, section 8.3.
     """
     path = route.match.value
+    if route.match.kind is PathKind.REGEX:
+        return _HTTP01_PATTERN.fullmatch(path) is not None
     return path == _HTTP01_PATH or path.startswith(f"{_HTTP01_PATH}/")
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from ingresskit.errors import ConfigurationError
 
-__all__ = ["Request"]
+__all__ = ["JudgedRequest", "Request"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,3 +63,27 @@ class Request:
             headers=fields,
             client=client,
         )
+
+
+class JudgedRequest:
+    """A `Request` as conditions see it: a `ingresskit.policies.Judged`."""
+
+    __slots__ = ("request",)
+
+    def __init__(self, request: Request) -> None:
+        self.request: Request = request
+
+    @property
+    def method(self) -> bytes:
+        """As sent."""
+        return self.request.method.encode("latin-1", "replace")
+
+    @property
+    def query(self) -> bytes:
+        """As sent, with the question mark; empty without one."""
+        return self.request.query.encode("latin-1", "replace")
+
+    def field(self, name: bytes) -> bytes | None:
+        """The value of a header field, *name* in lower case; ``None`` without one."""
+        value = self.request.headers.get(name.decode("latin-1"))
+        return None if value is None else value.encode("latin-1", "replace")

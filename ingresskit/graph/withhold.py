@@ -12,8 +12,16 @@ from enum import IntEnum
 
 from ingresskit.diagnostics import Reason
 from ingresskit.graph.graph import RouteGraph
-from ingresskit.graph.match import PathMatch
-from ingresskit.graph.nodes import Backend, BackendKey, Certificate, Forward, Respond, Route, VirtualHost
+from ingresskit.graph.nodes import (
+    Backend,
+    BackendKey,
+    Certificate,
+    Forward,
+    Respond,
+    Route,
+    RouteKey,
+    VirtualHost,
+)
 from ingresskit.models import ObjectKey, ObjectRef, Secret
 from ingresskit.policies import PolicySet
 
@@ -93,7 +101,7 @@ def withhold(
     )
 
 
-Routes = dict[PathMatch, Route]
+Routes = dict[RouteKey, Route]
 
 
 def _by_host(served: RouteGraph, measures: Mapping[ObjectRef, Withholding]) -> dict[str, Routes]:
@@ -102,33 +110,40 @@ def _by_host(served: RouteGraph, measures: Mapping[ObjectRef, Withholding]) -> d
     for host in served.virtual_hosts:
         for route in host.routes:
             if measures.get(route.origin.subject) is Withholding.CHANGE:
-                found.setdefault(host.host, {})[route.match] = route
+                found.setdefault(host.host, {})[route.key] = route
     return found
 
 
 def _host(host: VirtualHost, measures: Mapping[ObjectRef, Withholding], before: Routes) -> VirtualHost:
     if not before and not any(route.origin.subject in measures for route in host.routes):
         return host
+    main = {route.match for route in host.routes if not route.selection}
     routes: Routes = {}
     for route in host.routes:
         match measures.get(route.origin.subject):
             case None:
-                routes[route.match] = route
-            case Withholding.CHANGE if (old := before.get(route.match)) and not _unprotected(old, route):
+                routes[route.key] = route
+            case Withholding.CHANGE if (old := before.get(route.key)) and not _unprotected(old, route):
                 pass  # from *before*, below
             case Withholding.CHANGE | Withholding.CONTENT:
-                routes[route.match] = _closed(route)
+                # Without a variant such as a canary, the main route serves its requests.
+                if not route.selection or _protects(route) or route.match not in main:
+                    routes[route.key] = _closed(route)
             case Withholding.EVERYTHING:
                 pass
-    for match, route in before.items():
+    for key, route in before.items():
         if host.owner in (None, route.origin.subject.key.namespace):
-            routes.setdefault(match, route)
+            routes.setdefault(key, route)
     return replace(host, routes=_ordered(routes.values()))
 
 
 def _unprotected(old: Route, new: Route) -> bool:
     """Whether going back from *new* to *old* would open what its author wants protected."""
     return any(policy.protects and old.policies.get(type(policy)) != policy for policy in new.policies)
+
+
+def _protects(route: Route) -> bool:
+    return any(policy.protects for policy in route.policies)
 
 
 def _closed(route: Route) -> Route:
@@ -138,7 +153,7 @@ def _closed(route: Route) -> Route:
 
 
 def _ordered(routes: Iterable[Route]) -> tuple[Route, ...]:
-    return tuple(sorted(routes, key=lambda route: route.match.precedence))
+    return tuple(sorted(routes, key=lambda route: route.precedence))
 
 
 def _place(host: VirtualHost) -> tuple[int, str]:

@@ -2,6 +2,7 @@
 
 from ingresskit.policies.base import Annotation, Origin, Policy, PolicyScope, PolicySet, Risk, annotated
 from ingresskit.policies.conditions import (
+    EVERY_REQUEST,
     AnyValue,
     Condition,
     CookieCondition,
@@ -57,6 +58,7 @@ from ingresskit.policies.registry import PolicyRegistry
 
 __all__ = [
     "BUILTIN_POLICIES",
+    "EVERY_REQUEST",
     "FOREIGN_FAMILIES",
     "NATIVE_ORDER",
     "NATIVE_PREFIX",

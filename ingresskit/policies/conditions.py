@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, Self, assert_never
+from typing import Final, NamedTuple, Protocol, Self, assert_never
 from urllib.parse import unquote_plus
 
 from ingresskit.errors import ConfigurationError
 from ingresskit.policies.patterns import Pattern
 
 __all__ = [
+    "EVERY_REQUEST",
     "AnyValue",
     "Condition",
     "CookieCondition",
@@ -229,12 +230,12 @@ class Selection:
         Source: Gateway API, ``HTTPRouteRule.matches``; the order of ingress-nginx's canaries (header,
         cookie, weight) is the same.
         """
+        if not self.conditions:
+            return (2,) if self.share is None else (1,)
         counts = [0, 0, 0, 0]
         for condition in self.conditions:
             counts[_rank(condition)] -= not condition.negated
-        if any(counts):
-            return (0, *counts)
-        return (1 if self else 2, *counts)
+        return (0, *counts) if any(counts) else (1,)
 
     def __bool__(self) -> bool:
         """Whether it demands anything."""
@@ -246,6 +247,10 @@ class Selection:
         if self.share is not None:
             parts.append(str(self.share))
         return " and ".join(parts)
+
+
+EVERY_REQUEST: Final = Selection()
+"""What a route that is no variant takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from ingresskit.testing.builders import (
 )
 from ingresskit.testing.certificates import SampleCertificate, make_certificate, tls_secret
 from ingresskit.testing.contract import RendererContract
-from ingresskit.testing.oracle import answer_faults, ask_graph
+from ingresskit.testing.oracle import answer_faults, ask_graph, possible_answers
 from ingresskit.testing.scenario import Answer, Ask, Scenario, Want, diagnostic_line, endpoint_text
 from ingresskit.testing.scenario_files import load_scenarios, read_scenarios
 
@@ -38,6 +38,7 @@ __all__ = [
     "make_certificate",
     "moment",
     "path",
+    "possible_answers",
     "read_scenarios",
     "service",
     "tls_secret",

@@ -6,11 +6,11 @@ import re
 from dataclasses import replace
 from typing import Final
 
-from ingresskit.filters import decide
+from ingresskit.filters import Decision, decide_all
 from ingresskit.graph import Request, RouteGraph
 from ingresskit.testing.scenario import Answer, Ask, Want, endpoint_text
 
-__all__ = ["answer_faults", "ask_graph"]
+__all__ = ["answer_faults", "ask_graph", "possible_answers"]
 
 # RFC 3986, appendix A: what may stand in a path and a query.
 _URL = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*")
@@ -18,11 +18,25 @@ _CLIENT: Final = "127.0.0.1"
 
 
 def ask_graph(graph: RouteGraph, ask: Ask) -> Answer:
-    """What a proxy that serves *graph* answers to a client on this machine.
+    """What a proxy that serves *graph* answers to a client on this machine, or to most such clients.
+
+    As `possible_answers`, of which it is the likeliest.
+    """
+    return _answers(graph, ask)[0]
+
+
+def possible_answers(graph: RouteGraph, ask: Ask) -> tuple[Answer, ...]:
+    """All that a proxy which serves *graph* may answer to a client on this machine, the likeliest first.
+
+    Several where variants (canaries) take shares of the requests.
 
     Judges what a graph decides: host, path, endpoints, redirects, who is let in, certificates, the
     target that the endpoint sees. Not what only a proxy does: it leaves out header fields.
     """
+    return _answers(graph, ask)
+
+
+def _answers(graph: RouteGraph, ask: Ask) -> tuple[Answer, ...]:
     certificate = None
     if ask.tls:
         chosen = graph.certificate_for(ask.server_name)
@@ -30,9 +44,21 @@ def ask_graph(graph: RouteGraph, ask: Ask) -> Answer:
     path, mark, query = ask.path.partition("?")
     scheme = "https" if ask.tls else "http"
     request = Request(
-        scheme=scheme, host=ask.host, path=path, query=mark + query, method=ask.method, client=_CLIENT
+        scheme=scheme,
+        host=ask.host,
+        path=path,
+        query=mark + query,
+        method=ask.method,
+        headers={name.lower(): value for name, value in ask.headers.items()},
+        client=_CLIENT,
     )
-    decision = decide(graph, request)
+    # Of equally likely ones the last, as `decide` has it.
+    decisions = list(decide_all(graph, request))[::-1]
+    decisions.sort(key=lambda item: -item.probability)
+    return tuple(_answer(decision, certificate, mark + query) for decision in decisions)
+
+
+def _answer(decision: Decision, certificate: str | None, query: str) -> Answer:
     if decision.reply is not None:
         location = decision.reply.location or None
         return Answer(status=decision.reply.status, location=location, certificate=certificate)
@@ -45,7 +71,7 @@ def ask_graph(graph: RouteGraph, ask: Ask) -> Answer:
             for endpoint in item.endpoints
         ),
         certificate=certificate,
-        forwarded=decision.forwarded + mark + query,
+        forwarded=decision.forwarded + query,
     )
 
 
@@ -62,9 +88,13 @@ def answer_faults(graph: RouteGraph, ask: Ask, answer: Answer) -> tuple[str, ...
         that stand in no URL, a port above 65535) may be refused as well as answered. The mark of an
         empty query may get lost.
     """
-    right = ask_graph(graph, ask)
     if answer.status == 400 and _is_doubtful(ask):
         return ()
+    found = [_faults(ask, right, answer) for right in possible_answers(graph, ask)]
+    return found[0] if all(found) else ()
+
+
+def _faults(ask: Ask, right: Answer, answer: Answer) -> tuple[str, ...]:
     if not answer.services <= right.services or not answer.endpoints <= right.endpoints:
         by = ", ".join(sorted(answer.services | answer.endpoints))
         one_of = ", ".join(sorted(right.services | right.endpoints)) or "nobody"

@@ -138,7 +138,7 @@ def decide_host(inputs: HostInputs) -> DecidedHost:
     return DecidedHost(
         host=VirtualHost(
             host=inputs.host,
-            routes=tuple(sorted(decision.routes.values(), key=lambda route: route.match.precedence)),
+            routes=tuple(sorted(decision.routes.values(), key=lambda route: route.precedence)),
             tls=inputs.tls,
             owner=inputs.held.owner,
         ),

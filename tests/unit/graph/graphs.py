@@ -49,7 +49,7 @@ def route(
 def host(name: str, *routes: Route | str, tls: bool = False) -> VirtualHost:
     """A virtual host with these routes, sorted as a graph has them."""
     made = [route(item) if isinstance(item, str) else item for item in routes]
-    return VirtualHost(host=name, routes=tuple(sorted(made, key=lambda item: item.match.precedence)), tls=tls)
+    return VirtualHost(host=name, routes=tuple(sorted(made, key=lambda item: item.precedence)), tls=tls)
 
 
 def backend(key: BackendKey = WEB, *addresses: str, note: str = "") -> Backend:
