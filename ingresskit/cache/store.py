@@ -17,10 +17,13 @@ from ingresskit.cache.decoding import DecodeFailure
 from ingresskit.cache.versions import is_older
 from ingresskit.errors import ConfigurationError
 from ingresskit.models import KubeObject, ObjectKey
+from ingresskit.models.history import History
 
 __all__ = ["Change", "DeletedFinalStateUnknown", "IndexFunction", "Indexer", "Store"]
 
 K = TypeVar("K", bound=KubeObject)
+
+_OBJECTS = "objects"
 
 # A late event of a deleted object is known by its uid and an older version. (A uid may come back: with a
 # selector, an object that no longer matches is "deleted".) How many to remember: far more than can be in
@@ -67,6 +70,8 @@ class Store(Generic[K]):
     def __init__(self) -> None:
         self._objects: dict[ObjectKey, K] = {}
         self._view: Mapping[ObjectKey, K] | None = None
+        self._history = History.begin()
+        self._touched: set[ObjectKey] = set()  # since the last view was taken
         self._failures: dict[ObjectKey, DecodeFailure] = {}
         self._failures_view: Mapping[ObjectKey, DecodeFailure] | None = None
         self._gone: dict[str, str] = {}
@@ -113,7 +118,13 @@ class Store(Generic[K]):
         """
         if self._view is None:
             self._view = MappingProxyType(self._objects)
+            self._history = self._history.next({_OBJECTS: frozenset(self._touched)})
+            self._touched.clear()
         return self._view
+
+    def history(self) -> History:
+        """The history of the last `snapshot`; its one part holds the keys that changed."""
+        return self._history
 
     def failures(self) -> Mapping[ObjectKey, DecodeFailure]:
         """The objects that are there and cannot be read, as of now. An older form of them may be held."""
@@ -284,6 +295,7 @@ class Store(Generic[K]):
     def _publish(self, steps: Iterable[Change[K]]) -> bool:
         self._revision += 1
         for step in steps:
+            self._touched.add(step.key)
             self._index(step)
             for listener in self._listeners:
                 listener(step)

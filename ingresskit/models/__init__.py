@@ -33,7 +33,7 @@ from ingresskit.models.service import (
     ServiceSpec,
     SliceEndpoint,
 )
-from ingresskit.models.snapshot import Snapshot
+from ingresskit.models.snapshot import Snapshot, SnapshotChanges
 
 __all__ = [
     "KINDS",
@@ -79,6 +79,7 @@ __all__ = [
     "ServiceSpec",
     "SliceEndpoint",
     "Snapshot",
+    "SnapshotChanges",
     "TypedLocalObjectReference",
     "WithLoadBalancer",
     "age_order",

@@ -61,9 +61,14 @@ class SnapshotStore:
         """
         held = self._snapshot or Snapshot()
         kinds = dict(Snapshot.of(objects).objects)
-        for kind, new in kinds.items():
-            kinds[kind] = _shared(held.objects.get(kind, {}), new)
-        return self._publish(kinds, tuple(sorted(set(problems), key=str)))
+        changed: dict[type[KubeObject], frozenset[ObjectKey]] = {}
+        for kind in kinds.keys() | held.objects.keys():
+            old, new = held.objects.get(kind, {}), kinds.get(kind, {})
+            kinds[kind] = merged = _shared(old, new)
+            if merged is not old:
+                keys = {key for key, item in merged.items() if old.get(key) is not item}
+                changed[kind] = frozenset(keys | (old.keys() - merged.keys()))
+        return self._publish(kinds, changed, tuple(sorted(set(problems), key=str)))
 
     def update(
         self,
@@ -87,7 +92,8 @@ class SnapshotStore:
                 writers[kind] = _Writer(held.objects.get(kind, {}))
             writers[kind].drop(key)
         written = {kind: writer.objects() for kind, writer in writers.items()}
-        return self._publish({**held.objects, **written}, held.problems)
+        changed = {kind: writer.changed() for kind, writer in writers.items()}
+        return self._publish({**held.objects, **written}, changed, held.problems)
 
     async def wait_changed(self, revision: int) -> None:
         """Return once the snapshot's revision is above *revision*."""
@@ -95,15 +101,19 @@ class SnapshotStore:
             await self._changed.wait()
 
     def _publish(
-        self, kinds: dict[type[KubeObject], Mapping[ObjectKey, KubeObject]], problems: tuple[DecodeError, ...]
+        self,
+        kinds: dict[type[KubeObject], Mapping[ObjectKey, KubeObject]],
+        changed: Mapping[type[KubeObject], frozenset[ObjectKey]],
+        problems: tuple[DecodeError, ...],
     ) -> bool:
         held = self._snapshot
         kinds = {kind: objects for kind, objects in kinds.items() if objects}
         if held is not None and problems == held.problems and kinds.keys() == held.objects.keys():
             if all(kinds[kind] is held.objects[kind] for kind in kinds):
                 return False
-        self._revision += 1
-        self._snapshot = Snapshot(objects=kinds, revision=self._revision, problems=problems)
+        before = held or Snapshot()
+        self._snapshot = before.succeeded_by(kinds, changed, problems=problems)
+        self._revision = self._snapshot.revision
         self._changed.set()
         self._changed = anyio.Event()
         return True
@@ -123,9 +133,13 @@ class _Writer:
     def drop(self, key: ObjectKey) -> None:
         self._written[key] = None
 
+    def changed(self) -> frozenset[ObjectKey]:
+        """The keys of those that are different, new or gone."""
+        return frozenset(key for key, item in self._written.items() if self._held.get(key) is not item)
+
     def objects(self) -> Mapping[ObjectKey, KubeObject]:
         """All of them; what was held when nothing is different."""
-        written = {key: item for key, item in self._written.items() if self._held.get(key) is not item}
+        written = {key: self._written[key] for key in self.changed()}
         if not written:
             return self._held
         merged: dict[ObjectKey, KubeObject] = dict(self._held)

@@ -25,7 +25,8 @@ from ingresskit.models import (
     Service,
     Snapshot,
 )
-from ingresskit.sources.cluster_kind import KindCache
+from ingresskit.models.history import History
+from ingresskit.sources.cluster_kind import KindCache, changed_keys
 from ingresskit.sources.cluster_secrets import (
     MOST_NAMED,
     MOST_NAMED_OF_ONE_NAMESPACE,
@@ -113,6 +114,7 @@ class ClusterSource:
         self._started = False
         self._wake = anyio.Event()
         self._snapshot: Snapshot | None = None
+        self._histories: dict[type[KubeObject], History] = {}
         self._changed = anyio.Event()
         self._checks: list[Callable[[], Iterable[DecodeError]]] = []
         self._looked_at: tuple[object, ...] = ()  # by `_follow_named_secrets`, by identity
@@ -358,8 +360,19 @@ class ClusterSource:
         if held is not None and problems == held.problems and kinds.keys() == held.objects.keys():
             if all(kinds[kind] is held.objects[kind] for kind in kinds):
                 return False
-        revision = 1 if held is None else held.revision + 1
-        self._snapshot = Snapshot(objects=kinds, revision=revision, problems=problems)
+        before = held or Snapshot()
+        changed: dict[type[KubeObject], frozenset[ObjectKey]] = {}
+        histories: dict[type[KubeObject], History] = {}
+        for kind in kinds.keys() | before.objects.keys():
+            cache = self._caches.get(kind)
+            history = None if cache is None else cache.history()
+            if history is not None:
+                histories[kind] = history
+            old, new = before.objects.get(kind, {}), kinds.get(kind, {})
+            if new is not old:
+                changed[kind] = changed_keys(old, new, self._histories.get(kind), history)
+        self._histories = histories
+        self._snapshot = before.succeeded_by(kinds, changed, problems=problems)
         self._changed.set()
         self._changed = anyio.Event()
         if held is None:

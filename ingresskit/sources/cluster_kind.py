@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Generic, Never, TypeVar
+from typing import Generic, Never, TypeVar, cast
 
 import anyio
 
@@ -14,9 +14,10 @@ from ingresskit.cache.refusals import refusal
 from ingresskit.errors import DecodeError, Forbidden, NotFound
 from ingresskit.kube import ResourceKind
 from ingresskit.models import IngressClass, KubeObject, ObjectKey
+from ingresskit.models.history import History
 from ingresskit.sources.cluster_settings import CacheStatistics
 
-__all__ = ["KindCache"]
+__all__ = ["KindCache", "changed_keys"]
 
 K = TypeVar("K", bound=KubeObject)
 
@@ -111,6 +112,11 @@ class KindCache(Generic[K]):
             self._parts, self._merged = filled, MappingProxyType(merged)
         return self._merged
 
+    def history(self) -> History | None:
+        """The history of the last `objects`; ``None`` where more than one informer knows some of them."""
+        filled = [informer.store for informer in self.informers if informer.store.snapshot()]
+        return filled[0].history() if len(filled) == 1 and not (self._stand_in and self.lacking) else None
+
     def problems(self) -> Iterator[DecodeError]:
         """The objects that cannot be read, and what is refused altogether."""
         for informer in self.informers:
@@ -179,3 +185,17 @@ class KindCache(Generic[K]):
 def _refused(error: object) -> bool:
     # Not its state, which is another for the moment of each attempt.
     return isinstance(error, Forbidden | NotFound)
+
+
+def changed_keys(
+    old: Mapping[ObjectKey, KubeObject],
+    new: Mapping[ObjectKey, KubeObject],
+    before: History | None,
+    after: History | None,
+) -> frozenset[ObjectKey]:
+    """At least the keys of what is another object in *new*; exactly those where no history tells."""
+    between = after.between(before) if before is not None and after is not None else None
+    if between is not None:
+        return cast("frozenset[ObjectKey]", frozenset().union(*between.values()))
+    keys = {key for key, item in new.items() if old.get(key) is not item}
+    return frozenset(keys | (old.keys() - new.keys()))

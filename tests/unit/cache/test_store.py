@@ -57,6 +57,27 @@ def test_a_snapshot_is_the_same_until_something_changes(store: Store[Service]) -
     assert store.snapshot() is before
 
 
+def test_the_history_of_a_snapshot_has_the_keys_that_changed_since_another(store: Store[Service]) -> None:
+    store.snapshot()
+    before = store.history()
+    store.apply(service("a", "2"))
+    store.snapshot()
+    store.discard(key("b"), uid="uid-b", resource_version="3", final=None)
+    store.snapshot()
+
+    between = store.history().between(before)
+    assert between is not None
+    assert set().union(*between.values()) == {key("a"), key("b")}
+
+
+def test_a_change_after_the_last_snapshot_is_not_in_its_history(store: Store[Service]) -> None:
+    store.snapshot()
+    before = store.history()
+    store.apply(service("a", "2"))
+
+    assert store.history() is before
+
+
 def test_a_snapshot_cannot_be_written(store: Store[Service]) -> None:
     snapshot: Mapping[ObjectKey, Service] = store.snapshot()
 

@@ -65,3 +65,26 @@ def test_a_deletion_counts_after_what_is_applied_with_it() -> None:
     store.update(apply=[ONE], delete=[(Service, ONE.key), (Service, TWO.key)])
 
     assert store.snapshot() == Snapshot(revision=2)
+
+
+def test_a_snapshot_says_which_objects_changed_since_an_earlier_one() -> None:
+    source = MemorySource([ONE, TWO])
+    first = held(source)
+    source.apply(CHANGED)
+    second = held(source)
+    source.replace([CHANGED])
+    third = held(source)
+
+    assert second.since(first).of(Service) == {ONE.key}
+    assert third.since(second).of(Service) == {TWO.key}
+    assert third.since(first).of(Service) == {ONE.key, TWO.key}
+
+
+def test_a_snapshot_of_a_source_knows_its_changes_without_comparing_objects() -> None:
+    source = MemorySource([ONE, TWO])
+    first = held(source)
+    source.apply(CHANGED)
+    other = first.succeeded_by(Snapshot.of([CHANGED, service("two", 81)]).objects, {})
+
+    assert held(source).history is not None
+    assert other.since(first).of(Service) == frozenset()
