@@ -233,11 +233,20 @@ LARGE = f"POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 9\r\n\r\n123456789"
     ("annotations", "status"),
     [
         ({"allow-sources": "192.0.2.0/24", "tls-redirect": "true", "body-limit": "4"}, 403),
+        ({"allow-sources": "192.0.2.0/24", "redirect": "/new"}, 403),
         ({"tls-redirect": "true", "body-limit": "4"}, 308),
         ({"redirect": "/new", "body-limit": "4"}, 308),
         ({"body-limit": "4"}, 413),
+        ({"body-limit": "4", "rewrite-prefix": "/x", "request-headers-set": "X-A: 1"}, 413),
     ],
-    ids=["addresses", "the redirect to TLS", "the redirect of the route", "the body limit"],
+    ids=[
+        "addresses",
+        "addresses before a redirect",
+        "the redirect to TLS",
+        "the redirect of the route",
+        "the body limit",
+        "the body limit before what is forwarded",
+    ],
 )
 async def test_what_refuses_a_request_first_is_the_same_everywhere(
     stage: Stage, annotations: dict[str, str], status: int

@@ -10,7 +10,17 @@ from ingresskit.render.haproxy.artifact import MapName
 from ingresskit.render.haproxy.capabilities import Capabilities
 from ingresskit.render.haproxy.quoting import quote
 
-__all__ = ["AWAITED", "Lines", "flagged", "lookup", "plain_text", "refused", "setting", "substituted"]
+__all__ = [
+    "AWAITED",
+    "SCHEME_SAID",
+    "Lines",
+    "flagged",
+    "lookup",
+    "plain_text",
+    "refused",
+    "setting",
+    "substituted",
+]
 
 # HAProxy takes 64 words a line.
 _NETWORKS_A_LINE: Final = 40
@@ -20,6 +30,10 @@ AWAITED: Final = (
     "!{ internal.htx.has_eom } !{ req.hdr_val(content-length) gt 16384 } !{ req.fhdr(expect) -m found }"
 )
 """The condition that a body is under way, and short."""
+
+# Of a list, the first element is what the client itself used: each proxy appends what its peer used.
+SCHEME_SAID: Final = "{ req.hdr(x-forwarded-proto,1) -m str -i http https }"
+"""The condition that the request names the scheme that the client used."""
 
 
 def lookup(key: str, name: MapName, default: str = "") -> str:

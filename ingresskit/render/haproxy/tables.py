@@ -25,7 +25,7 @@ from ingresskit.graph import (
 )
 from ingresskit.policies import Origin, PolicySet
 from ingresskit.render.haproxy.artifact import Block, MapName, MapRow, Pointer, SlotClass
-from ingresskit.render.haproxy.policies import HANDLERS, SettingRow
+from ingresskit.render.haproxy.policies import TABLE, Draft, SettingRow
 from ingresskit.render.haproxy.words import NONE, PLAIN_HTTP_FLAG, TLS_FLAG, Kind, route_value
 
 __all__ = ["HostPart", "Split", "digest", "host_part", "make_block"]
@@ -153,27 +153,20 @@ class _Maker:
             yield MapName.PREFIXES, matched + "/", value
 
     def _settings(self, route: Route) -> _Settings:
-        rows: list[SettingRow] = []
-        flags: list[str] = []
-        slot_class = SlotClass()
-        for handler in HANDLERS:
-            if handler.policy not in route.policies:
-                continue
-            found = list(handler.rows(route.policies))
-            rows += found
-            flags += [handler.flag] if found else []
-            slot_class = handler.slot_class(route.policies, slot_class)
-            for field_, name in handler.request_names(route.policies):
-                origin = route.policies.origin(handler.policy, field_) or route.origin
-                self.request_headers.setdefault(name, origin)
-            for field_, name in handler.response_names(route.policies):
-                origin = route.policies.origin(handler.policy, field_) or route.origin
-                self.response_headers.setdefault(name, origin)
-        if not rows:
-            return _Settings(NONE, "", slot_class)
-        block = make_block("p", rows)
+        policies = route.policies
+        draft = Draft()
+        TABLE.contribute(policies, draft)
+        for needed, names in (
+            (self.request_headers, draft.request_names),
+            (self.response_headers, draft.response_names),
+        ):
+            for name, (kind, field_name) in names.items():
+                needed.setdefault(name, policies.origin(kind, field_name) or route.origin)
+        if not draft.rows:
+            return _Settings(NONE, "", draft.slot_class)
+        block = make_block("p", draft.rows)
         self.blocks[block.id] = block
-        return _Settings(block.id, "".join(flags), slot_class)
+        return _Settings(block.id, "".join(draft.flags), draft.slot_class)
 
     def _action(self, route: Route, slot_class: SlotClass) -> tuple[str, str]:
         match route.action:

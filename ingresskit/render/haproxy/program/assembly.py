@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Final
+from typing import Final, Never
 
-from ingresskit.policies import Algorithm
+from ingresskit.policies import NATIVE_ORDER, Algorithm, Stage
 from ingresskit.render.answers import sentence
 from ingresskit.render.haproxy.artifact import Needs, Server, SlotClass
 from ingresskit.render.haproxy.capabilities import Capabilities
 from ingresskit.render.haproxy.lines import Lines, plain_text
-from ingresskit.render.haproxy.policies import HANDLERS, REWRITE_BYTES, Context
+from ingresskit.render.haproxy.policies import REWRITE_BYTES, TABLE, Context, Handler
 from ingresskit.render.haproxy.program.forwarding import add_client, add_forwarded, add_hop_by_hop
 from ingresskit.render.haproxy.program.requests import (
     NUL,
@@ -21,11 +21,11 @@ from ingresskit.render.haproxy.program.requests import (
     add_path,
     add_request_line,
 )
-from ingresskit.render.haproxy.program.routing import add_action, add_answers, add_route, add_tls_redirect
+from ingresskit.render.haproxy.program.routing import add_action, add_answers, add_route
 from ingresskit.render.haproxy.quoting import quote
 from ingresskit.render.haproxy.servers import server_words
 from ingresskit.render.haproxy.settings import HaproxySettings
-from ingresskit.render.haproxy.words import NONE, REDIRECT_LOOP
+from ingresskit.render.haproxy.words import REDIRECT_LOOP
 
 __all__ = ["program", "slot_name"]
 
@@ -61,6 +61,12 @@ _LOG: Final = {
     "responded": "%Tr",
     "error": "%[bc_err]",
 }
+
+# In the order of their stages, those before the action of the route apart from those after it.
+_HANDLERS: Final = TABLE.handlers()
+_ACTION: Final = NATIVE_ORDER.place(Stage.ACTION)
+_EARLY: Final = tuple(item for item in _HANDLERS if NATIVE_ORDER.place(item.stage) <= _ACTION)
+_LATE: Final = tuple(item for item in _HANDLERS if NATIVE_ORDER.place(item.stage) > _ACTION)
 
 
 def program(
@@ -184,23 +190,21 @@ def _frontend(context: Context) -> Lines:
     add_asterisk(section, context.capabilities)
     add_path(section, context.needs.paths)
     add_route(section, context.capabilities, host_fallthrough=context.needs.host_fallthrough)
-    for handler in HANDLERS:
-        if rules := tuple(handler.protect(context)):
+    for handler in _EARLY:
+        if rules := tuple(handler.request(context)):
             section.note(handler.words)
             section.request(*rules)
-    add_tls_redirect(section, settings, context.capabilities)
     add_action(section)
     add_hop_by_hop(section)
     add_forwarded(section, settings)
     section.note("Another try is safe for what may be repeated; for the rest, only while nothing was sent.")
     section.add("acl repeatable method GET HEAD OPTIONS PUT DELETE")
     section.request("disable-l7-retry unless repeatable")
-    section.note("Most routes have no policies, and are done here.")
-    section.request(f"allow if {{ var(txn.flags) -m str {NONE} }}")
-    for handler in HANDLERS:
-        if rules := tuple(handler.request(context)):
-            section.note(handler.words)
-            section.request(*rules)
+    section.note("Most routes have no policies, and are done at the first of these.")
+    with_rules = [(handler, rules) for handler in _LATE if (rules := tuple(handler.request(context)))]
+    for number, (handler, rules) in enumerate(with_rules):
+        section.note(handler.words)
+        section.request(_done_unless([item for item, _ in with_rules[number:]]), *rules)
     section.note("A connection on which something was not a request ends.")
     section.add("http-after-response set-header connection close unless { var(txn.path) -m found }")
     if settings.log_socket is not None:
@@ -220,15 +224,19 @@ def _frontend(context: Context) -> Lines:
             else (rf"deny deny_status 502 if {{ res.hdrs -m reg {quote(NUL)} }}",)
         ),
         f"del-header {quote(_HOP_BY_HOP)} -m reg",
-        f"allow unless {{ var(txn.flags) -m found }} !{{ var(txn.flags) -m str {NONE} }}",
     )
-    for handler in HANDLERS:
-        if rules := tuple(handler.response(context)):
-            section.note(handler.words)
-            section.response(*rules)
+    with_rules = [(handler, rules) for handler in _HANDLERS if (rules := tuple(handler.response(context)))]
+    for number, (handler, rules) in enumerate(with_rules):
+        section.note(handler.words)
+        section.response(_done_unless([item for item, _ in with_rules[number:]]), *rules)
     section.note("Nobody's text: the name of a slot, or that of the section below.")
     section.add("use_backend %[var(txn.slot)]")
     return section
+
+
+def _done_unless(handlers: Iterable[Handler[Never]]) -> str:
+    """The rule that ends a request or response whose route has none of the policies of *handlers*."""
+    return f"allow unless {{ var(txn.flags) -m sub {' '.join(item.flag for item in handlers)} }}"
 
 
 def _answers(needs: Needs, capabilities: Capabilities) -> Lines:
@@ -253,7 +261,7 @@ def _class(context: Context, slot_class: SlotClass) -> Lines:
         section.add("option http-drop-request-trailers")
     section.note("A slot is chosen only while it has a server: without an answer, the server is at fault.")
     section.add("errorfile 503 errors/unreachable.http")
-    for handler in HANDLERS:
+    for handler in _HANDLERS:
         if rules := tuple(handler.backend(context)):
             section.note(handler.words)
             section.request(*rules)

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from ingresskit.render.haproxy.lines import Lines, substituted
+from ingresskit.render.haproxy.lines import SCHEME_SAID, Lines, substituted
 from ingresskit.render.haproxy.program.requests import HOST
 from ingresskit.render.haproxy.quoting import quote
 from ingresskit.render.haproxy.settings import HaproxySettings
 from ingresskit.render.haproxy.words import Speaks
 
-__all__ = ["MOST_HOPS", "SCHEME_SAID", "add_client", "add_forwarded", "add_hop_by_hop"]
+__all__ = ["MOST_HOPS", "add_client", "add_forwarded", "add_hop_by_hop"]
 
 MOST_HOPS: Final = 8
 """How many trusted proxies in a row are seen through. HAProxy itself looks at the last ten values."""
@@ -33,9 +33,6 @@ _SAID: Final = (
     ("X-Forwarded-Host", "said_host"),
     ("X-Real-IP", "client"),
 )
-# Of a list, the first element is what the client itself used: each proxy appends what its peer used.
-SCHEME_SAID: Final = "{ req.hdr(x-forwarded-proto,1) -m str -i http https }"
-"""The condition that the request names the scheme that the client used."""
 _NAMES_PORT: Final = "{ req.fhdr(host) -m reg :[0-9]+$ }"
 _SAID_PORT: Final = (
     "^0{0,4}([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"

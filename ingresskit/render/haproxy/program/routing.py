@@ -7,13 +7,11 @@ from typing import Final
 from ingresskit.render.answers import sentence
 from ingresskit.render.haproxy.artifact import MapName
 from ingresskit.render.haproxy.capabilities import Capabilities
-from ingresskit.render.haproxy.lines import AWAITED, Lines, flagged, lookup, plain_text, refused, substituted
-from ingresskit.render.haproxy.program.forwarding import SCHEME_SAID
+from ingresskit.render.haproxy.lines import AWAITED, Lines, lookup, plain_text, refused, substituted
 from ingresskit.render.haproxy.quoting import quote
-from ingresskit.render.haproxy.settings import HaproxySettings
-from ingresskit.render.haproxy.words import REDIRECT_LOOP, SHARE_DIGITS, TLS_FLAG, Kind, Speaks
+from ingresskit.render.haproxy.words import SHARE_DIGITS, Kind, Speaks
 
-__all__ = ["add_action", "add_answers", "add_route", "add_tls_redirect"]
+__all__ = ["add_action", "add_answers", "add_route"]
 
 _ANSWERS: Final = "answers"
 # As `ingresskit.graph.rule_host`: labels, and a letter in the last one, or it would be an address.
@@ -61,33 +59,6 @@ def _search() -> tuple[str, ...]:
         f"set-var(txn.route) {lookup('var(txn.key)', MapName.EXACT)} {unless}",
         f"set-var(txn.route) {lookup('var(txn.key),concat(/)', MapName.PREFIXES)} {unless}",
     )
-
-
-def add_tls_redirect(section: Lines, settings: HaproxySettings, capabilities: Capabilities) -> None:
-    """Send plain HTTP to HTTPS where the route says so."""
-    port = settings.redirect_port
-    if port is None:
-        return
-    section.note("Plain HTTP is sent to HTTPS where the route says so.")
-    plain = f"{flagged(TLS_FLAG)} !{{ var(txn.proto) -m str https }}"
-    if settings.trusted_proxies:
-        section.add(
-            "# A trusted proxy that does not say the scheme may have taken TLS itself: a redirect may loop."
-        )
-        section.request(f"set-var({REDIRECT_LOOP}) bool(true) if {plain} trusted !{SCHEME_SAID}")
-    *waiting, to_public_port = refused(_to_tls(port), plain, capabilities)
-    section.request(*waiting)
-    if settings.https and settings.http:
-        section.add("# A client that names the port we listen at reaches us without a port mapping.")
-        own = " ".join(map(str, sorted({bind.port for bind in settings.http})))
-        named = f"{{ var(txn.host_port) -m int {own} }}"
-        section.request(f"{_to_tls(settings.https[0].port)} if {plain} {named}")
-    section.request(to_public_port)
-
-
-def _to_tls(port: int) -> str:
-    target = f"https://%[var(txn.host)]{'' if port == 443 else f':{port}'}%[pathq]"
-    return f"return status 308 hdr Location {target} {plain_text(sentence(308))}"
 
 
 def add_action(section: Lines) -> None:

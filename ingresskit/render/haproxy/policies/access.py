@@ -1,0 +1,59 @@
+"""Who is let in: client addresses, and plain HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from typing_extensions import override
+
+from ingresskit.policies import AllowedSources, PlainHttp
+from ingresskit.render.haproxy.artifact import MapName
+from ingresskit.render.haproxy.lines import flagged, lookup, refused
+from ingresskit.render.haproxy.policies.base import Context, Handler, SettingRow
+from ingresskit.render.haproxy.prefixes import network_prefixes
+from ingresskit.render.haproxy.words import PLAIN_HTTP_FLAG
+
+__all__ = ["HANDLERS"]
+
+
+class _AllowedSources(Handler[AllowedSources]):
+    """Ranges as prefixes of the digits of an address, in one map for all routes."""
+
+    policy = AllowedSources
+    flag = "a"
+    words = "Only clients with an allowed address are let in; where the list is missing, nobody is."
+
+    @override
+    def rows(self, policy: AllowedSources) -> Iterator[SettingRow]:
+        for version, prefix in network_prefixes(policy.networks):
+            yield MapName.SOURCES, f"v{version}/{prefix}", "1"
+
+    @override
+    def request(self, context: Context) -> Iterator[str]:
+        on = flagged(self.flag)
+        six = "{ var(txn.client) -m sub : }"
+        yield f"set-var-fmt(txn.key) %[var(txn.policy)]/v4/%[var(txn.client),hex] if {on} !{six}"
+        yield f"set-var-fmt(txn.key) %[var(txn.policy)]/v6/%[var(txn.client),hex] if {on} {six}"
+        stranger = f"{on} !{{ {lookup('var(txn.key)', MapName.SOURCES)} -m found }}"
+        yield from refused("deny deny_status 403", stranger, context.capabilities)
+
+
+class _PlainHttp(Handler[PlainHttp]):
+    """The flag alone says it; a route that cannot be refused plain HTTP has none."""
+
+    policy = PlainHttp
+    flag = PLAIN_HTTP_FLAG
+    words = "Plain HTTP is refused where the route says so."
+
+    @override
+    def rows(self, policy: PlainHttp) -> Iterator[SettingRow]:
+        if not policy.allowed:
+            yield MapName.SETTINGS, "plain-http", "0"
+
+    @override
+    def request(self, context: Context) -> Iterator[str]:
+        yield f"deny deny_status 403 if {flagged(self.flag)} !{{ var(txn.proto) -m str https }}"
+
+
+HANDLERS: Final = (_AllowedSources(), _PlainHttp())

@@ -1,0 +1,120 @@
+"""What a handler of a policy gives HAProxy: rows of settings, rules that read them, a part of the slot class.
+
+The values of a policy stand in the settings map under the id of the route's policies, where the rules find
+them. Every request passes the rules of every policy up to the last one that its route has, for HAProxy has
+no jumps; so each rule begins with the flag of its policy, a letter in the row of the route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar, Generic, TypeVar
+
+from typing_extensions import override
+
+from ingresskit.policies import Policy
+from ingresskit.render.haproxy.artifact import MapName, Needs, SlotClass
+from ingresskit.render.haproxy.capabilities import Capabilities
+from ingresskit.render.haproxy.settings import HaproxySettings
+from ingresskit.render.policies import PolicyHandler
+
+__all__ = ["Context", "Draft", "Handler", "SettingRow"]
+
+P_contra = TypeVar("P_contra", bound=Policy, contravariant=True)
+
+SettingRow = tuple[MapName, str, str]
+"""A map, the end of a key (what follows the id and ``/``), and a value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What the rules of a program depend on."""
+
+    settings: HaproxySettings
+    capabilities: Capabilities
+    needs: Needs
+
+
+@dataclass(slots=True)
+class Draft:
+    """What the policies of a route amount to.
+
+    Attributes:
+        rows: Of settings.
+        flags: A letter for each policy with rows.
+        slot_class: Of the slots of its backends.
+        request_names: Request header fields that the program must know, lower case: the type of policy and
+            the field of it that names each.
+        response_names: The same for the response.
+    """
+
+    rows: list[SettingRow] = field(default_factory=list[SettingRow])
+    flags: list[str] = field(default_factory=list[str])
+    slot_class: SlotClass = field(default_factory=SlotClass)
+    request_names: dict[str, tuple[type[Policy], str]] = field(
+        default_factory=dict[str, "tuple[type[Policy], str]"]
+    )
+    response_names: dict[str, tuple[type[Policy], str]] = field(
+        default_factory=dict[str, "tuple[type[Policy], str]"]
+    )
+
+
+class Handler(PolicyHandler[P_contra, Draft], Generic[P_contra]):
+    """How HAProxy honours one type of policy. The defaults do nothing.
+
+    Its rules stand in the program where its stage is: request rules of the stages before `Stage.ACTION`
+    before the route's action, the others after the header fields of forwarding.
+    """
+
+    flag: ClassVar[str] = ""
+    """One letter, unique among handlers; in the row of each route whose policy gives any rows."""
+    words: ClassVar[str] = ""
+    """What its rules do, a sentence: the comment above them."""
+
+    def rows(self, policy: P_contra) -> Iterator[SettingRow]:
+        """The settings that the policy amounts to."""
+        del policy
+        yield from ()
+
+    def slot_class(self, policy: P_contra, base: SlotClass) -> SlotClass:
+        """*base* with what the policy asks for of it."""
+        del policy
+        return base
+
+    def request_names(self, policy: P_contra) -> Iterator[tuple[str, str]]:
+        """Request header fields that the program must know, lower case, each behind the policy's field."""
+        del policy
+        yield from ()
+
+    def response_names(self, policy: P_contra) -> Iterator[tuple[str, str]]:
+        """The same for the response."""
+        del policy
+        yield from ()
+
+    def request(self, context: Context) -> Iterator[str]:
+        """``http-request`` rules of the frontend."""
+        del context
+        yield from ()
+
+    def response(self, context: Context) -> Iterator[str]:
+        """``http-response`` rules of the frontend; only requests of routes with any flag get there."""
+        del context
+        yield from ()
+
+    def backend(self, context: Context) -> Iterator[str]:
+        """``http-request`` rules that only a backend can have; in all of them."""
+        del context
+        yield from ()
+
+    @override
+    def contribute(self, policy: P_contra, draft: Draft) -> None:
+        found = list(self.rows(policy))
+        if found:
+            draft.rows += found
+            draft.flags.append(self.flag)
+        draft.slot_class = self.slot_class(policy, draft.slot_class)
+        for field_name, name in self.request_names(policy):
+            draft.request_names.setdefault(name, (self.policy, field_name))
+        for field_name, name in self.response_names(policy):
+            draft.response_names.setdefault(name, (self.policy, field_name))

@@ -1,0 +1,44 @@
+"""Other paths for endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from typing_extensions import override
+
+from ingresskit.policies import PrefixRewrite
+from ingresskit.render.haproxy.artifact import MapName
+from ingresskit.render.haproxy.lines import flagged, setting
+from ingresskit.render.haproxy.policies.base import Context, Handler, SettingRow
+
+__all__ = ["HANDLERS"]
+
+
+class _PrefixRewrite(Handler[PrefixRewrite]):
+    """The row of the route has the length of what its rule matches, and HAProxy cuts by constants only."""
+
+    policy = PrefixRewrite
+    flag = "w"
+    words = "What the rule matched of the path is cut off, in powers of two, and the new prefix put in front."
+
+    @override
+    def rows(self, policy: PrefixRewrite) -> Iterator[SettingRow]:
+        if policy.prefix is not None:
+            # A prefix of "/" is empty, and a map has no empty values.
+            yield MapName.SETTINGS, "rewrite", "=" + policy.prefix.rstrip("/")
+
+    @override
+    def request(self, context: Context) -> Iterator[str]:
+        on = flagged(self.flag)
+        yield f"set-var(txn.cut) var(txn.route),field(5,|),add(0) if {on}"
+        yield f"set-var(txn.rest) path if {on}"
+        for size in (2**power for power in range(13)):
+            yield f"set-var(txn.rest) var(txn.rest),bytes({size}) if {on} {{ var(txn.cut),and({size}) gt 0 }}"
+        yield f"set-var(txn.rewrite) {setting('rewrite')},bytes(1) if {on}"
+        yield f"set-var-fmt(txn.rest) %[var(txn.rewrite)]%[var(txn.rest)] if {on}"
+        yield f"set-path / if {on} {{ var(txn.rest) -m len 0 }}"
+        yield f"set-path %[var(txn.rest)] if {on} {{ var(txn.rest) -m beg / }}"
+
+
+HANDLERS: Final = (_PrefixRewrite(),)

@@ -1,0 +1,22 @@
+"""Every policy that HAProxy honours: the handlers of all themes."""
+
+from __future__ import annotations
+
+from typing import Final, Never
+
+from ingresskit.render.haproxy.policies import access, headers, limits, redirects, rewrites, upstream
+from ingresskit.render.haproxy.policies.base import Handler
+from ingresskit.render.policies import HandlerTable
+
+__all__ = ["TABLE"]
+
+TABLE: Final = HandlerTable[Handler[Never]](
+    (
+        *access.HANDLERS,
+        *headers.HANDLERS,
+        *limits.HANDLERS,
+        *redirects.HANDLERS,
+        *rewrites.HANDLERS,
+        *upstream.HANDLERS,
+    )
+)

@@ -1,0 +1,87 @@
+"""How endpoints are chosen, tried again and waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from typing_extensions import override
+
+from ingresskit.policies import LoadBalancing, Retries, Timeouts
+from ingresskit.render.haproxy.artifact import MapName, SlotClass
+from ingresskit.render.haproxy.lines import flagged, setting
+from ingresskit.render.haproxy.policies.base import Context, Handler, SettingRow
+from ingresskit.render.policies import Loss
+
+__all__ = ["CONNECT_STEPS", "HANDLERS"]
+
+CONNECT_STEPS: Final = tuple(
+    timedelta(milliseconds=step)
+    for step in (100, 250, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 300_000, 3_600_000)
+)
+"""How long connecting may take. Each is a class of slots, and its first use a reload: a tenant could ask for
+one reload after another if there were no end of them."""
+
+_ONE_TIMEOUT: Final = Loss(field="send", message="has one timeout for both directions, that of read-timeout")
+
+
+class _LoadBalancing(Handler[LoadBalancing]):
+    """A part of the slot class."""
+
+    policy = LoadBalancing
+
+    @override
+    def slot_class(self, policy: LoadBalancing, base: SlotClass) -> SlotClass:
+        return replace(base, algorithm=policy.algorithm)
+
+
+class _Retries(Handler[Retries]):
+    """A part of the slot class."""
+
+    policy = Retries
+
+    @override
+    def slot_class(self, policy: Retries, base: SlotClass) -> SlotClass:
+        return replace(base, retries=policy.attempts)
+
+
+class _Timeouts(Handler[Timeouts]):
+    """The one to connect is a part of the slot class; HAProxy has one for both directions: that to read."""
+
+    policy = Timeouts
+    limitations = (_ONE_TIMEOUT,)
+    flag = "r"
+    words = "How long the endpoint may be silent."
+
+    @override
+    def losses(self, policy: Timeouts) -> Iterator[Loss]:
+        if policy.send is not None and policy.send != policy.read:
+            yield _ONE_TIMEOUT
+
+    @override
+    def rows(self, policy: Timeouts) -> Iterator[SettingRow]:
+        if policy.read is not None:
+            yield MapName.SETTINGS, "read-timeout", str(policy.read // timedelta(milliseconds=1))
+
+    @override
+    def slot_class(self, policy: Timeouts, base: SlotClass) -> SlotClass:
+        return replace(base, connect=_step(policy.connect))
+
+    @override
+    def backend(self, context: Context) -> Iterator[str]:
+        on = flagged(self.flag)
+        yield f"set-var(txn.read_timeout) {setting('read-timeout')},add(0) if {on}"
+        yield f"set-timeout server var(txn.read_timeout) if {on}"
+        yield f"set-timeout tunnel var(txn.read_timeout) if {on}"
+
+
+HANDLERS: Final = (_LoadBalancing(), _Retries(), _Timeouts())
+
+
+def _step(connect: timedelta | None) -> timedelta | None:
+    """The least of the times that HAProxy may be given which is not shorter; the longest for longer ones."""
+    if connect is None:
+        return None
+    return next((step for step in CONNECT_STEPS if connect <= step), CONNECT_STEPS[-1])
