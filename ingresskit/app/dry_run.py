@@ -25,7 +25,7 @@ from ingresskit.controller.admin.answers import dump_explanation
 from ingresskit.diagnostics import Severity
 from ingresskit.errors import ConfigurationError, SourceError
 from ingresskit.filters import explain
-from ingresskit.graph import Request
+from ingresskit.graph import Request, to_json
 
 __all__ = ["Question", "answer"]
 
@@ -88,7 +88,7 @@ def answer(question: Question, argv: Sequence[str] | None, *, program: str) -> i
 
 def _render(offline: Offline, flags: _Flags) -> int:
     if flags.output == "json":
-        sys.stdout.write(offline.graph.to_json().decode())
+        sys.stdout.write(to_json(offline.graph).decode())
     else:
         print(*graph_lines(offline.graph), sep="\n")
     sys.stdout.flush()

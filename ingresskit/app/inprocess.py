@@ -14,6 +14,7 @@ from ingresskit.app.failures import CannotListen
 from ingresskit.app.flags import Address
 from ingresskit.app.planes import Plane, Setting, Taken
 from ingresskit.controller import Controller, ControllerSettings, Outcome, reconcile
+from ingresskit.graph import to_json
 from ingresskit.models import Snapshot
 from ingresskit.proxy import Proxy, ProxySettings
 from ingresskit.render import RenderedFile
@@ -93,4 +94,4 @@ class InProcessPlane(Plane):
     @override
     def preview(self, snapshot: Snapshot) -> tuple[Outcome[object], str]:
         outcome = reconcile(snapshot, InProcessRenderer(), self._setting.options)
-        return outcome, outcome.graph.to_json().decode()
+        return outcome, to_json(outcome.graph).decode()

@@ -1,6 +1,7 @@
 """What should be served: virtual hosts, routes, backends and certificates, and which rule takes what."""
 
 from ingresskit.graph.diff import Changes, GraphDiff, diff
+from ingresskit.graph.dump import digest, dump, to_json
 from ingresskit.graph.graph import Outcome, RouteGraph
 from ingresskit.graph.holder import HostHolder, holder_of
 from ingresskit.graph.hosts import (
@@ -68,6 +69,8 @@ __all__ = [
     "Withholding",
     "contributions",
     "diff",
+    "digest",
+    "dump",
     "holder_of",
     "host_candidates",
     "normalise_host",
@@ -76,6 +79,7 @@ __all__ = [
     "refuses_plain_http",
     "rule_host",
     "solves_http01",
+    "to_json",
     "wildcard_above",
     "withhold",
 ]

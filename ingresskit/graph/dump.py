@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import TYPE_CHECKING, Final, assert_never, cast
+from typing import Final, assert_never, cast
 
+from ingresskit.graph.graph import RouteGraph
 from ingresskit.graph.match import PathMatch
 from ingresskit.graph.nodes import (
     Action,
@@ -41,10 +42,7 @@ from ingresskit.policies import (
     ValueMatch,
 )
 
-if TYPE_CHECKING:
-    from ingresskit.graph.graph import RouteGraph
-
-__all__ = ["HIDDEN", "dump_graph", "dump_route"]
+__all__ = ["HIDDEN", "digest", "dump", "dump_route", "to_json"]
 
 HIDDEN: Final = "[hidden]"
 """Stands in the place of a value that may be a credential."""
@@ -52,14 +50,26 @@ HIDDEN: Final = "[hidden]"
 _MOST_SHOWN = 64
 
 
-def dump_graph(graph: RouteGraph, *, hide: bool = True) -> dict[str, object]:
-    """The graph as JSON values, in its own order. Certificates appear by digest, without key material.
+def dump(graph: RouteGraph) -> dict[str, object]:
+    """The graph as JSON values, in its own order: equal graphs give equal values.
 
-    Args:
-        graph: What to dump.
-        hide: Whether `HIDDEN` stands for the values of fields whose annotation is `secret`; the names of
-            header fields stay. Without it the dump is for comparing graphs only, and must not be shown.
+    Holds no key material: certificates appear by digest. `HIDDEN` stands for the values of fields whose
+    annotation is `secret`, such as header fields, whose names stay.
     """
+    return _graph(graph, hide=True)
+
+
+def to_json(graph: RouteGraph) -> bytes:
+    """`dump` as bytes: equal graphs give equal bytes. UTF-8, indented by 2, sorted."""
+    return json.dumps(dump(graph), indent=2, sort_keys=True).encode() + b"\n"
+
+
+def digest(graph: RouteGraph) -> str:
+    """SHA-256 over all that `dump` shows and hides, lower-case hexadecimal: different graphs differ."""
+    return hashlib.sha256(json.dumps(_graph(graph, hide=False), sort_keys=True).encode()).hexdigest()
+
+
+def _graph(graph: RouteGraph, *, hide: bool) -> dict[str, object]:
     default = graph.default_certificate
     return {
         "virtualHosts": [_virtual_host(host, {}, hide=hide) for host in graph.virtual_hosts],

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import NamedTuple, overload
 
-from ingresskit.graph.dump import dump_graph
 from ingresskit.graph.hosts import ANY_HOST, HostRefused, host_candidates, normalise_host
 from ingresskit.graph.nodes import Backend, BackendKey, Certificate, Route, Unserved, VirtualHost
 from ingresskit.graph.paths import DEFAULT_PATHS, PathOptions, PathRefused, normalise_path
@@ -158,19 +155,3 @@ class RouteGraph:
                     key = self.server_names[candidate] or key
                     break
         return None if key is None else self.certificates.get(key)
-
-    def dump(self) -> dict[str, object]:
-        """The graph as stable JSON values: equal graphs give equal dumps.
-
-        Holds no key material, and none of the values that policies set in header fields.
-        """
-        return dump_graph(self)
-
-    def to_json(self) -> bytes:
-        """`dump` as bytes: equal graphs give equal bytes. UTF-8, indented by 2, sorted."""
-        return json.dumps(self.dump(), indent=2, sort_keys=True).encode() + b"\n"
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 over all that `dump` tells and hides, lower-case hexadecimal: different graphs differ."""
-        return hashlib.sha256(json.dumps(dump_graph(self, hide=False), sort_keys=True).encode()).hexdigest()

@@ -18,6 +18,7 @@ import pytest
 
 from ingresskit.controller import reconcile
 from ingresskit.controller.leader import LeaderElector, LeaderSettings, Term
+from ingresskit.graph import to_json
 from ingresskit.kube import AioTransport, InClusterCredentials
 from ingresskit.models import Ingress, KubeObject, ObjectKey
 from ingresskit.render.inprocess import InProcessRenderer
@@ -85,7 +86,7 @@ async def settled(running: Chain, cluster: Remote) -> None:
     await until(lambda: held(running.source.snapshot()) == everything(cluster), every=0.2)
     snapshot = running.source.snapshot()
     assert snapshot is not None
-    graph = reconcile(snapshot, InProcessRenderer(), OPTIONS).graph.to_json()
+    graph = to_json(reconcile(snapshot, InProcessRenderer(), OPTIONS).graph)
     await until(lambda: running.graph() == graph)
 
 

@@ -14,6 +14,7 @@ import anyio
 from ingresskit.apply import InProcessApplier
 from ingresskit.cache import ReflectorSettings
 from ingresskit.controller import Controller, ControllerSettings
+from ingresskit.graph import to_json
 from ingresskit.kube import Access, AioTransport, StaticCredentials, Transport, TrustMaterial
 from ingresskit.models import IngressClass
 from ingresskit.proxy import Proxy
@@ -74,7 +75,7 @@ class Chain:
     def graph(self) -> bytes:
         """What is live, in its byte form; empty while nothing is."""
         outcome = self.controller.outcome
-        return b"" if outcome is None else outcome.graph.to_json()
+        return b"" if outcome is None else to_json(outcome.graph)
 
     def hosts(self) -> list[str]:
         """The hosts that are live."""

@@ -20,6 +20,7 @@ import pytest
 
 from ingresskit.controller import reconcile
 from ingresskit.errors import TransportError
+from ingresskit.graph import to_json
 from ingresskit.kube import ByteStream, ListOptions, ResourceKind, Response, Transport
 from ingresskit.models import KubeObject, ObjectKey
 from ingresskit.render.inprocess import InProcessRenderer
@@ -222,7 +223,7 @@ async def settled(running: Chain, server: Served, cluster: Cluster) -> None:
         if outcome is None:
             return False
         known = replace(snapshot, claims=outcome.claims)
-        return running.graph() == reconcile(known, InProcessRenderer(), OPTIONS).graph.to_json()
+        return running.graph() == to_json(reconcile(known, InProcessRenderer(), OPTIONS).graph)
 
     await until(is_the_same, every=0.1)
 

@@ -28,6 +28,7 @@ from ingresskit.errors import (
     TransportError,
     Unauthorized,
 )
+from ingresskit.graph import to_json
 from ingresskit.kube import ResourceKind
 from ingresskit.models import KubeObject, ObjectKey, Snapshot
 from ingresskit.sources import ClusterSource
@@ -81,7 +82,7 @@ class Graphs:
             snapshot = self.source.snapshot()
             assert snapshot is not None
             revision = snapshot.revision
-            self.latest = self._translator.translate(snapshot).graph.to_json()
+            self.latest = to_json(self._translator.translate(snapshot).graph)
             self.made += 1
 
 
@@ -220,7 +221,7 @@ async def fresh_graph(cluster: InMemory) -> bytes:
         snapshot = fresh.source.snapshot()
     assert snapshot is not None
     assert held(snapshot) == cluster.all()
-    return translate(Snapshot(objects=snapshot.objects, revision=1)).graph.to_json()
+    return to_json(translate(Snapshot(objects=snapshot.objects, revision=1)).graph)
 
 
 @pytest.mark.parametrize("part", range(10))

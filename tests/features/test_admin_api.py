@@ -8,6 +8,7 @@ import pytest
 
 from ingresskit.controller.admin import AdminServer, AdminSettings
 from ingresskit.errors import ConfigurationError
+from ingresskit.graph import to_json
 from tests.unit.controller.client import admin_over, exchange
 from tests.unit.controller.doubles import ingress, web
 
@@ -109,7 +110,7 @@ async def test_the_graph_is_that_of_the_translator_and_has_a_tag() -> None:
     assert body == first.body
     assert changed.status == 200
     assert outcome is not None
-    assert changed.body == outcome.graph.to_json()
+    assert changed.body == to_json(outcome.graph)
 
 
 async def test_hosts_are_told_with_their_holders_and_since_when() -> None:

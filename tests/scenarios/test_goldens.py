@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from ingresskit.errors import DecodeError
-from ingresskit.graph import RouteGraph
+from ingresskit.graph import RouteGraph, to_json
 from ingresskit.models import KubeObject, Secret, Snapshot, decode_any
 from ingresskit.render.nginx import NginxRenderer, NginxSettings
 from ingresskit.testing import tls_secret
@@ -27,7 +27,7 @@ def test_the_input_becomes_what_was_read_in_review(folder: Path, golden: Golden)
     for order in (documents, documents[::-1]):
         translation = translate(_snapshot(order))
 
-        golden.check(folder / "graph.json", translation.graph.to_json())
+        golden.check(folder / "graph.json", to_json(translation.graph))
         golden.check(folder / "nginx.txt", _nginx(translation.graph))
         golden.check(folder / "diagnostics.txt", "".join(f"{item}\n" for item in translation.diagnostics))
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from ingresskit.filters import AddressRanges, explain
-from ingresskit.graph import Request, RouteGraph, normalise_path
+from ingresskit.graph import Request, RouteGraph, digest, normalise_path, to_json
 from ingresskit.models import Snapshot
 from ingresskit.render.inprocess import InProcessRenderer
 from ingresskit.testing import pace
@@ -108,8 +108,8 @@ def _graph_with_a_long_allow_list(paths: int) -> RouteGraph:
 def test_a_dump_does_not_repeat_a_long_list_for_each_route() -> None:
     one, many = _graph_with_a_long_allow_list(1), _graph_with_a_long_allow_list(200)
 
-    assert len(many.to_json()) < 2_000_000
-    assert one.digest != many.digest
+    assert len(to_json(many)) < 2_000_000
+    assert digest(one) != digest(many)
 
 
 @pytest.mark.parametrize("path", ["/a" * 3_990, "/" + "%41" * 2_600, "/" + "%fF" * 2_600, "/a/.." * 1_300])

@@ -42,6 +42,7 @@ from ingresskit import (
     __version__,
     reconcile,
 )
+from ingresskit.graph import digest, dump
 from ingresskit.models import Ingress, Service, decode
 from ingresskit.policies import Timeouts
 from ingresskit.render.inprocess import RoutingTable
@@ -67,7 +68,7 @@ class FileRenderer(Renderer[Rendering]):
 
     @override
     def render(self, graph: RouteGraph) -> Rendering:
-        return Rendering((RenderedFile.text("graph.json", json.dumps(graph.dump())),))
+        return Rendering((RenderedFile.text("graph.json", json.dumps(dump(graph))),))
 
 
 class TextRenderer(Renderer[str]):
@@ -77,7 +78,7 @@ class TextRenderer(Renderer[str]):
 
     @override
     def render(self, graph: RouteGraph) -> str:
-        return graph.digest
+        return digest(graph)
 
 
 class WrongRenderer(Renderer[str]):

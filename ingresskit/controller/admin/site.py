@@ -37,6 +37,7 @@ from ingresskit.controller.health import Health, HealthReport
 from ingresskit.controller.metrics import CONTENT_TYPE, Metrics
 from ingresskit.controller.statistics import ControllerView
 from ingresskit.filters import explain
+from ingresskit.graph import to_json
 from ingresskit.render.base import RenderedFile
 from ingresskit.sources import CacheStatistics
 
@@ -140,7 +141,7 @@ class Site:
         outcome = self._controller.outcome
         if outcome is None:
             return _nothing_live()
-        body = await self._graph.body(outcome.graph, outcome.graph.to_json)
+        body = await self._graph.body(outcome.graph, partial(to_json, outcome.graph))
         return Answer.cached(request, body, JSON, "no-store")
 
     async def _hosts_json(self, request: AdminRequest) -> Answer:
