@@ -42,6 +42,8 @@ class Loss:
     Attributes:
         message: Why, as the end of a sentence that begins with "the … renderer".
         field: The field of the policy that it concerns; empty for the whole policy.
+        requests: Which requests of the route it concerns, in the words of `ingresskit.render.delegate`: where
+            not all of them, the proxy tells those apart by itself.
         support: `Support.DELEGATED` where a delegate can do it, so that it is a loss without one only.
         closes: Whether the route responds 503; ``None``: if the policy protects.
         severity: ``None``: an error if the route closes, else a warning.
@@ -55,6 +57,7 @@ class Loss:
     closes: bool | None = None
     severity: Severity | None = None
     effect: str = "it is ignored"
+    requests: str = "all"
 
 
 class PolicyHandler(Generic[P_contra, Draft_contra]):

@@ -1,5 +1,6 @@
 """The delegate beside a proxy program: kept running, and at what it should serve."""
 
+from ingresskit.apply.delegate.applier import DelegatingApplier
 from ingresskit.apply.delegate.delegate import Delegate, DelegateOptions
 
-__all__ = ["Delegate", "DelegateOptions"]
+__all__ = ["Delegate", "DelegateOptions", "DelegatingApplier"]

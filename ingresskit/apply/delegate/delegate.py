@@ -173,6 +173,13 @@ class Delegate:
 
     # For the applier.
 
+    def holds(self, table: RoutingTable) -> bool:
+        """Whether *table* is what was asked for last."""
+        known = self._table
+        if known is None:
+            return not table.hosts and self.pid is None
+        return known == table
+
     async def serve(self, table: RoutingTable) -> None:
         """Serve *table*, and still the routes that it lacks and the one before had; see `settle`.
 
@@ -181,7 +188,7 @@ class Delegate:
         """
         if self._table is None and not table.hosts and self.pid is None:
             return
-        if table is not self._table:
+        if self._table is None or not self.holds(table):
             self._table = table
             self._version += 1
         self._idle_since = None if table.hosts else self._idle_since or anyio.current_time()

@@ -119,7 +119,7 @@ class Server(NamedTuple):
 
     Attributes:
         name: Unique in its backend, the same for the same address and port: ``10.0.0.1_8080``.
-        address: An IP address, never a name.
+        address: An IP address, never a name; of the delegate the absolute path of its socket.
     """
 
     name: str

@@ -22,7 +22,9 @@ _HEALTH = (
 
 
 def make_server(endpoint: Endpoint, protocol: Protocol) -> Server:
-    """The server for an endpoint whose address is one."""
+    """The server for an endpoint whose address is one, or the path of the delegate's socket."""
+    if endpoint.address.startswith("/"):
+        return Server(name="delegate", address=endpoint.address, port=endpoint.port, protocol=protocol)
     return Server(
         name=f"{endpoint.address}_{endpoint.port}",
         address=endpoint.address,
@@ -36,6 +38,8 @@ def server_words(server: Server) -> tuple[str, ...]:
 
     The certificates of endpoints are not judged, as nothing says by whom they should be signed.
     """
+    if server.address.startswith("/"):
+        return (f"unix@{server.address}", *_POOL, *_HEALTH)
     # The prefixes say what it is: a bare IPv6 address and its port would be one longer address.
     family = "ipv6" if ":" in server.address else "ipv4"
     address = f"{family}@{server.address}:{server.port}"

@@ -55,6 +55,7 @@ class HaproxySettings:
             port of one of *http* itself: then to that of the first *https*. ``None``: 443, and without
             *https* nothing is redirected to TLS.
         log_socket: The path of a datagram socket that access log lines are sent to; ``None``: no log.
+        delegate: Whether the program can hand requests over to a delegate; see `ingresskit.render.delegate`.
         hard_stop_after: How long a replaced process may serve the connections it still has.
 
     Raises:
@@ -80,6 +81,7 @@ class HaproxySettings:
     public_http_port: int = 80
     public_https_port: int | None = None
     log_socket: str | None = None
+    delegate: bool = False
     hard_stop_after: timedelta = timedelta(minutes=30)
 
     def __post_init__(self) -> None:

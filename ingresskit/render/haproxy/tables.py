@@ -24,9 +24,10 @@ from ingresskit.graph import (
     refuses_plain_http,
 )
 from ingresskit.policies import Origin, PolicySet
+from ingresskit.render.delegate import DELEGATE, Handover
 from ingresskit.render.haproxy.artifact import Block, MapName, MapRow, Pointer, SlotClass
 from ingresskit.render.haproxy.policies import TABLE, Draft, SettingRow
-from ingresskit.render.haproxy.words import NONE, PLAIN_HTTP_FLAG, TLS_FLAG, Kind, route_value
+from ingresskit.render.haproxy.words import HANDOVER_FLAG, NONE, PLAIN_HTTP_FLAG, TLS_FLAG, Kind, route_value
 
 __all__ = ["HostPart", "Split", "digest", "host_part", "make_block"]
 
@@ -162,11 +163,23 @@ class _Maker:
         ):
             for name, (kind, field_name) in names.items():
                 needed.setdefault(name, policies.origin(kind, field_name) or route.origin)
+        if (handover := policies.get(Handover)) is not None:
+            draft.flags.append(HANDOVER_FLAG)
+            draft.rows += self._handover_rows(route, handover)
         if not draft.rows:
             return _Settings(NONE, "", draft.slot_class)
         block = make_block("p", draft.rows)
         self.blocks[block.id] = block
         return _Settings(block.id, "".join(draft.flags), draft.slot_class)
+
+    def _handover_rows(self, route: Route, handover: Handover) -> Iterator[SettingRow]:
+        slot_class = SlotClass()
+        name = _backend_id(DELEGATE, slot_class)
+        self.backends[name] = (DELEGATE, slot_class)
+        self.classes.setdefault(slot_class.id, (slot_class, route.origin))
+        yield MapName.SETTINGS, "handover", handover.requests
+        yield MapName.SETTINGS, "chosen", handover.words
+        yield MapName.SETTINGS, "delegate", name
 
     def _action(self, route: Route, slot_class: SlotClass) -> tuple[str, str]:
         match route.action:

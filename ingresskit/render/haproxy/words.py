@@ -22,6 +22,7 @@ from ingresskit.graph import Protocol
 from ingresskit.render.haproxy.artifact import Server
 
 __all__ = [
+    "HANDOVER_FLAG",
     "NONE",
     "PLAIN_HTTP_FLAG",
     "REDIRECT_LOOP",
@@ -38,6 +39,9 @@ NONE: Final = "."
 
 PLAIN_HTTP_FLAG: Final = "P"
 """The flag of a route whose plain HTTP requests are refused."""
+
+HANDOVER_FLAG: Final = "D"
+"""The flag of a route some or all of whose requests are handed over to the delegate."""
 
 TLS_FLAG: Final = "T"
 """The flag of a route whose plain HTTP requests are redirected to HTTPS."""

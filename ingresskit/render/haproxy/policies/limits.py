@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Final
 
@@ -13,6 +13,7 @@ from ingresskit.render.answers import sentence
 from ingresskit.render.haproxy.artifact import MapName
 from ingresskit.render.haproxy.lines import flagged, plain_text, setting
 from ingresskit.render.haproxy.policies.base import Context, Handler, SettingRow
+from ingresskit.render.policies import Loss, Support
 
 __all__ = ["HANDLERS", "REWRITE_BYTES"]
 
@@ -32,6 +33,21 @@ class _BodyLimit(Handler[BodyLimit]):
     policy = BodyLimit
     flag = "b"
     words = "A body larger than the limit is refused, and so is a long one that does not say its length."
+    limitations = (
+        Loss(
+            field="max_bytes",
+            message="refuses bodies of more than 4 KiB that do not say their length",
+            support=Support.DELEGATED,
+            requests="unknown-length",
+            closes=False,
+            effect="they get 411",
+        ),
+    )
+
+    @override
+    def losses(self, policy: BodyLimit) -> Iterable[Loss]:
+        # A body that is larger than such a limit never has to be let through to be counted.
+        return self.limitations if policy.max_bytes > _SHORT_BODY else ()
 
     @override
     def rows(self, policy: BodyLimit) -> Iterator[SettingRow]:

@@ -13,6 +13,7 @@ from ingresskit.render.haproxy.capabilities import Capabilities
 from ingresskit.render.haproxy.lines import Lines, plain_text
 from ingresskit.render.haproxy.policies import REWRITE_BYTES, TABLE, Context, Handler
 from ingresskit.render.haproxy.program.forwarding import add_client, add_forwarded, add_hop_by_hop
+from ingresskit.render.haproxy.program.handover import add_handover, add_handover_timeouts, add_unsaid
 from ingresskit.render.haproxy.program.requests import (
     NUL,
     add_asterisk,
@@ -185,6 +186,7 @@ def _frontend(context: Context) -> Lines:
         )
     add_request_line(section, settings, context.capabilities)
     add_names(section, settings)
+    add_unsaid(section, settings)
     add_host(section)
     add_client(section, settings)
     add_asterisk(section, context.capabilities)
@@ -200,6 +202,7 @@ def _frontend(context: Context) -> Lines:
     section.note("Another try is safe for what may be repeated; for the rest, only while nothing was sent.")
     section.add("acl repeatable method GET HEAD OPTIONS PUT DELETE")
     section.request("disable-l7-retry unless repeatable")
+    add_handover(section, settings)
     section.note("Most routes have no policies, and are done at the first of these.")
     with_rules = [(handler, rules) for handler in _LATE if (rules := tuple(handler.request(context)))]
     for number, (handler, rules) in enumerate(with_rules):
@@ -261,6 +264,7 @@ def _class(context: Context, slot_class: SlotClass) -> Lines:
         section.add("option http-drop-request-trailers")
     section.note("A slot is chosen only while it has a server: without an answer, the server is at fault.")
     section.add("errorfile 503 errors/unreachable.http")
+    add_handover_timeouts(section, settings)
     for handler in _HANDLERS:
         if rules := tuple(handler.backend(context)):
             section.note(handler.words)

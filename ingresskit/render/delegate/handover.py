@@ -1,0 +1,46 @@
+"""What a front needs to know of a route whose requests it hands to the delegate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from ingresskit.graph import BackendKey, PathMatch
+from ingresskit.policies import Policy
+
+__all__ = ["DELEGATE", "HandedOver", "Handover"]
+
+DELEGATE: Final = BackendKey("", "delegate", 1)
+"""The backend in the graph of a front that stands for the delegate. No Service can be it."""
+
+
+class HandedOver(StrEnum):
+    """Which requests of a route a front hands over."""
+
+    ALL = "all"
+    """The front applies no policy: the delegate applies all of them."""
+    UNKNOWN_LENGTH = "unknown-length"
+    """Those whose body does not say its length; the front serves the others by itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handover(Policy):
+    """Requests of the route go to the delegate. Only `DelegatingRenderer` makes it: no annotation asks for it.
+
+    Attributes:
+        host: The rule host that the route stands under.
+        match: What the route matches, under which the delegate knows it.
+        requests: Which of its requests.
+    """
+
+    protects = True
+
+    host: str
+    match: PathMatch
+    requests: HandedOver = HandedOver.ALL
+
+    @property
+    def words(self) -> str:
+        """The last three words of `DELEGATE_FIELD`: rule host, kind and path."""
+        return f"{self.host} {self.match.kind} {self.match.value}"

@@ -1,0 +1,192 @@
+"""A renderer for a program and the delegate beside it: one graph becomes one for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import ClassVar, Final, Generic, Never, assert_never
+
+from typing_extensions import override
+
+from ingresskit.graph import (
+    Backend,
+    BackendKey,
+    Endpoint,
+    Forward,
+    Redirect,
+    Respond,
+    Route,
+    RouteGraph,
+    VirtualHost,
+    WeightedBackend,
+)
+from ingresskit.policies import PolicySet, Timeouts, TlsRedirect
+from ingresskit.render.base import ArtifactT, Renderer, Restricted
+from ingresskit.render.delegate.handover import DELEGATE, HandedOver, Handover
+from ingresskit.render.inprocess import InProcessRenderer, RoutingTable
+from ingresskit.render.policies import HandlerTable, PolicyHandler, Support
+from ingresskit.render.remember import Remembered
+
+__all__ = ["Delegated", "DelegatingRenderer"]
+
+# The delegate has time-outs of its own for endpoints; the front only has to wait longer.
+_PATIENCE: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delegated(Generic[ArtifactT]):
+    """An artifact for a program and the delegate beside it.
+
+    Attributes:
+        front: What the program serves, with a route to the delegate in place of each that it cannot serve
+            exactly.
+        table: What the delegate serves: those routes.
+    """
+
+    front: ArtifactT
+    table: RoutingTable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Split:
+    """A virtual host, divided.
+
+    Attributes:
+        front: As the front gets it; the host itself when nothing is handed over.
+        handed_over: As the delegate gets it; ``None``: it gets none of its routes.
+        front_keys: The backends that the front needs for it.
+    """
+
+    front: VirtualHost
+    handed_over: VirtualHost | None = None
+    front_keys: frozenset[BackendKey] = frozenset()
+
+
+class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
+    """Makes artifacts of *front*, and a routing table for what it cannot do exactly.
+
+    Which routes that are, the handlers of *front* say: those with a policy that has a loss with
+    `Support.DELEGATED`. All others are rendered as without a delegate.
+
+    Args:
+        front: The renderer of the program. It belongs to this renderer from now on.
+        socket: Where the delegate takes requests: the absolute path of a Unix socket.
+    """
+
+    name: ClassVar[str] = "delegating"
+
+    def __init__(self, front: Renderer[ArtifactT], socket: str) -> None:
+        front.delegate = True
+        self._front = front
+        self._backend = Backend(key=DELEGATE, endpoints=(Endpoint(address=socket, port=1),))
+        self._inprocess = InProcessRenderer()
+        self._beyond: frozenset[BackendKey] = frozenset()
+        self._splits: Remembered[str, VirtualHost, _Split] = Remembered(self._split)
+        # To everybody else it is the renderer of the program.
+        vars(self).update(name=front.name, supports=front.supports, protocols=front.protocols)
+        self.handlers: HandlerTable[PolicyHandler[Never, Never]] = front.handlers
+
+    @property
+    def front(self) -> Renderer[ArtifactT]:
+        """The renderer of the program."""
+        return self._front
+
+    @override
+    def restrict(self, graph: RouteGraph) -> Restricted:
+        """As the renderer of the program does, which knows that there is a delegate."""
+        return self._front.restrict(graph)
+
+    @override
+    def render(self, graph: RouteGraph) -> Delegated[ArtifactT]:
+        beyond = frozenset(
+            key for key, item in graph.backends.items() if item.protocol not in InProcessRenderer.protocols
+        )
+        if beyond != self._beyond:
+            self._beyond, self._splits = beyond, Remembered(self._split)
+        splits = self._splits.follow({host.host: host for host in graph.virtual_hosts}).values()
+        handed_over = [item.handed_over for item in splits if item.handed_over is not None]
+        if not handed_over:
+            return Delegated(front=self._front.render(graph), table=self._inprocess.render(RouteGraph()))
+        front_keys = frozenset[BackendKey]().union(*(item.front_keys for item in splits))
+        backends = {key: item for key, item in graph.backends.items() if key in front_keys}
+        front = replace(
+            graph,
+            virtual_hosts=tuple(item.front for item in splits),
+            backends={DELEGATE: self._backend, **backends},
+        )
+        # No certificates: it takes no TLS, and what it does not have it cannot lose.
+        rest = RouteGraph(
+            virtual_hosts=tuple(handed_over),
+            backends=_used(graph.backends, handed_over),
+            host_fallthrough=graph.host_fallthrough,
+            paths=graph.paths,
+        )
+        restricted = self._inprocess.restrict(rest).graph
+        return Delegated(front=self._front.render(front), table=self._inprocess.render(restricted))
+
+    def _split(self, host: VirtualHost) -> _Split:
+        front: list[Route] = []
+        handed_over: list[Route] = []
+        # The paths of an Ingress share their policies, and may be ten thousand.
+        known: dict[PolicySet, HandedOver | None] = {}
+        for route in host.routes:
+            if route.policies not in known:
+                known[route.policies] = self._requests(route.policies)
+            requests = known[route.policies]
+            if requests is not HandedOver.ALL and not self._beyond.isdisjoint(_keys(route)):
+                requests = None  # The delegate does not speak what its endpoints do.
+            if requests is None or isinstance(route.action, Respond):
+                front.append(route)
+                continue
+            handed_over.append(route)
+            front.append(_front_route(host, route, requests))
+        keys = frozenset(key for route in front for key in _keys(route))
+        if not handed_over:
+            return _Split(front=host, front_keys=keys)
+        return _Split(
+            front=replace(host, routes=tuple(front)),
+            handed_over=replace(host, routes=tuple(handed_over)),
+            front_keys=keys,
+        )
+
+    def _requests(self, policies: PolicySet) -> HandedOver | None:
+        """Which requests of a route with *policies* are handed over; ``None``: none."""
+        found: set[HandedOver] = set()
+        for policy in policies:
+            for loss in self._front.handlers.losses(policy):
+                if loss.support is Support.DELEGATED:
+                    found.add(HandedOver(loss.requests))
+        if not found:
+            return None
+        return found.pop() if len(found) == 1 else HandedOver.ALL
+
+
+def _front_route(host: VirtualHost, route: Route, requests: HandedOver) -> Route:
+    handover = Handover(host=host.host, match=route.match, requests=requests)
+    match requests:
+        case HandedOver.ALL:
+            # Not even a redirect to TLS: the delegate refuses addresses before that.
+            policies = (handover, TlsRedirect(enabled=False), Timeouts(read=_PATIENCE, send=_PATIENCE))
+            return replace(
+                route, action=Forward(backends=(WeightedBackend(DELEGATE),)), policies=PolicySet(policies)
+            )
+        case HandedOver.UNKNOWN_LENGTH:
+            return replace(route, policies=route.policies.merged(PolicySet((handover,))))
+        case _:
+            assert_never(requests)
+
+
+def _keys(route: Route) -> Iterable[BackendKey]:
+    match route.action:
+        case Forward(backends=shares):
+            return [share.key for share in shares]
+        case Redirect() | Respond():
+            return ()
+        case _:
+            assert_never(route.action)
+
+
+def _used(backends: Mapping[BackendKey, Backend], hosts: Iterable[VirtualHost]) -> dict[BackendKey, Backend]:
+    keys = {key for host in hosts for route in host.routes for key in _keys(route)}
+    return {key: item for key, item in backends.items() if key in keys}

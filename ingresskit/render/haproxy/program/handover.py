@@ -1,0 +1,63 @@
+"""The rules that hand requests over to the delegate, and say to it what it cannot see.
+
+They stand before the rules of all policies that change a request: the delegate applies those itself.
+"""
+
+from __future__ import annotations
+
+from ingresskit.render.delegate import DELEGATE_FIELD, HandedOver
+from ingresskit.render.haproxy.artifact import MapName
+from ingresskit.render.haproxy.lines import Lines, flagged, lookup, setting
+from ingresskit.render.haproxy.quoting import quote
+from ingresskit.render.haproxy.settings import HaproxySettings
+from ingresskit.render.haproxy.words import HANDOVER_FLAG, NONE
+
+__all__ = ["add_handover", "add_handover_timeouts", "add_unsaid"]
+
+_OVER = "{ var(txn.handover) -m found }"
+
+
+def add_unsaid(section: Lines, settings: HaproxySettings) -> None:
+    """Take out what a client says in the name of this program."""
+    if settings.delegate:
+        section.request(f"del-header {DELEGATE_FIELD}")
+
+
+def add_handover(section: Lines, settings: HaproxySettings) -> None:
+    """Choose the slot of the delegate where the row of the route asks for that; the end of all rules then."""
+    if not settings.delegate:
+        return
+    section.note("What is beyond this program is handed over to the delegate, with the route that was found.")
+    partly = f"{{ var(txn.handover) -m str {HandedOver.UNKNOWN_LENGTH} }}"
+    chunked = "{ req.fhdr(transfer-encoding) -m found }"
+    section.request(
+        # Most routes have no policies, and are done here.
+        f"allow if {{ var(txn.flags) -m str {NONE} }}",
+        f"set-var(txn.handover) {setting('handover')} if {flagged(HANDOVER_FLAG)}",
+        f"unset-var(txn.handover) if {partly} {{ req.fhdr(content-length) -m found }}",
+        f"unset-var(txn.handover) if {partly} !{chunked} !{{ req.ver 2.0 }}",
+        f"unset-var(txn.handover) if {partly} !{chunked} {{ internal.htx.has_eom }} {{ req.body_len eq 0 }}",
+        f"set-var(txn.named_port) int(0) if {_OVER}",
+    )
+    if settings.http:
+        own = " ".join(map(str, sorted({bind.port for bind in settings.http})))
+        section.request(
+            f"set-var(txn.named_port) var(txn.host_port) if {_OVER} {{ var(txn.host_port) -m int {own} }}"
+        )
+    chosen = setting("chosen")
+    words = f"1 %[var(txn.client)] %[var(txn.proto)] %[ssl_fc] %[var(txn.named_port)] %[{chosen}]"
+    section.request(
+        f"set-header {DELEGATE_FIELD} {quote(words)} if {_OVER}",
+        f"set-var(txn.id) {setting('delegate')} if {_OVER}",
+        f"set-var(txn.row) {lookup('var(txn.id)', MapName.SLOTS)} if {_OVER}",
+        f"set-var(txn.slot) var(txn.row),field(1,/) if {_OVER}",
+        f"set-var(txn.flags) str({NONE}) if {_OVER}",
+        f"allow if {_OVER}",
+    )
+
+
+def add_handover_timeouts(section: Lines, settings: HaproxySettings) -> None:
+    """Wait for the delegate longer than it waits for an endpoint."""
+    if settings.delegate:
+        section.note("The delegate has time-outs for endpoints itself.")
+        section.request(f"set-timeout server 3600000ms if {_OVER}", f"set-timeout tunnel 3600000ms if {_OVER}")
