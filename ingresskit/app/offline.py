@@ -215,6 +215,8 @@ def explanation_lines(offline: Offline, explanation: Explanation) -> Iterator[st
     if route is not None:
         for policy in route.policies:
             yield f"  policy: {policy}"
+        if explanation.order:
+            yield f"  order: {', '.join(explanation.order)}"
         concerned = _concerned(route)
         for item in offline.diagnostics:
             if item.subject in concerned and not _about_another_path(item, route):

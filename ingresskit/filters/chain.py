@@ -61,6 +61,15 @@ class Chain:
     responses: tuple[ResponseFilter, ...] = ()
     max_body_bytes: int = 0
 
+    def stages(self, order: Order, *, https: bool) -> tuple[Stage, ...]:
+        """The stages at which something acts on a request of that scheme, in the order in which they act."""
+        found = {item.stage for item in (self.secure if https else self.plain)}
+        if self.path is not None:
+            found.add(Stage.REWRITE)
+        if self.request:
+            found.add(Stage.HEADERS)
+        return tuple(stage for stage in order.stages if stage in found)
+
     def forwarded(self, path: str, route: Route) -> str:
         """The path that an endpoint gets for *path*, which *route* takes; both in normal form."""
         return path if self.path is None else self.path.apply(path, route.match.elements)

@@ -31,6 +31,8 @@ class Explanation:
         route: The route that took it, ``None`` when none did.
         status: What the proxy answers by itself; ``None`` when it forwards the request.
         verdict: What happens, one sentence.
+        order: The stages at which the route's policies act on the request, in the order in which they act;
+            those after one that responds are not reached.
         near_misses: At most 50, nearest first: same host before other hosts, served before unserved.
         holder: Who holds the host, since when and why; ``None`` when nobody does, or the record is not given.
     """
@@ -42,6 +44,7 @@ class Explanation:
     route: Route | None = None
     status: int | None = None
     verdict: str
+    order: tuple[Stage, ...] = ()
     near_misses: tuple[NearMiss, ...] = ()
     holder: HostHolder | None = None
 
@@ -69,9 +72,16 @@ def explain(graph: RouteGraph, request: Request, claims: HostClaims = NO_CLAIMS)
         route=route,
         status=status,
         verdict=_verdict(graph, request, decision) + _others(graph, request, decision),
+        order=_order(request, decision),
         near_misses=near_misses(graph, request, decision, candidates)[:_MOST_NEAR_MISSES],
         holder=holder_of(claims, request.host),
     )
+
+
+def _order(request: Request, decision: Decision) -> tuple[Stage, ...]:
+    if decision.route is None or decision.chain is None:
+        return ()
+    return decision.chain.stages(decision.route.order, https=request.scheme == "https")
 
 
 def _verdict(graph: RouteGraph, request: Request, decision: Decision) -> str:

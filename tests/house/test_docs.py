@@ -171,12 +171,11 @@ def test_the_page_of_the_proxy_tells_every_status_that_it_answers_with() -> None
     assert set(SENTENCES) <= told
 
 
-def test_the_page_of_annotations_is_fresh() -> None:
-    script = runpy.run_path(str(ROOT / "scripts" / "annotations.py"))
+@pytest.mark.parametrize("name", ["annotations", "stages"])
+def test_a_page_that_a_script_writes_is_fresh(name: str) -> None:
+    script = runpy.run_path(str(ROOT / "scripts" / f"{name}.py"))
 
-    assert (DOCS / "annotations.md").read_text(encoding="utf-8") == script["page"](), (
-        "run python scripts/annotations.py"
-    )
+    assert (DOCS / f"{name}.md").read_text(encoding="utf-8") == script["page"](), f"run scripts/{name}.py"
 
 
 def test_every_page_is_in_the_navigation() -> None:

@@ -115,6 +115,7 @@ def dump_explanation(explanation: Explanation) -> dict[str, object]:
         "route": None if route is None else dump_route(route),
         "status": explanation.status,
         "verdict": explanation.verdict,
+        "order": list(explanation.order),
         "holder": None if explanation.holder is None else _holder(explanation.holder),
         "nearMisses": [
             {

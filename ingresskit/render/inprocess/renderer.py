@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Never
 
 from typing_extensions import override
 
@@ -12,6 +12,7 @@ from ingresskit.policies import LoadBalancing, PlainHttp, Policy, Retries, Timeo
 from ingresskit.render.base import Renderer
 from ingresskit.render.inprocess.table import HostTable, RoutingTable, Target
 from ingresskit.render.inprocess.targets import TargetMaker
+from ingresskit.render.policies import HandlerTable, PolicyHandler
 
 __all__ = ["InProcessRenderer"]
 
@@ -32,8 +33,7 @@ class InProcessRenderer(Renderer[RoutingTable]):
     protocols: ClassVar[frozenset[Protocol]] = frozenset({Protocol.HTTP, Protocol.HTTPS})
 
     def __init__(self, *, effects: PolicyEffects = BUILTIN_EFFECTS) -> None:
-        # Instances with policies of a third party support those too.
-        self.__dict__["supports"] = _UPSTREAM | effects.kinds
+        self.handlers = HandlerTable[PolicyHandler[Never, Never]]().only(_UPSTREAM | effects.kinds)
         self._effects = effects
         self._rendered: dict[str, tuple[VirtualHost, HostTable]] = {}
 

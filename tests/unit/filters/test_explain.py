@@ -12,11 +12,23 @@ from ingresskit.graph import (
     Redirect,
     Request,
     Respond,
+    Route,
     RouteGraph,
     Unserved,
 )
 from ingresskit.models import ObjectKey, ObjectRef
-from ingresskit.policies import PlainHttp, PolicySet, TlsRedirect
+from ingresskit.policies import (
+    AllowedSources,
+    BodyLimit,
+    Order,
+    PlainHttp,
+    PolicySet,
+    PrefixRewrite,
+    RequestHeaders,
+    Stage,
+    TlsRedirect,
+)
+from ingresskit.policies.values import parse_networks
 from tests.unit.graph.graphs import WEB, backend, graph, host, origin, route
 
 SHOP = graph(
@@ -288,3 +300,24 @@ def test_only_a_rule_for_the_path_of_challenges_itself_is_free_of_redirects(rule
 
     assert asked(f"http://tls.test{path}", at=at).status == (None if solves else 308)
     assert asked(f"https://tls.test{path}", at=at).status is None
+
+
+def test_the_order_in_force_is_that_of_the_route() -> None:
+    policies = PolicySet(
+        [
+            PrefixRewrite(prefix="/v2"),
+            RequestHeaders(remove=("X-A",)),
+            BodyLimit(max_bytes=10),
+            AllowedSources(networks=parse_networks("10.0.0.0/8")),
+        ]
+    )
+    native = route("Prefix /", policies=policies)
+    order = Order([Stage.REWRITE, *(stage for stage in Stage if stage is not Stage.REWRITE)])
+
+    def stages(made: Route, scheme: str) -> tuple[Stage, ...]:
+        return explain(graph(host("a.test", made, tls=True)), Request.of(f"{scheme}://a.test/")).order
+
+    assert stages(native, "https") == (Stage.ADDRESS, Stage.BODY, Stage.REWRITE, Stage.HEADERS)
+    assert stages(native, "http")[:2] == (Stage.ADDRESS, Stage.TLS_REDIRECT)
+    assert stages(replace(native, order=order), "https")[:2] == (Stage.REWRITE, Stage.ADDRESS)
+    assert stages(route("Prefix /"), "https") == ()
