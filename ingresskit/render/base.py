@@ -6,17 +6,18 @@ import hashlib
 import itertools
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import ClassVar, Generic, NamedTuple, Never, TypeVar
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity, bounded
 from ingresskit.errors import ConfigurationError
-from ingresskit.graph import Backend, BackendKey, Protocol, Respond, Route, RouteGraph, VirtualHost
+from ingresskit.graph import Backend, BackendKey, PathKind, Protocol, Respond, Route, RouteGraph, VirtualHost
 from ingresskit.models import ObjectKey, ObjectRef, Service
-from ingresskit.policies import Policy, PolicySet
+from ingresskit.policies import Origin, Policy, PolicySet
 from ingresskit.render.addresses import is_address
+from ingresskit.render.matching import matchable
 from ingresskit.render.policies import HandlerTable, Judgement, PolicyHandler
 from ingresskit.render.remember import Remembered
 
@@ -152,6 +153,10 @@ class Renderer(ABC, Generic[ArtifactT]):
     looks_names_up: ClassVar[bool] = True
     """Whether an endpoint may be a name (a Service of type ``ExternalName``). If not, such endpoints are
     reported and left out."""
+    matches_patterns: ClassVar[bool] = False
+    """Whether it matches paths by regular expressions (`PathKind.REGEX`)."""
+    matches_variants: ClassVar[bool] = False
+    """Whether it tells the variants of a path apart (`Route.selection`)."""
     delegate: bool = False
     """Whether a delegate takes the requests of routes that the proxy cannot serve exactly by itself."""
     # What `restrict` made of the graph before; replaced, never changed.
@@ -192,10 +197,22 @@ class Renderer(ABC, Generic[ArtifactT]):
         del route
         return None
 
+    def can_match(self, route: Route) -> bool:
+        """Whether the proxy can tell which requests *route* takes.
+
+        A host with a route of which that is not so is served by the delegate as a whole, where there is one.
+        """
+        return (self.matches_patterns or route.match.kind is not PathKind.REGEX) and (
+            self.matches_variants or not route.selection
+        )
+
     def restrict(self, graph: RouteGraph) -> Restricted:
         """*graph* as this renderer can serve it: fail closed, say so, and leave the rest untouched.
 
-        What `handlers` cannot honour of a policy is reported; where it closes, the route responds 503.
+        What `handlers` cannot honour of a policy is reported; where it closes, the route responds 503, or
+        all routes to the backend. The policies of a host stand in its routes afterwards. A route that it
+        cannot match (`can_match`) is reported and left out; where that could open what is protected, its
+        paths respond 503.
         A route that has a `limit` is reported, and responds 503 or is left out. A backend whose protocol
         is not in `protocols` is reported and has no endpoints.
 
@@ -234,24 +251,32 @@ class Renderer(ABC, Generic[ArtifactT]):
         return self._judged_all
 
     def _restricted_host(self, host: VirtualHost) -> _Judged[VirtualHost]:
-        diagnostics: list[Diagnostic] = []
+        if self.delegate and not all(map(self.can_match, host.routes)):
+            # The delegate serves all of it, and judges for itself.
+            return _Judged(host, host, ())
+        matched, lost = matchable(host, self.can_match, self.name)
+        diagnostics = list(lost)
         # The paths of an Ingress share their policies, and may be ten thousand.
         judgements: dict[PolicySet, Judgement] = {}
         routes: list[Route] = []
-        for route in host.routes:
+        for route in matched.routes:
             kept = self._within_limits(route, diagnostics)
             if kept is None:
                 continue
-            if route.policies:
+            if route.policies or host.policies:
                 judgement = judgements.get(route.policies)
                 if judgement is None:
-                    judgement = self.handlers.judge(route.policies, delegate=self.delegate)
+                    judgement = self.handlers.judge(host.policies_of(route), delegate=self.delegate)
                     judgements[route.policies] = judgement
-                kept = self._honoured(kept, judgement, diagnostics)
+                kept = self._honoured(kept, judgement, host.policies_of(route), diagnostics)
             routes.append(kept)
-        unchanged = len(routes) == len(host.routes) and all(map(operator.is_, routes, host.routes))
-        restricted = host if unchanged else replace(host, routes=tuple(routes))
-        return _Judged(host, restricted, tuple(diagnostics))
+        if (
+            not host.policies
+            and len(routes) == len(host.routes)
+            and all(map(operator.is_, routes, host.routes))
+        ):
+            return _Judged(host, host, tuple(diagnostics))
+        return _Judged(host, replace(host, routes=tuple(routes), policies=PolicySet()), tuple(diagnostics))
 
     def _within_limits(self, route: Route, diagnostics: list[Diagnostic]) -> Route | None:
         limit = self.limit(route)
@@ -272,17 +297,34 @@ class Renderer(ABC, Generic[ArtifactT]):
             return None
         return replace(route, action=Respond(status=503, reason=limit.reason, message=message))
 
-    def _honoured(self, route: Route, judgement: Judgement, diagnostics: list[Diagnostic]) -> Route:
-        """*route* as `handlers` can honour its policies."""
-        policies = route.policies
+    def _honoured(
+        self, route: Route, judgement: Judgement, asked: PolicySet, diagnostics: list[Diagnostic]
+    ) -> Route:
+        """*route* as `handlers` can honour the policies *asked* for."""
         action = route.action
+        for message, closes in self._report(judgement, asked, route.origin, diagnostics):
+            if closes and not isinstance(action, Respond):
+                action = Respond(status=503, reason=Reason.POLICY_UNSUPPORTED, message=message)
+        if action is route.action and judgement.policies is route.policies:
+            return route
+        return replace(route, action=action, policies=judgement.policies)
+
+    def _report(
+        self,
+        judgement: Judgement,
+        asked: PolicySet,
+        place: Origin,
+        diagnostics: list[Diagnostic],
+        closed: str = "the route responds 503",
+    ) -> Iterator[tuple[str, bool]]:
+        """Report the losses where the policies were asked for, else at *place*; each, and whether it closes."""
         for kind, loss in judgement.losses:
             closes = kind.protects if loss.closes is None else loss.closes
             message = f"the {self.name} renderer {loss.message}"
-            effect = "the route responds 503" if closes else loss.effect
+            effect = closed if closes else loss.effect
             severity = loss.severity or (Severity.ERROR if closes else Severity.WARNING)
-            origins = policies.origins(kind)
-            asked = [origins[loss.field]] if loss.field in origins else list(dict.fromkeys(origins.values()))
+            origins = asked.origins(kind)
+            told = [origins[loss.field]] if loss.field in origins else list(dict.fromkeys(origins.values()))
             diagnostics += (
                 Diagnostic(
                     subject=origin.subject,
@@ -291,13 +333,9 @@ class Renderer(ABC, Generic[ArtifactT]):
                     message=f"{message}; {effect}",
                     severity=severity,
                 )
-                for origin in asked or [route.origin]
+                for origin in told or [place]
             )
-            if closes and not isinstance(action, Respond):
-                action = Respond(status=503, reason=Reason.POLICY_UNSUPPORTED, message=message)
-        if action is route.action and judgement.policies is policies:
-            return route
-        return replace(route, action=action, policies=judgement.policies)
+            yield message, closes
 
     def _restricted_backend(self, backend: Backend) -> _Judged[Backend]:
         service = ObjectRef(Service.kind, ObjectKey(backend.key.namespace, backend.key.service))
@@ -310,17 +348,33 @@ class Renderer(ABC, Generic[ArtifactT]):
                 message=f"{note}; its routes respond 503",
             )
             return _Judged(backend, replace(backend, endpoints=(), note=note), (lost,))
+        diagnostics: list[Diagnostic] = []
+        restricted = self._without_names(backend, service, diagnostics)
+        if backend.policies:
+            judgement = self.handlers.judge(backend.policies, delegate=self.delegate)
+            place = Origin(service, backend.place)
+            effect = "its routes respond 503"
+            for message, closes in self._report(judgement, backend.policies, place, diagnostics, effect):
+                if closes:
+                    restricted = replace(restricted, endpoints=(), note=message)
+            if judgement.policies is not backend.policies:
+                restricted = replace(restricted, policies=judgement.policies)
+        return _Judged(backend, restricted, tuple(diagnostics))
+
+    def _without_names(self, backend: Backend, service: ObjectRef, diagnostics: list[Diagnostic]) -> Backend:
         if self.looks_names_up:
-            return _Judged(backend, backend, ())
+            return backend
         kept = tuple(item for item in backend.endpoints if is_address(item.address))
         if len(kept) == len(backend.endpoints):
-            return _Judged(backend, backend, ())
+            return backend
         name = next(item.address for item in backend.endpoints if not is_address(item.address))
         note = f"the {self.name} renderer does not support ExternalName Services (the host name {name})"
-        lost = Diagnostic(
-            subject=service,
-            field="spec.externalName",
-            reason=Reason.EXTERNAL_NAME_REFUSED,
-            message=f"{note}; its routes respond 503",
+        diagnostics.append(
+            Diagnostic(
+                subject=service,
+                field="spec.externalName",
+                reason=Reason.EXTERNAL_NAME_REFUSED,
+                message=f"{note}; its routes respond 503",
+            )
         )
-        return _Judged(backend, replace(backend, endpoints=kept, note="" if kept else note), (lost,))
+        return replace(backend, endpoints=kept, note="" if kept else note)

@@ -1,0 +1,65 @@
+"""What is left of a host when a proxy cannot match all of its routes.
+
+Without a variant, its requests go to the other route of its path, whose own policies hold for them. A
+pattern cannot be replaced by anything: without one that protects, what it is meant to protect could be taken
+by another route. So all paths that it could take are closed, as far as they begin alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from ingresskit.diagnostics import Diagnostic, Reason, Severity
+from ingresskit.graph import PathKind, PathMatch, Respond, Route, VirtualHost
+from ingresskit.policies import Selection
+
+__all__ = ["matchable"]
+
+
+def matchable(
+    host: VirtualHost, can_match: Callable[[Route], bool], name: str
+) -> tuple[VirtualHost, tuple[Diagnostic, ...]]:
+    """*host* with routes only that *can_match* is true of, and a diagnostic for each that is not.
+
+    Args:
+        host: Itself is returned when every route can be matched.
+        can_match: Whether the proxy can tell which requests a route takes.
+        name: The renderer's.
+    """
+    if all(map(can_match, host.routes)):
+        return host, ()
+    routes = {route.match: route for route in host.routes if can_match(route)}
+    diagnostics: list[Diagnostic] = []
+    for route in host.routes:
+        if can_match(route):
+            continue
+        if route.match.kind is PathKind.REGEX:
+            message = f"the {name} renderer does not support regular expressions as paths"
+            closed = PathMatch.prefix(route.match.elements or "/") if _protects(host, route) else None
+        else:
+            message = f"the {name} renderer does not support variants of a path"
+            # Nothing else may stand there: the requests would go to a shorter path.
+            closed = None if route.match in routes else route.match
+        if closed is not None:
+            action = Respond(status=503, reason=Reason.POLICY_UNSUPPORTED, message=message)
+            there = routes.get(closed, replace(route, match=closed, selection=Selection()))
+            routes[closed] = replace(there, action=action)
+            effect = f"{closed} responds 503"
+        else:
+            effect = "it is not served"
+        diagnostics.append(
+            Diagnostic(
+                subject=route.origin.subject,
+                field=route.origin.field,
+                reason=Reason.POLICY_UNSUPPORTED,
+                message=f"{message}; {effect}",
+                severity=Severity.ERROR,
+            )
+        )
+    ordered = sorted(routes.values(), key=lambda route: route.precedence)
+    return replace(host, routes=tuple(ordered)), tuple(diagnostics)
+
+
+def _protects(host: VirtualHost, route: Route) -> bool:
+    return any(type(policy).protects for policy in host.policies_of(route))
