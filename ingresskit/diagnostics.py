@@ -81,6 +81,7 @@ class Reason(StrEnum):
     ANNOTATION_INVALID = "AnnotationInvalid"
     ANNOTATION_IGNORED = "AnnotationIgnored"
     ANNOTATION_FOREIGN = "AnnotationForeign"
+    ANNOTATION_UNSUPPORTED = "AnnotationUnsupported"
     # Renderers
     POLICY_UNSUPPORTED = "PolicyUnsupported"
     PROTOCOL_UNSUPPORTED = "ProtocolUnsupported"

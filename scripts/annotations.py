@@ -1,25 +1,93 @@
-"""Write docs/annotations.md from the policies themselves: `python scripts/annotations.py`."""
+"""Write the pages on annotations from the dialects themselves: `python scripts/annotations.py`."""
 
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from ingresskit.policies import (
     FOREIGN_FAMILIES,
+    INGRESS_NGINX_ORDER,
+    INGRESS_NGINX_PREFIX,
     NATIVE_PREFIX,
     AnnotationDoc,
+    IngressNginxDialect,
     NativeDialect,
     PermanentRedirect,
     Policy,
+    Status,
     TrafficSplit,
 )
 from ingresskit.render.haproxy import HaproxyRenderer
 from ingresskit.render.inprocess import InProcessRenderer
 from ingresskit.render.nginx import NginxRenderer
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "annotations.md"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGE = DOCS / "annotations.md"
+INGRESS_NGINX_PAGE = DOCS / "ingress-nginx.md"
+
+_INGRESS_NGINX = f"""\
+<!-- Written by scripts/annotations.py from the dialect; do not edit. -->
+
+# Annotations of ingress-nginx
+
+With `--dialect ingress-nginx` the annotations under `{INGRESS_NGINX_PREFIX}/` are read as ingress-nginx reads \
+them; in a program, put an `IngressNginxDialect` into the registry:
+
+```python
+from ingresskit import TranslateOptions
+from ingresskit.policies import IngressNginxDialect, KubernetesDialect, PolicyRegistry
+
+options = TranslateOptions(policies=PolicyRegistry([IngressNginxDialect(), KubernetesDialect()]))
+```
+
+Its defaults hold for every Ingress, also for one without annotations: bodies of 1 MiB at most, 5 seconds to \
+connect, 60 between two reads or writes, three tries.
+Booleans are read as Go reads them, numbers of seconds have no unit, and lines of text are trimmed.
+A value that cannot be read leaves the default, and is reported as \
+[AnnotationInvalid](diagnostics.md#annotationinvalid); an unreadable allow list closes the routes (503).
+
+Policies act in the order of the phases of nginx:
+
+{{order}}
+
+With `--dialect native --dialect ingress-nginx` both are read; where they set the same, the native annotation \
+wins and a Diagnostic says so.
+
+## Status
+
+| status | what becomes of the annotation |
+|---|---|
+| honoured | it does what it does in ingress-nginx |
+| partly | some of its values do; a Diagnostic reports the others |
+| reported | it is not built and has no effect; a Diagnostic says so |
+| closed | it protects and is not built: the routes of the Ingress respond 503, and a Diagnostic says so |
+| without effect | nothing is lost without it: it is a detail of another one, or has no meaning here |
+
+`--foreign-protections warn` serves routes whose protection is not built, without it.
+Paths at or below `/.well-known/acme-challenge` stay open, so that certificates can be made.
+
+Snippets are never executed.
+They close the routes, for one may protect them, and the Diagnostic names the native annotations that do what \
+the common directives did.
+With `annotations-risk-level: Critical` and `allow-snippet-annotations: "false"` in the ConfigMap they are \
+left out, as ingress-nginx leaves them out.
+
+## The ConfigMap
+
+`--configmap NS/NAME` names it; `IngressNginxDialect(settings=ObjectKey(...))` does in a program.
+Read are the keys that set an annotation for every Ingress (the table names them), and \
+`annotations-risk-level`, `allow-snippet-annotations`, `annotation-value-word-blocklist`, \
+`allow-cross-namespace-resources` and `global-allowed-response-headers`.
+`global-auth-url`, `denylist-source-range`, `block-cidrs`, `block-user-agents`, `block-referers` and \
+`enable-modsecurity` protect every route and are not built: they close all of them.
+Any other key that would change how a route is served is reported once.
+
+An annotation may name Secrets and ConfigMaps of its own namespace only, unless the ConfigMap has \
+`allow-cross-namespace-resources: "true"`.
+"""
 
 _INTRODUCTION = f"""\
 <!-- Written by scripts/annotations.py from the policies; do not edit. -->
@@ -113,6 +181,25 @@ def page() -> str:
     return "\n".join([*lines, _OTHERS])
 
 
+def ingress_nginx_page() -> str:
+    """The whole page, as it stands in docs/ingress-nginx.md."""
+    rows = IngressNginxDialect().table()
+    order = "\n".join(f"{place}. {stage}" for place, stage in enumerate(INGRESS_NGINX_ORDER.stages, 1))
+    counts = Counter(row.status for row in rows)
+    lines = [_INGRESS_NGINX.format(order=order), "## All annotations", ""]
+    shown = ", ".join(f"{counts[status]} {status}" for status in Status)
+    lines += [f"{len(rows)} annotations: {shown}.", ""]
+    lines += ["| annotation | value | default | status | meaning | scope | risk | ConfigMap |"]
+    lines.append("|---|---|---|---|---|---|---|---|")
+    for row in rows:
+        note = f" ({row.note.format(native=NATIVE_PREFIX)})" if row.note else ""
+        key = f"`{row.global_key}`" if row.global_key else ""
+        default = f"`{row.default}`" if row.default else ""
+        cells = (f"`{row.name}`", row.value, default, f"{row.status}{note}", row.summary)
+        lines.append(f"| {' | '.join((*cells, str(row.scope), str(row.risk), key))} |")
+    return "\n".join([*lines, ""])
+
+
 def _about(policy: type[Policy]) -> Iterator[str]:
     text = (inspect.getdoc(policy) or "").partition("\nAttributes:")[0].strip().replace("``", "`")
     for paragraph in text.split("\n\n"):
@@ -154,3 +241,4 @@ def _row(row: AnnotationDoc) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    INGRESS_NGINX_PAGE.write_text(ingress_nginx_page(), encoding="utf-8")

@@ -19,6 +19,8 @@ from ingresskit.policies.conditions import (
 )
 from ingresskit.policies.defaults import default_policies
 from ingresskit.policies.dialects import (
+    INGRESS_NGINX_ORDER,
+    INGRESS_NGINX_PREFIX,
     NATIVE_PREFIX,
     NO_GRANTS,
     NOTHING_READ,
@@ -26,6 +28,7 @@ from ingresskit.policies.dialects import (
     Dialect,
     DialectContext,
     Grants,
+    IngressNginxDialect,
     KubernetesDialect,
     NativeDialect,
     Objects,
@@ -60,6 +63,8 @@ __all__ = [
     "BUILTIN_POLICIES",
     "EVERY_REQUEST",
     "FOREIGN_FAMILIES",
+    "INGRESS_NGINX_ORDER",
+    "INGRESS_NGINX_PREFIX",
     "NATIVE_ORDER",
     "NATIVE_PREFIX",
     "NOTHING_READ",
@@ -81,6 +86,7 @@ __all__ = [
     "ForeignProtections",
     "Grants",
     "HeaderCondition",
+    "IngressNginxDialect",
     "Judged",
     "KubernetesDialect",
     "LoadBalancing",

@@ -28,11 +28,11 @@ def route_of(resolved: ResolvedClaims, claim: Claim) -> Route:
 
 
 def _needs_none(claim: Claim, fault: Diagnostic) -> bool:
-    """Whether a path does without the protection: one of ACME's HTTP-01, for another controller's annotation.
+    """Whether a path does without the protection: one of ACME's HTTP-01, for a protection that is not built.
 
     cert-manager may add such a path to the Ingress that it makes a certificate for.
     """
-    if fault.reason is not Reason.ANNOTATION_FOREIGN:
+    if fault.reason not in (Reason.ANNOTATION_FOREIGN, Reason.ANNOTATION_UNSUPPORTED):
         return False
     return solves_http01(Route(match=claim.match, action=Respond(status=503), origin=claim.origin))
 

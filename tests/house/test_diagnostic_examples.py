@@ -31,7 +31,7 @@ from ingresskit.controller.waiting import waiting_diagnostics
 from ingresskit.errors import ApplyPostponed, DecodeError, ProblemCause
 from ingresskit.graph import Withholding, contributions
 from ingresskit.models import KubeObject, Snapshot, decode_any
-from ingresskit.policies import Dialect, DialectContext, Reading, RequestHeaders
+from ingresskit.policies import Dialect, DialectContext, IngressNginxDialect, Reading, RequestHeaders
 from ingresskit.render.inprocess import InProcessRenderer
 from ingresskit.translate import Budgets, Translator
 
@@ -313,6 +313,10 @@ CASES: dict[Reason, Case] = {
     ),
     Reason.ANNOTATION_FOREIGN: case(
         annotated("nginx.ingress.kubernetes.io/whitelist-source-range", "10.11.0.0/16")
+    ),
+    Reason.ANNOTATION_UNSUPPORTED: case(
+        annotated("nginx.ingress.kubernetes.io/auth-type", "basic"),
+        options=TranslateOptions(policies=PolicyRegistry([IngressNginxDialect()])),
     ),
     Reason.POLICY_UNSUPPORTED: case(annotated("ingresskit.dev/load-balancing", "random"), renderer=Caddy()),
     Reason.PROTOCOL_UNSUPPORTED: case(

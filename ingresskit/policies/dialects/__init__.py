@@ -12,10 +12,17 @@ from ingresskit.policies.dialects.base import (
     Status,
     no_objects,
 )
+from ingresskit.policies.dialects.ingress_nginx import (
+    INGRESS_NGINX_ORDER,
+    INGRESS_NGINX_PREFIX,
+    IngressNginxDialect,
+)
 from ingresskit.policies.dialects.kubernetes import KubernetesDialect
 from ingresskit.policies.dialects.native import NATIVE_PREFIX, NativeDialect
 
 __all__ = [
+    "INGRESS_NGINX_ORDER",
+    "INGRESS_NGINX_PREFIX",
     "NATIVE_PREFIX",
     "NOTHING_READ",
     "NO_GRANTS",
@@ -23,6 +30,7 @@ __all__ = [
     "Dialect",
     "DialectContext",
     "Grants",
+    "IngressNginxDialect",
     "KubernetesDialect",
     "NativeDialect",
     "Objects",

@@ -1,0 +1,189 @@
+"""The ConfigMap of ingress-nginx, as far as it acts on routes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final, NamedTuple, cast
+
+from ingresskit.policies.base import Risk
+from ingresskit.policies.dialects.ingress_nginx.values import (
+    parse_go_boolean,
+    parse_go_integer,
+    parse_networks_loosely,
+    parse_seconds,
+    parse_size,
+)
+from ingresskit.policies.values import Network
+
+__all__ = ["Fault", "Globals"]
+
+RISKS: Final = (Risk.LOW, Risk.MEDIUM, Risk.HIGH, Risk.CRITICAL)
+
+
+class Fault(NamedTuple):
+    """What is wrong with one key.
+
+    Attributes:
+        key: Of the ConfigMap.
+        message: A sentence without its end.
+        protects: It asks for a protection of every route which is not built.
+    """
+
+    key: str
+    message: str
+    protects: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Globals:
+    """Settings for every Ingress, with the defaults of ingress-nginx.
+
+    Attributes:
+        connect: See `ingresskit.policies.Timeouts`, and so the next two.
+        conditions: When another endpoint is tried, as nginx writes it.
+        tries: How many endpoints are tried at most; 0: all.
+        ssl_redirect: Whether plain HTTP is redirected where the host has TLS.
+        force_ssl_redirect: Whether it is redirected everywhere.
+        load_balance: How an endpoint is chosen.
+        allowed: The clients that are let in; empty: all.
+        response_headers: The names that ConfigMaps of ``custom-headers`` may set, in lower case.
+        risk: The highest risk of an annotation that is read.
+        snippets_allowed: ``allow-snippet-annotations``; ``None`` without the key.
+        blocked_words: An annotation with one of these in its value is refused.
+        cross_namespace: Annotations may name objects of other namespaces.
+        global_auth: The URL that is asked before every request; empty: none.
+        faults: What cannot be honoured.
+    """
+
+    connect: timedelta = timedelta(seconds=5)
+    read: timedelta = timedelta(seconds=60)
+    send: timedelta = timedelta(seconds=60)
+    max_body: int = 1024 * 1024
+    conditions: str = "error timeout"
+    tries: int = 3
+    ssl_redirect: bool = True
+    force_ssl_redirect: bool = False
+    load_balance: str = "round_robin"
+    allowed: tuple[Network, ...] = ()
+    response_headers: frozenset[str] = frozenset()
+    risk: Risk = Risk.HIGH
+    snippets_allowed: bool | None = None
+    blocked_words: tuple[str, ...] = ()
+    cross_namespace: bool = False
+    global_auth: str = ""
+    faults: tuple[Fault, ...] = field(default=())
+
+    @classmethod
+    def parse(cls, data: Mapping[str, str]) -> Globals:
+        """Read the data of the ConfigMap; a value that is refused leaves the default, and is a fault."""
+        values: dict[str, object] = {}
+        faults: list[Fault] = []
+        for key, text in sorted(data.items()):
+            value = text.strip()
+            if not value:
+                continue
+            if (known := _KEYS.get(key)) is not None:
+                name, parse = known
+                try:
+                    values[name] = parse(value)
+                except ValueError as exc:
+                    faults.append(Fault(key, f"{exc!s}; the default holds", protects=name == "allowed"))
+            elif key in _PROTECTIONS:
+                if value not in _OFF:
+                    message = "it protects every route and is not honoured, so all of them respond 503"
+                    faults.append(Fault(key, message, protects=True))
+            elif key not in _NOT_OF_ROUTES and _asks(key, value):
+                faults.append(Fault(key, f"it is not honoured{_INSTEAD.get(key, '')}"))
+        return cls(**cast("dict[str, Any]", values), faults=tuple(faults))
+
+
+def _risk(text: str) -> Risk:
+    try:
+        return Risk(text.lower())
+    except ValueError:
+        raise ValueError("must be Low, Medium, High or Critical") from None
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(word.lower() for word in _words(text))
+
+
+def _text(text: str) -> str:
+    return text
+
+
+_KEYS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
+    "proxy-connect-timeout": ("connect", parse_seconds),
+    "proxy-read-timeout": ("read", parse_seconds),
+    "proxy-send-timeout": ("send", parse_seconds),
+    "proxy-body-size": ("max_body", parse_size),
+    "proxy-next-upstream": ("conditions", _text),
+    "proxy-next-upstream-tries": ("tries", parse_go_integer),
+    "ssl-redirect": ("ssl_redirect", parse_go_boolean),
+    "force-ssl-redirect": ("force_ssl_redirect", parse_go_boolean),
+    "load-balance": ("load_balance", _text),
+    "whitelist-source-range": ("allowed", parse_networks_loosely),
+    "global-allowed-response-headers": ("response_headers", _names),
+    "annotations-risk-level": ("risk", _risk),
+    "allow-snippet-annotations": ("snippets_allowed", parse_go_boolean),
+    "annotation-value-word-blocklist": ("blocked_words", _words),
+    "allow-cross-namespace-resources": ("cross_namespace", parse_go_boolean),
+    "global-auth-url": ("global_auth", _text),
+}
+_PROTECTIONS: Final = frozenset(
+    {"denylist-source-range", "block-cidrs", "block-user-agents", "block-referers", "enable-modsecurity"}
+)
+_OFF = frozenset({"0", "f", "F", "FALSE", "false", "False", "off"})
+_DEFAULTS: Final = {
+    "http-redirect-code": "308",
+    "no-tls-redirect-locations": "/.well-known/acme-challenge",
+    "no-auth-locations": "/.well-known/acme-challenge",
+    "strict-validate-path-type": "true",
+    "limit-req-status-code": "503",
+    "limit-conn-status-code": "503",
+    "use-http2": "true",
+    "server-tokens": "false",
+    "allow-backend-server-header": "false",
+}
+_INSTEAD: Final = {
+    "http-redirect-code": ": redirects to HTTPS have the status 308",
+    "use-forwarded-headers": ": name the proxies in front with --trusted-proxy",
+    "use-proxy-protocol": ": give --proxy-protocol and --trusted-proxy",
+    "proxy-real-ip-cidr": ": name the proxies in front with --trusted-proxy",
+    "enable-underscores-in-headers": ": give --underscores-in-headers",
+}
+# How the program is run, and buffers that are not needed: nothing of a route is lost.
+_NOT_OF_ROUTES: Final = frozenset(
+    {
+        *("worker-processes", "worker-cpu-affinity", "max-worker-connections", "max-worker-open-files"),
+        *(
+            "worker-shutdown-timeout",
+            "enable-serial-reloads",
+            "reuse-port",
+            "enable-multi-accept",
+            "bind-address",
+        ),
+        *("proxy-buffering", "proxy-buffer-size", "proxy-buffers-number", "proxy-busy-buffers-size"),
+        *("proxy-request-buffering", "client-body-buffer-size", "client-header-buffer-size"),
+        *("large-client-header-buffers", "proxy-max-temp-file-size", "preserve-trailing-slash"),
+        *("variables-hash-bucket-size", "variables-hash-max-size", "server-name-hash-bucket-size"),
+        *("server-name-hash-max-size", "map-hash-bucket-size", "proxy-headers-hash-bucket-size"),
+        *("proxy-headers-hash-max-size", "global-auth-method", "global-auth-signin", "global-auth-cache-key"),
+        *("global-auth-response-headers", "global-auth-request-redirect", "global-auth-cache-duration"),
+        *("global-auth-signin-redirect-param", "global-auth-always-set-cookie", "error-log-level"),
+        *("upstream-keepalive-connections", "upstream-keepalive-requests", "upstream-keepalive-time"),
+        *("upstream-keepalive-timeout", "limit-conn-zone-variable", "enable-owasp-modsecurity-crs"),
+        *("modsecurity-snippet", "global-auth-snippet"),
+    }
+)
+
+
+def _asks(key: str, value: str) -> bool:
+    """Whether the value of a key that is not read asks for something else than what holds."""
+    return value != _DEFAULTS.get(key) and (key in _DEFAULTS or value not in _OFF)

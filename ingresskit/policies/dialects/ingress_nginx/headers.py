@@ -1,0 +1,66 @@
+"""Header fields."""
+
+from __future__ import annotations
+
+from ingresskit.diagnostics import Reason
+from ingresskit.models import ConfigMap, ObjectKey
+from ingresskit.policies.dialects.ingress_nginx.reader import Annotations
+from ingresskit.policies.dialects.ingress_nginx.rewrites import forwarded_prefix
+from ingresskit.policies.dialects.ingress_nginx.values import parse_key
+from ingresskit.policies.kinds.headers import RequestHeaders, ResponseHeaders
+from ingresskit.policies.values import HeaderField, parse_headers
+
+__all__ = ["read_headers"]
+
+_NAME = "custom-headers"
+
+
+def read_headers(annotations: Annotations) -> None:
+    """Ask for `RequestHeaders` and `ResponseHeaders`."""
+    if (prefix := forwarded_prefix(annotations)) is not None:
+        annotations.add(RequestHeaders(set=(("X-Forwarded-Prefix", prefix),)), set="x-forwarded-prefix")
+    if fields := _custom(annotations):
+        annotations.add(ResponseHeaders(set=fields), set=_NAME)
+
+
+def _custom(annotations: Annotations) -> tuple[HeaderField, ...]:
+    """The fields in the ConfigMap; where any cannot be set, ingress-nginx denies the location, as here."""
+    text = annotations.text(_NAME)
+    if not text:
+        return ()
+    try:
+        key = ObjectKey(*parse_key(text))
+    except ValueError as exc:
+        annotations.refuse(_NAME, Reason.ANNOTATION_INVALID, f"{text[:80]!a} {exc}")
+        return ()
+    if not annotations.context.may_look_up(ConfigMap, key):
+        message = f"the ConfigMap {key} is in another namespace, which allow-cross-namespace-resources forbids"
+        annotations.refuse(_NAME, Reason.ANNOTATION_INVALID, message)
+        return ()
+    found = annotations.lookup(ConfigMap, key)
+    if found is None:
+        annotations.refuse(
+            _NAME, Reason.ANNOTATION_INVALID, f"there is no ConfigMap {key}, or it cannot be read"
+        )
+        return ()
+    allowed = annotations.settings.response_headers
+    for name in sorted(found.data):
+        if name.lower() not in allowed:
+            message = f"the field {name[:80]!a} of ConfigMap {key} is not in global-allowed-response-headers"
+            annotations.refuse(_NAME, Reason.ANNOTATION_INVALID, message)
+            return ()
+    if not found.data:
+        return ()
+    try:
+        lines = (f"{name}: {_one_line(value)}" for name, value in sorted(found.data.items()))
+        return parse_headers("\n".join(lines))
+    except ValueError as exc:
+        annotations.refuse(_NAME, Reason.ANNOTATION_INVALID, f"the ConfigMap {key} {exc}")
+        return ()
+
+
+def _one_line(value: str) -> str:
+    stripped = value.strip()
+    if "\n" in stripped or "\r" in stripped:
+        raise ValueError("must hold values of one line")
+    return stripped

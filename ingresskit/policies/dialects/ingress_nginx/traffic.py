@@ -1,0 +1,43 @@
+"""Canaries: which part of the requests of another Ingress this one takes."""
+
+from __future__ import annotations
+
+from ingresskit.diagnostics import Reason
+from ingresskit.policies.conditions import ExactValue, PatternValue, ValueMatch, Variant
+from ingresskit.policies.dialects.ingress_nginx.reader import Annotations
+from ingresskit.policies.dialects.ingress_nginx.values import parse_go_boolean, parse_go_integer
+from ingresskit.policies.patterns import Pattern
+
+__all__ = ["read_traffic"]
+
+_SELECTORS = ("canary-weight", "canary-by-header", "canary-by-cookie")
+
+
+def read_traffic(annotations: Annotations) -> None:
+    """Set the variant of a canary."""
+    if not annotations.value("canary", parse_go_boolean):
+        for name in _SELECTORS:
+            if annotations.text(name):
+                annotations.warn(name, Reason.ANNOTATION_IGNORED, 'it has no effect without canary: "true"')
+        return
+    weight = annotations.value("canary-weight", parse_go_integer) or 0
+    total = annotations.value("canary-weight-total", parse_go_integer) or 100
+    annotations.variant = Variant.canary(
+        header=annotations.text("canary-by-header"),
+        header_value=_header_value(annotations),
+        cookie=annotations.text("canary-by-cookie"),
+        weight=max(weight, 0),
+        total=max(total, 100),  # a smaller one has no effect in ingress-nginx either
+    )
+
+
+def _header_value(annotations: Annotations) -> ValueMatch | None:
+    if value := annotations.text("canary-by-header-value"):
+        return ExactValue(value)
+    pattern = annotations.value("canary-by-header-pattern", _anywhere)
+    return None if pattern is None else PatternValue(pattern)
+
+
+def _anywhere(text: str) -> Pattern:
+    """ingress-nginx finds the pattern anywhere in the value; a `Pattern` stands at its start."""
+    return Pattern(text[1:] if text.startswith("^") else f".*{text}")

@@ -1,0 +1,434 @@
+"""The ingress-nginx dialect: what each annotation comes to, its defaults, its ConfigMap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TypeVar
+
+import pytest
+
+from ingresskit.diagnostics import Diagnostic, Reason, Severity
+from ingresskit.models import ConfigMap, KubeObject, ObjectKey, ObjectMeta, ObjectRef
+from ingresskit.policies import (
+    INGRESS_NGINX_ORDER,
+    Algorithm,
+    AllowedSources,
+    BodyLimit,
+    IngressNginxDialect,
+    LoadBalancing,
+    NativeDialect,
+    PermanentRedirect,
+    Policy,
+    PolicyRegistry,
+    PolicySet,
+    PrefixRewrite,
+    Reading,
+    RedirectStatus,
+    RequestHeaders,
+    ResponseHeaders,
+    Retries,
+    Risk,
+    Stage,
+    Status,
+    Timeouts,
+    TlsRedirect,
+    Variant,
+)
+from ingresskit.policies.dialects.ingress_nginx.table import TABLE
+from ingresskit.policies.values import parse_networks
+
+PREFIX = "nginx.ingress.kubernetes.io"
+SUBJECT = ObjectRef("Ingress", ObjectKey("shop", "web"))
+SETTINGS = ObjectKey("ingress-nginx", "ingress-nginx-controller")
+K = TypeVar("K", bound=KubeObject)
+
+
+def config_map(key: ObjectKey, data: Mapping[str, str]) -> ConfigMap:
+    return ConfigMap(metadata=ObjectMeta(namespace=key.namespace, name=key.name), data=data)
+
+
+def read(
+    annotations: Mapping[str, str] | None = None,
+    settings: Mapping[str, str] | None = None,
+    *items: ConfigMap,
+    close: bool = True,
+) -> Reading:
+    """What the dialect makes of annotations, which are given without prefix."""
+    known = {item.key: item for item in (*items, config_map(SETTINGS, settings or {}))}
+
+    def objects(kind: type[K], key: ObjectKey, /) -> K | None:
+        found = known.get(key)
+        return found if isinstance(found, kind) else None
+
+    registry = PolicyRegistry([IngressNginxDialect(settings=SETTINGS, close_protections=close)])
+    named = {f"{PREFIX}/{name}": text for name, text in (annotations or {}).items()}
+    return registry.read(named, SUBJECT, objects)
+
+
+def only(reading: Reading) -> Diagnostic:
+    (diagnostic,) = reading.diagnostics
+    return diagnostic
+
+
+def test_an_ingress_without_annotations_has_the_defaults_of_ingress_nginx() -> None:
+    reading = read()
+
+    assert reading.policies == PolicySet(
+        [
+            Timeouts(connect=timedelta(seconds=5), read=timedelta(minutes=1), send=timedelta(minutes=1)),
+            Retries(attempts=2),
+            BodyLimit(max_bytes=1024 * 1024),
+        ]
+    )
+    assert reading.order == INGRESS_NGINX_ORDER
+    assert (reading.diagnostics, reading.protection_fault) == ((), None)
+
+
+POLICIES: dict[str, tuple[dict[str, str], Policy]] = {
+    "seconds without a unit": (
+        {"proxy-read-timeout": "120"},
+        Timeouts(connect=timedelta(seconds=5), read=timedelta(minutes=2), send=timedelta(minutes=1)),
+    ),
+    "lines are trimmed": (
+        {"proxy-connect-timeout": "  7\n"},
+        Timeouts(connect=timedelta(seconds=7), read=timedelta(minutes=1), send=timedelta(minutes=1)),
+    ),
+    "a size with a unit in any case": ({"proxy-body-size": "8M"}, BodyLimit(max_bytes=8 * 1024**2)),
+    "a size in bytes": ({"proxy-body-size": "100b"}, BodyLimit(max_bytes=100)),
+    "no limit": ({"proxy-body-size": "0"}, BodyLimit(max_bytes=0)),
+    "tries count the first one": ({"proxy-next-upstream-tries": "2"}, Retries(attempts=1)),
+    "tries without end": ({"proxy-next-upstream-tries": "0"}, Retries(attempts=10)),
+    "no further try": ({"proxy-next-upstream": "off", "proxy-next-upstream-tries": "3"}, Retries(attempts=0)),
+    "a Go boolean": ({"ssl-redirect": "F"}, TlsRedirect(enabled=False)),
+    "a redirect that is forced": (
+        {"force-ssl-redirect": "1", "ssl-redirect": "false"},
+        TlsRedirect(enabled=True),
+    ),
+    "a permanent redirect is 301": (
+        {"permanent-redirect": "https://b.test/x"},
+        PermanentRedirect(location="https://b.test/x", status=RedirectStatus.MOVED_PERMANENTLY),
+    ),
+    "a permanent redirect with a code": (
+        {"permanent-redirect": "https://b.test/x", "permanent-redirect-code": "308"},
+        PermanentRedirect(location="https://b.test/x", status=RedirectStatus.PERMANENT),
+    ),
+    "a temporal redirect is 302": (
+        {"temporal-redirect": "https://b.test/"},
+        PermanentRedirect(location="https://b.test/", status=RedirectStatus.FOUND),
+    ),
+    "networks with host bits": (
+        {"whitelist-source-range": "10.1.2.3/8, 192.0.2.7"},
+        AllowedSources(networks=parse_networks("10.0.0.0/8,192.0.2.7")),
+    ),
+    "the hash of the client's address": (
+        {"upstream-hash-by": "$binary_remote_addr"},
+        LoadBalancing(algorithm=Algorithm.CLIENT_HASH),
+    ),
+    "a rewrite": ({"rewrite-target": "/v2"}, PrefixRewrite(prefix="/v2")),
+    "a forwarded prefix beside it": (
+        {"rewrite-target": "/", "x-forwarded-prefix": "/shop"},
+        RequestHeaders(set=(("X-Forwarded-Prefix", "/shop"),)),
+    ),
+}
+
+
+@pytest.mark.parametrize(("annotations", "policy"), POLICIES.values(), ids=POLICIES)
+def test_annotations_become_policies(annotations: Mapping[str, str], policy: Policy) -> None:
+    reading = read(annotations)
+
+    assert reading.policies.get(type(policy)) == policy
+    assert reading.protection_fault is None
+
+
+def test_fields_know_the_annotations_that_set_them_and_defaults_have_none() -> None:
+    policies = read({"proxy-read-timeout": "9", "whitelist-source-range": "10.0.0.0/8"}).policies
+
+    assert {name: origin.field for name, origin in policies.origins(Timeouts).items()} == {
+        "read": f"metadata.annotations[{PREFIX}/proxy-read-timeout]"
+    }
+    assert [origin.field for origin in policies.origins(AllowedSources).values()] == [
+        f"metadata.annotations[{PREFIX}/whitelist-source-range]"
+    ]
+
+
+INVALID: dict[str, dict[str, str]] = {
+    "a time-out with a unit": {"proxy-read-timeout": "60s"},
+    "a time-out of nothing": {"proxy-read-timeout": "0"},
+    "a boolean that Go does not know": {"ssl-redirect": "off"},
+    "a size with a fraction": {"proxy-body-size": "1.5m"},
+    "a redirect to a variable": {"permanent-redirect": "https://b.test$request_uri"},
+    "a redirect to a path": {"temporal-redirect": "/other"},
+    "a way to balance that is unknown": {"load-balance": "ip_hash"},
+}
+
+
+@pytest.mark.parametrize("annotations", INVALID.values(), ids=INVALID)
+def test_an_invalid_value_leaves_the_default_and_is_reported(annotations: dict[str, str]) -> None:
+    reading = read(annotations)
+
+    assert reading.policies == read().policies
+    assert (only(reading).reason, only(reading).severity) == (Reason.ANNOTATION_INVALID, Severity.WARNING)
+
+
+def test_the_temporal_redirect_wins() -> None:
+    reading = read({"permanent-redirect": "https://a.test/", "temporal-redirect": "https://b.test/"})
+
+    policy = reading.policies.get(PermanentRedirect)
+    assert policy is not None
+    assert policy.location == "https://b.test/"
+    assert only(reading).reason is Reason.ANNOTATION_IGNORED
+
+
+def test_the_new_name_of_the_allow_list_wins() -> None:
+    reading = read({"whitelist-source-range": "10.0.0.0/8", "allowlist-source-range": "192.0.2.0/24"})
+
+    assert reading.policies.get(AllowedSources) == AllowedSources(networks=parse_networks("192.0.2.0/24"))
+    assert "its new name" in only(reading).message
+
+
+def test_an_allow_list_that_cannot_be_read_closes_the_routes() -> None:
+    reading = read({"whitelist-source-range": "the office"}, close=False)
+
+    assert reading.protection_fault == only(reading)
+    assert only(reading).severity is Severity.ERROR
+
+
+PROTECTIONS: dict[str, dict[str, str]] = {
+    "basic authentication": {"auth-type": "basic", "auth-secret": "users", "auth-realm": "shop"},
+    "external authentication": {"auth-url": "https://auth.test/", "auth-signin": "https://auth.test/in"},
+    "client certificates": {"auth-tls-secret": "shop/ca", "auth-tls-verify-client": "on"},
+    "a deny list": {"denylist-source-range": "192.0.2.0/24"},
+    "a limit on requests": {"limit-rps": "5"},
+    "a limit on connections": {"limit-connections": "5"},
+    "a firewall": {"enable-modsecurity": "true"},
+    "a snippet": {"configuration-snippet": "deny all;"},
+    "verified endpoints": {"proxy-ssl-verify": "on", "proxy-ssl-secret": "shop/ca"},
+}
+
+
+@pytest.mark.parametrize("annotations", PROTECTIONS.values(), ids=PROTECTIONS)
+def test_a_protection_that_is_not_built_closes_the_routes(annotations: dict[str, str]) -> None:
+    reading, opened = read(annotations), read(annotations, close=False)
+
+    assert reading.protection_fault is not None
+    assert reading.protection_fault.reason is Reason.ANNOTATION_UNSUPPORTED
+    assert reading.protection_fault.message.endswith("the routes of this object respond 503")
+    assert opened.protection_fault is None
+    assert any("open to every client" in item.message for item in opened.diagnostics)
+
+
+IDLE: dict[str, dict[str, str]] = {
+    "no authentication": {"auth-type": "", "auth-realm": "shop"},
+    "limits of zero": {"limit-rps": "0", "limit-connections": "0"},
+    "a firewall that is off": {"enable-modsecurity": "false", "enable-owasp-core-rules": "true"},
+    "certificates that are not asked for": {
+        "auth-tls-secret": "shop/ca",
+        "auth-tls-match-cn": "CN=a",
+        "auth-tls-verify-client": "off",
+    },
+    "what holds anyway": {
+        "ssl-redirect": "true",
+        "proxy-http-version": "1.1",
+        "backend-protocol": "HTTP",
+        "enable-access-log": "true",
+        "proxy-buffering": "on",
+        "canary": "false",
+    },
+}
+
+
+@pytest.mark.parametrize("annotations", IDLE.values(), ids=IDLE)
+def test_what_asks_for_nothing_says_nothing(annotations: dict[str, str]) -> None:
+    assert read(annotations).diagnostics == ()
+
+
+def test_a_snippet_names_what_does_it_here() -> None:
+    text = 'more_set_headers "X-A: b";\nif ($host) { return 301 https://b.test; }\ndeny all;'
+
+    message = only(read({"configuration-snippet": text})).message
+    assert "sets response header fields (use ingresskit.dev/response-headers-set)" in message
+    assert "redirects (use ingresskit.dev/redirect)" in message
+    assert "keeps them out (use ingresskit.dev/allow-sources)" in message
+
+
+@pytest.mark.parametrize(
+    ("settings", "closed"),
+    [
+        ({}, True),
+        ({"allow-snippet-annotations": "false"}, True),
+        ({"annotations-risk-level": "Critical"}, True),
+        ({"annotations-risk-level": "Critical", "allow-snippet-annotations": "true"}, True),
+        ({"annotations-risk-level": "Critical", "allow-snippet-annotations": "false"}, False),
+    ],
+)
+def test_snippets_are_left_out_only_where_ingress_nginx_leaves_them_out(
+    settings: dict[str, str], closed: bool
+) -> None:
+    assert (read({"server-snippet": "x;"}, settings).protection_fault is not None) is closed
+
+
+def test_settings_hold_for_every_ingress_and_annotations_win() -> None:
+    settings = {
+        "proxy-read-timeout": "30",
+        "proxy-body-size": "0",
+        "ssl-redirect": "false",
+        "whitelist-source-range": "10.0.0.0/8",
+        "load-balance": "ewma",
+    }
+
+    policies = read({"proxy-body-size": "2m"}, settings).policies
+    assert policies.get(BodyLimit) == BodyLimit(max_bytes=2 * 1024**2)
+    assert policies.get(TlsRedirect) == TlsRedirect(enabled=False)
+    assert policies.get(AllowedSources) == AllowedSources(networks=parse_networks("10.0.0.0/8"))
+    assert policies.get(LoadBalancing) == LoadBalancing(algorithm=Algorithm.LEAST_CONNECTIONS)
+    assert policies.origins(AllowedSources) == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "closes"),
+    [
+        ("block-cidrs", "192.0.2.0/24", True),
+        ("denylist-source-range", "192.0.2.0/24", True),
+        ("whitelist-source-range", "the office", True),
+        ("http-redirect-code", "301", False),
+        ("proxy-body-size", "large", False),
+        ("main-snippet", "x;", False),
+    ],
+)
+def test_a_setting_that_is_not_honoured_is_reported_once_for_its_config_map(
+    key: str, value: str, closes: bool
+) -> None:
+    reading = read({}, {key: value})
+
+    assert only(reading).subject == ObjectRef("ConfigMap", SETTINGS)
+    assert only(reading).field == f"data[{key}]"
+    assert (reading.protection_fault is not None) is closes
+
+
+def test_a_global_authentication_closes_all_routes_but_those_that_opt_out() -> None:
+    settings = {"global-auth-url": "https://auth.test/"}
+
+    assert read({}, settings).protection_fault is not None
+    assert read({"enable-global-auth": "false"}, settings).protection_fault is None
+
+
+def test_an_annotation_above_the_risk_level_is_refused() -> None:
+    reading = read({"whitelist-source-range": "10.0.0.0/8"}, {"annotations-risk-level": "Low"})
+
+    assert reading.protection_fault == only(reading)
+    assert "annotations-risk-level low" in only(reading).message
+
+
+def test_a_word_on_the_block_list_refuses_the_annotation() -> None:
+    reading = read({"rewrite-target": "/proc/self"}, {"annotation-value-word-blocklist": "proc, load_module"})
+
+    assert reading.policies.get(PrefixRewrite) is None
+    assert "'proc'" in only(reading).message
+
+
+HEADERS = ObjectKey("shop", "headers")
+ALLOWED = {"global-allowed-response-headers": "X-One, x-two"}
+
+
+def test_custom_headers_come_from_the_config_map() -> None:
+    reading = read(
+        {"custom-headers": "shop/headers"}, ALLOWED, config_map(HEADERS, {"X-Two": "2", "X-One": "1"})
+    )
+
+    assert reading.policies.get(ResponseHeaders) == ResponseHeaders(set=(("X-One", "1"), ("X-Two", "2")))
+    assert reading.diagnostics == ()
+
+
+@pytest.mark.parametrize(
+    ("named", "data", "why"),
+    [
+        ("shop/headers", {"X-Three": "3"}, "global-allowed-response-headers"),
+        ("shop/headers", {"X-One": "1\r\nX-Two: 2"}, "one line"),
+        ("shop/missing", {}, "no ConfigMap"),
+        ("bank/headers", {}, "another namespace"),
+        ("headers", {}, "NAMESPACE/NAME"),
+    ],
+)
+def test_custom_headers_that_cannot_be_set_close_the_routes(named: str, data: dict[str, str], why: str) -> None:
+    other = config_map(ObjectKey("bank", "headers"), {"X-One": "1"})
+    reading = read({"custom-headers": named}, ALLOWED, config_map(HEADERS, data), other)
+
+    assert reading.protection_fault == only(reading)
+    assert why in only(reading).message
+
+
+def test_the_config_map_opens_other_namespaces() -> None:
+    settings = ALLOWED | {"allow-cross-namespace-resources": "true"}
+    other = config_map(ObjectKey("bank", "headers"), {"X-One": "1"})
+
+    assert read({"custom-headers": "bank/headers"}, settings, other).diagnostics == ()
+
+
+def test_a_canary_is_a_variant() -> None:
+    reading = read({"canary": "true", "canary-by-header": "X-Canary", "canary-weight": "20"})
+
+    assert reading.variant == Variant.canary(header="X-Canary", weight=20)
+
+
+def test_a_weight_without_canary_is_reported() -> None:
+    reading = read({"canary-weight": "20"})
+
+    assert reading.variant is None
+    assert only(reading).reason is Reason.ANNOTATION_IGNORED
+
+
+def test_the_order_is_that_of_the_phases_of_nginx() -> None:
+    stages = [
+        *(Stage.BODY, Stage.PREFLIGHT, Stage.ACTION, Stage.TLS_REDIRECT),
+        *(Stage.RATE, Stage.ADDRESS, Stage.AUTHENTICATION, Stage.UPSTREAM),
+    ]
+    assert sorted(stages, key=INGRESS_NGINX_ORDER.place) == stages
+
+
+def test_an_annotation_that_ingress_nginx_never_had_is_reported_with_the_nearest() -> None:
+    reading = read({"server-snippets": "deny all;"})
+
+    assert reading.protection_fault is None
+    assert only(reading).reason is Reason.ANNOTATION_UNKNOWN
+    assert only(reading).message.endswith(f"did you mean {PREFIX}/server-snippet?")
+
+
+def test_a_native_annotation_wins_and_the_other_is_told() -> None:
+    registry = PolicyRegistry([IngressNginxDialect(), NativeDialect()])
+    annotations = {f"{PREFIX}/proxy-body-size": "1m", "ingresskit.dev/body-limit": "2m"}
+
+    reading = registry.read(annotations | {"ingresskit.dev/read-timeout": "5s"}, SUBJECT)
+
+    assert reading.policies.get(BodyLimit) == BodyLimit(max_bytes=2 * 1024**2)
+    assert reading.policies.get(Timeouts) == Timeouts(
+        connect=timedelta(seconds=5), read=timedelta(seconds=5), send=timedelta(minutes=1)
+    )
+    assert only(reading).field == f"metadata.annotations[{PREFIX}/proxy-body-size]"
+
+
+def test_every_name_is_in_the_table_once_sorted_and_documented() -> None:
+    table = IngressNginxDialect().table()
+    names = [row.name for row in table]
+
+    assert len(names) == 138
+    assert names == sorted(set(names))
+    assert all(row.summary.endswith(".") and row.value for row in table)
+    assert {row.name for row in table if row.risk is Risk.CRITICAL} == {
+        *("auth-snippet", "configuration-snippet", "modsecurity-snippet", "server-snippet", "stream-snippet"),
+    }
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_every_name_that_is_not_honoured_is_reported_when_it_is_said_to_be(name: str) -> None:
+    row = TABLE[name]
+    annotations = {name: "something"} | ({row.needs: "true"} if row.needs else {})
+
+    reading = read(annotations)
+
+    unsupported = [item for item in reading.diagnostics if item.reason is Reason.ANNOTATION_UNSUPPORTED]
+    fields = {item.field for item in unsupported if item.field.endswith(f"/{name}]")}
+    if row.doc.status in (Status.REPORTED, Status.CLOSED):
+        assert fields
+    if row.doc.status is Status.CLOSED:
+        assert reading.protection_fault is not None
