@@ -41,7 +41,9 @@ class Judged(Protocol):
         ...
 
     def field(self, name: bytes) -> bytes | None:
-        """The value of a header field; several are joined by commas; ``None`` without one.
+        """The value of a header field; several are joined by commas, cookies by semicolons.
+
+        ``None`` without one.
 
         Args:
             name: In lower case.
@@ -95,7 +97,7 @@ ValueMatch = ExactValue | AnyValue | PatternValue
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeaderCondition:
-    """On a header field; several of one name count as one, joined by commas.
+    """On a header field; several of one name count as one, joined by a comma and a space.
 
     Attributes:
         name: In any case; kept in lower case.
@@ -321,8 +323,7 @@ def _sentence(text: str, *, negated: bool) -> str:
 
 
 def _cookie(header: bytes | None, name: str) -> str | None:
-    # Several Cookie fields come joined by commas; RFC 6265, 4.2.1 has semicolons, and no comma in values.
-    for pair in (header or b"").decode("latin-1").replace(",", ";").split(";"):
+    for pair in (header or b"").decode("latin-1").split(";"):
         key, mark, value = pair.partition("=")
         if mark and key.strip() == name:
             return value.strip()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from ingresskit.filters import HeaderEdit, Subrequest
 from ingresskit.graph import Forward, HostRefused, PathRefused, Termination, normalise_path, rule_host
 from ingresskit.proxy.exchange.exchange import Exchange
-from ingresskit.proxy.exchange.guards import GuardedRequest, field_of
+from ingresskit.proxy.exchange.guards import GuardedRequest, JudgedHead, field_of
 from ingresskit.proxy.exchange.inquiry import Inquiry
 from ingresskit.proxy.exchange.replies import LocalReply
 from ingresskit.proxy.h1.heads import BadRequest, RequestHead
@@ -166,6 +166,9 @@ def admit(
         # The common case first: an exact host. The table knows the others.
         exact = table.hosts.get(host.name)
         target = (exact.find(path) if exact is not None else None) or table.find(host.name, path)
+        if target is not None and target.is_variant:
+            judged = JudgedHead(head, host, mark + query, peer)
+            target = table.choose(host.name, path, judged, random.random())  # noqa: S311 - a canary's share
         if target is None:
             return LocalReply(404, Termination.NO_ROUTE, host=host.name, path=path)
     elif (target := chosen.find((table, *plane.fading))) is None:

@@ -19,7 +19,7 @@ from ingresskit.graph.dump import dump_route
 from ingresskit.models import HostClaims, ObjectRef
 from ingresskit.policies import Origin
 from ingresskit.render.base import RenderedFile, Rendering
-from ingresskit.render.inprocess import RoutingTable
+from ingresskit.render.inprocess import HostTable, MixedHostTable, RoutingTable
 from ingresskit.sources import CacheStatistics
 
 __all__ = [
@@ -223,6 +223,16 @@ def _file(item: RenderedFile) -> dict[str, object]:
     return {"path": str(item.path), "bytes": len(item.content), "secret": item.secret, "content": content}
 
 
+def _mixed(host: HostTable) -> dict[str, object]:
+    """The routes that only some hosts have: those by regular expression, and variants."""
+    if not isinstance(host, MixedHostTable):
+        return {}
+    return {
+        "patterns": [entry.pattern.text for entry in host.entries],
+        "variants": sorted(target.route.shown for target in host.variants),
+    }
+
+
 def _table(table: RoutingTable) -> dict[str, object]:
     return {
         "hosts": [
@@ -230,6 +240,7 @@ def _table(table: RoutingTable) -> dict[str, object]:
                 "host": host.host,
                 "exact": sorted(host.exact),
                 "prefixes": sorted(prefix or "/" for prefix in host.prefixes),
+                **_mixed(host),
             }
             for _, host in sorted(table.hosts.items())
         ],

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ingresskit.proxy.plane import Plane
     from ingresskit.render.inprocess import Target
 
-__all__ = ["EndpointResponse", "GuardedRequest", "field_of", "value_in"]
+__all__ = ["EndpointResponse", "GuardedRequest", "JudgedHead", "field_of", "value_in"]
 
 _logger = fact_logger(__name__)
 
@@ -204,6 +204,23 @@ class EndpointResponse:
     def field(self, name: bytes) -> bytes | None:
         """As `ResponseView`."""
         return value_in(self._head.fields, name)
+
+
+class JudgedHead:
+    """A request head as the conditions of variants see it: a `ingresskit.policies.Judged`."""
+
+    __slots__ = ("_forwarding", "_head", "_host", "method", "query")
+
+    def __init__(self, head: RequestHead, host: RequestedHost, query: bytes, peer: Peer) -> None:
+        self.method: bytes = head.method
+        self.query: bytes = query
+        self._head = head
+        self._host = host.wire
+        self._forwarding = peer.forwarding(host.wire, host.port, head.client_fields)
+
+    def field(self, name: bytes) -> bytes | None:
+        """As `Judged`."""
+        return field_of(name, self._head, self._host, self._forwarding)
 
 
 def field_of(name: bytes, head: RequestHead, host: bytes, forwarding: Forwarding) -> bytes | None:

@@ -1,7 +1,17 @@
 """Rendering for the in-process proxy: the graph as a routing table."""
 
+from ingresskit.render.inprocess.mixed import MixedHostTable, PatternTargets
 from ingresskit.render.inprocess.renderer import InProcessRenderer
 from ingresskit.render.inprocess.table import HostTable, ResponseEdits, RoutingTable, Target
 from ingresskit.render.inprocess.targets import TargetMaker
 
-__all__ = ["HostTable", "InProcessRenderer", "ResponseEdits", "RoutingTable", "Target", "TargetMaker"]
+__all__ = [
+    "HostTable",
+    "InProcessRenderer",
+    "MixedHostTable",
+    "PatternTargets",
+    "ResponseEdits",
+    "RoutingTable",
+    "Target",
+    "TargetMaker",
+]

@@ -10,6 +10,7 @@ from ingresskit.filters import BUILTIN_EFFECTS, PolicyEffects
 from ingresskit.graph import PathKind, Protocol, RouteGraph, VirtualHost
 from ingresskit.policies import LoadBalancing, PlainHttp, Policy, Retries, Timeouts, TlsRedirect
 from ingresskit.render.base import Renderer
+from ingresskit.render.inprocess.mixed import mixed_host_table
 from ingresskit.render.inprocess.table import HostTable, RoutingTable, Target
 from ingresskit.render.inprocess.targets import TargetMaker
 from ingresskit.render.policies import HandlerTable, PolicyHandler
@@ -62,6 +63,8 @@ class InProcessRenderer(Renderer[RoutingTable]):
 
 def _host_table(host: VirtualHost, effects: PolicyEffects) -> HostTable:
     maker = TargetMaker(host, effects)
+    if any(route.selection or route.match.kind is PathKind.REGEX for route in host.routes):
+        return mixed_host_table(host.host, map(maker.target, host.routes))
     exact: dict[str, Target] = {}
     prefixes: dict[str, Target] = {}
     for route in host.routes:

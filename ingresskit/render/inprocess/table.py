@@ -16,7 +16,7 @@ from ingresskit.graph import (
     Route,
     host_candidates,
 )
-from ingresskit.policies import Algorithm
+from ingresskit.policies import Algorithm, Judged
 
 __all__ = ["HostTable", "ResponseEdits", "RoutingTable", "Target"]
 
@@ -53,11 +53,13 @@ class Target:
         response: What happens to an endpoint's response; ``None``: nothing.
         connect_timeout: Seconds; ``None`` is the proxy's default; so the next two.
         max_body_bytes: The limit of a body whose length is not declared; 0 is no limit.
+        is_variant: It takes some of the requests for its path only; `RoutingTable.choose` says which.
     """
 
     route: Route
     host: str
     matched: str
+    is_variant: bool = False
     plain: tuple[Filter, ...] = ()
     secure: tuple[Filter, ...] = ()
     path: PathEdit | None = None
@@ -73,7 +75,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostTable:
-    """The targets of one virtual host.
+    """The targets of one virtual host; `MixedHostTable` holds variants and regular expressions too.
 
     Attributes:
         exact: By path.
@@ -106,6 +108,11 @@ class HostTable:
                 return None
             cut = path.rfind("/", 0, cut)
 
+    def found(self, path: str) -> Iterator[Target]:
+        """All targets that may take a request for *path*, in the order in which they are asked."""
+        if (target := self.find(path)) is not None:
+            yield target
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingTable:
@@ -127,19 +134,42 @@ class RoutingTable:
     paths: PathOptions = DEFAULT_PATHS
 
     def find(self, host: str, path: str) -> Target | None:
-        """The target for a request; agrees with `RouteGraph.resolve`.
+        """The target for a request; agrees with `RouteGraph.resolve`, unless it is a variant.
 
         Args:
             host: In normal form.
             path: In normal form.
 
         Returns:
-            The target, or ``None`` when no rule takes the request.
+            The target, or ``None`` when no rule takes the request. Where it is a variant, ask `choose`.
         """
         for table in self._candidates(host):
             target = table.find(path)
             if target is not None or not self.host_fallthrough:
                 return target
+        return None
+
+    def choose(self, host: str, path: str, request: Judged, point: float) -> Target | None:
+        """The target for a request that a variant may take; agrees with `RouteGraph.outcomes`.
+
+        Args:
+            host: In normal form.
+            path: In normal form.
+            request: What conditions are asked about.
+            point: Drawn for the request: from 0 to less than 1. Each share takes a part of that range.
+        """
+        for table in self._candidates(host):
+            for target in table.found(path):
+                selection = target.route.selection
+                if not all(condition.holds(request) for condition in selection.conditions):
+                    continue
+                if selection.share is None:
+                    return target
+                point -= selection.share.probability
+                if point < 0:
+                    return target
+            if not self.host_fallthrough:
+                return None
         return None
 
     def knows(self, host: str) -> bool:

@@ -48,11 +48,11 @@ class TargetMaker:
         if made is None:
             chain = chain_of(self._host, route, effects=self._effects)
             made = self._made[key] = _target(self._host, route, chain)
-        return replace(made, route=route, matched=route.match.value.rstrip("/"))
+        return replace(made, route=route, matched=route.match.elements, is_variant=bool(route.selection))
 
 
 def _target(host: VirtualHost, route: Route, chain: Chain) -> Target:
-    policies = route.policies
+    policies = host.policies_of(route)
     timeouts = policies.get(Timeouts) or Timeouts()
     response = None
     if chain.response or chain.secure_response or chain.responses:
@@ -60,7 +60,7 @@ def _target(host: VirtualHost, route: Route, chain: Chain) -> Target:
     return Target(
         route=route,
         host=host.host,
-        matched=route.match.value.rstrip("/"),
+        matched=route.match.elements,
         plain=chain.plain,
         secure=chain.secure,
         path=chain.path,
