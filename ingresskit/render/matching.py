@@ -1,8 +1,10 @@
 """What is left of a host when a proxy cannot match all of its routes.
 
-Without a variant, its requests go to the other route of its path, whose own policies hold for them. A
-pattern cannot be replaced by anything: without one that protects, what it is meant to protect could be taken
-by another route. So all paths that it could take are closed, as far as they begin alike.
+Without a variant, its requests go to the other route of its path, whose own policies hold for them. Where
+the variant has a protection that the other route does not have, that one is closed: it may be a method that
+is protected. A pattern cannot be replaced by anything: without one that protects, what it is meant to
+protect could be taken by another route. So all paths that it could take are closed, as far as they begin
+alike.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from dataclasses import replace
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.graph import PathKind, PathMatch, Respond, Route, VirtualHost
-from ingresskit.policies import Selection
+from ingresskit.policies import Pattern, PolicySet, Selection
 
 __all__ = ["matchable"]
 
@@ -36,11 +38,12 @@ def matchable(
             continue
         if route.match.kind is PathKind.REGEX:
             message = f"the {name} renderer does not support regular expressions as paths"
-            closed = PathMatch.prefix(route.match.elements or "/") if _protects(host, route) else None
+            closed = _below(route.match) if _protects(host, route) else None
         else:
             message = f"the {name} renderer does not support variants of a path"
             # Nothing else may stand there: the requests would go to a shorter path.
-            closed = None if route.match in routes else route.match
+            main = routes.get(route.match)
+            closed = None if main is not None and not _protects(host, route, main) else route.match
         if closed is not None:
             action = Respond(status=503, reason=Reason.POLICY_UNSUPPORTED, message=message)
             there = routes.get(closed, replace(route, match=closed, selection=Selection()))
@@ -61,5 +64,14 @@ def matchable(
     return replace(host, routes=tuple(ordered)), tuple(diagnostics)
 
 
-def _protects(host: VirtualHost, route: Route) -> bool:
-    return any(type(policy).protects for policy in host.policies_of(route))
+def _below(match: PathMatch) -> PathMatch:
+    """The narrowest Prefix that takes all that a regular expression takes; it cannot ignore case."""
+    return PathMatch.prefix("/" if Pattern(match.value).ignores_case else match.elements or "/")
+
+
+def _protects(host: VirtualHost, route: Route, other: Route | None = None) -> bool:
+    """Whether *route* has a protection; that *other*, which takes its requests, does not have likewise."""
+    there = host.policies_of(other) if other is not None else PolicySet()
+    return any(
+        type(policy).protects and there.get(type(policy)) != policy for policy in host.policies_of(route)
+    )

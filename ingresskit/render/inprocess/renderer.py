@@ -32,6 +32,8 @@ class InProcessRenderer(Renderer[RoutingTable]):
     name: ClassVar[str] = "inprocess"
     supports: ClassVar[frozenset[type[Policy]]] = _UPSTREAM | BUILTIN_EFFECTS.kinds
     protocols: ClassVar[frozenset[Protocol]] = frozenset({Protocol.HTTP, Protocol.HTTPS})
+    matches_patterns: ClassVar[bool] = True
+    matches_variants: ClassVar[bool] = True
 
     def __init__(self, *, effects: PolicyEffects = BUILTIN_EFFECTS) -> None:
         self.handlers = HandlerTable[PolicyHandler[Never, Never]]().only(_UPSTREAM | effects.kinds)

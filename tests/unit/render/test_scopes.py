@@ -15,6 +15,7 @@ from ingresskit.policies import (
     AllowedSources,
     HeaderCondition,
     LoadBalancing,
+    MethodCondition,
     Origin,
     Policy,
     PolicySet,
@@ -147,6 +148,22 @@ def test_a_path_that_has_variants_only_is_closed() -> None:
         [("Prefix /a", Respond), ("Prefix /", Forward)],
         ["the plain renderer does not support variants of a path; Prefix /a responds 503"],
     )
+
+
+def test_a_variant_that_protects_what_its_path_does_not_closes_the_path() -> None:
+    put = Selection(conditions=(MethodCondition(method="PUT"),))
+    guarded = replace(route("Prefix /a", name="put", policies=GUARD), selection=put)
+
+    assert left([guarded, "Prefix /a", "Prefix /"], Plain())[0] == [
+        ("Prefix /a", Respond),
+        ("Prefix /", Forward),
+    ]
+
+
+def test_a_pattern_that_protects_in_any_case_closes_the_host() -> None:
+    routes, _ = left([pattern("(?i)/admin", GUARD), "Prefix /", "Exact /a"], Plain())
+
+    assert routes == [("Exact /a", Forward), ("Prefix /", Respond)]
 
 
 @pytest.mark.parametrize(

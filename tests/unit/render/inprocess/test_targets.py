@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ingresskit.filters import BUILTIN_EFFECTS, Effect, Filter, HeaderEdit, Memory, Reply, RequestView
-from ingresskit.graph import Redirect, Respond
-from ingresskit.policies import Policy, PolicySet, Stage
-from ingresskit.render.inprocess import InProcessRenderer
+from ingresskit.graph import PathMatch, Redirect, Respond
+from ingresskit.policies import Policy, PolicySet, Selection, Share, Stage
+from ingresskit.render.inprocess import HostTable, InProcessRenderer
 from tests.unit.filters.test_order import ALL
 from tests.unit.graph.graphs import certificate, graph, host, route
 
@@ -121,3 +121,20 @@ def test_fields_for_clients_with_tls_are_not_for_others() -> None:
     assert target.response.secure.lines == b"X-G: 1\r\n"
     assert target.response.plain.drop == {b"server"}
     assert target.response.secure.drop == {b"server", b"x-g"}
+
+
+def test_variants_and_regular_expressions_are_kept() -> None:
+    canary = replace(route("Prefix /"), selection=Selection(share=Share(10)))
+    pattern = replace(route("Prefix /"), match=PathMatch.regex("/a.*"))
+    served = graph(host("a.test", "Prefix /", canary, pattern))
+
+    restricted = InProcessRenderer().restrict(served)
+
+    assert restricted.graph.virtual_hosts == served.virtual_hosts
+    assert not restricted.diagnostics
+
+
+def test_a_host_without_variants_and_patterns_has_the_plain_table() -> None:
+    table = InProcessRenderer().render(graph(host("a.test", "Prefix /", "Exact /x")))
+
+    assert type(table.hosts["a.test"]) is HostTable
