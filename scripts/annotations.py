@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from ingresskit.policies import (
     FOREIGN_FAMILIES,
@@ -16,13 +17,17 @@ from ingresskit.policies import (
     IngressNginxDialect,
     NativeDialect,
     PermanentRedirect,
+    PlainHttp,
     Policy,
     Status,
     TrafficSplit,
 )
+from ingresskit.render import Renderer, Support
 from ingresskit.render.haproxy import HaproxyRenderer
 from ingresskit.render.inprocess import InProcessRenderer
 from ingresskit.render.nginx import NginxRenderer
+from ingresskit.render.nginx.dynamic.renderer import DynamicRenderer
+from ingresskit.render.nginx.static.renderer import StaticRenderer
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE = DOCS / "annotations.md"
@@ -178,7 +183,50 @@ def page() -> str:
         lines += ["| annotation | value | default | meaning | scope | risk |", "|---|---|---|---|---|---|"]
         lines += [_row(row) for row in tables[policy]]
         lines.append("")
-    return "\n".join([*lines, _OTHERS])
+    return "\n".join([*lines, *_support(dialect.policies), "", _OTHERS])
+
+
+_RENDERERS: Mapping[str, type[Renderer[Any]]] = {
+    "in-process proxy": InProcessRenderer,
+    "HAProxy": HaproxyRenderer,
+    "nginx, dynamic mode": DynamicRenderer,
+    "nginx, static mode": StaticRenderer,
+}
+_WORDS = {Support.NATIVE: "native", Support.DELEGATED: "delegated", Support.NONE: "no"}
+
+
+def _support(policies: Iterable[type[Policy]]) -> Iterator[str]:
+    """The matrix of policies and renderers, from their tables of handlers."""
+    yield "## Support by renderer"
+    yield ""
+    yield "*Native*: the proxy does it by itself."
+    yield "*Delegated*: it hands the requests over to the delegate, an in-process proxy in a process beside it."
+    yield "*No*: the policy is reported as [PolicyUnsupported](diagnostics.md#policyunsupported), and so is a \
+delegated one where there is no delegate."
+    yield ""
+    yield f"| policy | {' | '.join(_RENDERERS)} |"
+    yield f"|{'---|' * (len(_RENDERERS) + 1)}"
+    notes: list[str] = []
+    for policy in (*policies, PlainHttp):
+        if policy in _IN_THE_GRAPH:
+            yield f"| {policy.__name__} |{' native |' * len(_RENDERERS)}"
+            continue
+        found = {name: renderer.handlers.support(policy) for name, renderer in _RENDERERS.items()}
+        yield f"| {policy.__name__} | {' | '.join(_WORDS[whole] for whole, _ in found.values())} |"
+        for field in dict.fromkeys(item.field for _, losses in found.values() for item in losses if item.field):
+            annotation = f"`{policy.annotations()[field].name}`"
+            cells: list[str] = []
+            for name, (whole, losses) in found.items():
+                lost = [item for item in losses if item.field == field]
+                cells.append(" and ".join(dict.fromkeys(f"{_WORDS[item.support]}, in part" for item in lost)))
+                cells[-1] = cells[-1] or _WORDS[whole]
+                notes += (f"- {annotation}, {name}: {item.message}; {item.effect}." for item in lost)
+            yield f"| {annotation} | {' | '.join(cells)} |"
+    if notes:
+        yield ""
+        yield "What *in part* means, without a delegate:"
+        yield ""
+        yield from notes
 
 
 def ingress_nginx_page() -> str:

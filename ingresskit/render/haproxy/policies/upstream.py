@@ -13,7 +13,7 @@ from ingresskit.policies import LoadBalancing, Retries, Timeouts
 from ingresskit.render.haproxy.artifact import MapName, SlotClass
 from ingresskit.render.haproxy.lines import flagged, setting
 from ingresskit.render.haproxy.policies.base import Context, Handler, SettingRow
-from ingresskit.render.policies import Loss
+from ingresskit.render.policies import Loss, Support
 
 __all__ = ["CONNECT_STEPS", "HANDLERS"]
 
@@ -24,7 +24,11 @@ CONNECT_STEPS: Final = tuple(
 """How long connecting may take. Each is a class of slots, and its first use a reload: a tenant could ask for
 one reload after another if there were no end of them."""
 
-_ONE_TIMEOUT: Final = Loss(field="send", message="has one timeout for both directions, that of read-timeout")
+_ONE_TIMEOUT: Final = Loss(
+    field="send",
+    message="has one timeout for both directions, that of read-timeout",
+    support=Support.DELEGATED,
+)
 
 
 class _LoadBalancing(Handler[LoadBalancing]):
