@@ -37,7 +37,8 @@ _MESSAGE: Final = re.compile(
 _ENDPOINT: Final = re.compile(
     r", upstream: \"https?://(?P<endpoint>(?:[0-9.]{7,15}|\[[0-9a-f:.]{2,45}\]):[0-9]{1,5})/"
 )
-_LUA: Final = "_by_lua"
+# An error of the program, and a message that it writes by itself.
+_LUA: Final = re.compile(r"_by_lua|\[lua\] ")
 
 
 class ErrorMessages:
@@ -55,7 +56,7 @@ class ErrorMessages:
             if (message := _MESSAGE.match(line)) is None:
                 continue
             endpoint = _ENDPOINT.search(line)
-            if endpoint is None and _LUA not in message["cause"]:
+            if endpoint is None and not _LUA.search(message["cause"]):
                 continue
             self._take(endpoint["endpoint"] if endpoint else "", printable(message["cause"], _LONGEST), now)
 

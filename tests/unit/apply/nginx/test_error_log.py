@@ -25,6 +25,11 @@ LUA = (
     '/run/lua/ingresskit/balancer.lua:51: variable "odd" cannot be assigned a value'
 )
 
+OWN = (
+    "2026/11/30 09:47:24 [error] 31188#31188: *14 [lua] handlers.lua:58: prepare(): a row names later, "
+    'which is not known; its paths respond 503, client: 127.0.0.1, server: , request: "GET /secret HTTP/1.1"'
+)
+
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records]
@@ -51,6 +56,14 @@ def test_fault_of_the_program_is_logged_without_an_endpoint(caplog: pytest.LogCa
 
     assert len(logged(caplog)) == 1
     assert "balancer.lua:51" in caplog.text
+
+
+def test_message_of_the_program_is_logged_without_an_endpoint(caplog: pytest.LogCaptureFixture) -> None:
+    ErrorMessages().take([OWN], 0.0)
+
+    assert len(logged(caplog)) == 1
+    assert "a row names later" in caplog.text
+    assert "secret" not in caplog.text
 
 
 def test_faults_of_clients_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
