@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
+from ipaddress import ip_network
 from typing import TypeVar
 
 import anyio
 import pytest
+from typing_extensions import override
 
 from ingresskit.apply.nginx import NginxStatistics
-from ingresskit.graph import Termination
+from ingresskit.graph import RouteGraph, Termination
+from ingresskit.render.nginx import Mode, NginxArtifact, NginxRenderer
 from ingresskit.testing import ingress, service
-from ingresskit.testing.planes import Plane
+from ingresskit.testing.planes import Plane, PlaneSettings, state_folder
 from tests.dataplane.conftest import opened
-from tests.dataplane.planes import NGINX_DYNAMIC
+from tests.dataplane.nginx_plane import NGINX_DYNAMIC, open_nginx
 from tests.dataplane.stage import HOST, LONG, Stage, slices
 from tests.unit.proxy.conftest import Seen, Wire, get, reply
 
@@ -219,3 +223,62 @@ async def test_response_without_content_has_no_length(stage: Stage) -> None:
 
     assert answer.status == 204
     assert not answer.values("content-length")
+
+
+class _LaterRenderer(NginxRenderer):
+    """As of a later version, whose rows ask for a guard that this program does not know."""
+
+    @override
+    def render(self, graph: RouteGraph) -> NginxArtifact:
+        artifact = super().render(graph)
+        assert artifact.tables is not None
+        hosts = {name: row.replace(b'"access"', b'"later"') for name, row in artifact.tables.hosts.items()}
+        return replace(artifact, tables=replace(artifact.tables, hosts=hosts))
+
+
+async def test_guard_that_the_program_does_not_know_closes_its_path_only(
+    anyio_backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with state_folder() as folder:
+        settings = PlaneSettings(state_dir=folder)
+        async with (
+            open_nginx(settings, Mode.DYNAMIC, _LaterRenderer) as plane,
+            Stage(plane) as stage,
+        ):
+            endpoint = await stage.endpoint()
+            guarded = {"allow-sources": "127.0.0.0/8"}
+            await stage.serve_objects(
+                ingress("web", {HOST: {"/": "web"}}),
+                ingress("guarded", {HOST: {"/guarded": "web"}}, annotations=guarded),
+                service("web"),
+                *slices("web", [endpoint.port]),
+            )
+            client = await stage.connect()
+            statuses = [(await client.ask(get(path))).status for path in ("/", "/guarded", "/")]
+            for _ in range(int(LONG * 10)):
+                if "names later" in caplog.text:
+                    break
+                await anyio.sleep(0.1)
+
+    assert statuses == [200, 503, 200]
+    assert "names later" in caplog.text
+
+
+async def test_proxy_that_sends_the_scheme_is_not_suspected_of_loops(anyio_backend: str) -> None:
+    with state_folder() as folder:
+        settings = PlaneSettings(state_dir=folder, trusted_proxies=(ip_network("127.0.0.0/8"),))
+        async with open_nginx(settings, Mode.DYNAMIC) as plane, Stage(plane) as stage:
+            await stage.serve(await stage.endpoint(), annotations={"tls-redirect": "true"})
+            client = await stage.connect()
+
+            def suspected() -> bool:
+                files = [item for item in (folder / "process").iterdir() if item.is_file()]
+                return any(b"may loop" in item.read_bytes() for item in files)
+
+            told = await client.ask(get(fields=["X-Forwarded-Proto: http"]))
+            before = suspected()
+            silent = await client.ask(get())
+            after = suspected()
+
+    assert (told.status, before) == (308, False)
+    assert (silent.status, after) == (308, True)

@@ -15,8 +15,7 @@ from hypothesis.strategies import SearchStrategy
 from ingresskit.graph import Backend, BackendKey, Endpoint, PathRefused, RouteGraph, normalise_path
 from ingresskit.models import Snapshot
 from ingresskit.policies import Algorithm
-from ingresskit.render.nginx.static.hosts import Upstream
-from ingresskit.render.nginx.static.upstreams import upstream_node
+from ingresskit.render.nginx.static.upstreams import Upstream, upstream_node
 from ingresskit.render.nginx.tree import (
     DOLLAR,
     MAX_TOKEN_BYTES,

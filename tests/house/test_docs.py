@@ -157,6 +157,7 @@ def test_the_reference_has_every_package_that_exports_names_and_the_test_kit() -
         "ingresskit.policies.kinds",
         "ingresskit.render.haproxy.policies",
         "ingresskit.render.haproxy.program",
+        "ingresskit.render.nginx.policies",
     }
     # What the faces of the kit export already needs no second place.
     faces = {"builders", "certificates", "contract", "oracle", "scenario", "scenario_files"}

@@ -6,13 +6,13 @@ from typing import ClassVar
 
 from typing_extensions import override
 
-from ingresskit.graph import Protocol, RouteGraph
-from ingresskit.policies import Policy
-from ingresskit.render.base import Renderer, Restricted
+from ingresskit.graph import Protocol, Route, RouteGraph
+from ingresskit.render.base import Renderer, RouteLimit
 from ingresskit.render.nginx.artifact import Mode, NginxArtifact
 from ingresskit.render.nginx.base import ModeRenderer
 from ingresskit.render.nginx.capabilities import Capabilities
 from ingresskit.render.nginx.dynamic.renderer import DynamicRenderer
+from ingresskit.render.nginx.policies import DYNAMIC_HANDLERS, STATIC_HANDLERS
 from ingresskit.render.nginx.settings import NginxSettings
 from ingresskit.render.nginx.static.renderer import StaticRenderer
 
@@ -34,9 +34,10 @@ class NginxRenderer(Renderer[NginxArtifact]):
     """
 
     name: ClassVar[str] = ModeRenderer.name
-    supports: ClassVar[frozenset[type[Policy]]] = StaticRenderer.supports & DynamicRenderer.supports
-    """The policies that both modes honour."""
+    handlers = STATIC_HANDLERS.only(STATIC_HANDLERS.supports & DYNAMIC_HANDLERS.supports)
+    """How the mode honours policies; of the class, those that both modes honour."""
     protocols: ClassVar[frozenset[Protocol]] = ModeRenderer.protocols
+    looks_names_up: ClassVar[bool] = ModeRenderer.looks_names_up
 
     def __init__(
         self,
@@ -49,11 +50,12 @@ class NginxRenderer(Renderer[NginxArtifact]):
         self.mode: Mode = mode or (Mode.DYNAMIC if capabilities.lua else Mode.STATIC)
         chosen = DynamicRenderer if self.mode is Mode.DYNAMIC else StaticRenderer
         self._chosen: ModeRenderer = chosen(settings, capabilities)
+        self.handlers = self._chosen.handlers
 
     @override
-    def restrict(self, graph: RouteGraph) -> Restricted:
+    def limit(self, route: Route) -> RouteLimit | None:
         """As the renderer of the mode has it."""
-        return self._chosen.restrict(graph)
+        return self._chosen.limit(route)
 
     @override
     def render(self, graph: RouteGraph) -> NginxArtifact:

@@ -40,6 +40,7 @@ __all__ = [
     "Value",
     "Variable",
     "Written",
+    "text_fault",
     "token",
     "write",
 ]
@@ -175,6 +176,17 @@ def token(argument: Argument) -> str:
     if isinstance(argument, Variable):
         return f"${_checked(argument)}"
     return f"(${_checked(argument.variable)})"
+
+
+def text_fault(text: str) -> str:
+    """Why *text* cannot be written where variables are expanded, as a clause; empty when it can."""
+    if len(text) < 500 and text.isalnum():
+        return ""
+    try:
+        token(Value(text))
+    except TextRefused as exc:
+        return str(exc)
+    return ""
 
 
 def write(nodes: Iterable[Node]) -> Written:

@@ -13,7 +13,7 @@ from ingresskit.render.nginx.values import duration
 
 __all__ = ["dynamic_main"]
 
-# For bodies of unknown length, see lua/ingresskit/limits.lua.
+# For bodies of unknown length, see lua/ingresskit/policies/limits.lua.
 _BODY_POWERS = range(10, 51)
 # nginx's own errors that get the program's plain text.
 _ERRORS = (
@@ -39,7 +39,8 @@ def _http(settings: NginxSettings) -> Iterator[Node]:
     yield Block("geo", (f"${DOLLAR.name}",), (_d("default", "$"),))
     yield _d("include", "generation.conf")
     yield _d("lua_package_path", "$prefix/lua/?.lua;;")
-    yield _d("lua_shared_dict", "ingresskit", "256m")
+    # Its name changes with the form of the rows, see lua/ingresskit/tables.lua.
+    yield _d("lua_shared_dict", "ingresskit_rows_2", "256m")
     yield _d("lua_shared_dict", "ingresskit_counts", "32m")
     yield _d("lua_shared_dict", "ingresskit_interim", "2m")
     yield _d("init_by_lua_file", "lua/init.lua")

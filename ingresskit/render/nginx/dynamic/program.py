@@ -13,7 +13,8 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 from ingresskit.render.base import RenderedFile
-from ingresskit.render.nginx.dynamic.rows import address_ranges, to_json
+from ingresskit.render.nginx.addresses import address_ranges
+from ingresskit.render.nginx.dynamic.rows import to_json
 from ingresskit.render.nginx.settings import NginxSettings
 
 __all__ = ["program_files", "program_settings"]

@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import ClassVar, Generic, TypeVar
-
 from typing_extensions import override
 
 from ingresskit.errors import ConfigurationError
 from ingresskit.graph import Backend, BackendKey, RouteGraph, VirtualHost
-from ingresskit.policies import Policy
 from ingresskit.render.base import RenderedFile
 from ingresskit.render.nginx.artifact import DEFAULT_CERTIFICATE, Mode, NginxArtifact, Tables, config_file
 from ingresskit.render.nginx.base import ModeRenderer, certificates_by_id
 from ingresskit.render.nginx.capabilities import Capabilities
 from ingresskit.render.nginx.dynamic.main import dynamic_main
 from ingresskit.render.nginx.dynamic.program import program_files, program_settings
-from ingresskit.render.nginx.dynamic.rows import HONOURED, backend_id, backend_row, host_row, to_json
+from ingresskit.render.nginx.dynamic.rows import backend_id, backend_row, host_row, to_json
 from ingresskit.render.nginx.names import certificate_id
+from ingresskit.render.nginx.policies import DYNAMIC_HANDLERS
 from ingresskit.render.nginx.settings import NginxSettings
+from ingresskit.render.remember import Remembered
 
 __all__ = ["DynamicRenderer"]
-
-K = TypeVar("K")
-V = TypeVar("V")
-
-
-class _Remembered(Generic[K, V]):
-    """Rows by key, each made anew only when what it is made of is another object."""
-
-    def __init__(self, row: Callable[[V], bytes]) -> None:
-        self._row = row
-        self._rows: dict[K, tuple[V, bytes]] = {}
-
-    def rows(self, items: Mapping[K, V]) -> dict[K, bytes]:
-        before, after = self._rows, dict[K, tuple[V, bytes]]()
-        for key, item in items.items():
-            known = before.get(key)
-            after[key] = known if known is not None and known[0] is item else (item, self._row(item))
-        self._rows = after
-        return {key: row for key, (_, row) in after.items()}
 
 
 class DynamicRenderer(ModeRenderer):
@@ -53,7 +32,7 @@ class DynamicRenderer(ModeRenderer):
         ConfigurationError: The program has no Lua, or cannot do what the settings ask for.
     """
 
-    supports: ClassVar[frozenset[type[Policy]]] = HONOURED
+    handlers = DYNAMIC_HANDLERS
 
     def __init__(self, settings: NginxSettings, capabilities: Capabilities) -> None:
         super().__init__(settings, capabilities)
@@ -66,8 +45,8 @@ class DynamicRenderer(ModeRenderer):
             *program_files(),
             RenderedFile.of("settings.json", program_settings(settings)),
         )
-        self._hosts = _Remembered[str, VirtualHost](host_row)
-        self._backends = _Remembered[BackendKey, Backend](backend_row)
+        self._hosts: Remembered[str, VirtualHost, bytes] = Remembered(host_row)
+        self._backends: Remembered[BackendKey, Backend, bytes] = Remembered(backend_row)
 
     @override
     def render(self, graph: RouteGraph) -> NginxArtifact:
@@ -77,8 +56,8 @@ class DynamicRenderer(ModeRenderer):
             program=self._program,
             certificates=certificates_by_id(graph),
             tables=Tables(
-                hosts=self._hosts.rows({host.host: host for host in graph.virtual_hosts}),
-                backends={backend_id(key): row for key, row in self._backends.rows(graph.backends).items()},
+                hosts=self._hosts.follow({host.host: host for host in graph.virtual_hosts}),
+                backends={backend_id(key): row for key, row in self._backends.follow(graph.backends).items()},
                 server_names={
                     name: _quoted(DEFAULT_CERTIFICATE if key is None else certificate_id(key))
                     for name, key in graph.server_names.items()

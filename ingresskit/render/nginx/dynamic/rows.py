@@ -4,29 +4,27 @@ Nothing of a graph ever becomes a part of the program's text: it is data in thes
 hosts in normal form, and hashes. `lua/ingresskit/router.lua` and `backends.lua` read them. Members that say
 the default are left out, since a cluster has many rows.
 
-A host's row: ``h`` the rule host, ``e`` exact paths and ``p`` prefixes (without trailing slash) to places
-in ``t``, counted from 1, ``l`` the length of the longest prefix (-1: there is none), ``t`` the targets.
+The row of a host: ``host`` is its rule host; ``exact`` has exact paths and ``prefixes`` prefixes (without
+trailing slash), each with a place in ``targets``, counted from 1; ``longest`` is the length of the longest
+prefix (-1: there is none).
 
-A target has ``b``, the backends as ``[id, weight]``; or ``c``, the status of an answer, and ``r``, where it
-redirects to. Beside them: ``n`` the length of the matched path, ``tls`` plain HTTP is redirected, ``only``
-it is refused, ``al`` ranges of addresses let in (``[first, last, first, last, …]``), ``m`` the largest
-body, ``more`` further tries, ``ct``, ``rt``, ``st`` time-outs in seconds, ``rw`` what takes the matched
-path's place, ``lb`` the algorithm, ``qs`` and ``ps`` fields to set on request and answer, ``qd`` and ``pd``
-names to take out, in lower case.
+A target has ``backends``, each ``[id, weight]``; without them one of its guards responds to every request.
+``guards``, ``request`` and ``response`` are lists of ``[name, argument]``: functions of
+``lua/ingresskit/policies/`` in the order in which they run. ``upstream`` has ``connect``, ``read`` and ``send``
+in seconds, ``retries`` beyond the first try, and ``balance``, an algorithm.
 
-A backend's row: ``e`` endpoints as ``[address, port]``, ``n`` its name in the access log, ``s`` it speaks TLS.
+The row of a backend: ``endpoints``, each ``[address, port]``; ``secure``: it speaks TLS.
+The row of a certificate: ``chain`` and ``key``, both PEM.
 """
 
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
-import re
-from collections.abc import Iterable
-from datetime import timedelta
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final, assert_never
+from types import MappingProxyType
+from typing import Final
 
 from ingresskit.graph import (
     Backend,
@@ -35,51 +33,24 @@ from ingresskit.graph import (
     Forward,
     PathKind,
     Protocol,
-    Redirect,
-    Respond,
     Route,
     VirtualHost,
     redirects_to_tls,
     refuses_plain_http,
 )
-from ingresskit.policies import (
-    Algorithm,
-    AllowedSources,
-    BodyLimit,
-    LoadBalancing,
-    PlainHttp,
-    Policy,
-    PolicySet,
-    PrefixRewrite,
-    RequestHeaders,
-    ResponseHeaders,
-    Retries,
-    Timeouts,
-    TlsRedirect,
+from ingresskit.policies import PrefixRewrite
+from ingresskit.render.addresses import is_address
+from ingresskit.render.nginx.policies import (
+    DYNAMIC_HANDLERS,
+    DynamicDraft,
+    add_dynamic_action,
+    add_dynamic_plain_http,
+    add_dynamic_tls_redirect,
 )
-from ingresskit.policies.values import HeaderField, Network, plain_header_name
-from ingresskit.render.nginx.values import EMPTY_VALUE
 
-__all__ = ["HONOURED", "address_ranges", "backend_id", "backend_row", "certificate_row", "host_row", "to_json"]
+__all__ = ["backend_id", "backend_row", "certificate_row", "host_row", "to_json"]
 
-HONOURED: Final[frozenset[type[Policy]]] = frozenset(
-    {
-        AllowedSources,
-        BodyLimit,
-        LoadBalancing,
-        PlainHttp,
-        PrefixRewrite,
-        RequestHeaders,
-        ResponseHeaders,
-        Retries,
-        Timeouts,
-        TlsRedirect,
-    }
-)
-"""The policies that rows can say, and the Lua program honours. Those of `NginxRenderer.supports` must be
-among them: a protection that is said to be there and is not would be an open door."""
-
-_PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9.-]{1,253}")
+_NO_MEMBERS: Final[Mapping[str, object]] = MappingProxyType({})
 
 
 def to_json(value: object) -> bytes:
@@ -100,19 +71,11 @@ def host_row(host: VirtualHost) -> bytes:
     places: dict[bytes, int] = {}
     exact: dict[str, int] = {}
     prefixes: dict[str, int] = {}
-    shared: dict[PolicySet, dict[str, object]] = {}
+    drafts = _Drafts(host)
     for route in host.routes:
-        members = shared.get(route.policies)
-        if members is None:
-            members = shared[route.policies] = _policies(route.policies)
-        matched = route.match.value.rstrip("/")
-        target: dict[str, object] = {**members, **_action(route)}
-        if redirects_to_tls(host, route):
-            target["tls"] = True
-        if refuses_plain_http(route):
-            target["only"] = True
-        if "rw" in target:
-            target["n"] = len(matched)
+        target = dict(drafts.members(route))
+        if isinstance(route.action, Forward):
+            target["backends"] = [[backend_id(key), weight] for key, weight in route.action.backends]
         written = to_json(target)
         if (place := places.get(written)) is None:
             targets.append(target)
@@ -120,102 +83,61 @@ def host_row(host: VirtualHost) -> bytes:
         if route.match.kind is PathKind.EXACT:
             exact[route.match.value] = place
         else:
-            prefixes[matched] = place
+            prefixes[route.match.value.rstrip("/")] = place
     longest = max(map(len, prefixes), default=-1)
-    return to_json({"h": host.host, "e": exact, "p": prefixes, "l": longest, "t": targets})
+    return to_json(
+        {"host": host.host, "exact": exact, "prefixes": prefixes, "longest": longest, "targets": targets}
+    )
+
+
+class _Drafts:
+    """Members of targets, each worked out once: the paths of an Ingress share their policies."""
+
+    def __init__(self, host: VirtualHost) -> None:
+        self._host = host
+        self._known: dict[tuple[object, ...], Mapping[str, object]] = {}
+
+    def members(self, route: Route) -> Mapping[str, object]:
+        """Those of the target of *route*, but for its backends."""
+        host, policies = self._host, route.policies
+        if host.policies:
+            policies = host.policies.merged(policies)
+        redirected, refused = redirects_to_tls(host, route), refuses_plain_http(route)
+        action = None if isinstance(route.action, Forward) else route.action
+        if not policies and not redirected and not refused and action is None:
+            return _NO_MEMBERS
+        matched = len(route.match.value.rstrip("/"))
+        length = matched if policies.get(PrefixRewrite) else 0
+        key = (policies, route.order, redirected, refused, action, length)
+        if (known := self._known.get(key)) is not None:
+            return known
+        draft = DynamicDraft(matched=matched)
+        DYNAMIC_HANDLERS.contribute(policies, draft, route.order)
+        if redirected:
+            add_dynamic_tls_redirect(draft)
+        if refused:
+            add_dynamic_plain_http(draft)
+        if action is not None:
+            add_dynamic_action(action, draft)
+        members = self._known[key] = draft.members(route.order)
+        return members
 
 
 def backend_row(backend: Backend) -> bytes:
     """The row of a backend. Endpoints that are named and not numbered are left out: nothing looks them up."""
     members: dict[str, object] = {
-        "e": [[item.address, item.port] for item in backend.endpoints if _is_address(item.address)],
-        "n": _log_name(backend.key),
+        "endpoints": [[item.address, item.port] for item in backend.endpoints if is_address(item.address)],
     }
     if backend.protocol is Protocol.HTTPS:
-        members["s"] = True
+        members["secure"] = True
     return to_json(members)
 
 
 def certificate_row(certificate: Certificate) -> bytes:
-    """The row of a certificate: ``c`` its chain, ``k`` its key, both PEM. Key material."""
+    """The row of a certificate: key material."""
     return to_json(
         {
-            "c": certificate.chain.decode("ascii", "replace"),
-            "k": certificate.private_key.decode("ascii", "replace"),
+            "chain": certificate.chain.decode("ascii", "replace"),
+            "key": certificate.private_key.decode("ascii", "replace"),
         }
     )
-
-
-def _action(route: Route) -> dict[str, object]:
-    match route.action:
-        case Forward(backends=backends):
-            return {"b": [[backend_id(key), weight] for key, weight in backends]}
-        case Redirect(location=location, status=status):
-            return {"c": status, "r": location}
-        case Respond(status=status):
-            return {"c": status}
-        case _:
-            assert_never(route.action)
-
-
-def _policies(policies: PolicySet) -> dict[str, object]:
-    members: dict[str, object] = {}
-    if sources := policies.get(AllowedSources):
-        if sources.networks:
-            members["al"] = address_ranges(sources.networks)
-    if (limit := policies.get(BodyLimit)) and limit.max_bytes:
-        members["m"] = limit.max_bytes
-    if (retries := policies.get(Retries)) and retries.attempts != 1:
-        members["more"] = retries.attempts
-    if timeouts := policies.get(Timeouts):
-        for name, value in (("ct", timeouts.connect), ("rt", timeouts.read), ("st", timeouts.send)):
-            if value is not None:
-                members[name] = value / timedelta(seconds=1)
-    if (rewrite := policies.get(PrefixRewrite)) and rewrite.prefix is not None:
-        members["rw"] = rewrite.prefix.rstrip("/")
-    if (balancing := policies.get(LoadBalancing)) and balancing.algorithm is not Algorithm.ROUND_ROBIN:
-        members["lb"] = str(balancing.algorithm)
-    if request := policies.get(RequestHeaders):
-        members.update(_fields("qs", "qd", request.set, request.remove))
-    if response := policies.get(ResponseHeaders):
-        members.update(_fields("ps", "pd", response.set, response.remove))
-    return members
-
-
-def _fields(
-    setting: str, dropping: str, fields: tuple[HeaderField, ...], removed: tuple[str, ...]
-) -> Iterable[tuple[str, object]]:
-    if fields:
-        yield setting, [[name, value or EMPTY_VALUE] for name, value in fields]
-    names = (*(name for name, _ in fields), *removed)
-    dropped = sorted({spelled for name in names for spelled in (name.lower(), plain_header_name(name))})
-    if dropped:
-        yield dropping, dropped
-
-
-def address_ranges(networks: Iterable[Network]) -> list[str]:
-    """Ranges as `lua/ingresskit/addresses.lua` compares them: first, last, first, last, …; merged, sorted."""
-    ends = sorted((_text(item.network_address), _text(item.broadcast_address)) for item in networks)
-    merged: list[str] = []
-    for first, last in ends:
-        if merged and first <= merged[-1]:
-            merged[-1] = max(last, merged[-1])
-        else:
-            merged += [first, last]
-    return merged
-
-
-def _text(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
-    packed = address.packed
-    return f"{'4' if len(packed) == 4 else '6'}{packed.hex()}"
-
-
-def _is_address(text: str) -> bool:
-    return ":" in text or text.replace(".", "").isdigit()
-
-
-def _log_name(key: BackendKey) -> str:
-    """``namespace-service-port``, as ingress-nginx's access log has it; empty when a part is no name."""
-    if _PLAIN_NAME.fullmatch(key.namespace) and _PLAIN_NAME.fullmatch(key.service):
-        return f"{key.namespace}-{key.service}-{key.port}"
-    return ""

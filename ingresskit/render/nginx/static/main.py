@@ -24,7 +24,7 @@ from ingresskit.render.nginx.tree import (
 )
 from ingresskit.render.nginx.values import duration
 
-__all__ = ["common_files", "hidden_fields", "main_nodes"]
+__all__ = ["common_files", "error_pages", "hidden_fields", "main_nodes"]
 
 # Answers of nginx itself that get a body of ours.
 _ANSWERED: Final = (403, 404, 405, 411, 413, 500, 501, 503, 504)
@@ -160,12 +160,7 @@ def _http_basics(settings: NginxSettings, capabilities: Capabilities) -> tuple[N
             (Variable("upstream_status"), Variable("ik_timed_out")),
             (Directive("default", ("",)), Directive("~504", ("1",))),
         ),
-        Directive("error_page", (*map(str, _ANSWERED), "@ik_answer")),
-        Directive("error_page", ("502", "=", "@ik_failed")),
-        Directive("error_page", (*map(str, _EARLY), INTERNAL_ANSWER)),
-        # Numbers of nginx alone: a head that is too large, and plain HTTP where TLS is spoken.
-        Directive("error_page", ("494", "=431", INTERNAL_ANSWER)),
-        Directive("error_page", ("497", "=400", INTERNAL_ANSWER)),
+        *error_pages(),
     ]
     return tuple(nodes)
 
@@ -178,6 +173,18 @@ def common_files(settings: NginxSettings) -> tuple[ConfigFile, ...]:
         config_file("clients.conf", clients),
         config_file("request-fields.conf", request_fields()),
         config_file("server.conf", (*normal_form_checks(), *_answer_locations())),
+    )
+
+
+def error_pages() -> tuple[Directive, ...]:
+    """Where nginx's own error responses get their body."""
+    return (
+        Directive("error_page", (*map(str, _ANSWERED), "@ik_answer")),
+        Directive("error_page", ("502", "=", "@ik_failed")),
+        Directive("error_page", (*map(str, _EARLY), INTERNAL_ANSWER)),
+        # Numbers of nginx alone: a head that is too large, and plain HTTP where TLS is spoken.
+        Directive("error_page", ("494", "=431", INTERNAL_ANSWER)),
+        Directive("error_page", ("497", "=400", INTERNAL_ANSWER)),
     )
 
 

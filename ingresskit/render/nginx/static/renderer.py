@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 from typing_extensions import override
 
-from ingresskit.diagnostics import bounded
 from ingresskit.errors import ConfigurationError, RenderError
 from ingresskit.graph import (
     ANY_HOST,
@@ -16,24 +14,26 @@ from ingresskit.graph import (
     Backend,
     BackendKey,
     Protocol,
+    Redirect,
+    Route,
     RouteGraph,
     VirtualHost,
     host_candidates,
 )
 from ingresskit.models import ObjectKey
-from ingresskit.policies import Policy
-from ingresskit.render.base import Restricted
+from ingresskit.render.base import RouteLimit
 from ingresskit.render.nginx.artifact import ConfigFile, Mode, NginxArtifact, config_file
 from ingresskit.render.nginx.base import ModeRenderer, certificates_by_id
 from ingresskit.render.nginx.capabilities import Capabilities
 from ingresskit.render.nginx.names import host_id
+from ingresskit.render.nginx.policies import STATIC_HANDLERS
 from ingresskit.render.nginx.settings import NginxSettings
-from ingresskit.render.nginx.static.hosts import Upstream, host_nodes, served
-from ingresskit.render.nginx.static.limits import Limits
+from ingresskit.render.nginx.static.hosts import host_nodes
+from ingresskit.render.nginx.static.locations import served
 from ingresskit.render.nginx.static.main import common_files, main_nodes
-from ingresskit.render.nginx.static.policies import HANDLERS
 from ingresskit.render.nginx.static.server_names import server_name_nodes
-from ingresskit.render.nginx.static.upstreams import UpstreamsFile
+from ingresskit.render.nginx.static.upstreams import Upstream, UpstreamsFile
+from ingresskit.render.nginx.tree import text_fault
 
 __all__ = ["StaticRenderer"]
 
@@ -59,7 +59,7 @@ class StaticRenderer(ModeRenderer):
         ConfigurationError: The program cannot do what the settings ask for.
     """
 
-    supports: ClassVar[frozenset[type[Policy]]] = frozenset(HANDLERS)
+    handlers = STATIC_HANDLERS
 
     def __init__(self, settings: NginxSettings, capabilities: Capabilities | None = None) -> None:
         capabilities = capabilities or Capabilities()
@@ -71,19 +71,17 @@ class StaticRenderer(ModeRenderer):
         self._settings = settings
         self._long_locations = capabilities.long_locations
         self._main = config_file("nginx.conf", main_nodes(settings, capabilities))
-        self._limits = Limits()
         self._common = common_files(settings)
         self._hosts: dict[str, _Host] = {}
         self._upstreams = UpstreamsFile(settings, named=bool(settings.resolver) and capabilities.follows_names)
         self._server_names: tuple[Mapping[str, ObjectKey | None], ConfigFile] | None = None
 
     @override
-    def restrict(self, graph: RouteGraph) -> Restricted:
-        """As `ModeRenderer.restrict`. Text that nginx cannot read is reported too, and costs only itself."""
-        restricted = super().restrict(graph)
-        diagnostics = list(restricted.diagnostics)
-        graph = self._limits.restrict(restricted.graph, diagnostics)
-        return Restricted(graph=graph, diagnostics=bounded(diagnostics))
+    def limit(self, route: Route) -> RouteLimit | None:
+        """A place to redirect to must be one token of nginx."""
+        if isinstance(route.action, Redirect) and (fault := text_fault(route.action.location)):
+            return RouteLimit(message=f"cannot write the place to redirect to, which {fault}")
+        return None
 
     @override
     def render(self, graph: RouteGraph) -> NginxArtifact:

@@ -8,12 +8,32 @@ from typing import Final, NamedTuple
 from ingresskit.graph import ANY_HOST, Backend, BackendKey, Endpoint
 from ingresskit.policies import Algorithm
 from ingresskit.render.nginx.artifact import ConfigFile
+from ingresskit.render.nginx.names import upstream_name
 from ingresskit.render.nginx.settings import NginxSettings
-from ingresskit.render.nginx.static.hosts import Upstream
 from ingresskit.render.nginx.tree import Block, Directive, Node, Value, Variable, write
 from ingresskit.render.nginx.values import duration
 
-__all__ = ["LOOKED_UP_AS", "UpstreamsFile", "kept_connections", "upstream_node"]
+__all__ = ["LOOKED_UP_AS", "Upstream", "UpstreamsFile", "kept_connections", "upstream_node"]
+
+
+class Upstream(NamedTuple):
+    """What one upstream of nginx is for.
+
+    Attributes:
+        key: The backend.
+        algorithm: How an endpoint is chosen; nginx sets that for a whole upstream.
+        host: To endpoints that speak TLS, the one host whose connections it keeps; ``ANY_HOST`` when
+            there is no one host, and then connections are not kept. Empty without TLS.
+    """
+
+    key: BackendKey
+    algorithm: Algorithm
+    host: str = ""
+
+    @property
+    def name(self) -> str:
+        """As `upstream_name`."""
+        return upstream_name(self.key, self.algorithm, self.host)
 
 
 class _LookedUp(NamedTuple):

@@ -25,7 +25,10 @@ pytestmark = pytest.mark.anyio
 
 def answering(host: str, status: int) -> Row:
     """A host on which every path is answered with *status*."""
-    return f"h:{host}", to_json({"h": host, "e": {}, "p": {"": 1}, "l": 0, "t": [{"c": status}]})
+    target = {"guards": [["respond", {"status": status}]]}
+    return f"h:{host}", to_json(
+        {"host": host, "exact": {}, "prefixes": {"": 1}, "longest": 0, "targets": [target]}
+    )
 
 
 async def push(running: Running, *rows: Row, base: str | None = None) -> None:
@@ -150,8 +153,7 @@ async def test_requests_never_see_half_of_a_push(running: Running) -> None:
     def rows(number: int) -> list[Row]:
         there, gone = ("even.test", "odd.test") if number % 2 == 0 else ("odd.test", "even.test")
         # What the host does not have, "any" has in that state only.
-        any_row = to_json({"h": "*", "e": {}, "p": {"": 1}, "l": 0, "t": [{"c": 403}]})
-        return [answering(there, 503), (f"h:{gone}", None), ("h:*", any_row)]
+        return [answering(there, 503), (f"h:{gone}", None), answering("*", 403)]
 
     seen: set[int] = set()
     await push(running, *rows(0))

@@ -20,7 +20,6 @@ from ingresskit.apply.plan import Dynamic, NoOp, Reload
 from ingresskit.graph import BackendKey, RouteGraph, Termination
 from ingresskit.models import KubeObject, ObjectKey, ObjectRef, Snapshot
 from ingresskit.render.nginx import Capabilities, Mode, NginxArtifact, NginxRenderer, NginxSettings
-from ingresskit.render.nginx.dynamic.rows import HONOURED
 from ingresskit.testing import endpoint_slice, ingress, ingress_class, service
 from ingresskit.translate import Translator
 
@@ -42,10 +41,6 @@ class Rendered:
 
     def of(self, snapshot: Snapshot) -> NginxArtifact:
         return self._renderer.render(self._translator.translate(snapshot).graph)
-
-
-def test_rows_can_say_every_policy_that_the_renderer_claims() -> None:
-    assert NginxRenderer.supports <= HONOURED
 
 
 def test_only_what_changed_is_said() -> None:

@@ -16,7 +16,8 @@ from hypothesis.strategies import SearchStrategy
 from ingresskit.graph import Backend, BackendKey, RouteGraph
 from ingresskit.models import KubeObject, Snapshot
 from ingresskit.render.nginx import NginxRenderer, NginxSettings
-from ingresskit.render.nginx.static.hosts import host_nodes, served
+from ingresskit.render.nginx.static.hosts import host_nodes
+from ingresskit.render.nginx.static.locations import served
 from ingresskit.render.nginx.tree import (
     Argument,
     Block,

@@ -77,7 +77,7 @@ def test_the_row_of_a_certificate_is_its_chain_and_its_key_as_they_are() -> None
 
     row = json.loads(certificate_row(certificate))
 
-    assert row == {"c": certificate.chain.decode(), "k": certificate.private_key.decode()}
+    assert row == {"chain": certificate.chain.decode(), "key": certificate.private_key.decode()}
 
 
 def test_an_octet_that_is_not_ascii_in_a_certificate_costs_no_row() -> None:
@@ -85,7 +85,7 @@ def test_an_octet_that_is_not_ascii_in_a_certificate_costs_no_row() -> None:
     (certificate,) = graph_of(rules, tls_secret("a.test")).certificates.values()
     odd = replace(certificate, chain=b"# \xe9\n" + certificate.chain)
 
-    assert json.loads(certificate_row(odd))["c"].endswith(certificate.chain.decode())
+    assert json.loads(certificate_row(odd))["chain"].endswith(certificate.chain.decode())
 
 
 def test_the_program_is_told_every_setting_of_the_operator() -> None:

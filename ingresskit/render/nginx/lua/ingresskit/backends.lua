@@ -38,7 +38,7 @@ end
 local function prepared(backend, name)
     if not backend.ready then
         local ready = {}
-        for index, endpoint in ipairs(backend.e) do
+        for index, endpoint in ipairs(backend.endpoints) do
             local host, port = endpoint[1], endpoint[2]
             local bracketed = string.find(host, ":", 1, true) and "[" .. host .. "]" or host
             local shown = bracketed .. ":" .. port
@@ -54,7 +54,7 @@ end
 
 local function usable(name, generation)
     local backend = tables.get("b", name, generation)
-    if backend and #backend.e > 0 then
+    if backend and #backend.endpoints > 0 then
         return prepared(backend, name)
     end
     return nil

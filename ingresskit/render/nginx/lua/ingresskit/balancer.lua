@@ -7,13 +7,13 @@
 -- nobody's fault: nginx gives another try for it, on the same endpoint when there is no other.
 
 local balancer = require "ngx.balancer"
+local addresses = require "ingresskit.addresses"
 local backends = require "ingresskit.backends"
 local contexts = require "ingresskit.contexts"
-local settings = require "ingresskit.settings"
 local statistics = require "ingresskit.statistics"
 local terminations = require "ingresskit.terminations"
 
-local min = math.min
+local begin = require("ingresskit.policies.upstream").begin
 
 local M = {}
 
@@ -37,7 +37,7 @@ local function judge_last(context)
     local endpoint = context.endpoint
     local _, status = balancer.get_last_failure()
     local sent = failed(context, status, true)
-    backends.count(endpoint, context.target.lb, -1)
+    backends.count(endpoint, context.target.upstream.balance, -1)
     context.endpoint = nil
     local tried = context.tried or {}
     context.tried = tried
@@ -57,7 +57,7 @@ end
 -- Runs for each try.
 function M.balance()
     local context = contexts.current()
-    local target, backend = context.target, context.backend
+    local backend, upstream = context.backend, context.target.upstream
     if context.attempts then
         context.attempts = context.attempts + 1
         if not judge_last(context) then
@@ -65,23 +65,16 @@ function M.balance()
         end
     else
         context.attempts = 1
-        if target.ct or target.st or target.rt then -- else those of the configuration hold
-            balancer.set_timeouts(
-                target.ct or settings.connect,
-                target.st or settings.send,
-                target.rt or settings.read
-            )
-        end
-        local more = min(target.more or 1, #backend.ready - 1)
-        if more > 0 then
-            balancer.set_more_tries(more)
-        end
+        begin(upstream, #backend.ready)
     end
-    local endpoint = backends.endpoint(backend, target.lb, context.client_name, context.tried) or context.last
+    if upstream.balance == "client-hash" and not context.client_name then
+        context.client_name = addresses.show(context.client)
+    end
+    local endpoint = backends.endpoint(backend, upstream.balance, context.client_name, context.tried) or context.last
     if not endpoint then
         return ngx.exit(GIVE_UP)
     end
-    backends.count(endpoint, target.lb, 1)
+    backends.count(endpoint, upstream.balance, 1)
     context.endpoint = endpoint
     local done, fault = balancer.set_current_peer(endpoint.host, endpoint.port)
     if not done then
@@ -97,7 +90,7 @@ function M.finish(context)
         return
     end
     local state = endpoint.state
-    backends.count(endpoint, context.target.lb, -1)
+    backends.count(endpoint, context.target.upstream.balance, -1)
     if context.own then -- nginx's error became an answer of ours
         local status = ngx.status
         if (status == 502 or status == 504) and failed(context, status, false) == 0 then

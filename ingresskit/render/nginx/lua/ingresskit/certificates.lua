@@ -10,24 +10,25 @@ local find, sub, lower, byte = string.find, string.sub, string.lower, string.byt
 
 local M = {}
 
--- Chain and key of a row, parsed once for each of its versions; nil when they cannot be used.
+-- A certificate as nginx uses it, {chain =, key =}, parsed once for each version of its row; nil when it
+-- cannot be used.
 local function read(name, generation)
     local row = name and tables.get("c", name, generation)
     if not row then
         return nil
     end
-    if row.chain == nil then
-        local chain, fault = ssl.parse_pem_cert(row.c)
+    if row.parsed == nil then
+        local chain, fault = ssl.parse_pem_cert(row.chain)
         local key
         if chain then
-            key, fault = ssl.parse_pem_priv_key(row.k)
+            key, fault = ssl.parse_pem_priv_key(row.key)
         end
         if not key then
             ngx.log(ngx.ERR, "certificate ", name, " cannot be read: ", fault)
         end
-        row.chain, row.key = key and chain or false, key
+        row.parsed = key and { chain = chain, key = key } or false
     end
-    return row.chain and row or nil
+    return row.parsed or nil
 end
 
 -- The certificate for a server name: of the name, else of the wildcard above it; nil: the default one.
@@ -51,22 +52,22 @@ end
 
 -- Runs in the handshake.
 function M.choose()
-    local name, row = ssl.server_name(), nil
+    local name, found = ssl.server_name(), nil
     for _ = 1, 20 do
         tables.moved = false
         local generation = tables.generation()
-        row = read(wanted(name, generation), generation) or read("default", generation)
+        found = read(wanted(name, generation), generation) or read("default", generation)
         if not tables.moved then
             break -- else rows of two states were read
         end
     end
-    if not row then
+    if not found then
         return
     end
     ssl.clear_certs()
-    local done, fault = ssl.set_cert(row.chain)
+    local done, fault = ssl.set_cert(found.chain)
     if done then
-        done, fault = ssl.set_priv_key(row.key)
+        done, fault = ssl.set_priv_key(found.key)
     end
     if not done then
         ngx.log(ngx.ERR, "certificate cannot be used: ", fault)

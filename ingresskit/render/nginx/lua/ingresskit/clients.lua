@@ -72,8 +72,8 @@ end
 
 -- What a trusted peer says of the client. proxied_port is that of a PROXY header, host_port that in Host.
 --
--- Returns a table: client (as `ingresskit.addresses`), https, proto, port, host (nil: as asked),
--- chain (for X-Forwarded-For) and forwarded (nil: none was sent).
+-- Returns a table: client (as `ingresskit.addresses`), https, proto, told (whether the peer sent the scheme),
+-- port, host (nil: as asked), chain (for X-Forwarded-For) and forwarded (nil: none was sent).
 function M.behind_proxy(headers, peer, peer_text, scheme, proxied_port, host_port)
     local chain = entries(headers["x-forwarded-for"])
     local elements = entries(headers["forwarded"])
@@ -107,11 +107,11 @@ function M.behind_proxy(headers, peer, peer_text, scheme, proxied_port, host_por
     if host == "" or not find(host, "^%[[%x:.]+%]:?%d*$") and not find(host, "^[%w._-]+:?%d*$") then
         host = nil
     end
-    local told
+    local forwarded
     if #elements > 0 then
         local ours = find(peer_text, ":", 1, true) and '"[' .. peer_text .. ']"' or peer_text
         elements[#elements + 1] = "for=" .. ours .. ";proto=" .. proto
-        told = concat(elements, ", ")
+        forwarded = concat(elements, ", ")
     end
     chain[#chain + 1] = peer_text
     return {
@@ -122,8 +122,17 @@ function M.behind_proxy(headers, peer, peer_text, scheme, proxied_port, host_por
         port = port,
         host = host,
         chain = concat(chain, ", "),
-        forwarded = told,
+        forwarded = forwarded,
     }
+end
+
+-- Whether the client used TLS, as far as trusted proxies say.
+function M.over_tls(context, var)
+    local https = context.https
+    if https == nil then
+        https = var.scheme == "https"
+    end
+    return https
 end
 
 return M

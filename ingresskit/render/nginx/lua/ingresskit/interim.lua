@@ -7,6 +7,7 @@
 -- learnt the name, which they look for twice a second: a request has no time to ask.
 
 local contexts = require "ingresskit.contexts"
+local handlers = require "ingresskit.handlers"
 
 local find, sub, lower, match, gmatch, concat = string.find, string.sub, string.lower, string.match, string.gmatch, table.concat
 
@@ -112,16 +113,29 @@ local function dropped_names(lines)
     return names
 end
 
+-- Have the target change a head that nginx does not see: what it sets and drops, by names in lower case, as
+-- {name, value} or false.
+local function changes(target, context)
+    local changed, order = {}, {}
+    if target.response then
+        local header = setmetatable({}, {
+            __newindex = function(_, name, value)
+                local key = lower(name)
+                if changed[key] == nil then
+                    order[#order + 1] = key
+                end
+                changed[key] = value ~= nil and { name, value } or false
+            end,
+        })
+        handlers.run(target.response, context, header)
+    end
+    return changed, order
+end
+
 -- The final head as the client gets it; nil when its framing is in doubt.
-local function edited(lines, start, target)
-    local drop, set = dropped_names(lines), {}
-    for _, name in ipairs(target.pd or {}) do
-        drop[name] = true
-    end
-    for _, field in ipairs(target.ps or {}) do
-        drop[lower(field[1])] = true
-        set[#set + 1] = field[1] .. ": " .. field[2]
-    end
+local function edited(lines, start, context)
+    local drop = dropped_names(lines)
+    local changed, order = changes(context.target, context)
     local kept, lengths, codings = { start }, 0, 0
     for _, entry in ipairs(lines) do
         if entry[1] == "content-length" then
@@ -132,15 +146,18 @@ local function edited(lines, start, target)
                 return nil
             end
         end
-        if not drop[entry[1]] then
+        if not drop[entry[1]] and changed[entry[1]] == nil then
             kept[#kept + 1] = entry[2]
         end
     end
     if lengths > 1 or codings > 1 or lengths + codings > 1 then
         return nil
     end
-    for _, line in ipairs(set) do
-        kept[#kept + 1] = line
+    for _, key in ipairs(order) do
+        local field = changed[key]
+        if field then
+            kept[#kept + 1] = field[1] .. ": " .. field[2]
+        end
     end
     -- nginx cannot see where this response ends, and so takes no further request on the connection.
     kept[#kept + 1] = "Connection: close"
@@ -172,7 +189,7 @@ function M.body()
         end
         local rest = sub(buffer, last + 1)
         if status >= 200 then
-            local head = edited(lines, start, context.target)
+            local head = edited(lines, start, context)
             if not head then
                 return ngx.ERROR
             end

@@ -11,7 +11,7 @@ local balancer = require "ingresskit.balancer"
 local certificates = require "ingresskit.certificates"
 local contexts = require "ingresskit.contexts"
 local interim = require "ingresskit.interim"
-local limits = require "ingresskit.limits"
+local handlers = require "ingresskit.handlers"
 local push = require "ingresskit.push"
 local router = require "ingresskit.router"
 local statistics = require "ingresskit.statistics"
@@ -21,7 +21,7 @@ local M = {
     balance = balancer.balance,
     certificate = certificates.choose,
     interim = interim.body,
-    limit = limits.check,
+    limit = require("ingresskit.policies.limits").check,
     receive = push.receive,
     route = router.route,
     state = push.state,
@@ -74,19 +74,9 @@ function M.answer()
             end
         end
     end
-    local target = context.target
-    if target.pd then
-        for _, name in ipairs(target.pd) do
-            if name == "server" or name == "date" then
-                header[name] = "-" -- nginx adds its own to an answer that never had one
-            end
-            header[name] = nil
-        end
-    end
-    if target.ps then
-        for _, field in ipairs(target.ps) do
-            header[field[1]] = field[2]
-        end
+    local changes = context.target.response
+    if changes then
+        handlers.run(changes, context, header)
     end
 end
 

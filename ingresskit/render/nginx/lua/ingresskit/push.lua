@@ -18,7 +18,7 @@
 local tables = require "ingresskit.tables"
 local json = require "ingresskit.json"
 
-local dict = ngx.shared.ingresskit
+local dict = tables.dict
 
 local match, gmatch, format, tonumber = string.match, string.gmatch, string.format, tonumber
 

@@ -1,7 +1,7 @@
 -- From a request to what happens with it: the one place where rules are asked.
 --
--- The same order as in `ingresskit.proxy.requests`: what cannot be understood, then no rule, then an
--- address that is not allowed (it learns nothing else), then the redirect to TLS, then the action.
+-- What cannot be understood is refused first, then what no rule takes. The policies of the rule come next, in
+-- the order of its row: `ingresskit.policies.order.Stage`, or what the rule's dialect puts in its place.
 
 local addresses = require "ingresskit.addresses"
 local answers = require "ingresskit.answers"
@@ -9,22 +9,20 @@ local backends = require "ingresskit.backends"
 local clients = require "ingresskit.clients"
 local contexts = require "ingresskit.contexts"
 local fields = require "ingresskit.fields"
+local handlers = require "ingresskit.handlers"
 local interim = require "ingresskit.interim"
-local limits = require "ingresskit.limits"
 local paths = require "ingresskit.paths"
 local settings = require "ingresskit.settings"
 local statistics = require "ingresskit.statistics"
 local tables = require "ingresskit.tables"
 
 local re_match, re_find = ngx.re.match, ngx.re.find
-local get_method, clear_header, set_header = ngx.req.get_method, ngx.req.clear_header, ngx.req.set_header
+local get_method = ngx.req.get_method
 local byte, find, sub, lower, match = string.byte, string.find, string.sub, string.lower, string.match
-local tonumber, tostring, type, pairs = tonumber, tostring, type, pairs
+local tonumber = tonumber
+local run = handlers.run
 
 local M = {}
-
--- A trusted proxy that says nothing of the scheme was redirected to TLS: it may come back for ever. Logged once.
-local loop_suspected = false
 
 local IDEMPOTENT = { GET = true, HEAD = true, OPTIONS = true, PUT = true, DELETE = true }
 
@@ -62,11 +60,11 @@ end
 
 -- The target of a path under one virtual host: one look-up per element of the longest prefix at most.
 local function find_target(host, path)
-    local found = host.e[path]
+    local found = host.exact[path]
     if found then
-        return host.t[found]
+        return host.targets[found]
     end
-    local prefixes, longest = host.p, host.l
+    local prefixes, longest = host.prefixes, host.longest
     if longest < 0 then
         return nil
     end
@@ -81,7 +79,7 @@ local function find_target(host, path)
     while true do
         found = prefixes[sub(path, 1, cut)]
         if found then
-            return host.t[found]
+            return host.targets[found]
         end
         if cut <= 0 then
             return nil
@@ -148,46 +146,8 @@ function M.same_authority(request, host)
     return other ~= nil and other[2] == host[2]
 end
 
--- Take out the fields that an application could take for one of those that the route drops.
-local function drop_spellings(odd, names)
-    local gone = {}
-    for _, name in ipairs(names) do
-        gone[fields.plain(name)] = true
-    end
-    for _, name in ipairs(odd) do
-        if gone[fields.plain(name)] then
-            clear_header(name)
-        end
-    end
-end
-
-local function forward(var, context, target, backend, path, query)
-    local limit = target.m
-    if limit then
-        local length = tonumber(var.content_length or "0")
-        if length and length > limit then
-            return answers.give(413, nil, "body_too_large")
-        end
-    end
-    if not backend then
-        return answers.give(503, nil, "no_endpoint")
-    end
-    context.backend = backend
-    context.counted = backend
-    statistics.forwarded(backend)
-    context.client_name = target.lb == "client-hash" and addresses.show(context.client) or nil
-    if settings.log then
-        var.ik_backend = backend.name
-    end
-    if target.rw then
-        path = target.rw .. sub(path, target.n + 1)
-        if path == "" then
-            path = "/"
-        end
-        var.ik_uri = path .. query
-    elseif path .. query ~= context.uri then
-        var.ik_uri = path .. query
-    end
+-- Choose the connections that a request to *backend* may take.
+local function connect(var, context, backend)
     if context.binding then
         var.ik_pool = "ingresskit_once"
     elseif not IDEMPOTENT[get_method()] then
@@ -195,36 +155,32 @@ local function forward(var, context, target, backend, path, query)
         -- may be closing an older one just now.
         var.ik_pool = "ingresskit_young"
     end
-    if backend.s then
+    if backend.secure then
+        local host = context.host
         var.ik_scheme = "https"
         var.ik_pool = "ingresskit_once"
-        var.ik_name = match(context.host, "^[a-z0-9][a-z0-9.-]*$") and not match(context.host, "^[0-9.]+$") and context.host or ""
+        var.ik_name = match(host, "^[a-z0-9][a-z0-9.-]*$") and not match(host, "^[0-9.]+$") and host or ""
     end
-    if target.qd then
-        if context.odd then
-            drop_spellings(context.odd, target.qd)
-        end
-        for _, name in ipairs(target.qd) do
-            if name == "x-request-id" then
-                var.ik_request_id = ""
-            else
-                clear_header(name)
-            end
-        end
+end
+
+local function forward(var, context, target, backend, path, query)
+    context.backend = backend
+    context.counted = backend
+    statistics.forwarded(backend)
+    if settings.log then
+        var.ik_backend = backend.name
     end
-    if target.qs then
-        for _, field in ipairs(target.qs) do
-            if lower(field[1]) == "x-request-id" then
-                var.ik_request_id = field[2]
-            else
-                set_header(field[1], field[2])
-            end
-        end
+    if target.request then
+        run(target.request, context, var)
+        path = context.path
     end
-    if limit and var.http_transfer_encoding then
-        return ngx.exec(limits.location(limit))
+    if path .. query ~= context.uri then
+        var.ik_uri = path .. query
     end
-    if interim.expected(backend) then
+    connect(var, context, backend)
+    if context.location then
+        return ngx.exec(context.location)
+    elseif interim.expected(backend) then
         return ngx.exec(interim.LOCATION)
     end
 end
@@ -295,7 +251,7 @@ function M.route()
     for _ = 1, 20 do
         tables.moved = false
         target, rule = resolve(name, path, generation)
-        backend = target and target.b and backends.choose(target.b, generation)
+        backend = target and target.backends and backends.choose(target.backends, generation)
         if not tables.moved then
             break
         end
@@ -305,16 +261,18 @@ function M.route()
         return answers.give(404, nil, "no_route")
     end
     context.target = target
-    context.rule_host = rule.h
+    context.rule_host = rule.host
     if settings.log then
-        var.ik_rule = rule.h
+        var.ik_rule = rule.host
     end
     context.client = peer
-    local https, told
+    if trusted then
+        context.scheme_unknown = true
+    end
     if trusted and said then
         local client = clients.behind_proxy(said, peer, peer_text, var.scheme, proxied_port, host[3])
-        https = client.https
-        told = client.told
+        context.https = client.https
+        context.scheme_unknown = not client.told
         context.client = client.client
         var.ik_for = client.chain
         var.ik_proto = client.proto
@@ -322,36 +280,19 @@ function M.route()
         var.ik_forwarded_host = client.host or host[2]
         var.ik_client = addresses.show(client.client)
         var.ik_forwarded = client.forwarded or ""
-    else
-        if target.tls or target.only then
-            https = var.scheme == "https"
+    elseif proxied_port or host[3] then -- else nginx's own map says the same
+        var.ik_port = proxied_port or host[3]
+    end
+    if target.guards or target.request then
+        context.path, context.query, context.port = path, query, host[3]
+        if target.guards and run(target.guards, context, var) then
+            return
         end
-        if proxied_port or host[3] then -- else nginx's own map says the same
-            var.ik_port = proxied_port or host[3]
-        end
     end
-    if target.al and not addresses.within(context.client, target.al) then
-        return answers.give(403, nil, "denied")
+    if not backend then
+        return answers.give(503, nil, "no_endpoint")
     end
-    if target.only and not https then
-        return answers.give(403, nil, "denied")
-    end
-    if target.tls and not https and settings.redirect_port > 0 then
-        local port = settings.redirect_port
-        if trusted and not told and not loop_suspected then
-            loop_suspected = true
-            ngx.log(ngx.WARN, "a trusted proxy does not send X-Forwarded-Proto; redirects to HTTPS may loop")
-        end
-        if host[3] and var.server_port == tostring(host[3]) then
-            -- Who names the port of our own listener reaches us without a port mapping.
-            port = settings.own_redirects[var.server_port] or port
-        end
-        return answers.give(308, "https://" .. name .. (port == 443 and "" or ":" .. port) .. path .. query)
-    end
-    if target.b then
-        return forward(var, context, target, backend, path, query)
-    end
-    return answers.give(target.c, target.r, not target.r and "unavailable" or nil)
+    return forward(var, context, target, backend, path, query)
 end
 
 return M

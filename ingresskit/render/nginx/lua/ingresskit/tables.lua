@@ -11,12 +11,17 @@
 -- never comes to its end has changed nothing. A worker keeps what it has decoded, and looks again
 -- at a row when the generation changed since it last did, and decodes it only when its version did.
 
-local dict = ngx.shared.ingresskit
+-- Its name changes with the form of the rows: nginx keeps a dictionary at a reload, and with it rows of a
+-- controller of another version. One with a new name is filled from the disk.
+local dict = ngx.shared.ingresskit_rows_2
+local handlers = require "ingresskit.handlers"
 local json = require "ingresskit.json"
 
 local match, sub, tonumber = string.match, string.sub, tonumber
 
 local M = {}
+
+M.dict = dict
 
 -- Whether `M.get` had to answer as of a later generation than it was asked about, because that was
 -- flipped meanwhile. Whoever reads several rows that must be of one state sets it to false before, and
@@ -101,6 +106,9 @@ local function look(kind, rows, name, generation)
         kept = kept + 1
     end
     local value = json.decode(text)
+    if kind == "h" then
+        handlers.prepare(value)
+    end
     rows[name] = { checked = generation, version = version, value = value }
     return value
 end

@@ -1,24 +1,39 @@
--- The largest body of a request whose length nobody announced.
+-- The largest body of a request.
 --
--- nginx counts such a body only against a limit that stands in its configuration, so there is a location
--- for each power of two, which keeps an endless body off the disk; there it is read whole, and then
--- measured. Bodies of announced length are judged by `ingresskit.router`, and streamed.
+-- nginx counts a body whose length nobody announced only against a limit that stands in its configuration, so
+-- there is a location for each power of two, which keeps an endless body off the disk; there it is read
+-- whole, and then measured. Bodies of announced length are judged at once, and streamed.
 
 local answers = require "ingresskit.answers"
 local contexts = require "ingresskit.contexts"
 
-local M = {}
+local tonumber = tonumber
+
+local M = { guards = {} }
 
 -- The powers there is a location for: from a kibibyte to beyond the largest limit there can be.
 local FIRST, LAST = 10, 50
 
 -- The location for a limit in bytes.
-function M.location(limit)
+local function location(limit)
     local power = FIRST
     while 2 ^ power < limit and power < LAST do
         power = power + 1
     end
     return "@body_" .. power
+end
+
+-- Requests whose body has at most *limit* bytes; the others get 413.
+function M.guards.body(limit, context, var)
+    local length = tonumber(var.content_length or "0")
+    if length and length > limit then
+        answers.give(413, nil, "body_too_large")
+        return true
+    end
+    if var.http_transfer_encoding then
+        context.location = location(limit)
+        context.max_body = limit
+    end
 end
 
 local function size()
@@ -39,7 +54,7 @@ end
 -- Read the body and judge it. Runs in the access phase of those locations.
 function M.check()
     ngx.req.read_body()
-    if size() > contexts.current().target.m then
+    if size() > contexts.current().max_body then
         return answers.give(413, nil, "body_too_large")
     end
 end

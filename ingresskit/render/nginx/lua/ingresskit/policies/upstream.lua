@@ -1,0 +1,28 @@
+-- How a request is sent to an endpoint: time-outs, retries, and how the endpoint is chosen.
+--
+-- These are no functions that rows name, but members of a row's `upstream`: connect, read and send in seconds,
+-- retries beyond the first try, and balance, an algorithm of `ingresskit.backends`.
+
+local balancer = require "ngx.balancer"
+local settings = require "ingresskit.settings"
+
+local min = math.min
+
+local M = {}
+
+-- Before the first try of a request to a backend with *count* endpoints.
+function M.begin(upstream, count)
+    if upstream.connect or upstream.send or upstream.read then -- else those of the configuration hold
+        balancer.set_timeouts(
+            upstream.connect or settings.connect,
+            upstream.send or settings.send,
+            upstream.read or settings.read
+        )
+    end
+    local retries = min(upstream.retries or 1, count - 1)
+    if retries > 0 then
+        balancer.set_more_tries(retries)
+    end
+end
+
+return M

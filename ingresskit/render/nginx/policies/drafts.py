@@ -1,0 +1,129 @@
+"""What the policies of a route amount to in each mode, while handlers write it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ingresskit.policies import Algorithm, Order, Stage
+from ingresskit.policies.values import HeaderField, Network, plain_header_name
+from ingresskit.render.nginx.tree import Argument, Directive, Variable
+from ingresskit.render.nginx.values import EMPTY_VALUE
+
+__all__ = ["DynamicDraft", "HeaderChange", "StaticDraft", "StaticGuard"]
+
+
+class StaticGuard(NamedTuple):
+    """A response that some requests get instead of being served.
+
+    Attributes:
+        stage: When it is judged.
+        test: Requests for which this variable is set; or those of clients that are in none of these networks.
+        response: A ``return``.
+    """
+
+    stage: Stage
+    test: Variable | tuple[Network, ...]
+    response: Directive
+
+
+@dataclass(slots=True)
+class StaticDraft:
+    """A location of the static mode.
+
+    Attributes:
+        guards: What is judged before the action, in any order.
+        max_body: A directive for the largest body; ``None``: there is no limit.
+        settings: Directives for forwarding.
+        request: Fields of the request to set, by the name in lower case; an empty value drops one.
+        hidden: Fields of the response to drop.
+        added: Fields of the response to set.
+        algorithm: How an endpoint is chosen.
+        prefix: What takes the place of the matched path, without a slash at its end; ``None``: nothing.
+    """
+
+    guards: list[StaticGuard] = field(default_factory=list[StaticGuard])
+    max_body: Directive | None = None
+    settings: list[Directive] = field(default_factory=list[Directive])
+    request: dict[str, tuple[str, Argument]] = field(default_factory=dict[str, "tuple[str, Argument]"])
+    hidden: list[str] = field(default_factory=list[str])
+    added: list[Directive] = field(default_factory=list[Directive])
+    algorithm: Algorithm = Algorithm.ROUND_ROBIN
+    prefix: str | None = None
+
+
+@dataclass(slots=True)
+class HeaderChange:
+    """Header fields that are set and taken out, as ``lua/ingresskit/policies/headers.lua`` reads them."""
+
+    fields: list[HeaderField] = field(default_factory=list[HeaderField])
+    names: set[str] = field(default_factory=set[str])
+
+    def add(self, fields: tuple[HeaderField, ...], removed: tuple[str, ...]) -> None:
+        """Set *fields*, whatever was there, and take *removed* out."""
+        self.fields += ((name, value or EMPTY_VALUE) for name, value in fields)
+        for name in (*(name for name, _ in fields), *removed):
+            self.names |= {name.lower(), plain_header_name(name)}
+
+    def members(self) -> dict[str, object]:
+        """The argument of the function ``headers``; empty when nothing changes."""
+        members: dict[str, object] = {}
+        if self.fields:
+            members["set"] = [list(item) for item in self.fields]
+        if self.names:
+            members["drop"] = sorted(self.names)
+        return members
+
+
+class _Step(NamedTuple):
+    stage: Stage
+    name: str
+    argument: object
+
+
+@dataclass(slots=True)
+class DynamicDraft:
+    """A target of the dynamic mode.
+
+    Names of functions are those of ``lua/ingresskit/policies/``; their arguments are values of JSON.
+
+    Attributes:
+        matched: The length of the path that the rule matches, without a slash at its end.
+        upstream: How the request is sent to an endpoint; members that say the default are left out.
+        request: Header fields of the request.
+        response: Header fields of the response.
+    """
+
+    matched: int = 0
+    upstream: dict[str, object] = field(default_factory=dict[str, object])
+    request: HeaderChange = field(default_factory=HeaderChange)
+    response: HeaderChange = field(default_factory=HeaderChange)
+    _guards: list[_Step] = field(default_factory=list[_Step])
+    _edits: list[_Step] = field(default_factory=list[_Step])
+
+    def guard(self, stage: Stage, name: str, argument: object) -> None:
+        """Have a function judge requests, which may respond to them."""
+        self._guards.append(_Step(stage, name, argument))
+
+    def edit(self, stage: Stage, name: str, argument: object) -> None:
+        """Have a function change the request that an endpoint gets."""
+        self._edits.append(_Step(stage, name, argument))
+
+    def members(self, order: Order) -> dict[str, object]:
+        """The members of the target, with guards and edits in *order*."""
+        edits = list(self._edits)
+        if change := self.request.members():
+            edits.append(_Step(Stage.HEADERS, "headers", change))
+        lists = {
+            "guards": _sorted(self._guards, order),
+            "request": _sorted(edits, order),
+            "response": [["headers", change]] if (change := self.response.members()) else [],
+        }
+        members: dict[str, object] = {name: steps for name, steps in lists.items() if steps}
+        if self.upstream:
+            members["upstream"] = self.upstream
+        return members
+
+
+def _sorted(steps: list[_Step], order: Order) -> list[list[object]]:
+    return [[step.name, step.argument] for step in sorted(steps, key=lambda step: order.place(step.stage))]

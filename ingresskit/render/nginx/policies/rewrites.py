@@ -1,0 +1,33 @@
+"""The path that an endpoint gets."""
+
+from __future__ import annotations
+
+from typing_extensions import override
+
+from ingresskit.policies import PrefixRewrite
+from ingresskit.render.nginx.policies.drafts import DynamicDraft, StaticDraft
+from ingresskit.render.policies import PolicyHandler
+
+__all__ = ["DynamicPrefixRewrite", "StaticPrefixRewrite"]
+
+
+class StaticPrefixRewrite(PolicyHandler[PrefixRewrite, StaticDraft]):
+    """A ``rewrite`` of the matched octets, which differ from location to location."""
+
+    policy = PrefixRewrite
+
+    @override
+    def contribute(self, policy: PrefixRewrite, draft: StaticDraft) -> None:
+        draft.prefix = None if policy.prefix is None else policy.prefix.rstrip("/")
+
+
+class DynamicPrefixRewrite(PolicyHandler[PrefixRewrite, DynamicDraft]):
+    """The edit ``rewrite``."""
+
+    policy = PrefixRewrite
+
+    @override
+    def contribute(self, policy: PrefixRewrite, draft: DynamicDraft) -> None:
+        if policy.prefix is not None:
+            change = {"prefix": policy.prefix.rstrip("/"), "matched": draft.matched}
+            draft.edit(self.stage, "rewrite", change)

@@ -1,0 +1,94 @@
+"""How a request is sent to an endpoint: time-outs, retries, and how the endpoint is chosen."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from typing_extensions import override
+
+from ingresskit.policies import Algorithm, LoadBalancing, Retries, Timeouts
+from ingresskit.render.nginx.policies.drafts import DynamicDraft, StaticDraft
+from ingresskit.render.nginx.tree import Directive
+from ingresskit.render.nginx.values import duration
+from ingresskit.render.policies import PolicyHandler
+
+__all__ = [
+    "DynamicLoadBalancing",
+    "DynamicRetries",
+    "DynamicTimeouts",
+    "StaticLoadBalancing",
+    "StaticRetries",
+    "StaticTimeouts",
+]
+
+
+class StaticLoadBalancing(PolicyHandler[LoadBalancing, StaticDraft]):
+    """Another upstream of the same backend: nginx balances a whole upstream by one algorithm."""
+
+    policy = LoadBalancing
+
+    @override
+    def contribute(self, policy: LoadBalancing, draft: StaticDraft) -> None:
+        draft.algorithm = policy.algorithm
+
+
+class DynamicLoadBalancing(PolicyHandler[LoadBalancing, DynamicDraft]):
+    """The member ``balance``."""
+
+    policy = LoadBalancing
+
+    @override
+    def contribute(self, policy: LoadBalancing, draft: DynamicDraft) -> None:
+        if policy.algorithm is not Algorithm.ROUND_ROBIN:
+            draft.upstream["balance"] = str(policy.algorithm)
+
+
+class StaticRetries(PolicyHandler[Retries, StaticDraft]):
+    """``proxy_next_upstream_tries``, which counts the first try too."""
+
+    policy = Retries
+
+    @override
+    def contribute(self, policy: Retries, draft: StaticDraft) -> None:
+        if policy.attempts:
+            draft.settings.append(Directive("proxy_next_upstream_tries", (str(policy.attempts + 1),)))
+        else:
+            draft.settings.append(Directive("proxy_next_upstream", ("off",)))
+
+
+class DynamicRetries(PolicyHandler[Retries, DynamicDraft]):
+    """The member ``retries``."""
+
+    policy = Retries
+
+    @override
+    def contribute(self, policy: Retries, draft: DynamicDraft) -> None:
+        if policy.attempts != 1:
+            draft.upstream["retries"] = policy.attempts
+
+
+class StaticTimeouts(PolicyHandler[Timeouts, StaticDraft]):
+    """``proxy_connect_timeout`` and its like."""
+
+    policy = Timeouts
+
+    @override
+    def contribute(self, policy: Timeouts, draft: StaticDraft) -> None:
+        for name, value in _timeouts(policy):
+            draft.settings.append(Directive(f"proxy_{name}_timeout", (duration(value),)))
+
+
+class DynamicTimeouts(PolicyHandler[Timeouts, DynamicDraft]):
+    """The members ``connect``, ``read`` and ``send``, in seconds."""
+
+    policy = Timeouts
+
+    @override
+    def contribute(self, policy: Timeouts, draft: DynamicDraft) -> None:
+        for name, value in _timeouts(policy):
+            draft.upstream[name] = value / timedelta(seconds=1)
+
+
+def _timeouts(policy: Timeouts) -> list[tuple[str, timedelta]]:
+    named = (("connect", policy.connect), ("read", policy.read), ("send", policy.send))
+    return [(name, value) for name, value in named if value is not None]

@@ -1,0 +1,122 @@
+"""A server under construction: what its locations share, and what stands beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ingresskit.graph import ANY_HOST, Backend, BackendKey, Forward, Protocol, Route, VirtualHost
+from ingresskit.policies import Algorithm, Order, PolicySet
+from ingresskit.policies.values import Network
+from ingresskit.render.nginx.names import host_id
+from ingresskit.render.nginx.policies import STATIC_HANDLERS, StaticDraft, StaticGuard, local_response
+from ingresskit.render.nginx.settings import NginxSettings
+from ingresskit.render.nginx.static.normal_form import FORWARDED_URI
+from ingresskit.render.nginx.static.upstreams import Upstream
+from ingresskit.render.nginx.tree import Block, Condition, Directive, Node, Value, Variable
+
+__all__ = ["Server"]
+
+_Shares = tuple[tuple[Upstream, str, int], ...]
+
+
+class Server:
+    """Makes the parts of a server that several locations share, each once.
+
+    Args:
+        host: The virtual host.
+        settings: As of the whole nginx.
+        available: The backend of a key, ``None`` when it has no endpoint.
+    """
+
+    def __init__(
+        self,
+        host: VirtualHost,
+        settings: NginxSettings,
+        available: Callable[[BackendKey], Backend | None],
+    ) -> None:
+        self.host = host
+        self.settings = settings
+        self.beside: list[Node] = []
+        """What stands beside the server, in the ``http`` block."""
+        self.upstreams: dict[Upstream, None] = {}
+        """The upstreams that its locations send requests to, in the order of the locations."""
+        self._available = available
+        self._drafts: dict[tuple[PolicySet, Order], StaticDraft] = {}
+        self._closed: dict[tuple[Network, ...], Variable] = {}
+        self._splits: dict[_Shares, Variable] = {}
+        self._too_large: dict[tuple[StaticGuard, ...], Block] = {}
+
+    def draft(self, route: Route) -> StaticDraft:
+        """What the policies of *route* amount to."""
+        key = route.policies, route.order
+        made = self._drafts.get(key)
+        if made is None:
+            made = self._drafts[key] = StaticDraft()
+            policies = self.host.policies.merged(route.policies)
+            STATIC_HANDLERS.contribute(policies, made, route.order)
+        return made
+
+    def guard(self, guard: StaticGuard) -> Block:
+        """*guard* as a block of a location."""
+        test = guard.test if isinstance(guard.test, Variable) else self._outside(guard.test)
+        return Block("if", (Condition(test),), (guard.response,))
+
+    @property
+    def too_large(self) -> tuple[Block, ...]:
+        """The locations that `too_large_after` names."""
+        return tuple(self._too_large.values())
+
+    def too_large_after(self, guards: tuple[StaticGuard, ...]) -> str:
+        """The name of a location that responds 413, once none of *guards* responds."""
+        known = self._too_large.get(guards)
+        if known is None:
+            name = f"@ik_too_large_{len(self._too_large)}"
+            body: tuple[Node, ...] = (*(self.guard(guard) for guard in guards), local_response(413))
+            known = self._too_large[guards] = Block("location", (name,), body)
+        return str(known.args[0])
+
+    def target(self, action: Forward, algorithm: Algorithm) -> Value | None:
+        """Where requests go, for ``proxy_pass``; ``None`` when no backend has an endpoint."""
+        shares: list[tuple[Upstream, str, int]] = []
+        host = self.host.host
+        for key, weight in action.backends:
+            backend = self._available(key)
+            if backend is None:
+                continue
+            secure = backend.protocol is Protocol.HTTPS
+            kept = "" if not secure else ANY_HOST if host.startswith("*") else host
+            shares.append((Upstream(key, algorithm, kept), "https" if secure else "http", weight))
+        if not shares:
+            return None
+        self.upstreams.update(dict.fromkeys(upstream for upstream, _, _ in shares))
+        if len(shares) == 1:
+            upstream, scheme, _ = shares[0]
+            return Value(f"{scheme}://{upstream.name}", FORWARDED_URI)
+        return Value(self._split(tuple(shares)), FORWARDED_URI)
+
+    def _split(self, shares: _Shares) -> Variable:
+        """A variable that is one of *shares* for each request, by weight, to one part in ten thousand."""
+        if known := self._splits.get(shares):
+            return known
+        variable = Variable(f"ik_split_{host_id(self.host.host)}_{len(self._splits)}")
+        self._splits[shares] = variable
+        total = sum(weight for _, _, weight in shares)
+        # The largest share is the rest, so that rounding takes nothing from a small one.
+        *others, (rest, rest_scheme, _) = sorted(shares, key=lambda item: (item[2], item[0]))
+        rows: list[Directive] = []
+        for upstream, scheme, weight in others:
+            parts = max(1, 10_000 * weight // total)
+            rows.append(Directive(f"{parts // 100}.{parts % 100:02}%", (f"{scheme}://{upstream.name}",)))
+        rows.append(Directive("*", (f"{rest_scheme}://{rest.name}",)))
+        self.beside.append(Block("split_clients", (Value(Variable("request_id")), variable), tuple(rows)))
+        return variable
+
+    def _outside(self, networks: tuple[Network, ...]) -> Variable:
+        """A variable that is set for clients in none of *networks*."""
+        if known := self._closed.get(networks):
+            return known
+        variable = Variable(f"ik_closed_{host_id(self.host.host)}_{len(self._closed)}")
+        allowed = tuple(Directive(str(network), ("0",)) for network in networks)
+        self.beside.append(Block("geo", (variable,), (Directive("default", ("1",)), *allowed)))
+        self._closed[networks] = variable
+        return variable
