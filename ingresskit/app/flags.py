@@ -97,6 +97,7 @@ class Flags(TranslationArguments):
     print_config: bool
     renderer: str
     proxy_binary: str | None
+    delegate: bool
     shutdown_delay: float
     shutdown_grace: float
     publish_address: list[str]
@@ -207,6 +208,8 @@ def _add_proxy(add: Callable[..., object]) -> None:
     text = "inprocess, haproxy or nginx (%(default)s)"
     add("--renderer", type=checked(_renderer), default="inprocess", metavar="NAME", help=text)
     add("--proxy-binary", metavar="PATH", help="the haproxy or nginx program (that on the path)")
+    text = "on: a second process does for haproxy and nginx what they cannot do exactly; or off (%(default)s)"
+    add("--delegate", type=checked(_switch), default="on", metavar="on|off", help=text)
     listen: dict[str, Any] = {"type": checked(read_address), "metavar": "ADDR:PORT"}
     add("--http", default="0.0.0.0:8080", **listen, help="plain HTTP, or off (%(default)s)")
     add("--https", default="0.0.0.0:8443", **listen, help="TLS, or off (%(default)s)")
@@ -278,6 +281,10 @@ def read_address(text: str) -> Address | None:
     if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
         raise ValueError(f"the port in {text!r} is not a number from 0 (any free one) to 65535")
     return Address(host, int(port))
+
+
+def _switch(text: str) -> bool:
+    return _one_of(text, "on", "off", later=()) == "on"
 
 
 def _admin_auth(text: str) -> tuple[str, Path] | None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from ingresskit.app.delegate import front_of, make_delegate, opened_beside
 from ingresskit.app.planes import Plane, Setting, Taken, certain, shown
+from ingresskit.apply.delegate import Delegate, DelegatingApplier
 from ingresskit.apply.haproxy import Haproxy, HaproxyApplier, preview
 from ingresskit.controller import Controller, ControllerSettings, Outcome, reconcile
 from ingresskit.models import Snapshot
 from ingresskit.render import RenderedFile
+from ingresskit.render.delegate import DelegatingRenderer
 from ingresskit.render.haproxy import Bind, HaproxyArtifact, HaproxyRenderer, HaproxySettings
 from ingresskit.sources import Source
 
@@ -40,19 +44,36 @@ class HaproxyPlane(Plane):
             proxy_protocol=flags.proxy_protocol,
         )
         log = setting.access_log
+        self._delegate: Delegate | None = None
+        if flags.delegate:
+            self._settings = replace(self._settings, delegate=True)
+            self._delegate = make_delegate(
+                setting, lambda record: self._haproxy.take_delegated(record), self._https
+            )
         self._haproxy = Haproxy(
             self._settings,
             state=setting.state / "haproxy",
             program=flags.proxy_binary or "haproxy",
             access_log=log.record if log else None,
+            delegate=None if self._delegate is None else self._delegate.counts,
         )
 
     @override
     def controller(self, source: Source, settings: ControllerSettings | None) -> AnyController:
+        applier = HaproxyApplier(self._haproxy)
+        if (delegate := self._delegate) is not None:
+            return Controller(
+                source=source,
+                renderer=DelegatingRenderer(HaproxyRenderer(), str(delegate.socket)),
+                applier=DelegatingApplier(applier, delegate),
+                options=self._setting.options,
+                settings=settings,
+                claims=self._setting.claims,
+            )
         return Controller(
             source=source,
             renderer=HaproxyRenderer(),
-            applier=HaproxyApplier(self._haproxy),
+            applier=applier,
             options=self._setting.options,
             settings=settings,
             claims=self._setting.claims,
@@ -60,7 +81,7 @@ class HaproxyPlane(Plane):
 
     @override
     def opened(self) -> AbstractAsyncContextManager[object]:
-        return self._haproxy
+        return opened_beside(self._delegate, self._haproxy)
 
     @override
     async def listen(self) -> Taken:
@@ -69,6 +90,8 @@ class HaproxyPlane(Plane):
     @override
     async def drain(self, grace: timedelta) -> None:
         await self._haproxy.drain(grace)
+        if self._delegate is not None:
+            await self._delegate.stop(timedelta(seconds=1))
 
     @override
     def hindrance(self) -> str:
@@ -80,9 +103,15 @@ class HaproxyPlane(Plane):
 
     @override
     def files(self, artifact: object) -> Iterable[RenderedFile]:
-        return preview(artifact, self._settings) if isinstance(artifact, HaproxyArtifact) else ()
+        front = front_of(artifact)
+        return preview(front, self._settings) if isinstance(front, HaproxyArtifact) else ()
 
     @override
     def preview(self, snapshot: Snapshot) -> tuple[Outcome[object], str]:
-        outcome = reconcile(snapshot, HaproxyRenderer(), self._setting.options)
+        options = self._setting.options
+        if self._delegate is None:
+            plain = reconcile(snapshot, HaproxyRenderer(), options)
+            return plain, shown(self.files(plain.artifact))
+        renderer = DelegatingRenderer(HaproxyRenderer(), str(self._delegate.socket))
+        outcome = reconcile(snapshot, renderer, options)
         return outcome, shown(self.files(outcome.artifact))

@@ -27,11 +27,18 @@ from ingresskit.render import RenderedFile
 from ingresskit.sources import Source
 
 if TYPE_CHECKING:
+    from ingresskit.render.delegate import Delegated
     from ingresskit.render.haproxy import HaproxyArtifact
     from ingresskit.render.inprocess import RoutingTable
     from ingresskit.render.nginx import NginxArtifact
 
-    AnyController = Controller[RoutingTable] | Controller[HaproxyArtifact] | Controller[NginxArtifact]
+    AnyController = (
+        Controller[RoutingTable]
+        | Controller[HaproxyArtifact]
+        | Controller[NginxArtifact]
+        | Controller[Delegated[HaproxyArtifact]]
+        | Controller[Delegated[NginxArtifact]]
+    )
 
 __all__ = ["Plane", "Setting", "Taken", "certain", "prepared", "shown"]
 

@@ -28,6 +28,7 @@ import anyio
 import anyio.to_thread
 
 from ingresskit.apply.delegate.link import Link
+from ingresskit.apply.delegate.traffic import added
 from ingresskit.apply.private_folder import private_folder
 from ingresskit.apply.process import ProcessSettings, ProxyProcess
 from ingresskit.errors import ApplyError, ConfigurationError
@@ -108,7 +109,7 @@ class Delegate:
         self._access_log = access_log
         self._process: ProxyProcess | None = None
         self._stopping = False
-        self._scope = anyio.CancelScope()
+        self._scope: anyio.CancelScope | None = None
         self._stack = AsyncExitStack()
         self._tasks: anyio.abc.TaskGroup | None = None
         # What is wanted, what the front is known to need no more than, and how far the delegate is.
@@ -121,7 +122,8 @@ class Delegate:
         self._idle_since: float | None = None
         self._wake = anyio.Event()
         self._advanced = anyio.Event()
-        self._counts = DelegateCounts()
+        self._counts = self._ended_counts = DelegateCounts()
+        self._counted = 0
         self._problem = ""
         self.restarts: int = 0
 
@@ -143,8 +145,11 @@ class Delegate:
         return self._problem
 
     def counts(self) -> DelegateCounts:
-        """The counts of the process that runs, as they were read last."""
-        return self._counts
+        """The counts of its processes since this object was made, as they were read last.
+
+        Of a process that was adopted also those from before.
+        """
+        return added(self._ended_counts, self._counts)
 
     async def __aenter__(self) -> Self:
         """Take over a delegate that a controller before this one left.
@@ -248,17 +253,19 @@ class Delegate:
             await anyio.sleep(self._options.process.restart_first.total_seconds() * 10)
 
     def _watch(self, process: ProxyProcess) -> None:
-        self._process, self._scope = process, anyio.CancelScope()
+        self._process, scope = process, anyio.CancelScope()
+        self._scope = scope
         if self._tasks is None:
             raise ConfigurationError("open it first: async with Delegate(…) as delegate")
-        self._tasks.start_soon(self._keep_running, process, self._scope)
+        self._tasks.start_soon(self._keep_running, process, scope)
 
     async def _keep_running(self, process: ProxyProcess, scope: anyio.CancelScope) -> None:
         with scope:
             await process.run()
 
     def _unwatch(self) -> None:
-        self._scope.cancel()
+        if self._scope is not None:
+            self._scope.cancel()
         if self._process is not None:
             self.restarts += self._process.restarts
         self._process = None
@@ -333,9 +340,15 @@ class Delegate:
                 await self._end(self._settings.drain_grace)
                 return
             with suppress(ValueError):
-                self._counts = read_counts(await link.ask_raw(Count()))
+                self._take_counts(process, read_counts(await link.ask_raw(Count())))
             with anyio.move_on_after(self._options.statistics_interval.total_seconds()):
                 await wake.wait()
+
+    def _take_counts(self, process: ProxyProcess | None, counts: DelegateCounts) -> None:
+        pid = 0 if process is None else process.pid or 0
+        if self._counted not in (0, pid):
+            self._ended_counts = added(self._ended_counts, self._counts)
+        self._counted, self._counts = pid, counts
 
     async def _push(self, link: Link, number: int, table: RoutingTable) -> bool:
         order = Serve(version=number, owner=self._owner, table=table, settings=self._settings)

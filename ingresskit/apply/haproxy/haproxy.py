@@ -24,6 +24,7 @@ from ingresskit.apply.private_folder import private_folder
 from ingresskit.errors import ApplyError, ConfigurationError
 from ingresskit.facts import fact_logger
 from ingresskit.render.access import AccessRecord
+from ingresskit.render.delegate.control import DelegateCounts
 from ingresskit.render.haproxy import Capabilities, HaproxySettings
 
 __all__ = ["Haproxy"]
@@ -54,6 +55,7 @@ class Haproxy:
         options: How it is run and changed; the defaults when ``None``.
         access_log: Called for each request, on the event loop: it must not block or raise. What it cannot
             take in time HAProxy leaves out, and counts.
+        delegate: What the delegate beside it counted, for the statistics; ``None``: there is none.
     """
 
     def __init__(
@@ -64,7 +66,9 @@ class Haproxy:
         program: str = "haproxy",
         options: HaproxyOptions | None = None,
         access_log: Callable[[AccessRecord], None] | None = None,
+        delegate: Callable[[], DelegateCounts] | None = None,
     ) -> None:
+        self._delegate = delegate
         self._state = state.absolute()
         self._log_socket = self._state / "access.sock"
         if access_log is not None:
@@ -112,6 +116,7 @@ class Haproxy:
             access_log=self._access_log,
             socket=self._log_socket,
             proxies=bool(self.settings.trusted_proxies),
+            delegate=self._delegate,
         )
         async with AsyncExitStack() as stack:
             if traffic.log is not None:
@@ -188,6 +193,11 @@ class Haproxy:
     def statistics(self) -> HaproxyStatistics:
         """Counts of what HAProxy did, as they were read last; see `HaproxyOptions.statistics_interval`."""
         return HaproxyStatistics() if self._traffic is None else self._traffic.statistics()
+
+    def take_delegated(self, record: AccessRecord) -> None:
+        """Count and log a request that HAProxy handed over, as its delegate reports it."""
+        if self._traffic is not None:
+            self._traffic.take_delegated(record)
 
     @property
     def problem(self) -> str:

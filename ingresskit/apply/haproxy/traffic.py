@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import anyio
 import anyio.to_thread
 
+from ingresskit.apply.delegate.traffic import front_record, merged_backends
 from ingresskit.apply.haproxy.accesslog import AccessLogSocket
 from ingresskit.apply.haproxy.keeper import Keeper
 from ingresskit.apply.haproxy.outages import Outages
 from ingresskit.apply.haproxy.runtime import RuntimeApi
-from ingresskit.apply.haproxy.statistics import HaproxyStatistics, Tally
+from ingresskit.apply.haproxy.statistics import HaproxyBackendStatistics, HaproxyStatistics, Tally
 from ingresskit.errors import ApplyError
 from ingresskit.facts import fact_logger
 from ingresskit.graph import BackendKey
 from ingresskit.render.access import AccessRecord
+from ingresskit.render.delegate.control import DelegateCounts
 from ingresskit.render.haproxy import MapName
 from ingresskit.render.haproxy.words import REDIRECT_LOOP
 
@@ -39,6 +43,7 @@ class Traffic:
         interval: The least time between two readings; with many servers it is longer.
         access_log: Called for each request; ``None``: nobody wants to know.
         socket: The path of the socket of the access log.
+        delegate: What a delegate counted; ``None``: there is none.
         proxies: Whether some proxies are trusted, whose clients a redirect to TLS may bring back for ever.
     """
 
@@ -51,9 +56,11 @@ class Traffic:
         access_log: Callable[[AccessRecord], None] | None,
         socket: Path,
         proxies: bool = False,
+        delegate: Callable[[], DelegateCounts] | None = None,
     ) -> None:
         self._api = api
         self._keeper = keeper
+        self._delegate = delegate
         self._interval = interval.total_seconds()
         self._access_log = access_log
         self._tally = Tally()
@@ -64,7 +71,7 @@ class Traffic:
         self._holders: dict[str, BackendKey] = {}
         self.log: AccessLogSocket | None = None
         if access_log is not None:
-            self.log = AccessLogSocket(socket, keys=self._key_of, record=self._take_record)
+            self.log = AccessLogSocket(socket, keys=self._key_of, record=self.take_record)
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -108,7 +115,7 @@ class Traffic:
     def statistics(self) -> HaproxyStatistics:
         """The counts as they were last read."""
         live = self._keeper.live
-        return self._tally.statistics(
+        found = self._tally.statistics(
             reloads=self._keeper.reloads.total(),
             old_workers=self._old_workers,
             slots_free=0 if live is None else sum(map(live.slots.free, live.slots.pools)),
@@ -117,6 +124,14 @@ class Traffic:
             removed=0 if live is None else live.unlisted,
             dropped=self._dropped,
             unreadable=0 if self.log is None else self.log.unreadable,
+        )
+        if self._delegate is None:
+            return found
+        counts = self._delegate()
+        return replace(
+            found,
+            retries=found.retries + counts.retries,
+            backends=MappingProxyType(merged_backends(found.backends, counts, _add)),
         )
 
     def _holders_now(self) -> Mapping[str, BackendKey]:
@@ -138,7 +153,20 @@ class Traffic:
         found = None if live is None else live.artifact.backends.get(backend)
         return None if found is None else found.key
 
-    def _take_record(self, request: AccessRecord) -> None:
+    def take_record(self, request: AccessRecord) -> None:
+        """Count and log a request; one that HAProxy handed over is the delegate's to report."""
+        if (own := front_record(request)) is not None:
+            self.take_delegated(own)
+
+    def take_delegated(self, request: AccessRecord) -> None:
+        """Count and log a request that the delegate served."""
         self._tally.count_request(request.rule_host, request.status, request.termination)
         if self._access_log is not None:
             self._access_log(request)
+
+
+def _add(known: HaproxyBackendStatistics | None, more: tuple[int, int, int]) -> HaproxyBackendStatistics:
+    own = known or HaproxyBackendStatistics()
+    return HaproxyBackendStatistics(
+        requests=own.requests + more[0], failures=own.failures + more[1], active=own.active + more[2]
+    )
