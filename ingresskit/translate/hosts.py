@@ -7,7 +7,7 @@ host is decided anew only when one of those things is another one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import is_
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
@@ -21,7 +21,7 @@ from ingresskit.graph import (
     VirtualHost,
 )
 from ingresskit.models import ObjectRef
-from ingresskit.policies import Origin
+from ingresskit.policies import Origin, Variant
 from ingresskit.translate.backends import Resolution
 from ingresskit.translate.claims import Claim, Claimant
 from ingresskit.translate.resolved import ResolvedClaims
@@ -124,27 +124,31 @@ def decide_host(inputs: HostInputs) -> DecidedHost:
     ):
         for item in group:
             for claim in item.claims.get(inputs.host, ()):
-                if not claim.fallback:
+                if item.claimant.policies.variant is not None:
+                    decision.vary(item, claim, item.claimant.policies.variant)
+                elif not claim.fallback:
                     decision.admit(item, claim)
         for item in group:
             for claim in item.claims.get(inputs.host, ()):
-                if claim.fallback:
+                if claim.fallback and item.claimant.policies.variant is None:
                     decision.admit_fallback(item, claim)
     diagnostics = (*inputs.held.diagnostics, *decision.diagnostics)
     # With a refused claim only, the host would take the requests of the wildcard above it, and 404 them.
     if not admitted and not (inputs.host == ANY_HOST and inputs.default_backend is not None):
         return DecidedHost(host=None, diagnostics=diagnostics, unserved=tuple(decision.unserved))
     decision.fill_up()
+    # Of one precedence, the variant of the older object is asked first.
+    routes = sorted((*decision.routes.values(), *decision.variants), key=lambda route: route.precedence)
     return DecidedHost(
         host=VirtualHost(
             host=inputs.host,
-            routes=tuple(sorted(decision.routes.values(), key=lambda route: route.precedence)),
+            routes=tuple(routes),
             tls=inputs.tls,
             owner=inputs.held.owner,
         ),
         needs=frozenset(
             share.key
-            for route in decision.routes.values()
+            for route in routes
             if isinstance(route.action, Forward)
             for share in route.action.backends
         ),
@@ -158,6 +162,7 @@ class _Decision:
         self._inputs = inputs
         self._winners: dict[PathMatch, tuple[ResolvedClaims, Claim]] = {}
         self.routes: dict[PathMatch, Route] = {}
+        self.variants: list[Route] = []
         self.diagnostics: list[Diagnostic] = []
         self.unserved: list[Unserved] = []
 
@@ -194,6 +199,36 @@ class _Decision:
             claim,
             winner.origin.subject,
             severity,
+        )
+
+    def vary(self, item: ResolvedClaims, claim: Claim, variant: Variant) -> None:
+        """Let a claim have its part of the requests of its main path, under the policies of that path.
+
+        Its own policies would let clients choose which protection they meet, by a header field.
+        """
+        holder, winner = self._winners.get(claim.match, (None, None))
+        main = self.routes.get(claim.match)
+        where = f"{claim.shown} of {_host_text(claim.host)}"
+        if holder is None or winner is None or main is None or holder.claimant.canary:
+            message = f"no other Ingress has {where}, of which this canary would take a part; it is not served"
+            self._lose(claim.origin, Reason.ROUTE_CONFLICT, message, claim.host, claim, None)
+            return
+        own = route_of(item, claim)
+        why = ""
+        if holder.namespace != item.namespace:
+            why = f"belongs to another namespace ({winner.origin})"
+        elif not isinstance(main.action, Forward):
+            why = f"is not forwarded ({winner.origin})"
+        elif not isinstance(own.action, Forward):
+            why = f"stays with {winner.origin} whole"
+        if why:
+            message = f"{where} {why}: this canary takes no part of its requests"
+            subject = winner.origin.subject
+            self._lose(claim.origin, Reason.ROUTE_CONFLICT, message, claim.host, claim, subject)
+            return
+        self.variants += (
+            replace(main, action=own.action, origin=claim.origin, selection=selection, written=claim.written)
+            for selection in variant.selections
         )
 
     def _main(self, claim: Claim) -> tuple[PathMatch, Claim] | None:

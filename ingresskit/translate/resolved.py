@@ -106,6 +106,8 @@ def _backend_faults(claimant: Claimant, resolutions: Mapping[ServiceRef, Resolut
             told.add((claim.origin.field, ref))
             field = claim.origin.field if claim.fallback else f"{claim.origin.field}.backend"
             effect = "the route responds 503"
+            if claimant.policies.variant is not None:
+                effect = "the requests of the canary go to its main path"
             if split is not None and (ref != claim.backend or weight == 0):
                 effect = "its share goes to the others"
             yield Diagnostic(

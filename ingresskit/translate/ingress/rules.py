@@ -116,6 +116,8 @@ def read_ingress(
     if annotations and foreign is not None:
         policies = policies.and_also(foreign.judge(annotations, ingress.ref))
         canary = canary or foreign.is_canary(annotations)
+    if policies.variant is not None:
+        reader.judge_variant(policies.policies)
     paths_claimed = tuple(reader.claims())
     claims = (*paths_claimed, *reader.fallbacks())
     reader.judge_split(policies.policies, claims)
@@ -173,6 +175,15 @@ class _Reader:
                 claim = self._claim(host, path, f"{place}.http.paths[{index}]")
                 if claim is not None:
                     yield claim
+
+    def judge_variant(self, policies: PolicySet) -> None:
+        """Report the policies of a canary: its requests have those of its main path."""
+        for policy in policies:
+            kind = type(policy)
+            message = f"a canary has the policies of its main path; {kind.__name__} of this Ingress is ignored"
+            # What holds by default was not asked for.
+            for place in sorted({origin.field for origin in policies.origins(kind).values()}):
+                self._fault(place, Reason.ANNOTATION_IGNORED, message, Severity.WARNING)
 
     def judge_split(self, policies: PolicySet, claims: Sequence[Claim]) -> None:
         """Report a split none of whose Services is the backend of a path: it acts on those paths only."""

@@ -145,13 +145,13 @@ proxy-request-buffering | on or off | on | rl. | = | Whether requests are gather
 """
 
 _TRAFFIC: Final = """
-canary | boolean | false | rl? | | This Ingress takes a part of another one's requests.
-canary-weight | number | 0 | rl. | | How many of canary-weight-total.
-canary-weight-total | number | 100 | rl. | | What canary-weight is a part of.
-canary-by-header | name | | rm. | | Take requests in which this header field is always.
-canary-by-header-value | text | | rm. | | In which it is this.
-canary-by-header-pattern | pattern | | rm. | | In which it matches this.
-canary-by-cookie | name | | rm. | | Take requests in which this cookie is always.
+canary | boolean | false | rl+ | | This Ingress takes a part of another one's requests.
+canary-weight | number | 0 | rl+ | | How many of canary-weight-total.
+canary-weight-total | number | 100 | rl+ | | What canary-weight is a part of.
+canary-by-header | name | | rm+ | | Take requests in which this header field is always.
+canary-by-header-value | text | | rm+ | | In which it is this.
+canary-by-header-pattern | pattern | | rm+ | | In which it matches this.
+canary-by-cookie | name | | rm+ | | Take requests in which this cookie is always.
 mirror-target | URL | | rh? | | Send a copy of each request there.
 mirror-host | host | the target's | rh. | | The Host header field of the copy.
 mirror-request-body | on or off | on | rl. | | Whether the copy has the body.
