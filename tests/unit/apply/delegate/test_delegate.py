@@ -15,12 +15,12 @@ import pytest
 
 from ingresskit.apply import ProcessSettings
 from ingresskit.apply.delegate import Delegate, DelegateOptions
-from ingresskit.graph import PathMatch, Redirect, Route
+from ingresskit.graph import PathMatch, Redirect, Route, VirtualHost
 from ingresskit.models import ObjectKey, ObjectRef
 from ingresskit.policies import Origin
 from ingresskit.render.access import AccessRecord
 from ingresskit.render.delegate import DelegateSettings
-from ingresskit.render.inprocess import HostTable, RoutingTable, Target
+from ingresskit.render.inprocess import HostTable, RoutingTable, TargetMaker
 from ingresskit.testing import pace
 
 pytestmark = pytest.mark.anyio
@@ -51,14 +51,12 @@ def make_delegate(
 
 def make_table(**locations: str) -> RoutingTable:
     """A table that redirects requests for each path (``a``: ``/a``)."""
-    prefixes = {
-        f"/{name}": Target(
-            route=Route(match=PathMatch.prefix(f"/{name}"), action=Redirect(location=to), origin=ORIGIN),
-            host="*",
-            matched=f"/{name}",
-        )
+    routes = tuple(
+        Route(match=PathMatch.prefix(f"/{name}"), action=Redirect(location=to), origin=ORIGIN)
         for name, to in locations.items()
-    }
+    )
+    maker = TargetMaker(VirtualHost(host="*", routes=routes))
+    prefixes = {route.match.value: maker.target(route) for route in routes}
     return RoutingTable(hosts={"*": HostTable(host="*", prefixes=prefixes)})
 
 
