@@ -87,8 +87,8 @@ def chain_of(
     Nothing of it depends on the path of the route, but for whether the route is for ACME's challenge.
 
     Args:
-        host: Whose TLS settings count where no policy says otherwise.
-        route: Its policies and its action.
+        host: Its policies, and the TLS settings that count where no policy says otherwise.
+        route: Its policies, which go before those of the host, and its action.
         order: The order in which they act; ``None``: the one that the route carries.
         effects: What the policies do.
     """
