@@ -25,8 +25,9 @@ from typing import NoReturn, cast
 import anyio
 import anyio.to_thread
 
+from ingresskit._checks import check_settings
 from ingresskit.apply.output import OutputFile
-from ingresskit.errors import ApplyError, ConfigurationError
+from ingresskit.errors import ApplyError
 from ingresskit.facts import fact_logger
 
 __all__ = ["ProcessSettings", "ProxyProcess", "find_program"]
@@ -58,8 +59,7 @@ class ProcessSettings:
     restart_forgiven: timedelta = timedelta(seconds=60)
 
     def __post_init__(self) -> None:
-        if min(self.restart_first, self.restart_ceiling, self.restart_forgiven) <= timedelta(0):
-            raise ConfigurationError("the times of a process must be positive")
+        check_settings(self)
 
 
 def find_program(name: str) -> Path:

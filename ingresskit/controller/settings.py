@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import timedelta
 
+from ingresskit._checks import check_settings
 from ingresskit.errors import ConfigurationError
 
 __all__ = ["ControllerSettings"]
@@ -43,11 +44,7 @@ class ControllerSettings:
     event_buffer: int = 64
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            value: object = getattr(self, item.name)
-            least = timedelta(0) if item.name.startswith("settle") else timedelta(microseconds=1)
-            if isinstance(value, timedelta) and value < least:
-                raise ConfigurationError(f"{item.name} must be {_at_least(least)}, not {value}")
+        check_settings(self, {"settle_quiet": timedelta(0), "settle_ceiling": timedelta(0)})
         if self.settle_ceiling < self.settle_quiet:
             raise ConfigurationError(
                 f"settle_ceiling ({self.settle_ceiling}) is below settle_quiet ({self.settle_quiet})"
@@ -56,9 +53,3 @@ class ControllerSettings:
             raise ConfigurationError(
                 f"retry_ceiling ({self.retry_ceiling}) is below retry_first ({self.retry_first})"
             )
-        if self.event_buffer < 1:
-            raise ConfigurationError(f"event_buffer must be 1 or more, not {self.event_buffer}")
-
-
-def _at_least(least: timedelta) -> str:
-    return "positive" if least else "0 or more"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import timedelta
 
+from ingresskit._checks import check_settings
 from ingresskit.errors import ConfigurationError
 from ingresskit.policies.values import Network
 from ingresskit.proxy.access import AccessRecord
@@ -105,14 +106,6 @@ class ProxySettings:
             ConfigurationError: A time-out is not more than zero, a limit is less than one, or a
                 port is out of range.
         """
-        for item in fields(self):
-            value: object = getattr(self, item.name)
-            if isinstance(value, timedelta) and value <= timedelta(0):
-                raise ConfigurationError(f"{item.name} must be more than zero, not {value}")
-            if isinstance(value, int) and not isinstance(value, bool) and value < 1:
-                raise ConfigurationError(f"{item.name} must be at least 1, not {value}")
-        for name, port in (("http", self.public_http_port), ("https", self.public_https_port or 443)):
-            if port > 65535:
-                raise ConfigurationError(f"public_{name}_port must be at most 65535, not {port}")
+        check_settings(self)
         if self.proxy_protocol and not self.trusted_proxies:
             raise ConfigurationError("proxy_protocol needs trusted_proxies: it is read from those peers only")

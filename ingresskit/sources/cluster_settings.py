@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
 
+from ingresskit._checks import check_settings
 from ingresskit.cache import ReflectorSettings, ReflectorState
 from ingresskit.errors import ConfigurationError
 
@@ -44,10 +45,7 @@ class ClusterSettings:
     reflector: ReflectorSettings = field(default_factory=ReflectorSettings)
 
     def __post_init__(self) -> None:
-        if self.quiet < timedelta(0) or min(self.interval, self.look_again) <= timedelta(0):
-            raise ConfigurationError("the times between two snapshots of a cluster must be positive")
-        if self.burst < 1 or self.page_size < 1:
-            raise ConfigurationError("the burst of snapshots and the size of a page must be 1 or more")
+        check_settings(self, {"quiet": timedelta(0)})
         if self.watch_list not in ("auto", "never"):
             raise ConfigurationError(f"watch_list is 'auto' or 'never', not {self.watch_list!r}")
         if self.silence_limit <= self.reflector.idle_timeout:

@@ -21,6 +21,7 @@ from datetime import UTC, datetime, timedelta
 
 import anyio
 
+from ingresskit._checks import check_settings
 from ingresskit.cache import Backoff
 from ingresskit.diagnostics import Diagnostic
 from ingresskit.errors import ApiError, ConfigurationError, Conflict, Forbidden, NotFound, TransportError
@@ -74,9 +75,7 @@ class EventRecorderSettings:
     def __post_init__(self) -> None:
         if not self.controller or not 0 < len(self.instance) <= 128:
             raise ConfigurationError("an event needs a controller and an instance of at most 128 characters")
-        times = (self.refill, self.series_interval, self.request_timeout)
-        if min(times) <= timedelta(0) or min(self.burst, self.queue_size, self.rate, self.attempts) <= 0:
-            raise ConfigurationError("the limits of an event recorder must be more than zero")
+        check_settings(self)
 
 
 @dataclass(slots=True)

@@ -18,12 +18,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, auto
 
 import anyio
 
+from ingresskit._checks import check_settings
 from ingresskit.cache import Backoff, WorkQueue
 from ingresskit.cache.versions import is_older
 from ingresskit.errors import (
@@ -76,12 +77,7 @@ class StatusWriterSettings:
     def __post_init__(self) -> None:
         if not 0 < len(self.field_manager) <= 128 or not self.field_manager.isprintable():
             raise ConfigurationError(f"{self.field_manager[:60]!r} cannot be the name of a field manager")
-        for item in fields(self):
-            value: object = getattr(self, item.name)
-            if isinstance(value, timedelta):
-                value = value.total_seconds()
-            if isinstance(value, int | float) and value <= 0:
-                raise ConfigurationError(f"{item.name} must be more than zero, not {value}")
+        check_settings(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ namespace, so that adding one never costs what is served.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
+from ingresskit._checks import check_settings
 from ingresskit.diagnostics import Diagnostic, Reason
-from ingresskit.errors import ConfigurationError
 from ingresskit.graph import ANY_HOST
 from ingresskit.models import ObjectRef
 from ingresskit.translate.claims import Claimant
@@ -39,10 +39,7 @@ class Budgets:
     hosts_per_namespace: int | None = None
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            value: int | None = getattr(self, item.name)
-            if value is not None and value < 1:
-                raise ConfigurationError(f"{item.name} must be at least 1, not {value}")
+        check_settings(self)
 
 
 class NamespaceBudgets:

@@ -17,7 +17,7 @@ import secrets
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,6 +27,7 @@ from typing import Final, Self, cast
 import anyio
 import anyio.to_thread
 
+from ingresskit._checks import check_settings
 from ingresskit.apply.delegate.link import Link
 from ingresskit.apply.delegate.traffic import added
 from ingresskit.apply.private_folder import private_folder
@@ -78,10 +79,7 @@ class DelegateOptions:
     process: ProcessSettings = field(default_factory=ProcessSettings)
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            value: object = getattr(self, item.name)
-            if isinstance(value, timedelta) and value <= timedelta(0):
-                raise ConfigurationError(f"{item.name} must be more than zero, not {value}")
+        check_settings(self)
 
 
 class Delegate:

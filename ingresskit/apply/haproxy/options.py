@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import timedelta
 
+from ingresskit._checks import check_settings
 from ingresskit.apply.haproxy.slots import PoolSettings
 from ingresskit.errors import ConfigurationError
 
@@ -50,11 +51,6 @@ class HaproxyOptions:
     statistics_interval: timedelta = timedelta(seconds=2)
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            value: object = getattr(self, item.name)
-            if (isinstance(value, timedelta) and value <= timedelta(0)) or (
-                isinstance(value, int) and value < 1
-            ):
-                raise ConfigurationError(f"{item.name} must be more than 0, not {value}")
+        check_settings(self)
         if not 0 < self.reload_share <= 1:
             raise ConfigurationError(f"reload_share must be more than 0 and at most 1, not {self.reload_share}")

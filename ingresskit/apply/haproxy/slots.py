@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from ingresskit._checks import check_settings
 from ingresskit.errors import ConfigurationError
 from ingresskit.policies import Algorithm
 from ingresskit.render.haproxy import SlotBackend, SlotClass
@@ -43,8 +44,7 @@ class PoolSettings:
     low: float = 0.25
 
     def __post_init__(self) -> None:
-        if self.first < 1 or self.others < 1:
-            raise ConfigurationError("a pool must have at least one slot")
+        check_settings(self, {"low": 0})
         if not 0 <= self.low < 0.5:
             raise ConfigurationError(f"low must be at least 0 and below 0.5, not {self.low}")
 

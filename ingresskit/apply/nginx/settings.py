@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from ingresskit._checks import check_settings
 from ingresskit.apply.process import ProcessSettings
-from ingresskit.errors import ConfigurationError
 
 __all__ = ["NginxProcessSettings"]
 
@@ -39,7 +39,4 @@ class NginxProcessSettings:
     keep: int = 3
 
     def __post_init__(self) -> None:
-        if self.reload_timeout <= timedelta(0) or self.reload_gap < timedelta(0):
-            raise ConfigurationError("reload_timeout must be positive, and reload_gap not negative")
-        if self.most_old_workers < 1 or self.keep < 1:
-            raise ConfigurationError("most_old_workers and keep must be 1 or more")
+        check_settings(self, {"reload_gap": timedelta(0)})

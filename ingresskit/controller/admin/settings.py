@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import timedelta
 
+from ingresskit._checks import check_settings
 from ingresskit.controller.admin.access import Authenticator
-from ingresskit.errors import ConfigurationError
 
 __all__ = ["AdminSettings"]
 
@@ -44,9 +44,4 @@ class AdminSettings:
     authenticator: Authenticator | None = None
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            value: object = getattr(self, item.name)
-            if (isinstance(value, int) and value < 1) or (
-                isinstance(value, timedelta) and value <= timedelta(0)
-            ):
-                raise ConfigurationError(f"{item.name} must be positive, not {value}")
+        check_settings(self)

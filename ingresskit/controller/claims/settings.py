@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import timedelta
 
+from ingresskit._checks import check_settings
 from ingresskit.errors import ConfigurationError
 
 __all__ = ["HostClaimSettings"]
@@ -34,9 +35,7 @@ class HostClaimSettings:
     retry_ceiling: timedelta = timedelta(seconds=30)
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            if getattr(self, item.name) <= timedelta(0):
-                raise ConfigurationError(f"{item.name} must be positive, not {getattr(self, item.name)}")
+        check_settings(self)
         if self.retry_ceiling < 2 * self.retry_first:
             raise ConfigurationError(
                 f"retry_ceiling ({self.retry_ceiling}) must be twice retry_first ({self.retry_first})"

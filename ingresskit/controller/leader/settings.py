@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from datetime import timedelta
 
+from ingresskit._checks import check_settings
 from ingresskit.errors import ConfigurationError
 
 __all__ = ["LeaderSettings"]
@@ -40,8 +41,7 @@ class LeaderSettings:
     release_timeout: timedelta = timedelta(seconds=1)
 
     def __post_init__(self) -> None:
-        if min(self.retry_period, self.release_timeout) <= timedelta(0):
-            raise ConfigurationError("the retry period and the release time-out must be more than zero")
+        check_settings(self)
         if self.renew_deadline <= self.retry_period * (1 + JITTER):
             raise ConfigurationError(
                 f"a renew deadline of {self.renew_deadline} leaves no room to try again"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import timedelta
 
-from ingresskit.errors import ConfigurationError
+from ingresskit._checks import check_settings
 
 __all__ = ["DelegateSettings"]
 
@@ -37,7 +37,4 @@ class DelegateSettings:
     drain_grace: timedelta = timedelta(seconds=30)
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            value: object = getattr(self, item.name)
-            if isinstance(value, timedelta) and value <= timedelta(0):
-                raise ConfigurationError(f"{item.name} must be more than zero, not {value}")
+        check_settings(self)

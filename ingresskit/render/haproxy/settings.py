@@ -5,10 +5,11 @@ All of it stands in the program: a change is a reload, or for listeners a new pr
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple
 
+from ingresskit._checks import check_settings
 from ingresskit.errors import ConfigurationError
 from ingresskit.policies.values import Network
 
@@ -85,12 +86,7 @@ class HaproxySettings:
     hard_stop_after: timedelta = timedelta(minutes=30)
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            value: object = getattr(self, item.name)
-            if isinstance(value, timedelta) and value <= timedelta(0):
-                raise ConfigurationError(f"{item.name} must be more than zero, not {value}")
-            if isinstance(value, int) and not isinstance(value, bool) and value < 1:
-                raise ConfigurationError(f"{item.name} must be at least 1, not {value}")
+        check_settings(self)
         # A map row, a command of the runtime API and the longest path in normal form have to fit.
         if not 32768 <= self.buffer_bytes <= 1048576:
             raise ConfigurationError(f"buffer_bytes must be from 32768 to 1048576, not {self.buffer_bytes}")
@@ -100,9 +96,6 @@ class HaproxySettings:
             )
         if self.max_headers > 30000:
             raise ConfigurationError(f"max_headers must be 30000 at most, not {self.max_headers}")
-        for name, port in (("http", self.public_http_port), ("https", self.public_https_port or 443)):
-            if port > 65535:
-                raise ConfigurationError(f"public_{name}_port must be at most 65535, not {port}")
         if self.proxy_protocol and not self.trusted_proxies:
             raise ConfigurationError("proxy_protocol needs trusted_proxies: it is read from those peers only")
 

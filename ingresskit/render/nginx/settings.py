@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import timedelta
 
+from ingresskit._checks import check_settings
 from ingresskit.errors import ConfigurationError
 from ingresskit.policies.values import Network
 
@@ -98,12 +99,7 @@ class NginxSettings:
             ConfigurationError: An address or a path is none, a time-out is not more than zero, or a
                 limit is out of range.
         """
-        for item in fields(self):
-            value: object = getattr(self, item.name)
-            if isinstance(value, timedelta) and value < timedelta(milliseconds=1):
-                raise ConfigurationError(f"{item.name} must be at least 1 ms, not {value}")
-            if isinstance(value, int) and not isinstance(value, bool) and value < (item.name != "workers"):
-                raise ConfigurationError(f"{item.name} must be at least 1, not {value}")
+        check_settings(self, {"workers": 0}, shortest=timedelta(milliseconds=1))  # nginx counts those
         for address in (*self.http, *self.https):
             if not _LISTEN.fullmatch(address) or not 0 < int(address.rpartition(":")[2]) < 65536:
                 raise ConfigurationError(f"{address!r} is not an address and a port, such as 0.0.0.0:8080")
@@ -118,9 +114,6 @@ class NginxSettings:
                 raise ConfigurationError(f"{name} must be an absolute path, not {path!r}")
         if self.resolver and not _RESOLVER.fullmatch(self.resolver):
             raise ConfigurationError(f"{self.resolver!r} is not an address on loopback and a port")
-        for name, port in (("http", self.public_http_port), ("https", self.public_https_port or 443)):
-            if port > 65535:
-                raise ConfigurationError(f"public_{name}_port must be at most 65535, not {port}")
         if self.proxy_protocol and not self.trusted_proxies:
             raise ConfigurationError("proxy_protocol needs trusted_proxies: it is believed of those peers only")
 
