@@ -12,9 +12,9 @@ from ingresskit.errors import ConfigurationError
 from ingresskit.proxy.listen.front_listener import FrontListener, open_front_listener
 from ingresskit.proxy.listen.listener import Listener, open_listener
 from ingresskit.proxy.listen.tls import CertificateContexts
-from ingresskit.proxy.plane import Plane
 from ingresskit.proxy.settings import ProxySettings
 from ingresskit.proxy.statistics import Counters, Statistics
+from ingresskit.proxy.wiring import Parts
 from ingresskit.render.inprocess import RoutingTable
 
 __all__ = ["Proxy"]
@@ -43,7 +43,7 @@ class Proxy:
         self.settings: ProxySettings = settings or ProxySettings()
         self._table = RoutingTable()
         self._counters = Counters()
-        self._plane: Plane | None = None
+        self._parts: Parts | None = None
         self._contexts: CertificateContexts | None = None
         self._listeners: list[Listener] = []
         self._fronts: list[FrontListener] = []
@@ -79,8 +79,8 @@ class Proxy:
                 `listen_front`. Backends are those of *table* where it has them.
         """
         self._table, self._fading = table, fading
-        if self._plane is not None:
-            self._plane.swap(table, fading)
+        if self._parts is not None:
+            self._parts.admission.swap(table, fading)
         if self._contexts is not None:
             self._contexts.forget_old()
 
@@ -96,18 +96,20 @@ class Proxy:
             ConfigurationError: The proxy is draining or closed.
             OSError: The address cannot be bound to.
         """
-        plane = self._bind()
-        if self._closed or plane.draining:
+        parts = self._bind()
+        if self._closed or parts.runtime.draining:
             raise ConfigurationError("a proxy that was drained or closed does not listen again")
         context = None
         if tls:
             if self._contexts is None:
                 self._contexts = CertificateContexts(lambda: self._table)
             context = self._contexts.entrance
-        listener = await open_listener(plane, host, port, context)
+        listener = await open_listener(
+            self.settings, parts.clients, parts.tls_client if tls else parts.plain_client, host, port, context
+        )
         self._listeners.append(listener)
-        if tls and plane.https_listener_port is None:
-            plane.https_listener_port = listener.address[1]
+        if tls and parts.admission.filters.https_listener_port is None:
+            parts.admission.filters.https_listener_port = listener.address[1]
         return listener
 
     async def listen_front(self, path: Path, *, https_port: int | None = None) -> FrontListener:
@@ -124,12 +126,12 @@ class Proxy:
             ConfigurationError: The proxy is draining or closed.
             OSError: The socket cannot be made.
         """
-        plane = self._bind()
-        if self._closed or plane.draining:
+        parts = self._bind()
+        if self._closed or parts.runtime.draining:
             raise ConfigurationError("a proxy that was drained or closed does not listen again")
-        if plane.https_listener_port is None:
-            plane.https_listener_port = https_port
-        listener = await open_front_listener(plane, path)
+        if parts.admission.filters.https_listener_port is None:
+            parts.admission.filters.https_listener_port = https_port
+        listener = await open_front_listener(parts.front_client, path)
         self._fronts.append(listener)
         return listener
 
@@ -146,48 +148,46 @@ class Proxy:
         Returns when all connections are gone. What is left at the end of *grace*, tunnels among it,
         is cut. The proxy cannot listen again.
         """
-        plane = self._bind()
-        plane.draining = True
+        parts = self._bind()
+        parts.runtime.draining = True
         await self._stop_listening()
-        for client in list(plane.clients):
+        for client in list(parts.clients.connections):
             client.drain()
-        plane.pool.close_idle()
-        if plane.clients:
+        parts.pool.drain()
+        if parts.clients.connections:
             try:
                 async with asyncio.timeout(grace.total_seconds()):
-                    await plane.emptied.wait()
+                    await parts.clients.emptied.wait()
             except TimeoutError:
                 pass
         await self.close()
 
     async def close(self) -> None:
         """Cut every connection and stop. Does nothing the second time."""
-        plane = self._plane
-        if plane is None or self._closed:
+        parts = self._parts
+        if parts is None or self._closed:
             self._closed = True
             return
         self._closed = True
-        plane.draining = plane.closing = True
+        parts.runtime.draining = parts.runtime.closing = True
+        parts.pool.drain()
         await self._stop_listening()
-        for client in list(plane.clients):
+        for client in list(parts.clients.connections):
             client.abort()
-        plane.pool.abort_all()
-        tasks = list(plane.tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        plane.pool.abort_all()
-        if plane.clients:
+        parts.pool.abort_all()
+        await parts.runtime.cancel_tasks()
+        parts.pool.abort_all()
+        if parts.clients.connections:
             async with asyncio.timeout(5):
-                await plane.emptied.wait()
-        plane.deadlines.close()
+                await parts.clients.emptied.wait()
+        parts.runtime.deadlines.close()
 
     def statistics(self) -> Statistics:
         """Counts of what the proxy did so far."""
-        plane = self._plane
-        if plane is None:
+        parts = self._parts
+        if parts is None:
             return self._counters.freeze({})
-        return self._counters.freeze(plane.balancer.statistics(), plane.pool.statistics())
+        return self._counters.freeze(parts.balancer.statistics(), parts.pool.statistics())
 
     async def _stop_listening(self) -> None:
         listeners: list[Listener | FrontListener] = [*self._listeners, *self._fronts]
@@ -195,8 +195,8 @@ class Proxy:
         for listener in listeners:
             await listener.close()
 
-    def _bind(self) -> Plane:
-        if self._plane is None:
-            self._plane = Plane(self.settings, self._table, self._counters, asyncio.get_running_loop())
-            self._plane.swap(self._table, self._fading)
-        return self._plane
+    def _bind(self) -> Parts:
+        if self._parts is None:
+            self._parts = Parts(self.settings, self._counters, self._table, asyncio.get_running_loop())
+            self._parts.admission.swap(self._table, self._fading)
+        return self._parts

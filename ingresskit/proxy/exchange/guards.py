@@ -17,15 +17,16 @@ from ingresskit.filters import (
 from ingresskit.graph import Termination
 from ingresskit.policies import Stage
 from ingresskit.proxy.exchange.replies import LocalReply
+from ingresskit.proxy.message.views import field_of
 
 if TYPE_CHECKING:
-    from ingresskit.proxy.h1.heads import RequestHead, ResponseHead
-    from ingresskit.proxy.hosts import RequestedHost
+    from ingresskit.proxy.exchange.filter_context import FilterContext
     from ingresskit.proxy.message.forwarded import Address, Forwarding, Peer
-    from ingresskit.proxy.plane import Plane
+    from ingresskit.proxy.message.head import RequestHead
+    from ingresskit.proxy.message.hosts import RequestedHost
     from ingresskit.render.inprocess import Target
 
-__all__ = ["EndpointResponse", "GuardedRequest", "JudgedHead", "field_of", "value_in"]
+__all__ = ["GuardedRequest"]
 
 _logger = fact_logger(__name__)
 
@@ -42,6 +43,7 @@ class GuardedRequest:
 
     __slots__ = (
         "_asking",
+        "_context",
         "_guards",
         "_next",
         "client",
@@ -54,7 +56,6 @@ class GuardedRequest:
         "method",
         "path",
         "peer",
-        "plane",
         "query",
         "requested_host",
         "target",
@@ -62,7 +63,7 @@ class GuardedRequest:
 
     def __init__(
         self,
-        plane: Plane,
+        context: FilterContext,
         peer: Peer,
         head: RequestHead,
         host: RequestedHost,
@@ -81,7 +82,7 @@ class GuardedRequest:
         self.https: bool = forwarding.https
         self.length: int | None = head.length
         # For the proxy.
-        self.plane: Plane = plane
+        self._context = context
         self.peer: Peer = peer
         self.head: RequestHead = head
         self.requested_host: RequestedHost = host
@@ -95,7 +96,7 @@ class GuardedRequest:
     @property
     def secure_location(self) -> str | None:
         """As `RequestView`."""
-        port = self.plane.redirect_port(self.peer, self.requested_host.port)
+        port = self._context.redirect_port(self.peer, self.requested_host.port)
         if port is None:
             return None
         shown = "" if port == 443 else f":{port}"
@@ -120,7 +121,7 @@ class GuardedRequest:
             if self.head.max_forwards == 0 and guard.stage in _FORWARDING:
                 continue
             try:
-                outcome = guard.request(self, self.plane.buckets)
+                outcome = guard.request(self, self._context.buckets)
             except Exception:  # noqa: BLE001 - a third party's code; logged
                 return self._failed(guard)
             if isinstance(outcome, Subrequest):
@@ -174,7 +175,7 @@ class GuardedRequest:
     def _replied(self, guard: Filter, reply: Reply) -> LocalReply:
         peer = self.peer
         if guard.stage is Stage.TLS_REDIRECT and peer.trusted and not self.forwarding.said_scheme:
-            self.plane.suspect_redirect_loop(peer)
+            self._context.suspect_redirect_loop(peer)
         try:
             fields = HeaderEdit(fields=reply.fields).fields
             reply.location.encode("ascii")
@@ -186,67 +187,3 @@ class GuardedRequest:
         """A filter raised: whatever it guards stays closed."""
         _logger.exception("a filter failed", extra={"filter": type(guard).__name__, "host": self.target.host})
         return self.reply(500, Termination.INTERNAL)
-
-
-class EndpointResponse:
-    """An endpoint's response as filters see it."""
-
-    __slots__ = ("_head",)
-
-    def __init__(self, head: ResponseHead) -> None:
-        self._head = head
-
-    @property
-    def status(self) -> int:
-        """As `ResponseView`."""
-        return self._head.status
-
-    def field(self, name: bytes) -> bytes | None:
-        """As `ResponseView`."""
-        return value_in(self._head.fields, name)
-
-
-class JudgedHead:
-    """A request head as the conditions of variants see it: a `ingresskit.policies.Judged`."""
-
-    __slots__ = ("_forwarding", "_head", "_host", "method", "query")
-
-    def __init__(self, head: RequestHead, host: RequestedHost, query: bytes, peer: Peer) -> None:
-        self.method: bytes = head.method
-        self.query: bytes = query
-        self._head = head
-        self._host = host.wire
-        self._forwarding = peer.forwarding(host.wire, host.port, head.client_fields)
-
-    def field(self, name: bytes) -> bytes | None:
-        """As `Judged`."""
-        return field_of(name, self._head, self._host, self._forwarding)
-
-
-def field_of(name: bytes, head: RequestHead, host: bytes, forwarding: Forwarding) -> bytes | None:
-    """A header field of a request as `RequestView.field` gives it.
-
-    What the proxy owns is what the endpoint gets: a client cannot make up its address for a filter either.
-    """
-    if name == b"host":
-        return host
-    if name == b"content-length":
-        return None if head.length is None or not head.has_length else b"%d" % head.length
-    if name == b"x-request-id":
-        return head.request_id or None
-    if name == b"upgrade":
-        return head.upgrade or None
-    return value_in(head.fields + forwarding.lines, name)
-
-
-def value_in(lines: bytes, name: bytes) -> bytes | None:
-    """The value of a field in lines of a head; several are joined, cookies by semicolons."""
-    found = [
-        value.strip(b" \t\r\n")
-        for line in lines.splitlines(keepends=True)
-        for key, _, value in (line.partition(b":"),)
-        if key.lower() == name
-    ]
-    if not found:
-        return None
-    return (b"; " if name == b"cookie" else b", ").join(found)

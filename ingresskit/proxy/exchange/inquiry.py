@@ -16,22 +16,22 @@ from typing import TYPE_CHECKING, Final
 from ingresskit.facts import fact_logger
 from ingresskit.filters import Subrequest
 from ingresskit.graph import Termination
-from ingresskit.proxy.exchange.replies import LocalReply
-from ingresskit.proxy.exchange.subrequests import send_subrequest
+from ingresskit.proxy.exchange.replies import LocalReply, count_reply
+from ingresskit.proxy.ports import NO_UPSTREAM
 
 if TYPE_CHECKING:
     import asyncio
 
     from ingresskit.proxy.exchange.exchange import Exchange
     from ingresskit.proxy.exchange.guards import GuardedRequest
-    from ingresskit.proxy.h1.downstream import ClientConnection
-    from ingresskit.proxy.plane import Plane
+    from ingresskit.proxy.exchange.runtime import Runtime
+    from ingresskit.proxy.ports import Downstream
 
 __all__ = ["Inquiry"]
 
 _logger = fact_logger(__name__)
 
-_LEFT: Final = 499  # nginx's convention for a client that closed the connection: logged, never sent
+_CLIENT_LEFT: Final = 499  # nginx's convention for a client that closed the connection: logged, never sent
 _SMALL_BODY: Final = 8192  # kept without being accounted for
 
 
@@ -39,45 +39,48 @@ class Inquiry:
     """A request between two filters.
 
     Args:
-        plane: Shared state.
-        client: Whose request it is.
+        runtime: What exchanges share.
+        downstream: The client's stream.
         request: How far it has come.
         first: What its filter wants to know.
         forward: Makes the exchange when all filters let it go on.
+
+    Attributes:
+        request_complete: The last byte of the request was received.
     """
 
     __slots__ = (
         "_began",
-        "_client",
-        "_complete",
+        "_downstream",
+        "_finished",
         "_first",
         "_forward",
-        "_held",
-        "_held_size",
-        "_over",
-        "_plane",
+        "_kept",
+        "_kept_size",
         "_request",
+        "_runtime",
         "_task",
+        "request_complete",
     )
 
     def __init__(
         self,
-        plane: Plane,
-        client: ClientConnection,
+        runtime: Runtime,
+        downstream: Downstream,
         request: GuardedRequest,
         first: Subrequest,
-        forward: Callable[[ClientConnection, GuardedRequest, float], Exchange | LocalReply],
+        forward: Callable[[Downstream, GuardedRequest, float], Exchange | LocalReply],
     ) -> None:
-        self._plane = plane
-        self._client = client
+        self._runtime = runtime
+        self._downstream = downstream
         self._request = request
         self._first = first
         self._forward = forward
-        self._began: float = plane.deadlines.recent
-        self._held: list[bytes] = []
-        self._held_size = 0
-        self._complete = False
-        self._over = False
+        self._began: float = runtime.deadlines.recent
+        self._kept: list[bytes] = []
+        self._kept_size = 0
+        self.request_complete: bool = False
+        self._finished = False
         self._task: asyncio.Task[None] | None = None
 
     # What the client does: see `Exchange`.
@@ -85,46 +88,44 @@ class Inquiry:
     @property
     def waiting_bytes(self) -> int:
         """What is kept of the request."""
-        return self._held_size
+        return self._kept_size
 
     def start(self, payload: bytes, *, complete: bool) -> None:
         """Send the subrequest; the payload is what is there of the body."""
         self.request_data(payload, complete=complete)
-        task = self._task = self._plane.loop.create_task(self._run())
-        self._plane.tasks.add(task)
-        task.add_done_callback(self._plane.tasks.discard)
+        self._task = self._runtime.start(self._run())
 
-    def request_data(self, payload: bytes, *, complete: bool) -> None:
+    def request_data(self, payload: bytes, *, complete: bool, trailers: bytes = b"") -> None:
         """Keep more of the request's body, *complete* with its last byte."""
-        self._complete = complete
-        if not payload or self._over:
+        self.request_complete = complete
+        if not payload or self._finished:
             return
-        self._held.append(payload)
-        self._held_size += len(payload)
-        if self._held_size > _SMALL_BODY:
-            self._client.recharge()
-        if self._held_size > self._plane.settings.buffer_bytes and not complete:
-            self._client.hold_for_connection()
+        self._kept.append(payload)
+        self._kept_size += len(payload)
+        if self._kept_size > _SMALL_BODY:
+            self._downstream.recharge()
+        if self._kept_size > self._runtime.settings.buffer_bytes and not complete:
+            self._downstream.pause_reading(NO_UPSTREAM)
 
     def client_lost(self) -> None:
         """The client disconnected: nobody waits for the subrequest any more."""
-        if self._over:
+        if self._finished:
             return
-        if self._plane.closing:
+        if self._runtime.closing:
             self._end(503, Termination.SHUTDOWN)
-        elif self._client.given_up:
+        elif self._downstream.given_up:
             self._end(503, Termination.OVERLOADED)
         else:
-            self._end(_LEFT, Termination.CLIENT_LEFT)
+            self._end(_CLIENT_LEFT, Termination.CLIENT_LEFT)
 
     def client_timed_out(self) -> None:
         """The client did not send its body in time."""
         self._respond(self._request.reply(408, Termination.CLIENT_TIMEOUT))
 
-    def client_is_full(self) -> None:
+    def client_write_paused(self) -> None:
         """Nothing is written meanwhile."""
 
-    def client_has_room(self) -> None:
+    def client_write_resumed(self) -> None:
         """Nothing is written meanwhile."""
 
     def refuse(self, sentence: str) -> None:
@@ -137,53 +138,46 @@ class Inquiry:
         outcome: LocalReply | Subrequest | None = self._first
         try:
             while isinstance(outcome, Subrequest):
-                reply = await send_subrequest(outcome, self._plane.settings)
-                self._plane.deadlines.now()
+                reply = await self._runtime.send_subrequest(outcome)
+                self._runtime.deadlines.now()
                 outcome = self._request.resume(reply)
         except Exception:
             _logger.exception("a request could not be judged", extra={"host": self._request.target.host})
             outcome = self._request.reply(500, Termination.INTERNAL)
-        if self._over:
+        if self._finished:
             return
         self._task = None  # it must not cancel itself
-        result = outcome or self._forward(self._client, self._request, self._began)
+        result = outcome or self._forward(self._downstream, self._request, self._began)
         if isinstance(result, LocalReply):
             self._respond(result)
             return
-        self._over = True
-        payload = b"".join(self._held)
-        self._held.clear()
-        self._held_size = 0
-        self._client.forward(result)
-        result.start(payload, complete=self._complete)
+        self._finished = True
+        payload = b"".join(self._kept)
+        self._kept.clear()
+        self._kept_size = 0
+        self._downstream.hand_over(result)
+        result.start(payload, complete=self.request_complete)
 
     # The end.
 
     def _respond(self, reply: LocalReply, *, sentence: str = "") -> None:
-        if self._over:
+        if self._finished:
             return
-        head = self._request.head
-        closing = not self._complete or not head.keep_alive
-        size = self._client.send_local_reply(
-            reply.status,
-            sentence=sentence,
-            head_only=head.method == b"HEAD",
-            closing=closing,
-            location=reply.location,
-            fields=reply.fields,
+        size = self._downstream.send_local_reply(
+            reply.status, sentence=sentence, location=reply.location, fields=reply.fields
         )
         self._finish(reply, size)
-        self._client.exchange_over(closing=closing)
+        self._downstream.finish()
 
     def _end(self, status: int, termination: Termination) -> None:
         self._finish(self._request.reply(status, termination), 0)
 
     def _finish(self, reply: LocalReply, size: int) -> None:
-        self._over = True
-        self._held.clear()
-        self._held_size = 0
+        self._finished = True
+        self._kept.clear()
+        self._kept_size = 0
         if self._task is not None:
             self._task.cancel()
         request = self._request
-        duration = self._plane.deadlines.now() - self._began
-        self._client.count_reply(request.peer, request.head.method, reply, size, duration)
+        duration = self._runtime.deadlines.now() - self._began
+        count_reply(self._runtime, request.peer, request.head.method, reply, size, duration)

@@ -1,13 +1,17 @@
-"""What the proxy responds by itself."""
+"""What the proxy responds by itself, and the records of it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ingresskit.proxy.access import AccessRecord
+
 if TYPE_CHECKING:
     from ingresskit.graph import Termination
+    from ingresskit.proxy.exchange.runtime import Runtime
+    from ingresskit.proxy.message.forwarded import Peer
 
-__all__ = ["LocalReply"]
+__all__ = ["LocalReply", "count_reply"]
 
 
 class LocalReply:
@@ -42,3 +46,38 @@ class LocalReply:
         self.rule_host: str = rule_host
         self.location: str = location
         self.fields: tuple[tuple[bytes, bytes], ...] = fields
+
+
+def count_reply(
+    runtime: Runtime, peer: Peer, method: bytes, reply: LocalReply, size: int, duration: float = 0.0
+) -> None:
+    """Count a local reply, and let the access log have it.
+
+    Args:
+        runtime: Whose counts and log.
+        peer: Who sent the request.
+        method: Empty when the head could not be read.
+        reply: What the proxy responded.
+        size: Bytes of the body of the response.
+        duration: Seconds.
+    """
+    runtime.counters.count_request(reply.rule_host, reply.status, duration, reply.termination)
+    if (log := runtime.settings.access_log) is not None:
+        log(
+            AccessRecord(
+                client=peer.text,
+                method=method.decode("ascii"),
+                host=reply.host,
+                path=reply.path,
+                rule_host=reply.rule_host,
+                status=reply.status,
+                sent_bytes=size,
+                duration=duration,
+                backend=None,
+                endpoint="",
+                attempts=0,
+                request_id="",
+                termination=reply.termination,
+                detail=reply.detail,
+            )
+        )

@@ -5,117 +5,129 @@ The side that cannot take more stops the other from being read. Silence in both 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ingresskit.proxy.sockets import half_close
+from ingresskit.proxy.deadlines import NEVER
 
 if TYPE_CHECKING:
-    from ingresskit.proxy.h1.downstream import ClientConnection
-    from ingresskit.proxy.h1.upstream import UpstreamConnection
-    from ingresskit.proxy.plane import Plane
+    from ingresskit.proxy.deadlines import Deadlines
+    from ingresskit.proxy.ports import ByteEnd
+    from ingresskit.proxy.statistics import Counters
 
-__all__ = ["Tunnel"]
+__all__ = ["Direction", "Tunnel"]
+
+
+class Direction:
+    """The bytes of one end on their way to the other one: the `ByteReceiver` of an end of a tunnel.
+
+    Attributes:
+        target: The other end.
+    """
+
+    __slots__ = ("_tunnel", "target")
+
+    target: ByteEnd
+
+    def __init__(self, tunnel: Tunnel) -> None:
+        self._tunnel = tunnel
+
+    def received(self, data: bytes) -> None:
+        """As `ByteReceiver`."""
+        self._tunnel.touch()
+        self.target.write(data)
+
+    def ended(self) -> bool:
+        """As `ByteReceiver.ended`."""
+        return not self._tunnel.end() and self.target.end()
+
+    def lost(self) -> None:
+        """As `ByteReceiver.lost`."""
+        self._tunnel.close()
+        self.target.close()
+
+    def write_paused(self) -> None:
+        """As `ByteReceiver.write_paused`."""
+        self.target.pause()
+
+    def write_resumed(self) -> None:
+        """As `ByteReceiver.write_resumed`."""
+        self.target.resume()
 
 
 class Tunnel:
-    """An upgraded connection. The two ends call it; each end may be told to pause, end or close."""
+    """An upgraded connection. The bytes of each end are received by one direction of it.
+
+    Args:
+        deadlines: Of the proxy.
+        counters: What to count in.
+        timeout: Seconds of silence in both directions that end it.
+        on_close: Called once when it is over.
+
+    Attributes:
+        from_client: The client's bytes on their way to the endpoint.
+        from_endpoint: The endpoint's bytes on their way to the client.
+    """
 
     __slots__ = (
-        "_client",
-        "_client_ended",
         "_closed",
-        "_endpoint_ended",
+        "_counters",
+        "_deadlines",
+        "_ended",
         "_on_close",
-        "_plane",
         "_timeout",
-        "_upstream",
+        "bucket",
+        "deadline",
+        "from_client",
+        "from_endpoint",
     )
 
     def __init__(
-        self,
-        plane: Plane,
-        client: ClientConnection,
-        upstream: UpstreamConnection,
-        timeout: float,
-        on_close: Callable[[], None],
+        self, deadlines: Deadlines, counters: Counters, timeout: float, on_close: Callable[[], None]
     ) -> None:
-        self._plane = plane
-        self._client = client
-        self._upstream = upstream
+        self._deadlines = deadlines
+        self._counters = counters
         self._timeout = timeout
         self._on_close = on_close
-        self._client_ended = False
-        self._endpoint_ended = False
         self._closed = False
-        upstream.tunnel = self
-        plane.counters.tunnels_open += 1
-        self._touch()
+        self._ended = 0
+        self.deadline: float = NEVER
+        self.bucket: int | None = None
+        self.from_client: Direction = Direction(self)
+        self.from_endpoint: Direction = Direction(self)
+        counters.tunnels_open += 1
+        self.touch()
 
-    def from_client(self, data: bytes) -> None:
-        """Bytes for the endpoint."""
-        self._touch()
-        self._upstream.transport.write(data)
+    def join(self, client: ByteEnd, endpoint: ByteEnd) -> None:
+        """Begin to pass bytes."""
+        from_client, from_endpoint = self.from_client, self.from_endpoint
+        from_client.target = endpoint
+        from_endpoint.target = client
+        endpoint.start(from_endpoint)
+        client.start(from_client)
 
-    def from_endpoint(self, data: bytes) -> None:
-        """Bytes for the client."""
-        self._touch()
-        self._client.send(data)
+    def end(self) -> bool:
+        """One end sends no more. Whether neither does."""
+        self._ended += 1
+        return self._ended > 1
 
-    def pause_client(self) -> None:
-        """The endpoint takes nothing at the moment."""
-        self._client.hold_for_endpoint()
+    def touch(self) -> None:
+        """Bytes pass: silence begins anew."""
+        deadlines = self._deadlines
+        deadlines.set(self, deadlines.recent + self._timeout)
 
-    def resume_client(self) -> None:
-        """Undo `pause_client`."""
-        self._client.release_for_endpoint()
-
-    def pause_endpoint(self) -> None:
-        """The client takes nothing at the moment."""
-        self._upstream.transport.pause_reading()
-
-    def resume_endpoint(self) -> None:
-        """Undo `pause_endpoint`."""
-        if not self._upstream.transport.is_closing():
-            self._upstream.transport.resume_reading()
-
-    def client_ended(self) -> bool:
-        """The client sends no more. Whether its connection stays open for the other direction."""
-        self._client_ended = True
-        return self._pass_end_on(self._upstream.transport)
-
-    def endpoint_ended(self) -> bool:
-        """As `client_ended`, for the endpoint."""
-        self._endpoint_ended = True
-        return self._pass_end_on(self._client.transport)
-
-    def client_lost(self) -> None:
-        """The client's connection is gone."""
-        self._close()
-        self._upstream.transport.close()
-
-    def endpoint_lost(self) -> None:
-        """The endpoint's connection is gone."""
-        self._close()
-        self._client.close()
-
-    def timed_out(self) -> None:
-        """Nothing passed for too long."""
-        self._close()
-        self._upstream.transport.abort()
-        self._client.abort()
-
-    def _pass_end_on(self, other: asyncio.Transport) -> bool:
-        return not (self._client_ended and self._endpoint_ended) and half_close(other)
-
-    def _touch(self) -> None:
-        deadlines = self._plane.deadlines
-        deadlines.set(self._upstream, deadlines.recent + self._timeout)
-
-    def _close(self) -> None:
+    def close(self) -> None:
+        """One end is gone: count the tunnel as over."""
         if not self._closed:
             self._closed = True
-            self._plane.counters.tunnels_open -= 1
-            self._plane.deadlines.forget(self._upstream)
+            self._counters.tunnels_open -= 1
+            self._deadlines.forget(self)
             self._on_close()
+            del self.from_client, self.from_endpoint  # which refer to this
+
+    def deadline_passed(self) -> None:
+        """For `Deadlines`: nothing passed for too long."""
+        client, endpoint = self.from_endpoint.target, self.from_client.target
+        self.close()
+        endpoint.abort()
+        client.abort()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from ingresskit.proxy.h1.heads import BadRequest
+from ingresskit.proxy.message.head import BadRequest
 
 if TYPE_CHECKING:
     from ingresskit.proxy.settings import ProxySettings

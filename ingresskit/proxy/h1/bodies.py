@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
-__all__ = ["Body", "BodyError", "ChunkedBody", "LengthBody", "UntilClose"]
+__all__ = ["Body", "BodyError", "ChunkedBody", "LengthBody", "UntilClose", "request_body"]
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
@@ -151,3 +151,8 @@ class ChunkedBody:
         self._extra += size
         if self._extra > _MAX_EXTRA_BYTES:
             raise BodyError("has too many bytes of chunk extensions and trailers")
+
+
+def request_body(length: int | None) -> Body:
+    """A reader for the body of a request of this `RequestHead.length`."""
+    return ChunkedBody() if length is None else LengthBody(length)

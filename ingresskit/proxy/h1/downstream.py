@@ -1,204 +1,107 @@
-"""One client connection: a machine that is always in one of six states.
+"""The messages of a client's HTTP/1.1 connection: reads requests, writes responses.
 
-    HEAD ──head complete──► BODY ──last byte──► WAIT ──answer complete──► HEAD
-      │  └──no body────────────────────────────► │
-      │                                          └──101──► TUNNEL
-      └──any doubt, or an end after this request──► LINGER ──► CLOSED
-
-While a request is under way nothing more than one read of the next one is taken: pipelined requests
-wait in the kernel. LINGER is for clients that are still sending: closing with unread bytes would
-reset the connection and could take the answer away with it (RFC 9112, 9.6).
+One request is under way at a time, so the connection is the `Downstream` of each of its exchanges, one after
+the other. Its states are in `ingresskit.proxy.h1.connection`.
 """
 
 from __future__ import annotations
 
-import asyncio
-from enum import IntEnum
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from typing_extensions import override
 
 from ingresskit.graph import Termination
 from ingresskit.proxy.deadlines import NEVER
-from ingresskit.proxy.exchange.exchange import Exchange
-from ingresskit.proxy.exchange.inquiry import Inquiry
-from ingresskit.proxy.exchange.records import local_record
-from ingresskit.proxy.exchange.replies import LocalReply
-from ingresskit.proxy.front import Front
+from ingresskit.proxy.exchange.replies import LocalReply, count_reply
 from ingresskit.proxy.h1.beginnings import check_sizes, judge_beginning
-from ingresskit.proxy.h1.bodies import Body, BodyError
-from ingresskit.proxy.h1.heads import BadRequest, RequestHead, RequestReader
-from ingresskit.proxy.h1.local_replies import build_answer
-from ingresskit.proxy.hosts import RequestedHost
-from ingresskit.proxy.limits.crowd import Owner, owner_of
-from ingresskit.proxy.message.forwarded import Address, Peer, parse_address
-from ingresskit.proxy.requests import admit
-from ingresskit.proxy.sockets import half_close, has_left
+from ingresskit.proxy.h1.bodies import Body, BodyError, request_body
+from ingresskit.proxy.h1.connection import LINGER_SILENCE, H1Connection, State
+from ingresskit.proxy.h1.heads import RequestReader
+from ingresskit.proxy.h1.local_replies import build_local_reply
+from ingresskit.proxy.h1.octets import body_octets
+from ingresskit.proxy.message.head import BadRequest, RequestHead, ResponseHead
+from ingresskit.proxy.message.hosts import RequestedHost
+from ingresskit.proxy.ports import AHEAD, UPSTREAM_WRITE_PAUSED
+from ingresskit.proxy.sockets import half_close
 
 if TYPE_CHECKING:
-    from ingresskit.proxy.exchange.tunnel import Tunnel
-    from ingresskit.proxy.plane import Plane
+    from ingresskit.proxy.exchange.admission import Admission
+    from ingresskit.proxy.limits.clients import Clients
+    from ingresskit.proxy.message.forwarded import Address, Peer
+    from ingresskit.proxy.message.front import Front
+    from ingresskit.proxy.ports import ByteEnd, ByteReceiver, RequestReceiver
 
-__all__ = ["ClientConnection"]
-
-# How often to look whether a client that is not read is still there.
-_LOOK_SECONDS: Final = 2.0
-# As long as nginx lingers: for a client that writes all of an upload before it reads.
-_LINGER_SECONDS: Final = 30.0
-_SMALL_HEAD: Final = 1024  # held until it is whole without being accounted for
-_LINGER_SILENCE: Final = 5.0
-_LINGER_DRAINING: Final = 2.0
-
-
-class State(IntEnum):
-    """Where a connection stands; see the module."""
-
-    HEAD = 0
-    BODY = 1
-    WAIT = 2
-    TUNNEL = 3
-    LINGER = 4
-    CLOSED = 5
-
+__all__ = ["H1Downstream"]
 
 _HEAD, _BODY, _WAIT, _TUNNEL, _LINGER, _CLOSED = State
-
-# Why a connection is not read at the moment.
-_NO_CONNECTION: Final = 1
-_ENDPOINT_FULL: Final = 2
-_AHEAD: Final = 4
+_SMALL_HEAD: Final = 1024  # held until it is whole without being accounted for
+_NO_REQUEST: Final = RequestHead(b"GET", b"/", False, b"")
 
 
-class ClientConnection(asyncio.Protocol):
-    """A connection from a client.
-
-    Attributes:
-        full: The client takes nothing at the moment.
-        given_up: It is closed to make room for others.
-        timed_out: It took nothing for too long, and is cut.
-        held: Why it is not read at the moment; 0 when it is.
-    """
+class H1Downstream(H1Connection):
+    """A connection from a client: a `ClientConnection`, its only `Downstream`, and a `ByteEnd`."""
 
     __slots__ = (
-        "_body",
-        "_bounded",
-        "_buffer",
-        "_charged",
-        "_exchange",
+        "_chunked",
+        "_closing",
+        "_ends_body",
         "_forgiven",
-        "_front",
         "_host",
-        "_linger_until",
-        "_owner",
         "_parsing",
-        "_peer",
-        "_plane",
-        "_proxied",
         "_reader",
+        "_request",
         "_scanned",
-        "_state",
-        "_tls",
-        "_tunnel",
-        "bucket",
-        "deadline",
-        "full",
-        "given_up",
-        "held",
-        "timed_out",
-        "transport",
     )
-
-    transport: asyncio.Transport
 
     def __init__(
         self,
-        plane: Plane,
+        admission: Admission,
+        clients: Clients,
         *,
         tls: bool,
         proxied: tuple[Address, int] | None = None,
         front: Front | None = None,
     ) -> None:
-        self._plane = plane
-        self._tls = tls
-        self._proxied = proxied
-        self._front = front
-        self._peer: Peer | None = None
-        self._owner: Owner | None = None
-        self._bounded = True
-        self._charged = False
-        self._reader = RequestReader(plane.settings)
-        self._state = _HEAD
-        self._buffer = b""
+        super().__init__(admission, clients, tls=tls, proxied=proxied, front=front)
+        self._reader = RequestReader(self._runtime.settings)
         self._scanned = 0
         self._forgiven = False
         self._parsing = False
-        self._body: Body | None = None
-        self._exchange: Exchange | Inquiry | None = None
-        self._tunnel: Tunnel | None = None
         self._host: RequestedHost | None = None
-        self.held: int = 0
-        self._linger_until = 0.0
-        self.full: bool = False
-        self.given_up: bool = False
-        self.timed_out: bool = False
-        self.deadline: float = NEVER
-        self.bucket: int | None = None
+        # Of the present exchange.
+        self._request: RequestHead = _NO_REQUEST
+        self._chunked = False  # the response is sent in chunks
+        self._closing = False  # it is the last one
+        self._ends_body = False  # the end of the connection is the end of its body
 
     # For the event loop.
 
     @override
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        plane = self._plane
-        self.transport = cast(asyncio.Transport, transport)
-        plane.counters.connections_open += 1
-        plane.clients.add(self)
-        plane.emptied.clear()
-        self._peer = self._find_peer()
-        if self._peer is None or plane.draining:
-            plane.counters.connections_total += 1
-            plane.counters.connections_refused += plane.draining
-            self._state = _CLOSED
-            self.transport.abort()
-            return
-        owner = owner_of(self._peer.address)
-        if not plane.crowd.has_room(owner, tls=self._tls):
-            plane.connection_refused()
-            self._state = _CLOSED
-            self.transport.abort()
-            return
-        plane.counters.connections_total += 1
-        plane.crowd.add(self, owner, tls=self._tls)
-        self._owner = owner
-        self._bounded = not self._peer.trusted
-        self.transport.set_write_buffer_limits(high=plane.settings.buffer_bytes)
-        plane.deadlines.set(self, plane.deadlines.now() + plane.header_timeout)
-
-    @override
     def data_received(self, data: bytes) -> None:
-        plane = self._plane
-        plane.counters.received_bytes += len(data)
-        now = plane.deadlines.now()
+        runtime = self._runtime
+        runtime.counters.received_bytes += len(data)
+        now = runtime.deadlines.now()
         state = self._state
         if state is _HEAD:
             begins = not self._buffer
             self._buffer = data if begins else self._buffer + data
             self._parse()
-            if begins and self._buffer and self._state is _HEAD and not self.full:
-                plane.deadlines.set(self, now + plane.header_timeout)
+            if begins and self._buffer and self._state is _HEAD and not self.write_paused:
+                runtime.deadlines.set(self, now + runtime.timeouts.header)
         elif state is _BODY:
             self._take_body(data)
         elif state is _WAIT:
             self._buffer += data
-            self._hold(_AHEAD)
+            self.pause_reading(AHEAD)
         elif state is _TUNNEL and self._tunnel is not None:
-            self._tunnel.from_client(data)
+            self._tunnel.received(data)
         elif state is _LINGER:
-            plane.deadlines.set(self, min(self._linger_until, now + _LINGER_SILENCE))
+            runtime.deadlines.set(self, min(self._linger_until, now + LINGER_SILENCE))
 
     @override
     def eof_received(self) -> bool:
         if self._state is _TUNNEL and self._tunnel is not None:
-            return self._tunnel.client_ended()
+            return self._tunnel.ended()
         # As nginx and Envoy take it: a client that ends its side while a response is under way left.
         # The few that only shut their side down and still read cannot be told from those, and each one
         # that left would keep an endpoint at work for nothing.
@@ -210,236 +113,184 @@ class ClientConnection(asyncio.Protocol):
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
-        self._state = _CLOSED
-        self._buffer = b""
-        plane = self._plane
-        plane.deadlines.now()
-        plane.deadlines.forget(self)
-        plane.counters.connections_open -= 1
-        plane.clients.discard(self)
-        if not plane.clients:
-            plane.emptied.set()
-        if self._owner is not None:
-            plane.crowd.discard(self, self._owner, tls=self._tls)
-            if self._charged:
-                plane.memory.charge(self, self._owner, 0, bounded=False)
-        exchange, self._exchange = self._exchange, None
-        tunnel, self._tunnel = self._tunnel, None
         self._reader.forget()
-        if exchange is not None:
-            exchange.client_lost()
-        if tunnel is not None:
-            tunnel.client_lost()
+        super().connection_lost(exc)
 
     @override
     def pause_writing(self) -> None:
-        self.full = True
+        self.write_paused = True
         self.recharge()
         if self._tunnel is not None:
-            self._tunnel.pause_endpoint()
+            self._tunnel.write_paused()
             return
-        plane = self._plane
-        plane.deadlines.set(self, plane.deadlines.now() + plane.client_write_timeout)
+        deadlines = self._runtime.deadlines
+        deadlines.set(self, deadlines.now() + self._runtime.timeouts.client_write)
         if self._exchange is not None:
-            self._exchange.client_is_full()
+            self._exchange.client_write_paused()
 
     @override
     def resume_writing(self) -> None:
-        self.full = False
+        self.write_paused = False
         if self._charged:
             self.recharge()
-        self._plane.deadlines.now()
+        self._runtime.deadlines.now()
         if self._tunnel is not None:
-            self._tunnel.resume_endpoint()
+            self._tunnel.write_resumed()
             return
         self._restart_deadline()
         if self._exchange is not None:
-            self._exchange.client_has_room()
+            self._exchange.client_write_resumed()
         elif self._state is _HEAD and self._buffer:
             self._parse()
 
-    def deadline_passed(self) -> None:
-        """For `Deadlines`."""
-        if self.full or self._state in (_LINGER, _CLOSED):
-            self.timed_out = self.full
-            self.transport.abort()
-        elif self._state is _HEAD:
-            if self._buffer:
-                self._refuse(BadRequest(408, ""))
-            else:
-                self.close()
-        elif self.held:
-            # It is not read, so its end would not be seen.
-            if has_left(self.transport):
-                self.transport.abort()
-            else:
-                plane = self._plane
-                plane.deadlines.set(self, plane.deadlines.now() + _LOOK_SECONDS)
-        elif self._state is _BODY and self._exchange is not None:
-            self._exchange.client_timed_out()
+    # For the exchange: see `Downstream`.
 
-    # For the proxy.
+    def send_interim(self, head: ResponseHead, fields: bytes) -> None:
+        """As `Downstream.send_interim`; HTTP/1.0 has none."""
+        if not self._request.is_http_1_0:
+            self.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.reason, fields))
 
-    def drain(self) -> None:
-        """Close now when idle; else the end of the present request is the end."""
-        if self._state is _HEAD and not self._buffer and self._exchange is None:
-            self.close()
-        elif self._state is _LINGER:
-            deadlines = self._plane.deadlines
-            self._linger_until = deadlines.now() + _LINGER_DRAINING
-            deadlines.set(self, min(self.deadline, self._linger_until))
-
-    def close(self) -> None:
-        """Close when what is written has been sent."""
-        if self._state is not _CLOSED:
-            self._state = _CLOSED
-            self.transport.close()
-            plane = self._plane
-            plane.deadlines.set(self, plane.deadlines.now() + plane.client_write_timeout)
-
-    def abort(self) -> None:
-        """Cut the connection."""
-        self.transport.abort()
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing is lost to its client when it ends: no request has begun, or all is over."""
-        return self._state is _LINGER or (self._state is _HEAD and not self._buffer and not self.full)
-
-    def give_up(self, reason: str) -> None:
-        """End it to make room for others; *reason* is the limit that was reached."""
-        if self._state is _CLOSED:
-            return
-        self.given_up = True
-        self._plane.connection_given_up(reason)
-        if self.is_idle:
-            self.close()
+    def send_head(self, head: ResponseHead, fields: bytes, extra: bytes, data: bytes, *, last: bool) -> None:
+        """As `Downstream.send_head`."""
+        request, exchange, runtime = self._request, self._exchange, self._runtime
+        status = head.status
+        chunked = False
+        closing = (
+            not request.keep_alive or runtime.draining or exchange is None or not exchange.request_complete
+        )
+        if status == 204:
+            pass
+        elif head.length is not None:
+            extra += b"Content-Length: %d\r\n" % head.length
+        elif status == 304 or request.method == b"HEAD":
+            if head.chunked and not request.is_http_1_0:
+                extra += b"Transfer-Encoding: chunked\r\n"
+        elif request.is_http_1_0:
+            # To HTTP/1.0, the end of the connection is the end of the body.
+            closing = self._ends_body = True
         else:
-            self._state = _CLOSED
-            self.transport.abort()
+            chunked = True
+            extra += b"Transfer-Encoding: chunked\r\n"
+        if closing:
+            extra += b"Connection: close\r\n"
+        elif request.is_http_1_0:
+            extra += b"Connection: keep-alive\r\n"
+        if status == 426 and head.upgrade:
+            extra += b"Upgrade: %b\r\nConnection: Upgrade\r\n" % head.upgrade
+        self._closing = closing
+        self._chunked = chunked
+        octets = b"".join(
+            (
+                b"HTTP/1.1 %d " % status,
+                head.reason,
+                b"\r\n",
+                fields,
+                extra,
+                b"\r\n",
+                body_octets(data, last=last) if chunked else data,
+            )
+        )
+        runtime.counters.sent_bytes += len(octets)
+        self.transport.write(octets)
 
-    def recharge(self) -> None:
-        """Account for what the proxy holds for this client now; may give this connection up, or others."""
-        if self._owner is None or self._state is _CLOSED:
-            return
-        size = len(self._buffer)
-        if self.full:
-            size += self.transport.get_write_buffer_size()
-        if self._exchange is not None:
-            size += self._exchange.waiting_bytes
-        self._charged = size > 0
-        self._plane.memory.charge(self, self._owner, size, bounded=self._bounded)
-
-    # For the exchange and the tunnel.
-
-    def has_left(self) -> bool:
-        """Whether the client closed the connection, also while nothing is read of it."""
-        return self._state is _CLOSED or has_left(self.transport)
-
-    def send(self, data: bytes) -> None:
-        """Send bytes to the client."""
-        self._plane.counters.sent_bytes += len(data)
-        self.transport.write(data)
+    def send_data(self, data: bytes, *, last: bool, trailers: bytes = b"") -> None:
+        """As `Downstream.send_data`."""
+        if self._chunked:
+            data = body_octets(data, last=last)
+        if data:
+            self._runtime.counters.sent_bytes += len(data)
+            self.transport.write(data)
 
     def send_local_reply(
         self,
         status: int,
         *,
         sentence: str = "",
-        head_only: bool,
-        closing: bool,
         location: str = "",
         fields: tuple[tuple[bytes, bytes], ...] = (),
     ) -> int:
-        """Send an answer of the proxy's own; returns how many bytes its body has."""
-        connection = b"close" if closing or self._plane.draining else b""
-        data, size = build_answer(
-            status,
-            sentence=sentence,
-            head_only=head_only,
-            connection=connection,
-            location=location,
-            extra=fields,
-        )
-        self.send(data)
-        return size
+        """As `Downstream.send_local_reply`."""
+        request, exchange = self._request, self._exchange
+        self._closing = not request.keep_alive or exchange is None or not exchange.request_complete
+        return self._send_reply(status, sentence, location, fields, head_only=request.method == b"HEAD")
 
-    def exchange_over(self, *, closing: bool, ends_body: bool = False) -> None:
-        """The response is written.
+    def hand_over(self, receiver: RequestReceiver) -> None:
+        """As `Downstream.hand_over`."""
+        self._exchange = receiver
 
-        Args:
-            closing: It was the last one.
-            ends_body: The end of the connection is the end of its body.
-        """
-        self._exchange = None
+    def finish(self) -> None:
+        """As `Downstream.finish`: go on with the next request, or end the connection."""
+        exchange, self._exchange = self._exchange, None
         if self._state is _CLOSED:
             return
         if self._charged:
             self.recharge()
-        plane = self._plane
-        if closing or plane.draining:
-            self._finish(ends_body=ends_body)
+        runtime = self._runtime
+        self._request = _NO_REQUEST
+        if self._closing or runtime.draining or (exchange is not None and not exchange.request_complete):
+            if (self._state is _BODY or self._buffer) and not (self._tls and self._ends_body):
+                self._linger()
+            else:
+                self.close()
             return
         self._state = _HEAD
         self._body = None
-        if self.held:
-            self._release(self.held)
-        if self._buffer or self.full:
+        if self.read_pauses:
+            self.resume_reading(self.read_pauses)
+        if self._buffer or self.write_paused:
             self._restart_deadline()
             self._parse()
         else:
-            deadlines = plane.deadlines
-            deadlines.set(self, deadlines.recent + plane.idle_timeout)
+            deadlines = runtime.deadlines
+            deadlines.set(self, deadlines.recent + runtime.timeouts.idle)
 
-    def begin_tunnel(self, tunnel: Tunnel) -> None:
-        """From now on bytes belong to *tunnel*; those that came early are its first."""
+    def reset(self) -> None:
+        """As `Downstream.reset`: the connection goes with its only stream."""
+        self.transport.abort()
+
+    # For the tunnel: see `ByteEnd`.
+
+    def upgrade(self, head: ResponseHead, fields: bytes, extra: bytes, data: bytes) -> ByteEnd:
+        """As `Downstream.upgrade`."""
         self._exchange = None
+        self._request = _NO_REQUEST
+        self.write(
+            b"HTTP/1.1 101 Switching Protocols\r\n%b%bConnection: Upgrade\r\nUpgrade: %b\r\n\r\n%b"
+            % (fields, extra, head.upgrade, data)
+        )
+        return self
+
+    def start(self, receiver: ByteReceiver) -> None:
+        """As `ByteEnd`."""
         if self._state is _CLOSED or self.transport.is_closing():
-            tunnel.client_lost()
+            receiver.lost()
             return
-        self._tunnel = tunnel
+        self._tunnel = receiver
         self._state = _TUNNEL
-        self._plane.deadlines.set(self, NEVER)
+        self._runtime.deadlines.set(self, NEVER)
         early, self._buffer = self._buffer, b""
         if early:
-            tunnel.from_client(early)
-        self._release(self.held)
+            receiver.received(early)
+        if self.write_paused:
+            receiver.write_paused()
+        self.resume_reading(self.read_pauses)
 
-    def forward(self, exchange: Exchange) -> None:
-        """The filters of the request let it go on: *exchange* takes it over."""
-        self._exchange = exchange
+    def write(self, data: bytes) -> None:
+        """As `ByteEnd.write`."""
+        self._runtime.counters.sent_bytes += len(data)
+        self.transport.write(data)
 
-    def hold_for_connection(self) -> None:
-        """Read no more until the request has a connection."""
-        self._hold(_NO_CONNECTION)
+    def pause(self) -> None:
+        """As `ByteEnd.pause`."""
+        self.pause_reading(UPSTREAM_WRITE_PAUSED)
 
-    def release_for_connection(self) -> None:
-        """Undo `hold_for_connection`."""
-        self._release(_NO_CONNECTION)
+    def resume(self) -> None:
+        """As `ByteEnd.resume`."""
+        self.resume_reading(UPSTREAM_WRITE_PAUSED)
 
-    @property
-    def is_held_for_endpoint(self) -> bool:
-        """Whether it is not read because the endpoint takes nothing."""
-        return bool(self.held & _ENDPOINT_FULL)
-
-    def hold_for_endpoint(self) -> None:
-        """Read no more while the endpoint cannot take it."""
-        self._hold(_ENDPOINT_FULL)
-
-    def release_for_endpoint(self) -> None:
-        """Undo `hold_for_endpoint`."""
-        self._release(_ENDPOINT_FULL)
-
-    def requested_host(self, raw: bytes) -> RequestedHost:
-        """The ``Host`` field, read.
-
-        Raises:
-            BadRequest: It cannot be a host.
-        """
-        host = self._host
-        if host is None or host.raw != raw:
-            host = self._host = RequestedHost(raw)
-        return host
+    def end(self) -> bool:
+        """As `ByteEnd.end`."""
+        return half_close(self.transport)
 
     # Requests.
 
@@ -449,7 +300,7 @@ class ClientConnection(asyncio.Protocol):
             return
         self._parsing = True
         try:
-            while self._state is _HEAD and self._buffer and not self.full:
+            while self._state is _HEAD and self._buffer and not self.write_paused:
                 data = self._buffer
                 if data[0] == 0x0D and not self._forgiven:
                     # RFC 9112, 2.2: one empty line before a request is to be forgiven; not two.
@@ -462,7 +313,7 @@ class ClientConnection(asyncio.Protocol):
                 end = data.find(b"\r\n\r\n", self._scanned)
                 if end < 0:
                     self._scanned = max(0, len(data) - 3)
-                    judge_beginning(data, self._plane.settings)
+                    judge_beginning(data, self._runtime.settings)
                     if len(data) > _SMALL_HEAD:
                         self.recharge()
                     break
@@ -481,26 +332,31 @@ class ClientConnection(asyncio.Protocol):
             self._parsing = False
 
     def _begin(self, raw: bytes) -> None:
-        peer, plane = self._peer, self._plane
+        peer = self._peer
         assert peer is not None  # noqa: S101 - set before anything is read
-        if len(raw) > plane.small_head_bytes:
-            check_sizes(raw, len(raw), plane.settings)
+        if len(raw) > self._reader.small_bytes:
+            check_sizes(raw, len(raw), self._runtime.settings)
         head = self._reader.read(raw)
         if self._front is not None:
             peer = self._front.peer(head.client_fields)
-        result = admit(plane, self, peer, head)
+        host = self._host
+        if host is None or host.raw != head.host:
+            host = self._host = RequestedHost(head.host)
+        result = self._admission.admit(self, peer, head, host)
         if isinstance(result, LocalReply):
             self._answer(result, head, peer)
             return
         self._exchange = result
+        self._request = head
+        self._ends_body = False
         if head.length == 0:
             # The deadline for the head stays set; in this state it means nothing when it passes.
             self._state = _WAIT
             if self._buffer:
-                self._hold(_AHEAD)
+                self.pause_reading(AHEAD)
             result.start(b"", complete=True)
             return
-        body = self._body = head.body()
+        body = self._body = request_body(head.length)
         data, self._buffer = self._buffer, b""
         try:
             payload, rest = body.take(data)
@@ -524,137 +380,73 @@ class ClientConnection(asyncio.Protocol):
         exchange.request_data(payload, complete=body.complete)
 
     def _after_body(self, body: Body, rest: bytes, size: int) -> None:
-        deadlines = self._plane.deadlines
+        runtime = self._runtime
+        deadlines = runtime.deadlines
         if body.complete:
             self._state = _WAIT
             self._buffer = rest
             deadlines.set(self, NEVER)
             if rest:
-                self._hold(_AHEAD)
+                self.pause_reading(AHEAD)
         else:
             self._state = _BODY
-            if not self.held and not self.full:
+            if not self.read_pauses and not self.write_paused:
                 # Each octet buys time, at the least rate, up to the whole of it: one now and then would
                 # else hold a connection to an endpoint for ever.
-                earned = self.deadline + size / self._plane.settings.min_body_rate
-                deadlines.set(self, min(earned, deadlines.recent + self._plane.body_timeout))
+                earned = self.deadline + size / runtime.settings.min_body_rate
+                deadlines.set(self, min(earned, deadlines.recent + runtime.timeouts.body))
 
-    def _answer(self, answer: LocalReply, head: RequestHead, peer: Peer) -> None:
+    # Local replies without an exchange.
+
+    def _answer(self, reply: LocalReply, head: RequestHead, peer: Peer) -> None:
         complete = head.length == 0
         if not complete:
             # A body that is here already is passed over; one that is not would have to be waited for.
-            body = head.body()
+            body = request_body(head.length)
             try:
                 _, rest = body.take(self._buffer)
             except BodyError:
                 rest = b""
             complete = body.complete
             self._buffer = rest if complete else b""
-        closing = not complete or not head.keep_alive
-        size = self.send_local_reply(
-            answer.status,
-            head_only=head.method == b"HEAD",
-            closing=closing,
-            location=answer.location,
-            fields=answer.fields,
+        self._closing = not complete or not head.keep_alive
+        size = self._send_reply(
+            reply.status, "", reply.location, reply.fields, head_only=head.method == b"HEAD"
         )
-        self.count_reply(peer, head.method, answer, size)
+        count_reply(self._runtime, peer, head.method, reply, size)
         if not complete:
             self._state = _BODY
-        self.exchange_over(closing=closing)
+        self._ends_body = False
+        self.finish()
 
+    @override
     def _refuse(self, refusal: BadRequest) -> None:
-        """Answer a request that could not be read, and end the connection."""
         sentence = str(refusal)
-        size = self.send_local_reply(refusal.status, sentence=sentence, head_only=False, closing=True)
+        self._closing = True
+        size = self._send_reply(refusal.status, sentence, "", (), head_only=False)
         termination = Termination.CLIENT_TIMEOUT if refusal.status == 408 else Termination.BAD_REQUEST
         if self._peer is not None:
-            self.count_reply(self._peer, b"", LocalReply(refusal.status, termination, detail=sentence), size)
+            reply = LocalReply(refusal.status, termination, detail=sentence)
+            count_reply(self._runtime, self._peer, b"", reply, size)
         self._buffer = b""
         self._linger()
 
-    def count_reply(
-        self, peer: Peer, method: bytes, reply: LocalReply, size: int, duration: float = 0.0
-    ) -> None:
-        """Count a response of the proxy's own, *size* bytes of body, and let the access log have it."""
-        plane = self._plane
-        plane.counters.count_request(reply.rule_host, reply.status, duration, reply.termination)
-        if (log := plane.settings.access_log) is not None:
-            log(local_record(peer, method, reply, size, duration))
-
-    # The end.
-
-    def _finish(self, *, ends_body: bool) -> None:
-        if (self._state is _BODY or self._buffer) and not (self._tls and ends_body):
-            self._linger()
-        else:
-            self.close()
-
-    def _linger(self) -> None:
-        # TLS has no half-close here: its client knows the end of the response by the length of the body.
-        # One that does not send a body has nothing on its way that a reset could be the answer to.
-        uploads = self._state is _BODY
-        if self.transport.is_closing() or not (uploads if self._tls else half_close(self.transport)):
-            self.close()
-            return
-        self._state = _LINGER
-        self._body = None
-        self._buffer = b""
-        self._release(self.held)
-        plane = self._plane
-        now = plane.deadlines.now()
-        self._linger_until = now + (_LINGER_DRAINING if plane.draining else _LINGER_SECONDS)
-        plane.deadlines.set(self, min(self._linger_until, now + _LINGER_SILENCE))
-
-    def _hold(self, reason: int) -> None:
-        if not self.transport.is_closing():
-            if not self.held:
-                self.transport.pause_reading()
-            if self._state in (_BODY, _WAIT) and not self.full:
-                deadlines = self._plane.deadlines
-                deadlines.set(self, deadlines.recent + _LOOK_SECONDS)
-        self.held |= reason
-        self.recharge()
-
-    def _release(self, reason: int) -> None:
-        if not self.held:
-            return
-        self.held &= ~reason
-        if self._charged:
-            self.recharge()
-        if not self.held and not self.transport.is_closing():
-            self.transport.resume_reading()
-            if self._state in (_BODY, _WAIT):
-                self._restart_deadline()
-
-    def _restart_deadline(self) -> None:
-        plane = self._plane
-        now = plane.deadlines.recent
-        if self.full:
-            plane.deadlines.set(self, now + plane.client_write_timeout)
-        elif self._state is _HEAD:
-            plane.deadlines.set(self, now + (plane.header_timeout if self._buffer else plane.idle_timeout))
-        elif self.held:
-            plane.deadlines.set(self, now + _LOOK_SECONDS)
-        elif self._state is _BODY:
-            plane.deadlines.set(self, now + plane.body_timeout)
-        elif self._state is _WAIT:
-            plane.deadlines.set(self, NEVER)
-
-    def _find_peer(self) -> Peer | None:
-        """Who is there; ``None`` when it is gone already."""
-        if self._front is not None:
-            return self._front.connection
-        local = self.transport.get_extra_info("sockname")
-        remote = self.transport.get_extra_info("peername")
-        if not local or not remote:
-            return None
-        address = self._proxied[0] if self._proxied else parse_address(str(remote[0]))
-        return Peer(
-            address,
-            tls=self._tls,
-            listener_port=int(local[1]),
-            proxied_port=self._proxied[1] if self._proxied else 0,
-            trusted=self._plane.settings.trusted_proxies,
-            public=self._plane.public_ports,
+    def _send_reply(
+        self,
+        status: int,
+        sentence: str,
+        location: str,
+        fields: tuple[tuple[bytes, bytes], ...],
+        *,
+        head_only: bool,
+    ) -> int:
+        data, size = build_local_reply(
+            status,
+            sentence=sentence,
+            location=location,
+            extra=fields,
+            head_only=head_only,
+            connection=b"close" if self._closing or self._runtime.draining else b"",
         )
+        self.write(data)
+        return size

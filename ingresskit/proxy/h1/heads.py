@@ -18,9 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import httptools
 
-from ingresskit.proxy.h1.bodies import Body, ChunkedBody, LengthBody
 from ingresskit.proxy.message.fields import (
-    ANSWER_KINDS,
     AUTHORIZATION,
     CLIENT,
     CODING,
@@ -32,38 +30,23 @@ from ingresskit.proxy.message.fields import (
     REQUEST_ID,
     REQUEST_KINDS,
     REQUEST_KINDS_WITH_UNDERSCORES,
+    RESPONSE_KINDS,
     UPGRADE,
-    Field,
     Special,
-    binds,
+    authenticates_connection,
     sort_fields,
     tokens_of,
     without_listed,
 )
+from ingresskit.proxy.message.head import BadRequest, BadResponse, RequestHead, ResponseHead
 
 if TYPE_CHECKING:
     from ingresskit.proxy.settings import ProxySettings
 
 __all__ = [
-    "BadAnswer",
-    "BadRequest",
-    "RequestHead",
     "RequestReader",
-    "ResponseHead",
     "ResponseReader",
 ]
-
-
-class BadRequest(Exception):
-    """Raised when a request is refused unread. Its text is one sentence for the client."""
-
-    def __init__(self, status: int, sentence: str) -> None:
-        self.status = status
-        super().__init__(sentence)
-
-
-class BadAnswer(Exception):
-    """Raised when the framing of a response cannot be trusted. Its text is a noun phrase in fixed words."""
 
 
 _LENGTH: Final = re.compile(rb"[0-9]{1,15}")
@@ -78,97 +61,6 @@ _SLASH: Final = 0x2F
 _MOST_REMEMBERED: Final = 2048
 # llhttp knows these, and reads nothing into them.
 _PLAIN_METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH"))
-
-
-class RequestHead:
-    """A request that passed all checks.
-
-    Attributes:
-        method: Upper-case letters, ``-`` and ``_``, at most 32; never CONNECT or TRACE.
-        target: As sent: printable ASCII, begins with ``/``, is absolute (`host` agrees with it then), or is
-            ``*``.
-        old: The client speaks HTTP/1.0.
-        host: The value of the one ``Host`` field.
-        length: Of the body; 0 without one; ``None`` when it is chunked.
-        keep_alive: The client wants to go on after the answer.
-        fields: The lines of all others, as sent, each with its line end, in order; without hop-by-hop
-            and proxy-owned ones.
-        client_fields: What the peer says about who the client is.
-        has_length: There was a ``Content-Length``.
-        upgrade: The protocol asked for, or empty.
-        expects_continue: The client waits for a 100 before it sends the body.
-        request_id: The client's ``X-Request-ID``, if it is a decent one; else empty.
-        binds: The connection to the endpoint may be the client's own after this: NTLM and its kin
-            authenticate connections, not requests.
-        max_forwards: How many proxies may still pass an OPTIONS request on, this one included; -1 for other
-            methods with the field; ``None`` without it.
-    """
-
-    __slots__ = (
-        "binds",
-        "client_fields",
-        "expects_continue",
-        "fields",
-        "has_length",
-        "host",
-        "keep_alive",
-        "length",
-        "max_forwards",
-        "method",
-        "old",
-        "request_id",
-        "target",
-        "upgrade",
-    )
-
-    def __init__(self, method: bytes, target: bytes, old: bool, fields: bytes) -> None:
-        self.method: bytes = method
-        self.target: bytes = target
-        self.old: bool = old
-        self.host: bytes = b""
-        self.length: int | None = 0
-        self.keep_alive: bool = not old
-        self.fields: bytes = fields
-        self.client_fields: tuple[Field, ...] = ()
-        self.has_length: bool = False
-        self.upgrade: bytes = b""
-        self.expects_continue: bool = False
-        self.request_id: bytes = b""
-        self.binds: bool = False
-        self.max_forwards: int | None = None
-
-    def body(self) -> Body:
-        """A reader for the body."""
-        return ChunkedBody() if self.length is None else LengthBody(self.length)
-
-
-class ResponseHead:
-    """An answer of an endpoint that passed all checks.
-
-    Attributes:
-        status: 100 to 599.
-        old: The endpoint speaks HTTP/1.0.
-        length: Of the body; ``None`` when unknown.
-        chunked: The body is; never with *length*.
-        keep_alive: The endpoint goes on after the answer.
-        fields: The lines, as sent, each with its line end, in order, without hop-by-hop ones. Framing is
-            not among them.
-        upgrade: The protocol switched to, when *status* is 101; the protocols to ask for, when it is 426.
-        binds: As `RequestHead.binds`.
-    """
-
-    __slots__ = ("binds", "chunked", "fields", "keep_alive", "length", "old", "reason", "status", "upgrade")
-
-    def __init__(self, status: int, reason: bytes, old: bool, fields: bytes) -> None:
-        self.status: int = status
-        self.reason: bytes = reason
-        self.old: bool = old
-        self.length: int | None = None
-        self.chunked: bool = False
-        self.keep_alive: bool = not old
-        self.fields: bytes = fields
-        self.upgrade: bytes = b""
-        self.binds: bool = False
 
 
 class _Reader:
@@ -196,6 +88,9 @@ class RequestReader(_Reader):
     depends on nothing but its bytes, as long as neither they nor the request line say anything of a body
     or another protocol: so the last such block of the connection is remembered, byte by byte, with what
     it means.
+
+    Attributes:
+        small_bytes: A head that is no larger exceeds no limit of octets.
     """
 
     __slots__ = (
@@ -206,11 +101,13 @@ class RequestReader(_Reader):
         "_known_keep_alive",
         "_max_headers",
         "_parser",
+        "small_bytes",
     )
 
     def __init__(self, settings: ProxySettings) -> None:
         super().__init__()
         self._max_headers = settings.max_headers
+        self.small_bytes: int = min(settings.max_request_line_bytes, settings.max_header_bytes)
         kept = settings.underscores_in_headers
         self._kinds = REQUEST_KINDS_WITH_UNDERSCORES if kept else REQUEST_KINDS
         self._parser: httptools.HttpRequestParser | None = None
@@ -286,7 +183,7 @@ def _says_more(head: RequestHead) -> bool:
         or head.upgrade
         or head.expects_continue
         or head.request_id
-        or head.binds
+        or head.connection_auth
         or head.max_forwards is not None
     )
 
@@ -325,9 +222,9 @@ def _judge_request(head: RequestHead, special: Special) -> None:
         elif kind == EXPECT:
             if value.lower() != b"100-continue":
                 raise BadRequest(417, "The expectation cannot be met.")
-            head.expects_continue = not head.old
+            head.expects_continue = not head.is_http_1_0
         elif kind == AUTHORIZATION:
-            head.binds = head.binds or binds(value)
+            head.connection_auth = head.connection_auth or authenticates_connection(value)
         elif kind == MAX_FORWARDS:
             _judge_max_forwards(head, name, value)
         elif kind == REQUEST_ID and _REQUEST_ID.fullmatch(value):
@@ -337,8 +234,8 @@ def _judge_request(head: RequestHead, special: Special) -> None:
     if coding is not None:
         if length is not None:
             raise BadRequest(400, "The request has both Content-Length and Transfer-Encoding.")
-        if head.old or coding.lower() != b"chunked":
-            raise BadRequest(400 if head.old else 501, "The transfer coding is not understood.")
+        if head.is_http_1_0 or coding.lower() != b"chunked":
+            raise BadRequest(400 if head.is_http_1_0 else 501, "The transfer coding is not understood.")
         head.length = None
     elif length is not None:
         if not _LENGTH.fullmatch(length):
@@ -346,10 +243,16 @@ def _judge_request(head: RequestHead, special: Special) -> None:
         head.length = int(length)
         head.has_length = True
     if tokens is not None:
-        head.keep_alive = b"close" not in tokens and (not head.old or b"keep-alive" in tokens)
+        head.keep_alive = b"close" not in tokens and (not head.is_http_1_0 or b"keep-alive" in tokens)
         # An upgrade to another HTTP would carry requests past all that stands in this file, and one
         # with a body has two readings of where the new protocol begins.
-        if upgrade and b"upgrade" in tokens and not head.old and head.length == 0 and _may_upgrade(upgrade):
+        if (
+            upgrade
+            and b"upgrade" in tokens
+            and not head.is_http_1_0
+            and head.length == 0
+            and _may_upgrade(upgrade)
+        ):
             head.upgrade = upgrade
         head.fields = without_listed(head.fields, tokens)
 
@@ -387,22 +290,22 @@ class ResponseReader(_Reader):
         """The head in *raw*, which ends with its empty line.
 
         Raises:
-            BadAnswer: Any doubt.
+            BadResponse: Any doubt.
         """
         if self._known_head is not None and raw == self._known:
             return self._known_head
         line = _STATUS_LINE.match(raw)
         if line is None:
-            raise BadAnswer("wrong status line")
+            raise BadResponse("wrong status line")
         lines = raw.count(b"\n")
         if raw.count(b"\r") != lines:
-            raise BadAnswer("bare CR or LF")
+            raise BadResponse("bare CR or LF")
         if lines - 2 > self._max_headers:
-            raise BadAnswer("too many header fields")
+            raise BadResponse("too many header fields")
         try:
-            fields, special = sort_fields(raw, line.end(), lines - 2, ANSWER_KINDS)
+            fields, special = sort_fields(raw, line.end(), lines - 2, RESPONSE_KINDS)
         except ValueError:
-            raise BadAnswer("wrong header field") from None
+            raise BadResponse("wrong header field") from None
         minor, status, reason = line.groups()
         head = ResponseHead(int(status), reason or b"", minor == b"0", fields)
         # Before llhttp, which would not say what is wrong.
@@ -413,7 +316,7 @@ class ResponseReader(_Reader):
         except httptools.HttpParserUpgrade:
             pass
         except httptools.HttpParserError:
-            raise BadAnswer("malformed header") from None
+            raise BadResponse("malformed header") from None
         if len(raw) <= _MOST_REMEMBERED:
             self._known, self._known_head = raw, head
         return head
@@ -425,24 +328,24 @@ def _judge_response(head: ResponseHead, special: Special) -> None:
     for kind, _, value in special:
         if kind == LENGTH:
             if head.length is not None or not _LENGTH.fullmatch(value):
-                raise BadAnswer("wrong or second Content-Length")
+                raise BadResponse("wrong or second Content-Length")
             head.length = int(value)
         elif kind == CODING:
-            if head.chunked or head.old or value.lower() != b"chunked":
-                raise BadAnswer("unsupported transfer coding")
+            if head.chunked or head.is_http_1_0 or value.lower() != b"chunked":
+                raise BadResponse("unsupported transfer coding")
             head.chunked = True
         elif kind == CONNECTION:
             tokens = tokens_of(value) if tokens is None else tokens | tokens_of(value)
         elif kind == AUTHORIZATION:
-            head.binds = head.binds or binds(value)
+            head.connection_auth = head.connection_auth or authenticates_connection(value)
         elif kind == UPGRADE:
             upgrade = b"%b, %b" % (upgrade, value) if upgrade else value
     if head.chunked and head.length is not None:
-        raise BadAnswer("Content-Length and Transfer-Encoding together")
+        raise BadResponse("Content-Length and Transfer-Encoding together")
     if head.status == 426:
         head.upgrade = upgrade  # RFC 9110, 15.5.22: the client must learn what to ask for
     if tokens is not None:
-        head.keep_alive = b"close" not in tokens and not head.old
+        head.keep_alive = b"close" not in tokens and not head.is_http_1_0
         if b"upgrade" in tokens:
             head.upgrade = upgrade
         head.fields = without_listed(head.fields, tokens)

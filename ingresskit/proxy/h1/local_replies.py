@@ -1,4 +1,4 @@
-"""The proxy's own answers: a status, one line of text, nothing about what stands behind."""
+"""The octets of local replies: a status, and one line of text that reveals no backend."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 from ingresskit.render.answers import sentence as usual_sentence
 
-__all__ = ["build_answer", "reason_phrase"]
+__all__ = ["build_local_reply", "reason_phrase"]
 
 
 def reason_phrase(status: int) -> str:
@@ -19,7 +19,7 @@ def reason_phrase(status: int) -> str:
         return ""
 
 
-def build_answer(
+def build_local_reply(
     status: int,
     *,
     sentence: str = "",
@@ -28,7 +28,7 @@ def build_answer(
     head_only: bool = False,
     connection: bytes = b"",
 ) -> tuple[bytes, int]:
-    """The bytes of an answer, and how many of them are body.
+    """The octets of a local reply, and how many of them are body.
 
     Args:
         status: Its name is looked up.

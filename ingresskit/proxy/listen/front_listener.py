@@ -7,11 +7,8 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ingresskit.proxy.front import Front
-from ingresskit.proxy.h1.downstream import ClientConnection
-
 if TYPE_CHECKING:
-    from ingresskit.proxy.plane import Plane
+    from ingresskit.proxy.listen.listener import MakeProtocol
 
 __all__ = ["FrontListener", "open_front_listener"]
 
@@ -19,7 +16,7 @@ _BACKLOG: Final = 1024
 
 
 class FrontListener:
-    """A Unix socket that takes the connections of a proxy program in front; see `ingresskit.proxy.front`.
+    """A Unix socket for the connections of a proxy program in front: see `ingresskit.proxy.message.front`.
 
     Attributes:
         path: Where the socket is.
@@ -35,7 +32,7 @@ class FrontListener:
         self.path.unlink(missing_ok=True)
 
 
-async def open_front_listener(plane: Plane, path: Path) -> FrontListener:
+async def open_front_listener(make_protocol: MakeProtocol, path: Path) -> FrontListener:
     """A listener at *path* with mode 0600. What is left there of a process that ended makes way.
 
     Raises:
@@ -50,8 +47,8 @@ async def open_front_listener(plane: Plane, path: Path) -> FrontListener:
         bound.bind(str(fresh))
         fresh.chmod(0o600)
         bound.setblocking(False)
-        server = await plane.loop.create_unix_server(
-            lambda: ClientConnection(plane, tls=False, front=Front()), sock=bound, backlog=_BACKLOG
+        server = await asyncio.get_running_loop().create_unix_server(
+            lambda: make_protocol(None), sock=bound, backlog=_BACKLOG
         )
         fresh.replace(path)
     except BaseException:

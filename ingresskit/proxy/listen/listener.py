@@ -12,17 +12,21 @@ import asyncio
 import errno
 import socket
 import ssl
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from ingresskit.proxy.h1.downstream import ClientConnection
 from ingresskit.proxy.limits.crowd import owner_of
 from ingresskit.proxy.listen.proxy_protocol import BadProxyHeader, read_proxy_header
 from ingresskit.proxy.message.forwarded import Address, parse_address
 
 if TYPE_CHECKING:
-    from ingresskit.proxy.plane import Plane
+    from ingresskit.proxy.limits.clients import Clients
+    from ingresskit.proxy.settings import ProxySettings
 
-__all__ = ["Listener", "open_listener"]
+__all__ = ["Listener", "MakeProtocol", "open_listener"]
+
+MakeProtocol = Callable[[tuple[Address, int] | None], asyncio.Protocol]
+"""Makes the protocol of one accepted connection, with what a PROXY header says of it, if it has one."""
 
 _BACKLOG: Final = 1024
 # Out of file descriptors or memory: accepting again at once would only spin.
@@ -39,8 +43,17 @@ class Listener:
         tls: Whether clients speak TLS there.
     """
 
-    def __init__(self, plane: Plane, bound: socket.socket, context: ssl.SSLContext | None) -> None:
-        self._plane = plane
+    def __init__(
+        self,
+        settings: ProxySettings,
+        clients: Clients,
+        make_protocol: MakeProtocol,
+        bound: socket.socket,
+        context: ssl.SSLContext | None,
+    ) -> None:
+        self._settings = settings
+        self._clients = clients
+        self._make_protocol = make_protocol
         self._socket = bound
         self._context = context
         self._server: asyncio.Server | None = None
@@ -52,13 +65,13 @@ class Listener:
 
     async def start(self) -> None:
         """Begin to take connections."""
-        plane = self._plane
-        if plane.settings.proxy_protocol or self.tls:
+        loop = asyncio.get_running_loop()
+        if self._settings.proxy_protocol or self.tls:
             self._socket.listen(_BACKLOG)
-            self._accepting = plane.loop.create_task(self._accept())
+            self._accepting = loop.create_task(self._accept())
             return
-        self._server = await plane.loop.create_server(
-            lambda: ClientConnection(plane, tls=False), sock=self._socket, backlog=_BACKLOG
+        self._server = await loop.create_server(
+            lambda: self._make_protocol(None), sock=self._socket, backlog=_BACKLOG
         )
 
     async def close(self) -> None:
@@ -72,9 +85,9 @@ class Listener:
         self._socket.close()
 
     async def _accept(self) -> None:
-        plane = self._plane
-        loop = plane.loop
-        most = plane.max_handshakes
+        clients = self._clients
+        loop = asyncio.get_running_loop()
+        most = clients.max_handshakes
         while True:
             try:
                 connection, remote = await loop.sock_accept(self._socket)
@@ -83,9 +96,9 @@ class Listener:
                 await asyncio.sleep(_ACCEPT_PAUSE if exc.errno in _EXHAUSTED else 0)
                 continue
             owner = owner_of(parse_address(str(remote[0])))
-            if not plane.crowd.has_room(owner, tls=self.tls, only_look=True):
+            if not clients.crowd.has_room(owner, tls=self.tls, only_look=True):
                 # Now, and not after a handshake that costs more than all that is refused.
-                plane.connection_refused()
+                clients.refused()
                 connection.close()
                 continue
             task = loop.create_task(self._arrive(connection, str(remote[0])))
@@ -99,19 +112,19 @@ class Listener:
                 self._arriving.pop(oldest, None)
 
     async def _arrive(self, connection: socket.socket, remote: str) -> None:
-        plane = self._plane
+        settings = self._settings
         taken = False
         try:
             connection.setblocking(False)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             proxied: tuple[Address, int] | None = None
-            if plane.settings.proxy_protocol and self._is_trusted(parse_address(remote)):
-                async with asyncio.timeout(plane.header_timeout):
+            if settings.proxy_protocol and self._is_trusted(parse_address(remote)):
+                async with asyncio.timeout(settings.header_timeout.total_seconds()):
                     proxied = await read_proxy_header(connection)
-            handshake = plane.settings.handshake_timeout.total_seconds()
+            handshake = settings.handshake_timeout.total_seconds()
             taken = True  # from here on the transport owns the socket, also when the handshake fails
-            await plane.loop.connect_accepted_socket(
-                lambda: ClientConnection(plane, tls=self.tls, proxied=proxied),
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: self._make_protocol(proxied),
                 connection,
                 ssl=self._context,
                 ssl_handshake_timeout=handshake if self.tls else None,
@@ -123,14 +136,23 @@ class Listener:
                 connection.close()
 
     def _is_trusted(self, peer: Address) -> bool:
-        return any(peer in network for network in self._plane.settings.trusted_proxies)
+        return any(peer in network for network in self._settings.trusted_proxies)
 
 
-async def open_listener(plane: Plane, host: str, port: int, context: ssl.SSLContext | None) -> Listener:
+async def open_listener(
+    settings: ProxySettings,
+    clients: Clients,
+    make_protocol: MakeProtocol,
+    host: str,
+    port: int,
+    context: ssl.SSLContext | None,
+) -> Listener:
     """A listener that takes connections.
 
     Args:
-        plane: Whose connections they will be.
+        settings: Of the proxy.
+        clients: The connections that there are.
+        make_protocol: Makes the protocol of each connection.
         host: A numeric address, or a name; empty is every address of both families, where there are both.
         port: 0 takes a free one.
         context: For TLS; ``None`` is plain.
@@ -139,7 +161,8 @@ async def open_listener(plane: Plane, host: str, port: int, context: ssl.SSLCont
         OSError: The address cannot be bound to.
     """
     if host:
-        found = await plane.loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, address = found[0]
         bound = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
     elif socket.has_dualstack_ipv6():
@@ -147,7 +170,7 @@ async def open_listener(plane: Plane, host: str, port: int, context: ssl.SSLCont
     else:
         bound = socket.create_server(("", port), backlog=_BACKLOG)
     bound.setblocking(False)
-    listener = Listener(plane, bound, context)
+    listener = Listener(settings, clients, make_protocol, bound, context)
     try:
         await listener.start()
     except BaseException:

@@ -15,7 +15,6 @@ from typing import Final
 
 __all__ = [
     "ALIAS",
-    "ANSWER_KINDS",
     "AUTHORIZATION",
     "CLIENT",
     "CODING",
@@ -29,10 +28,11 @@ __all__ = [
     "REQUEST_ID",
     "REQUEST_KINDS",
     "REQUEST_KINDS_WITH_UNDERSCORES",
+    "RESPONSE_KINDS",
     "UPGRADE",
     "Field",
     "Special",
-    "binds",
+    "authenticates_connection",
     "join_fields",
     "sort_fields",
     "tokens_of",
@@ -100,7 +100,7 @@ _KINDS: Final = {
     b"client-cert": CLIENT,
     b"client-cert-chain": CLIENT,
     b"x-client-cert": CLIENT,
-    # Read on the private socket of a proxy program in front; see `ingresskit.proxy.front`.
+    # Read on the private socket of a proxy program in front; see `ingresskit.proxy.message.front`.
     b"ingresskit-delegate": CLIENT,
     b"x-request-id": REQUEST_ID,
     b"max-forwards": MAX_FORWARDS,
@@ -139,7 +139,7 @@ def _kind_with_underscores(name: bytes) -> int:
     return _KINDS.get(lower, HOP if lower.startswith(b"proxy-") else ORDINARY)
 
 
-def _answer_kind(name: bytes) -> int:
+def _response_kind(name: bytes) -> int:
     """On the way back only framing and what concerns one connection means anything."""
     kind = _kind(name)
     return kind if kind in (LENGTH, CODING, CONNECTION, UPGRADE, HOP, AUTHORIZATION) else ORDINARY
@@ -163,7 +163,7 @@ class _Spellings(dict[bytes, int]):
 
 REQUEST_KINDS: Final = _Spellings(_kind)
 REQUEST_KINDS_WITH_UNDERSCORES: Final = _Spellings(_kind_with_underscores)
-ANSWER_KINDS: Final = _Spellings(_answer_kind)
+RESPONSE_KINDS: Final = _Spellings(_response_kind)
 
 
 Special = list[tuple[int, bytes, bytes]]
@@ -199,7 +199,7 @@ def sort_fields(raw: bytes, start: int, count: int, kinds: _Spellings) -> tuple[
     return b"".join(pieces), special
 
 
-def binds(value: bytes) -> bool:
+def authenticates_connection(value: bytes) -> bool:
     """Whether a value of `AUTHORIZATION` speaks of an authentication that holds for the whole connection.
 
     Source: RFC 4559, section 6; MS-NTHT.

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from ingresskit.graph import Backend, BackendKey, Forward, WeightedBackend
 from ingresskit.policies import Algorithm
+from ingresskit.proxy.endpoints import EndpointState
 from ingresskit.proxy.statistics import BackendStatistics
-from ingresskit.proxy.upstreams.pool import EndpointState, Pool
+from ingresskit.proxy.upstreams.pool import Pool
 
 if TYPE_CHECKING:
     from ingresskit.render.inprocess import RoutingTable

@@ -1,8 +1,8 @@
-"""Connections to endpoints: made, kept while idle, taken again.
+"""Connections to endpoints: made, kept while they can carry another request, taken again.
 
-A connection comes back here only when both messages of its exchange are complete and nothing else
-was received (`ingresskit.proxy.exchange.exchange` decides that). The last one returned is taken first: it is
-the least likely one to be closed by its endpoint at this moment.
+The pool lends streams. A connection that carries one request at a time is not here while it does; one that
+carries many stays here as long as it has room for another one. The connection that came back last is taken
+first: it is the least likely one to be closed by its endpoint at this moment.
 """
 
 from __future__ import annotations
@@ -12,105 +12,60 @@ import errno
 import os
 import socket
 import ssl
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from ingresskit.graph import Endpoint, Protocol, Termination
-from ingresskit.proxy.h1.upstream import UpstreamConnection
+from ingresskit.proxy.endpoints import EndpointState
+from ingresskit.proxy.ports import ConnectFailed, Upstream, UpstreamConnection
 from ingresskit.proxy.statistics import EndpointStatistics
 from ingresskit.proxy.upstreams.destinations import DestinationRefused, permitted_address
 
 if TYPE_CHECKING:
-    from ingresskit.proxy.plane import Plane
-    from ingresskit.proxy.upstreams.troubles import Trouble
+    from ingresskit.proxy.deadlines import Deadlines
+    from ingresskit.proxy.settings import ProxySettings
+    from ingresskit.proxy.statistics import Counters
+    from ingresskit.proxy.timeouts import Timeouts
 
-__all__ = ["ConnectFailed", "EndpointState", "Pool"]
+__all__ = ["Connect", "Pool"]
 
-# After a failed connection an endpoint is left alone for a while, if there is another one: long
-# enough to matter to clients, short enough not to matter to a pod that comes back.
-_FIRST_BACK_OFF: Final = 2.0
-_LONGEST_BACK_OFF: Final = 10.0
 _RESETS: Final = (errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE)
 
+Connect = Callable[["Pool", EndpointState, str, str], Awaitable[UpstreamConnection]]
+"""Makes a connection for a pool: to an endpoint, at this numeric address, with this TLS server name.
 
-class ConnectFailed(Exception):
-    """Raised when no connection to an endpoint could be made. Nothing was sent.
-
-    Attributes:
-        termination: Why, in a word.
-        detail: What exactly, in fixed words or those of the operating system; may be empty.
-    """
-
-    def __init__(self, termination: Termination, detail: str = "") -> None:
-        self.termination = termination
-        self.detail = detail
-        super().__init__(detail or str(termination))
-
-
-class EndpointState:
-    """What is known of one endpoint, whichever backends it belongs to.
-
-    Attributes:
-        active: Requests under way.
-        requests: Attempts to send it a request.
-        failures: Those of them that failed.
-        unreached: Connections that could not be made since the last one that could.
-        users: Backends in use that list it; 0 when it is gone from the table.
-        retry_at: Of the loop's clock; until then others are preferred. 0 when it is well.
-        trouble: What was logged about it; ``None``: it never failed.
-    """
-
-    __slots__ = (
-        "active",
-        "address",
-        "failures",
-        "idle",
-        "port",
-        "protocol",
-        "requests",
-        "retry_at",
-        "trouble",
-        "unreached",
-        "users",
-    )
-
-    def __init__(self, address: str, port: int, protocol: Protocol) -> None:
-        self.address: str = address
-        self.port: int = port
-        self.protocol: Protocol = protocol
-        self.idle: list[UpstreamConnection] = []
-        self.active: int = 0
-        self.users: int = 0
-        self.requests: int = 0
-        self.failures: int = 0
-        self.unreached: int = 0
-        self.retry_at: float = 0.0
-        self.trouble: Trouble | None = None
-
-    def __str__(self) -> str:
-        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
-
-    def failed(self, now: float) -> None:
-        """A connection could not be made."""
-        self.retry_at = now + min(_LONGEST_BACK_OFF, _FIRST_BACK_OFF * 2 ** min(self.unreached, 8))
-        self.unreached += 1
-
-    def probed(self, now: float) -> None:
-        """The back-off is over and one request tries the endpoint: others go elsewhere until it knows."""
-        self.retry_at = now + _LONGEST_BACK_OFF
-
-    def worked(self) -> None:
-        """A connection was made, or a response received."""
-        self.unreached = 0
-        self.retry_at = 0.0
+The connection calls `Pool.opened`, `Pool.returned` and `Pool.lost`. `OSError` and `ValueError` say why there
+is none.
+"""
 
 
 class Pool:
-    """All endpoints in use and their idle connections."""
+    """All endpoints in use, and the connections to them that could carry another request.
 
-    def __init__(self, plane: Plane) -> None:
-        self._plane = plane
+    Args:
+        settings: Of the proxy.
+        timeouts: Its time-outs.
+        deadlines: Its clock.
+        counters: What to count in.
+        connect: Makes connections, in whichever protocol.
+    """
+
+    def __init__(
+        self,
+        settings: ProxySettings,
+        timeouts: Timeouts,
+        deadlines: Deadlines,
+        counters: Counters,
+        connect: Connect,
+    ) -> None:
+        self._settings = settings
+        self._unsafe_reuse = timeouts.unsafe_reuse
+        self._deadlines = deadlines
+        self._counters = counters
+        self._connect = connect
+        self._draining = False
         self._endpoints: dict[tuple[str, int, Protocol], EndpointState] = {}
-        self._context: ssl.SSLContext | None = None
+        self._available: dict[EndpointState, list[UpstreamConnection]] = {}
         self._open: set[UpstreamConnection] = set()
 
     def endpoint(self, endpoint: Endpoint, protocol: Protocol) -> EndpointState:
@@ -119,86 +74,76 @@ class Pool:
         state = self._endpoints.get(key)
         if state is None:
             state = self._endpoints[key] = EndpointState(*key)
+            self._available[state] = []
         state.users += 1
         return state
 
     def leave(self, state: EndpointState) -> None:
-        """A backend does not list the endpoint any more; without users its idle connections go."""
+        """A backend no longer lists the endpoint; without users its idle connections go."""
         state.users -= 1
         if state.users <= 0:
             self._endpoints.pop((state.address, state.port, state.protocol), None)
-            for connection in state.idle:
-                connection.close()
-            state.idle.clear()
+            for connection in self._available.pop(state, ()):
+                connection.retire()
 
-    def take(self, state: EndpointState, server_name: str, *, repeatable: bool) -> UpstreamConnection | None:
-        """An idle connection, or ``None``.
+    def take(self, endpoint: EndpointState, server_name: str, *, repeatable: bool) -> Upstream | None:
+        """A stream on a connection that stands, or ``None``.
 
         Args:
-            state: Of which endpoint.
+            endpoint: Where to.
             server_name: The TLS server name it must have been made with; empty for plain HTTP.
             repeatable: The request may be sent again if the connection turns out to be closing.
         """
-        idle = state.idle
-        if not idle:
+        available = self._available.get(endpoint)
+        if not available:
             return None
-        oldest = 0.0 if repeatable else self._plane.deadlines.recent - self._plane.unsafe_reuse
-        connection = idle[-1]  # the common case without a loop
-        if (
-            connection.idle_since >= oldest
-            and connection.server_name == server_name
-            and not connection.transport.is_closing()
-        ):
-            return idle.pop()
-        for index in range(len(idle) - 1, -1, -1):
-            connection = idle[index]
+        oldest = 0.0 if repeatable else self._deadlines.recent - self._unsafe_reuse
+        for index in range(len(available) - 1, -1, -1):
+            connection = available[index]
             if connection.idle_since < oldest:
                 return None  # all before it are older still
-            if connection.server_name == server_name and not connection.transport.is_closing():
-                del idle[index]
-                return connection
+            if connection.server_name == server_name and (stream := connection.lend()) is not None:
+                if not connection.has_room:
+                    del available[index]
+                return stream
         return None
 
-    def put(self, connection: UpstreamConnection) -> None:
-        """Keep a connection whose exchange is over and complete."""
-        state = connection.endpoint
-        plane = self._plane
-        if plane.draining or not state.users or connection.transport.is_closing():
-            connection.close()
+    def returned(self, connection: UpstreamConnection) -> None:
+        """Called by a connection that had no room, and has room for another stream now."""
+        endpoint = connection.endpoint
+        available = self._available.get(endpoint)
+        if available is None or self._draining:
+            connection.retire()
             return
-        now = plane.deadlines.recent
-        connection.rest(now, now + plane.upstream_idle_timeout)
-        state.idle.append(connection)
-        if len(state.idle) > plane.settings.max_idle_per_endpoint:
-            state.idle.pop(0).close()
+        available.append(connection)
+        if len(available) > self._settings.max_idle_per_endpoint:
+            available.pop(0).retire()
 
-    async def connect(self, state: EndpointState, server_name: str, timeout: float) -> UpstreamConnection:  # noqa: ASYNC109
-        """A new connection.
+    async def connect(self, endpoint: EndpointState, server_name: str, timeout: float) -> Upstream:  # noqa: ASYNC109
+        """A stream on a new connection.
 
         Raises:
             ConnectFailed: None could be made in time, or the address may not be connected to.
         """
         # ASYNC109: a parameter, because the bound is the route's, and spans look-up, connection and TLS.
-        plane = self._plane
         try:
             async with asyncio.timeout(timeout):
-                address = await self._address(state)
-                _, connection = await plane.loop.create_connection(
-                    lambda: UpstreamConnection(plane, state, server_name),
-                    address,
-                    state.port,
-                    ssl=self._tls_context() if state.protocol is Protocol.HTTPS else None,
-                    server_hostname=(server_name or "") if state.protocol is Protocol.HTTPS else None,
-                )
+                address = await self._address(endpoint)
+                connection = await self._connect(self, endpoint, address, server_name)
         except (OSError, ValueError) as exc:
-            plane.counters.upstream_failed += 1
-            state.failed(plane.deadlines.now())
-            raise _connect_failed(exc, state.protocol) from exc
+            self._counters.upstream_failed += 1
+            endpoint.failed(self._deadlines.now())
+            raise _connect_failed(exc, endpoint.protocol) from exc
         except ConnectFailed:
-            plane.counters.upstream_failed += 1
+            self._counters.upstream_failed += 1
             raise
-        state.worked()
-        return connection
+        endpoint.worked()
+        stream = connection.lend()
+        if stream is None:
+            raise ConnectFailed(Termination.UPSTREAM_REFUSED, "connection closed at once")
+        if connection.has_room:
+            self.returned(connection)
+        return stream
 
     def statistics(self) -> dict[str, EndpointStatistics]:
         """By ``address:port``, sorted; what two protocols of one endpoint did is one count."""
@@ -212,50 +157,39 @@ class Pool:
             )
         return counts
 
-    def close_idle(self) -> None:
-        """Close all idle connections."""
-        for state in self._endpoints.values():
-            for connection in state.idle:
-                connection.close()
-            state.idle.clear()
+    def drain(self) -> None:
+        """Keep no connection that has nothing to do, now and from now on."""
+        self._draining = True
+        for available in self._available.values():
+            for connection in available:
+                connection.retire()
+            available.clear()
 
     def opened(self, connection: UpstreamConnection) -> None:
         """Called by a connection when it is open."""
         self._open.add(connection)
-        self._plane.counters.upstream_opened += 1
-        self._plane.counters.upstream_open += 1
+        self._counters.upstream_opened += 1
+        self._counters.upstream_open += 1
 
     def lost(self, connection: UpstreamConnection) -> None:
         """Called by a connection when it is gone."""
         self._open.discard(connection)
-        self._plane.counters.upstream_open -= 1
-        if connection in connection.endpoint.idle:
-            connection.endpoint.idle.remove(connection)
+        self._counters.upstream_open -= 1
+        available = self._available.get(connection.endpoint, ())
+        if connection in available:
+            self._available[connection.endpoint].remove(connection)
 
     def abort_all(self) -> None:
         """Cut every connection, whatever it does."""
         for connection in list(self._open):
             connection.abort()
 
-    async def _address(self, state: EndpointState) -> str:
+    async def _address(self, endpoint: EndpointState) -> str:
+        judge = self._settings.destination_fault
         try:
-            return await permitted_address(state.address, state.port, self._plane.settings.destination_fault)
+            return await permitted_address(endpoint.address, endpoint.port, judge)
         except DestinationRefused as exc:
             raise ConnectFailed(Termination.UPSTREAM_REFUSED, str(exc)) from None
-
-    def _tls_context(self) -> ssl.SSLContext:
-        """For HTTPS endpoints. Pods have certificates nobody signed: TLS to them keeps secrets, no more.
-
-        Not verified by default, as in every ingress controller.
-        """
-        if self._context is None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            context.set_alpn_protocols(["http/1.1"])
-            self._context = context
-        return self._context
 
 
 def _connect_failed(exc: OSError | ValueError, protocol: Protocol) -> ConnectFailed:

@@ -7,56 +7,41 @@ request has its reason in the access log, whatever is left out here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ingresskit.facts import fact_logger
 from ingresskit.graph import Termination
+from ingresskit.proxy.endpoints import EndpointState, Trouble
+from ingresskit.proxy.repeated import WARNING_INTERVAL, Repeated
 
 if TYPE_CHECKING:
-    from ingresskit.proxy.requests import Admitted
-    from ingresskit.proxy.upstreams.pool import EndpointState
+    from ingresskit.render.inprocess import Target
 
-__all__ = ["Repeated", "Trouble", "Troubles"]
+__all__ = ["FailedRequest", "Troubles"]
 
 _logger = fact_logger(__name__)
 
-_INTERVAL: Final = 60.0
 # Of all endpoints together, in one interval: a node that goes may take hundreds with it.
 _MOST_WARNINGS: Final = 60
 
 
-class Repeated:
-    """Lets one warning through at a time, and counts the others.
+class FailedRequest(Protocol):
+    """The request that met a failure."""
 
-    Attributes:
-        left_out: Not let through since the last one that was.
-    """
+    @property
+    def target(self) -> Target:
+        """Its route."""
+        ...
 
-    __slots__ = ("_next", "left_out")
+    @property
+    def host(self) -> str:
+        """In normal form."""
+        ...
 
-    def __init__(self) -> None:
-        self._next = float("-inf")
-        self.left_out: int = 0
-
-    def is_due(self, now: float) -> bool:
-        """Whether to warn *now*, of the loop's clock; the caller reports `left_out` and resets it."""
-        if now < self._next:
-            self.left_out += 1
-            return False
-        self._next = now + _INTERVAL
-        return True
-
-
-class Trouble:
-    """The failures of one endpoint since it last returned a whole response."""
-
-    __slots__ = ("failures", "reported", "since", "warned")
-
-    def __init__(self, since: float) -> None:
-        self.since: float = since
-        self.failures: int = 0
-        self.warned: bool = False
-        self.reported: dict[Termination, Repeated] = {}
+    @property
+    def request_id(self) -> bytes:
+        """In the log too."""
+        ...
 
 
 class Troubles:
@@ -68,7 +53,7 @@ class Troubles:
         self._left_out = 0
 
     def failed(
-        self, endpoint: EndpointState, termination: Termination, detail: str, request: Admitted, now: float
+        self, endpoint: EndpointState, termination: Termination, detail: str, request: FailedRequest, now: float
     ) -> None:
         """Warn that an attempt failed, unless there was such a warning within the last minute.
 
@@ -120,7 +105,7 @@ class Troubles:
         if now >= self._window_ends:
             if self._left_out:
                 _logger.warning("warnings about endpoints left out", extra={"count": self._left_out})
-            self._window_ends, self._in_window, self._left_out = now + _INTERVAL, 0, 0
+            self._window_ends, self._in_window, self._left_out = now + WARNING_INTERVAL, 0, 0
         if self._in_window >= _MOST_WARNINGS:
             self._left_out += 1
             return False

@@ -8,18 +8,17 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from typing_extensions import override
 
 from ingresskit.graph import Termination
 from ingresskit.proxy import AccessRecord, Proxy
-from ingresskit.proxy.h1.downstream import ClientConnection
+from ingresskit.proxy.h1.downstream import H1Downstream
 from ingresskit.proxy.h1.heads import RequestReader
 from ingresskit.proxy.limits.crowd import Crowd, owner_of
 from ingresskit.proxy.limits.memory import Memory, connections_for, memory_limit, waiting_bytes_for
 from tests.unit.proxy.conftest import Seen, Stage, forward, get, reply, until
 
 
-class Connection(ClientConnection):
+class Connection:
     """Only whether it is idle, and whether it was given up."""
 
     def __init__(self, *, idle: bool = True) -> None:
@@ -27,13 +26,15 @@ class Connection(ClientConnection):
         self.gone: list[str] = []
 
     @property
-    @override
     def is_idle(self) -> bool:
         return self.state_is_idle and not self.gone
 
-    @override
     def give_up(self, reason: str) -> None:
         self.gone.append(reason)
+
+    def drain(self) -> None: ...
+
+    def abort(self) -> None: ...
 
 
 def crowded(*numbers: int, idle: bool = True, most: int | None = None) -> tuple[Crowd, list[list[Connection]]]:
@@ -189,9 +190,9 @@ async def test_idle_connection_is_closed_for_a_new_one(stage: Stage) -> None:
 
 
 def held(proxy: Proxy) -> int:
-    plane = proxy._plane  # pyright: ignore[reportPrivateUsage]
-    assert plane is not None
-    return plane.memory.held
+    parts = proxy._parts  # pyright: ignore[reportPrivateUsage]
+    assert parts is not None
+    return parts.clients.memory.held
 
 
 @pytest.mark.anyio
@@ -265,7 +266,7 @@ async def test_connection_that_ends_leaves_nothing_to_the_garbage_collector(stag
     proxy = await stage.proxy(forward(endpoint.port))
     client = await stage.connect(proxy)
     assert (await client.ask(get())).status == 200
-    kinds = (ClientConnection, RequestReader)
+    kinds = (H1Downstream, RequestReader)
     gc.collect()
     gc.disable()
 

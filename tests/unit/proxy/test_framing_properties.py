@@ -15,14 +15,8 @@ from hypothesis import strategies as st
 
 from ingresskit.proxy import Proxy, ProxySettings
 from ingresskit.proxy.h1.bodies import BodyError, ChunkedBody
-from ingresskit.proxy.h1.heads import (
-    BadAnswer,
-    BadRequest,
-    RequestHead,
-    RequestReader,
-    ResponseHead,
-    ResponseReader,
-)
+from ingresskit.proxy.h1.heads import RequestReader, ResponseReader
+from ingresskit.proxy.message.head import BadRequest, BadResponse, RequestHead, ResponseHead
 from tests.unit.proxy.conftest import FakeEndpoint, Wire, forward, get
 
 BODY = bytes(range(256)) * 3
@@ -283,7 +277,7 @@ def test_what_an_endpoint_said_before_changes_nothing_about_an_answer(heads: lis
 
 @given(st.binary(max_size=200))
 def test_junk_is_refused_and_never_more_than_that(data: bytes) -> None:
-    for reader, refusal in ((RequestReader, BadRequest), (ResponseReader, BadAnswer)):
+    for reader, refusal in ((RequestReader, BadRequest), (ResponseReader, BadResponse)):
         with pytest.raises(refusal):
             reader(ProxySettings()).read(b"\x00" + data + b"\r\n\r\n")
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 
+from ingresskit.proxy.h1.downstream import H1Downstream
 from ingresskit.testing import pace
 from tests.unit.proxy.conftest import LONG, Seen, Stage, forward, get, read_head, reply, until, until_still
 
@@ -36,7 +37,8 @@ async def test_answer_for_a_slow_reader_waits_at_the_endpoint(stage: Stage) -> N
     await client.send(get())
 
     stopped_at = await until_still(lambda: written)
-    connections = list(proxy._plane.clients) if proxy._plane else []
+    connections = list(proxy._parts.clients.connections) if proxy._parts else []
+    assert isinstance(connections[0], H1Downstream)
     waiting = connections[0].transport.get_write_buffer_size()
     await read_head(client.reader)
     received = 0

@@ -11,8 +11,8 @@ import pytest
 from ingresskit.graph import Protocol, Termination
 from ingresskit.policies import Algorithm
 from ingresskit.proxy import AccessRecord
+from ingresskit.proxy.endpoints import EndpointState
 from ingresskit.proxy.upstreams.balance import BackendState
-from ingresskit.proxy.upstreams.pool import EndpointState
 from tests.unit.proxy.conftest import (
     Handler,
     Seen,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 from ingresskit.graph import HostRefused, normalise_host
-from ingresskit.proxy.h1.heads import BadRequest
+from ingresskit.proxy.message.head import BadRequest
 
 __all__ = ["RequestedHost"]
 
@@ -34,7 +34,8 @@ class RequestedHost:
                 ipaddress.IPv6Address(self.name[1:-1])
             except ValueError:
                 raise BadRequest(400, "The Host is not an IPv6 address.") from None
-        _, _, port = text.rpartition("]")[2].rpartition(":") if ":" in text.rpartition("]")[2] else ("", "", "")
+        after_literal = text.rpartition("]")[2]  # the colons of an IPv6 literal are no separator
+        port = after_literal.partition(":")[2]
         if port and int(port) > 65535:
             raise BadRequest(400, "The Host has a wrong port.")
         self.port: int = int(port or 0)

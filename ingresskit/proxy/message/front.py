@@ -18,9 +18,9 @@ from typing import Final
 from typing_extensions import override
 
 from ingresskit.graph import PathKind
-from ingresskit.proxy.h1.heads import BadRequest
 from ingresskit.proxy.message.fields import Field
 from ingresskit.proxy.message.forwarded import Address, Forwarding, Peer, PublicPorts, parse_address
+from ingresskit.proxy.message.head import BadRequest
 from ingresskit.render.delegate import DELEGATE_FIELD, ChosenRoute
 
 __all__ = ["Front"]

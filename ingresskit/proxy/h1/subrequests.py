@@ -14,7 +14,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from ingresskit.facts import fact_logger
 from ingresskit.filters import HeaderEdit, SubrequestReply
-from ingresskit.proxy.h1.heads import BadAnswer, ResponseReader
+from ingresskit.proxy.h1.heads import ResponseReader
+from ingresskit.proxy.message.head import BadResponse
 from ingresskit.proxy.upstreams.destinations import DestinationRefused, permitted_address
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ async def send_subrequest(subrequest: Subrequest, settings: ProxySettings) -> Su
             return await _send(subrequest, settings)
     except TimeoutError:
         fault = "no response in time"
-    except (ValueError, BadAnswer, DestinationRefused) as exc:
+    except (ValueError, BadResponse, DestinationRefused) as exc:
         fault = str(exc)
     except (OSError, EOFError, asyncio.LimitOverrunError) as exc:
         fault = type(exc).__name__
@@ -64,7 +65,7 @@ async def _send(subrequest: Subrequest, settings: ProxySettings) -> SubrequestRe
             head = heads.read(await reader.readuntil(b"\r\n\r\n"))
             if head.status >= 200:
                 return SubrequestReply(status=head.status, fields=_fields(head.fields))
-        raise BadAnswer("flood of interim responses")
+        raise BadResponse("flood of interim responses")
     finally:
         # Its body may still be coming.
         writer.transport.abort()

@@ -1,0 +1,90 @@
+"""What is known of each endpoint: its counts, its failures, and whether others are preferred."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ingresskit.graph import Protocol, Termination
+from ingresskit.proxy.repeated import Repeated
+
+__all__ = ["EndpointState", "Trouble"]
+
+# After a failed connection an endpoint is left alone for a while, if there is another one: long
+# enough to matter to clients, short enough not to matter to a pod that comes back.
+_FIRST_BACK_OFF: Final = 2.0
+_LONGEST_BACK_OFF: Final = 10.0
+
+
+class Trouble:
+    """The failures of one endpoint since it last returned a whole response.
+
+    Attributes:
+        since: Of the loop's clock.
+        failures: How many.
+        warned: The log has at least one of them.
+        reported: By reason, when the next warning is due.
+    """
+
+    __slots__ = ("failures", "reported", "since", "warned")
+
+    def __init__(self, since: float) -> None:
+        self.since: float = since
+        self.failures: int = 0
+        self.warned: bool = False
+        self.reported: dict[Termination, Repeated] = {}
+
+
+class EndpointState:
+    """What is known of one endpoint, whichever backends it belongs to.
+
+    Attributes:
+        active: Requests under way.
+        requests: Attempts to send it a request.
+        failures: Those of them that failed.
+        unreached: Connections that could not be made since the last one that could.
+        users: Backends in use that list it; 0 when it is gone from the table.
+        retry_at: Of the loop's clock; until then others are preferred. 0 when it is well.
+        trouble: What was logged about it; ``None``: it never failed.
+    """
+
+    __slots__ = (
+        "active",
+        "address",
+        "failures",
+        "port",
+        "protocol",
+        "requests",
+        "retry_at",
+        "trouble",
+        "unreached",
+        "users",
+    )
+
+    def __init__(self, address: str, port: int, protocol: Protocol) -> None:
+        self.address: str = address
+        self.port: int = port
+        self.protocol: Protocol = protocol
+        self.active: int = 0
+        self.users: int = 0
+        self.requests: int = 0
+        self.failures: int = 0
+        self.unreached: int = 0
+        self.retry_at: float = 0.0
+        self.trouble: Trouble | None = None
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+    def failed(self, now: float) -> None:
+        """A connection could not be made."""
+        self.retry_at = now + min(_LONGEST_BACK_OFF, _FIRST_BACK_OFF * 2 ** min(self.unreached, 8))
+        self.unreached += 1
+
+    def probed(self, now: float) -> None:
+        """The back-off is over and one request tries the endpoint: others go elsewhere until it knows."""
+        self.retry_at = now + _LONGEST_BACK_OFF
+
+    def worked(self) -> None:
+        """A connection was made, or a response received."""
+        self.unreached = 0
+        self.retry_at = 0.0

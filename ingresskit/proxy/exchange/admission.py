@@ -1,0 +1,172 @@
+"""From a request head to what happens with it: the one place where rules are asked.
+
+Order matters: an address that is not allowed learns nothing else, neither a redirect nor a limit.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from ingresskit.filters import Subrequest
+from ingresskit.graph import Forward, PathRefused, Termination, normalise_path
+from ingresskit.proxy.exchange.exchange import Exchange
+from ingresskit.proxy.exchange.guards import GuardedRequest
+from ingresskit.proxy.exchange.inquiry import Inquiry
+from ingresskit.proxy.exchange.replies import LocalReply
+from ingresskit.proxy.message.head import BadRequest, RequestHead
+from ingresskit.proxy.message.hosts import RequestedHost
+from ingresskit.proxy.message.request import ForwardedRequest
+from ingresskit.proxy.message.views import JudgedHead
+
+if TYPE_CHECKING:
+    from ingresskit.proxy.exchange.filter_context import FilterContext
+    from ingresskit.proxy.exchange.runtime import Runtime
+    from ingresskit.proxy.message.forwarded import Peer
+    from ingresskit.proxy.ports import Downstream
+    from ingresskit.proxy.upstreams.balance import Balancer
+    from ingresskit.render.inprocess import RoutingTable
+
+__all__ = ["Admission"]
+
+_HOST_END: Final = (b"/", b"?")
+
+
+class Admission:
+    """Decides what happens with each request, by the table that is served now.
+
+    Attributes:
+        runtime: For the exchanges it begins.
+        filters: What the filters it asks share.
+        table: What is served now; each request reads it once.
+        fading: Where routes are looked for that a proxy in front chose and *table* no longer has.
+    """
+
+    def __init__(
+        self, runtime: Runtime, filters: FilterContext, balancer: Balancer, table: RoutingTable
+    ) -> None:
+        self.runtime = runtime
+        self.filters = filters
+        self.table: RoutingTable = table
+        self.fading: tuple[RoutingTable, ...] = ()
+        self._balancer = balancer
+
+    def swap(self, table: RoutingTable, fading: tuple[RoutingTable, ...] = ()) -> None:
+        """Serve *table* from the next request on; see `Proxy.swap`."""
+        hosts: Mapping[str, object] = table.hosts
+        for older in fading:
+            table = replace(table, backends={**older.backends, **table.backends})
+            hosts = {**older.hosts, **hosts}
+        self.table, self.fading = table, fading
+        self._balancer.follow(table)
+        self.runtime.counters.keep_hosts(hosts)
+
+    def admit(
+        self, downstream: Downstream, peer: Peer, head: RequestHead, host: RequestedHost
+    ) -> Exchange | Inquiry | LocalReply:
+        """What happens with a request.
+
+        Args:
+            downstream: Its stream.
+            peer: Who sent it.
+            head: What it says.
+            host: Its ``Host`` field, read.
+
+        Raises:
+            BadRequest: Its path cannot be one, or its target names another host.
+        """
+        target_bytes = head.target
+        if target_bytes[0] != 0x2F:
+            if target_bytes != b"*" or head.method != b"OPTIONS":
+                target_bytes = _from_absolute(target_bytes, host, head.method)
+            if target_bytes == b"*":
+                # About the server in general, which is this proxy: no rule is asked (RFC 9110, 9.3.7).
+                return LocalReply(200, None, host=host.name, path="*")
+        if b"#" in target_bytes:
+            raise BadRequest(400, "The target has a fragment.")
+        raw_path, mark, query = target_bytes.partition(b"?")
+        table = self.table
+        try:
+            path = normalise_path(raw_path.decode("ascii"), table.paths)
+        except PathRefused as exc:
+            raise BadRequest(400, f"The path {exc}.") from None
+        if (chosen := peer.chosen) is None:
+            # The common case first: an exact host. The table knows the others.
+            exact = table.hosts.get(host.name)
+            target = (exact.find(path) if exact is not None else None) or table.find(host.name, path)
+            if target is not None and target.is_variant:
+                judged = JudgedHead(head, host, mark + query, peer)
+                share = random.random()  # noqa: S311 - of a canary
+                target = table.choose(host.name, path, judged, share)
+            if target is None:
+                return LocalReply(404, Termination.NO_ROUTE, host=host.name, path=path)
+        elif (target := chosen.find((table, *self.fading))) is None:
+            # The proxy in front knows a route that is not here (yet): it may be protected, so nothing else
+            # will do.
+            return LocalReply(503, Termination.UNAVAILABLE, host=host.name, path=path, rule_host=chosen.host)
+        forwarding = peer.forwarding(host.wire, host.port, head.client_fields)
+        edit = target.request
+        if guards := target.secure if forwarding.https else target.plain:
+            guarded = GuardedRequest(
+                self.filters, peer, head, host, path, mark + query, target, forwarding, guards
+            )
+            outcome = guarded.go_on()
+            if isinstance(outcome, Subrequest):
+                return Inquiry(self.runtime, downstream, guarded, outcome, self._forward_guarded)
+            if outcome is not None:
+                return outcome
+            edit = guarded.edit or None
+        request = ForwardedRequest(head, host, path, mark + query, target, forwarding, edit)
+        return self._forward(downstream, request, self.runtime.deadlines.recent)
+
+    def _forward_guarded(
+        self, downstream: Downstream, request: GuardedRequest, began: float
+    ) -> Exchange | LocalReply:
+        """The same after a wait for a subrequest, which began at *began*."""
+        forwarded = ForwardedRequest(
+            request.head,
+            request.requested_host,
+            request.path,
+            request.query,
+            request.target,
+            request.forwarding,
+            request.edit or None,
+        )
+        return self._forward(downstream, forwarded, began)
+
+    def _forward(
+        self, downstream: Downstream, request: ForwardedRequest, began: float
+    ) -> Exchange | LocalReply:
+        """What becomes of a request that all filters let go on."""
+        target = request.target
+        if request.head.max_forwards == 0:
+            return LocalReply(200, None, host=request.host, path=request.path, rule_host=target.host)
+        action = target.route.action
+        # A route that does not forward has a filter that responds.
+        state = self._balancer.choose_backend(action, self.table) if isinstance(action, Forward) else None
+        if state is None:
+            return LocalReply(
+                503, Termination.NO_ENDPOINT, host=request.host, path=request.path, rule_host=target.host
+            )
+        return Exchange(self.runtime, downstream, request, state, began)
+
+
+def _from_absolute(target: bytes, host: RequestedHost, method: bytes) -> bytes:
+    """The origin form of an absolute target; ``*`` for OPTIONS of one without a path (RFC 9112, 3.2.4).
+
+    RFC 9112, 3.2.2 lets the target win over ``Host``; we refuse when they differ, since whatever
+    checked the request before us may have read the other one.
+    """
+    scheme, separator, rest = target.partition(b"://")
+    if not separator or scheme.lower() not in (b"http", b"https"):
+        raise BadRequest(400, "The target is neither a path nor an http URL.")
+    cuts = [cut for mark in _HOST_END if (cut := rest.find(mark)) >= 0]
+    cut = min(cuts, default=len(rest))
+    if RequestedHost(rest[:cut]).wire != host.wire:
+        raise BadRequest(400, "The target and the Host are not the same.")
+    path = rest[cut:]
+    if not path and method == b"OPTIONS":
+        return b"*"
+    return path if path.startswith(b"/") else b"/" + path

@@ -1,0 +1,66 @@
+"""The octets of HTTP/1.1 messages: heads and chunks.
+
+What a codec owns (framing and the fields for one connection) is set last, so that nothing can take it away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from ingresskit.proxy.message.request import ForwardedRequest
+
+__all__ = ["body_octets", "chunk", "request_octets"]
+
+_LAST_CHUNK: Final = b"0\r\n\r\n"
+
+
+def chunk(payload: bytes) -> bytes:
+    """*payload*, which is not empty, as one chunk."""
+    return b"%x\r\n%b\r\n" % (len(payload), payload)
+
+
+def body_octets(payload: bytes, *, last: bool) -> bytes:
+    """A part of a chunked body; empty when *payload* is, and it is not the *last*."""
+    if not last:
+        return chunk(payload) if payload else b""
+    return chunk(payload) + _LAST_CHUNK if payload else _LAST_CHUNK
+
+
+def request_octets(request: ForwardedRequest, body: Sequence[bytes], *, last: bool) -> bytes:
+    """A request to an endpoint: its head, and the present part of its body.
+
+    Args:
+        request: What to send.
+        body: Pieces, none of them empty.
+        last: The request ends with them.
+    """
+    head = request.head
+    length = head.length
+    framing = b""
+    if length is None:
+        framing = b"Transfer-Encoding: chunked\r\n"
+    elif head.has_length:
+        framing = b"Content-Length: %d\r\n" % length
+    if head.upgrade:
+        framing += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade
+    if head.expects_continue and length != 0:
+        framing += b"Expect: 100-continue\r\n"
+    if length is None:
+        body = [*map(chunk, body), _LAST_CHUNK] if last else [*map(chunk, body)]
+    return b"".join(
+        (
+            head.method,
+            b" ",
+            request.sent_path().encode("ascii"),
+            request.query,
+            b" HTTP/1.1\r\nHost: ",
+            request.wire_host,
+            b"\r\n",
+            *request.field_lines(),
+            framing,
+            b"\r\n",
+            *body,
+        )
+    )

@@ -1,0 +1,73 @@
+"""The parts of a running proxy, put together: the one place that knows all layers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from ingresskit.proxy.deadlines import Deadlines
+from ingresskit.proxy.exchange.admission import Admission
+from ingresskit.proxy.exchange.filter_context import FilterContext
+from ingresskit.proxy.exchange.runtime import Runtime
+from ingresskit.proxy.h1.downstream import H1Downstream
+from ingresskit.proxy.h1.subrequests import send_subrequest
+from ingresskit.proxy.h1.upstream import H1Connector
+from ingresskit.proxy.limits.clients import Clients
+from ingresskit.proxy.message.front import Front
+from ingresskit.proxy.timeouts import Timeouts
+from ingresskit.proxy.upstreams.balance import Balancer
+from ingresskit.proxy.upstreams.pool import Pool
+
+if TYPE_CHECKING:
+    from ingresskit.proxy.message.forwarded import Address
+    from ingresskit.proxy.settings import ProxySettings
+    from ingresskit.proxy.statistics import Counters
+    from ingresskit.render.inprocess import RoutingTable
+
+__all__ = ["Parts"]
+
+
+class Parts:
+    """A proxy that is bound to an event loop.
+
+    Attributes:
+        clients: The connections of clients.
+        pool: Those to endpoints.
+        balancer: Which endpoint takes a request.
+        runtime: What exchanges share.
+        admission: What happens with each request.
+    """
+
+    def __init__(
+        self, settings: ProxySettings, counters: Counters, table: RoutingTable, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        timeouts = Timeouts.of(settings)
+        deadlines = Deadlines(loop)
+        self.clients: Clients = Clients(settings, counters, deadlines)
+        connector = H1Connector(settings, timeouts, deadlines)
+        self.pool: Pool = Pool(settings, timeouts, deadlines, counters, connector)
+        self.balancer: Balancer = Balancer(self.pool)
+        self.runtime: Runtime = Runtime(
+            settings=settings,
+            timeouts=timeouts,
+            deadlines=deadlines,
+            counters=counters,
+            memory=self.clients.memory,
+            pool=self.pool,
+            send_subrequest=lambda subrequest: send_subrequest(subrequest, settings),
+        )
+        self.admission: Admission = Admission(
+            self.runtime, FilterContext(settings, deadlines), self.balancer, table
+        )
+
+    def plain_client(self, proxied: tuple[Address, int] | None) -> asyncio.Protocol:
+        """A connection of a client without TLS; *proxied* is what a PROXY header says of it."""
+        return H1Downstream(self.admission, self.clients, tls=False, proxied=proxied)
+
+    def tls_client(self, proxied: tuple[Address, int] | None) -> asyncio.Protocol:
+        """The same with TLS."""
+        return H1Downstream(self.admission, self.clients, tls=True, proxied=proxied)
+
+    def front_client(self, _proxied: tuple[Address, int] | None) -> asyncio.Protocol:
+        """A connection of a proxy program in front."""
+        return H1Downstream(self.admission, self.clients, tls=False, front=Front())
