@@ -42,6 +42,7 @@ __all__ = [
     "read_key",
     "read_name",
     "read_network",
+    "read_prefix",
     "translate_options",
 ]
 
@@ -232,6 +233,17 @@ def read_key(text: str) -> ObjectKey:
     if not (found := re.fullmatch(f"({_NAME})/({_NAME})", text)):
         raise ValueError(f"{text!r} is not NAMESPACE/NAME")
     return ObjectKey(found[1], found[2])
+
+
+def read_prefix(text: str) -> str:
+    """What stands before the slash of annotations: a DNS name.
+
+    Raises:
+        ValueError: *text* is not one.
+    """
+    if not re.fullmatch(_NAME, text):
+        raise ValueError(f"{text!r} is not a prefix of annotations such as nginx.ingress.kubernetes.io")
+    return text
 
 
 def read_duration(text: str) -> timedelta:

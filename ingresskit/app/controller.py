@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from ingresskit.app.dialects import with_dialects
 from ingresskit.app.failures import Failure, exit_status
 from ingresskit.app.flags import Command, Flags, parse_flags
 from ingresskit.app.logs import AccessLog, set_up_logging
@@ -65,7 +66,7 @@ def run_flags(flags: Flags, *, program: str) -> int:
     logger = fact_logger(program.removesuffix(".py") if program.endswith(".py") else __name__)
 
     def work() -> int:
-        options = translate_options(flags)
+        options = with_dialects(translate_options(flags), flags)
         if flags.print_config:
             return anyio.run(_print_config, flags, options, backend_options={"use_uvloop": uvloop})
         return anyio.run(_serve, flags, options, logger, backend_options={"use_uvloop": uvloop})

@@ -17,10 +17,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, assert_never
 
+from ingresskit.app.dialects import (
+    DialectArguments,
+    add_dialect_arguments,
+    check_dialects,
+    with_dialects,
+)
 from ingresskit.app.offline import Offline, diagnostic_lines, explanation_lines, graph_lines
 from ingresskit.app.parser import CommandParser
 from ingresskit.app.renderers import GraphLimits, find_renderer
-from ingresskit.arguments import TranslationArguments, add_translation_arguments, checked, translate_options
+from ingresskit.arguments import add_translation_arguments, checked, translate_options
 from ingresskit.controller.admin.answers import dump_explanation
 from ingresskit.diagnostics import Severity
 from ingresskit.errors import ConfigurationError, SourceError
@@ -38,7 +44,7 @@ _DESCRIPTIONS: dict[Question, str] = {
 }
 
 
-class _Flags(TranslationArguments):
+class _Flags(DialectArguments):
     folder: Path
     renderer: Callable[[], GraphLimits]
     output: str
@@ -65,9 +71,12 @@ def answer(question: Question, argv: Sequence[str] | None, *, program: str) -> i
     Raises:
         SystemExit: With 2 for a flag that is wrong, with 0 after ``--help``.
     """
-    flags = _parser(question, program).read(argv, _Flags())
+    parser = _parser(question, program)
+    flags = parser.read(argv, _Flags())
+    check_dialects(flags, parser)
     try:
-        offline = Offline.load(flags.folder, translate_options(flags), flags.renderer())
+        options = with_dialects(translate_options(flags), flags)
+        offline = Offline.load(flags.folder, options, flags.renderer())
         match question:
             case "render":
                 return _render(offline, flags)
@@ -150,6 +159,7 @@ def _parser(question: Question, program: str) -> CommandParser:
         case _:
             assert_never(question)
     add_translation_arguments(parser)
+    add_dialect_arguments(parser)
     return parser
 
 

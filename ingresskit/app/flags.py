@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from ingresskit.app.dialects import DialectArguments, add_dialect_arguments, check_dialects
 from ingresskit.app.parser import CommandParser
 from ingresskit.app.renderers import BUILT_IN, installed_renderers
 from ingresskit.arguments import (
-    TranslationArguments,
     add_translation_arguments,
     checked,
     read_key,
@@ -44,13 +44,6 @@ _ABSENT: dict[str, object] = {
 }
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
-# Known flags that need a part which does not exist yet. They are refused, not ignored: somebody who gives
-# one counts on what it does.
-_LATER = {
-    "annotations_prefix": "it belongs to the ingress-nginx dialect",
-    "configmap": "it belongs to the ingress-nginx dialect",
-}
-
 # What can be done in a cluster only.
 _IN_A_CLUSTER = (
     "publish_address",
@@ -71,7 +64,7 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-class Flags(TranslationArguments):
+class Flags(DialectArguments):
     """What the command line says, checked."""
 
     command: Command
@@ -131,9 +124,7 @@ def parse_flags(
     """
     parser = _parser(program, command, parser_class)
     flags = parser.read(argv, Flags())
-    for name, instead in _LATER.items():
-        if getattr(flags, name):
-            parser.error(f"--{name.replace('_', '-')} is not there yet; {instead}")
+    check_dialects(flags, parser)
     if flags.proxy_binary and flags.renderer == "inprocess":
         parser.error("--proxy-binary names the program of another renderer; add --renderer NAME")
     if flags.demo and flags.manifests:
@@ -185,7 +176,7 @@ def _parser(program: str, command: Command, parser_class: type[CommandParser]) -
             pass
     _add_proxy(parser.add_argument_group("the proxy").add_argument)
     add_translation_arguments(parser)
-    _add_dialects(parser.add_argument_group("which annotations are understood").add_argument)
+    add_dialect_arguments(parser)
     _add_reports(parser.add_argument_group("what is reported").add_argument)
     if command == "run":
         _add_writing(parser.add_argument_group("what is written into the cluster").add_argument)
@@ -235,13 +226,6 @@ def _add_proxy(add: Callable[..., object]) -> None:
     add("--shutdown-grace", type=checked(_seconds), default="30s", metavar="TIME", help=text)
 
 
-def _add_dialects(add: Callable[..., object]) -> None:
-    text = "native; ingress-nginx is not there yet"
-    add("--dialect", type=checked(_dialect), action="append", default=[], metavar="NAME", help=text)
-    add("--annotations-prefix", metavar="PREFIX", help="of the ingress-nginx dialect (not there yet)")
-    add("--configmap", metavar="NS/NAME", help="of the ingress-nginx dialect (not there yet)")
-
-
 def _add_reports(add: Callable[..., object]) -> None:
     add("--log-format", choices=["text", "json"], default="text", help="(%(default)s)")
     add("--log-level", choices=["debug", "info", "warning", "error"], default="info", help="(%(default)s)")
@@ -284,7 +268,7 @@ def read_address(text: str) -> Address | None:
 
 
 def _switch(text: str) -> bool:
-    return _one_of(text, "on", "off", later=()) == "on"
+    return _one_of(text, "on", "off") == "on"
 
 
 def _admin_auth(text: str) -> tuple[str, Path] | None:
@@ -339,19 +323,10 @@ def _renderer(text: str) -> str:
             f"{text!r} of another package can be tried with check, explain and render; to run its proxy, give a"
             " Controller with it to ingresskit.run"
         )
-    return _one_of(text, *BUILT_IN, later=())
+    return _one_of(text, *BUILT_IN)
 
 
-def _dialect(text: str) -> str:
-    return _one_of(text, "native", later=("ingress-nginx",))
-
-
-def _one_of(text: str, *known: str, later: Sequence[str]) -> str:
-    there = " and ".join([", ".join(known[:-1]), known[-1]]) if known[1:] else known[0]
-    if text in later:
-        raise ValueError(
-            f"{text} is not there yet; {'those that are' if known[1:] else 'the one that is'}: {there}"
-        )
+def _one_of(text: str, *known: str) -> str:
     if text not in known:
-        raise ValueError(f"{text!r} is not known; there {'are' if known[1:] else 'is'} {there}")
+        raise ValueError(f"{text!r} is not known; there are {', '.join(known[:-1])} and {known[-1]}")
     return text

@@ -22,6 +22,7 @@ from typing import TypeVar
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.models import ObjectRef
 from ingresskit.policies.dialects.base import Reading
+from ingresskit.policies.dialects.ingress_nginx import INGRESS_NGINX_PREFIX, IngressNginxDialect
 from ingresskit.policies.dialects.native import NATIVE_PREFIX, NativeDialect
 from ingresskit.policies.protecting import looks_protecting
 from ingresskit.policies.registry import PolicyRegistry
@@ -127,6 +128,14 @@ class ForeignAnnotations:
         native = next((item for item in registry.dialects if isinstance(item, NativeDialect)), None)
         self._prefix = native.prefix if native is not None else NATIVE_PREFIX
         self._names = {item.name: policy.protects for item, policy in native.annotations()} if native else {}
+        known = () if native else NativeDialect().annotations()
+        self._unread_native = {item.name: policy.protects for item, policy in known}
+        # A dialect with another prefix than its own leaves that one to another controller.
+        moved = any(
+            isinstance(item, IngressNginxDialect) and item.prefix != INGRESS_NGINX_PREFIX
+            for item in registry.dialects
+        )
+        self._others = frozenset({INGRESS_NGINX_PREFIX} if moved else ())
         self._families: dict[str, ForeignFamily] = {}
         self._whole: dict[str, ForeignFamily] = {}
         for family in families:
@@ -170,6 +179,8 @@ class ForeignAnnotations:
             return self._foreign(family, key, key, annotations, subject)
         if slash and prefix in self._read:
             return self._misplaced(key, name, subject) if subject.kind == _SERVICE else None
+        if self._unread_native and prefix == NATIVE_PREFIX and name:
+            return self._unread(key, name, subject)
         if (family := self._families.get(prefix)) is not None and name:
             return self._foreign(family, key, name, annotations, subject)
         if (meant := self._meant(key, prefix, name)) is not None:
@@ -191,6 +202,7 @@ class ForeignAnnotations:
         if not protects and (_asks_nothing(value, family.unchanged.get(name)) or (harmless and not advice)):
             return None
         message = f"annotation of {family.controller}, not read by this controller"
+        protects = protects and key.partition("/")[0] not in self._others
         verb = "may protect" if harmless is Values.OPAQUE else "protects"
         message += self._effect(subject, verb, protects=protects)
         if same is not None:
@@ -219,6 +231,14 @@ class ForeignAnnotations:
         if protects:
             message += f" It looks like a protection: {self._consequence(subject)}"
         return self._diagnostic(subject, key, Reason.ANNOTATION_UNKNOWN, message, protects=protects)
+
+    def _unread(self, key: str, name: str, subject: ObjectRef) -> Diagnostic:
+        """A native annotation where the native dialect is not in use."""
+        protects = self._unread_native.get(name, looks_protecting(name))
+        message = "the native dialect is not in use, so this annotation has no effect" + self._effect(
+            subject, "protects", protects=protects
+        )
+        return self._diagnostic(subject, key, Reason.ANNOTATION_IGNORED, message, protects=protects)
 
     def _misplaced(self, key: str, name: str, subject: ObjectRef) -> Diagnostic | None:
         """A native annotation of a Service."""

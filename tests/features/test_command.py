@@ -267,3 +267,78 @@ def test_a_renderer_is_found_by_the_metadata_of_its_package(tmp_path: Path) -> N
     assert found.returncode == 0, found.stderr
     assert wrong.returncode == 2
     assert "the renderer barred of tollgate cannot be loaded: " in wrong.stderr
+
+
+def _installed(folder: Path, entry_points: str, code: str) -> dict[str, str]:
+    """The environment in which a package *acme* with that code is installed."""
+    (folder / "acme.py").write_text(code, encoding="utf-8")
+    metadata = folder / "acme-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n", encoding="utf-8")
+    (metadata / "entry_points.txt").write_text(entry_points, encoding="utf-8")
+    return {"PYTHONPATH": str(folder)}
+
+
+_ACME = """
+from dataclasses import dataclass
+import ingresskit as ik
+from ingresskit.policies import Dialect, PolicySet, PrefixRewrite, Reading
+from ingresskit.policies.values import parse_boolean
+
+class Acme(Dialect):
+    prefix = "acme.test"
+
+    def read(self, context):
+        prefix = context.annotations.get("acme.test/rewrite")
+        return Reading(policies=PolicySet([PrefixRewrite(prefix=prefix)])) if prefix else Reading()
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Priority(ik.Policy):
+    high: bool = ik.annotated("priority", parse_boolean, default=False, grammar="boolean", summary="First.")
+"""
+
+
+def _manifest(folder: Path, annotation: str, value: str) -> str:
+    manifests = folder / "manifests"
+    manifests.mkdir()
+    text = Path(HELLO, "hello.yaml").read_text(encoding="utf-8")
+    marked = text.replace("  annotations:\n", f'  annotations:\n    {annotation}: "{value}"\n')
+    assert marked != text
+    (manifests / "hello.yaml").write_text(marked, encoding="utf-8")
+    return str(manifests)
+
+
+def test_a_dialect_is_found_by_the_metadata_of_its_package(tmp_path: Path) -> None:
+    entry_points = "[ingresskit.dialects]\nacme = acme:Acme\nbarred = acme:Priority\n"
+    environment = _installed(tmp_path, entry_points, _ACME)
+    folder = _manifest(tmp_path, "acme.test/rewrite", "/v2")
+
+    found = run("-m", "ingresskit", "render", folder, "--dialect=acme", "--output=json", **environment)
+    wrong = run("-m", "ingresskit", "check", folder, "--dialect=barred", **environment)
+    near = run("-m", "ingresskit", "check", folder, "--dialect=acne", **environment)
+
+    assert found.returncode == 0, found.stderr
+    assert '"prefix": "/v2"' in found.stdout
+    assert wrong.returncode == 2
+    assert "the dialect barred of acme is a Priority without prefix" in wrong.stderr
+    assert "is acme meant?" in near.stderr
+
+
+def test_a_policy_is_found_by_the_metadata_of_its_package(tmp_path: Path) -> None:
+    environment = _installed(tmp_path, "[ingresskit.policies]\npriority = acme:Priority\n", _ACME)
+    folder = _manifest(tmp_path, "ingresskit.dev/priority", "true")
+
+    found = run("-m", "ingresskit", "check", folder, **environment)
+
+    assert "PolicyUnsupported" in found.stdout
+    assert "ingresskit.dev/priority" in found.stdout
+
+
+def test_the_annotations_of_ingress_nginx_are_read_when_asked_for(tmp_path: Path) -> None:
+    folder = _manifest(tmp_path, "nginx.ingress.kubernetes.io/proxy-body-size", "8m")
+
+    without = run("-m", "ingresskit", "check", folder)
+    read = run("-m", "ingresskit", "check", folder, "--dialect=ingress-nginx")
+
+    assert "AnnotationForeign" in without.stdout
+    assert (read.returncode, read.stdout) == (0, "")

@@ -8,9 +8,11 @@ from datetime import timedelta
 import pytest
 
 from ingresskit import HostOwnership, ObjectKey, TranslateOptions
+from ingresskit.app.dialects import with_dialects
 from ingresskit.app.flags import Address, parse_flags
 from ingresskit.arguments import translate_options
 from ingresskit.graph import PathOptions
+from ingresskit.models import ObjectRef
 from ingresskit.translate import DefaultBackend
 
 FOLDER = ["--manifests", "somewhere"]
@@ -118,16 +120,26 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
         [*FOLDER, "--proxy-binary=/usr/sbin/haproxy"],
         "--proxy-binary names the program of another renderer; add --renderer",
     ),
-    "dialect": ([*FOLDER, "--dialect=traefik"], "--dialect: 'traefik' is not known; there is native"),
+    "dialect": (
+        [*FOLDER, "--dialect=traefik"],
+        "--dialect: 'traefik' is not known; there are native and ingress-nginx",
+    ),
+    "prefix of no dialect": (
+        [*FOLDER, "--annotations-prefix=example.com"],
+        "--annotations-prefix is for the annotations of ingress-nginx; add --dialect ingress-nginx",
+    ),
+    "settings of no dialect": (
+        [*FOLDER, "--dialect=native", "--configmap=a/b"],
+        "--configmap is for the annotations of ingress-nginx; add --dialect ingress-nginx",
+    ),
+    "prefix": (
+        [*FOLDER, "--dialect=ingress-nginx", "--annotations-prefix=a/b"],
+        "--annotations-prefix: 'a/b' is not a prefix of annotations",
+    ),
     "log format": ([*FOLDER, "--log-format=xml"], "--log-format: invalid choice: 'xml'"),
     "log level": ([*FOLDER, "--log-level=loud"], "--log-level: invalid choice: 'loud'"),
     "control characters": ([*FOLDER, "--http=\x1b[2J\n"], r"--http: '\x1b[2J\n' is not ADDR:PORT"),
     "control characters in a flag": ([*FOLDER, "--\x1b\n"], r"there is no flag --\x1b\n"),
-}
-LATER = {
-    "ingress-nginx": ["--dialect=native", "--dialect=ingress-nginx"],
-    "annotations prefix": ["--annotations-prefix=example.com"],
-    "ConfigMap": ["--configmap=a/b"],
 }
 
 
@@ -146,21 +158,13 @@ def test_a_mistake_is_one_line(argv: list[str], message: str, capsys: pytest.Cap
     assert refused(argv, capsys).startswith(f"ingresskit run: {message}")
 
 
-@pytest.mark.parametrize("argv", LATER.values(), ids=LATER)
-def test_what_is_not_there_yet_says_so(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    line = refused([*FOLDER, *argv], capsys)
-
-    assert argv[-1].partition("=")[0] in line
-    assert "is not there yet" in line
-
-
 def test_help_names_every_flag_of_the_promise(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         parse_flags(["--help"])
 
     text = capsys.readouterr().out
     assert ended.value.code == 0
-    for flag in [argv[-1].partition("=")[0] for argv in LATER.values()]:
+    for flag in ("--dialect", "--annotations-prefix", "--configmap"):
         assert f"{flag} " in text or f"{flag}\n" in text
 
 
@@ -248,6 +252,39 @@ def test_without_a_source_it_is_the_cluster() -> None:
     assert not parse_flags(FOLDER).cluster
     assert not parse_flags(["--demo"]).cluster
     assert (flags.watch_list, parse_flags(["--watch-list=never"]).watch_list) == ("auto", "never")
+
+
+@pytest.mark.parametrize(
+    ("argv", "prefixes"),
+    [
+        ([], ["ingresskit.dev"]),
+        (["--dialect=native"], ["ingresskit.dev"]),
+        (["--dialect=ingress-nginx"], ["nginx.ingress.kubernetes.io"]),
+        (
+            ["--dialect=native", "--dialect=ingress-nginx", "--annotations-prefix=own.test"],
+            ["own.test", "ingresskit.dev"],
+        ),
+    ],
+)
+def test_the_dialects_that_are_named_are_read_and_the_native_one_wins(
+    argv: list[str], prefixes: list[str]
+) -> None:
+    flags = parse_flags([*FOLDER, *argv])
+
+    registry = with_dialects(translate_options(flags), flags).policies
+    assert [dialect.prefix for dialect in registry.dialects] == [*prefixes, "kubernetes.io"]
+
+
+def test_the_settings_and_the_open_protections_reach_the_dialect_of_ingress_nginx() -> None:
+    flags = parse_flags(
+        [*FOLDER, "--dialect=ingress-nginx", "--configmap=ops/settings", "--foreign-protections=warn"]
+    )
+
+    registry = with_dialects(translate_options(flags), flags).policies
+    annotations = {"nginx.ingress.kubernetes.io/auth-type": "basic"}
+    reading = registry.read(annotations, ObjectRef("Ingress", ObjectKey("a", "b")))
+    assert registry.settings == {ObjectKey("ops", "settings")}
+    assert reading.protection_fault is None
 
 
 def test_what_needs_no_cluster_is_taken() -> None:

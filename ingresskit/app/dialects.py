@@ -1,0 +1,148 @@
+"""Which annotations a command understands: the package's own dialects, and those that other packages register.
+
+A package registers a dialect in its metadata, in the group ``ingresskit.dialects``: under a name, what to call
+without arguments for a `Dialect`, which its class may be. Policies that the native dialect is to read stand in
+the group ``ingresskit.policies``, each under a name of its own: a subclass of `Policy`.
+
+    [project.entry-points."ingresskit.dialects"]
+    acme = "acme_ingress:AcmeDialect"
+
+    [project.entry-points."ingresskit.policies"]
+    priority = "acme_ingress:Priority"
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib.metadata import EntryPoint, entry_points
+from typing import cast
+
+from ingresskit.arguments import TranslationArguments, checked, read_key, read_prefix
+from ingresskit.errors import ConfigurationError
+from ingresskit.models import ObjectKey
+from ingresskit.policies import (
+    BUILTIN_POLICIES,
+    INGRESS_NGINX_PREFIX,
+    Dialect,
+    ForeignProtections,
+    IngressNginxDialect,
+    KubernetesDialect,
+    NativeDialect,
+    Policy,
+    PolicyRegistry,
+)
+from ingresskit.translate import TranslateOptions
+
+__all__ = [
+    "BUILT_IN",
+    "DIALECTS",
+    "POLICIES",
+    "DialectArguments",
+    "add_dialect_arguments",
+    "check_dialects",
+    "with_dialects",
+]
+
+DIALECTS = "ingresskit.dialects"
+POLICIES = "ingresskit.policies"
+_NATIVE, _INGRESS_NGINX = "native", "ingress-nginx"
+BUILT_IN = (_NATIVE, _INGRESS_NGINX)
+"""The package's own; no other package can take their names."""
+
+
+class DialectArguments(TranslationArguments):
+    """What `add_dialect_arguments` gives, beside the other options of translation."""
+
+    dialect: list[str]
+    annotations_prefix: str | None
+    configmap: ObjectKey | None
+
+
+def add_dialect_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that choose dialects, as a group of their own."""
+    add = parser.add_argument_group("which annotations are understood").add_argument
+    text = "native, ingress-nginx or one that is installed; repeatable, the native one wins (native)"
+    add("--dialect", type=checked(_dialect), action="append", default=[], metavar="NAME", help=text)
+    text = f"another prefix for the dialect of ingress-nginx ({INGRESS_NGINX_PREFIX})"
+    add("--annotations-prefix", type=checked(read_prefix), metavar="PREFIX", help=text)
+    text = "the ConfigMap with the settings of ingress-nginx"
+    add("--configmap", type=checked(read_key), metavar="NS/NAME", help=text)
+
+
+def check_dialects(flags: DialectArguments, parser: argparse.ArgumentParser) -> None:
+    """Refuse flags of a dialect that is not chosen, as a mistake on the command line."""
+    named = "--annotations-prefix" if flags.annotations_prefix else "--configmap" if flags.configmap else ""
+    if named and _INGRESS_NGINX not in flags.dialect:
+        parser.error(f"{named} is for the annotations of ingress-nginx; add --dialect {_INGRESS_NGINX}")
+
+
+def with_dialects(options: TranslateOptions, flags: DialectArguments) -> TranslateOptions:
+    """*options* with the dialects that *flags* name.
+
+    Raises:
+        ConfigurationError: A dialect or policy of another package cannot be loaded, or two read the same.
+    """
+    names = list(dict.fromkeys(flags.dialect)) or [_NATIVE]
+    # Of two that set the same the later wins: the native one, then those of other packages as they are named.
+    others = [name for name in reversed(names) if name not in BUILT_IN]
+    order = [name for name in (_INGRESS_NGINX, *others, _NATIVE) if name in names]
+    dialects = [_made(name, options, flags) for name in order]
+    return replace(options, policies=PolicyRegistry([*dialects, KubernetesDialect()]))
+
+
+def _made(name: str, options: TranslateOptions, flags: DialectArguments) -> Dialect:
+    match name:
+        case "native":
+            return NativeDialect((*BUILTIN_POLICIES, *_installed_policies()))
+        case "ingress-nginx":
+            return IngressNginxDialect(
+                prefix=flags.annotations_prefix or INGRESS_NGINX_PREFIX,
+                settings=flags.configmap,
+                close_protections=options.foreign_protections is ForeignProtections.CLOSE,
+            )
+        case _:
+            return _loaded(_installed()[name])
+
+
+def _installed() -> dict[str, EntryPoint]:
+    """The dialects of other packages, by name."""
+    return {entry.name: entry for entry in entry_points(group=DIALECTS) if entry.name not in BUILT_IN}
+
+
+def _installed_policies() -> Iterator[type[Policy]]:
+    for entry in sorted(entry_points(group=POLICIES), key=lambda entry: entry.name):
+        try:
+            policy: object = entry.load()
+        except Exception as exc:
+            raise _refused("policy", entry, f"cannot be loaded: {exc!r}") from exc
+        if not (isinstance(policy, type) and issubclass(policy, Policy)):
+            raise _refused("policy", entry, "is not a subclass of ingresskit.Policy")
+        yield policy
+
+
+def _loaded(entry: EntryPoint) -> Dialect:
+    try:
+        dialect: object = entry.load()()
+    except Exception as exc:
+        raise _refused("dialect", entry, f"cannot be loaded: {exc!r}") from exc
+    missing = [name for name in ("prefix", "read", "table", "kinds") if not hasattr(dialect, name)]
+    if missing:
+        raise _refused("dialect", entry, f"is a {type(dialect).__name__} without {', '.join(missing)}")
+    return cast("Dialect", dialect)
+
+
+def _refused(what: str, entry: EntryPoint, why: str) -> ConfigurationError:
+    origin = f"of {entry.dist.name}" if entry.dist else f"at {entry.value}"
+    return ConfigurationError(f"the {what} {entry.name} {origin} {why}")
+
+
+def _dialect(text: str) -> str:
+    names = [*BUILT_IN, *sorted(_installed())]
+    if text not in names:
+        near = difflib.get_close_matches(text, names, n=1)
+        hint = f"is {near[0]} meant?" if near else f"there are {', '.join(names[:-1])} and {names[-1]}"
+        raise ValueError(f"{text!r} is not known; {hint}")
+    return text
