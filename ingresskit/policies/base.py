@@ -193,6 +193,10 @@ class PolicySet:
         kept = (policy for kind, policy in self._policies.items() if kind not in kinds)
         return PolicySet(kept, self._origins)
 
+    def of_scope(self, scope: PolicyScope) -> PolicySet:
+        """The policies that belong to what *scope* names; itself when all do."""
+        return self.without(*(kind for kind in self._policies if kind.scope is not scope))
+
     def merged(self, other: PolicySet) -> PolicySet:
         """Both sets; a policy of *other* replaces one of the same type here, whole."""
         if not other:

@@ -24,6 +24,7 @@ from ingresskit.models import ObjectRef
 from ingresskit.policies import Origin, Variant
 from ingresskit.translate.backends import Resolution
 from ingresskit.translate.claims import Claim, Claimant
+from ingresskit.translate.host_policies import HostPolicies, decide_host_policies
 from ingresskit.translate.resolved import ResolvedClaims
 from ingresskit.translate.routes import forward, route_of
 
@@ -110,13 +111,12 @@ class DecidedHost:
 
 def decide_host(inputs: HostInputs) -> DecidedHost:
     """The virtual host that *inputs* amount to."""
-    decision = _Decision(inputs)
-    admitted: list[ResolvedClaims] = []
+    admitted = [item for item in inputs.claims if inputs.held.admits(item.namespace)]
+    scoped = decide_host_policies(inputs.host, [item for item in admitted if not item.claimant.canary])
+    decision = _Decision(inputs, scoped)
     for item in inputs.claims:
         if not inputs.held.admits(item.namespace):
             decision.refuse(item)
-        else:
-            admitted.append(item)
     # Canaries last: what their main Ingress takes, as a path or by default, is never theirs.
     for group in (
         [item for item in admitted if not item.claimant.canary],
@@ -132,9 +132,9 @@ def decide_host(inputs: HostInputs) -> DecidedHost:
             for claim in item.claims.get(inputs.host, ()):
                 if claim.fallback and item.claimant.policies.variant is None:
                     decision.admit_fallback(item, claim)
-    diagnostics = (*inputs.held.diagnostics, *decision.diagnostics)
     # With a refused claim only, the host would take the requests of the wildcard above it, and 404 them.
     if not admitted and not (inputs.host == ANY_HOST and inputs.default_backend is not None):
+        diagnostics = (*inputs.held.diagnostics, *decision.diagnostics)
         return DecidedHost(host=None, diagnostics=diagnostics, unserved=tuple(decision.unserved))
     decision.fill_up()
     # Of one precedence, the variant of the older object is asked first.
@@ -145,6 +145,7 @@ def decide_host(inputs: HostInputs) -> DecidedHost:
             routes=tuple(routes),
             tls=inputs.tls,
             owner=inputs.held.owner,
+            policies=scoped.policies,
         ),
         needs=frozenset(
             share.key
@@ -152,14 +153,15 @@ def decide_host(inputs: HostInputs) -> DecidedHost:
             if isinstance(route.action, Forward)
             for share in route.action.backends
         ),
-        diagnostics=diagnostics,
+        diagnostics=(*inputs.held.diagnostics, *decision.diagnostics, *scoped.diagnostics),
         unserved=tuple(decision.unserved),
     )
 
 
 class _Decision:
-    def __init__(self, inputs: HostInputs) -> None:
+    def __init__(self, inputs: HostInputs, scoped: HostPolicies) -> None:
         self._inputs = inputs
+        self._closed = scoped.closed
         self._winners: dict[PathMatch, tuple[ResolvedClaims, Claim]] = {}
         self.routes: dict[PathMatch, Route] = {}
         self.variants: list[Route] = []
@@ -185,7 +187,7 @@ class _Decision:
             return
         holder, winner = self._winners.setdefault(claim.match, (item, claim))
         if winner is claim:
-            self.routes[claim.match] = route_of(item, claim)
+            self.routes[claim.match] = self._route(item, claim)
             return
         own = winner.origin.subject == claim.origin.subject
         who = winner.origin.field if own else _precedence(winner.origin, holder.claimant, item.claimant)
@@ -200,6 +202,11 @@ class _Decision:
             winner.origin.subject,
             severity,
         )
+
+    def _route(self, item: ResolvedClaims, claim: Claim) -> Route:
+        route = route_of(item, claim)
+        closed = self._closed.get(item.claimant.ref)
+        return route if closed is None else replace(route, action=closed)
 
     def vary(self, item: ResolvedClaims, claim: Claim, variant: Variant) -> None:
         """Let a claim have its part of the requests of its main path, under the policies of that path.
@@ -253,7 +260,7 @@ class _Decision:
     def admit_fallback(self, item: ResolvedClaims, claim: Claim) -> None:
         _, winner = self._winners.setdefault(claim.match, (item, claim))
         if winner is claim:
-            self.routes[claim.match] = route_of(item, claim)
+            self.routes[claim.match] = self._route(item, claim)
             return
         message = f"on {_host_text(claim.host)} it is never reached: {winner.origin} takes every path"
         severity = Severity.ERROR if item.claimant.catch_all else Severity.WARNING

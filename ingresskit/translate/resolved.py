@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ingresskit.diagnostics import Diagnostic
 from ingresskit.graph import ANY_HOST
 from ingresskit.models import ObjectKey
-from ingresskit.policies import Origin, PermanentRedirect, PolicySet, TrafficSplit
+from ingresskit.policies import Origin, PermanentRedirect, PolicyScope, PolicySet, TrafficSplit
 from ingresskit.translate.backends import Resolution
 from ingresskit.translate.claims import Claim, Claimant, ServiceRef
 
@@ -27,7 +27,8 @@ class ResolvedClaims:
         claims: Those of the claimant by host: one object may name ten thousand hosts, and each is
             decided by itself.
         services: Those that the references name.
-        policies: What is left for renderers to honour.
+        policies: What is left for renderers to honour, of its routes.
+        host_policies: What it asks for its hosts.
         diagnostics: One for each backend that does not exist.
     """
 
@@ -36,6 +37,7 @@ class ResolvedClaims:
     services: frozenset[ObjectKey]
     claims: Mapping[str, Sequence[Claim]]
     policies: PolicySet
+    host_policies: PolicySet = PolicySet()
     diagnostics: tuple[Diagnostic, ...] = ()
 
     @property
@@ -57,6 +59,8 @@ class ResolvedClaims:
     @classmethod
     def of(cls, claimant: Claimant, resolutions: Mapping[ServiceRef, Resolution]) -> ResolvedClaims:
         """The claims of *claimant*, with a Diagnostic for each backend that does not exist."""
+        policies = claimant.policies.policies.without(*_CONSUMED)
+        for_hosts = policies.of_scope(PolicyScope.HOST)
         faults = tuple(_backend_faults(claimant, resolutions))
         claims: dict[str, list[Claim]] = {}
         for claim in claimant.claims:
@@ -66,7 +70,9 @@ class ResolvedClaims:
             resolutions=resolutions,
             services=frozenset(ref.service for ref in resolutions),
             claims=claims,
-            policies=claimant.policies.policies.without(*_CONSUMED),
+            # What belongs to a backend acts on the routes of its claimant: another may want it otherwise.
+            policies=policies.without(*map(type, for_hosts)),
+            host_policies=for_hosts,
             diagnostics=faults,
         )
 
