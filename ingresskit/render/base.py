@@ -198,10 +198,7 @@ class Renderer(ABC, Generic[ArtifactT]):
         return None
 
     def can_match(self, route: Route) -> bool:
-        """Whether the proxy can tell which requests *route* takes.
-
-        A host with a route of which that is not so is served by the delegate as a whole, where there is one.
-        """
+        """Whether the proxy can tell which requests *route* takes."""
         return (self.matches_patterns or route.match.kind is not PathKind.REGEX) and (
             self.matches_variants or not route.selection
         )
@@ -251,9 +248,6 @@ class Renderer(ABC, Generic[ArtifactT]):
         return self._judged_all
 
     def _restricted_host(self, host: VirtualHost) -> _Judged[VirtualHost]:
-        if self.delegate and not all(map(self.can_match, host.routes)):
-            # The delegate serves all of it, and judges for itself.
-            return _Judged(host, host, ())
         matched, lost = matchable(host, self.can_match, self.name)
         diagnostics = list(lost)
         # The paths of an Ingress share their policies, and may be ten thousand.

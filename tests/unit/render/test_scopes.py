@@ -192,14 +192,3 @@ def test_a_renderer_that_can_match_them_keeps_them_all() -> None:
 
     assert found.graph.virtual_hosts[0] is given
     assert found.diagnostics == ()
-
-
-def test_a_host_that_the_delegate_serves_is_left_whole() -> None:
-    given = host("a.test", variant("/a"), route("Prefix /a", policies=GUARD))
-    renderer = Plain()
-    renderer.delegate = True
-
-    found = renderer.restrict(graph(given, host("b.test", "Prefix /")))
-
-    assert found.graph.virtual_hosts[0] is given
-    assert found.diagnostics == ()
