@@ -271,6 +271,9 @@ def _lacking(wanted: Needs, loaded: Needs, slots: Slots) -> Iterator[Obstacle]:
         for name, origin in asked.items():
             if name not in there:
                 yield Obstacle(f"a {where} header that the program does not have yet: {name}", (origin,))
+    for order, origin in wanted.orders.items():
+        if order not in loaded.orders:
+            yield Obstacle("an order of policies that the program does not have yet", (origin,))
     if wanted.host_fallthrough != loaded.host_fallthrough:
         yield Obstacle("falling through from one host to a wider one is now decided otherwise")
     if wanted.paths != loaded.paths:

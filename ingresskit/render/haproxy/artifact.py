@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 from ingresskit.graph import DEFAULT_PATHS, BackendKey, PathOptions, Protocol
 from ingresskit.models import ObjectKey
-from ingresskit.policies import Algorithm, Origin
+from ingresskit.policies import Algorithm, Order, Origin
 from ingresskit.render.haproxy.quoting import map_line
 
 __all__ = [
@@ -211,6 +211,8 @@ class Needs:
         request_headers: The names of request header fields that policies set or remove, lower case, but
             for those that every program knows, and what asked for each.
         response_headers: The same for the answer.
+        orders: The orders other than the native one in which policies of routes act, where that makes a
+            difference, and what asked for each.
         host_fallthrough: As `RouteGraph.host_fallthrough`; here a difference in either direction counts.
         paths: As `RouteGraph.paths`; the same.
     """
@@ -219,6 +221,7 @@ class Needs:
     statuses: Mapping[int, Origin] = field(default_factory=dict[int, Origin])
     request_headers: Mapping[str, Origin] = field(default_factory=dict[str, Origin])
     response_headers: Mapping[str, Origin] = field(default_factory=dict[str, Origin])
+    orders: Mapping[Order, Origin] = field(default_factory=dict[Order, Origin])
     host_fallthrough: bool = False
     paths: PathOptions = DEFAULT_PATHS
 

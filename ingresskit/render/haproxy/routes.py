@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from ingresskit.graph import DEFAULT_PATHS, BackendKey, PathOptions, VirtualHost
-from ingresskit.policies import Origin
+from ingresskit.policies import Order, Origin
 from ingresskit.render.haproxy.artifact import Block, Needs, Pointer, SlotClass
 from ingresskit.render.haproxy.tables import HostPart, Split, host_part
 
@@ -30,7 +30,8 @@ class Routes:
 
     Attributes:
         pointers: From each host to its table.
-        blocks, backends, splits, classes, statuses, request_headers, response_headers: As in `HostPart`.
+        blocks, backends, splits, classes, statuses: As in `HostPart`.
+        request_headers, response_headers, orders: The same.
     """
 
     pointers: dict[Pointer, str] = field(default_factory=dict[Pointer, str])
@@ -43,6 +44,7 @@ class Routes:
     statuses: dict[int, Origin] = field(default_factory=dict[int, Origin])
     request_headers: dict[str, Origin] = field(default_factory=dict[str, Origin])
     response_headers: dict[str, Origin] = field(default_factory=dict[str, Origin])
+    orders: dict[Order, Origin] = field(default_factory=dict[Order, Origin])
 
     def needs(self, *, host_fallthrough: bool, paths: PathOptions = DEFAULT_PATHS) -> Needs:
         """What a program must have for them."""
@@ -51,6 +53,7 @@ class Routes:
             statuses=self.statuses,
             request_headers=self.request_headers,
             response_headers=self.response_headers,
+            orders=self.orders,
             host_fallthrough=host_fallthrough,
             paths=paths,
         )
@@ -111,6 +114,7 @@ def _of_hosts(parts: Sequence[HostPart]) -> Routes:
         statuses=_first(part.statuses for part in parts),
         request_headers=_first(part.request_headers for part in parts),
         response_headers=_first(part.response_headers for part in parts),
+        orders=_first(part.orders for part in parts),
     )
 
 
@@ -124,6 +128,7 @@ def _together(buckets: Sequence[Routes]) -> Routes:
         statuses=_first(item.statuses for item in buckets),
         request_headers=_first(item.request_headers for item in buckets),
         response_headers=_first(item.response_headers for item in buckets),
+        orders=_first(item.orders for item in buckets),
     )
 
 

@@ -23,11 +23,19 @@ from ingresskit.graph import (
     redirects_to_tls,
     refuses_plain_http,
 )
-from ingresskit.policies import Origin, PolicySet
+from ingresskit.policies import NATIVE_ORDER, Order, Origin, PolicySet, Stage
 from ingresskit.render.delegate import DELEGATE, Handover
 from ingresskit.render.haproxy.artifact import Block, MapName, MapRow, Pointer, SlotClass
-from ingresskit.render.haproxy.policies import TABLE, Draft, SettingRow
-from ingresskit.render.haproxy.words import HANDOVER_FLAG, NONE, PLAIN_HTTP_FLAG, TLS_FLAG, Kind, route_value
+from ingresskit.render.haproxy.policies import DECIDING, TABLE, Draft, SettingRow
+from ingresskit.render.haproxy.words import (
+    HANDOVER_FLAG,
+    NONE,
+    PLAIN_HTTP_FLAG,
+    TLS_FLAG,
+    Kind,
+    order_mark,
+    route_value,
+)
 
 __all__ = ["HostPart", "Split", "digest", "host_part", "make_block"]
 
@@ -57,7 +65,7 @@ class HostPart:
         blocks: All blocks, *table* among them.
         backends: What its routes forward to: the key and the class, by id.
         splits: By id.
-        classes: By id; else as in `Needs`, like the three below.
+        classes: By id; else as in `Needs`, like those below.
     """
 
     pointer: Pointer
@@ -71,6 +79,7 @@ class HostPart:
     statuses: Mapping[int, Origin] = field(default_factory=dict[int, Origin])
     request_headers: Mapping[str, Origin] = field(default_factory=dict[str, Origin])
     response_headers: Mapping[str, Origin] = field(default_factory=dict[str, Origin])
+    orders: Mapping[Order, Origin] = field(default_factory=dict[Order, Origin])
 
 
 def digest(letter: str, *parts: object) -> str:
@@ -112,6 +121,7 @@ def host_part(host: VirtualHost) -> HostPart:
         statuses=maker.statuses,
         request_headers=maker.request_headers,
         response_headers=maker.response_headers,
+        orders=maker.orders,
     )
 
 
@@ -122,6 +132,7 @@ class _Settings:
     block: str
     flags: str
     slot_class: SlotClass
+    stages: frozenset[Stage]
 
 
 class _Maker:
@@ -135,6 +146,7 @@ class _Maker:
         self.statuses: dict[int, Origin] = {}
         self.request_headers: dict[str, Origin] = {}
         self.response_headers: dict[str, Origin] = {}
+        self.orders: dict[Order, Origin] = {}
         # The paths of an Ingress share their policies, and may be ten thousand.
         self._worked_out: dict[PolicySet, _Settings] = {}
 
@@ -147,6 +159,8 @@ class _Maker:
         kind, name = self._action(route, known.slot_class)
         plain = known.flags if refuses_plain_http(route) else known.flags.replace(PLAIN_HTTP_FLAG, "")
         flags = plain + (TLS_FLAG if redirects_to_tls(host, route) else "")
+        if route.order is not NATIVE_ORDER:
+            flags += self._order(route, known, flags)
         value = route_value(kind, name, policy=known.block, flags=flags, cut=len(matched))
         if route.match.kind is PathKind.EXACT:
             yield MapName.EXACT, route.match.value, value
@@ -167,10 +181,24 @@ class _Maker:
             draft.flags.append(HANDOVER_FLAG)
             draft.rows += self._handover_rows(route, handover)
         if not draft.rows:
-            return _Settings(NONE, "", draft.slot_class)
+            return _Settings(NONE, "", draft.slot_class, frozenset())
         block = make_block("p", draft.rows)
         self.blocks[block.id] = block
-        return _Settings(block.id, "".join(draft.flags), draft.slot_class)
+        return _Settings(block.id, "".join(draft.flags), draft.slot_class, frozenset(draft.stages))
+
+    def _order(self, route: Route, settings: _Settings, flags: str) -> str:
+        """The mark of the order in which the policies of *route* act; empty where it makes no difference."""
+        stages = settings.stages & DECIDING
+        if PLAIN_HTTP_FLAG not in flags:
+            stages -= {Stage.PLAIN_HTTP}
+        if TLS_FLAG in flags:
+            stages |= {Stage.TLS_REDIRECT}
+        if not isinstance(route.action, Forward):
+            stages |= {Stage.ACTION}
+        if sorted(stages, key=route.order.place) == sorted(stages, key=NATIVE_ORDER.place):
+            return ""
+        self.orders.setdefault(route.order, route.origin)
+        return order_mark(route.order)
 
     def _handover_rows(self, route: Route, handover: Handover) -> Iterator[SettingRow]:
         slot_class = SlotClass()

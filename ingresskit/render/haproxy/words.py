@@ -10,15 +10,18 @@ The row of a route is ``kind|id|policy|flags|cut``:
 | ``respond-503`` and so on | ``.`` |
 
 *policy* is the id of a block with settings, and *flags* has a letter for each policy among them, or ``.``.
+Six digits among the flags say that the policies act in another order than the native one.
 *cut* is the length of what the rule matches of the path, which a prefix rewrite replaces.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Final
 
 from ingresskit.graph import Protocol
+from ingresskit.policies import Order
 from ingresskit.render.haproxy.artifact import Server
 
 __all__ = [
@@ -30,6 +33,7 @@ __all__ = [
     "TLS_FLAG",
     "Kind",
     "Speaks",
+    "order_mark",
     "route_value",
     "slot_value",
 ]
@@ -93,6 +97,15 @@ def slot_value(slot: str, servers: Sequence[Server]) -> str:
     if not servers:
         return f"{slot}/{Speaks.NOTHING}"
     return f"{slot}/{Speaks.HTTP2 if servers[0].protocol is Protocol.H2C else Speaks.HTTP1}"
+
+
+def order_mark(order: Order) -> str:
+    """What stands among the flags of a route whose policies act in that order: six digits.
+
+    The program has rules for the orders that its dialects have, of which there are few.
+    """
+    total = hashlib.sha256(" ".join(order.stages).encode()).digest()
+    return f"{int.from_bytes(total[:8]) % 10**6:06}"
 
 
 def route_value(kind: str, identifier: str, *, policy: str, flags: str, cut: int) -> str:

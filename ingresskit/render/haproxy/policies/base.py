@@ -9,19 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Final, Generic, TypeVar
 
 from typing_extensions import override
 
-from ingresskit.policies import Policy
+from ingresskit.policies import Policy, Stage
 from ingresskit.render.haproxy.artifact import MapName, Needs, SlotClass
 from ingresskit.render.haproxy.capabilities import Capabilities
 from ingresskit.render.haproxy.settings import HaproxySettings
 from ingresskit.render.policies import PolicyHandler
 
-__all__ = ["Context", "Draft", "Handler", "SettingRow"]
+__all__ = ["DECIDING", "Context", "Draft", "Handler", "SettingRow"]
 
 P_contra = TypeVar("P_contra", bound=Policy, contravariant=True)
+
+DECIDING: Final = frozenset(Stage) - {Stage.REWRITE, Stage.HEADERS, Stage.UPSTREAM}
+"""The stages that may end a request: their order can be seen from outside."""
 
 SettingRow = tuple[MapName, str, str]
 """A map, the end of a key (what follows the id and ``/``), and a value."""
@@ -43,6 +46,7 @@ class Draft:
     Attributes:
         rows: Of settings.
         flags: A letter for each policy with rows.
+        stages: When the policies with rows act.
         slot_class: Of the slots of its backends.
         request_names: Request header fields that the program must know, lower case: the type of policy and
             the field of it that names each.
@@ -51,6 +55,7 @@ class Draft:
 
     rows: list[SettingRow] = field(default_factory=list[SettingRow])
     flags: list[str] = field(default_factory=list[str])
+    stages: set[Stage] = field(default_factory=set[Stage])
     slot_class: SlotClass = field(default_factory=SlotClass)
     request_names: dict[str, tuple[type[Policy], str]] = field(
         default_factory=dict[str, "tuple[type[Policy], str]"]
@@ -64,7 +69,9 @@ class Handler(PolicyHandler[P_contra, Draft], Generic[P_contra]):
     """How HAProxy honours one type of policy. The defaults do nothing.
 
     Its rules stand in the program where its stage is: request rules of the stages before `Stage.ACTION`
-    before the route's action, the others after the header fields of forwarding.
+    before the route's action, the others after the header fields of forwarding. Those of a stage that may
+    refuse a request stand there again for each order in which it has another place; so each has the form
+    ``… if …``, and a request that passed them passes them again.
     """
 
     flag: ClassVar[str] = ""
@@ -113,6 +120,7 @@ class Handler(PolicyHandler[P_contra, Draft], Generic[P_contra]):
         if found:
             draft.rows += found
             draft.flags.append(self.flag)
+            draft.stages.add(self.stage)
         draft.slot_class = self.slot_class(policy, draft.slot_class)
         for field_name, name in self.request_names(policy):
             draft.request_names.setdefault(name, (self.policy, field_name))

@@ -13,6 +13,7 @@ from ingresskit.render.answers import sentence
 from ingresskit.render.haproxy.artifact import MapName
 from ingresskit.render.haproxy.lines import flagged, plain_text, setting
 from ingresskit.render.haproxy.policies.base import Context, Handler, SettingRow
+from ingresskit.render.haproxy.words import HANDOVER_FLAG
 from ingresskit.render.policies import Loss, Support
 
 __all__ = ["HANDLERS", "REWRITE_BYTES"]
@@ -68,8 +69,10 @@ class _BodyLimit(Handler[BodyLimit]):
         yield f"deny deny_status 413 if {large}"
         # A request without a body waits for nothing. One with a body does until that is complete, or no
         # longer short, or the buffer is full; for the last not to come first, the head must leave room.
-        yield f"set-var(txn.body_unknown) bool(true) if {on} {unknown} {chunked}"
-        yield f"set-var(txn.body_unknown) bool(true) if {on} {unknown} {http2}"
+        # Where there is a delegate, it gets them.
+        kept = f"!{flagged(HANDOVER_FLAG)}"
+        yield f"set-var(txn.body_unknown) bool(true) if {on} {unknown} {chunked} {kept}"
+        yield f"set-var(txn.body_unknown) bool(true) if {on} {unknown} {http2} {kept}"
         waits = "{ var(txn.body_unknown) -m found }"
         yield f"set-var(txn.head) url,length if {waits}"
         yield f"{refusal} if {waits} {{ req.hdrs,length,add(txn.head) gt {room} }}"

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Final, Never
 
-from ingresskit.policies import NATIVE_ORDER, Algorithm, Stage
+from ingresskit.policies import NATIVE_ORDER, Algorithm, Order, Stage
 from ingresskit.render.answers import sentence
 from ingresskit.render.haproxy.artifact import Needs, Server, SlotClass
 from ingresskit.render.haproxy.capabilities import Capabilities
-from ingresskit.render.haproxy.lines import Lines, plain_text
-from ingresskit.render.haproxy.policies import REWRITE_BYTES, TABLE, Context, Handler
+from ingresskit.render.haproxy.lines import Lines, flagged, plain_text
+from ingresskit.render.haproxy.policies import DECIDING, REWRITE_BYTES, TABLE, Context, Handler
 from ingresskit.render.haproxy.program.forwarding import add_client, add_forwarded, add_hop_by_hop
 from ingresskit.render.haproxy.program.handover import add_handover, add_handover_timeouts, add_unsaid
 from ingresskit.render.haproxy.program.requests import (
@@ -22,11 +22,11 @@ from ingresskit.render.haproxy.program.requests import (
     add_path,
     add_request_line,
 )
-from ingresskit.render.haproxy.program.routing import add_action, add_answers, add_route
+from ingresskit.render.haproxy.program.routing import add_action, add_action_early, add_answers, add_route
 from ingresskit.render.haproxy.quoting import quote
 from ingresskit.render.haproxy.servers import server_words
 from ingresskit.render.haproxy.settings import HaproxySettings
-from ingresskit.render.haproxy.words import REDIRECT_LOOP
+from ingresskit.render.haproxy.words import REDIRECT_LOOP, order_mark
 
 __all__ = ["program", "slot_name"]
 
@@ -192,6 +192,8 @@ def _frontend(context: Context) -> Lines:
     add_asterisk(section, context.capabilities)
     add_path(section, context.needs.paths)
     add_route(section, context.capabilities, host_fallthrough=context.needs.host_fallthrough)
+    for order in sorted(context.needs.orders, key=order_mark):
+        _add_ordered(section, context, order)
     for handler in _EARLY:
         if rules := tuple(handler.request(context)):
             section.note(handler.words)
@@ -235,6 +237,19 @@ def _frontend(context: Context) -> Lines:
     section.note("Nobody's text: the name of a slot, or that of the section below.")
     section.add("use_backend %[var(txn.slot)]")
     return section
+
+
+def _add_ordered(section: Lines, context: Context, order: Order) -> None:
+    """The rules that may refuse a request, for routes whose policies act in *order*."""
+    on = flagged(order_mark(order))
+    stages = [stage for stage in order.stages if stage in DECIDING]
+    section.note(f"For routes with another order: {', '.join(stages)}.")
+    for stage in stages:
+        if stage is Stage.ACTION:
+            add_action_early(section, on)
+        else:
+            handlers = (item for item in _HANDLERS if item.stage is stage)
+            section.request(*(f"{rule} {on}" for item in handlers for rule in item.request(context)))
 
 
 def _done_unless(handlers: Iterable[Handler[Never]]) -> str:

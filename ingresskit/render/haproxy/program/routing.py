@@ -11,9 +11,10 @@ from ingresskit.render.haproxy.lines import AWAITED, Lines, lookup, plain_text, 
 from ingresskit.render.haproxy.quoting import quote
 from ingresskit.render.haproxy.words import SHARE_DIGITS, Kind, Speaks
 
-__all__ = ["add_action", "add_answers", "add_route"]
+__all__ = ["add_action", "add_action_early", "add_answers", "add_route"]
 
 _ANSWERS: Final = "answers"
+_RESPONDING: Final = f"{{ var(txn.kind) -m beg {Kind.REDIRECTS} {Kind.RESPONDS} }}"
 # As `ingresskit.graph.rule_host`: labels, and a letter in the last one, or it would be an address.
 _SERVER_NAME: Final = "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])*[a-z0-9-]*[a-z][a-z0-9-]*$"
 
@@ -85,9 +86,16 @@ def add_action(section: Lines) -> None:
         "set-var(txn.slot) var(txn.row),field(1,/)",
         "set-var(txn.speaks) var(txn.row),field(2,/)",
         f"set-var(txn.slot) str({_ANSWERS}) if {nobody}",
-        f"allow if {nobody} {{ var(txn.kind) -m beg {Kind.REDIRECTS} }}",
+        f"allow if {nobody} {_RESPONDING}",
         # For endpoints that speak TLS: what they are asked for is the name they expect to be asked for.
         f"set-var(txn.server_name) var(txn.host) if {{ var(txn.host) -m reg {quote(_SERVER_NAME)} }}",
+    )
+
+
+def add_action_early(section: Lines, condition: str) -> None:
+    """Respond where the route does so by itself, under *condition*."""
+    section.request(
+        f"set-var(txn.slot) str({_ANSWERS}) if {condition} {_RESPONDING}", f"allow if {condition} {_RESPONDING}"
     )
 
 

@@ -13,7 +13,7 @@ from ingresskit.apply.haproxy.slots import PoolSettings, Slots, pool_sizes
 from ingresskit.errors import ConfigurationError
 from ingresskit.graph import BackendKey, PathOptions, Protocol
 from ingresskit.models import ObjectKey, ObjectRef
-from ingresskit.policies import Algorithm, Origin
+from ingresskit.policies import Algorithm, Order, Origin, Stage
 from ingresskit.render.haproxy import (
     Block,
     Bundle,
@@ -143,10 +143,11 @@ def reasons(old: HaproxyArtifact, new: HaproxyArtifact, *, free: int = 10) -> li
         (Needs(statuses={418: ORIGIN}), "418"),
         (Needs(request_headers={"x-a": ORIGIN}), "request header"),
         (Needs(response_headers={"x-b": ORIGIN}), "response header"),
+        (Needs(orders={Order(reversed(Stage)): ORIGIN}), "order of policies"),
         (Needs(host_fallthrough=True), "falling through"),
         (Needs(paths=PathOptions(strict=True)), "normal form"),
     ],
-    ids=["class", "status", "request header", "response header", "fall-through", "paths"],
+    ids=["class", "status", "request header", "response header", "order", "fall-through", "paths"],
 )
 def test_what_the_program_lacks_is_an_obstacle(needs: Needs, said: str) -> None:
     found = reasons(artifact(), artifact(needs=needs))
