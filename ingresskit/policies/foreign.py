@@ -19,6 +19,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import TypeVar
 
+from ingresskit._quoting import quoted
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.models import ObjectRef
 from ingresskit.policies.dialects.base import Reading
@@ -227,7 +228,7 @@ class ForeignAnnotations:
         )
         if protects and _asks_nothing(annotations[key].strip(), Values.ALL_ADDRESSES):
             protects = False
-        message = f"unknown annotation {_shown(key)}; did you mean {self._prefix}/{near[:100]}?"
+        message = f"unknown annotation {quoted(key)}; did you mean {self._prefix}/{near[:100]}?"
         if protects:
             message += f" It looks like a protection: {self._consequence(subject)}"
         return self._diagnostic(subject, key, Reason.ANNOTATION_UNKNOWN, message, protects=protects)
@@ -346,8 +347,3 @@ def _distance(one: str, other: str) -> int:
             row.append(cost)
         rows.append(row)
     return rows[-1][-1]
-
-
-def _shown(text: str) -> str:
-    """A user's text as part of a message: quoted, escaped, at most 80 characters of it."""
-    return ascii(text if len(text) <= 80 else text[:77] + "...")

@@ -16,6 +16,8 @@ from typing import Final, NoReturn, Protocol, cast
 
 import yaml
 
+from ingresskit._quoting import quoted
+
 __all__ = ["YamlFault", "load_yaml"]
 
 _MOST_LEVELS: Final = 100
@@ -191,7 +193,7 @@ class _Builder:
             self._fault(_TOO_DEEP)
         is_map = type(event) is yaml.MappingStartEvent
         if event.tag not in (None, "!", _CORE_TAG + ("map" if is_map else "seq")):
-            self._fault(f"has the tag {_shown(event.tag)}, which no manifest needs")
+            self._fault(f"has the tag {quoted(event.tag, 60)}, which no manifest needs")
         anchor = event.anchor
         if anchor:
             self._open_anchors.add(anchor)
@@ -214,9 +216,9 @@ class _Builder:
 
     def _alias(self, anchor: str) -> object:
         if anchor in self._open_anchors:
-            self._fault(f"has an alias *{_shown(anchor)} inside what it names")
+            self._fault(f"has an alias *{quoted(anchor, 60)} inside what it names")
         if anchor not in self._anchors:
-            self._fault(f"has an alias *{_shown(anchor)} that names nothing")
+            self._fault(f"has an alias *{quoted(anchor, 60)} that names nothing")
         value, cost = self._anchors[anchor]
         self._spend(cost)
         return value
@@ -232,7 +234,7 @@ class _Builder:
                 return
             key = value if isinstance(value, str) else self._key(value)
             if key in held:
-                self._fault(f"has the key {_shown(key)} twice in one map")
+                self._fault(f"has the key {quoted(key, 60)} twice in one map")
             frame.key = key
         else:
             frame.wants_key = True
@@ -266,10 +268,10 @@ class _Builder:
             return text
         wanted = _TAGGED_TYPES.get(tag.removeprefix(_CORE_TAG)) if tag.startswith(_CORE_TAG) else None
         if wanted is None:
-            self._fault(f"has the tag {_shown(tag)}, which no manifest needs")
+            self._fault(f"has the tag {quoted(tag, 60)}, which no manifest needs")
         value = self._plain(text)
         if type(value) not in wanted:
-            self._fault(f"has the tag {_shown(tag)} on {_shown(text)}")
+            self._fault(f"has the tag {quoted(tag, 60)} on {quoted(text, 60)}")
         return value
 
     def _plain(self, text: str) -> object:
@@ -296,11 +298,7 @@ class _Builder:
         try:
             return int(digits, 0)
         except ValueError:
-            self._fault(f"has the number {_shown(text)}, which is none")
-
-
-def _shown(text: str) -> str:
-    return ascii(text if len(text) <= 60 else text[:57] + "...")
+            self._fault(f"has the number {quoted(text, 60)}, which is none")
 
 
 _MERGE: Final = object()

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from ingresskit._quoting import quoted
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.graph import ANY_HOST, HostRefused, rule_host, wildcard_above
 from ingresskit.models import Namespace, ObjectKey
@@ -106,7 +107,7 @@ def _slips(item: Namespace) -> Iterator[Diagnostic]:
             or not (prefix == NATIVE_PREFIX or is_slip(prefix, NATIVE_PREFIX))
         ):
             continue
-        shown = ascii(key if len(key) <= 80 else key[:77] + "...")
+        shown = quoted(key)
         yield Diagnostic(
             subject=item.ref,
             field=f"metadata.annotations[{key}]",
@@ -152,7 +153,7 @@ def _entries(item: Namespace, text: str, diagnostics: list[Diagnostic]) -> Itera
         try:
             yield rule_host(entry)
         except HostRefused as exc:
-            shown = ascii(entry if len(entry) <= 80 else entry[:77] + "...")
+            shown = quoted(entry)
             diagnostics.append(
                 Diagnostic(
                     subject=item.ref,

@@ -6,7 +6,6 @@ the chain of one version with the key of another.
 
 from __future__ import annotations
 
-import datetime
 import os
 import shutil
 import time
@@ -14,6 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from ingresskit._fallback_certificate import make_fallback_certificate
 from ingresskit.errors import ApplyError
 from ingresskit.graph import Certificate
 from ingresskit.render.nginx import DEFAULT_CERTIFICATE, NginxSettings
@@ -57,7 +57,7 @@ class CertificateFiles:
                 DEFAULT_CERTIFICATE not in certificates
                 and self._written.get(DEFAULT_CERTIFICATE) != _OWN_DIGEST
             ):
-                self._put(DEFAULT_CERTIFICATE, _OWN_DIGEST, self._own() or _own_certificate())
+                self._put(DEFAULT_CERTIFICATE, _OWN_DIGEST, self._own() or _fallback())
         except OSError as exc:
             raise ApplyError(
                 f"could not write certificates under {self._folder}: {exc.strerror or exc}"
@@ -117,27 +117,6 @@ class CertificateFiles:
         self._unused.clear()
 
 
-def _own_certificate() -> bytes:
-    """A self-signed certificate of ours and its key, in PEM, made anew each time."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ingresskit default certificate")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=397))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("ingresskit.invalid")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    return certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+def _fallback() -> bytes:
+    made = make_fallback_certificate()
+    return made.chain + made.private_key

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from ingresskit._quoting import quoted
 from ingresskit.errors import ConfigurationError, DecodeError
 from ingresskit.graph import ANY_HOST, HostRefused, rule_host
 from ingresskit.models import ConfigMap, HostClaim, HostClaims, ObjectKey
@@ -129,7 +130,7 @@ def read_record(items: Iterable[ConfigMap]) -> PublishedClaims:
                 continue
             found = _read_line(line)
             if found is None:
-                shown = ascii(line if len(line) <= 80 else line[:77] + "...")
+                shown = quoted(line)
                 faults.append(f"line {number} {shown} is not HOST NAMESPACE SINCE and is not used")
                 continue
             host, claim = found

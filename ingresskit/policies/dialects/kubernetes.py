@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ingresskit._quoting import quoted
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.policies.base import Origin, Policy, PolicySet
 from ingresskit.policies.dialects.base import (
@@ -53,7 +54,7 @@ class KubernetesDialect(Dialect):
                 PlainHttp: {"allowed": Origin(subject, place)}
             }
             return Reading(policies=PolicySet([PlainHttp(allowed=False)], asked))
-        shown = ascii(text if len(text) <= 80 else text[:77] + "...")
+        shown = quoted(text)
         fault = Diagnostic(
             subject=subject,
             field=place,

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from datetime import timedelta
 
+from ingresskit._quoting import quoted
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.errors import ConfigurationError
 from ingresskit.models import ObjectRef
@@ -125,7 +126,7 @@ class NativeDialect(Dialect):
         close = difflib.get_close_matches(name, self._fields, n=1) if guess else []
         if (meant := COINED_BY_INGRESS_NGINX.get(name)) in self._fields:
             close = [meant]
-        message = f"unknown annotation {_shown(key)}"
+        message = f"unknown annotation {quoted(key)}"
         if close:
             message += f"; did you mean {self.prefix}/{close[0]}?"
         protecting = [field for field, (policy, _, _) in self._fields.items() if policy.protects]
@@ -142,7 +143,7 @@ class NativeDialect(Dialect):
 
 
 def _invalid(subject: ObjectRef, place: str, value: str, rule: str, *, protects: bool) -> Diagnostic:
-    said = f"{_shown(value)} {rule}" if value else rule
+    said = f"{quoted(value)} {rule}" if value else rule
     return Diagnostic(
         subject=subject,
         field=place,
@@ -162,8 +163,3 @@ def _default(policy: type[Policy], field_name: str) -> str:
             return f"{value.total_seconds():g}s"
         case value:
             return str(value)
-
-
-def _shown(text: str) -> str:
-    """A user's text as part of a message: quoted, escaped, at most 80 characters of it."""
-    return ascii(text if len(text) <= 80 else text[:77] + "...")

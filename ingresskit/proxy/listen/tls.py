@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import ssl
 import tempfile
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from ingresskit._fallback_certificate import make_fallback_certificate
 from ingresskit.facts import fact_logger
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["CertificateContexts"]
 
 _logger = fact_logger(__name__)
-
-_OWN_NAME: Final = "ingresskit default certificate"
 
 
 class CertificateContexts:
@@ -37,7 +35,7 @@ class CertificateContexts:
         self.entrance: ssl.SSLContext = _new_context()
         """The context to listen with: it holds no certificate that a client gets unless it must."""
         # Without a certificate of its own OpenSSL would offer no cipher before the name is looked at.
-        chain, key = _own_certificate()
+        chain, key = make_fallback_certificate()
         _load(self.entrance, chain, key)
         self._own = self.entrance
         self.entrance.sni_callback = self._choose
@@ -127,32 +125,3 @@ def _refuse_password() -> str:
 def _write_all(descriptor: int, data: bytes) -> None:
     while data:
         data = data[os.write(descriptor, data) :]
-
-
-def _own_certificate() -> tuple[bytes, bytes]:
-    """A self-signed certificate of ours and its key, in PEM, made anew for each process."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _OWN_NAME)])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=397))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("ingresskit.invalid")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    return (
-        certificate.public_bytes(serialization.Encoding.PEM),
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ),
-    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from sys import intern
 
+from ingresskit._quoting import quoted
 from ingresskit.diagnostics import Diagnostic, Reason, Severity, printable
 from ingresskit.graph import (
     ANY_HOST,
@@ -166,7 +167,7 @@ class _Reader:
                 host = rule_host(rule.host)
             except HostRefused as exc:
                 advice = host_advice(rule.host or "")
-                message = f"the host {_shown(rule.host or '')} {exc}; its paths are not served{advice}"
+                message = f"the host {quoted(rule.host or '')} {exc}; its paths are not served{advice}"
                 self._refuse(f"{place}.host", Reason.INVALID_HOST, message, host=rule.host or "")
                 continue
             self.hosts.setdefault(host, Origin(self.ingress.ref, f"{place}.host" if rule.host else place))
@@ -215,7 +216,7 @@ class _Reader:
             )
             self._fault(place, Reason.RULE_WITHOUT_HOST, message, Severity.WARNING)
         if not (rule.http and rule.http.paths) and spec.default_backend is None:
-            which = f"the host {_shown(rule.host)}" if rule.host else "it"
+            which = f"the host {quoted(rule.host)}" if rule.host else "it"
             message = (
                 f"{which} has no paths, and the Ingress no default backend: nothing is served by this rule"
             )
@@ -240,7 +241,7 @@ class _Reader:
                     host = rule_host(text)
                 except HostRefused as exc:
                     advice = host_advice(text)
-                    message = f"the host {_shown(text)} {exc}; no certificate is served for it{advice}"
+                    message = f"the host {quoted(text)} {exc}; no certificate is served for it{advice}"
                     self._fault(f"{place}.hosts[{index}]", Reason.INVALID_HOST, message)
                     continue
                 if host != ANY_HOST:
@@ -278,7 +279,7 @@ class _Reader:
             said = (
                 "is missing"
                 if kind is None
-                else f"{_shown(kind)} is not Exact, Prefix or ImplementationSpecific"
+                else f"{quoted(kind)} is not Exact, Prefix or ImplementationSpecific"
             )
             message = f"the path type {said}; the path is not served"
             self._refuse(f"{place}.pathType", Reason.INVALID_PATH_TYPE, message, host=host, path=text)
@@ -294,11 +295,11 @@ class _Reader:
             if len(normal) > MAX_RULE_PATH_BYTES:
                 raise PathRefused(f"is longer than {MAX_RULE_PATH_BYTES} bytes")
         except PathRefused as exc:
-            message = f"the path {_shown(text)} {exc}; it is not served{path_advice(text)}"
+            message = f"the path {quoted(text)} {exc}; it is not served{path_advice(text)}"
             self._refuse(f"{place}.path", Reason.INVALID_PATH, message, host=host, path=f"{kind} {text}")
             return None
         if (doubt := path_doubt(text, kind) or served_otherwise(text, normal)) is not None:
-            message = f"the path {_shown(text)} {doubt.message}"
+            message = f"the path {quoted(text)} {doubt.message}"
             self._fault(f"{place}.path", doubt.reason, message, Severity.WARNING)
         return PathMatch.exact(normal) if kind == "Exact" else PathMatch.prefix(normal)
 
@@ -317,7 +318,7 @@ class _Reader:
                 return self._backend_fault(f"{place}.service.port", "has neither a name nor a number")
             return ServiceRef(service=ObjectKey(self.ingress.metadata.namespace, service.name), port=port)
         if backend.resource is not None and service is None:
-            message = f"a {_shown(backend.resource.kind)} cannot be a backend here, only a Service can"
+            message = f"a {quoted(backend.resource.kind)} cannot be a backend here, only a Service can"
             self._fault(f"{place}.resource", Reason.RESOURCE_BACKEND, f"{message}; the route responds 503")
             return BackendFault(reason=Reason.RESOURCE_BACKEND, message=message)
         if service is not None:
@@ -370,8 +371,3 @@ def _check_as_the_api_does(path: str) -> None:
             raise PathRefused(f"has {sequence!r}, which only ImplementationSpecific paths may have")
     if path.endswith(("/.", "/..")):
         raise PathRefused("ends in a dot element, which only ImplementationSpecific paths may")
-
-
-def _shown(text: str) -> str:
-    """A user's text as part of a message: quoted, escaped, at most 80 characters of it."""
-    return ascii(text if len(text) <= 80 else text[:77] + "...")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from ingresskit._quoting import quoted
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.models import KubeObject, ObjectKey
 from ingresskit.policies.base import Origin, Policy, PolicySet
@@ -74,7 +75,7 @@ class Annotations:
         try:
             return parse(text)
         except ValueError as exc:
-            self.warn(name, Reason.ANNOTATION_INVALID, f"{_shown(text)} {exc}; the default holds")
+            self.warn(name, Reason.ANNOTATION_INVALID, f"{quoted(text)} {exc}; the default holds")
             return None
 
     def add(self, policy: Policy, **names: str) -> None:
@@ -122,8 +123,3 @@ class Annotations:
             message=message,
             severity=severity,
         )
-
-
-def _shown(text: str) -> str:
-    """A user's text as part of a message: quoted, escaped, at most 80 characters of it."""
-    return ascii(text if len(text) <= 80 else text[:77] + "...")
