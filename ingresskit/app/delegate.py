@@ -15,12 +15,14 @@ from ingresskit.render.delegate import Delegated, DelegateSettings
 __all__ = ["front_of", "make_delegate", "opened_beside"]
 
 
-def make_delegate(setting: Setting, record: Callable[[AccessRecord], None], https: Address | None) -> Delegate:
+def make_delegate(
+    setting: Setting, record: Callable[[AccessRecord], None] | None, https: Address | None
+) -> Delegate:
     """The delegate; nothing of it runs before its context is open and a route needs it.
 
     Args:
         setting: What the plane is made of.
-        record: Gets the records of its requests, where there is an access log.
+        record: Gets the records of its requests; ``None``: there is no access log.
         https: Where the program takes TLS.
     """
     flags = setting.flags
@@ -32,7 +34,7 @@ def make_delegate(setting: Setting, record: Callable[[AccessRecord], None], http
             destination_fault=setting.options.destinations.fault,
         ),
         state=setting.state / "delegate",
-        access_log=record if setting.access_log else None,
+        access_log=record,
     )
 
 

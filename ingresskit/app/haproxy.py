@@ -17,6 +17,7 @@ from ingresskit.apply.haproxy import Haproxy, HaproxyApplier, preview
 from ingresskit.controller import Controller, ControllerSettings, Outcome, reconcile
 from ingresskit.models import Snapshot
 from ingresskit.render import RenderedFile
+from ingresskit.render.access import AccessRecord
 from ingresskit.render.delegate import DelegatingRenderer
 from ingresskit.render.haproxy import Bind, HaproxyArtifact, HaproxyRenderer, HaproxySettings
 from ingresskit.sources import Source
@@ -47,9 +48,7 @@ class HaproxyPlane(Plane):
         self._delegate: Delegate | None = None
         if flags.delegate:
             self._settings = replace(self._settings, delegate=True)
-            self._delegate = make_delegate(
-                setting, lambda record: self._haproxy.take_delegated(record), self._https
-            )
+            self._delegate = make_delegate(setting, self._take_delegated if log else None, self._https)
         self._haproxy = Haproxy(
             self._settings,
             state=setting.state / "haproxy",
@@ -96,6 +95,9 @@ class HaproxyPlane(Plane):
     @override
     def hindrance(self) -> str:
         return self._haproxy.problem
+
+    def _take_delegated(self, record: AccessRecord) -> None:
+        self._haproxy.take_delegated(record)
 
     @override
     def statistics(self) -> object:

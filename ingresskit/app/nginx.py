@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from ingresskit.app.delegate import front_of, make_delegate, opened_beside
 from ingresskit.app.flags import Address
 from ingresskit.app.planes import Plane, Setting, Taken, certain, shown
-from ingresskit.apply.nginx import Nginx, NginxApplier, NginxProcessSettings, find_nginx
+from ingresskit.apply.delegate import DelegatingApplier, front_record, merged_backends
+from ingresskit.apply.nginx import (
+    Nginx,
+    NginxApplier,
+    NginxBackendStatistics,
+    NginxProcessSettings,
+    find_nginx,
+)
 from ingresskit.controller import Controller, ControllerSettings, Outcome, reconcile
 from ingresskit.errors import ApplyError, ConfigurationError
 from ingresskit.graph import DEFAULT_PATHS
 from ingresskit.models import Snapshot
 from ingresskit.render import RenderedFile
+from ingresskit.render.access import AccessRecord
+from ingresskit.render.delegate import DelegatingRenderer
 from ingresskit.render.nginx import Capabilities, NginxArtifact, NginxRenderer, NginxSettings
 from ingresskit.sources import Source
 
@@ -47,18 +58,32 @@ class NginxPlane(Plane):
             # Not into the file by itself: every proxy's lines have one form.
             access_log="socket" if setting.access_log else "",
         )
+        log = setting.access_log
         self._nginx = Nginx(
             self._settings,
             NginxProcessSettings(program=flags.proxy_binary or "nginx"),
-            access_log=setting.access_log.record if setting.access_log else None,
+            access_log=_without_handed_over(log.record) if log else None,
         )
+        # With its Lua module nginx does every policy by itself.
+        alone = not flags.delegate or (capabilities is not None and capabilities.lua)
+        self._delegate = None if alone else make_delegate(setting, log.record if log else None, self._https)
 
     @override
     def controller(self, source: Source, settings: ControllerSettings | None) -> AnyController:
+        renderer, applier = NginxRenderer(self._settings, self._capabilities), NginxApplier(self._nginx)
+        if (delegate := self._delegate) is not None:
+            return Controller(
+                source=source,
+                renderer=DelegatingRenderer(renderer, str(delegate.socket)),
+                applier=DelegatingApplier(applier, delegate),
+                options=self._setting.options,
+                settings=settings,
+                claims=self._setting.claims,
+            )
         return Controller(
             source=source,
-            renderer=NginxRenderer(self._settings, self._capabilities),
-            applier=NginxApplier(self._nginx),
+            renderer=renderer,
+            applier=applier,
             options=self._setting.options,
             settings=settings,
             claims=self._setting.claims,
@@ -66,7 +91,7 @@ class NginxPlane(Plane):
 
     @override
     def opened(self) -> AbstractAsyncContextManager[object]:
-        return self._nginx
+        return opened_beside(self._delegate, self._nginx)
 
     @override
     async def listen(self) -> Taken:
@@ -75,6 +100,8 @@ class NginxPlane(Plane):
     @override
     async def drain(self, grace: timedelta) -> None:
         await self._nginx.drain(grace)
+        if self._delegate is not None:
+            await self._delegate.stop(timedelta(seconds=1))
 
     @override
     def hindrance(self) -> str:
@@ -82,15 +109,28 @@ class NginxPlane(Plane):
 
     @override
     def statistics(self) -> object:
-        return self._nginx.statistics()
+        found = self._nginx.statistics()
+        if self._delegate is None:
+            return found
+        counts = self._delegate.counts()
+        return replace(
+            found,
+            retries=found.retries + counts.retries,
+            backends=merged_backends(found.backends, counts, _add),
+        )
 
     @override
     def files(self, artifact: object) -> Iterable[RenderedFile]:
-        return artifact.files() if isinstance(artifact, NginxArtifact) else ()
+        front = front_of(artifact)
+        return front.files() if isinstance(front, NginxArtifact) else ()
 
     @override
     def preview(self, snapshot: Snapshot) -> tuple[Outcome[object], str]:
-        outcome = reconcile(snapshot, NginxRenderer(self._settings, self._capabilities), self._setting.options)
+        renderer, options = NginxRenderer(self._settings, self._capabilities), self._setting.options
+        if self._delegate is None:
+            plain = reconcile(snapshot, renderer, options)
+            return plain, shown(self.files(plain.artifact))
+        outcome = reconcile(snapshot, DelegatingRenderer(renderer, str(self._delegate.socket)), options)
         return outcome, shown(self.files(outcome.artifact))
 
 
@@ -112,3 +152,18 @@ def _resolver(capabilities: Capabilities | None) -> str:
     if capabilities is None or capabilities.lua or not capabilities.follows_names:
         return ""
     return str(certain(Address("127.0.0.1", 0)))
+
+
+def _without_handed_over(record: Callable[[AccessRecord], None]) -> Callable[[AccessRecord], None]:
+    def take(request: AccessRecord) -> None:
+        if (own := front_record(request)) is not None:
+            record(own)
+
+    return take
+
+
+def _add(known: NginxBackendStatistics | None, more: tuple[int, int, int]) -> NginxBackendStatistics:
+    own = known or NginxBackendStatistics()
+    return NginxBackendStatistics(
+        requests=own.requests + more[0], failures=own.failures + more[1], active=own.active + more[2]
+    )

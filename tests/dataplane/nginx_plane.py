@@ -10,13 +10,19 @@ from datetime import timedelta
 
 import anyio
 
+from ingresskit.apply import ProcessSettings
+from ingresskit.apply.delegate import Delegate, DelegateOptions, DelegatingApplier
 from ingresskit.apply.nginx import Nginx, NginxApplier, NginxProcessSettings
 from ingresskit.apply.nginx.probe import find_nginx
+from ingresskit.render.delegate import Delegated, DelegateSettings, DelegatingRenderer
 from ingresskit.render.nginx import Mode, NginxArtifact, NginxRenderer, NginxSettings
 from ingresskit.testing.loopback import Address
 from ingresskit.testing.planes import LivePlane, Plane, PlaneSettings
 from tests.dataplane.kind import Kind, Promise, located
 
+DELEGATE_OPTIONS = DelegateOptions(
+    settle=timedelta(milliseconds=200), process=ProcessSettings(restart_first=timedelta(milliseconds=10))
+)
 PROGRAM, _MISSING = located(os.environ.get("NGINX", "nginx"))
 
 
@@ -55,8 +61,29 @@ def open_nginx_dynamic(settings: PlaneSettings) -> AbstractAsyncContextManager[P
     return open_nginx(settings, Mode.DYNAMIC)
 
 
-def open_nginx_static(settings: PlaneSettings) -> AbstractAsyncContextManager[Plane]:
-    return open_nginx(settings, Mode.STATIC)
+@asynccontextmanager
+async def open_nginx_static(settings: PlaneSettings) -> AsyncGenerator[Plane]:
+    """nginx and its delegate."""
+    delegate = Delegate(
+        DelegateSettings(
+            https_port=settings.https[1],
+            public_http_port=settings.public_http_port,
+            public_https_port=settings.public_https_port,
+        ),
+        state=settings.state_dir / "delegate",
+        options=DELEGATE_OPTIONS,
+    )
+    async with delegate, open_nginx(settings, Mode.STATIC) as plane:
+        assert isinstance(plane, LivePlane)
+        yield LivePlane[Delegated[NginxArtifact]](
+            name=plane.name,
+            renderer=DelegatingRenderer(plane.renderer, str(delegate.socket)),
+            applier=DelegatingApplier(plane.applier, delegate),
+            http=plane.http,
+            https=plane.https,
+            counts=plane.counts,
+            processes=lambda: plane.pids() | ({delegate.pid} if delegate.pid else frozenset[int]()),
+        )
 
 
 def _listen(address: Address) -> str:
@@ -83,12 +110,13 @@ NGINX_DYNAMIC = Kind(
 )
 
 
-def _spoil_file(artifact: NginxArtifact, host: str) -> NginxArtifact:
+def _spoil_file(whole: Delegated[NginxArtifact], host: str) -> Delegated[NginxArtifact]:
     """A line at the end of the host's server that nginx does not know, where the host asked for one."""
+    artifact = whole.front
     file = artifact.hosts[host]
     content, brace, rest = file.content.rpartition(b"}")
     spoiled = replace(file, content=content + b"    spoiled on;\n" + brace + rest)
-    return replace(artifact, hosts={**artifact.hosts, host: spoiled})
+    return replace(whole, front=replace(artifact, hosts={**artifact.hosts, host: spoiled}))
 
 
 NGINX_STATIC = Kind(
@@ -118,7 +146,6 @@ NGINX_STATIC = Kind(
             "nginx alone cannot drop the doubtful names among those with punctuation, and refuses the setting"
         ),
         "test_paths_are_read_as_the_operator_decides": "its maps bring paths into the default normal form only",
-        "test_name_of_the_server_is_set_as_the_route_says": "nginx cannot set Server without a module",
         **dict.fromkeys(
             (
                 "test_unknown_version_is_refused_before_an_endpoint_hears_of_it[HTTP/1.2]",

@@ -9,6 +9,7 @@ from typing import ClassVar, Final, Generic, Never, assert_never
 
 from typing_extensions import override
 
+from ingresskit.diagnostics import Reason
 from ingresskit.graph import (
     Backend,
     BackendKey,
@@ -32,6 +33,7 @@ __all__ = ["Delegated", "DelegatingRenderer"]
 
 # The delegate has time-outs of its own for endpoints; the front only has to wait longer.
 _PATIENCE: Final = timedelta(hours=1)
+_LONGEST_PATH: Final = 3000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +140,10 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
                 requests = None  # The delegate does not speak what its endpoints do.
             if requests is None or isinstance(route.action, Respond):
                 front.append(route)
+                continue
+            # A value that no program can write into a field would be a route that nobody finds.
+            if len(route.match.value) > _LONGEST_PATH:
+                front.append(replace(route, action=Respond(status=503, reason=Reason.POLICY_UNSUPPORTED)))
                 continue
             handed_over.append(route)
             front.append(_front_route(host, route, requests))

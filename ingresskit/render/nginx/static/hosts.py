@@ -18,6 +18,7 @@ from ingresskit.graph import (
     redirects_to_tls,
 )
 from ingresskit.policies import Stage
+from ingresskit.render.delegate import Handover
 from ingresskit.render.nginx.names import server_name
 from ingresskit.render.nginx.policies import (
     StaticDraft,
@@ -28,6 +29,7 @@ from ingresskit.render.nginx.policies import (
 )
 from ingresskit.render.nginx.settings import NginxSettings
 from ingresskit.render.nginx.static.forwarding import INSECURE, INSECURE_REQUEST, request_fields
+from ingresskit.render.nginx.static.handover import UNREACHED, unreached_pages
 from ingresskit.render.nginx.static.locations import Served, locations_of
 from ingresskit.render.nginx.static.long_paths import Location, is_long, pattern, split_long
 from ingresskit.render.nginx.static.main import error_pages, hidden_fields
@@ -69,6 +71,7 @@ def host_nodes(
         *([server.guard(static_tls_redirect(INSECURE_REQUEST))] if hoisted else []),
         *locations,
         *server.too_large,
+        *([UNREACHED] if any(Handover in route.policies for _, route in routes) else []),
     )
     return (*server.beside, Block("server", (), body)), tuple(server.upstreams)
 
@@ -153,6 +156,8 @@ def _body(server: Server, taker: Served, written: str, path: str, *, hoisted: bo
             if target is None:
                 yield local_response(503)
                 return
+            if Handover in route.policies:
+                yield from unreached_pages()
             yield from _forward(made, route, written, path, target)
         case Redirect(location=location, status=status):
             yield from _early_body_limit(server, route, made, guards)

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from ingresskit.graph import ANY_HOST, Backend, BackendKey, Forward, Protocol, Route, VirtualHost
 from ingresskit.policies import Algorithm, Order, PolicySet
 from ingresskit.policies.values import Network
+from ingresskit.render.delegate import DELEGATE_FIELD, Handover
 from ingresskit.render.nginx.names import host_id
 from ingresskit.render.nginx.policies import STATIC_HANDLERS, StaticDraft, StaticGuard, local_response
 from ingresskit.render.nginx.settings import NginxSettings
+from ingresskit.render.nginx.static.handover import said_to_delegate
 from ingresskit.render.nginx.static.normal_form import FORWARDED_URI
 from ingresskit.render.nginx.static.upstreams import Upstream
 from ingresskit.render.nginx.tree import Block, Condition, Directive, Node, Value, Variable
@@ -54,6 +56,8 @@ class Server:
             made = self._drafts[key] = StaticDraft()
             policies = self.host.policies.merged(route.policies)
             STATIC_HANDLERS.contribute(policies, made, route.order)
+            if (handover := route.policies.get(Handover)) is not None:
+                made.request[DELEGATE_FIELD] = (DELEGATE_FIELD, said_to_delegate(handover))
         return made
 
     def guard(self, guard: StaticGuard) -> Block:

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from ingresskit.graph import ANY_HOST, Backend, BackendKey, Endpoint
 from ingresskit.policies import Algorithm
+from ingresskit.render.delegate import DELEGATE
 from ingresskit.render.nginx.artifact import ConfigFile
 from ingresskit.render.nginx.names import upstream_name
 from ingresskit.render.nginx.settings import NginxSettings
@@ -111,13 +112,18 @@ class UpstreamsFile:
             backend = backends[upstream.key]
             before = self._written.get(upstream)
             if before is None or before[0] is not backend or before[1] != kept:
-                node = upstream_node(upstream, backend, self._settings, kept, named=self._named)
+                named = self._named and upstream.key != DELEGATE
+                node = upstream_node(upstream, backend, self._settings, kept, named=named)
                 before = (backend, kept, write([node]).content)
                 changed = True
             written[upstream] = before
         self._written = written
         if self._named and changed:
-            self.endpoints = {upstream.name: item[0].endpoints for upstream, item in written.items()}
+            self.endpoints = {
+                upstream.name: item[0].endpoints
+                for upstream, item in written.items()
+                if upstream.key != DELEGATE
+            }
         if not changed and self._file is not None:
             return self._file
         content = b"".join(item[2] for item in written.values())
@@ -127,4 +133,6 @@ class UpstreamsFile:
 
 
 def _address(address: str, port: int) -> str:
+    if address.startswith("/"):
+        return f"unix:{address}"
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
