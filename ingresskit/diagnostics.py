@@ -82,6 +82,7 @@ class Reason(StrEnum):
     ANNOTATION_IGNORED = "AnnotationIgnored"
     ANNOTATION_FOREIGN = "AnnotationForeign"
     ANNOTATION_UNSUPPORTED = "AnnotationUnsupported"
+    CONFIG_MAP_NOT_FOUND = "ConfigMapNotFound"
     # Renderers
     POLICY_UNSUPPORTED = "PolicyUnsupported"
     PROTOCOL_UNSUPPORTED = "ProtocolUnsupported"

@@ -64,6 +64,8 @@ class PolicyRegistry:
         reading = NOTHING_READ
         for dialect in self.dialects:
             reads = dialect.read(_context(dialect, annotations, subject, objects))
+            if dialect.globals_ref is not None and objects(ConfigMap, dialect.globals_ref) is None:
+                reads = replace(reads, diagnostics=(_no_settings(dialect.globals_ref), *reads.diagnostics))
             if reads == NOTHING_READ:
                 continue
             overridden = tuple(_overridden(reading.policies, reads.policies))
@@ -84,6 +86,15 @@ def _context(
         globals=settings,
         grants=dialect.grants(settings),
         objects=objects,
+    )
+
+
+def _no_settings(key: ObjectKey) -> Diagnostic:
+    return Diagnostic(
+        subject=ObjectRef(ConfigMap.kind, key),
+        field="",
+        reason=Reason.CONFIG_MAP_NOT_FOUND,
+        message="it holds the settings of a dialect and cannot be found, so every setting has its default",
     )
 
 

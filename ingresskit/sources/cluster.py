@@ -34,7 +34,7 @@ from ingresskit.sources.cluster_secrets import (
     only_certificate,
 )
 from ingresskit.sources.cluster_settings import ClusterSettings, ClusterStatistics
-from ingresskit.translate import TranslateOptions, named_secrets
+from ingresskit.translate import ReferencedObjects, TranslateOptions, named_secrets
 
 __all__ = ["ClusterSource"]
 
@@ -45,6 +45,8 @@ K = TypeVar("K", bound=KubeObject)
 _TLS_ONLY = "type=kubernetes.io/tls"
 _RECORD_OF = "ingresskit.dev/host-claims"
 _SLICES_OF = "kubernetes.io/service-name"
+_NAMED_EFFECT = "annotations that name one are reported, and close routes that they protect"
+_SETTINGS_EFFECT = "the settings of the dialect have their defaults"
 # How long, in seconds, a snapshot waits for Secrets that have just been named.
 _NAMED_WAIT = 0.5
 
@@ -60,7 +62,8 @@ class ClusterSource:
 
     Of Secrets those of type ``kubernetes.io/tls`` are followed, and by name those of other types that
     ``spec.tls`` of an Ingress of ours names (20 of a namespace and 200 in all at the most), and those somebody
-    asked for by `want`.
+    asked for by `want`. What annotations name (`ingresskit.policies.Dialect.kinds`) is followed by name too,
+    with the same bounds, and the ConfigMaps with the settings of dialects.
     """
 
     def __init__(
@@ -129,6 +132,12 @@ class ClusterSource:
             self._follow(Namespace, required=require_namespaces)
         if host_claims is not None:
             self._follow_record(host_claims)
+        self._references = ReferencedObjects(self._options)
+        self._referenced: dict[type[KubeObject], frozenset[ObjectKey]] = {}
+        self._read_for: tuple[object, ...] = ()  # by `_follow_references`, by identity
+        for key in sorted(self._options.policies.settings):
+            # Followed from the beginning, so that the first snapshot has it.
+            self._want(ConfigMap, key, effect=_SETTINGS_EFFECT)
 
     def want(self, kind: type[KubeObject], key: ObjectKey) -> None:
         """Follow this one object too, if it is not followed anyhow. Needs rights for that name only.
@@ -140,7 +149,12 @@ class ClusterSource:
         self._want(kind, key)
 
     def _want(
-        self, kind: type[K], key: ObjectKey, *, transform: Callable[[K], K] | None = None
+        self,
+        kind: type[K],
+        key: ObjectKey,
+        *,
+        transform: Callable[[K], K] | None = None,
+        effect: str = "",
     ) -> SharedInformer[K] | None:
         """Follow this one; ``None`` if it is followed already."""
         covered = not self._namespaces or key.namespace in self._namespaces
@@ -159,7 +173,7 @@ class ClusterSource:
             field_selector="" if slices else f"metadata.name={key.name}",
             transform=transform,
         )
-        cache.add(str(key), cast("SharedInformer[KubeObject]", informer))
+        cache.add(str(key), cast("SharedInformer[KubeObject]", informer), effect=effect)
         self._attend(informer)
         return informer
 
@@ -289,6 +303,7 @@ class ClusterSource:
                 await anyio.sleep(quiet)
             self._wake = anyio.Event()
             self._fall_back_to_endpoints()
+            await self._follow_references()
             await self._follow_named_secrets()
             if not self._publish():
                 continue
@@ -310,6 +325,42 @@ class ClusterSource:
             held.main = None
             if not held.informers:
                 del self._caches[Endpoints]
+
+    async def _follow_references(self) -> None:
+        """Follow by name what the annotations of our Ingresses name; wait a moment for it."""
+        wanted_kinds = self._options.policies.kinds
+        read: tuple[type[KubeObject], ...] = (Ingress, IngressClass, Namespace, *wanted_kinds)
+        caches = {kind: cache for kind in read if (cache := self._caches.get(kind)) is not None}
+        if not wanted_kinds or not all(cache.ready for cache in caches.values()):
+            return
+        kinds = {kind: cache.objects() for kind, cache in caches.items()}
+        looked_at = tuple(kinds.values())
+        if len(looked_at) == len(self._read_for) and all(
+            new is old for new, old in zip(looked_at, self._read_for, strict=True)
+        ):
+            return
+        self._read_for = looked_at
+        found = self._references.find(Snapshot(objects=kinds))
+        made: list[SharedInformer[KubeObject]] = []
+        for kind in wanted_kinds:
+            named = found.get(kind, frozenset()) - self._options.policies.settings
+            chosen, held = choose(named, kinds.get(kind, {}).keys()), self._referenced.get(kind, frozenset())
+            for key in held - chosen:
+                self.forget(kind, key)
+            if kind is Secret:
+                # Of these `_follow_named_secrets` keeps the certificate only.
+                for key in self._named & chosen:
+                    self.forget(kind, key)
+                self._named -= chosen
+            informers = {key: self._want(kind, key, effect=_NAMED_EFFECT) for key in chosen - held}
+            # Not those that somebody else wants: they are not ours to forget.
+            followed = {key for key, informer in informers.items() if informer is not None}
+            self._referenced[kind] = (held & chosen) | followed
+            made += (informer for informer in informers.values() if informer is not None)
+        # So that an Ingress and what it names are in one snapshot, and no route closes for a moment.
+        with anyio.move_on_after(_NAMED_WAIT):
+            for informer in made:
+                await informer.wait_settled()
 
     async def _follow_named_secrets(self) -> None:
         """Follow by name what our Ingresses name and the type of Secret hides; wait a moment for it."""
@@ -335,7 +386,10 @@ class ClusterSource:
         named = {
             key
             for key in named_secrets(Snapshot(objects=kinds, revision=0), self._options)
-            if key not in typed and "" not in unread and key.namespace not in unread
+            if key not in typed
+            and "" not in unread
+            and key.namespace not in unread
+            and key not in self._referenced.get(Secret, ())
         }
         chosen = choose(named, known.keys())
         self._left_out = tuple(sorted(named - chosen))

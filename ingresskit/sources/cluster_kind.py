@@ -59,15 +59,26 @@ class KindCache(Generic[K]):
         self._required = required
         self._stand_in = MappingProxyType(dict(stand_in or {}))
         self._wanted: dict[str, SharedInformer[K]] = {}
+        self._effects: dict[str, str] = {}
         self._parts: tuple[Mapping[ObjectKey, K], ...] = ()
         self._merged: Mapping[ObjectKey, K] = {}
 
-    def add(self, name: str, informer: SharedInformer[K]) -> None:
-        """Count what *informer* knows too. *name* tells it apart from others."""
+    def add(self, name: str, informer: SharedInformer[K], *, effect: str = "") -> None:
+        """Count what *informer* knows too.
+
+        Args:
+            name: Tells it apart from others.
+            informer: Follows one object, or a few.
+            effect: What a user finds missing while it cannot be read, as a clause: then one problem stands
+                for all such objects of a namespace. Empty: that of the kind, with the name of the object.
+        """
         self._wanted[name] = informer
+        if effect:
+            self._effects[name] = effect
 
     def remove(self, name: str) -> SharedInformer[K] | None:
         """No longer count the informer of that name; returned for being ended, if there is one."""
+        self._effects.pop(name, None)
         return self._wanted.pop(name, None)
 
     def has(self, name: str) -> bool:
@@ -127,7 +138,8 @@ class KindCache(Generic[K]):
                 yield from self._refusal(reflector, "*")
         for name, informer in self._wanted.items():
             for reflector in informer.reflectors:
-                yield from self._refusal(reflector, name.rpartition("/")[2])
+                effect = self._effects.get(name, "")
+                yield from self._refusal(reflector, "*" if effect else name.rpartition("/")[2], effect)
 
     def hindrance(self) -> str:
         """Why it is not `ready`, as a clause; empty when it is."""
@@ -173,8 +185,8 @@ class KindCache(Generic[K]):
         for informer in self.informers:
             yield from informer.reflectors
 
-    def _refusal(self, reflector: Reflector[K], name: str) -> Iterator[DecodeError]:
-        effect = _EFFECTS.get(self.model.kind, "it is gone without")
+    def _refusal(self, reflector: Reflector[K], name: str, effect: str = "") -> Iterator[DecodeError]:
+        effect = effect or _EFFECTS.get(self.model.kind, "it is gone without")
         if self._stand_in and self.model is IngressClass:
             named = ", ".join(sorted(key.name for key in self._stand_in))
             effect = f"a class is taken for ours if it is named {named}"

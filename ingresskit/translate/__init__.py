@@ -2,6 +2,7 @@
 
 from ingresskit.translate.budgets import Budgets
 from ingresskit.translate.destinations import DestinationPolicy
+from ingresskit.translate.ingress.referenced import ReferencedObjects
 from ingresskit.translate.ingress.secrets import named_secrets
 from ingresskit.translate.options import DefaultBackend, HostOwnership, Scope, TranslateOptions
 from ingresskit.translate.selectors import LabelSelector
@@ -13,6 +14,7 @@ __all__ = [
     "DestinationPolicy",
     "HostOwnership",
     "LabelSelector",
+    "ReferencedObjects",
     "Scope",
     "TranslateOptions",
     "Translation",

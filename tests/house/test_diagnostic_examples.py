@@ -20,6 +20,7 @@ from typing_extensions import override
 
 from ingresskit import (
     NativeDialect,
+    ObjectKey,
     PolicyRegistry,
     Reason,
     Renderer,
@@ -317,6 +318,12 @@ CASES: dict[Reason, Case] = {
     Reason.ANNOTATION_UNSUPPORTED: case(
         annotated("nginx.ingress.kubernetes.io/auth-type", "basic"),
         options=TranslateOptions(policies=PolicyRegistry([IngressNginxDialect()])),
+    ),
+    Reason.CONFIG_MAP_NOT_FOUND: case(
+        ingress(),
+        options=TranslateOptions(
+            policies=PolicyRegistry([IngressNginxDialect(settings=ObjectKey("ops", "settings"))])
+        ),
     ),
     Reason.POLICY_UNSUPPORTED: case(annotated("ingresskit.dev/load-balancing", "random"), renderer=Caddy()),
     Reason.PROTOCOL_UNSUPPORTED: case(

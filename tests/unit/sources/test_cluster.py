@@ -27,9 +27,11 @@ from ingresskit.models import (
     Snapshot,
 )
 from ingresskit.models.ingress import IngressClassSpec
+from ingresskit.policies import IngressNginxDialect, PolicyRegistry
 from ingresskit.sources import ClusterSettings, ClusterSource
 from ingresskit.testing import pace
 from ingresskit.testing.apiserver import Answer, ApiServer, Fault, HalfOpen, Match, Rule, SendLines
+from ingresskit.translate import TranslateOptions
 
 pytestmark = pytest.mark.anyio
 
@@ -617,3 +619,47 @@ async def test_what_others_have_to_report_is_in_the_snapshot_for_as_long_as_they
         assert snapshot.problems == (problem,)
         held.clear()
         await until(source, lambda snapshot: not snapshot.problems)
+
+
+def naming(name: str, config_map: str) -> Object:
+    """An Ingress whose annotation names a ConfigMap."""
+    annotations = {"nginx.ingress.kubernetes.io/custom-headers": f"shop/{config_map}"}
+    metadata = {"name": name, "namespace": "shop", "annotations": annotations}
+    return {**ingress(name), "metadata": metadata}
+
+
+async def test_what_annotations_name_is_followed_by_name_with_the_settings(server: ApiServer) -> None:
+    options = TranslateOptions(
+        watch_ingress_without_class=True,
+        policies=PolicyRegistry([IngressNginxDialect(settings=ObjectKey("shop", "settings"))]),
+    )
+    named = naming("a", "headers")
+    maps = [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "shop"}}
+        for name in ("settings", "headers", "other")
+    ]
+    server.load([named, *maps])
+    rule = Rule(
+        verbs=READ, groups=[""], resources=["configmaps"], names=["settings", "headers"], namespaces=["shop"]
+    )
+    async with following(server, rules=(*EVERYTHING, rule), options=options) as source:
+        snapshot = await until(source, lambda snapshot: len(snapshot.by_key(ConfigMap)) == 2)
+        assert sorted(key.name for key in snapshot.by_key(ConfigMap)) == ["headers", "settings"]
+        assert snapshot.problems == ()
+
+        server.delete("networking.k8s.io/v1", "Ingress", "a", "shop")
+        snapshot = await until(source, lambda snapshot: len(snapshot.by_key(ConfigMap)) == 1)
+        assert [key.name for key in snapshot.by_key(ConfigMap)] == ["settings"]
+
+
+async def test_config_maps_that_may_not_be_read_are_one_line_of_a_namespace(server: ApiServer) -> None:
+    options = TranslateOptions(
+        watch_ingress_without_class=True, policies=PolicyRegistry([IngressNginxDialect()])
+    )
+    for name in ("a", "b"):
+        server.load([naming(name, name)])
+    async with following(server, rules=EVERYTHING, options=options) as source:
+        snapshot = await until(source, lambda snapshot: bool(snapshot.problems))
+    (problem,) = snapshot.problems
+    assert (problem.kind, problem.namespace, problem.name) == ("ConfigMap", "shop", "*")
+    assert "annotations that name one are reported" in problem.reason
