@@ -54,6 +54,8 @@ class Claim:
     Attributes:
         fallback: The path stands for the claimant's default backend.
         written: Path type and path as they are written, printable; empty for a fallback.
+        pattern: The path as it is written, which is a regular expression on a host whose paths all are;
+            empty for a fallback.
     """
 
     host: str
@@ -62,6 +64,7 @@ class Claim:
     origin: Origin
     fallback: bool = False
     written: str = ""
+    pattern: str = ""
 
     @property
     def shown(self) -> str:

@@ -25,6 +25,7 @@ from ingresskit.policies import Origin, Variant
 from ingresskit.translate.backends import Resolution
 from ingresskit.translate.claims import Claim, Claimant
 from ingresskit.translate.host_policies import HostPolicies, decide_host_policies
+from ingresskit.translate.pattern_hosts import pattern_host
 from ingresskit.translate.resolved import ResolvedClaims
 from ingresskit.translate.routes import forward, route_of
 
@@ -114,6 +115,7 @@ def decide_host(inputs: HostInputs) -> DecidedHost:
     admitted = [item for item in inputs.claims if inputs.held.admits(item.namespace)]
     scoped = decide_host_policies(inputs.host, [item for item in admitted if not item.claimant.canary])
     decision = _Decision(inputs, scoped)
+    patterns = pattern_host(admitted)
     for item in inputs.claims:
         if not inputs.held.admits(item.namespace):
             decision.refuse(item)
@@ -123,13 +125,15 @@ def decide_host(inputs: HostInputs) -> DecidedHost:
         [item for item in admitted if item.claimant.canary],
     ):
         for item in group:
-            for claim in item.claims.get(inputs.host, ()):
-                if item.claimant.policies.variant is not None:
+            for claim in patterns.claims(item, inputs.host):
+                if patterns.refuses(item, claim):
+                    decision.keep_pattern_from(claim)
+                elif item.claimant.policies.variant is not None:
                     decision.vary(item, claim, item.claimant.policies.variant)
                 elif not claim.fallback:
                     decision.admit(item, claim)
         for item in group:
-            for claim in item.claims.get(inputs.host, ()):
+            for claim in patterns.claims(item, inputs.host):
                 if claim.fallback and item.claimant.policies.variant is None:
                     decision.admit_fallback(item, claim)
     # With a refused claim only, the host would take the requests of the wildcard above it, and 404 them.
@@ -256,6 +260,15 @@ class _Decision:
         )
         winner = main.origin.subject
         self._lose(claim.origin, Reason.ROUTE_CONFLICT, message, claim.host, claim, winner)
+
+    def keep_pattern_from(self, claim: Claim) -> None:
+        oldest = self._inputs.claims[0].claimant.ref
+        message = (
+            f"{claim.shown} of {_host_text(claim.host)} is a regular expression, which could take requests from"
+            " other namespaces: on a host that several share, only the namespace of the oldest Ingress"
+            f" ({oldest}) may have them; this path is not served"
+        )
+        self._lose(claim.origin, Reason.ROUTE_CONFLICT, message, claim.host, claim, oldest)
 
     def admit_fallback(self, item: ResolvedClaims, claim: Claim) -> None:
         _, winner = self._winners.setdefault(claim.match, (item, claim))

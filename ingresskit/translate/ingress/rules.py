@@ -41,6 +41,7 @@ from ingresskit.policies import (
 )
 from ingresskit.translate.claims import BackendFault, Claim, Claimant, ServiceRef, TlsClaim
 from ingresskit.translate.ingress.notations import host_advice, path_advice, path_doubt, served_otherwise
+from ingresskit.translate.pattern_hosts import pattern_match
 
 __all__ = ["not_ours", "read_ingress"]
 
@@ -110,9 +111,9 @@ def read_ingress(
         paths: How paths are brought into normal form.
         objects: Finds what annotations name.
     """
-    reader = _Reader(ingress, host_fallthrough=host_fallthrough, paths=paths)
     annotations = ingress.metadata.annotations
     policies = registry.read(annotations, ingress.ref, objects)
+    reader = _Reader(ingress, host_fallthrough=host_fallthrough, paths=paths, regex_paths=policies.regex_paths)
     canary = policies.variant is not None
     if annotations and foreign is not None:
         policies = policies.and_also(foreign.judge(annotations, ingress.ref))
@@ -141,10 +142,13 @@ def read_ingress(
 class _Reader:
     """Walks one Ingress and gathers what is wrong on the way."""
 
-    def __init__(self, ingress: Ingress, *, host_fallthrough: bool, paths: PathOptions) -> None:
+    def __init__(
+        self, ingress: Ingress, *, host_fallthrough: bool, paths: PathOptions, regex_paths: bool
+    ) -> None:
         self.ingress = ingress
         self._host_fallthrough = host_fallthrough
         self._paths = paths
+        self._regex_paths = regex_paths
         self.hosts: dict[str, Origin] = {}
         self.diagnostics: list[Diagnostic] = []
         self.unserved: list[Unserved] = []
@@ -267,10 +271,15 @@ class _Reader:
             return None
         backend = self._backend(path.backend, f"{place}.backend")
         written = ""
-        if (path.path_type, path.path) != (match.kind, match.value):
+        if self._regex_paths or (path.path_type, path.path) != (match.kind, match.value):
             written = printable(f"{path.path_type} {path.path or '/'}", _MOST_SHOWN)
         return Claim(
-            host=host, match=match, backend=backend, origin=Origin(self.ingress.ref, place), written=written
+            host=host,
+            match=match,
+            backend=backend,
+            origin=Origin(self.ingress.ref, place),
+            written=written,
+            pattern=path.path or "/",
         )
 
     def _match(self, host: str, path: HTTPIngressPath, place: str) -> PathMatch | None:
@@ -286,6 +295,8 @@ class _Reader:
             return None
         specific = kind == "ImplementationSpecific"
         try:
+            if self._regex_paths:
+                return pattern_match(text or "/")
             if not specific:
                 _check_as_the_api_does(text)
             normal = normalise_path(text or "/" if specific else text, self._paths)

@@ -115,6 +115,7 @@ class IngressNginxDialect(Dialect):
         closing = [fault for fault in faults if fault.severity is Severity.ERROR]
         return Reading(
             policies=annotations.policies(),
+            regex_paths=annotations.regex_paths,
             variant=annotations.variant,
             order=INGRESS_NGINX_ORDER,
             protection_fault=annotations.protection_fault or next(iter(closing), None),

@@ -6,6 +6,7 @@ import re
 
 from ingresskit.diagnostics import Reason
 from ingresskit.policies.dialects.ingress_nginx.reader import Annotations
+from ingresskit.policies.dialects.ingress_nginx.values import parse_go_boolean
 from ingresskit.policies.kinds.rewrites import PrefixRewrite
 from ingresskit.policies.values import parse_path_prefix
 
@@ -15,7 +16,8 @@ _TARGET = "rewrite-target"
 
 
 def read_rewrites(annotations: Annotations) -> None:
-    """Ask for a `PrefixRewrite`."""
+    """Ask for a `PrefixRewrite`, and for paths that are regular expressions."""
+    annotations.regex_paths = bool(annotations.value("use-regex", parse_go_boolean))
     text = annotations.text(_TARGET)
     if not text:
         return

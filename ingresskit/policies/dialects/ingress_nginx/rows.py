@@ -67,7 +67,7 @@ app-root | path | | rm? | | Redirect the path / there.
 
 _REWRITES: Final = """
 rewrite-target | path | | rm~ | | Replace the path that matched.
-use-regex | boolean | false | hl? | | Read all paths of the host as regular expressions.
+use-regex | boolean | false | hl~ | | Read all paths of the host as regular expressions.
 x-forwarded-prefix | path | | rm+ | | The header field X-Forwarded-Prefix, beside rewrite-target.
 upstream-vhost | host | | rl? | | The Host header field for endpoints.
 enable-rewrite-log | boolean | false | rl. | | Log rewrites.
@@ -206,6 +206,6 @@ NOTES: Final = {
     "temporal-redirect-code": "301, 302, 303 and 307",
     "upstream-hash-by": "$remote_addr and $binary_remote_addr",
     "upstream-vhost": "the endpoint gets the host that the client asked for",
-    "use-regex": "paths are taken letter by letter, as Exact or Prefix: write out the prefixes",
+    "use-regex": "patterns that can be matched in linear time, see Matching",
 }
 """What is honoured of an annotation, or what to do instead; ``{native}`` stands for the native prefix."""
