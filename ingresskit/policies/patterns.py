@@ -69,6 +69,11 @@ class Pattern:
         """
         return _compiled(self.text).elements
 
+    @property
+    def pcre(self) -> str:
+        """The same for PCRE: to be matched at the start, with ``.`` for every octet; case is spelled out."""
+        return rf"\A(?:{_compiled(self.text).expression.pattern})".replace(r"\Z", r"\z")
+
     def __str__(self) -> str:
         return self.text
 

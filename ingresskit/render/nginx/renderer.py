@@ -58,5 +58,10 @@ class NginxRenderer(Renderer[NginxArtifact]):
         return self._chosen.limit(route)
 
     @override
+    def can_match(self, route: Route) -> bool:
+        """As the renderer of the mode can."""
+        return self._chosen.can_match(route)
+
+    @override
     def render(self, graph: RouteGraph) -> NginxArtifact:
         return self._chosen.render(graph)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from typing_extensions import override
 
 from ingresskit.errors import ConfigurationError
@@ -33,6 +35,8 @@ class DynamicRenderer(ModeRenderer):
     """
 
     handlers = DYNAMIC_HANDLERS
+    matches_patterns: ClassVar[bool] = True
+    matches_variants: ClassVar[bool] = True
 
     def __init__(self, settings: NginxSettings, capabilities: Capabilities) -> None:
         super().__init__(settings, capabilities)

@@ -13,6 +13,9 @@ A target has ``backends``, each ``[id, weight]``; without them one of its guards
 ``lua/ingresskit/policies/`` in the order in which they run. ``upstream`` has ``connect``, ``read`` and ``send``
 in seconds, ``retries`` beyond the first try, and ``balance``, an algorithm.
 
+Hosts with variants or regular expressions have ``mixed`` too, and targets with ``variants``: see
+`ingresskit.render.nginx.dynamic.selections`.
+
 The row of a backend: ``endpoints``, each ``[address, port]``; ``secure``: it speaks TLS.
 The row of a certificate: ``chain`` and ``key``, both PEM.
 """
@@ -23,8 +26,9 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import groupby
 from types import MappingProxyType
-from typing import Final
+from typing import Final, assert_never
 
 from ingresskit.graph import (
     Backend,
@@ -32,6 +36,7 @@ from ingresskit.graph import (
     Certificate,
     Forward,
     PathKind,
+    PathMatch,
     Protocol,
     Route,
     VirtualHost,
@@ -40,6 +45,7 @@ from ingresskit.graph import (
 )
 from ingresskit.policies import PrefixRewrite
 from ingresskit.render.addresses import is_address
+from ingresskit.render.nginx.dynamic.selections import is_mixed, mixed_members, variants_target
 from ingresskit.render.nginx.policies import (
     DYNAMIC_HANDLERS,
     DynamicDraft,
@@ -67,27 +73,62 @@ def backend_id(key: BackendKey) -> str:
 
 def host_row(host: VirtualHost) -> bytes:
     """The row of a virtual host."""
-    targets: list[dict[str, object]] = []
-    places: dict[bytes, int] = {}
+    targets = _Targets(host)
     exact: dict[str, int] = {}
     prefixes: dict[str, int] = {}
-    drafts = _Drafts(host)
-    for route in host.routes:
-        target = dict(drafts.members(route))
+    patterns: list[tuple[PathMatch, int]] = []
+    # Routes of one path stand beside each other.
+    for match, routes in groupby(host.routes, key=lambda route: route.match):
+        place = targets.place(tuple(routes))
+        match match.kind:
+            case PathKind.EXACT:
+                exact[match.value] = place
+            case PathKind.PREFIX:
+                prefixes[match.elements] = place
+            case PathKind.REGEX:
+                patterns.append((match, place))
+            case _:
+                assert_never(match.kind)
+    lengths = (*map(len, prefixes), *(len(match.elements) for match, _ in patterns))
+    row: dict[str, object] = {
+        "host": host.host,
+        "exact": exact,
+        "prefixes": prefixes,
+        "longest": max(lengths, default=-1),
+        "targets": targets.written,
+    }
+    if is_mixed(host.routes):
+        row["mixed"] = mixed_members(patterns)
+    return to_json(row)
+
+
+class _Targets:
+    """The targets of a host, each once."""
+
+    def __init__(self, host: VirtualHost) -> None:
+        self.written: list[dict[str, object]] = []
+        self._drafts = _Drafts(host)
+        self._places: dict[bytes, int] = {}
+
+    def place(self, routes: tuple[Route, ...]) -> int:
+        """Where the target of the routes for a path stands, from 1."""
+        places = [self._place(self._target(route)) for route in routes]
+        if len(routes) == 1 and not routes[0].selection:
+            return places[0]
+        return self._place(variants_target(routes, places))
+
+    def _target(self, route: Route) -> dict[str, object]:
+        target = dict(self._drafts.members(route))
         if isinstance(route.action, Forward):
             target["backends"] = [[backend_id(key), weight] for key, weight in route.action.backends]
+        return target
+
+    def _place(self, target: dict[str, object]) -> int:
         written = to_json(target)
-        if (place := places.get(written)) is None:
-            targets.append(target)
-            place = places[written] = len(targets)
-        if route.match.kind is PathKind.EXACT:
-            exact[route.match.value] = place
-        else:
-            prefixes[route.match.value.rstrip("/")] = place
-    longest = max(map(len, prefixes), default=-1)
-    return to_json(
-        {"host": host.host, "exact": exact, "prefixes": prefixes, "longest": longest, "targets": targets}
-    )
+        if (place := self._places.get(written)) is None:
+            self.written.append(target)
+            place = self._places[written] = len(self.written)
+        return place
 
 
 class _Drafts:
@@ -99,14 +140,13 @@ class _Drafts:
 
     def members(self, route: Route) -> Mapping[str, object]:
         """Those of the target of *route*, but for its backends."""
-        host, policies = self._host, route.policies
-        if host.policies:
-            policies = host.policies.merged(policies)
+        host = self._host
+        policies = host.policies_of(route)
         redirected, refused = redirects_to_tls(host, route), refuses_plain_http(route)
         action = None if isinstance(route.action, Forward) else route.action
         if not policies and not redirected and not refused and action is None:
             return _NO_MEMBERS
-        matched = len(route.match.value.rstrip("/"))
+        matched = len(route.match.elements)
         length = matched if policies.get(PrefixRewrite) else 0
         key = (policies, route.order, redirected, refused, action, length)
         if (known := self._known.get(key)) is not None:

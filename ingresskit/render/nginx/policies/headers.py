@@ -20,8 +20,17 @@ __all__ = ["DynamicRequestHeaders", "DynamicResponseHeaders", "StaticRequestHead
 # nginx writes these into a response by itself; to set or remove them takes a module.
 _OWN_FIELDS: Final = frozenset(("date", "server"))
 _OWN: Final = "cannot set or remove the response headers Server and Date without its Lua module"
+
+
+def _own_fields(field: str) -> Loss:
+    return Loss(field=field, message=_OWN, support=Support.DELEGATED, effect="they are left alone")
+
+
 _TOO_LONG: Final = Loss(
-    field="set", message="cannot write header values of some 4,000 characters", support=Support.DELEGATED
+    field="set",
+    message="cannot write header values of some 4,000 characters",
+    support=Support.DELEGATED,
+    effect="no header is set or removed",
 )
 
 
@@ -57,8 +66,7 @@ class StaticResponseHeaders(PolicyHandler[ResponseHeaders, StaticDraft]):
 
     limitations = (
         _TOO_LONG,
-        Loss(field="set", message=_OWN, support=Support.DELEGATED),
-        Loss(field="remove", message=_OWN, support=Support.DELEGATED),
+        *(_own_fields("set"), _own_fields("remove")),
     )
 
     @override
@@ -75,8 +83,7 @@ class StaticResponseHeaders(PolicyHandler[ResponseHeaders, StaticDraft]):
         yield from _unwritable(policy.set)
         for field, names in (("set", [name for name, _ in policy.set]), ("remove", policy.remove)):
             if any(name.lower() in _OWN_FIELDS for name in names):
-                effect = "they are left alone"
-                yield Loss(field=field, message=_OWN, support=Support.DELEGATED, effect=effect)
+                yield _own_fields(field)
 
     @override
     def honoured(self, policy: ResponseHeaders) -> ResponseHeaders | None:
@@ -114,5 +121,5 @@ def _unwritable(fields: tuple[HeaderField, ...]) -> Iterator[Loss]:
     for name, value in fields:
         if fault := text_fault(value):
             message = f"cannot write the value of the header {name}, which {fault}"
-            yield replace(_TOO_LONG, message=message, effect="no header is set or removed")
+            yield replace(_TOO_LONG, message=message)
             return

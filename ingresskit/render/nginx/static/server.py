@@ -54,8 +54,7 @@ class Server:
         made = self._drafts.get(key)
         if made is None:
             made = self._drafts[key] = StaticDraft()
-            policies = self.host.policies.merged(route.policies)
-            STATIC_HANDLERS.contribute(policies, made, route.order)
+            STATIC_HANDLERS.contribute(self.host.policies_of(route), made, route.order)
             if (handover := route.policies.get(Handover)) is not None:
                 made.request[DELEGATE_FIELD] = (DELEGATE_FIELD, said_to_delegate(handover))
         return made

@@ -35,6 +35,9 @@ local function closed()
     return true
 end
 
+-- A target that responds 503 to every request.
+M.CLOSED = { guards = { { closed } }, upstream = NOTHING }
+
 -- Put functions in place of the names of one list. Returns the first name that is not known, or nil.
 local function found(list, functions)
     for _, entry in ipairs(list) do

@@ -12,6 +12,7 @@ local fields = require "ingresskit.fields"
 local handlers = require "ingresskit.handlers"
 local interim = require "ingresskit.interim"
 local paths = require "ingresskit.paths"
+local selections = require "ingresskit.selections"
 local settings = require "ingresskit.settings"
 local statistics = require "ingresskit.statistics"
 local tables = require "ingresskit.tables"
@@ -59,7 +60,10 @@ local function read_host(raw)
 end
 
 -- The target of a path under one virtual host: one look-up per element of the longest prefix at most.
-local function find_target(host, path)
+local function find_target(host, path, context)
+    if host.mixed then
+        return selections.find(host, path, context)
+    end
     local found = host.exact[path]
     if found then
         return host.targets[found]
@@ -92,9 +96,9 @@ local function find_target(host, path)
 end
 
 -- The target for a request and its virtual host, which may be without the former.
-local function resolve(name, path, generation)
+local function resolve(name, path, generation, context)
     local host = tables.get("h", name, generation)
-    local target = host and find_target(host, path)
+    local target = host and find_target(host, path, context)
     if target then
         return target, host
     end
@@ -106,16 +110,15 @@ local function resolve(name, path, generation)
     local dot = find(name, ".", 2, true)
     if dot and byte(name) ~= 91 and byte(name) ~= 46 then
         local wildcard = tables.get("h", "*" .. sub(name, dot), generation)
-        target = wildcard and find_target(wildcard, path)
+        target = wildcard and find_target(wildcard, path, context)
         if target or (wildcard and not fallthrough) then
             return target, wildcard
         end
         host = host or wildcard
     end
     local any = tables.get("h", "*", generation)
-    return any and find_target(any, path), any or host
+    return any and find_target(any, path, context), any or host
 end
-M.resolve = resolve
 
 -- The host of a request: {name, as sent upstream}; nil when it is none, or said in two ways.
 local function requested_host(var)
@@ -194,7 +197,7 @@ function M.route()
     local uri = var.request_uri
     local generation = tables.generation()
     -- `uri` is what the endpoint gets unless told otherwise.
-    local context = { generation = generation, uri = uri }
+    local context = { generation = generation, uri = uri, query = "" }
     contexts.begin(context)
     if not VERSIONS[var.server_protocol] then
         return answers.refuse(505)
@@ -238,6 +241,7 @@ function M.route()
     end
     if mark then
         path, query = sub(uri, 1, mark - 1), sub(uri, mark)
+        context.query = query
     end
     path = paths.normalise(path, tables.get("s", "all", generation))
     if not path then
@@ -250,7 +254,8 @@ function M.route()
     local target, rule, backend
     for _ = 1, 20 do
         tables.moved = false
-        target, rule = resolve(name, path, generation)
+        context.draw = nil
+        target, rule = resolve(name, path, generation, context)
         backend = target and target.backends and backends.choose(target.backends, generation)
         if not tables.moved then
             break
@@ -284,7 +289,7 @@ function M.route()
         var.ik_port = proxied_port or host[3]
     end
     if target.guards or target.request then
-        context.path, context.query, context.port = path, query, host[3]
+        context.path, context.port = path, host[3]
         if target.guards and run(target.guards, context, var) then
             return
         end
