@@ -2,7 +2,7 @@
 
 from ingresskit.graph.diff import Changes, GraphDiff, diff
 from ingresskit.graph.dump import digest, dump, to_json
-from ingresskit.graph.graph import Outcome, RouteGraph
+from ingresskit.graph.graph import GraphKeys, Outcome, RouteGraph
 from ingresskit.graph.holder import HostHolder, holder_of
 from ingresskit.graph.hosts import (
     ANY_HOST,
@@ -47,6 +47,7 @@ __all__ = [
     "Endpoint",
     "Forward",
     "GraphDiff",
+    "GraphKeys",
     "HostHolder",
     "HostRefused",
     "JudgedRequest",

@@ -1,8 +1,12 @@
-"""What changed between two graphs, plane by plane. Cheap: shared parts are compared by identity."""
+"""What changed between two graphs, plane by plane.
+
+Of two graphs that one translator made, only what changed between them is looked at. Of others everything is,
+though parts that they share cost next to nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -62,24 +66,57 @@ def diff(old: RouteGraph, new: RouteGraph) -> GraphDiff:
     """What is different in *new*."""
     if old is new:
         return GraphDiff()
+    settings = (old.default_certificate, old.host_fallthrough, old.paths) != (
+        new.default_certificate,
+        new.host_fallthrough,
+        new.paths,
+    )
+    if (keys := new.changed_since(old)) is not None:
+        return GraphDiff(
+            hosts=_changes(keys.hosts, old.virtual_host, new.virtual_host),
+            backends=_changes(keys.backends, old.backends.get, new.backends.get),
+            certificates=_changes(keys.certificates, old.certificates.get, new.certificates.get),
+            server_names=_changes(keys.server_names, _served(old), _served(new)),
+            settings=settings,
+        )
     old_hosts = {host.host: host for host in old.virtual_hosts}
     new_hosts = {host.host: host for host in new.virtual_hosts}
     return GraphDiff(
-        hosts=_changes(old_hosts, new_hosts),
-        backends=_changes(old.backends, new.backends),
-        certificates=_changes(old.certificates, new.certificates),
-        server_names=_changes(old.server_names, new.server_names),
-        settings=(old.default_certificate, old.host_fallthrough, old.paths)
-        != (new.default_certificate, new.host_fallthrough, new.paths),
+        hosts=_changes(old_hosts | new_hosts, old_hosts.get, new_hosts.get),
+        backends=_compared(old.backends, new.backends),
+        certificates=_compared(old.certificates, new.certificates),
+        server_names=_changes({**old.server_names, **new.server_names}, _served(old), _served(new)),
+        settings=settings,
     )
 
 
-def _changes(old: Mapping[K, object], new: Mapping[K, object]) -> Changes[K]:
-    if old is new:
-        return Changes()
-    added = [key for key in new if key not in old]
-    removed = [key for key in old if key not in new]
-    changed = [key for key, item in new.items() if key in old and old[key] is not item and old[key] != item]
+def _served(graph: RouteGraph) -> Callable[[str], object | None]:
+    """What a server name is served with, ``None`` when it is none; the default certificate is something."""
+    names = graph.server_names
+    return lambda name: (names[name],) if name in names else None
+
+
+def _compared(old: Mapping[K, object], new: Mapping[K, object]) -> Changes[K]:
+    return Changes() if old is new else _changes({**old, **new}, old.get, new.get)
+
+
+def _changes(
+    keys: Iterable[K], old: Callable[[K], object | None], new: Callable[[K], object | None]
+) -> Changes[K]:
+    """The *keys* for which the two look-ups differ; ``None`` stands for what is not there."""
+    added: list[K] = []
+    removed: list[K] = []
+    changed: list[K] = []
+    for key in keys:
+        before, after = old(key), new(key)
+        if before is after:
+            continue
+        if before is None:
+            added.append(key)
+        elif after is None:
+            removed.append(key)
+        elif before != after:
+            changed.append(key)
     return Changes(added=_sorted(added), removed=_sorted(removed), changed=_sorted(changed))
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from fractions import Fraction
-from typing import NamedTuple, overload
+from operator import is_
+from typing import NamedTuple, Never, cast, overload
 
 from ingresskit.graph.hosts import ANY_HOST, HostRefused, host_candidates, normalise_host
 from ingresskit.graph.nodes import Backend, BackendKey, Certificate, Route, Unserved, VirtualHost
 from ingresskit.graph.paths import DEFAULT_PATHS, PathOptions, PathRefused, normalise_path
 from ingresskit.graph.request import JudgedRequest, Request
 from ingresskit.models import ObjectKey
+from ingresskit.models.history import History
 
-__all__ = ["Outcome", "RouteGraph"]
+__all__ = ["GraphKeys", "Outcome", "RouteGraph"]
+
+
+_PARTS = ("hosts", "backends", "certificates", "server_names")
 
 
 class Outcome(NamedTuple):
@@ -29,6 +34,22 @@ class Outcome(NamedTuple):
     host: VirtualHost | None
     route: Route | None
     probability: Fraction
+
+
+class GraphKeys(NamedTuple):
+    """Which parts of two graphs may differ; all others are the same objects in both."""
+
+    hosts: frozenset[str] = frozenset()
+    backends: frozenset[BackendKey] = frozenset()
+    certificates: frozenset[ObjectKey] = frozenset()
+    server_names: frozenset[str] = frozenset()
+
+
+class _Line(NamedTuple):
+    """The history of a graph, and the parts that it is the history of: a copy with others has none."""
+
+    history: History
+    parts: tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +71,11 @@ class RouteGraph:
             host owns the request.
         paths: How the paths of requests are brought into normal form.
         unserved: Rules that were seen and are not served, sorted by origin.
+
+    Args:
+        hosts: The virtual hosts by host, where the maker of the graph has them.
+        after: The graph before, and what may differ from it: `changed_since` then knows without a look at
+            every part.
     """
 
     virtual_hosts: tuple[VirtualHost, ...] = ()
@@ -60,10 +86,46 @@ class RouteGraph:
     host_fallthrough: bool = False
     paths: PathOptions = DEFAULT_PATHS
     unserved: tuple[Unserved, ...] = ()
+    hosts: InitVar[Mapping[str, VirtualHost] | None] = None
+    after: InitVar[tuple[RouteGraph | None, GraphKeys] | None] = None
     _hosts: Mapping[str, VirtualHost] = field(init=False, repr=False, compare=False)
+    _line: _Line | None = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_hosts", {host.host: host for host in self.virtual_hosts})
+    def __post_init__(
+        self, hosts: Mapping[str, VirtualHost] | None, after: tuple[RouteGraph | None, GraphKeys] | None
+    ) -> None:
+        by_host = {host.host: host for host in self.virtual_hosts} if hosts is None else hosts
+        object.__setattr__(self, "_hosts", by_host)
+        line: _Line | None = None
+        if after is not None:
+            before, keys = after
+            known = None if before is None else before.history
+            step: dict[object, frozenset[object]] = dict(zip(_PARTS, keys, strict=True))
+            line = _Line(History.begin() if known is None else known.next(step), self._parts())
+        object.__setattr__(self, "_line", line)
+
+    def changed_since(self, other: RouteGraph) -> GraphKeys | None:
+        """What may differ between this graph and *other*, an earlier or later one of the same maker.
+
+        Returns:
+            At least the keys of what differs; ``None`` when nothing is known, so that all may.
+        """
+        if self is other:
+            return GraphKeys()
+        ours, theirs = self.history, other.history
+        found = ours.between(theirs) if ours is not None and theirs is not None else None
+        if found is None:
+            return None
+        return GraphKeys(*(cast("frozenset[Never]", found.get(part, frozenset())) for part in _PARTS))
+
+    @property
+    def history(self) -> History | None:
+        """The steps that led to this graph, as far as its maker told; ``None``: nothing is known of them."""
+        line = self._line
+        return line.history if line is not None and all(map(is_, line.parts, self._parts())) else None
+
+    def _parts(self) -> tuple[object, ...]:
+        return (self.virtual_hosts, self.backends, self.certificates, self.server_names)
 
     def virtual_host(self, host: str) -> VirtualHost | None:
         """The virtual host of exactly that rule host: ``"shop.test"``, ``"*.test"`` or ``"*"``."""

@@ -18,11 +18,12 @@ from ingresskit.models import (
     Service,
     ServicePort,
     Snapshot,
+    SnapshotChanges,
 )
 from ingresskit.policies import ForeignAnnotations, Reading
 from ingresskit.translate.claims import BackendFault, ServiceRef
 from ingresskit.translate.destinations import DestinationPolicy
-from ingresskit.translate.endpoints import EndpointTable, changes
+from ingresskit.translate.endpoints import EndpointTable
 
 __all__ = ["BackendTable", "Resolution", "ResolvedBackend"]
 
@@ -93,15 +94,15 @@ class BackendTable:
         self.changed_services: frozenset[ObjectKey] = frozenset()
         self.forgotten: frozenset[ObjectKey] = frozenset()
 
-    def advance(self, snapshot: Snapshot) -> None:
+    def advance(self, snapshot: Snapshot, changes: SnapshotChanges) -> None:
         """Look at *snapshot* from now on; forget what was worked out for Services that changed."""
         services = snapshot.by_key(Service)
-        self.changed_services = frozenset(key for key, _, _ in changes(self._services, services))
+        self.changed_services = changes.of(Service)
         for key in self.changed_services:
             self._ports.pop(key, None)
             self._resolutions.pop(key, None)
             self._backends.pop(key, None)
-        moved = frozenset(self._endpoints.advance(snapshot))
+        moved = frozenset(self._endpoints.advance(snapshot, changes))
         for key in moved:
             self._backends.pop(key, None)
         self.forgotten = self.changed_services | moved

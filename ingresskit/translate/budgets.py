@@ -7,14 +7,15 @@ namespace, so that adding one never costs what is served.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ingresskit._checks import check_settings
 from ingresskit.diagnostics import Diagnostic, Reason
 from ingresskit.graph import ANY_HOST
 from ingresskit.models import ObjectRef
-from ingresskit.translate.claims import Claimant
+from ingresskit.translate.claims import Age, Claimant
 
 __all__ = ["Budgets", "NamespaceBudgets"]
 
@@ -42,8 +43,16 @@ class Budgets:
         check_settings(self)
 
 
+class _Over(NamedTuple):
+    """A claimant over a budget, which budget that is, and the claimant without claims in its place."""
+
+    claimant: Claimant
+    budget: tuple[str, int]
+    claimless: Claimant
+
+
 class NamespaceBudgets:
-    """Finds the claimants that are over the budget of their namespace, and remembers what replaces them.
+    """Finds the claimants that are over the budget of their namespace.
 
     Args:
         budgets: The limits; those of namespaces count here.
@@ -51,29 +60,51 @@ class NamespaceBudgets:
 
     def __init__(self, budgets: Budgets) -> None:
         self._budgets = budgets
-        self._refused: Mapping[ObjectRef, tuple[Claimant, Claimant]] = {}
+        self._limited = (budgets.ingresses_per_namespace, budgets.hosts_per_namespace) != (None, None)
+        self._members: dict[str, dict[ObjectRef, Claimant]] = {}
+        self._over: dict[ObjectRef, _Over] = {}
 
-    @property
-    def limited(self) -> bool:
-        """Whether any namespace can be over its budget."""
-        return (
-            self._budgets.ingresses_per_namespace is not None or self._budgets.hosts_per_namespace is not None
-        )
+    def within(self, changed: Mapping[ObjectRef, Claimant | None]) -> Mapping[ObjectRef, Claimant | None]:
+        """What becomes of these claimants, and of others in their namespaces that gain or lose by it.
 
-    def refused(self, oldest_first: Iterable[Claimant]) -> dict[ObjectRef, Claimant]:
-        """For each claimant that is over the budget, one in its place that claims nothing and says so."""
-        asked: dict[str, _Asked] = {}
-        after: dict[ObjectRef, tuple[Claimant, Claimant]] = {}
-        for claimant in oldest_first:
-            over = asked.setdefault(claimant.namespace, _Asked()).add(claimant, self._budgets)
-            if over is None:
-                continue
-            held = self._refused.get(claimant.ref)
-            if held is None or held[0] is not claimant:
-                held = (claimant, _refused(claimant, *over))
-            after[claimant.ref] = held
-        self._refused = after
-        return {ref: claimless for ref, (_, claimless) in after.items()}
+        Args:
+            changed: The claimants that are new or other objects; ``None``: gone.
+
+        Returns:
+            *changed* and more, with a claimant in the place of each that is over the budget, which claims
+            nothing and says so.
+        """
+        if not self._limited:
+            return changed
+        after = dict(changed)
+        for ref, claimant in changed.items():
+            members = self._members.setdefault(ref.key.namespace, {})
+            members.pop(ref, None)
+            if claimant is None or claimant.not_ours:
+                self._over.pop(ref, None)
+            else:
+                members[ref] = claimant
+        for namespace in {ref.key.namespace for ref in changed}:
+            asked = _Asked()
+            members = self._members[namespace]
+            for claimant in sorted(members.values(), key=_precedence):
+                over = asked.add(claimant, self._budgets)
+                before = self._over.pop(claimant.ref, None)
+                if over is None:
+                    if before is not None:
+                        after[claimant.ref] = claimant
+                    continue
+                if before is None or before.claimant is not claimant or before.budget != over:
+                    before = _Over(claimant, over, _refused(claimant, *over))
+                    after[claimant.ref] = before.claimless
+                self._over[claimant.ref] = before
+            if not members:
+                del self._members[namespace]
+        return after
+
+
+def _precedence(claimant: Claimant) -> tuple[bool, Age, str]:
+    return claimant.precedence
 
 
 def _refused(claimant: Claimant, what: str, most: int) -> Claimant:

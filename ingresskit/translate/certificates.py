@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ingresskit.graph import Certificate
@@ -45,11 +45,12 @@ class CertificateTable:
         self._secrets: Mapping[ObjectKey, Secret] = {}
         self._read: dict[ObjectKey, tuple[Secret, ParsedCertificate]] = {}
 
-    def advance(self, secrets: Mapping[ObjectKey, Secret]) -> None:
-        """Look at these Secrets from now on; forget those that are gone."""
+    def advance(self, secrets: Mapping[ObjectKey, Secret], changed: Iterable[ObjectKey]) -> None:
+        """Look at these Secrets from now on, of which *changed* differ; forget those that are gone."""
         self._secrets = secrets
-        for key in [key for key in self._read if key not in secrets]:
-            del self._read[key]
+        for key in changed:
+            if key not in secrets:
+                self._read.pop(key, None)
 
     def get(self, key: ObjectKey) -> ParsedCertificate | None:
         """What the Secret holds; ``None`` when there is no such Secret."""

@@ -7,14 +7,14 @@ of two APIs compete by the same rules.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
 from ingresskit.diagnostics import Diagnostic, Reason, printable
 from ingresskit.graph import PathMatch, Unserved
-from ingresskit.models import KubeObject, ObjectKey, ObjectRef, Snapshot
+from ingresskit.models import KubeObject, ObjectKey, ObjectRef, Snapshot, SnapshotChanges
 from ingresskit.policies import Origin, Reading
 
 __all__ = ["Age", "BackendFault", "Claim", "Claimant", "Front", "ServiceRef", "TlsClaim"]
@@ -158,13 +158,19 @@ class Front(Protocol):
     claim_kinds: frozenset[str]
 
     @property
+    def claimants(self) -> Mapping[ObjectRef, Claimant]:
+        """A claimant for each object of the last snapshot, those that are not ours included."""
+        ...
+
+    @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """Faults of other objects that the front read in the last snapshot, such as classes."""
         ...
 
-    def read(self, snapshot: Snapshot) -> Iterable[Claimant]:
-        """A claimant for each object of *snapshot*, in no order, those that are not ours included.
+    def advance(self, snapshot: Snapshot, changes: SnapshotChanges) -> Collection[ObjectRef]:
+        """Read *snapshot*, of which *changes* are new to it.
 
-        The claimant of an object that did not change is the same object as before.
+        Returns:
+            The objects whose claimant is another object now, new, or gone.
         """
         ...

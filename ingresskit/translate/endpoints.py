@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.graph import Endpoint
@@ -19,13 +18,12 @@ from ingresskit.models import (
     ServicePort,
     SliceEndpoint,
     Snapshot,
+    SnapshotChanges,
 )
 from ingresskit.translate.destinations import DestinationPolicy
 
-__all__ = ["EndpointTable", "changes"]
+__all__ = ["EndpointTable"]
 
-K = TypeVar("K")
-V = TypeVar("V")
 
 # RFC 6761, section 6.3, and what Linux distributions put into /etc/hosts.
 _THIS_MACHINE = ("localhost", "localdomain", "localhost6", "localdomain6")
@@ -52,15 +50,16 @@ class EndpointTable:
         self._slice_ports: dict[ObjectKey, tuple[EndpointSlice, _SlicePorts]] = {}
         self._addresses: dict[str, _Address] = {}
 
-    def advance(self, snapshot: Snapshot) -> set[ObjectKey]:
+    def advance(self, snapshot: Snapshot, changes: SnapshotChanges) -> set[ObjectKey]:
         """Look at *snapshot* from now on.
 
         Returns:
             The Services whose endpoints may be others than before.
         """
         slices, endpoints = snapshot.by_key(EndpointSlice), snapshot.by_key(Endpoints)
-        touched = {key for key, _, _ in changes(self._endpoints_objects, endpoints)}
-        for key, old, new in changes(self._slice_objects, slices):
+        touched = set(changes.of(Endpoints))
+        for key in changes.of(EndpointSlice):
+            old, new = self._slice_objects.get(key), slices.get(key)
             if new is None:
                 self._slice_ports.pop(key, None)
             if old is not None and old.service is not None:
@@ -298,16 +297,3 @@ def _is_label(label: str) -> bool:
 
 def _is_number(label: str) -> bool:
     return label.isdigit() or label.startswith("0x")
-
-
-def changes(old: Mapping[K, V], new: Mapping[K, V]) -> Iterable[tuple[K, V | None, V | None]]:
-    """Each key whose value is another object now, with both values."""
-    if old is new:
-        return
-    for key, item in new.items():
-        before = old.get(key)
-        if before is not item:
-            yield key, before, item
-    for key, item in old.items():
-        if key not in new:
-            yield key, item, None

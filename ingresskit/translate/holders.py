@@ -18,68 +18,39 @@ A host is decided again only when one of these inputs is another object.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from operator import is_
 
 from ingresskit.diagnostics import Diagnostic
 from ingresskit.graph import wildcard_above
 from ingresskit.models import NO_CLAIMS, HostClaim, HostClaims
+from ingresskit.translate.claim_index import ClaimIndex
 from ingresskit.translate.claims import Age
 from ingresskit.translate.hosts import Held
+from ingresskit.translate.ledger import Ledger
 from ingresskit.translate.options import HostOwnership, TranslateOptions
-from ingresskit.translate.overlaps import below_wildcards, beside_wildcard
+from ingresskit.translate.overlaps import OverlapTable, beside_wildcard
 from ingresskit.translate.reservations import Reservations
 from ingresskit.translate.resolved import ResolvedClaims
 from ingresskit.translate.unseen import UnseenClaims
 
-__all__ = ["HolderTable", "Holders"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holders:
-    """The decision on every host of one snapshot.
-
-    Attributes:
-        by_host: For each host that is claimed.
-        owners: The namespace of each host that is held; empty when hosts are shared.
-        claims: The record that should follow.
-        diagnostics: What the holders of wildcards are told about names below them.
-        due: When a grace period ends next; ``None`` when none runs.
-    """
-
-    by_host: Mapping[str, Held] = field(default_factory=dict[str, Held])
-    owners: Mapping[str, str] = field(default_factory=dict[str, str])
-    claims: HostClaims = NO_CLAIMS
-    diagnostics: tuple[Diagnostic, ...] = ()
-    due: datetime | None = None
-    covers: bool = False
-    reservations: Reservations = field(default_factory=Reservations)
-
-    def owner(self, host: str) -> str | None:
-        """The namespace that holds a rule host, whether or not a rule names it; ``None``: nobody does."""
-        owner = self.owners.get(host)
-        return self.owners.get(wildcard_above(host)) if owner is None and self.covers else owner
-
-    def why_not(self, namespace: str, host: str) -> str:
-        """Why *namespace* may not claim *host* whoever holds it, as a clause; empty when it may."""
-        return self.reservations.why_not(namespace, host)
+__all__ = ["HolderTable"]
 
 
 @dataclass(slots=True)
 class _Decided:
-    """A decision with its inputs.
+    """A decision on one host.
 
     Attributes:
         recorded: The claim in the record before.
-        above: The decision on the wildcard above.
+        above: The hold on the wildcard above.
         claim: The claim that the record should have; ``None``: none.
-        fresh: By age, and the oldest claim: nobody held the host before.
-        lasting: Whether it stands for as long as its inputs do; not while a host is held without a claim.
+        fresh: By age, and the oldest claim: no namespace held the host before.
+        lasting: Whether it stands for as long as its inputs do; not while a grace period, or a claim that
+            cannot be seen, has a say in it.
     """
 
-    claims: Sequence[ResolvedClaims]
     recorded: HostClaim | None
     above: Held | None
     held: Held
@@ -87,100 +58,190 @@ class _Decided:
     fresh: Age | None
     lasting: bool
 
-    def stands(self, claims: Sequence[ResolvedClaims], recorded: HostClaim | None, above: Held | None) -> bool:
-        """Whether these inputs lead to the same decision. Its own result is one that confirms it."""
-        before = self.claims
-        return (
-            self.lasting
-            and self.above is above
-            and (recorded is self.recorded or recorded is self.claim)
-            and len(before) == len(claims)
-            and all(map(is_, before, claims))
-        )
+    def agrees_with(self, recorded: HostClaim | None) -> bool:
+        """Whether another record leads to the same decision. Its own result is one that confirms it."""
+        return recorded is self.recorded or recorded is self.claim
 
 
 class HolderTable:
-    """Decides who holds each host, snapshot after snapshot, and decides again only what changed."""
+    """Decides who holds each host, snapshot after snapshot, and decides again only what a change touches.
 
-    def __init__(self, options: TranslateOptions) -> None:
+    Args:
+        options: Who may share a host, and for how long it stays held without a claim.
+        index: The claims of the snapshot at hand.
+        notes: Gets what the holders of wildcards are told about names below them.
+
+    Attributes:
+        claims: The record that should follow.
+        due: When a grace period ends next; ``None`` when none runs.
+    """
+
+    def __init__(self, options: TranslateOptions, index: ClaimIndex, notes: Ledger[Diagnostic]) -> None:
         self._mode = options.host_ownership
         self._grace = options.host_claim_grace
+        self._index = index
+        self._overlaps = OverlapTable(index, notes)
         self._decided: dict[str, _Decided] = {}
         self._reservations = Reservations()
-        self._claims = NO_CLAIMS
+        self._record = NO_CLAIMS
+        self._unsettled: set[str] = set()
+        self._fresh: set[str] = set()
+        # Hosts in the record that no claimant names now, and the holds on those that are wildcards.
+        self._orphans: set[str] = set()
+        self._kept_above: dict[str, Held] = {}
+        self.claims: HostClaims = NO_CLAIMS
+        self.due: datetime | None = None
 
-    def decide(
+    def held(self, host: str) -> Held:
+        """The hold on a host that is claimed."""
+        return self._decided[host].held
+
+    def named_owner(self, host: str) -> str | None:
+        """The namespace that holds a host which rules name; ``None``: no namespace, or no rule names it."""
+        decided = self._decided.get(host)
+        return None if decided is None else decided.held.owner
+
+    def owner(self, host: str) -> str | None:
+        """The namespace that holds a rule host, whether or not a rule names it; ``None``: no namespace."""
+        owner = self.named_owner(host)
+        covers = self._mode is HostOwnership.STRICT
+        return self.named_owner(wildcard_above(host)) if owner is None and covers else owner
+
+    def why_not(self, namespace: str, host: str) -> str:
+        """Why *namespace* may not claim *host* whoever holds it, as a clause; empty when it may."""
+        return self._reservations.why_not(namespace, host)
+
+    def advance(
         self,
-        by_host: Mapping[str, Sequence[ResolvedClaims]],
+        touched: Set[str],
         record: HostClaims,
         reservations: Reservations,
         unseen: UnseenClaims,
         now: datetime | None,
-    ) -> Holders:
-        """The holders of all hosts.
+    ) -> set[str]:
+        """Decide again what changed.
 
         Args:
-            by_host: The claims on each host, oldest first.
+            touched: The hosts whose claims changed.
             record: Who held which host before.
             reservations: What administrators allow. The same object for as long as it does not change.
-            unseen: Claims that may be there though they are not in *by_host*.
+            unseen: Claims that may exist although the index does not have them.
             now: Stamps new claims and ends grace periods; ``None``: no stamps, and no grace.
+
+        Returns:
+            The hosts on which the hold is another object than before, new, or gone.
         """
+        dirty = set(touched) | self._unsettled
         if reservations is not self._reservations:
-            self._reservations, self._decided = reservations, {}
+            self._reservations = reservations
+            dirty.update(self._index.by_host)
         moment = _Moment(record, reservations, unseen, self._grace, now)
-        after: dict[str, _Decided] = {}
-        names: list[str] = []
-        for host, items in by_host.items():
-            if host.startswith("*"):
-                after[host] = self._follow(host, items, None, moment)
+        strange = record is not self._record and record is not self.claims
+        self._follow_record(record, touched, dirty, strange=strange)
+        kept = self._keep_orphans(moment, dirty)
+        changed: set[str] = set()
+        for host in [host for host in dirty if host.startswith("*")]:
+            before = self._above(host)
+            if self._advance(host, moment):
+                changed.add(host)
+            if self._above(host) != before:
+                dirty.update(self._index.below(host))
+        for host in dirty:
+            if not host.startswith("*") and self._advance(host, moment):
+                changed.add(host)
+        self._overlaps.settle()
+        self._write(dirty, kept, record, strange=strange)
+        self.due = moment.due
+        return changed
+
+    def _follow_record(self, record: HostClaims, touched: Set[str], dirty: set[str], *, strange: bool) -> None:
+        """Find what another record changes: nothing where it is the result of the last decisions."""
+        by_host = record.by_host
+        if record is not self._record:
+            for host in [host for host in self._fresh if host in by_host]:
+                self._fresh.discard(host)
+                self._decided[host].fresh = None
+            self._record = record
+        if strange:
+            decided = self._decided.items()
+            dirty.update(host for host, item in decided if not item.agrees_with(by_host.get(host)))
+            self._orphans = set(by_host)
+        candidates = self._orphans | touched
+        self._orphans = {host for host in candidates if host in by_host and host not in self._index.by_host}
+
+    def _keep_orphans(self, moment: _Moment, dirty: set[str]) -> dict[str, HostClaim | None]:
+        """The claims that go on for hosts without a claim; ``None``: it is released."""
+        if self._mode is HostOwnership.SHARED:
+            return {}
+        kept = {host: moment.kept(host, moment.record.by_host[host]) for host in self._orphans}
+        above = {host: item.namespace for host, item in kept.items() if item and host.startswith("*.")}
+        for wildcard in self._kept_above.keys() | above.keys():
+            namespace, before = above.get(wildcard), self._kept_above.get(wildcard)
+            if namespace is None:
+                del self._kept_above[wildcard]
+            elif before is None or before.owner != namespace:
+                self._kept_above[wildcard] = Held(owner=namespace)
             else:
-                names.append(host)
-        for host in names:
-            above = after.get(wildcard_above(host))
-            after[host] = self._follow(host, by_host[host], above, moment)
-        claims = {host: item.claim for host, item in after.items() if item.claim is not None}
-        if self._mode is not HostOwnership.SHARED:
-            for host in record.by_host.keys() - by_host.keys():
-                if (kept := moment.kept(host, record.by_host[host])) is not None:
-                    claims[host] = kept
-        self._decided = after
-        held = {host: item.held for host, item in after.items()}
-        below = [(host, item.held, item.above) for host, item in after.items() if item.above is not None]
-        return Holders(
-            by_host=held,
-            owners={host: item.owner for host, item in held.items() if item.owner is not None},
-            claims=self._record(claims, record),
-            diagnostics=() if self._mode is HostOwnership.SHARED else tuple(below_wildcards(below, by_host)),
-            due=moment.due,
-            covers=self._mode is HostOwnership.STRICT,
-            reservations=reservations,
-        )
+                continue
+            dirty.update(self._index.below(wildcard))
+        return kept
 
-    def _record(self, claims: dict[str, HostClaim], record: HostClaims) -> HostClaims:
-        """These claims; the record before, or the last one given, when they are the same."""
-        for known in (record, self._claims):
-            held = known.by_host
-            if len(held) == len(claims) and all(held.get(host) is claim for host, claim in claims.items()):
-                self._claims = known
-                return known
-        self._claims = HostClaims(by_host=claims)
-        return self._claims
+    def _above(self, wildcard: str) -> tuple[Held | None, Age | None]:
+        """What the names below a wildcard depend on: the hold on it, and its age while it is new."""
+        decided = self._decided.get(wildcard)
+        return (None, None) if decided is None else (decided.held, decided.fresh)
 
-    def _follow(
-        self, host: str, items: Sequence[ResolvedClaims], above: _Decided | None, moment: _Moment
-    ) -> _Decided:
-        recorded = moment.record.get(host)
-        wildcard = above.held if above is not None else moment.kept_above(host)
-        known = self._decided.get(host)
-        if known is not None and known.stands(items, recorded, wildcard):
-            if known.fresh is not None and recorded is not None:
-                known.fresh = None
-            return known
+    def _advance(self, host: str, moment: _Moment) -> bool:
+        """Decide on *host* again; whether the hold on it is another one now."""
+        items, before = self._index.by_host.get(host), self._decided.get(host)
+        self._unsettled.discard(host)
+        self._fresh.discard(host)
+        if items is None:
+            self._overlaps.put(host, None, None)
+            return self._decided.pop(host, None) is not None
+        wildcard_host = wildcard_above(host)
+        above = self._decided.get(wildcard_host)
+        wildcard = above.held if above is not None else self._kept_above.get(wildcard_host)
         decided = self._decide(host, items, above, wildcard, moment)
-        if known is not None and known.held == decided.held:
-            decided.held = known.held  # what depends on it need not be decided again
-        return decided
+        if before is not None and before.held == decided.held:
+            decided.held = before.held  # what depends on it need not be decided again
+        self._decided[host] = decided
+        if not decided.lasting:
+            self._unsettled.add(host)
+        if decided.fresh is not None:
+            self._fresh.add(host)
+        if self._mode is not HostOwnership.SHARED:
+            self._overlaps.put(host, decided.held, wildcard)
+        return before is None or before.held is not decided.held
+
+    def _write(
+        self, dirty: Set[str], kept: Mapping[str, HostClaim | None], record: HostClaims, *, strange: bool
+    ) -> None:
+        """The record that should follow: the one before, or the last one given, when they are the same."""
+        if strange:
+            claims = {host: item.claim for host, item in self._decided.items() if item.claim is not None}
+            claims.update((host, item) for host, item in kept.items() if item is not None)
+            held = record.by_host
+            same = len(held) == len(claims) and all(held.get(host) is item for host, item in claims.items())
+            self.claims = record if same else HostClaims(by_host=claims)
+            return
+        known = self.claims.by_host
+        after: dict[str, HostClaim | None] = dict(kept)
+        for host in dirty:
+            decided = self._decided.get(host)
+            if decided is not None:
+                after[host] = decided.claim
+            else:
+                after.setdefault(host, None)
+        differing = {host: item for host, item in after.items() if known.get(host) is not item}
+        if differing:
+            claims = dict(known)
+            for host, item in differing.items():
+                if item is None:
+                    del claims[host]
+                else:
+                    claims[host] = item
+            self.claims = HostClaims(by_host=claims)
 
     def _decide(
         self,
@@ -201,15 +262,16 @@ class HolderTable:
                 else:
                     oldest[namespace] = item
         shared = self._mode is HostOwnership.SHARED
-        owner, lasting = "", True
+        owner = ""
+        lasting = recorded is None or recorded.namespace in oldest or shared
         fresh: Age | None = None
         claim: HostClaim | None = None
+        if not lasting and recorded is not None:
+            claim = moment.kept(host, recorded)
         if shared:
             pass
-        elif recorded is not None and recorded.namespace in oldest:
+        elif recorded is not None and (recorded.namespace in oldest or claim is not None):
             owner = recorded.namespace
-        elif recorded is not None and (claim := moment.kept(host, recorded)) is not None:
-            owner, lasting = recorded.namespace, False
         elif wildcard is not None and self._covered(host, oldest, above, wildcard):
             owner = wildcard.owner or ""
         elif oldest:
@@ -228,7 +290,6 @@ class HolderTable:
             diagnostics = beside_wildcard(host, own, wildcard, strict=strict)
             held = replace(held, diagnostics=tuple(diagnostics))
         return _Decided(
-            claims=items,
             recorded=recorded,
             above=wildcard,
             held=held,
@@ -292,11 +353,3 @@ class _Moment:
             return None
         self.due = end if self.due is None else min(self.due, end)
         return recorded if recorded.released is not None else replace(recorded, released=released)
-
-    def kept_above(self, host: str) -> Held | None:
-        """The hold on the wildcard above *host*, where no Ingress claims it now."""
-        above = wildcard_above(host)
-        recorded = self.record.get(above)
-        if recorded is None or self.kept(above, recorded) is None:
-            return None
-        return Held(owner=recorded.namespace)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.graph import wildcard_above
 from ingresskit.models import ObjectRef
 from ingresskit.policies import Origin
+from ingresskit.translate.claim_index import ClaimIndex
 from ingresskit.translate.hosts import Held
+from ingresskit.translate.ledger import Ledger
 from ingresskit.translate.resolved import ResolvedClaims
+from ingresskit.translate.sorted_map import SortedMap
 
-__all__ = ["below_wildcards", "beside_wildcard"]
+__all__ = ["OverlapTable", "beside_wildcard"]
 
 _Name = tuple[str, str, ObjectRef | None]
 """A name, a namespace that claims it, and that claim."""
@@ -39,57 +42,104 @@ def beside_wildcard(
     yield _overlap(own.names(host), message, wildcard.claim)
 
 
-def below_wildcards(
-    below: Iterable[tuple[str, Held, Held]], by_host: Mapping[str, Sequence[ResolvedClaims]]
-) -> Iterator[Diagnostic]:
-    """The Diagnostics for holders of wildcards: at most two for each, however many names lie below it.
+class _Below:
+    """The names below a wildcard that matter to its holder, by name.
+
+    Attributes:
+        gone: Names that another namespace holds, each with its holder.
+        refused: Names that are held through the wildcard, each with the first claim that is not served.
+    """
+
+    __slots__ = ("gone", "owner", "refused")
+
+    def __init__(self) -> None:
+        self.owner = ""
+        self.gone: SortedMap[str, _Name] = SortedMap(_by_name)
+        self.refused: SortedMap[str, _Name] = SortedMap(_by_name)
+
+
+class OverlapTable:
+    """What holders of wildcards are told: at most two Diagnostics each, however many names lie below.
 
     Args:
-        below: The names with the hold on them and the hold on the wildcard above.
-        by_host: The claims on each host, oldest first.
+        index: The claims of the snapshot at hand.
+        notes: Gets the Diagnostics.
     """
-    gone: dict[tuple[str, str], list[_Name]] = {}
-    refused: dict[tuple[str, str], list[_Name]] = {}
-    for host, held, wildcard in below:
-        if wildcard.owner is None or held.owner is None:
-            continue
-        above = (wildcard_above(host), wildcard.owner)
-        if held.owner != wildcard.owner:
-            gone.setdefault(above, []).append((host, held.owner, held.claim))
-        elif held.through:
-            for item in by_host[host]:
-                if item.namespace not in held.refused:
-                    refused.setdefault(above, []).append((host, item.namespace, item.claimant.ref))
-    for above, names in sorted(gone.items()):
-        host, namespace, claim = min(names, key=_first)
+
+    def __init__(self, index: ClaimIndex, notes: Ledger[Diagnostic]) -> None:
+        self._index = index
+        self._notes = notes
+        self._below: dict[str, _Below] = {}
+        self._dirty: set[str] = set()
+
+    def put(self, host: str, held: Held | None, wildcard: Held | None) -> None:
+        """The hold on *host*, ``None`` when it is not claimed, and that on the wildcard above it."""
+        if host in self._below:
+            self._dirty.add(host)
+        above = wildcard_above(host)
+        names = self._below.get(above)
+        gone = refused = None
+        if held is not None and held.owner and wildcard is not None and wildcard.owner:
+            if held.owner != wildcard.owner:
+                gone = (host, held.owner, held.claim)
+            elif held.through:
+                refused = self._first_refused(host, held)
+            if gone or refused:
+                names = self._below.setdefault(above, _Below())
+                names.owner = wildcard.owner
+        if names is None:
+            return
+        _replace(names.gone, host, gone)
+        _replace(names.refused, host, refused)
+        self._dirty.add(above)
+
+    def settle(self) -> None:
+        """Write the Diagnostics of the wildcards that something changed for."""
+        for wildcard in self._dirty:
+            names = self._below[wildcard]
+            self._notes.put(("below", wildcard), _told_below(wildcard, names, self._index))
+            if not names.gone and not names.refused:
+                del self._below[wildcard]
+        self._dirty.clear()
+
+    def _first_refused(self, host: str, held: Held) -> _Name | None:
+        claims = [item for item in self._index.by_host[host] if item.namespace not in held.refused]
+        first = min(claims, key=lambda item: item.namespace, default=None)
+        return None if first is None else (host, first.namespace, first.claimant.ref)
+
+
+def _replace(names: SortedMap[str, _Name], host: str, name: _Name | None) -> None:
+    if name is None:
+        names.drop(host)
+    else:
+        names.put(host, name)
+
+
+def _told_below(wildcard: str, names: _Below, index: ClaimIndex) -> Iterator[Diagnostic]:
+    holder = next((item for item in index.by_host.get(wildcard, ()) if item.namespace == names.owner), None)
+    if holder is None:
+        return
+    origin = holder.names(wildcard)
+    if gone := names.gone.first():
+        host, namespace, claim = gone
         oldest = f" (oldest claim: {claim})" if claim else ""
         message = (
             f"host {host} below it is owned by namespace {namespace}{oldest}; its requests do not come here"
         )
-        yield from _told(above, names, message, claim, by_host)
-    for above, names in sorted(refused.items()):
-        host, namespace, claim = min(names, key=_first)
+        yield _overlap(origin, message + _more(names.gone), claim)
+    if refused := names.refused.first():
+        host, namespace, claim = refused
         message = f"namespace {namespace} claims host {host} below it ({claim}) and does not get it"
-        yield from _told(above, names, message, claim, by_host)
+        yield _overlap(origin, message + _more(names.refused), claim)
 
 
-def _told(
-    above: tuple[str, str],
-    names: Sequence[_Name],
-    message: str,
-    other: ObjectRef | None,
-    by_host: Mapping[str, Sequence[ResolvedClaims]],
-) -> Iterator[Diagnostic]:
-    more = len({host for host, _, _ in names}) - 1
-    tail = f"; the same holds for {more} more name{'s' if more > 1 else ''}" if more else ""
-    wildcard, owner = above
-    holder = next((item for item in by_host.get(wildcard, ()) if item.namespace == owner), None)
-    if holder is not None:
-        yield _overlap(holder.names(wildcard), message + tail, other)
+def _more(names: SortedMap[str, _Name]) -> str:
+    more = len(names) - 1
+    return f"; the same holds for {more} more name{'s' if more > 1 else ''}" if more else ""
 
 
-def _first(item: _Name) -> tuple[str, str]:
-    return item[:2]
+def _by_name(host: str) -> tuple[str]:
+    return (host,)
 
 
 def _overlap(origin: Origin, message: str, other: ObjectRef | None) -> Diagnostic:

@@ -9,7 +9,7 @@ for names that another namespace lists exactly.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ingresskit._quoting import quoted
@@ -100,12 +100,7 @@ class Reservations:
 def _slips(item: Namespace) -> Iterator[Diagnostic]:
     """One for each annotation that is nearly the one that is read: a list that reserves nothing."""
     for key in sorted(item.metadata.annotations):
-        prefix, slash, _ = key.partition("/")
-        if (
-            key == HOSTS_ANNOTATION
-            or not slash
-            or not (prefix == NATIVE_PREFIX or is_slip(prefix, NATIVE_PREFIX))
-        ):
+        if not _is_slip(key):
             continue
         shown = quoted(key)
         yield Diagnostic(
@@ -117,23 +112,46 @@ def _slips(item: Namespace) -> Iterator[Diagnostic]:
         )
 
 
+def _is_slip(key: str) -> bool:
+    """Whether an annotation is nearly the one that is read."""
+    prefix, slash, _ = key.partition("/")
+    meant = bool(slash) and (prefix == NATIVE_PREFIX or is_slip(prefix, NATIVE_PREFIX))
+    return meant and key != HOSTS_ANNOTATION
+
+
 class ReservationTable:
     """The reservations of one snapshot after another: the same object for as long as they do not change."""
 
     def __init__(self, *, required: bool, guards_wide: bool) -> None:
         self._required = required
         self._guards_wide = guards_wide
-        self._namespaces: Mapping[ObjectKey, Namespace] | None = None
-        self._reservations = Reservations()
+        self._read: dict[ObjectKey, dict[str, str]] = {}
+        self._reservations: Reservations | None = None
 
-    def advance(self, namespaces: Mapping[ObjectKey, Namespace]) -> Reservations:
-        """The reservations of these Namespaces."""
-        if namespaces is not self._namespaces:
-            self._namespaces = namespaces
-            found = Reservations.of(namespaces, required=self._required, guards_wide=self._guards_wide)
-            if found != self._reservations:
-                self._reservations = found
+    def advance(
+        self, namespaces: Mapping[ObjectKey, Namespace], changed: Collection[ObjectKey]
+    ) -> Reservations:
+        """The reservations of these Namespaces, of which *changed* are others than before."""
+        stale = False
+        for key in changed:
+            item = namespaces.get(key)
+            read = {} if item is None else _read_of(item)
+            if read != self._read.pop(key, {}):
+                stale = True
+            if read:
+                self._read[key] = read
+        if stale or self._reservations is None:
+            read_from = {key: namespaces[key] for key in self._read}
+            self._reservations = Reservations.of(
+                read_from, required=self._required, guards_wide=self._guards_wide
+            )
         return self._reservations
+
+
+def _read_of(item: Namespace) -> dict[str, str]:
+    """The annotations of a Namespace that reserve hosts, or were meant to."""
+    annotations = item.metadata.annotations
+    return {key: text for key, text in annotations.items() if key == HOSTS_ANNOTATION or _is_slip(key)}
 
 
 def _reserved_for(namespaces: tuple[str, ...]) -> str:

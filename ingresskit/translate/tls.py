@@ -1,325 +1,478 @@
-"""Which certificate answers for which TLS server name."""
+"""Which certificate is served for which TLS server name.
+
+Each server name is decided by itself, from the TLS claims on it (the oldest claimant that names it wins),
+the certificates that these name, and the holder of the host. A name is decided again only when one of
+these is another one. So are the hosts that a rule names, for which nobody claims a certificate: where hosts
+have owners, a wildcard certificate is served for hosts of its own namespace only.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from typing import NamedTuple
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
-from ingresskit.graph import ANY_HOST, Certificate, HostRefused, host_candidates, rule_host
+from ingresskit.graph import ANY_HOST, Certificate, HostRefused, rule_host, wildcard_above
 from ingresskit.models import ObjectKey, ObjectRef, Secret
 from ingresskit.policies import Origin
 from ingresskit.translate.certificates import CertificateTable, covers
-from ingresskit.translate.claims import Claimant, TlsClaim
-from ingresskit.translate.holders import Holders
+from ingresskit.translate.claim_index import ClaimIndex
+from ingresskit.translate.claims import Age, Claimant, TlsClaim
+from ingresskit.translate.holders import HolderTable
+from ingresskit.translate.ledger import Ledger
+from ingresskit.translate.sorted_map import SortedMap
+from ingresskit.translate.tls_rules import missing_rules
 
-__all__ = ["TlsPlane", "build_tls", "expiries"]
+__all__ = ["TlsChanges", "TlsTable"]
 
-_MOST_NAMES = 5
+_EFFECT = "the default certificate is served in its place"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TlsPlane:
-    """The certificates of a graph.
+class TlsChanges(NamedTuple):
+    """What `TlsTable.advance` changed.
 
     Attributes:
-        hosts: Rule hosts with TLS settings of their own, whether or not their certificate is good.
-        wildcards: Namespaces and the wildcards they have TLS settings for, whoever holds those.
+        server_names: The names that another Secret is served for, new, or gone.
+        certificates: By Secret, the certificates that are served anew; ``None``: no longer.
+        hosts: Rule hosts that have TLS settings now and had none, or the reverse.
     """
 
-    certificates: dict[ObjectKey, Certificate] = field(default_factory=dict[ObjectKey, Certificate])
-    server_names: dict[str, ObjectKey | None] = field(default_factory=dict[str, ObjectKey | None])
-    default: ObjectKey | None = None
-    hosts: frozenset[str] = frozenset()
-    wildcards: frozenset[tuple[str, str]] = frozenset()
-    diagnostics: tuple[Diagnostic, ...] = ()
+    server_names: frozenset[str]
+    certificates: Mapping[ObjectKey, Certificate | None]
+    hosts: frozenset[str]
+
+
+class _Entry(NamedTuple):
+    """A TLS claim on one server name, and its place among those on the same name.
+
+    Attributes:
+        written: The claim names it; else it is a name of the certificate.
+    """
+
+    place: tuple[tuple[bool, Age, str], int]
+    claimant: Claimant
+    claim: TlsClaim
+    written: bool
+
+
+class _Winner(NamedTuple):
+    """The claim that decides a server name, and what is served for it; ``None``: the default certificate."""
+
+    claim: TlsClaim
+    secret: ObjectKey | None
+
+
+class _Wildcard(NamedTuple):
+    """What names below a wildcard depend on.
+
+    Attributes:
+        decided: Whose claim on it won, as a namespace; ``None``: no claim did.
+        secret: What is served for it.
+        own: For each namespace, the Secret that its oldest claim on the wildcard comes to.
+    """
+
+    decided: str | None
+    secret: ObjectKey | None
+    own: Mapping[str, ObjectKey | None]
+
+
+_NO_WILDCARD = _Wildcard(None, None, {})
+
+
+class TlsTable:
+    """Decides server names, snapshot after snapshot.
+
+    Args:
+        index: The claims of the snapshot at hand.
+        holders: Who holds each host.
+        certificates: The certificates.
+        default: The Secret of the default certificate.
+        notes: Gets the faults.
+    """
+
+    def __init__(
+        self,
+        index: ClaimIndex,
+        holders: HolderTable,
+        certificates: CertificateTable,
+        default: ObjectKey | None,
+        notes: Ledger[Diagnostic],
+    ) -> None:
+        self._index = index
+        self._holders = holders
+        self._certificates = certificates
+        self._default_secret = default
+        self._notes = notes
+        self._claims: dict[ObjectRef, tuple[tuple[TlsClaim, tuple[str, ...]], ...]] = {}
+        self._entries: dict[str, tuple[_Entry, ...]] = {}
+        self._below: dict[str, set[str]] = {}
+        self._by_secret: dict[ObjectKey, set[ObjectRef]] = {}
+        self._decided: dict[str, _Winner] = {}
+        self._wildcards: dict[str, _Wildcard] = {}
+        self._names: SortedMap[str, ObjectKey | None] = SortedMap(_one)
+        self._served: SortedMap[ObjectKey, Certificate] = SortedMap(_itself)
+        self._uses: dict[ObjectKey, int] = {}
+        self._moved: set[ObjectKey] = set()  # Secrets whose content or use may have changed in this pass
+        self._catch_all: str | None = None
+        self._started = False
+        self.default: ObjectKey | None = None
+
+    @property
+    def server_names(self) -> Mapping[str, ObjectKey | None]:
+        """Which Secret is served for which name; ``None``: the default one, although a wildcard would fit."""
+        return self._names.mapping()
+
+    @property
+    def certificates(self) -> Mapping[ObjectKey, Certificate]:
+        """Those that a server name or the default refers to."""
+        return self._served.mapping()
 
     def has_tls(self, host: str, owner: str | None) -> bool:
         """Whether a rule host has TLS settings: its own, or those of the wildcard above it.
 
         Where hosts have owners, only its owner's wildcard counts. As in ingress-nginx.
         """
-        _, dot, parent = host.partition(".")
-        wildcard = f"*.{parent}" if dot else ""
-        above = wildcard in self.hosts if owner is None else (owner, wildcard) in self.wildcards
-        return host in self.hosts or above
+        if host in self._decided:
+            return True
+        wildcard = self._wildcards.get(_wildcard(host), _NO_WILDCARD)
+        return wildcard.decided is not None if owner is None else owner in wildcard.own
+
+    def advance(
+        self,
+        changed: Collection[ObjectRef],
+        secrets: Collection[ObjectKey],
+        touched: Set[str],
+        *,
+        everything: bool,
+    ) -> TlsChanges:
+        """Decide again what changed.
+
+        Args:
+            changed: The claimants whose claims changed, came, or went.
+            secrets: The Secrets that changed.
+            touched: The hosts that rules name since or no longer, and those on which the hold changed.
+            everything: Decide every name again, since reservations changed.
+        """
+        refs = set(changed)
+        for secret in secrets:
+            refs.update(self._by_secret.get(secret, ()))
+        dirty = self._read(refs)
+        self._moved.update(secrets)
+        if not self._started or self._default_secret in secrets:
+            self._started = True
+            self._decide_default()
+        catch_all = self._holders.named_owner(ANY_HOST)
+        if everything or catch_all != self._catch_all:
+            self._catch_all = catch_all
+            dirty.update(self._entries)
+        dirty.update(host for host in touched if host in self._entries)
+        for host in touched:
+            if host.startswith("*."):
+                dirty.update(self._below.get(host, ()))
+        judged = refs | self._concerned(touched)
+        hosts: set[str] = set()
+        owned = set(touched)
+        for name in dirty:
+            before = (name in self._decided, self._wildcards.get(name))
+            self._decide(name)
+            after = (name in self._decided, self._wildcards.get(name))
+            if before[0] != after[0]:
+                hosts.add(name)
+                judged.update(item.claimant.ref for item in self._index.by_host.get(name, ()))
+            if before[1] != after[1]:
+                hosts.add(name)
+                hosts.update(self._index.below(name))
+                owned.update(self._index.below(name))
+        owned |= dirty
+        names = frozenset(name for name in owned if self._serve(name))
+        for ref in judged:
+            self._notes.put(("tls rules", ref), self._missing_rules(ref))
+        return TlsChanges(names, self._settle(), frozenset(hosts))
+
+    def _read(self, refs: Set[ObjectRef]) -> set[str]:
+        """Take in the TLS claims of these claimants; the names that they had and have now."""
+        dirty: set[str] = set()
+        removed: dict[str, set[ObjectRef]] = {}
+        added: dict[str, list[_Entry]] = {}
+        for ref in refs:
+            for claim, names in self._claims.pop(ref, ()):
+                if claim.secret is not None and ref in (users := self._by_secret.get(claim.secret, set())):
+                    users.discard(ref)
+                    if not users:
+                        del self._by_secret[claim.secret]
+                for name in names:
+                    removed.setdefault(name, set()).add(ref)
+            resolved = self._index.by_claimant.get(ref)
+            if resolved is None or not resolved.claimant.tls:
+                self._notes.put(("tls", ref))
+                continue
+            claimant = resolved.claimant
+            faults: list[Diagnostic] = []
+            found: list[tuple[TlsClaim, tuple[str, ...]]] = []
+            for number, claim in enumerate(claimant.tls):
+                names = claim.hosts
+                if claim.secret is not None:
+                    self._by_secret.setdefault(claim.secret, set()).add(ref)
+                    origin = Origin(claim.origin.subject, f"{claim.origin.field}.secretName")
+                    certificate = self._look_up(claim.secret, origin, _EFFECT, claimant.promise, faults)
+                    names = names or _own_names(certificate)
+                found.append((claim, names))
+                for name in names:
+                    entry = _Entry((claimant.precedence, number), claimant, claim, bool(claim.hosts))
+                    added.setdefault(name, []).append(entry)
+            self._claims[ref] = tuple(found)
+            self._notes.put(("tls", ref), faults)
+        dirty = removed.keys() | added.keys()
+        for name in dirty:
+            self._place(name, removed.get(name, set()), added.get(name, []))
+        return dirty
+
+    def _place(self, name: str, removed: Set[ObjectRef], added: Sequence[_Entry]) -> None:
+        items = [item for item in self._entries.get(name, ()) if item.claimant.ref not in removed]
+        items += added
+        above = wildcard_above(name)
+        if items:
+            items.sort(key=_place_of)
+            self._entries[name] = tuple(items)
+            if above:
+                self._below.setdefault(above, set()).add(name)
+            return
+        self._entries.pop(name, None)
+        if (names := self._below.get(above)) is not None:
+            names.discard(name)
+            if not names:
+                del self._below[above]
+
+    def _decide_default(self) -> None:
+        key, self.default = self._default_secret, None
+        if key is None:
+            return
+        self._moved.add(key)
+        faults: list[Diagnostic] = []
+        effect = "the proxy's own certificate is served in its place"
+        if self._look_up(key, Origin(ObjectRef(Secret.kind, key), ""), effect, "", faults) is not None:
+            self.default = key
+        self._notes.put("default certificate", faults)
+
+    def _decide(self, name: str) -> None:
+        """Decide between the claims on *name*."""
+        self._decided.pop(name, None)
+        self._wildcards.pop(name, None)
+        faults: list[Diagnostic] = []
+        own: dict[str, ObjectKey | None] = {}
+        entries = self._entries.get(name, ())
+        owner = self._holders.owner(name) or self._owner_by_catch_all(entries)
+        winner: _Winner | None = None
+        for entry in entries:
+            namespace, claim = entry.claimant.namespace, entry.claim
+            secret = self._covering(name, claim, faults)
+            own.setdefault(namespace, secret)
+            if not self._admits(name, claim, namespace, owner, faults):
+                continue
+            if winner is None:
+                winner = self._decided[name] = _Winner(claim, secret)
+            elif winner.claim.secret != claim.secret:
+                faults.append(_second(name, winner.claim, claim))
+        if own and name.startswith("*."):
+            by = None if winner is None else winner.claim.origin.subject.key.namespace
+            self._wildcards[name] = _Wildcard(by, None if winner is None else winner.secret, own)
+        self._notes.put(("server name", name), faults)
+
+    def _owner_by_catch_all(self, entries: Sequence[_Entry]) -> str | None:
+        """The holder of the catch-all, where it names a server name; ``None`` where it does not.
+
+        The rules without a host serve requests for a name that no rule has: an older claimant of another
+        namespace must not replace the certificate of their holder.
+        """
+        named = any(item.written and item.claimant.namespace == self._catch_all for item in entries)
+        return self._catch_all if named else None
+
+    def _covering(self, name: str, claim: TlsClaim, faults: list[Diagnostic]) -> ObjectKey | None:
+        """The Secret of *claim*, where its certificate is good, and is for *name*."""
+        parsed = None if claim.secret is None else self._certificates.get(claim.secret)
+        certificate = None if parsed is None else parsed.certificate
+        if certificate is None:
+            return None
+        if covers(certificate, name):
+            return certificate.secret
+        names = ", ".join(certificate.names[:5]) or "no DNS name"
+        message = (
+            f"the certificate of {certificate.secret} is for {names}, not for {name};"
+            " the default certificate is served for it"
+        )
+        related = (ObjectRef(Secret.kind, certificate.secret),)
+        faults.append(_fault(claim.origin, Reason.CERTIFICATE_HOST_MISMATCH, message, related=related))
+        return None
+
+    def _admits(
+        self, name: str, claim: TlsClaim, namespace: str, owner: str | None, faults: list[Diagnostic]
+    ) -> bool:
+        if why := self._holders.why_not(namespace, name):
+            message = (
+                f"namespace {namespace} may not claim host {name}: {why}; this certificate is not served for it"
+            )
+            faults.append(_fault(claim.origin, Reason.HOST_NOT_ALLOWED, message))
+            return False
+        if owner is not None and owner != namespace:
+            message = f"host {name} is owned by namespace {owner}; this certificate is not served for it"
+            faults.append(_fault(claim.origin, Reason.CERTIFICATE_CONFLICT, message))
+            return False
+        return True
+
+    def _serve(self, name: str) -> bool:
+        """Let what was decided be served for *name*; whether that is something else than before."""
+        if (winner := self._decided.get(name)) is not None:
+            return self._put(name, winner.secret)
+        owner = self._holders.named_owner(name)
+        wildcard = self._wildcards.get(_wildcard(name), _NO_WILDCARD)
+        if owner is not None and wildcard.decided != owner:
+            # Whoever has the wildcard takes no certificate away from the holder of a name below it, and
+            # its certificate is not served for that name.
+            if (own := wildcard.own.get(owner)) is not None:
+                return self._put(name, own)
+            if wildcard.secret is not None:
+                return self._put(name, None)
+        if name not in self._names:
+            return False
+        self._count(self._names.get(name), -1)
+        self._names.drop(name)
+        return True
+
+    def _put(self, name: str, secret: ObjectKey | None) -> bool:
+        known, before = name in self._names, self._names.get(name)
+        if known and before == secret:
+            return False
+        self._count(before, -1)
+        self._count(secret, 1)
+        self._names.put(name, secret)
+        return True
+
+    def _count(self, secret: ObjectKey | None, more: int) -> None:
+        if secret is None:
+            return
+        self._moved.add(secret)
+        count = self._uses.get(secret, 0) + more
+        if count:
+            self._uses[secret] = count
+        else:
+            del self._uses[secret]
+
+    def _settle(self) -> Mapping[ObjectKey, Certificate | None]:
+        """The certificates that are served anew or no longer."""
+        changed: dict[ObjectKey, Certificate | None] = {}
+        for key in self._moved:
+            parsed = self._certificates.get(key) if key in self._uses or key == self.default else None
+            certificate = None if parsed is None else parsed.certificate
+            if certificate == self._served.get(key):
+                continue
+            changed[key] = certificate
+            if certificate is None:
+                self._served.drop(key)
+            else:
+                self._served.put(key, certificate)
+        self._moved.clear()
+        return changed
+
+    def _concerned(self, touched: Set[str]) -> set[ObjectRef]:
+        """The claimants with a certificate for one of these hosts, or above or below it."""
+        names = set(touched)
+        for host in touched:
+            names.add(wildcard_above(host))
+            names.update(self._below.get(host, ()))
+        return {item.claimant.ref for name in names for item in self._entries.get(name, ()) if item.written}
+
+    def _missing_rules(self, ref: ObjectRef) -> Iterable[Diagnostic]:
+        resolved = self._index.by_claimant.get(ref)
+        if resolved is None or not resolved.claimant.tls:
+            return ()
+        return missing_rules(resolved.claimant, self._index, self._holders, self._decided.keys())
+
+    def _look_up(
+        self, key: ObjectKey, origin: Origin, effect: str, promise: str, faults: list[Diagnostic]
+    ) -> Certificate | None:
+        """The certificate of a Secret. Adds its fault to *faults*.
+
+        Args:
+            key: The Secret.
+            origin: The field that names it.
+            effect: What is served in its place, as a clause.
+            promise: Who will create the Secret; empty when nothing says so.
+            faults: Gets the fault.
+        """
+        parsed = self._certificates.get(key)
+        related: tuple[ObjectRef, ...] = (ObjectRef(Secret.kind, key),)
+        if parsed is not None:
+            if parsed.fault:
+                kept = "its last good certificate is still served" if parsed.certificate else effect
+                message = f"Secret {key} {parsed.fault}; {kept}"
+                faults.append(_fault(origin, Reason.CERTIFICATE_INVALID, message, related=related))
+            return parsed.certificate
+        severity = Severity.ERROR
+        message = f"Secret {key} does not exist; {effect}"
+        if "/" in key.name:
+            message = (
+                f"{key.name!r} is no name of a Secret: no namespace can be named, Secrets are of"
+                f" the Ingress's own, {key.namespace}; {effect}"
+            )
+            related = ()
+        elif promise:
+            message = (
+                f"Secret {key} does not exist yet; {promise} is expected to create it; until then {effect}"
+            )
+            severity = Severity.WARNING
+        faults.append(_fault(origin, Reason.SECRET_NOT_FOUND, message, severity, related))
+        return None
 
 
-def build_tls(
-    claimants: Iterable[Claimant],
-    holders: Holders,
-    table: CertificateTable,
-    default: ObjectKey | None,
-) -> TlsPlane:
-    """Decide server name by server name; the oldest Ingress that names one decides it.
+def _second(name: str, winner: TlsClaim, claim: TlsClaim) -> Diagnostic:
+    named = f"Secret {winner.secret}" if winner.secret else "the default certificate"
+    own = winner.origin.subject == claim.origin.subject
+    first = winner.origin.field if own else winner.origin.subject
+    message = f"{name} is served with {named}, which {first} names first"
+    return _fault(claim.origin, Reason.CERTIFICATE_CONFLICT, message, related=(winner.origin.subject,))
 
-    Args:
-        claimants: Those that are ours, oldest first.
-        holders: Who holds each host.
-        table: The certificates.
-        default: The Secret of the default certificate.
-    """
-    builder = _Builder(holders, table)
-    if default is not None:
-        builder.default(default)
-    claimants = tuple(claimants)
-    builder.protect_catch_all(claim for item in claimants for claim in item.tls)
-    for item in claimants:
-        for claim in item.tls:
-            builder.claim(claim, promise=item.promise)
-    ruled = _Ruled(claimants, holders)
-    for item in claimants:
-        # Rules of its own for any host, or none, take requests for whatever its certificates are for.
-        if item.tls and ANY_HOST not in item.hosts and not item.catch_all:
-            builder.judge_hosts(item, *ruled.by(item.namespace))
-    builder.keep_strangers_out()
-    names = builder.names
-    used = {key for key in names.values() if key is not None} | {key for key in (builder.chosen,) if key}
-    return TlsPlane(
-        certificates={key: builder.usable[key] for key in sorted(used)},
-        server_names={name: names[name] for name in sorted(names)},
-        default=builder.chosen,
-        hosts=frozenset(builder.hosts),
-        wildcards=frozenset(builder.own_wildcards),
-        diagnostics=tuple(builder.diagnostics),
+
+def _fault(
+    origin: Origin,
+    reason: Reason,
+    message: str,
+    severity: Severity = Severity.ERROR,
+    related: tuple[ObjectRef, ...] = (),
+) -> Diagnostic:
+    return Diagnostic(
+        subject=origin.subject,
+        field=origin.field,
+        reason=reason,
+        message=message,
+        severity=severity,
+        related=related,
     )
 
 
-class _Ruled:
-    """The hosts that rules name, as far as a namespace's certificates are served for them.
-
-    Those that another namespace holds are not among them: what others claim changes nothing of what a
-    namespace is told.
-    """
-
-    def __init__(self, claimants: Iterable[Claimant], holders: Holders) -> None:
-        self._owned: dict[str | None, set[str]] = {}
-        self._known: dict[str, tuple[Set[str], Set[str]]] = {}
-        for item in claimants:
-            for host in item.hosts:
-                if host != ANY_HOST:
-                    self._owned.setdefault(holders.owners.get(host), set()).add(host)
-
-    def by(self, namespace: str) -> tuple[Set[str], Set[str]]:
-        """The hosts of *namespace* and those without an owner, as where hosts are shared.
-
-        Returns:
-            The hosts, and the same less their first label.
-        """
-        known = self._known.get(namespace)
-        if known is None:
-            hosts = self._owned.get(namespace, set()) | self._owned.get(None, set())
-            known = self._known[namespace] = hosts, {host.partition(".")[2] for host in hosts}
-        return known
-
-
-class _Builder:
-    def __init__(self, holders: Holders, table: CertificateTable) -> None:
-        self._holders = holders
-        self._catch_all: dict[str, str] = {}
-        self._table = table
-        self._decided: dict[str, TlsClaim] = {}
-        # What each namespace's own oldest claim on a wildcard comes to, whoever the wildcard went to.
-        self.own_wildcards: dict[tuple[str, str], Certificate | None] = {}
-        self.usable: dict[ObjectKey, Certificate] = {}
-        self.names: dict[str, ObjectKey | None] = {}
-        self.hosts: set[str] = set()
-        self.chosen: ObjectKey | None = None
-        self.diagnostics: list[Diagnostic] = []
-
-    def default(self, key: ObjectKey) -> None:
-        origin = Origin(ObjectRef(Secret.kind, key), "")
-        certificate = self._certificate(key, origin, "the proxy's own certificate is served in its place")
-        if certificate is not None:
-            self.usable[key] = certificate
-            self.chosen = key
-
-    def judge_hosts(self, claimant: Claimant, ruled: Set[str], parents: Set[str]) -> None:
-        """Report each host of its TLS entries that no rule names.
-
-        Args:
-            claimant: The object with the TLS entries.
-            ruled: The hosts of rules that its namespace may serve.
-            parents: Those, less their first label.
-        """
-        for claim in claimant.tls:
-            for host in claim.hosts:
-                if host in ruled or any(map(ruled.__contains__, host_candidates(host))):
-                    continue
-                if host.removeprefix("*.") in parents and host.startswith("*."):
-                    continue
-                bare = [name for name in claimant.hosts if name not in self._decided]
-                message = f"no rule names the host {host}"
-                if bare:
-                    message += f"; the rules of this Ingress are for {_some(bare)}, without a certificate"
-                self._tell(claim.names(host), Reason.TLS_HOST_WITHOUT_RULE, message, Severity.WARNING)
-
-    def protect_catch_all(self, claims: Iterable[TlsClaim]) -> None:
-        """Keep the names that the holder of the catch-all has certificates for, and nobody a rule, its own.
-
-        Requests for such a name are served by its rules without a host: an older Ingress of another
-        namespace that names it in ``spec.tls`` must not replace its certificate.
-        """
-        owner = self._holders.owners.get(ANY_HOST)
-        if owner is None:
-            return
-        for claim in claims:
-            if claim.origin.subject.key.namespace == owner:
-                self._catch_all.update((host, owner) for host in claim.hosts)
-
-    def claim(self, claim: TlsClaim, *, promise: str = "") -> None:
-        namespace = claim.origin.subject.key.namespace
-        if claim.secret is None:
-            for host in claim.hosts:
-                self._decide(host, claim, namespace, None)
-            return
-        effect = "the default certificate is served in its place"
-        certificate = self._certificate(
-            claim.secret, Origin(claim.origin.subject, f"{claim.origin.field}.secretName"), effect, promise
-        )
-        for host in claim.hosts or _own_names(certificate):
-            if certificate is not None and not covers(certificate, host):
-                self._mismatch(claim, host, certificate)
-                self._decide(host, claim, namespace, None)
-            elif self._decide(host, claim, namespace, certificate) and certificate is not None:
-                self.usable[certificate.secret] = certificate
-
-    def keep_strangers_out(self) -> None:
-        """Where hosts have owners, a wildcard certificate answers for hosts of its own namespace only.
-
-        And for those it does even if the wildcard itself went to another namespace: whoever claims
-        ``*.shop.test`` takes no certificate away from somebody's ``www.shop.test``.
-        """
-        for host, owner in self._holders.owners.items():
-            _, dot, parent = host.partition(".")
-            wildcard = f"*.{parent}"
-            if not dot or host in self.names:
-                continue
-            holder = self._decided.get(wildcard)
-            if holder is not None and holder.origin.subject.key.namespace == owner:
-                continue
-            own = self.own_wildcards.get((owner, wildcard))
-            if own is not None:
-                self.names[host] = own.secret
-                self.usable[own.secret] = own
-            elif self.names.get(wildcard) is not None:
-                self.names[host] = None
-
-    def _decide(self, host: str, claim: TlsClaim, namespace: str, certificate: Certificate | None) -> bool:
-        if host.startswith("*."):
-            self.own_wildcards.setdefault((namespace, host), certificate)
-        if why := self._holders.why_not(namespace, host):
-            message = (
-                f"namespace {namespace} may not claim host {host}: {why}; this certificate is not served for it"
-            )
-            self._tell(claim.origin, Reason.HOST_NOT_ALLOWED, message)
-            return False
-        owner = self._holders.owner(host) or self._catch_all.get(host)
-        if owner is not None and owner != namespace:
-            message = f"host {host} is owned by namespace {owner}; this certificate is not served for it"
-            self._tell(claim.origin, Reason.CERTIFICATE_CONFLICT, message)
-            return False
-        key = certificate.secret if certificate is not None else None
-        if (winner := self._decided.get(host)) is not None:
-            if winner.secret != claim.secret:
-                named = f"Secret {winner.secret}" if winner.secret else "the default certificate"
-                own = winner.origin.subject == claim.origin.subject
-                first = winner.origin.field if own else winner.origin.subject
-                message = f"{host} is served with {named}, which {first} names first"
-                self._tell(claim.origin, Reason.CERTIFICATE_CONFLICT, message, related=(winner.origin.subject,))
-            return False
-        self._decided[host] = claim
-        self.names[host] = key
-        self.hosts.add(host)
-        return True
-
-    def _certificate(
-        self, key: ObjectKey, origin: Origin, effect: str, promise: str = ""
-    ) -> Certificate | None:
-        parsed = self._table.get(key)
-        secret = ObjectRef(Secret.kind, key)
-        if parsed is None:
-            if "/" in key.name:
-                message = f"{key.name!r} is no name of a Secret: no namespace can be named, Secrets are of"
-                self._tell(
-                    origin, Reason.SECRET_NOT_FOUND, f"{message} the Ingress's own, {key.namespace}; {effect}"
-                )
-                return None
-            if promise:
-                message = (
-                    f"Secret {key} does not exist yet; {promise} is expected to create it; until then {effect}"
-                )
-                self._tell(origin, Reason.SECRET_NOT_FOUND, message, Severity.WARNING, related=(secret,))
-                return None
-            message = f"Secret {key} does not exist; {effect}"
-            self._tell(origin, Reason.SECRET_NOT_FOUND, message, related=(secret,))
-            return None
-        if parsed.fault:
-            kept = "its last good certificate is still served" if parsed.certificate else effect
-            message = f"Secret {key} {parsed.fault}; {kept}"
-            self._tell(origin, Reason.CERTIFICATE_INVALID, message, related=(secret,))
-        return parsed.certificate
-
-    def _mismatch(self, claim: TlsClaim, host: str, certificate: Certificate) -> None:
-        names = ", ".join(certificate.names[:5]) or "no DNS name"
-        effect = "the default certificate is served for it"
-        message = f"the certificate of {certificate.secret} is for {names}, not for {host}; {effect}"
-        related = (ObjectRef(Secret.kind, certificate.secret),)
-        self._tell(claim.origin, Reason.CERTIFICATE_HOST_MISMATCH, message, related=related)
-
-    def _tell(
-        self,
-        origin: Origin,
-        reason: Reason,
-        message: str,
-        severity: Severity = Severity.ERROR,
-        related: tuple[ObjectRef, ...] = (),
-    ) -> None:
-        self.diagnostics.append(
-            Diagnostic(
-                subject=origin.subject,
-                field=origin.field,
-                reason=reason,
-                message=message,
-                severity=severity,
-                related=related,
-            )
-        )
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_MOST_NAMES])
-    return f"{shown} and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else shown
-
-
-def expiries(certificates: Iterable[Certificate], now: datetime) -> Iterable[Diagnostic]:
-    """A warning for each certificate that is not valid at *now*.
-
-    Such a certificate is served all the same: the client decides, and the default one would fit no better.
-    """
-    for certificate in certificates:
-        if certificate.not_after <= now:
-            what = f"expired at {certificate.not_after:%Y-%m-%dT%H:%M:%SZ}"
-        elif certificate.not_before > now:
-            what = f"is not valid before {certificate.not_before:%Y-%m-%dT%H:%M:%SZ}"
-        else:
-            continue
-        yield Diagnostic(
-            subject=ObjectRef(Secret.kind, certificate.secret),
-            field="data[tls.crt]",
-            reason=Reason.CERTIFICATE_EXPIRED,
-            message=f"the certificate {what}; it is served all the same",
-            severity=Severity.WARNING,
-        )
+def _wildcard(host: str) -> str:
+    """The wildcard that a TLS server name falls under: of a wildcard, itself; empty for one label."""
+    _, dot, parent = host.partition(".")
+    return f"*.{parent}" if dot else ""
 
 
 def _own_names(certificate: Certificate | None) -> tuple[str, ...]:
-    """The names of a certificate that an Ingress without host names wants served for what it is for."""
-    names: list[str] = []
+    """The names of a certificate that a claimant wants served for whatever it is for."""
+    names: dict[str, None] = {}
     for name in certificate.names if certificate is not None else ():
         try:
-            names.append(rule_host(name))
+            names[rule_host(name)] = None
         except HostRefused:
             continue
     return tuple(names)
+
+
+def _place_of(entry: _Entry) -> tuple[tuple[bool, Age, str], int]:
+    return entry.place
+
+
+def _one(name: str) -> tuple[str]:
+    return (name,)
+
+
+def _itself(key: ObjectKey) -> ObjectKey:
+    return key

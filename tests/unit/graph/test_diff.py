@@ -2,7 +2,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ingresskit.graph import BackendKey, Changes, GraphDiff, PathOptions, RouteGraph, diff
+from ingresskit.graph import (
+    BackendKey,
+    Changes,
+    GraphDiff,
+    GraphKeys,
+    PathOptions,
+    RouteGraph,
+    VirtualHost,
+    diff,
+)
 from ingresskit.models import ObjectKey
 from tests.unit.graph.graphs import WEB, backend, certificate, graph, host
 
@@ -57,3 +66,43 @@ def test_everything_is_new_to_an_empty_graph() -> None:
     assert diff(RouteGraph(), OLD) == GraphDiff(
         hosts=Changes(added=("a.test", "b.test")), backends=Changes(added=(WEB,))
     )
+
+
+def _successor(before: RouteGraph, hosts: tuple[VirtualHost, ...], keys: GraphKeys) -> RouteGraph:
+    return RouteGraph(virtual_hosts=hosts, after=(before, keys))
+
+
+def test_successive_graphs_are_compared_where_their_maker_says_they_differ() -> None:
+    kept, old, new = (
+        VirtualHost(host="a.test"),
+        VirtualHost(host="b.test"),
+        VirtualHost(host="b.test", tls=True),
+    )
+    hidden = VirtualHost(host="a.test", tls=True)  # were it looked at, it would be found
+    first = RouteGraph(virtual_hosts=(kept, old), after=(None, GraphKeys()))
+    second = _successor(first, (hidden, new), GraphKeys(hosts=frozenset({"b.test"})))
+    third = _successor(second, (hidden,), GraphKeys(hosts=frozenset({"b.test"})))
+
+    assert diff(first, second).hosts == Changes(changed=("b.test",))
+    assert diff(second, first).hosts == Changes(changed=("b.test",))
+    assert diff(first, third).hosts == Changes(removed=("b.test",))
+    assert diff(third, second).hosts == Changes(added=("b.test",))
+
+
+def test_a_graph_that_was_altered_by_hand_is_compared_host_by_host() -> None:
+    kept = VirtualHost(host="a.test")
+    first = RouteGraph(virtual_hosts=(kept,), after=(None, GraphKeys()))
+    second = _successor(first, (kept,), GraphKeys())
+    altered = replace(second, virtual_hosts=(kept, VirtualHost(host="b.test")))
+
+    assert altered.changed_since(first) is None
+    assert altered.virtual_host("b.test") is not None
+    assert diff(first, altered).hosts == Changes(added=("b.test",))
+
+
+def test_graphs_of_two_makers_are_compared_host_by_host() -> None:
+    first = RouteGraph(virtual_hosts=(VirtualHost(host="a.test"),), after=(None, GraphKeys()))
+    second = RouteGraph(virtual_hosts=(VirtualHost(host="b.test"),), after=(None, GraphKeys()))
+
+    assert second.changed_since(first) is None
+    assert diff(first, second).hosts == Changes(added=("b.test",), removed=("a.test",))

@@ -30,7 +30,8 @@ _KEY = BackendKey("default", "one", 80)
 
 def _table(*objects: KubeObject, external_names: bool = False) -> BackendTable:
     table = BackendTable(DestinationPolicy(external_names=external_names))
-    table.advance(Snapshot.of(objects))
+    snapshot = Snapshot.of(objects)
+    table.advance(snapshot, snapshot.since(Snapshot()))
     return table
 
 
@@ -160,7 +161,8 @@ def test_what_did_not_change_is_the_same_object() -> None:
     table = _table(*objects)
     one, two = table.backend(_KEY), table.backend(BackendKey("default", "two", 80))
     resolution = _resolve(table)
-    table.advance(Snapshot.of([*objects, endpoint_slice("two", "10.0.0.3")]))
+    snapshot = Snapshot.of([*objects, endpoint_slice("two", "10.0.0.3")])
+    table.advance(snapshot, snapshot.since(Snapshot.of(objects)))
 
     assert table.backend(_KEY) is one
     assert _resolve(table) is resolution
@@ -169,10 +171,12 @@ def test_what_did_not_change_is_the_same_object() -> None:
 
 def test_a_slice_that_moves_to_another_service_leaves_the_first() -> None:
     first, second = service("one"), service("two")
-    table = _table(first, second, endpoint_slice("one", "10.0.0.1", name="s"))
+    moving = endpoint_slice("one", "10.0.0.1", name="s")
+    table = _table(first, second, moving)
     two = BackendKey("default", "two", 80)
     assert (_texts(table.backend(_KEY)), _texts(table.backend(two))) == (["10.0.0.1:8080"], [])
-    table.advance(Snapshot.of([first, second, endpoint_slice("two", "10.0.0.1", name="s")]))
+    snapshot = Snapshot.of([first, second, endpoint_slice("two", "10.0.0.1", name="s")])
+    table.advance(snapshot, snapshot.since(Snapshot.of([first, second, moving])))
 
     assert (_texts(table.backend(_KEY)), _texts(table.backend(two))) == ([], ["10.0.0.1:8080"])
 

@@ -121,20 +121,20 @@ def test_a_certificate_covers(names: tuple[str, ...], host: str, yes: bool) -> N
 
 def test_a_secret_is_read_once_while_it_stays() -> None:
     secret, table = tls_secret("a.test"), CertificateTable(retain=True)
-    table.advance({_KEY: secret})
+    table.advance({_KEY: secret}, [_KEY])
     first = table.get(_KEY)
-    table.advance({_KEY: secret})
+    table.advance({_KEY: secret}, [_KEY])
 
     assert table.get(_KEY) is first
 
 
 def test_the_last_good_certificate_is_kept_through_any_number_of_bad_ones() -> None:
     table = CertificateTable(retain=True)
-    table.advance({_KEY: tls_secret("a.test")})
+    table.advance({_KEY: tls_secret("a.test")}, [_KEY])
     good = table.get(_KEY)
     assert good is not None
     for key in (b"bad", b"worse"):
-        table.advance({_KEY: tls_secret("a.test", key=key)})
+        table.advance({_KEY: tls_secret("a.test", key=key)}, [_KEY])
         kept = table.get(_KEY)
 
         assert kept is not None
@@ -144,19 +144,19 @@ def test_the_last_good_certificate_is_kept_through_any_number_of_bad_ones() -> N
 
 def test_nothing_is_kept_of_a_secret_that_was_deleted() -> None:
     table = CertificateTable(retain=True)
-    table.advance({_KEY: tls_secret("a.test")})
+    table.advance({_KEY: tls_secret("a.test")}, [_KEY])
     assert table.get(_KEY) is not None
-    table.advance({})
+    table.advance({}, [_KEY])
     assert table.get(_KEY) is None
-    table.advance({_KEY: tls_secret("a.test", key=b"bad")})
+    table.advance({_KEY: tls_secret("a.test", key=b"bad")}, [_KEY])
 
     assert table.get(_KEY) == ParsedCertificate(fault="has a tls.key that is not a PEM private key")
 
 
 def test_nothing_is_kept_where_that_is_not_asked_for() -> None:
     table = CertificateTable(retain=False)
-    table.advance({_KEY: tls_secret("a.test")})
+    table.advance({_KEY: tls_secret("a.test")}, [_KEY])
     table.get(_KEY)
-    table.advance({_KEY: tls_secret("a.test", key=b"bad")})
+    table.advance({_KEY: tls_secret("a.test", key=b"bad")}, [_KEY])
 
     assert table.get(_KEY) == ParsedCertificate(fault="has a tls.key that is not a PEM private key")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from datetime import timedelta
 
 from ingresskit.diagnostics import Diagnostic, Reason
@@ -12,7 +12,9 @@ from ingresskit.models import (
     KubeObject,
     ObjectKey,
     ObjectMeta,
+    ObjectRef,
     Snapshot,
+    SnapshotChanges,
     age_order,
 )
 from ingresskit.policies import Origin
@@ -29,8 +31,15 @@ class ConfigMapFront:
     claim_kinds: frozenset[str] = frozenset({ConfigMap.kind})
     diagnostics: tuple[Diagnostic, ...] = ()
 
-    def read(self, snapshot: Snapshot) -> Iterable[Claimant]:
-        return [self._claimant(item) for item in snapshot.all(ConfigMap)]
+    def __init__(self) -> None:
+        self.claimants: dict[ObjectRef, Claimant] = {}
+
+    def advance(self, snapshot: Snapshot, changes: SnapshotChanges) -> Collection[ObjectRef]:
+        for key in changes.of(ConfigMap):
+            self.claimants.pop(ObjectRef(ConfigMap.kind, key), None)
+            if (item := snapshot.get(ConfigMap, key)) is not None:
+                self.claimants[item.ref] = self._claimant(item)
+        return [ObjectRef(ConfigMap.kind, key) for key in changes.of(ConfigMap)]
 
     def _claimant(self, item: ConfigMap) -> Claimant:
         hosts = {host: Origin(item.ref, f"data[{host}]") for host in item.data}
@@ -68,7 +77,7 @@ def _translate(*objects: KubeObject, options: TranslateOptions | None = None) ->
                 service(name, namespace=namespace),
                 endpoint_slice(name, "10.0.0.1", namespace=namespace),
             ]
-    translator = Translator(options, fronts=(*default_fronts(options), ConfigMapFront()))
+    translator = Translator(options, fronts=lambda given: (*default_fronts(given), ConfigMapFront()))
     return translator.translate(Snapshot.of(cluster), now=EPOCH)
 
 

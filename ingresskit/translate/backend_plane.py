@@ -1,0 +1,139 @@
+"""The backends that routes forward to, with their endpoints: resolved again only when these may be others."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple
+
+from ingresskit.diagnostics import Diagnostic, Reason, Severity
+from ingresskit.graph import Backend, BackendKey, Forward, VirtualHost
+from ingresskit.models import ObjectKey, ObjectRef, Service
+from ingresskit.translate.backends import BackendTable
+from ingresskit.translate.ledger import Ledger
+from ingresskit.translate.sorted_map import SortedMap
+
+__all__ = ["BackendPlane", "HostChange"]
+
+
+class HostChange(NamedTuple):
+    """A host whose routes changed: the backends that it needed, those that it needs, and its routes now."""
+
+    before: frozenset[BackendKey]
+    after: frozenset[BackendKey]
+    host: VirtualHost | None
+
+
+class BackendPlane:
+    """The backends of one graph after another.
+
+    Args:
+        table: Finds the endpoints of a backend.
+        notes: Gets the faults of Services, and the routes that lead to no endpoint.
+    """
+
+    def __init__(self, table: BackendTable, notes: Ledger[Diagnostic]) -> None:
+        self._table = table
+        self._notes = notes
+        self._users: dict[BackendKey, set[str]] = {}
+        self._of_service: dict[ObjectKey, set[BackendKey]] = {}
+        self._backends: SortedMap[BackendKey, Backend] = SortedMap(_itself)
+        self._without_endpoints: dict[BackendKey, str] = {}
+
+    @property
+    def backends(self) -> Mapping[BackendKey, Backend]:
+        """Exactly the backends that a route forwards to."""
+        return self._backends.mapping()
+
+    def advance(
+        self,
+        changed: Mapping[str, HostChange],
+        services: Collection[ObjectKey],
+        hosts: SortedMap[str, VirtualHost],
+    ) -> frozenset[BackendKey]:
+        """Follow changes of routes and of Services.
+
+        Args:
+            changed: The hosts whose routes changed.
+            services: The Services that changed, or whose endpoints may have.
+            hosts: All hosts.
+
+        Returns:
+            The backends that are other objects now, new, or gone.
+        """
+        moved: set[BackendKey] = set()
+        stale = {key for service in services for key in self._of_service.get(service, ())}
+        for name, change in changed.items():
+            for key in change.before - change.after:
+                self._users[key].discard(name)
+                moved.add(key)
+            for key in change.after - change.before:
+                self._users.setdefault(key, set()).add(name)
+                moved.add(key)
+        concerned = set(changed)
+        different: set[BackendKey] = set()
+        for key in moved | stale:
+            if not self._users.get(key):
+                self._drop(key)
+                different.add(key)
+            elif key in stale or key not in self._backends:
+                if self._resolve(key):
+                    concerned.update(self._users[key])
+                    different.add(key)
+        for name in concerned:
+            host = hosts.get(name)
+            found = () if host is None else _routes_without_endpoints(host, self._without_endpoints)
+            self._notes.put(("endpoints", name), found)
+        return frozenset(different)
+
+    def _resolve(self, key: BackendKey) -> bool:
+        """Look for the endpoints of a backend; whether it is another object than before."""
+        resolved, before = self._table.backend(key), self._backends.get(key)
+        self._notes.put(("backend", key), resolved.diagnostics)
+        self._of_service.setdefault(_service(key), set()).add(key)
+        if before == resolved.backend:
+            return False
+        self._backends.put(key, resolved.backend)
+        if resolved.backend.endpoints:
+            self._without_endpoints.pop(key, None)
+        else:
+            self._without_endpoints[key] = resolved.backend.note
+        return True
+
+    def _drop(self, key: BackendKey) -> None:
+        self._users.pop(key, None)
+        self._backends.drop(key)
+        self._without_endpoints.pop(key, None)
+        self._notes.put(("backend", key))
+        keys = self._of_service.get(_service(key), set())
+        keys.discard(key)
+        if not keys:
+            self._of_service.pop(_service(key), None)
+
+
+def _routes_without_endpoints(host: VirtualHost, notes: Mapping[BackendKey, str]) -> Iterator[Diagnostic]:
+    """A warning for each route with a backend that is a key of *notes*, which say why it has no endpoint."""
+    if not notes:
+        return
+    for route in host.routes:
+        if not isinstance(route.action, Forward):
+            continue
+        shares = route.action.backends
+        for share in shares:
+            if share.key in notes:
+                effect = "its share goes to the others" if len(shares) > 1 else "the route responds 503"
+                yield Diagnostic(
+                    subject=route.origin.subject,
+                    field=route.origin.field,
+                    reason=Reason.NO_ENDPOINTS,
+                    message=f"{notes[share.key]}; {effect}",
+                    severity=Severity.WARNING,
+                    related=(ObjectRef(Service.kind, _service(share.key)),),
+                )
+
+
+def _service(key: BackendKey) -> ObjectKey:
+    return ObjectKey(key.namespace, key.service)
+
+
+def _itself(key: BackendKey) -> BackendKey:
+    return key

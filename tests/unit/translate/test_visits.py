@@ -1,0 +1,126 @@
+"""What one change costs is counted: Ingresses read, hosts decided, rows looked at, whatever the cluster has."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import pytest
+
+import ingresskit
+from ingresskit.graph import RouteGraph, diff
+from ingresskit.models import NO_CLAIMS, KubeObject, Secret, Snapshot
+from ingresskit.sources import MemorySource
+from ingresskit.testing import EPOCH, endpoint_slice, ingress, ingress_class, service, tls_secret
+from ingresskit.translate import Translation, Translator
+
+if TYPE_CHECKING:
+    from _typeshed import TraceFunction
+
+_SMALL, _LARGE = 60, 600
+_ROOT = str(Path(ingresskit.__file__).parent)
+# One certificate does for all: parsing ten thousand would be all that is measured.
+_CERTIFICATES = {salt: tls_secret("shared.test", name="shared", namespace="n1", salt=salt) for salt in "ab"}
+
+
+class _Cluster:
+    """So many Ingresses, each with a host, a Service, a slice and TLS, and a translator that knows them."""
+
+    def __init__(self, size: int) -> None:
+        self.source = MemorySource([ingress_class(), *self._objects(size)])
+        self._translator = Translator()
+        self._record = NO_CLAIMS
+        self.translate()
+        self.translate()
+
+    def translate(self) -> Translation:
+        snapshot = replace(self.source.snapshot() or Snapshot(), claims=self._record)
+        found = self._translator.translate(snapshot, now=EPOCH)
+        self._record = found.claims
+        return found
+
+    def _objects(self, size: int) -> Iterable[KubeObject]:
+        for number in range(size):
+            namespace, name = f"n{number % 20}", f"app-{number}"
+            yield service(name, namespace=namespace)
+            yield endpoint_slice(name, f"10.1.{number // 250}.{number % 250 + 1}", namespace=namespace)
+            tls = {f"cert-{number}": [f"{name}.test"]}
+            yield ingress(name, {f"{name}.test": {"/": name}}, namespace=namespace, tls=tls)
+            meta = replace(_CERTIFICATES["a"].metadata, name=f"cert-{number}", namespace=namespace)
+            yield Secret(metadata=meta, data=_CERTIFICATES["a"].data)
+        yield ingress("wide", {"*.test": {"/": "app-1"}, "test": {"/": "gone"}}, namespace="n1")
+
+
+def _endpoint(source: MemorySource) -> None:
+    source.apply(endpoint_slice("app-7", "10.9.9.9", namespace="n7"))
+
+
+def _ingress(source: MemorySource) -> None:
+    rules = {"app-7.test": {"/": "app-7", "/more": "app-7"}}
+    source.apply(ingress("app-7", rules, namespace="n7", tls={"cert-7": ["app-7.test"]}))
+
+
+def _new_host(source: MemorySource) -> None:
+    source.apply(ingress("new", {"new.test": {"/": "app-7"}}, namespace="n7"))
+
+
+def _deleted(source: MemorySource) -> None:
+    source.delete(type(ingress()), "n7", "app-7")
+
+
+def _certificate(source: MemorySource) -> None:
+    found = _CERTIFICATES["b"]
+    source.apply(Secret(metadata=replace(found.metadata, name="cert-7", namespace="n7"), data=found.data))
+
+
+def _service(source: MemorySource) -> None:
+    source.apply(service("app-7", 81, namespace="n7"))
+
+
+class _Lines:
+    """Counts the lines of the package that run: whatever visits a thing runs at least one."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+
+    def __enter__(self) -> _Lines:
+        sys.settrace(self._call)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(None)
+
+    def _call(self, frame: FrameType, event: str, _: object) -> TraceFunction | None:
+        name = frame.f_code.co_filename
+        return self._line if name.startswith(_ROOT) else None
+
+    def _line(self, frame: FrameType, event: str, _: object) -> TraceFunction:
+        if event == "line":
+            self.counts[f"{Path(frame.f_code.co_filename).name}:{frame.f_code.co_qualname}"] += 1
+        return self._line
+
+
+def _lines_of(change: Callable[[MemorySource], None], size: int) -> Counter[str]:
+    cluster = _Cluster(size)
+    before: RouteGraph = cluster.translate().graph
+    change(cluster.source)
+    with _Lines() as lines:
+        after = cluster.translate().graph
+        diff(before, after)
+    return lines.counts
+
+
+@pytest.mark.parametrize("change", [_endpoint, _ingress, _new_host, _deleted, _certificate, _service])
+def test_one_change_runs_as_many_lines_in_a_small_cluster_as_in_one_ten_times_as_large(
+    change: Callable[[MemorySource], None],
+) -> None:
+    small, large = _lines_of(change, _SMALL), _lines_of(change, _LARGE)
+
+    more = {place: (small[place], count) for place, count in large.items() if count > small[place] + 2}
+    assert not more
+    assert sum(small.values()) > 50
