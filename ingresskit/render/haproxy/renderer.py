@@ -38,6 +38,7 @@ from ingresskit.render.haproxy.routes import Routes, RoutesKeeper
 from ingresskit.render.haproxy.servers import make_server
 from ingresskit.render.haproxy.tables import Split, make_block
 from ingresskit.render.haproxy.words import SHARE_DIGITS
+from ingresskit.render.remember import Remembered
 
 __all__ = ["HaproxyRenderer"]
 
@@ -62,8 +63,9 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
         # What the last graph came to, and by backend key the names its backends have.
         self._routes: Routes | None = None
         self._layouts: dict[str, Block] = {}
-        self._servers: dict[BackendKey, tuple[Backend, tuple[Server, ...]]] = {}
-        self._bundles: dict[ObjectKey, tuple[Certificate, Bundle]] = {}
+        self._made_servers: Remembered[BackendKey, Backend, tuple[Server, ...]] = Remembered(_servers)
+        self._servers: Mapping[BackendKey, tuple[Server, ...]] = {}
+        self._bundles: Remembered[ObjectKey, Certificate, Bundle] = Remembered(make_bundle)
         self._names: Mapping[BackendKey, Sequence[str]] = {}
         self._last = HaproxyArtifact()
 
@@ -71,8 +73,7 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
     def render(self, graph: RouteGraph) -> HaproxyArtifact:
         last = self._last
         routes = self._keeper.follow(graph.virtual_hosts)
-        moved = self._follow_servers(graph.backends)
-        self._follow_bundles(graph.certificates)
+        self._servers = self._made_servers.follow(graph.backends)
         layouts = {split.id: self._layout(split) for split in routes.splits.values()}
         same = routes is self._routes
         if same and layouts == self._layouts:
@@ -83,7 +84,7 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
             blocks = routes.blocks | {layout.id: layout for layout in layouts.values()}
         if not same:
             self._names = _by_key(routes.backends)
-        stale = {name for key in moved for name in self._names.get(key, ())}
+        stale = {name for key in self._made_servers.changed for name in self._names.get(key, ())}
         renewed = {name: self._backend(name, *routes.backends[name]) for name in stale}
         known = last.backends
         if same:
@@ -95,7 +96,7 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
                 for name, used in routes.backends.items()
             }
         self._routes, self._layouts = routes, layouts
-        certificates = {bundle.id: bundle for _, bundle in self._bundles.values()}
+        certificates = {bundle.id: bundle for bundle in self._bundles.follow(graph.certificates).values()}
         default = graph.default_certificate
         self._last = HaproxyArtifact(
             needs=routes.needs(host_fallthrough=graph.host_fallthrough, paths=graph.paths),
@@ -108,30 +109,8 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
         )
         return self._last
 
-    def _follow_servers(self, backends: Mapping[BackendKey, Backend]) -> list[BackendKey]:
-        """Bring the servers up to date; those whose backend is new or another."""
-        before, now = self._servers, dict[BackendKey, tuple[Backend, tuple[Server, ...]]]()
-        moved: list[BackendKey] = []
-        for key, backend in backends.items():
-            known = before.get(key)
-            if known is None or known[0] is not backend:
-                known = (backend, tuple(make_server(item, backend.protocol) for item in backend.endpoints))
-                moved.append(key)
-            now[key] = known
-        self._servers = now
-        return moved
-
-    def _follow_bundles(self, certificates: Mapping[ObjectKey, Certificate]) -> None:
-        before = self._bundles
-        self._bundles = {
-            key: known
-            if (known := before.get(key)) is not None and known[0] is certificate
-            else (certificate, make_bundle(certificate))
-            for key, certificate in certificates.items()
-        }
-
     def _backend(self, name: str, key: BackendKey, slot_class: SlotClass) -> SlotBackend:
-        servers = self._servers[key][1]
+        servers = self._servers[key]
         known = self._last.backends.get(name)
         # The same servers under another object of the graph are the same backend.
         if known is None or (known.servers is not servers and known.servers != servers):
@@ -143,7 +122,7 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
         usable = [
             (name, share.weight)
             for name, share in zip(split.backends, split.shares, strict=True)
-            if self._servers[share.key][1]
+            if self._servers[share.key]
         ]
         total = sum(weight for _, weight in usable)
         bounds = [0]
@@ -165,6 +144,10 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
         if isinstance(route.action, Redirect) and not _ROW_TEXT.fullmatch(route.action.location):
             return RouteLimit(message="cannot hold a redirect like this")
         return None
+
+
+def _servers(backend: Backend) -> tuple[Server, ...]:
+    return tuple(make_server(item, backend.protocol) for item in backend.endpoints)
 
 
 def _by_key(backends: Mapping[str, tuple[BackendKey, SlotClass]]) -> dict[BackendKey, list[str]]:

@@ -15,6 +15,7 @@ from ingresskit.graph import DEFAULT_PATHS, BackendKey, PathOptions, VirtualHost
 from ingresskit.policies import Order, Origin
 from ingresskit.render.haproxy.artifact import Block, Needs, Pointer, SlotClass
 from ingresskit.render.haproxy.tables import HostPart, Split, host_part
+from ingresskit.render.remember import Remembered
 
 __all__ = ["Routes", "RoutesKeeper"]
 
@@ -63,7 +64,7 @@ class RoutesKeeper:
     """Follows the virtual hosts of successive graphs."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[VirtualHost, HostPart]] = {}
+        self._parts: Remembered[str, VirtualHost, HostPart] = Remembered(host_part)
         self._held: list[dict[str, HostPart]] = [{} for _ in range(_BUCKETS)]
         self._buckets: list[Routes] = [Routes()] * _BUCKETS
         self._routes = Routes()
@@ -74,24 +75,14 @@ class RoutesKeeper:
         Raises:
             RenderError: A row of one cannot be written.
         """
-        before = self._seen
-        seen: dict[str, tuple[VirtualHost, HostPart]] = {}
-        made: list[str] = []
-        for host in hosts:
-            name = host.host
-            known = before.get(name)
-            if known is None or known[0] is not host:
-                known = (host, host_part(host))
-                made.append(name)
-            seen[name] = known
+        parts = self._parts.follow({host.host: host for host in hosts})
         # Nothing is remembered of a graph that cannot be expressed: the above raises before this.
-        changed = set(map(_bucket, made))
-        for name in made:
-            self._held[_bucket(name)][name] = seen[name][1]
-        for name in before.keys() - seen.keys():
+        changed = set(map(_bucket, self._parts.changed))
+        for name in self._parts.changed:
+            self._held[_bucket(name)][name] = parts[name]
+        for name in self._parts.gone:
             changed.add(_bucket(name))
             del self._held[_bucket(name)][name]
-        self._seen = seen
         if changed:
             for number in changed:
                 held = self._held[number]
