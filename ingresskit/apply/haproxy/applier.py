@@ -21,12 +21,12 @@ class HaproxyApplier:
 
     def plan(self, old: HaproxyArtifact | None, new: HaproxyArtifact) -> Plan[HaproxyArtifact]:
         """What it takes to serve *new*. What is served now is known here better than by *old*."""
-        return self._haproxy.keeper.plan(new)
+        return self._haproxy.supervisor.plan(new)
 
     async def apply(self, plan: Plan[HaproxyArtifact]) -> None:
         """As `Applier.apply`."""
-        await self._haproxy.keeper.apply(plan)
+        await self._haproxy.supervisor.apply(plan)
 
     async def check(self, artifact: HaproxyArtifact) -> None:
         """As `CheckingApplier.check`."""
-        await self._haproxy.keeper.check(artifact)
+        await self._haproxy.supervisor.check(artifact)

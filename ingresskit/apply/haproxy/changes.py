@@ -23,12 +23,12 @@ from ingresskit.render.haproxy import (
     SlotBackend,
 )
 
-__all__ = ["Changes", "Obstacle", "ServerChange", "changes_between", "obstacles"]
+__all__ = ["ReloadReason", "RuntimeChanges", "ServerChange", "changes_between", "reload_reasons"]
 
 _LONGEST_NAMES: Final = MAX_PAYLOAD_BYTES - 200
 
 
-class Obstacle(NamedTuple):
+class ReloadReason(NamedTuple):
     """Why a change needs a reload, and what asked for it."""
 
     reason: str
@@ -58,7 +58,7 @@ class ServerChange(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
+class RuntimeChanges:
     """From one artifact to another; every part sorted as its plane is.
 
     Attributes:
@@ -108,7 +108,7 @@ class Changes:
         }
         return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
 
-    def without_certificates(self) -> Changes:
+    def without_certificates(self) -> RuntimeChanges:
         """The same, leaving certificates and their list as they are."""
         return replace(self, issued=(), renewed=(), withdrawn=(), default=None, listed=(), unlisted=())
 
@@ -134,7 +134,7 @@ class Changes:
 
 def changes_between(
     old: HaproxyArtifact, new: HaproxyArtifact, *, loaded: Mapping[str, Block], own: bytes
-) -> Changes:
+) -> RuntimeChanges:
     """What has to change for *new* where *old* is served.
 
     What is the same object in both costs nothing, and what is equal little.
@@ -154,7 +154,7 @@ def changes_between(
         before, after = set(old.server_names), set(new.server_names)
         listed, unlisted = tuple(sorted(after - before)), tuple(sorted(before - after))
     default = _default(new, own)
-    return Changes(
+    return RuntimeChanges(
         placed=placed,
         vacated=vacated,
         servers=servers,
@@ -242,7 +242,9 @@ def _pointers(
     return pointed, moved, tuple(key for key in before if key not in after)
 
 
-def obstacles(changes: Changes, wanted: Needs, loaded: Needs, slots: Slots) -> tuple[Obstacle, ...]:
+def reload_reasons(
+    changes: RuntimeChanges, wanted: Needs, loaded: Needs, slots: Slots
+) -> tuple[ReloadReason, ...]:
     """Why *changes* cannot be made in the running program; empty when they can.
 
     Args:
@@ -254,15 +256,17 @@ def obstacles(changes: Changes, wanted: Needs, loaded: Needs, slots: Slots) -> t
     return (*_lacking(wanted, loaded, slots), *_too_long(changes), *_no_room(changes, slots, wanted))
 
 
-def _lacking(wanted: Needs, loaded: Needs, slots: Slots) -> Iterator[Obstacle]:
+def _lacking(wanted: Needs, loaded: Needs, slots: Slots) -> Iterator[ReloadReason]:
     if wanted is loaded:
         return
     for slot_class, origin in wanted.classes.items():
         if slot_class not in slots.pools:
-            yield Obstacle(f"a kind of backend that the program does not have yet: {slot_class.id}", (origin,))
+            yield ReloadReason(
+                f"a kind of backend that the program does not have yet: {slot_class.id}", (origin,)
+            )
     for status, origin in wanted.statuses.items():
         if status not in loaded.statuses:
-            yield Obstacle(f"an answer that the program does not have yet: {status}", (origin,))
+            yield ReloadReason(f"an answer that the program does not have yet: {status}", (origin,))
     headers = (
         ("request", wanted.request_headers, loaded.request_headers),
         ("response", wanted.response_headers, loaded.response_headers),
@@ -270,34 +274,34 @@ def _lacking(wanted: Needs, loaded: Needs, slots: Slots) -> Iterator[Obstacle]:
     for where, asked, there in headers:
         for name, origin in asked.items():
             if name not in there:
-                yield Obstacle(f"a {where} header that the program does not have yet: {name}", (origin,))
+                yield ReloadReason(f"a {where} header that the program does not have yet: {name}", (origin,))
     for order, origin in wanted.orders.items():
         if order not in loaded.orders:
-            yield Obstacle("an order of policies that the program does not have yet", (origin,))
+            yield ReloadReason("an order of policies that the program does not have yet", (origin,))
     if wanted.host_fallthrough != loaded.host_fallthrough:
-        yield Obstacle("falling through from one host to a wider one is now decided otherwise")
+        yield ReloadReason("falling through from one host to a wider one is now decided otherwise")
     if wanted.paths != loaded.paths:
-        yield Obstacle("paths are now brought into another normal form")
+        yield ReloadReason("paths are now brought into another normal form")
 
 
-def _too_long(changes: Changes) -> Iterator[Obstacle]:
+def _too_long(changes: RuntimeChanges) -> Iterator[ReloadReason]:
     pems = [(str(bundle.secret), bundle.pem) for bundle in (*changes.issued, *changes.renewed)]
     if changes.default is not None:
         pems.append(("the default", changes.default))
     for name, pem in pems:
         if len(pem) > MAX_PAYLOAD_BYTES:
-            yield Obstacle(f"the certificate {name} is longer than HAProxy takes without a reload")
+            yield ReloadReason(f"the certificate {name} is longer than HAProxy takes without a reload")
     if any(sum(map(len, line.names)) + len(line.names) > _LONGEST_NAMES for line in changes.listed):
-        yield Obstacle("a list of server names is longer than HAProxy takes without a reload")
+        yield ReloadReason("a list of server names is longer than HAProxy takes without a reload")
 
 
-def _no_room(changes: Changes, slots: Slots, wanted: Needs) -> Iterator[Obstacle]:
+def _no_room(changes: RuntimeChanges, slots: Slots, wanted: Needs) -> Iterator[ReloadReason]:
     for slot_class, count in Counter(item.slot_class for item in changes.placed).items():
-        # A class that is not there at all is an obstacle of its own.
+        # A class that is not there at all is a reason of its own.
         if slot_class in slots.pools and not slots.fits(slot_class, count):
             free, size = slots.free(slot_class), slots.pools[slot_class]
             origin = wanted.classes.get(slot_class)
-            yield Obstacle(
+            yield ReloadReason(
                 f"{count} slots of the kind {slot_class.id} are needed, and {free} of {size} are free",
                 () if origin is None else (origin,),
                 frozenset(

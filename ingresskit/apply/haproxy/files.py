@@ -26,7 +26,7 @@ def made_files(
     pools: Mapping[SlotClass, int],
     held: Mapping[str, str],
     marker: str,
-    own_certificate: bytes,
+    fallback_certificate: bytes,
 ) -> list[RenderedFile]:
     """All files that a HAProxy starts from to serve *artifact*.
 
@@ -37,11 +37,11 @@ def made_files(
         pools: How many slots there are of each class.
         held: By the id of each backend, the slot it stands in.
         marker: What HAProxy is to answer when it is asked which configuration it has.
-        own_certificate: Key and chain in PEM where *artifact* has no default certificate.
+        fallback_certificate: Key and chain in PEM where *artifact* has no default certificate.
     """
     slots = {held[item]: backend.servers for item, backend in artifact.backends.items()}
     text = program(settings, capabilities, needs=artifact.needs, pools=pools, slots=slots, marker=marker)
-    return list(configuration(artifact, program=text, slots=held, default_certificate=own_certificate))
+    return list(configuration(artifact, program=text, slots=held, default_certificate=fallback_certificate))
 
 
 def preview(
@@ -75,5 +75,5 @@ def preview(
         pools=sizes,
         held=held,
         marker="preview",
-        own_certificate=b"",
+        fallback_certificate=b"",
     )

@@ -13,12 +13,12 @@ from typing import Self
 import anyio
 import anyio.to_thread
 
-from ingresskit.apply.haproxy.keeper import Keeper
+from ingresskit.apply.haproxy.fallback_certificate import fallback_certificate
 from ingresskit.apply.haproxy.limits import affordable
 from ingresskit.apply.haproxy.master import Master
 from ingresskit.apply.haproxy.options import HaproxyOptions
-from ingresskit.apply.haproxy.own import own_certificate
 from ingresskit.apply.haproxy.statistics import HaproxyStatistics
+from ingresskit.apply.haproxy.supervisor import HaproxySupervisor
 from ingresskit.apply.haproxy.traffic import Traffic
 from ingresskit.apply.private_folder import private_folder
 from ingresskit.errors import ApplyError, ConfigurationError
@@ -80,7 +80,7 @@ class Haproxy:
         self._options = options or HaproxyOptions()
         self._capabilities: Capabilities | None = None
         self._master: Master | None = None
-        self._keeper: Keeper | None = None
+        self._supervisor: HaproxySupervisor | None = None
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -105,13 +105,15 @@ class Haproxy:
             _logger.warning("fewer connections than wanted, as the limit of open files is low", extra=facts)
         own = b""
         if self.settings.https:
-            own = await anyio.to_thread.run_sync(own_certificate, self._state / "own.pem")
+            own = await anyio.to_thread.run_sync(fallback_certificate, self._state / "own.pem")
         if await master.process.adopt():
             self._capabilities = await _running(master) or self._capabilities
-        keeper = Keeper(master, self.settings, self._capabilities, own_certificate=own, options=options)
+        supervisor = HaproxySupervisor(
+            master, self.settings, self._capabilities, fallback_certificate=own, options=options
+        )
         traffic = Traffic(
             master.api,
-            keeper,
+            supervisor,
             interval=options.statistics_interval,
             access_log=self._access_log,
             socket=self._log_socket,
@@ -129,10 +131,10 @@ class Haproxy:
             tasks = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(tasks.cancel_scope.cancel)
             stack.push_async_callback(self._end, master)
-            tasks.start_soon(master.run, keeper.before_restart)
-            tasks.start_soon(keeper.run)
+            tasks.start_soon(master.run, supervisor.before_restart)
+            tasks.start_soon(supervisor.run)
             tasks.start_soon(traffic.run)
-            self._master, self._keeper, self._traffic = master, keeper, traffic
+            self._master, self._supervisor, self._traffic = master, supervisor, traffic
             self._stack = stack.pop_all()
         return self
 
@@ -175,20 +177,20 @@ class Haproxy:
         return self._master
 
     @property
-    def keeper(self) -> Keeper:
+    def supervisor(self) -> HaproxySupervisor:
         """What puts artifacts live.
 
         Raises:
             ConfigurationError: The context is not open.
         """
-        if self._keeper is None:
+        if self._supervisor is None:
             raise ConfigurationError("open it first: async with Haproxy(…) as haproxy")
-        return self._keeper
+        return self._supervisor
 
     @property
     def reloads(self) -> Mapping[str, int]:
         """How often HAProxy was started or reloaded, by reason, since the context was opened."""
-        return MappingProxyType(dict(self.keeper.reloads))
+        return MappingProxyType(dict(self.supervisor.reloads))
 
     def statistics(self) -> HaproxyStatistics:
         """Counts of what HAProxy did, as they were read last; see `HaproxyOptions.statistics_interval`."""

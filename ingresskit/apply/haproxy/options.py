@@ -18,7 +18,7 @@ class HaproxyOptions:
 
     Attributes:
         pools: How many empty backends there are for new ones.
-        reload_gap: The least time between two reloads. Changes that need no reload never wait.
+        reload_gap: The least time between two reloads. RuntimeChanges that need no reload never wait.
         reload_share: The largest share of the time that goes into reloads: after one that took long the
             gap is longer. More than 0, at most 1.
         most_old_workers: While so many replaced processes still serve connections, a reload waits. HAProxy
@@ -29,7 +29,7 @@ class HaproxyOptions:
             reloaded in the background, since it keeps about 20 KB of each.
         command_timeout: For one command to a running HAProxy.
         load_timeout: For a start, a check and a reload, each.
-        disk_delay: Changes at runtime are written to disk this long after the last one, or ten times as
+        disk_delay: RuntimeChanges at runtime are written to disk this long after the last one, or ten times as
             long as writing took the last time, where that is more.
         watch_interval: How often it is made sure that HAProxy serves what it was given.
         statistics_interval: How often HAProxy's counts are read.

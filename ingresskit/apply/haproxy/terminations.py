@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from ingresskit.graph import Termination
-from ingresskit.render.haproxy.words import Kind
+from ingresskit.render.haproxy.route_row import Kind
 
 __all__ = ["reset_status", "termination_of"]
 

@@ -14,17 +14,17 @@ import anyio.to_thread
 
 from ingresskit.apply.delegate.traffic import front_record, merged_backends
 from ingresskit.apply.haproxy.accesslog import AccessLogSocket
-from ingresskit.apply.haproxy.keeper import Keeper
 from ingresskit.apply.haproxy.outages import Outages
 from ingresskit.apply.haproxy.runtime import RuntimeApi
 from ingresskit.apply.haproxy.statistics import HaproxyBackendStatistics, HaproxyStatistics, Tally
+from ingresskit.apply.haproxy.supervisor import HaproxySupervisor
 from ingresskit.errors import ApplyError
 from ingresskit.facts import fact_logger
 from ingresskit.graph import BackendKey
 from ingresskit.render.access import AccessRecord
 from ingresskit.render.delegate.control import DelegateCounts
 from ingresskit.render.haproxy import MapName
-from ingresskit.render.haproxy.words import REDIRECT_LOOP
+from ingresskit.render.haproxy.route_row import REDIRECT_LOOP
 
 __all__ = ["Traffic"]
 
@@ -39,7 +39,7 @@ class Traffic:
 
     Args:
         api: The runtime API.
-        keeper: Knows what stands in which slot.
+        supervisor: Knows what stands in which slot.
         interval: The least time between two readings; with many servers it is longer.
         access_log: Called for each request; ``None``: nobody wants to know.
         socket: The path of the socket of the access log.
@@ -50,7 +50,7 @@ class Traffic:
     def __init__(
         self,
         api: RuntimeApi,
-        keeper: Keeper,
+        supervisor: HaproxySupervisor,
         *,
         interval: timedelta,
         access_log: Callable[[AccessRecord], None] | None,
@@ -59,7 +59,7 @@ class Traffic:
         delegate: Callable[[], DelegateCounts] | None = None,
     ) -> None:
         self._api = api
-        self._keeper = keeper
+        self._supervisor = supervisor
         self._delegate = delegate
         self._interval = interval.total_seconds()
         self._access_log = access_log
@@ -114,13 +114,13 @@ class Traffic:
 
     def statistics(self) -> HaproxyStatistics:
         """The counts as they were last read."""
-        live = self._keeper.live
+        live = self._supervisor.live
         found = self._tally.statistics(
-            reloads=self._keeper.reloads.total(),
+            reloads=self._supervisor.reloads.total(),
             old_workers=self._old_workers,
             slots_free=0 if live is None else sum(map(live.slots.free, live.slots.pools)),
             left_out=self._outages.count,
-            waiting=self._keeper.waiting,
+            waiting=self._supervisor.waiting,
             removed=0 if live is None else live.unlisted,
             dropped=self._dropped,
             unreadable=0 if self.log is None else self.log.unreadable,
@@ -136,7 +136,7 @@ class Traffic:
 
     def _holders_now(self) -> Mapping[str, BackendKey]:
         """By slot, what it is a slot of; slots that are being emptied keep what they were."""
-        live = self._keeper.live
+        live = self._supervisor.live
         if live is None:
             return {}
         held = live.slots.held()
@@ -149,7 +149,7 @@ class Traffic:
         return self._holders
 
     def _key_of(self, backend: str) -> BackendKey | None:
-        live = self._keeper.live
+        live = self._supervisor.live
         found = None if live is None else live.artifact.backends.get(backend)
         return None if found is None else found.key
 

@@ -10,7 +10,7 @@ from ingresskit.render.base import RenderedFile
 from ingresskit.render.haproxy.artifact import HaproxyArtifact, MapName, ServerNames
 from ingresskit.render.haproxy.fields import masked_fields
 from ingresskit.render.haproxy.quoting import map_line
-from ingresskit.render.haproxy.words import slot_value
+from ingresskit.render.haproxy.route_row import slot_value
 
 __all__ = [
     "CERTIFICATE_LIST",

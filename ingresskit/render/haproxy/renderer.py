@@ -34,10 +34,10 @@ from ingresskit.render.haproxy.artifact import (
 from ingresskit.render.haproxy.certificates import bundle_id, make_bundle, server_name_lines
 from ingresskit.render.haproxy.policies import TABLE, SettingRow
 from ingresskit.render.haproxy.prefixes import range_prefixes
+from ingresskit.render.haproxy.route_row import SHARE_DIGITS
 from ingresskit.render.haproxy.routes import Routes, RoutesKeeper
 from ingresskit.render.haproxy.servers import make_server
 from ingresskit.render.haproxy.tables import Split, make_block
-from ingresskit.render.haproxy.words import SHARE_DIGITS
 from ingresskit.render.remember import Remembered
 
 __all__ = ["HaproxyRenderer"]

@@ -27,7 +27,7 @@ from ingresskit.policies import NATIVE_ORDER, Order, Origin, PolicySet, Stage
 from ingresskit.render.delegate import DELEGATE, Handover
 from ingresskit.render.haproxy.artifact import Block, MapName, MapRow, Pointer, SlotClass
 from ingresskit.render.haproxy.policies import DECIDING, TABLE, Draft, SettingRow
-from ingresskit.render.haproxy.words import (
+from ingresskit.render.haproxy.route_row import (
     HANDOVER_FLAG,
     NONE,
     PLAIN_HTTP_FLAG,

@@ -12,7 +12,7 @@ from ingresskit.render.haproxy.artifact import MapName
 from ingresskit.render.haproxy.lines import flagged, lookup, refused
 from ingresskit.render.haproxy.policies.base import Context, Handler, SettingRow
 from ingresskit.render.haproxy.prefixes import network_prefixes
-from ingresskit.render.haproxy.words import PLAIN_HTTP_FLAG
+from ingresskit.render.haproxy.route_row import PLAIN_HTTP_FLAG
 
 __all__ = ["HANDLERS"]
 

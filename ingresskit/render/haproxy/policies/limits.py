@@ -13,7 +13,7 @@ from ingresskit.render.answers import sentence
 from ingresskit.render.haproxy.artifact import MapName
 from ingresskit.render.haproxy.lines import flagged, plain_text, setting
 from ingresskit.render.haproxy.policies.base import Context, Handler, SettingRow
-from ingresskit.render.haproxy.words import HANDOVER_FLAG
+from ingresskit.render.haproxy.route_row import HANDOVER_FLAG
 from ingresskit.render.policies import Loss, Support
 
 __all__ = ["HANDLERS", "REWRITE_BYTES"]

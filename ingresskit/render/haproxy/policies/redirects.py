@@ -11,7 +11,7 @@ from ingresskit.policies import TlsRedirect
 from ingresskit.render.answers import sentence
 from ingresskit.render.haproxy.lines import SCHEME_SAID, flagged, plain_text, refused
 from ingresskit.render.haproxy.policies.base import Context, Handler
-from ingresskit.render.haproxy.words import REDIRECT_LOOP, TLS_FLAG
+from ingresskit.render.haproxy.route_row import REDIRECT_LOOP, TLS_FLAG
 
 __all__ = ["HANDLERS"]
 

@@ -24,9 +24,9 @@ from ingresskit.render.haproxy.program.requests import (
 )
 from ingresskit.render.haproxy.program.routing import add_action, add_action_early, add_answers, add_route
 from ingresskit.render.haproxy.quoting import quote
+from ingresskit.render.haproxy.route_row import REDIRECT_LOOP, order_mark
 from ingresskit.render.haproxy.servers import server_words
 from ingresskit.render.haproxy.settings import HaproxySettings
-from ingresskit.render.haproxy.words import REDIRECT_LOOP, order_mark
 
 __all__ = ["program", "slot_name"]
 

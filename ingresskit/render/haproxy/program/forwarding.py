@@ -13,8 +13,8 @@ from typing import Final
 from ingresskit.render.haproxy.lines import SCHEME_SAID, Lines, substituted
 from ingresskit.render.haproxy.program.requests import HOST
 from ingresskit.render.haproxy.quoting import quote
+from ingresskit.render.haproxy.route_row import Speaks
 from ingresskit.render.haproxy.settings import HaproxySettings
-from ingresskit.render.haproxy.words import Speaks
 
 __all__ = ["MOST_HOPS", "add_client", "add_forwarded", "add_hop_by_hop"]
 

@@ -9,8 +9,8 @@ from ingresskit.render.delegate import DELEGATE_FIELD, HandedOver
 from ingresskit.render.haproxy.artifact import MapName
 from ingresskit.render.haproxy.lines import Lines, flagged, lookup, setting
 from ingresskit.render.haproxy.quoting import quote
+from ingresskit.render.haproxy.route_row import HANDOVER_FLAG, NONE
 from ingresskit.render.haproxy.settings import HaproxySettings
-from ingresskit.render.haproxy.words import HANDOVER_FLAG, NONE
 
 __all__ = ["add_handover", "add_handover_timeouts", "add_unsaid"]
 

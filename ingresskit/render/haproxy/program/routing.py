@@ -9,7 +9,7 @@ from ingresskit.render.haproxy.artifact import MapName
 from ingresskit.render.haproxy.capabilities import Capabilities
 from ingresskit.render.haproxy.lines import AWAITED, Lines, lookup, plain_text, refused, substituted
 from ingresskit.render.haproxy.quoting import quote
-from ingresskit.render.haproxy.words import SHARE_DIGITS, Kind, Speaks
+from ingresskit.render.haproxy.route_row import SHARE_DIGITS, Kind, Speaks
 
 __all__ = ["add_action", "add_action_early", "add_answers", "add_route"]
 

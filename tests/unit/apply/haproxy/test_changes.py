@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from ingresskit.apply.haproxy.changes import ServerChange, changes_between, obstacles
-from ingresskit.apply.haproxy.live import Live
-from ingresskit.apply.haproxy.meanwhile import possible
+from ingresskit.apply.haproxy.changes import ServerChange, changes_between, reload_reasons
+from ingresskit.apply.haproxy.partial import servable_without_reload
 from ingresskit.apply.haproxy.slots import PoolSettings, Slots, pool_sizes
+from ingresskit.apply.haproxy.worker_state import WorkerState
 from ingresskit.errors import ConfigurationError
 from ingresskit.graph import BackendKey, PathOptions, Protocol
 from ingresskit.models import ObjectKey, ObjectRef
@@ -59,10 +59,10 @@ def artifact(*backends: SlotBackend, needs: Needs | None = None) -> HaproxyArtif
     )
 
 
-def live(served: HaproxyArtifact, *, free: int = 0) -> Live:
+def live(served: HaproxyArtifact, *, free: int = 0) -> WorkerState:
     pools = {COMMON: len(served.backends) + free}
     slots = Slots.filled(pools, served.backends.values())
-    return Live.loaded(served, needs=served.needs, slots=slots, marker="m")
+    return WorkerState.loaded(served, needs=served.needs, slots=slots, marker="m")
 
 
 def test_the_same_artifact_needs_nothing() -> None:
@@ -133,7 +133,7 @@ def test_the_default_certificate_falls_back_to_our_own() -> None:
 def reasons(old: HaproxyArtifact, new: HaproxyArtifact, *, free: int = 10) -> list[str]:
     at = live(old, free=free)
     changes = changes_between(old, new, loaded=at.blocks, own=b"")
-    return [item.reason for item in obstacles(changes, new.needs, at.needs, at.slots)]
+    return [item.reason for item in reload_reasons(changes, new.needs, at.needs, at.slots)]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def reasons(old: HaproxyArtifact, new: HaproxyArtifact, *, free: int = 10) -> li
     ],
     ids=["class", "status", "request header", "response header", "order", "fall-through", "paths"],
 )
-def test_what_the_program_lacks_is_an_obstacle(needs: Needs, said: str) -> None:
+def test_what_the_program_lacks_is_a_reason_to_reload(needs: Needs, said: str) -> None:
     found = reasons(artifact(), artifact(needs=needs))
 
     assert len(found) == 1
@@ -160,14 +160,14 @@ def test_more_than_the_program_needs_is_none() -> None:
     assert reasons(artifact(needs=Needs(statuses={418: ORIGIN})), artifact()) == []
 
 
-def test_a_pool_that_is_too_small_is_an_obstacle() -> None:
+def test_a_pool_that_is_too_small_is_a_reason_to_reload() -> None:
     one, three = artifact(backend("a")), artifact(backend("a"), backend("b"), backend("c"))
 
     assert reasons(one, three, free=2) == []
     assert "2 slots" in reasons(one, three, free=1)[0]
 
 
-def test_a_certificate_too_long_for_the_runtime_api_is_an_obstacle() -> None:
+def test_a_certificate_too_long_for_the_runtime_api_is_a_reason_to_reload() -> None:
     long = Bundle(id="c1", secret=ObjectKey("default", "tls"), digest="1", pem=b"x" * 20_000)
 
     assert "default/tls" in reasons(HaproxyArtifact(), HaproxyArtifact(certificates={"c1": long}))[0]
@@ -235,7 +235,7 @@ def test_meanwhile_others_are_served_and_the_one_that_waits_keeps_what_it_has() 
     moved = replace(held, id="b-held-random")
     new = artifact(backend("a", server(2)), backend("new", server(3)), moved)
 
-    part = possible(live(old, free=5), new)
+    part = servable_without_reload(live(old, free=5), new)
 
     assert {pointer.key for pointer in part.pointers} == {"a.test", "held.test", "new.test"}
     assert part.backends["b-a"].servers == (server(2),)
@@ -249,6 +249,6 @@ def test_meanwhile_hosts_get_slots_for_as_long_as_there_are_any() -> None:
     old = artifact()
     new = artifact(*(backend(f"h{number}", server(number)) for number in range(5)))
 
-    part = possible(live(old, free=3), new)
+    part = servable_without_reload(live(old, free=3), new)
 
     assert (len(part.pointers), len(part.backends), len(part.blocks)) == (3, 3, 3)

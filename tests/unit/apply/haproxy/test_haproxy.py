@@ -13,7 +13,7 @@ import pytest
 
 from ingresskit.apply import Dynamic, NoOp, Reload
 from ingresskit.apply.haproxy import HaproxyOptions, PoolSettings
-from ingresskit.apply.haproxy import performing as room
+from ingresskit.apply.haproxy import transaction as room
 from ingresskit.errors import ApplyError, ApplyPostponed, CheckFailed
 from ingresskit.render.haproxy import HaproxyArtifact
 from ingresskit.testing import endpoint_slice, ingress, pace, service, tls_secret
@@ -72,12 +72,12 @@ async def test_what_needs_no_reload_does_not_wait_for_one(short_path: Path) -> N
 async def test_rows_that_were_taken_out_after_the_plan_was_made_are_loaded_again(
     short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingresskit.apply.haproxy.live._LEAST_GARBAGE", 0)
+    monkeypatch.setattr("ingresskit.apply.haproxy.worker_state._LEAST_GARBAGE", 0)
     async with scene(short_path) as at:
         first = {"a.test": {"body-limit": "1k"}}
         await at.serve(hosts=first)
         await at.serve(hosts={"a.test": {"body-limit": "2k"}})
-        live = at.haproxy.keeper.live
+        live = at.haproxy.supervisor.live
         assert live is not None
         plan = at.applier.plan(None, at.artifact(hosts=first))
         await room.compact(at.haproxy.master.api, live)
@@ -95,14 +95,14 @@ async def test_a_pool_that_runs_low_is_filled_up_in_the_background(short_path: P
         # Twice the hosts of the start are there: four, of which three are in use soon.
         hosts = {f"h{number}.test": PLAIN for number in range(1)}
         await at.serve(hosts=hosts)
-        live = at.haproxy.keeper.live
+        live = at.haproxy.supervisor.live
         assert live is not None
         live.slots.grows = False
         size = sum(live.slots.pools.values())
         hosts = {f"h{number}.test": PLAIN for number in range(size - 1)}
         kind = await at.serve(hosts=hosts)
         await wait_until(lambda: sum(at.haproxy.reloads.values()) == 2)
-        grown = at.haproxy.keeper.live
+        grown = at.haproxy.supervisor.live
         answers = {await at.ask(host) for host in hosts}
 
     assert kind is Dynamic
@@ -118,7 +118,7 @@ async def test_more_backends_than_there_are_slots_are_reloaded_for_at_once(short
     )
     async with scene(short_path, options) as at:
         await at.serve(hosts={"a.test": PLAIN})
-        live = at.haproxy.keeper.live
+        live = at.haproxy.supervisor.live
         assert live is not None
         live.slots.grows = False
         hosts = {f"h{number}.test": PLAIN for number in range(200)}
@@ -248,7 +248,7 @@ async def test_certificates_that_come_and_go_are_reloaded_for_in_the_background(
     async with scene(short_path, options, tls=True) as at:
         kinds = [await at.serve(*objects, hosts={"b.test": PLAIN}) for objects in ((), *(tls, ()) * 4)]
         await wait_until(lambda: sum(at.haproxy.reloads.values()) == 2)
-        live = at.haproxy.keeper.live
+        live = at.haproxy.supervisor.live
         answer = await at.ask("b.test")
 
     assert set(kinds[1:]) == {Dynamic}

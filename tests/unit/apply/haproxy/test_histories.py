@@ -113,7 +113,7 @@ async def put_live(applier: HaproxyApplier, artifact: HaproxyArtifact) -> None:
 
 async def faults(haproxy: Haproxy, artifact: HaproxyArtifact) -> list[str]:
     """Where HAProxy differs from what *artifact* says."""
-    api, live = haproxy.master.api, haproxy.keeper.live
+    api, live = haproxy.master.api, haproxy.supervisor.live
     assert live is not None
     found: list[str] = []
     maps: dict[MapName, dict[str, str]] = {}
@@ -164,7 +164,7 @@ async def test_what_haproxy_has_after_many_changes_is_what_it_should_have(short_
                 found += [f"step {step}: {fault}" for fault in await faults(haproxy, artifact)]
             # Nobody asks anything, so whatever was stopped is gone soon.
             with anyio.fail_after(pace.within(10)):
-                while (live := haproxy.keeper.live) is None or live.leaving:  # noqa: ASYNC110 - another process
+                while (live := haproxy.supervisor.live) is None or live.leaving:  # noqa: ASYNC110 - another process
                     await anyio.sleep(0.01)
             failed = [reason for reason in haproxy.reloads if "failed" in reason]
 

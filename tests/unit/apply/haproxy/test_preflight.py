@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from ingresskit.apply.haproxy import Haproxy, HaproxyOptions, PoolSettings
+from ingresskit.apply.haproxy.fallback_certificate import fallback_certificate
 from ingresskit.apply.haproxy.master import Master, occupied
-from ingresskit.apply.haproxy.own import own_certificate
 from ingresskit.errors import ApplyError, ConfigurationError
 from ingresskit.render.haproxy import HaproxySettings
 
@@ -43,7 +43,7 @@ def test_an_address_of_another_machine_cannot_be_listened_at() -> None:
 
 def test_our_own_certificate_is_made_once_and_fits_its_key(tmp_path: Path) -> None:
     path = tmp_path / "own.pem"
-    first, second = own_certificate(path), own_certificate(path)
+    first, second = fallback_certificate(path), fallback_certificate(path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)
 
@@ -55,12 +55,12 @@ def test_a_certificate_that_cannot_be_read_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "own.pem"
     path.write_bytes(b"half a certif")
 
-    assert own_certificate(path) == path.read_bytes() != b"half a certif"
+    assert fallback_certificate(path) == path.read_bytes() != b"half a certif"
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ApplyError, match=r"own\.pem"):
-        own_certificate(tmp_path / "nowhere" / "own.pem")
+        fallback_certificate(tmp_path / "nowhere" / "own.pem")
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_nothing_of_it_can_be_asked_before_it_is_opened(tmp_path: Path) -> None:
     haproxy = Haproxy(HaproxySettings(), state=tmp_path)
 
     with pytest.raises(ConfigurationError, match="open it first"):
-        _ = haproxy.keeper
+        _ = haproxy.supervisor
     assert haproxy.statistics().connections_total == 0
 
 
@@ -105,6 +105,6 @@ def test_loading_it_loads_neither_the_cluster_client_nor_a_program() -> None:
 def test_years_are_not_what_a_certificate_lasts(tmp_path: Path) -> None:
     from cryptography import x509
 
-    made = x509.load_pem_x509_certificate(own_certificate(tmp_path / "own.pem"))
+    made = x509.load_pem_x509_certificate(fallback_certificate(tmp_path / "own.pem"))
 
     assert made.not_valid_after_utc - datetime.now(UTC) < timedelta(days=398)

@@ -1,4 +1,4 @@
-"""Keeping a HAProxy at what it should serve: changes at runtime, reloads, what is on disk, what is left behind.
+"""Keeps a HAProxy at what it should serve: changes at runtime, reloads, files on disk, tidying up.
 
 One lock is held by whoever changes the worker, so that changes, reloads and tidying up never mix. What is
 on disk follows behind: a change is live before it is written. Nothing depends on the order, since HAProxy
@@ -15,22 +15,22 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
-from ingresskit.apply.haproxy.changes import Changes, Obstacle, changes_between, obstacles
-from ingresskit.apply.haproxy.growing import make_slots, shortage
-from ingresskit.apply.haproxy.live import Live
-from ingresskit.apply.haproxy.loading import Loader
+from ingresskit.apply.haproxy.changes import ReloadReason, RuntimeChanges, changes_between, reload_reasons
+from ingresskit.apply.haproxy.config_loader import ConfigLoader
 from ingresskit.apply.haproxy.master import Master
-from ingresskit.apply.haproxy.meanwhile import possible
 from ingresskit.apply.haproxy.options import HaproxyOptions
-from ingresskit.apply.haproxy.performing import compact, perform, reap
+from ingresskit.apply.haproxy.partial import servable_without_reload
 from ingresskit.apply.haproxy.remembering import remembering
+from ingresskit.apply.haproxy.slot_growth import make_slots, shortage
+from ingresskit.apply.haproxy.transaction import compact, perform, reap
+from ingresskit.apply.haproxy.worker_state import WorkerState
 from ingresskit.apply.plan import Dynamic, NoOp, Plan, Reload
 from ingresskit.errors import ApplyError, ApplyPostponed, Subject
 from ingresskit.facts import fact_logger
 from ingresskit.policies import Origin
 from ingresskit.render.haproxy import Block, Capabilities, HaproxyArtifact, HaproxySettings, SlotClass
 
-__all__ = ["Keeper"]
+__all__ = ["HaproxySupervisor"]
 
 _logger = fact_logger(__name__)
 
@@ -48,29 +48,29 @@ _OURSELVES: Final = frozenset({""})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Planned:
-    """What `Keeper.plan` worked out, for the `Keeper.apply` that follows."""
+    """What `HaproxySupervisor.plan` worked out, for the `HaproxySupervisor.apply` that follows."""
 
-    live: Live
+    live: WorkerState
     loaded: Mapping[str, Block]
     served: HaproxyArtifact
     artifact: HaproxyArtifact
-    changes: Changes
+    changes: RuntimeChanges
 
-    def holds(self, live: Live, artifact: HaproxyArtifact) -> bool:
+    def holds(self, live: WorkerState, artifact: HaproxyArtifact) -> bool:
         """Whether nothing has changed since that it was worked out from."""
         # Rows that nothing led to may have been taken out meanwhile, and be wanted again now.
         basis = self.live is live and self.served is live.artifact and self.loaded is live.blocks
         return basis and self.artifact is artifact
 
 
-class Keeper:
+class HaproxySupervisor:
     """Owns the state of one HAProxy.
 
     Args:
         master: The process; of one that runs already nothing is known but that it serves.
         settings: What is in the program besides the artifact.
         capabilities: What HAProxy can do.
-        own_certificate: Key and chain in PEM for artifacts without a default certificate.
+        fallback_certificate: Key and chain in PEM for artifacts without a default certificate.
         options: How it is changed.
     """
 
@@ -80,21 +80,23 @@ class Keeper:
         settings: HaproxySettings,
         capabilities: Capabilities,
         *,
-        own_certificate: bytes,
+        fallback_certificate: bytes,
         options: HaproxyOptions,
     ) -> None:
         self._master = master
         self._settings = settings
-        self._own = own_certificate
+        self._own = fallback_certificate
         self._options = options
-        self._loader = Loader(master, settings, capabilities, own_certificate=own_certificate, options=options)
+        self._loader = ConfigLoader(
+            master, settings, capabilities, fallback_certificate=fallback_certificate, options=options
+        )
         self._lock = anyio.Lock()
         self._planned: _Planned | None = None
         self._broken = ""
         self._restarted = False
         self._written: tuple[HaproxyArtifact, Mapping[SlotClass, int]] | None = None
         self._changed = anyio.Event()
-        self.live: Live | None = None
+        self.live: WorkerState | None = None
         self.reloads: Counter[str] = Counter()
         # How many objects ask for a reload that has to wait.
         self.waiting: int = 0
@@ -112,7 +114,7 @@ class Keeper:
             return Reload(artifact=new, reason=self._broken)
         served, loaded = live.artifact, live.blocks
         changes = self._changes(live, new)
-        if found := obstacles(changes, new.needs, live.needs, live.slots):
+        if found := reload_reasons(changes, new.needs, live.needs, live.slots):
             reasons = dict.fromkeys(item.reason for item in found)
             text = "; ".join(list(reasons)[:_MOST_REASONS])
             more = f"; and {len(reasons) - _MOST_REASONS} more" if len(reasons) > _MOST_REASONS else ""
@@ -166,7 +168,7 @@ class Keeper:
         """
         await self._loader.check(artifact, self._loader.slots_for(artifact, self.live))
 
-    def _changes(self, live: Live, new: HaproxyArtifact) -> Changes:
+    def _changes(self, live: WorkerState, new: HaproxyArtifact) -> RuntimeChanges:
         changes = changes_between(live.artifact, new, loaded=live.blocks, own=self._own)
         # Where TLS is taken nowhere, HAProxy has not read the certificates.
         return changes if self._settings.https else changes.without_certificates()
@@ -182,13 +184,13 @@ class Keeper:
         else:
             changes = self._changes(live, artifact)
         # Slots may have been taken since the plan was made.
-        if found := obstacles(changes, artifact.needs, live.needs, live.slots):
+        if found := reload_reasons(changes, artifact.needs, live.needs, live.slots):
             return found[0].reason
         self._broken = "a change at runtime was interrupted"
         try:
             if lacking := shortage(live.slots, changes.placed):
                 await make_slots(self._master.api, live.slots, lacking)
-                if found := obstacles(changes, artifact.needs, live.needs, live.slots):
+                if found := reload_reasons(changes, artifact.needs, live.needs, live.slots):
                     self._broken = ""
                     return found[0].reason
             await perform(self._master.api, live, changes, artifact)
@@ -201,24 +203,24 @@ class Keeper:
 
     def _asking(self, artifact: HaproxyArtifact) -> frozenset[str]:
         """The namespaces whose objects need a reload for *artifact*."""
-        return frozenset(name for item in self._obstacles(artifact) for name in item.namespaces)
+        return frozenset(name for item in self._reload_reasons(artifact) for name in item.namespaces)
 
     def _waiting(self, artifact: HaproxyArtifact) -> frozenset[Subject]:
         """The objects that need a reload for *artifact*."""
-        return frozenset(subject for item in self._obstacles(artifact) for subject in item.subjects)
+        return frozenset(subject for item in self._reload_reasons(artifact) for subject in item.subjects)
 
-    def _obstacles(self, artifact: HaproxyArtifact) -> tuple[Obstacle, ...]:
+    def _reload_reasons(self, artifact: HaproxyArtifact) -> tuple[ReloadReason, ...]:
         live = self.live
         if live is None or self._broken:
             return ()
-        return obstacles(self._changes(live, artifact), artifact.needs, live.needs, live.slots)
+        return reload_reasons(self._changes(live, artifact), artifact.needs, live.needs, live.slots)
 
     async def _change_meanwhile(self, artifact: HaproxyArtifact) -> None:
         """Serve what of *artifact* needs no reload. Never raises for a change that fails."""
         live = self.live
         if live is None or self._broken:
             return
-        part = await anyio.to_thread.run_sync(possible, live, artifact)
+        part = await anyio.to_thread.run_sync(servable_without_reload, live, artifact)
         if self._changes(live, part) and not await self._change(part):
             self._announce()
 
@@ -241,7 +243,7 @@ class Keeper:
                     if not await self._master.serves(live.marker):
                         self._broken = "HAProxy does not serve what it did before a reload that failed"
             raise
-        self.live = Live.loaded(artifact, needs=needs, slots=slots, marker=marker)
+        self.live = WorkerState.loaded(artifact, needs=needs, slots=slots, marker=marker)
         self._broken = ""
         self._restarted = False
         self._written = artifact, slots.pools
@@ -263,7 +265,7 @@ class Keeper:
                 return
             slots = self._loader.slots_for(live.artifact, live)
             marker = await self._loader.write(live.artifact, slots.pools, slots.held())
-            self.live = Live.loaded(live.artifact, needs=live.artifact.needs, slots=slots, marker=marker)
+            self.live = WorkerState.loaded(live.artifact, needs=live.artifact.needs, slots=slots, marker=marker)
             self._broken = ""
             self._restarted = True
             self._written = live.artifact, slots.pools
@@ -330,7 +332,7 @@ class Keeper:
         await anyio.sleep(10 * (anyio.current_time() - begun))
         return 0
 
-    def _is_written(self, live: Live) -> bool:
+    def _is_written(self, live: WorkerState) -> bool:
         if self._written is None:
             return False
         artifact, pools = self._written
@@ -375,7 +377,7 @@ class Keeper:
             await self._load(live.artifact, f"few slots of the kind {names} are free")
         return None
 
-    async def _make_ahead(self, live: Live, low: Iterable[SlotClass]) -> bool:
+    async def _make_ahead(self, live: WorkerState, low: Iterable[SlotClass]) -> bool:
         """Make some slots of these classes at runtime; returns whether that went well."""
         sizes, pools = self._loader.sizes_for(live.artifact, live), live.slots.pools
         wanted = {item: min(sizes[item] - pools[item], _MOST_SLOTS) for item in low}

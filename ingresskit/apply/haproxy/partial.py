@@ -1,8 +1,8 @@
-"""What of an artifact can be served at once, while the rest waits for a reload. No I/O.
+"""The subset of an artifact that can go live without a reload, while the rest waits for one. Pure.
 
-A reload may have to wait, and what made it necessary is one tenant's doing. Everybody else's endpoints,
-certificates and hosts are followed meanwhile: a host is held at what is served of it only when what it
-leads to needs something that the program does not have.
+A reload may have to wait, and one tenant made it necessary. The endpoints, certificates and hosts of all
+others are followed until then: a host stays as it is served only when what it leads to needs something
+that the program does not have.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from ingresskit.apply.haproxy.live import Live
+from ingresskit.apply.haproxy.worker_state import WorkerState
 from ingresskit.render.haproxy import HaproxyArtifact, MapName, Pointer, SlotClass
 
-__all__ = ["possible"]
+__all__ = ["servable_without_reload"]
 
 _POLICY = "p"
 _RESPOND = "respond-"
@@ -23,7 +23,7 @@ _RESERVED = 4
 _FEW = 8
 
 
-def possible(live: Live, new: HaproxyArtifact) -> HaproxyArtifact:
+def servable_without_reload(live: WorkerState, new: HaproxyArtifact) -> HaproxyArtifact:
     """The most of *new* that *live* can serve without a reload; what it serves already where it cannot.
 
     Takes time in proportion to all that is served.
@@ -61,7 +61,7 @@ def possible(live: Live, new: HaproxyArtifact) -> HaproxyArtifact:
 class _Judge:
     """Decides what the running program can serve; slots it has given away are gone."""
 
-    live: Live
+    live: WorkerState
     new: HaproxyArtifact
     _given: Counter[SlotClass] = field(default_factory=Counter[SlotClass])
     _admitted: set[str] = field(default_factory=set[str])

@@ -1,4 +1,4 @@
-"""What a running HAProxy has, as far as it was told: the basis of each change."""
+"""What a running HAProxy holds. Updated after the worker has acknowledged each change."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from ingresskit.apply.haproxy.slots import Slots
 from ingresskit.render.haproxy import Block, HaproxyArtifact, MapName, Needs, Server
 
-__all__ = ["Live"]
+__all__ = ["WorkerState"]
 
 # Fewer rows than these are not worth the work of taking them out.
 _LEAST_GARBAGE = 2000
 
 
 @dataclass(slots=True, kw_only=True)
-class Live:
+class WorkerState:
     """The state of one worker. Changed by whoever changes the worker, after the worker said yes.
 
     Attributes:
@@ -38,7 +38,7 @@ class Live:
     unlisted: int = 0
 
     @classmethod
-    def loaded(cls, artifact: HaproxyArtifact, *, needs: Needs, slots: Slots, marker: str) -> Live:
+    def loaded(cls, artifact: HaproxyArtifact, *, needs: Needs, slots: Slots, marker: str) -> WorkerState:
         """The state of a worker that has just read its files."""
         return cls(artifact=artifact, needs=needs, slots=slots, marker=marker, blocks=dict(artifact.blocks))
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from ingresskit._fallback_certificate import make_fallback_certificate
 from ingresskit.errors import ApplyError, ConfigurationError
 
-__all__ = ["own_certificate"]
+__all__ = ["fallback_certificate"]
 
 _LEFT = timedelta(days=30)
 
 
-def own_certificate(path: Path) -> bytes:
+def fallback_certificate(path: Path) -> bytes:
     """Key and certificate in PEM, those in the file *path*, or new ones, which are written there. Blocks.
 
     Raises:

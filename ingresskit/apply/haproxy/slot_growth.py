@@ -1,7 +1,7 @@
-"""New slots in a program that runs, where HAProxy takes new backends: 3.4 and later.
+"""Adds slots to a running program, where HAProxy takes new backends: 3.4 and later.
 
-A new slot is as those that the program began with: empty, of one class, free. Nothing leads to it before
-a backend is put there, so what is left of an attempt that failed harms nobody.
+A new slot is like those that the program began with: empty, of one class, free. Nothing leads to it before
+a backend is put there, so the remains of a failed attempt do no harm.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ from typing_extensions import override
 from ingresskit.apply import Dynamic, Reload
 from ingresskit.apply.haproxy import HaproxyOptions, PoolSettings
 from ingresskit.apply.haproxy.cli import Cli
-from ingresskit.apply.haproxy.growing import make_slots, shortage
 from ingresskit.apply.haproxy.runtime import RuntimeApi
+from ingresskit.apply.haproxy.slot_growth import make_slots, shortage
 from ingresskit.apply.haproxy.slots import USUAL_CLASSES, Slots, pool_sizes
 from ingresskit.graph import BackendKey
 from ingresskit.policies import Algorithm
@@ -143,7 +143,7 @@ async def test_where_haproxy_refuses_a_slot_it_is_reloaded(short_path: Path) -> 
     )
     async with scene(short_path, options) as at:
         await at.serve(hosts={"a.test": PLAIN})
-        live = at.haproxy.keeper.live
+        live = at.haproxy.supervisor.live
         assert live is not None
         # What 3.4 refuses because the name is taken, versions before it refuse anyway.
         live.slots.grows = True
@@ -170,7 +170,7 @@ async def test_slots_that_run_out_are_made_without_a_reload(short_path: Path) ->
         kind = await at.serve(hosts=hosts)
         answers = {await at.ask(host) for host in hosts}
         # And some more ahead, for those that come next.
-        await wait_until(lambda: (live := at.haproxy.keeper.live) is not None and not live.slots.low(0.25))
+        await wait_until(lambda: (live := at.haproxy.supervisor.live) is not None and not live.slots.low(0.25))
         reloads = dict(at.haproxy.reloads)
 
     assert kind is Dynamic
@@ -212,7 +212,7 @@ async def test_a_haproxy_that_dies_comes_back_with_the_slots_that_were_made(shor
         hosts = {f"h{number}.test": PLAIN for number in range(30)}
         hosts["r.test"] = {"load-balancing": "random"}
         await at.serve(hosts=hosts)
-        live, pid = at.haproxy.keeper.live, at.haproxy.pid
+        live, pid = at.haproxy.supervisor.live, at.haproxy.pid
         assert live is not None
         assert pid is not None
         held = live.slots.held()
@@ -221,7 +221,7 @@ async def test_a_haproxy_that_dies_comes_back_with_the_slots_that_were_made(shor
         while not await at.ask("h0.test"):  # noqa: ASYNC110 - another process is waited for
             await anyio.sleep(0.01)
         answers = {await at.ask(host) for host in hosts}
-        after = at.haproxy.keeper.live
+        after = at.haproxy.supervisor.live
         assert after is not None
 
     assert answers == {200}
@@ -236,7 +236,7 @@ async def test_slots_that_were_made_are_in_the_configuration_on_disk(short_path:
         await at.serve(hosts={"a.test": PLAIN})
         before = program.read_text()
         await at.serve(hosts={"a.test": {"load-balancing": "random"}})
-        live = at.haproxy.keeper.live
+        live = at.haproxy.supervisor.live
         assert live is not None
         await wait_until(lambda: f"backend random-1.{live.slots.pools[RANDOM]} from" in program.read_text())
         reloads = dict(at.haproxy.reloads)

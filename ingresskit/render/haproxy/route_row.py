@@ -1,4 +1,4 @@
-"""The words that the rows of the maps and the rules of the program have in common.
+"""The row of a route, and other words that the rows of the maps share with the rules of the program.
 
 The row of a route is ``kind|id|policy|flags|cut``:
 

@@ -1,4 +1,4 @@
-"""Whole configurations: made, checked, and loaded by a start or a reload, or just written for the next one.
+"""Makes, checks and loads whole configurations by a start or a reload, or writes one for the next start.
 
 A reload comes only when it may: not too soon after the last one, and not while too many processes that
 were replaced still serve connections.
@@ -16,23 +16,23 @@ import anyio.to_thread
 from ingresskit.apply.generations import Generation
 from ingresskit.apply.haproxy.files import made_files
 from ingresskit.apply.haproxy.limits import affordable
-from ingresskit.apply.haproxy.live import Live
 from ingresskit.apply.haproxy.master import Master, occupied
 from ingresskit.apply.haproxy.options import HaproxyOptions
 from ingresskit.apply.haproxy.slots import USUAL_CLASSES, Slots, pool_sizes
 from ingresskit.apply.haproxy.turns import Turns
+from ingresskit.apply.haproxy.worker_state import WorkerState
 from ingresskit.errors import ApplyError, CheckFailed
 from ingresskit.facts import fact_logger
 from ingresskit.render.base import RenderedFile
 from ingresskit.render.haproxy import Capabilities, HaproxyArtifact, HaproxySettings, Needs, SlotClass
 
-__all__ = ["Loader"]
+__all__ = ["ConfigLoader"]
 
 _logger = fact_logger(__name__)
 
 
-class Loader:
-    """Loads configurations into one HAProxy; see `Keeper` for the arguments."""
+class ConfigLoader:
+    """Loads configurations into one HAProxy; see `HaproxySupervisor` for the arguments."""
 
     def __init__(
         self,
@@ -40,24 +40,24 @@ class Loader:
         settings: HaproxySettings,
         capabilities: Capabilities,
         *,
-        own_certificate: bytes,
+        fallback_certificate: bytes,
         options: HaproxyOptions,
     ) -> None:
         self._master = master
         self._settings = settings
         self._capabilities = capabilities
-        self._own = own_certificate
+        self._own = fallback_certificate
         self._options = options
         self._disk = anyio.Lock()
         self._turns = Turns(master, options)
 
-    def slots_for(self, artifact: HaproxyArtifact, live: Live | None) -> Slots:
+    def slots_for(self, artifact: HaproxyArtifact, live: WorkerState | None) -> Slots:
         """Slots for all backends of *artifact* and as many again; each where it stands in *live* if it can."""
         before = None if live is None else live.slots
         grows = self._capabilities.adds_backends
         return Slots.filled(self.sizes_for(artifact, live), artifact.backends.values(), before, grows=grows)
 
-    def sizes_for(self, artifact: HaproxyArtifact, live: Live | None) -> Mapping[SlotClass, int]:
+    def sizes_for(self, artifact: HaproxyArtifact, live: WorkerState | None) -> Mapping[SlotClass, int]:
         """How many slots of each class a program for *artifact* should have."""
         before: Mapping[SlotClass, int] = {} if live is None else live.slots.pools
         ready = USUAL_CLASSES if self._capabilities.adds_backends else ()
@@ -166,7 +166,7 @@ class Loader:
                 pools=pools,
                 held=held,
                 marker=marker,
-                own_certificate=self._own,
+                fallback_certificate=self._own,
             )
 
         return await anyio.to_thread.run_sync(made)

@@ -1,8 +1,8 @@
-"""Making changes in a running HAProxy, in the order in which nothing is missed by a request.
+"""Applies changes to a running HAProxy, make-before-break: additions, then pointers, then removals.
 
-First what comes: servers, slots, certificates, rows. Then the pointers that lead there. Last what goes:
-pointers, slots, servers, certificates. So at every moment a request finds a table, what its rows lead to,
-and servers behind it. A failure in the midst leaves things that nothing leads to, which a reload clears.
+Additions are servers, slots, certificates and rows; removals are pointers, slots, servers and certificates.
+So at every moment a request finds a table, what its rows lead to, and servers behind it. A failure in the
+midst leaves things that nothing leads to, which a reload clears.
 
 Rows of blocks are not taken out at once. Their keys hold paths that tenants wrote, which may not stand in
 a command, and nothing leads to them. When they are more than those in use, the map is replaced.
@@ -13,20 +13,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from ingresskit.apply.haproxy.changes import Changes
-from ingresskit.apply.haproxy.live import Live
+from ingresskit.apply.haproxy.changes import RuntimeChanges
 from ingresskit.apply.haproxy.runtime import RuntimeApi
+from ingresskit.apply.haproxy.worker_state import WorkerState
 from ingresskit.errors import ApplyError
 from ingresskit.render.haproxy import Block, HaproxyArtifact, MapName, Server
 from ingresskit.render.haproxy.files import CERTIFICATE_LIST, DEFAULT_CERTIFICATE, certificate_line
 from ingresskit.render.haproxy.quoting import map_line
+from ingresskit.render.haproxy.route_row import slot_value
 from ingresskit.render.haproxy.servers import server_words
-from ingresskit.render.haproxy.words import slot_value
 
 __all__ = ["compact", "perform", "reap"]
 
 
-async def perform(api: RuntimeApi, live: Live, changes: Changes, new: HaproxyArtifact) -> None:
+async def perform(api: RuntimeApi, live: WorkerState, changes: RuntimeChanges, new: HaproxyArtifact) -> None:
     """Make *changes*, after which *new* is served; *live* says so then.
 
     Raises:
@@ -38,7 +38,7 @@ async def perform(api: RuntimeApi, live: Live, changes: Changes, new: HaproxyArt
     live.artifact = new
 
 
-async def _bring(api: RuntimeApi, live: Live, changes: Changes, new: HaproxyArtifact) -> None:
+async def _bring(api: RuntimeApi, live: WorkerState, changes: RuntimeChanges, new: HaproxyArtifact) -> None:
     for change in changes.servers:
         slot = live.slots.of(change.backend)
         if slot is None:
@@ -67,7 +67,7 @@ async def _bring(api: RuntimeApi, live: Live, changes: Changes, new: HaproxyArti
     await _load(api, live, changes.blocks)
 
 
-async def _add_servers(api: RuntimeApi, live: Live, slot: str, servers: Sequence[Server]) -> None:
+async def _add_servers(api: RuntimeApi, live: WorkerState, slot: str, servers: Sequence[Server]) -> None:
     leaving = live.leaving.get(slot, {})
     for server in servers:
         held = leaving.get(server.name)
@@ -80,7 +80,7 @@ async def _add_servers(api: RuntimeApi, live: Live, slot: str, servers: Sequence
         await api.add_server(slot, server.name, *server_words(server))
 
 
-async def _bring_certificates(api: RuntimeApi, changes: Changes) -> None:
+async def _bring_certificates(api: RuntimeApi, changes: RuntimeChanges) -> None:
     for bundle in changes.issued:
         await api.put_certificate(bundle.path, _pem_lines(bundle.pem), new=True)
     for bundle in changes.renewed:
@@ -96,7 +96,7 @@ def _pem_lines(pem: bytes) -> list[str]:
     return [line for line in pem.decode("ascii").splitlines() if line.strip()]
 
 
-async def _load(api: RuntimeApi, live: Live, blocks: Sequence[Block]) -> None:
+async def _load(api: RuntimeApi, live: WorkerState, blocks: Sequence[Block]) -> None:
     rows: dict[str, list[str]] = {}
     for block in blocks:
         for map_name, text in block.lines.items():
@@ -113,7 +113,7 @@ async def _load(api: RuntimeApi, live: Live, blocks: Sequence[Block]) -> None:
     live.blocks |= {block.id: block for block in blocks}
 
 
-async def _point(api: RuntimeApi, changes: Changes) -> None:
+async def _point(api: RuntimeApi, changes: RuntimeChanges) -> None:
     rows: dict[str, list[str]] = {}
     for pointer, value in changes.pointed:
         rows.setdefault(pointer.map.path, []).append(map_line(pointer.key, value))
@@ -124,7 +124,7 @@ async def _point(api: RuntimeApi, changes: Changes) -> None:
         await api.set_row(pointer.map.path, pointer.key, value)
 
 
-async def _take_away(api: RuntimeApi, live: Live, changes: Changes, new: HaproxyArtifact) -> None:
+async def _take_away(api: RuntimeApi, live: WorkerState, changes: RuntimeChanges, new: HaproxyArtifact) -> None:
     # Hosts first: their routes lead to splits.
     for pointer in sorted(changes.dropped):
         await api.delete_row(pointer.map.path, pointer.key)
@@ -147,14 +147,14 @@ async def _take_away(api: RuntimeApi, live: Live, changes: Changes, new: Haproxy
         await api.drop_certificate(bundle.path)
 
 
-async def _stop_servers(api: RuntimeApi, live: Live, slot: str, servers: Sequence[Server]) -> None:
+async def _stop_servers(api: RuntimeApi, live: WorkerState, slot: str, servers: Sequence[Server]) -> None:
     leaving = live.leaving.setdefault(slot, {})
     for server in servers:
         await api.stop_server(slot, server.name)
         leaving[server.name] = server
 
 
-async def _unlist(api: RuntimeApi, live: Live, changes: Changes) -> None:
+async def _unlist(api: RuntimeApi, live: WorkerState, changes: RuntimeChanges) -> None:
     wanted = Counter(certificate_line(line) for line in changes.unlisted)
     for listed in await api.listed(CERTIFICATE_LIST):
         text = " ".join((listed.file, *listed.names))
@@ -166,7 +166,7 @@ async def _unlist(api: RuntimeApi, live: Live, changes: Changes) -> None:
         raise ApplyError(f"HAProxy does not have the line {next(iter(missing))[:200]!r} of its certificates")
 
 
-async def reap(api: RuntimeApi, live: Live) -> int:
+async def reap(api: RuntimeApi, live: WorkerState) -> int:
     """Take out the stopped servers that no request needs any more; returns how many are left.
 
     Raises:
@@ -182,7 +182,7 @@ async def reap(api: RuntimeApi, live: Live) -> int:
     return sum(map(len, live.leaving.values()))
 
 
-async def compact(api: RuntimeApi, live: Live) -> bool:
+async def compact(api: RuntimeApi, live: WorkerState) -> bool:
     """Take rows that nothing leads to out of the maps, where they are most of it; returns whether there were.
 
     Raises:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ingresskit.apply.haproxy.live import Live
-from ingresskit.apply.haproxy.meanwhile import possible
+from ingresskit.apply.haproxy.partial import servable_without_reload
 from ingresskit.apply.haproxy.slots import Slots
+from ingresskit.apply.haproxy.worker_state import WorkerState
 from ingresskit.models import KubeObject, Snapshot
 from ingresskit.render.haproxy import HaproxyArtifact, HaproxyRenderer, SlotClass
 from ingresskit.testing import endpoint_slice, ingress, ingress_class, service
@@ -26,10 +26,12 @@ def artifact(hosts: dict[str, str]) -> HaproxyArtifact:
 
 def test_one_namespace_does_not_take_the_last_slots() -> None:
     empty = HaproxyArtifact()
-    live = Live.loaded(empty, needs=empty.needs, slots=Slots.filled({SlotClass(): 16}, ()), marker="x")
+    live = WorkerState.loaded(empty, needs=empty.needs, slots=Slots.filled({SlotClass(): 16}, ()), marker="x")
     greedy = {f"a{number:02}.test": "greedy" for number in range(40)}
 
-    served = possible(live, artifact(greedy | {"z1.test": "modest", "z2.test": "modest", "z3.test": "other"}))
+    served = servable_without_reload(
+        live, artifact(greedy | {"z1.test": "modest", "z2.test": "modest", "z3.test": "other"})
+    )
 
     namespaces = [backend.key.namespace for backend in served.backends.values()]
     assert 9 <= namespaces.count("greedy") <= 12
