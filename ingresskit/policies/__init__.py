@@ -33,6 +33,7 @@ from ingresskit.policies.dialects import (
     NativeDialect,
     Objects,
     Reading,
+    RulePath,
     Status,
     no_objects,
 )
@@ -112,6 +113,7 @@ __all__ = [
     "ResponseHeaders",
     "Retries",
     "Risk",
+    "RulePath",
     "Selection",
     "Share",
     "Stage",

@@ -15,6 +15,7 @@ from ingresskit.policies.dialects.base import (
     DialectContext,
     Objects,
     Reading,
+    RulePath,
     no_objects,
 )
 
@@ -52,7 +53,12 @@ class PolicyRegistry:
         return frozenset(dialect.globals_ref for dialect in self.dialects if dialect.globals_ref is not None)
 
     def read(
-        self, annotations: Mapping[str, str], subject: ObjectRef, objects: Objects = no_objects
+        self,
+        annotations: Mapping[str, str],
+        subject: ObjectRef,
+        objects: Objects = no_objects,
+        *,
+        paths: tuple[RulePath, ...] = (),
     ) -> Reading:
         """What all dialects make of the annotations of one object.
 
@@ -60,10 +66,11 @@ class PolicyRegistry:
             annotations: All of the object.
             subject: The object.
             objects: Finds what annotations name, and the ConfigMaps of `settings`; nothing by default.
+            paths: Those of the rules of the object.
         """
         reading = NOTHING_READ
         for dialect in self.dialects:
-            reads = dialect.read(_context(dialect, annotations, subject, objects))
+            reads = dialect.read(_context(dialect, annotations, subject, objects, paths))
             if dialect.globals_ref is not None and objects(ConfigMap, dialect.globals_ref) is None:
                 reads = replace(reads, diagnostics=(_no_settings(dialect.globals_ref), *reads.diagnostics))
             if reads == NOTHING_READ:
@@ -74,15 +81,20 @@ class PolicyRegistry:
 
 
 def _context(
-    dialect: Dialect, annotations: Mapping[str, str], subject: ObjectRef, objects: Objects
+    dialect: Dialect,
+    annotations: Mapping[str, str],
+    subject: ObjectRef,
+    objects: Objects,
+    paths: tuple[RulePath, ...],
 ) -> DialectContext:
     if dialect.globals_ref is None:
-        return DialectContext(subject=subject, annotations=annotations, objects=objects)
+        return DialectContext(subject=subject, annotations=annotations, paths=paths, objects=objects)
     found = objects(ConfigMap, dialect.globals_ref)
     settings: Mapping[str, str] = found.data if found is not None else {}
     return DialectContext(
         subject=subject,
         annotations=annotations,
+        paths=paths,
         globals=settings,
         grants=dialect.grants(settings),
         objects=objects,

@@ -9,6 +9,7 @@ from ingresskit.policies.dialects.base import (
     Grants,
     Objects,
     Reading,
+    RulePath,
     Status,
     no_objects,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "NativeDialect",
     "Objects",
     "Reading",
+    "RulePath",
     "Status",
     "no_objects",
 ]

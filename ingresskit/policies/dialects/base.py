@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Final, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from ingresskit.diagnostics import Diagnostic
 from ingresskit.models import KubeObject, ObjectKey, ObjectRef
@@ -22,6 +22,7 @@ __all__ = [
     "Grants",
     "Objects",
     "Reading",
+    "RulePath",
     "Status",
     "no_objects",
 ]
@@ -61,6 +62,18 @@ class Grants:
 NO_GRANTS: Final = Grants()
 
 
+class RulePath(NamedTuple):
+    """A path of a rule, as written: nothing says that it can be served.
+
+    Attributes:
+        kind: Its path type; empty without one.
+        text: The path; empty without one.
+    """
+
+    kind: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialectContext:
     """All that a dialect may know when it reads an object.
@@ -68,6 +81,7 @@ class DialectContext:
     Attributes:
         subject: The object.
         annotations: All of its annotations, those of other dialects included.
+        paths: Those of its rules, in the order written.
         globals: The data of the dialect's ConfigMap, `Dialect.globals_ref`; empty without one.
         grants: What may be looked up beside the subject's own namespace.
         objects: The cluster. Use `lookup`, which keeps to *grants*.
@@ -75,6 +89,7 @@ class DialectContext:
 
     subject: ObjectRef
     annotations: Mapping[str, str]
+    paths: tuple[RulePath, ...] = ()
     globals: Mapping[str, str] = field(default_factory=dict[str, str])
     grants: Grants = NO_GRANTS
     objects: Objects = field(default=no_objects, repr=False, compare=False)

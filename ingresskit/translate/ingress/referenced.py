@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ingresskit.models import ConfigMap, Ingress, IngressClass, KubeObject, Namespace, ObjectKey, Snapshot
 from ingresskit.translate.ingress.classes import ClassTable
+from ingresskit.translate.ingress.rules import rule_paths
 from ingresskit.translate.lookups import LookedUp, Lookups, still_so
 from ingresskit.translate.options import TranslateOptions
 
@@ -61,5 +62,7 @@ class ReferencedObjects:
         lookups = Lookups(snapshot)
         # What a dialect raises is reported where it costs something: by the translator.
         with suppress(Exception):
-            self._options.policies.read(ingress.metadata.annotations, ingress.ref, lookups)
+            self._options.policies.read(
+                ingress.metadata.annotations, ingress.ref, lookups, paths=rule_paths(ingress)
+            )
         return lookups.found

@@ -36,6 +36,7 @@ from ingresskit.policies import (
     Origin,
     PolicyRegistry,
     PolicySet,
+    RulePath,
     TrafficSplit,
     no_objects,
 )
@@ -43,7 +44,7 @@ from ingresskit.translate.claims import BackendFault, Claim, Claimant, ServiceRe
 from ingresskit.translate.ingress.notations import host_advice, path_advice, path_doubt, served_otherwise
 from ingresskit.translate.pattern_hosts import pattern_match
 
-__all__ = ["not_ours", "read_ingress"]
+__all__ = ["not_ours", "read_ingress", "rule_paths"]
 
 CLASS_NOT_OURS = "ClassNotOurs"
 
@@ -92,6 +93,15 @@ def not_ours(
     )
 
 
+def rule_paths(ingress: Ingress) -> tuple[RulePath, ...]:
+    """The paths of its rules, as written."""
+    return tuple(
+        RulePath(path.path_type or "", path.path or "")
+        for rule in ingress.spec.rules
+        for path in (rule.http.paths if rule.http else ())
+    )
+
+
 def read_ingress(
     ingress: Ingress,
     registry: PolicyRegistry,
@@ -112,7 +122,7 @@ def read_ingress(
         objects: Finds what annotations name.
     """
     annotations = ingress.metadata.annotations
-    policies = registry.read(annotations, ingress.ref, objects)
+    policies = registry.read(annotations, ingress.ref, objects, paths=rule_paths(ingress))
     reader = _Reader(ingress, host_fallthrough=host_fallthrough, paths=paths, regex_paths=policies.regex_paths)
     canary = policies.variant is not None
     if annotations and foreign is not None:

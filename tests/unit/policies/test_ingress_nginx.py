@@ -29,6 +29,7 @@ from ingresskit.policies import (
     ResponseHeaders,
     Retries,
     Risk,
+    RulePath,
     Stage,
     Status,
     Timeouts,
@@ -169,6 +170,56 @@ def test_an_invalid_value_leaves_the_default_and_is_reported(annotations: dict[s
 
     assert reading.policies == read().policies
     assert (only(reading).reason, only(reading).severity) == (Reason.ANNOTATION_INVALID, Severity.WARNING)
+
+
+def rewritten(target: str, *paths: str, **annotations: str) -> Reading:
+    """What a target comes to for these paths; one that begins with ``=`` is Exact."""
+    named = {"rewrite-target": target} | {name.replace("_", "-"): text for name, text in annotations.items()}
+    registry = PolicyRegistry([IngressNginxDialect()])
+    rules = tuple(RulePath("Exact" if path.startswith("=") else "Prefix", path.lstrip("=")) for path in paths)
+    return registry.read({f"{PREFIX}/{name}": text for name, text in named.items()}, SUBJECT, paths=rules)
+
+
+@pytest.mark.parametrize(
+    ("target", "paths", "prefix", "regex"),
+    [
+        ("/$2", ["/shop(/|$)(.*)"], "/", True),
+        ("/v2/$2", ["/shop(/|$)(.*)", "/a/b(/|$)(.*)"], "/v2", True),
+        ("/$1", ["/shop/(.*)"], "/", True),
+        ("/v2$1", ["/shop(/.*)"], "/v2", True),
+        ("/v2", ["=/shop"], "/v2", False),
+    ],
+)
+def test_targets_that_keep_the_rest_are_prefix_rewrites(
+    target: str, paths: list[str], prefix: str, regex: bool
+) -> None:
+    reading = rewritten(target, *paths)
+
+    assert reading.policies.get(PrefixRewrite) == PrefixRewrite(prefix=prefix)
+    assert (reading.regex_paths, reading.diagnostics) == (regex, ())
+
+
+def test_a_target_that_is_the_path_rewrites_nothing() -> None:
+    reading = rewritten("/", "/", "/")
+
+    assert reading.policies.get(PrefixRewrite) is None
+    assert (reading.regex_paths, reading.diagnostics) == (False, ())
+
+
+@pytest.mark.parametrize(
+    ("target", "paths"),
+    [
+        ("/$1/$2", ["/(a)/(.*)"]),
+        ("/$1", ["/shop/?(.*)"]),
+        ("/$2", ["/shop(/|$)(.*)", "/other"]),
+        ("/x?y=$1", ["/shop/(.*)"]),
+    ],
+)
+def test_other_captures_are_reported_and_rewrite_nothing(target: str, paths: list[str]) -> None:
+    reading = rewritten(target, *paths)
+
+    assert reading.policies.get(PrefixRewrite) is None
+    assert only(reading).reason is Reason.ANNOTATION_UNSUPPORTED
 
 
 def test_the_temporal_redirect_wins() -> None:

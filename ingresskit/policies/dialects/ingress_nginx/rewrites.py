@@ -1,10 +1,12 @@
-"""The path that endpoints get."""
+"""The path that endpoints get, and whether paths are regular expressions."""
 
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from ingresskit.diagnostics import Reason
+from ingresskit.policies.dialects.base import RulePath
 from ingresskit.policies.dialects.ingress_nginx.reader import Annotations
 from ingresskit.policies.dialects.ingress_nginx.values import parse_go_boolean
 from ingresskit.policies.kinds.rewrites import PrefixRewrite
@@ -13,30 +15,54 @@ from ingresskit.policies.values import parse_path_prefix
 __all__ = ["forwarded_prefix", "read_rewrites"]
 
 _TARGET = "rewrite-target"
+_ELEMENTS = r"(?:/[A-Za-z0-9\-._~]+)*"
+
+# Targets that put a capture behind a prefix, and the paths of which that capture is all that follows the
+# elements at the beginning: then it is what a `PrefixRewrite` keeps.
+_FORMS: Final = (
+    (re.compile(r"((?:/[A-Za-z0-9\-._~]+)*/)\$2"), re.compile(rf"{_ELEMENTS}\(/\|\$\)\(\.\*\)")),
+    (re.compile(r"((?:/[A-Za-z0-9\-._~]+)*/)\$1"), re.compile(rf"{_ELEMENTS}/\(\.\*\)")),
+    (re.compile(r"((?:/[A-Za-z0-9\-._~]+)*)\$1"), re.compile(rf"{_ELEMENTS}\(/\.\*\)")),
+)
 
 
 def read_rewrites(annotations: Annotations) -> None:
     """Ask for a `PrefixRewrite`, and for paths that are regular expressions."""
     annotations.regex_paths = bool(annotations.value("use-regex", parse_go_boolean))
-    text = annotations.text(_TARGET)
-    if not text:
-        return
-    if "$" in text:
-        message = (
-            "captures ($1) are not built; the path is sent as the client asked for it. A path of type Prefix"
-            " with a target that has none replaces the part that matched"
-        )
-        annotations.warn(_TARGET, Reason.ANNOTATION_UNSUPPORTED, message)
+    target = annotations.text(_TARGET)
+    paths = annotations.context.paths
+    if not target or (paths and all(path.text == target for path in paths)):
+        return  # ingress-nginx does not rewrite a path to itself
+    if "$" in target:
+        _captured(annotations, target, paths)
         return
     prefix = annotations.value(_TARGET, parse_path_prefix)
     if prefix is None:
         return
+    if annotations.regex_paths:
+        message = "beside use-regex only captures are built; paths are sent as clients ask for them"
+        annotations.warn(_TARGET, Reason.ANNOTATION_UNSUPPORTED, message)
+        return
+    if any(path.kind != "Exact" for path in paths):
+        message = (
+            "ingress-nginx sends every request to this very path; here what follows the matched path is kept"
+            " behind it"
+        )
+        annotations.warn(_TARGET, Reason.ANNOTATION_UNSUPPORTED, message)
+    annotations.add(PrefixRewrite(prefix=prefix), prefix=_TARGET)
+
+
+def _captured(annotations: Annotations, target: str, paths: tuple[RulePath, ...]) -> None:
+    annotations.regex_paths = True
+    for form, path_form in _FORMS:
+        if (found := form.fullmatch(target)) and all(path_form.fullmatch(path.text) for path in paths):
+            annotations.add(PrefixRewrite(prefix=parse_path_prefix(found[1] or "/")), prefix=_TARGET)
+            return
     message = (
-        "ingress-nginx sends every request to this very path; here what follows the matched path is kept"
-        " behind it"
+        "of captures only those are built that keep what follows the beginning of every path, as /$2 does with"
+        " /x(/|$)(.*), or /$1 with /x/(.*); paths are sent as clients ask for them"
     )
     annotations.warn(_TARGET, Reason.ANNOTATION_UNSUPPORTED, message)
-    annotations.add(PrefixRewrite(prefix=prefix), prefix=_TARGET)
 
 
 def forwarded_prefix(annotations: Annotations) -> str | None:

@@ -1,0 +1,176 @@
+"""Annotations of ingress-nginx: from Ingresses to responses of the in-process proxy over real sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pytest
+
+from ingresskit.models import ConfigMap, KubeObject, ObjectKey, ObjectMeta, Snapshot
+from ingresskit.policies import IngressNginxDialect, NativeDialect, PolicyRegistry
+from ingresskit.proxy import Proxy, ProxySettings
+from ingresskit.render.inprocess import InProcessRenderer
+from ingresskit.testing import Ask, answer_faults, endpoint_slice, ingress, ingress_class, service
+from ingresskit.testing.loopback import open_loopback
+from ingresskit.translate import TranslateOptions, translate
+
+pytestmark = pytest.mark.anyio
+
+PREFIX = "nginx.ingress.kubernetes.io"
+SETTINGS = ObjectKey("ops", "settings")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+HOME = Ask(host="a.test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """An Ingress for a.test with these annotations, and what a request gets.
+
+    Attributes:
+        paths: Of the Ingress, as `ingresskit.testing.ingress` takes them; all lead to the Service web.
+        status: 200 comes from the endpoint.
+        forwarded: The path that the endpoint gets.
+    """
+
+    annotations: Mapping[str, str] = field(default_factory=dict[str, str])
+    settings: Mapping[str, str] = field(default_factory=dict[str, str])
+    paths: tuple[str, ...] = ("/",)
+    ask: Ask = HOME
+    status: int = 200
+    location: str | None = None
+    forwarded: str | None = None
+    request: Mapping[str, str] = field(default_factory=dict[str, str])
+    response: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def at(path: str, **headers: str) -> Ask:
+    return Ask(
+        host="a.test", path=path, headers={name.replace("_", "-"): text for name, text in headers.items()}
+    )
+
+
+def posting(length: int) -> Ask:
+    """The head of a request; what is judged is its length."""
+    return Ask(host="a.test", method="POST", headers={"Content-Length": str(length)})
+
+
+CAPTURES = {"rewrite-target": "/$2", "use-regex": "true"}
+CASES: dict[str, Case] = {
+    "no annotation": Case(),
+    "a body over the default limit": Case(ask=posting(1024 * 1024 + 1), status=413),
+    "a body over the limit is refused before the address": Case(
+        annotations={"proxy-body-size": "10", "whitelist-source-range": "192.0.2.0/24"},
+        ask=posting(11),
+        status=413,
+    ),
+    "a client that is let in": Case(annotations={"whitelist-source-range": "127.0.0.0/8,::1"}),
+    "a client that is kept out": Case(annotations={"allowlist-source-range": "192.0.2.0/24"}, status=403),
+    "the allow list of the ConfigMap": Case(settings={"whitelist-source-range": "192.0.2.0/24"}, status=403),
+    "an annotation in the place of that list": Case(
+        settings={"whitelist-source-range": "192.0.2.0/24"},
+        annotations={"whitelist-source-range": "127.0.0.0/8,::1"},
+    ),
+    "plain HTTP without TLS": Case(annotations={"ssl-redirect": "true"}),
+    "plain HTTP that is redirected": Case(
+        annotations={"force-ssl-redirect": "true"},
+        ask=at("/x?a=b"),
+        status=308,
+        location="https://a.test/x?a=b",
+    ),
+    "a redirect before the address is judged": Case(
+        annotations={"permanent-redirect": "https://b.test/", "whitelist-source-range": "192.0.2.0/24"},
+        status=301,
+        location="https://b.test/",
+    ),
+    "a redirect before the one to HTTPS": Case(
+        annotations={"temporal-redirect": "https://b.test/", "force-ssl-redirect": "true"},
+        status=302,
+        location="https://b.test/",
+    ),
+    "a redirect to HTTPS before the address is judged": Case(
+        annotations={"force-ssl-redirect": "true", "whitelist-source-range": "192.0.2.0/24"},
+        status=308,
+        location="https://a.test/",
+    ),
+    "a capture behind a slash": Case(
+        annotations=CAPTURES, paths=("~/shop(/|$)(.*)",), ask=at("/shop/cart?a=b"), forwarded="/cart?a=b"
+    ),
+    "a capture of nothing": Case(
+        annotations=CAPTURES, paths=("~/shop(/|$)(.*)",), ask=at("/shop"), forwarded="/"
+    ),
+    "a pattern in either case": Case(
+        annotations=CAPTURES, paths=("~/shop(/|$)(.*)",), ask=at("/SHOP/x"), forwarded="/x"
+    ),
+    "a pattern that takes whole elements": Case(
+        annotations=CAPTURES, paths=("~/shop(/|$)(.*)",), ask=at("/shopping"), status=404
+    ),
+    "a capture behind a prefix": Case(
+        annotations={"rewrite-target": "/v2/$1"}, paths=("~/api/(.*)",), ask=at("/api/x/y"), forwarded="/v2/x/y"
+    ),
+    "a target that is the path": Case(annotations={"rewrite-target": "/"}, ask=at("/x"), forwarded="/x"),
+    "the prefix that was taken away": Case(
+        annotations={**CAPTURES, "x-forwarded-prefix": "/shop"},
+        paths=("~/shop(/|$)(.*)",),
+        ask=at("/shop/x", X_Forwarded_Prefix="/forged"),
+        request={"X-Forwarded-Prefix": "/shop"},
+    ),
+    "header fields of a ConfigMap": Case(
+        annotations={"custom-headers": "default/headers"},
+        settings={"global-allowed-response-headers": "X-Served-By"},
+        response={"X-Served-By": "us"},
+    ),
+    "header fields that are not allowed": Case(annotations={"custom-headers": "default/headers"}, status=503),
+    "a protection that is not built": Case(
+        annotations={"auth-type": "basic", "auth-secret": "users"}, status=503
+    ),
+    "a solver's path beside it": Case(
+        annotations={"auth-url": "https://auth.test/"},
+        paths=("=/.well-known/acme-challenge/token",),
+        ask=at("/.well-known/acme-challenge/token"),
+    ),
+    "a snippet": Case(annotations={"configuration-snippet": "deny all;"}, status=503),
+    "a global protection that is not built": Case(settings={"block-cidrs": "192.0.2.0/24"}, status=503),
+}
+
+
+def world_of(case: Case) -> list[KubeObject]:
+    annotations = {f"{PREFIX}/{name}": text for name, text in case.annotations.items()}
+    return [
+        ingress_class(),
+        service("web"),
+        endpoint_slice("web", "10.0.0.1"),
+        ingress("web", {"a.test": dict.fromkeys(case.paths, "web")}, annotations=annotations),
+        ConfigMap(metadata=ObjectMeta(namespace="ops", name="settings"), data=case.settings),
+        ConfigMap(metadata=ObjectMeta(namespace="default", name="headers"), data={"X-Served-By": "us"}),
+    ]
+
+
+OPTIONS = TranslateOptions(policies=PolicyRegistry([IngressNginxDialect(settings=SETTINGS), NativeDialect()]))
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+async def test_a_request_gets_what_ingress_nginx_would_give(case: Case) -> None:
+    graph = translate(Snapshot.of(world_of(case)), OPTIONS).graph
+
+    async with open_loopback(graph) as world, Proxy(ProxySettings()) as proxy:
+        renderer = InProcessRenderer()
+        proxy.swap(renderer.render(renderer.restrict(world.graph).graph))
+        await proxy.listen("127.0.0.1", 0, tls=True)
+        listener = await proxy.listen("127.0.0.1", 0)
+        answer = await world.ask(case.ask, http=listener.address)
+
+    assert (answer.status, answer.location) == (case.status, case.location)
+    if case.forwarded is not None:
+        assert answer.forwarded == case.forwarded
+    for wanted, found in ((case.request, answer.request_headers), (case.response, answer.response_headers)):
+        for name, value in wanted.items():
+            assert found is not None
+            assert found.get(name.lower()) == value
+    assert answer_faults(graph, case.ask, answer) == ()
