@@ -58,8 +58,8 @@ __all__ = [
 ]
 
 
-# An `ingresskit.models.ObjectRef`: kind, and namespace and name. That floor is above this one.
 Subject = tuple[str, tuple[str, str]]
+"""An `ingresskit.models.ObjectRef`: kind, and namespace and name. That floor is above this one."""
 
 
 class IngressKitError(Exception):

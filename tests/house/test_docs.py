@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
+import importlib.util
+import itertools
 import pkgutil
 import re
 import runpy
@@ -127,16 +130,27 @@ def test_the_architecture_page_draws_the_floors_as_they_are_checked() -> None:
     assert floors(drawn) == floors(checked.replace("ingresskit.", ""))
 
 
-def test_the_reference_has_every_room_with_public_names() -> None:
-    shown = set(re.findall(r"^::: (\S+)$", (DOCS / "reference.md").read_text(encoding="utf-8"), re.MULTILINE))
-    rooms = {f"ingresskit.{room}" for room in ROOMS}
+def reference() -> list[str]:
+    """The modules that the pages of the reference show."""
+    pages = sorted((DOCS / "reference").glob("*.md"))
+    return [
+        name for page in pages for name in re.findall(r"^::: (\S+)$", page.read_text("utf-8"), re.MULTILINE)
+    ]
 
-    assert {room for room in rooms if getattr(importlib.import_module(room), "__all__", ())} <= shown
+
+def test_the_reference_has_a_page_for_every_room() -> None:
+    pages = {page.stem for page in (DOCS / "reference").glob("*.md")} - {"index"}
+
+    assert pages == ROOMS
+    assert (
+        set(re.findall(r"^\| \[(\w+)\]", (DOCS / "reference" / "index.md").read_text("utf-8"), re.MULTILINE))
+        == ROOMS
+    )
+    assert {f"ingresskit.{room}" for room in ROOMS} <= set(reference())
 
 
-def test_the_reference_has_every_package_that_exports_names_and_the_test_kit() -> None:
-    page = (DOCS / "reference.md").read_text(encoding="utf-8")
-    shown = re.findall(r"^::: (\S+)$", page, re.MULTILINE)
+def test_every_package_that_exports_names_is_in_the_reference_or_said_to_be_internal() -> None:
+    shown = reference()
     packages = {
         module.name
         for module in pkgutil.walk_packages(ingresskit.__path__, "ingresskit.")
@@ -148,20 +162,41 @@ def test_the_reference_has_every_package_that_exports_names_and_the_test_kit() -
         if not module.ispkg
     }
     exporting = {name for name in packages if getattr(importlib.import_module(name), "__all__", ())}
+    internal = {name.strip("`") for name in table_column(DOCS / "stability.md", "Internal")}
 
     assert len(shown) == len(set(shown))
-    # Parts of a package whose face exports their names.
-    assert exporting - set(shown) == {
-        "ingresskit.policies.dialects",
-        "ingresskit.policies.dialects.ingress_nginx",
-        "ingresskit.policies.kinds",
-        "ingresskit.render.haproxy.policies",
-        "ingresskit.render.haproxy.program",
-        "ingresskit.render.nginx.policies",
-    }
+    assert exporting - set(shown) == internal
     # What the faces of the kit export already needs no second place.
     faces = {"builders", "certificates", "contract", "oracle", "scenario", "scenario_files"}
     assert {name.rpartition(".")[2] for name in kit - set(shown)} <= faces | {"pace", "ports"}
+
+
+@pytest.mark.parametrize("name", reference())
+def test_every_public_name_is_documented(name: str) -> None:
+    module = importlib.import_module(name)
+
+    assert [item for item in getattr(module, "__all__", ()) if not is_documented(name, item)] == []
+
+
+def is_documented(module: str, name: str) -> bool:
+    """Whether a name has a docstring where it is defined."""
+    tree = ast.parse(Path(str(importlib.import_module(module).__file__)).read_text("utf-8"))
+    # Names that a face loads late are imported for the type checker.
+    found: list[ast.stmt] = []
+    for item in tree.body:
+        found += item.body if isinstance(item, ast.If) else [item]
+    for item, after in itertools.pairwise([*found, ast.Pass()]):
+        match item:
+            case ast.ImportFrom(module=str(origin), names=names) if any(it.name == name for it in names):
+                return not origin.startswith("ingresskit") or is_documented(origin, name)
+            case ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef() if item.name == name:
+                return bool(ast.get_docstring(item))
+            case ast.Assign(targets=[ast.Name(id=target)]) | ast.AnnAssign(target=ast.Name(id=target)):
+                if target == name:
+                    return isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+            case _:
+                pass
+    return name == "__version__" or importlib.util.find_spec(f"{module}.{name}") is not None
 
 
 def test_the_page_of_the_proxy_tells_every_status_that_it_answers_with() -> None:

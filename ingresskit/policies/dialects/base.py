@@ -60,6 +60,7 @@ class Grants:
 
 
 NO_GRANTS: Final = Grants()
+"""Nothing outside the subject's own namespace."""
 
 
 class RulePath(NamedTuple):

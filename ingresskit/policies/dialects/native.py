@@ -27,6 +27,7 @@ from ingresskit.policies.synonyms import COINED_BY_INGRESS_NGINX
 __all__ = ["NATIVE_PREFIX", "NativeDialect"]
 
 NATIVE_PREFIX = "ingresskit.dev"
+"""What stands before the ``/`` in the annotations of ingresskit itself."""
 
 _MOST_GUESSES = 100
 

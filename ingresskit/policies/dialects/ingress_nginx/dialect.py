@@ -28,6 +28,7 @@ from ingresskit.policies.order import Order, Stage
 __all__ = ["INGRESS_NGINX_ORDER", "INGRESS_NGINX_PREFIX", "IngressNginxDialect"]
 
 INGRESS_NGINX_PREFIX = "nginx.ingress.kubernetes.io"
+"""What stands before the ``/`` in the annotations of ingress-nginx."""
 
 INGRESS_NGINX_ORDER: Final = Order(
     (
