@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pickle
 import signal
 import socket
 import struct
@@ -133,7 +134,7 @@ class _Delegate:
                 assert_never(order)
 
     async def _serve(self, order: Serve) -> dict[str, object]:
-        if self._settings is not None and order.settings != self._settings:
+        if self._settings is not None and not _same(order.settings, self._settings):
             return {"refused": "the settings of a delegate that runs cannot be changed"}
         if self._proxy is None:
             self._settings = order.settings
@@ -197,6 +198,11 @@ def _lacks(table: RoutingTable, before: RoutingTable) -> bool:
         ):
             return True
     return False
+
+
+def _same(one: DelegateSettings, other: DelegateSettings) -> bool:
+    """Whether two settings say the same; methods of equal objects are not equal by themselves."""
+    return repr(one) == repr(other) or pickle.dumps(one) == pickle.dumps(other)
 
 
 def _is_own(connection: socket.socket) -> bool:

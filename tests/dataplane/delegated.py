@@ -15,6 +15,7 @@ from ingresskit.render.delegate import Delegated, DelegateSettings, DelegatingRe
 from ingresskit.render.haproxy import Bind, HaproxyArtifact, HaproxyRenderer, HaproxySettings
 from ingresskit.render.policies import HandlerTable, Loss, PolicyHandler, Support
 from ingresskit.testing.planes import LivePlane, PlaneSettings
+from tests.unit.proxy.conftest import get
 
 OPTIONS = DelegateOptions(
     settle=timedelta(milliseconds=200),
@@ -22,6 +23,13 @@ OPTIONS = DelegateOptions(
 )
 # Tests ask for one new thing after another, and need not wait as tenants must.
 IMPATIENT = HaproxyOptions(reload_gap=timedelta(milliseconds=1), reload_share=1.0)
+
+
+def chunked(size: int, *, piece: int = 16_384) -> bytes:
+    """A request whose body does not say its length."""
+    head = get(method="POST", fields=["Transfer-Encoding: chunked"])
+    pieces = [min(piece, size - start) for start in range(0, size, piece)]
+    return head + b"".join(b"%x\r\n%b\r\n" % (one, b"x" * one) for one in pieces) + b"0\r\n\r\n"
 
 
 class _Beyond(PolicyHandler[Policy, object]):

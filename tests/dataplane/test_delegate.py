@@ -15,7 +15,7 @@ import pytest
 from ingresskit.apply.delegate import Delegate
 from ingresskit.testing import ingress, pace, service, tls_secret
 from ingresskit.testing.planes import Plane, PlaneSettings, state_folder
-from tests.dataplane.delegated import open_delegated_haproxy
+from tests.dataplane.delegated import chunked, open_delegated_haproxy
 from tests.dataplane.haproxy_plane import HAPROXY, PROGRAM
 from tests.dataplane.stage import HOST, Stage, slices
 from tests.unit.proxy.conftest import Answer, Wire, get
@@ -51,13 +51,6 @@ async def scene(opened: tuple[Plane, Delegate]) -> AsyncGenerator[Scene]:
     scene = Scene(*opened)
     async with scene.stage:
         yield scene
-
-
-def chunked(size: int, *, piece: int = 16_384) -> bytes:
-    """A request whose body does not say its length."""
-    head = get(method="POST", fields=["Transfer-Encoding: chunked"])
-    pieces = [min(piece, size - start) for start in range(0, size, piece)]
-    return head + b"".join(b"%x\r\n%b\r\n" % (one, b"x" * one) for one in pieces) + b"0\r\n\r\n"
 
 
 async def post(wire: Wire, size: int) -> Answer:

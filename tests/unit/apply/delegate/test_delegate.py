@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import signal
 import stat
@@ -22,6 +23,7 @@ from ingresskit.render.access import AccessRecord
 from ingresskit.render.delegate import DelegateSettings
 from ingresskit.render.inprocess import HostTable, RoutingTable, TargetMaker
 from ingresskit.testing import pace
+from ingresskit.translate import DestinationPolicy
 
 pytestmark = pytest.mark.anyio
 
@@ -200,6 +202,23 @@ async def test_one_with_other_settings_is_replaced(state: Path) -> None:
 
             assert delegate.pid not in (None, pid)
             assert await ask(delegate) == "308 /two"
+
+
+async def test_one_with_the_same_settings_is_kept(state: Path) -> None:
+    def made() -> DelegateSettings:
+        networks = (ipaddress.ip_network("127.0.0.0/8"),)
+        return DelegateSettings(destination_fault=DestinationPolicy(allow=networks).fault)
+
+    with anyio.fail_after(DEADLINE):
+        async with Delegate(made(), state=state, options=QUICK) as first:
+            await first.serve(make_table(a="/one"))
+            pid = first.pid
+            await first.serve(make_table(a="/two"))
+            assert first.pid == pid
+            first.leave()
+        async with Delegate(made(), state=state, options=QUICK) as second:
+            await second.serve(make_table(a="/three"))
+            assert second.pid == pid
 
 
 async def test_it_is_ended_some_time_after_its_last_route(state: Path) -> None:
