@@ -41,6 +41,7 @@ from ingresskit.policies import (
     no_objects,
 )
 from ingresskit.translate.claims import BackendFault, Claim, Claimant, ServiceRef, TlsClaim
+from ingresskit.translate.ingress.aliases import alias_claims, alias_hosts
 from ingresskit.translate.ingress.notations import host_advice, path_advice, path_doubt, served_otherwise
 from ingresskit.translate.pattern_hosts import pattern_match
 
@@ -131,6 +132,12 @@ def read_ingress(
     if policies.variant is not None:
         reader.judge_variant(policies.policies)
     paths_claimed = tuple(reader.claims())
+    if policies.aliases:
+        aliases, faults = alias_hosts(ingress.ref, policies.aliases, reader.hosts)
+        reader.diagnostics += faults
+        paths_claimed = (*paths_claimed, *alias_claims(paths_claimed, aliases))
+        if reader.hosts:
+            reader.hosts.update(dict.fromkeys(aliases, Origin(ingress.ref, "metadata.annotations")))
     claims = (*paths_claimed, *reader.fallbacks())
     reader.judge_split(policies.policies, claims)
     tls = tuple(reader.tls())

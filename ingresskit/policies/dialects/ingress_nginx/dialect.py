@@ -116,6 +116,7 @@ class IngressNginxDialect(Dialect):
         closing = [fault for fault in faults if fault.severity is Severity.ERROR]
         return Reading(
             policies=annotations.policies(),
+            aliases=tuple(annotations.aliases),
             regex_paths=annotations.regex_paths,
             variant=annotations.variant,
             order=INGRESS_NGINX_ORDER,

@@ -33,6 +33,7 @@ class Annotations:
     def __init__(self, context: DialectContext, prefix: str, settings: Globals, *, close: bool) -> None:
         self.context = context
         self.settings = settings
+        self.aliases: list[str] = []
         self.regex_paths: bool = False
         self.variant: Variant | None = None
         self.protection_fault: Diagnostic | None = None

@@ -158,7 +158,7 @@ mirror-request-body | on or off | on | rl. | | Whether the copy has the body.
 custom-http-errors | statuses | | rl? | = | Ask the default backend for these responses.
 default-backend | Service | | rl? | | The Service for errors, and for a backend without endpoints.
 disable-proxy-intercept-errors | boolean | false | rl. | = | No custom-http-errors of the ConfigMap here.
-server-alias | hosts | | hh? | | Further names for the host.
+server-alias | hosts | | hh~ | | Further names for the host.
 ssl-passthrough | boolean | false | hl? | | Pass TLS on to the endpoint as it is.
 ssl-ciphers | list | | hl? | = | The ciphers of the host.
 ssl-prefer-server-ciphers | boolean | off | hl? | | Whether their order counts.
@@ -199,7 +199,7 @@ NOTES: Final = {
     "proxy-http-version": "1.1",
     "proxy-next-upstream": "error, timeout and off; no status of a response causes another try",
     "rewrite-target": "/$2 with /x(/|$)(.*), /$1 with /x/(.*); without captures, what follows the path is kept",
-    "server-alias": "write a rule for each host",
+    "server-alias": "names and wildcards, no regular expressions; they hold for the paths of this Ingress",
     "server-snippet": "no snippet is ever executed",
     "service-upstream": "requests are sent to the endpoints of the Service",
     "ssl-passthrough": "set appProtocol: https on the port of the Service to speak TLS to it",

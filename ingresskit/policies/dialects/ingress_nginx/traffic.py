@@ -1,4 +1,4 @@
-"""Canaries: which part of the requests of another Ingress this one takes."""
+"""Which requests an Ingress takes beside those of its rules: aliases of its hosts, and canaries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ _SELECTORS = ("canary-weight", "canary-by-header", "canary-by-cookie")
 
 
 def read_traffic(annotations: Annotations) -> None:
-    """Set the variant of a canary."""
+    """Set the further hosts of an Ingress, and the variant of a canary."""
+    names = map(str.strip, annotations.text("server-alias").split(","))
+    annotations.aliases = list(dict.fromkeys(name for name in names if name))
     if not annotations.value("canary", parse_go_boolean):
         for name in _SELECTORS:
             if annotations.text(name):
