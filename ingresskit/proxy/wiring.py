@@ -9,9 +9,9 @@ from ingresskit.proxy.deadlines import Deadlines
 from ingresskit.proxy.exchange.admission import Admission
 from ingresskit.proxy.exchange.filter_context import FilterContext
 from ingresskit.proxy.exchange.runtime import Runtime
+from ingresskit.proxy.h1.connector import H1Connector
 from ingresskit.proxy.h1.downstream import H1Downstream
 from ingresskit.proxy.h1.subrequests import send_subrequest
-from ingresskit.proxy.h1.upstream import H1Connector
 from ingresskit.proxy.limits.clients import Clients
 from ingresskit.proxy.message.front import Front
 from ingresskit.proxy.timeouts import Timeouts

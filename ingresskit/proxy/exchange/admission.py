@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ingresskit.proxy.exchange.filter_context import FilterContext
     from ingresskit.proxy.exchange.runtime import Runtime
     from ingresskit.proxy.message.forwarded import Peer
-    from ingresskit.proxy.ports import Downstream
+    from ingresskit.proxy.ports.streams import Downstream
     from ingresskit.proxy.upstreams.balance import Balancer
     from ingresskit.render.inprocess import RoutingTable
 

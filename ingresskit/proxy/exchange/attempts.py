@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 from ingresskit.graph import Protocol, Termination
 from ingresskit.policies import Algorithm
-from ingresskit.proxy.ports import ConnectFailed
+from ingresskit.proxy.ports.connections import ConnectFailed
 
 if TYPE_CHECKING:
     from ingresskit.proxy.endpoints import EndpointState
     from ingresskit.proxy.exchange.runtime import Runtime
     from ingresskit.proxy.message.request import ForwardedRequest
-    from ingresskit.proxy.ports import Downstream, Upstream
+    from ingresskit.proxy.ports.streams import Downstream, Upstream
     from ingresskit.proxy.upstreams.balance import BackendState
 
 __all__ = ["Attempts"]

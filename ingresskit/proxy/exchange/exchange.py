@@ -28,13 +28,13 @@ from ingresskit.proxy.exchange.attempts import Attempts
 from ingresskit.proxy.exchange.tunnel import Tunnel
 from ingresskit.proxy.message.fields import without
 from ingresskit.proxy.message.views import EndpointResponse
-from ingresskit.proxy.ports import NO_UPSTREAM, UPSTREAM_WRITE_PAUSED
+from ingresskit.proxy.ports.streams import NO_UPSTREAM, UPSTREAM_WRITE_PAUSED
 
 if TYPE_CHECKING:
     from ingresskit.proxy.exchange.runtime import Runtime
     from ingresskit.proxy.message.head import ResponseHead
     from ingresskit.proxy.message.request import ForwardedRequest
-    from ingresskit.proxy.ports import Downstream, Upstream
+    from ingresskit.proxy.ports.streams import Downstream, Upstream
     from ingresskit.proxy.upstreams.balance import BackendState
 
 __all__ = ["Exchange"]

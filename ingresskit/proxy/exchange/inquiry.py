@@ -17,7 +17,7 @@ from ingresskit.facts import fact_logger
 from ingresskit.filters import Subrequest
 from ingresskit.graph import Termination
 from ingresskit.proxy.exchange.replies import LocalReply, count_reply
-from ingresskit.proxy.ports import NO_UPSTREAM
+from ingresskit.proxy.ports.streams import NO_UPSTREAM
 
 if TYPE_CHECKING:
     import asyncio
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ingresskit.proxy.exchange.exchange import Exchange
     from ingresskit.proxy.exchange.guards import GuardedRequest
     from ingresskit.proxy.exchange.runtime import Runtime
-    from ingresskit.proxy.ports import Downstream
+    from ingresskit.proxy.ports.streams import Downstream
 
 __all__ = ["Inquiry"]
 

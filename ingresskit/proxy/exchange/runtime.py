@@ -12,7 +12,7 @@ from ingresskit.proxy.upstreams.troubles import Troubles
 if TYPE_CHECKING:
     from ingresskit.proxy.deadlines import Deadlines
     from ingresskit.proxy.limits.memory import Memory
-    from ingresskit.proxy.ports import UpstreamPool
+    from ingresskit.proxy.ports.connections import UpstreamPool
     from ingresskit.proxy.settings import ProxySettings
     from ingresskit.proxy.statistics import Counters
     from ingresskit.proxy.timeouts import Timeouts

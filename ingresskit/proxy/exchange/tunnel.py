@@ -12,7 +12,7 @@ from ingresskit.proxy.deadlines import NEVER
 
 if TYPE_CHECKING:
     from ingresskit.proxy.deadlines import Deadlines
-    from ingresskit.proxy.ports import ByteEnd
+    from ingresskit.proxy.ports.tunnels import ByteEnd
     from ingresskit.proxy.statistics import Counters
 
 __all__ = ["Direction", "Tunnel"]

@@ -10,9 +10,12 @@ Source: RFC 9112, sections 6.3 and 7.1; CVE-2025-22871 and its kin (bare LF in c
 from __future__ import annotations
 
 import re
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-__all__ = ["Body", "BodyError", "ChunkedBody", "LengthBody", "UntilClose", "request_body"]
+if TYPE_CHECKING:
+    from ingresskit.proxy.message.head import ResponseHead
+
+__all__ = ["Body", "BodyError", "ChunkedBody", "LengthBody", "UntilClose", "request_body", "response_body"]
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
@@ -156,3 +159,12 @@ class ChunkedBody:
 def request_body(length: int | None) -> Body:
     """A reader for the body of a request of this `RequestHead.length`."""
     return ChunkedBody() if length is None else LengthBody(length)
+
+
+def response_body(head: ResponseHead, *, head_only: bool) -> Body:
+    """A reader for the body of a response (RFC 9112, 6.3); *head_only*: the request was HEAD."""
+    if head_only or head.status in (204, 304):
+        return LengthBody(0)
+    if head.chunked:
+        return ChunkedBody()
+    return UntilClose() if head.length is None else LengthBody(head.length)

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from ingresskit.proxy.h1.bodies import Body
     from ingresskit.proxy.limits.clients import Clients
     from ingresskit.proxy.message.front import Front
-    from ingresskit.proxy.ports import ByteReceiver, RequestReceiver
+    from ingresskit.proxy.ports.streams import RequestReceiver
+    from ingresskit.proxy.ports.tunnels import ByteReceiver
 
 __all__ = ["LINGER_SILENCE", "H1Connection", "State"]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import ssl
 from asyncio.trsock import TransportSocket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, cast
@@ -18,7 +17,7 @@ from typing_extensions import override
 
 from ingresskit.graph import Protocol
 from ingresskit.proxy.deadlines import NEVER
-from ingresskit.proxy.h1.bodies import Body, BodyError, ChunkedBody, LengthBody, UntilClose
+from ingresskit.proxy.h1.bodies import Body, BodyError, UntilClose, response_body
 from ingresskit.proxy.h1.heads import ResponseReader
 from ingresskit.proxy.h1.octets import body_octets, request_octets
 from ingresskit.proxy.message.head import BadResponse, ResponseHead
@@ -28,55 +27,14 @@ if TYPE_CHECKING:
     from ingresskit.proxy.deadlines import Deadlines
     from ingresskit.proxy.endpoints import EndpointState
     from ingresskit.proxy.message.request import ForwardedRequest
-    from ingresskit.proxy.ports import ByteEnd, ByteReceiver, ResponseReceiver
+    from ingresskit.proxy.ports.streams import ResponseReceiver
+    from ingresskit.proxy.ports.tunnels import ByteEnd, ByteReceiver
     from ingresskit.proxy.settings import ProxySettings
-    from ingresskit.proxy.timeouts import Timeouts
     from ingresskit.proxy.upstreams.pool import Pool
 
-__all__ = ["H1Connector", "H1Upstream"]
+__all__ = ["H1Upstream"]
 
 _MOST_INTERIM: Final = 256  # in a second: more is no sign of life
-
-
-class H1Connector:
-    """Makes HTTP/1.1 connections for a pool: its `Connect`."""
-
-    def __init__(self, settings: ProxySettings, timeouts: Timeouts, deadlines: Deadlines) -> None:
-        self.settings = settings
-        self.idle_timeout: float = timeouts.upstream_idle
-        self.deadlines = deadlines
-        self._context: ssl.SSLContext | None = None
-
-    async def __call__(self, pool: Pool, endpoint: EndpointState, address: str, server_name: str) -> H1Upstream:
-        """A new connection.
-
-        Raises:
-            OSError: It cannot be made.
-            ValueError: The address cannot be connected to.
-        """
-        secure = endpoint.protocol is Protocol.HTTPS
-        _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: H1Upstream(self, pool, endpoint, server_name),
-            address,
-            endpoint.port,
-            ssl=self._tls_context() if secure else None,
-            server_hostname=server_name if secure else None,
-        )
-        return connection
-
-    def _tls_context(self) -> ssl.SSLContext:
-        """For HTTPS endpoints. Pods have certificates nobody signed: TLS to them keeps secrets, no more.
-
-        Not verified by default, as in every ingress controller.
-        """
-        if self._context is None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            context.set_alpn_protocols(["http/1.1"])
-            self._context = context
-        return self._context
 
 
 class H1Upstream(asyncio.Protocol):
@@ -93,8 +51,8 @@ class H1Upstream(asyncio.Protocol):
         "_body",
         "_buffer",
         "_chunked",
-        "_connector",
         "_deadlines",
+        "_idle_timeout",
         "_interim",
         "_interim_since",
         "_pool",
@@ -102,6 +60,7 @@ class H1Upstream(asyncio.Protocol):
         "_reading",
         "_receiver",
         "_reusable",
+        "_settings",
         "_tunnel",
         "bucket",
         "deadline",
@@ -116,9 +75,18 @@ class H1Upstream(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, connector: H1Connector, pool: Pool, endpoint: EndpointState, server_name: str) -> None:
-        self._connector = connector
-        self._deadlines = connector.deadlines
+    def __init__(
+        self,
+        settings: ProxySettings,
+        deadlines: Deadlines,
+        idle_timeout: float,
+        pool: Pool,
+        endpoint: EndpointState,
+        server_name: str,
+    ) -> None:
+        self._settings = settings
+        self._deadlines = deadlines
+        self._idle_timeout = idle_timeout
         self._pool = pool
         self.endpoint: EndpointState = endpoint
         self.server_name: str = server_name
@@ -131,7 +99,7 @@ class H1Upstream(asyncio.Protocol):
         self.reused: bool = False
         self.received_any: bool = False
         self._reusable = True
-        self._reader = ResponseReader(connector.settings)
+        self._reader = ResponseReader(settings)
         self._buffer = b""
         self._body: Body | None = None
         self._chunked = False
@@ -225,7 +193,7 @@ class H1Upstream(asyncio.Protocol):
             self.resume_reading()
         deadlines = self._deadlines
         self.idle_since = now = deadlines.recent
-        deadlines.set(self, now + self._connector.idle_timeout)
+        deadlines.set(self, now + self._idle_timeout)
         self._pool.returned(self)
 
     def reset(self) -> None:
@@ -279,7 +247,7 @@ class H1Upstream(asyncio.Protocol):
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self.transport.set_write_buffer_limits(high=self._connector.settings.buffer_bytes)
+        self.transport.set_write_buffer_limits(high=self._settings.buffer_bytes)
         self._pool.opened(self)
 
     @override
@@ -373,7 +341,7 @@ class H1Upstream(asyncio.Protocol):
                 if end < 0:
                     self._keep_beginning(data)
                     return
-                if end + 4 > self._connector.settings.max_response_header_bytes:
+                if end + 4 > self._settings.max_response_header_bytes:
                     raise BadResponse("header too large")
                 head = self._reader.read(data[: end + 4])
                 data = data[end + 4 :]
@@ -409,25 +377,17 @@ class H1Upstream(asyncio.Protocol):
             raise BadResponse("flood of interim responses")
 
     def _begin_body(self, head: ResponseHead, data: bytes, *, head_only: bool) -> tuple[bytes, bool]:
-        """Work out how the response ends (RFC 9112, 6.3), and read the present part of its body."""
-        body: Body
+        """Read the present part of the body; work out how it ends, and whether another response may follow."""
         self._reusable = head.keep_alive and not head.connection_auth
         if data and len(data) == head.length and not head_only and head.status not in (204, 304):
             return data, True  # small responses are here with their head
-        if head_only or head.status in (204, 304):
-            body = LengthBody(0)
-            if head.length or head.chunked:
-                # It announced a body that must not come. Should it come all the same, and late, it
-                # would be read as the response to somebody else's request.
-                self._reusable = False
-        elif head.chunked:
-            body = ChunkedBody()
-        elif head.length is not None:
-            body = LengthBody(head.length)
-        else:
-            body = UntilClose()
+        body = self._body = response_body(head, head_only=head_only)
+        if isinstance(body, UntilClose):
             self._reusable = False
-        self._body = body
+        elif body.complete and (head.length or head.chunked):
+            # It announced a body that must not come. Should it come all the same, and late, it
+            # would be read as the response to somebody else's request.
+            self._reusable = False
         if not data:
             return b"", body.complete
         payload, rest = body.take(data)
@@ -436,7 +396,7 @@ class H1Upstream(asyncio.Protocol):
         return payload, body.complete
 
     def _keep_beginning(self, data: bytes) -> None:
-        if len(data) > self._connector.settings.max_response_header_bytes:
+        if len(data) > self._settings.max_response_header_bytes:
             raise BadResponse("header too large")
         if data.count(b"\n") - data.endswith(b"\n") > data.count(b"\r"):
             raise BadResponse("bare LF")

@@ -13,7 +13,7 @@ from ingresskit.proxy.repeated import Repeated
 
 if TYPE_CHECKING:
     from ingresskit.proxy.deadlines import Deadlines
-    from ingresskit.proxy.ports import ClientConnection
+    from ingresskit.proxy.ports.connections import ClientConnection
     from ingresskit.proxy.settings import ProxySettings
     from ingresskit.proxy.statistics import Counters
 

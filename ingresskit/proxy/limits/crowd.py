@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from ingresskit.proxy.ports import ClientConnection
+    from ingresskit.proxy.ports.connections import ClientConnection
 
 __all__ = ["Crowd", "Owner", "owner_of"]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from ingresskit.proxy.ports import ClientConnection
+    from ingresskit.proxy.ports.connections import ClientConnection
 
 __all__ = ["Memory", "connections_for", "memory_limit", "waiting_bytes_for"]
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 from ingresskit.graph import Endpoint, Protocol, Termination
 from ingresskit.proxy.endpoints import EndpointState
-from ingresskit.proxy.ports import ConnectFailed, Upstream, UpstreamConnection
+from ingresskit.proxy.ports.connections import ConnectFailed, UpstreamConnection
+from ingresskit.proxy.ports.streams import Upstream
 from ingresskit.proxy.statistics import EndpointStatistics
 from ingresskit.proxy.upstreams.destinations import DestinationRefused, permitted_address
 

@@ -1,50 +1,22 @@
-"""The ports between the core and the protocols that carry its messages.
-
-```text
-client ══ Downstream ──reports to──► RequestReceiver ┐
-                                                     ├─ one exchange ─ lends from ─► UpstreamPool
-endpoint ══ Upstream ──reports to──► ResponseReceiver┘
-```
-
-A codec (`ingresskit.proxy.h1`) implements `Downstream`, `Upstream` and `UpstreamConnection`, and reports to
-the receivers; the core (`ingresskit.proxy.exchange`) does the reverse and writes no octets of any protocol.
-
-- A `Downstream` and an `Upstream` are one *stream* each: one request and its response. On an HTTP/1.1
-  connection there is one at a time, on a connection that multiplexes there are many.
-- Each direction of a stream ends by itself (``complete`` and ``last``): a response may end before its request,
-  and a request before its response begins.
-- Trailers stand beside the last data. Interim responses come before the response, any number of them.
-- Header fields are the lines of HTTP/1, each with its line end: they pass between two HTTP/1.1 connections
-  unread, and another codec splits them. Framing and fields for one connection are not among them; a codec
-  adds its own.
-- All calls are made on the event loop's thread, and may be answered by calls in the other direction before
-  they return.
-"""
+"""One request and its response: the stream of a client, and the stream to an endpoint."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from ingresskit.graph import Termination
-from ingresskit.proxy.endpoints import EndpointState
 from ingresskit.proxy.message.head import ResponseHead
 from ingresskit.proxy.message.request import ForwardedRequest
+from ingresskit.proxy.ports.tunnels import ByteEnd
 
 __all__ = [
     "AHEAD",
     "NO_UPSTREAM",
     "UPSTREAM_WRITE_PAUSED",
-    "ByteEnd",
-    "ByteReceiver",
-    "ClientConnection",
-    "ConnectFailed",
     "Downstream",
     "RequestReceiver",
     "ResponseReceiver",
     "Upstream",
-    "UpstreamConnection",
-    "UpstreamPool",
 ]
 
 # Why a client is not read: bits of `Downstream.read_pauses`.
@@ -54,20 +26,6 @@ UPSTREAM_WRITE_PAUSED: Final = 2
 """The endpoint takes no more at the moment."""
 AHEAD: Final = 4
 """The client sends its next request already."""
-
-
-class ConnectFailed(Exception):
-    """Raised when no connection to an endpoint could be made. Nothing was sent.
-
-    Attributes:
-        termination: Why, in a word.
-        detail: What exactly, in fixed words or those of the operating system; may be empty.
-    """
-
-    def __init__(self, termination: Termination, detail: str = "") -> None:
-        self.termination = termination
-        self.detail = detail
-        super().__init__(detail or str(termination))
 
 
 class RequestReceiver(Protocol):
@@ -346,131 +304,4 @@ class Upstream(Protocol):
 
     def reset(self) -> None:
         """Cut the stream; nothing more is reported."""
-        ...
-
-
-class ByteReceiver(Protocol):
-    """Receives the bytes of one end of a tunnel: what a `ByteEnd` reports to."""
-
-    def received(self, data: bytes) -> None:
-        """Bytes of this end."""
-        ...
-
-    def ended(self) -> bool:
-        """This end sends no more. Whether its connection stays open for the other direction."""
-        ...
-
-    def lost(self) -> None:
-        """This end is gone."""
-        ...
-
-    def write_paused(self) -> None:
-        """This end takes no more at the moment."""
-        ...
-
-    def write_resumed(self) -> None:
-        """Undo `write_paused`."""
-        ...
-
-
-class ByteEnd(Protocol):
-    """One end of a tunnel, whichever protocol is below it."""
-
-    def start(self, receiver: ByteReceiver) -> None:
-        """Begin to report to *receiver*: what came early, and perhaps the end, before this returns."""
-        ...
-
-    def write(self, data: bytes) -> None:
-        """Send bytes."""
-        ...
-
-    def pause(self) -> None:
-        """Read no more."""
-        ...
-
-    def resume(self) -> None:
-        """Undo `pause`."""
-        ...
-
-    def end(self) -> bool:
-        """Send no more; whether that is possible, and the other direction still open."""
-        ...
-
-    def close(self) -> None:
-        """End both directions when what is written has been sent."""
-        ...
-
-    def abort(self) -> None:
-        """End both directions now."""
-        ...
-
-
-class UpstreamConnection(Protocol):
-    """A connection to an endpoint, as the pool sees it: it lends streams.
-
-    Attributes:
-        endpoint: Where it goes.
-        server_name: The TLS server name it was made with; empty for plain HTTP.
-        has_room: It could lend another stream now.
-        idle_since: When the last stream came back, of the loop's clock.
-    """
-
-    endpoint: EndpointState
-    server_name: str
-    has_room: bool
-    idle_since: float
-
-    def lend(self) -> Upstream | None:
-        """A stream for one exchange; ``None``: the connection takes no more requests."""
-        ...
-
-    def retire(self) -> None:
-        """Lend no more, and close after the last stream."""
-        ...
-
-    def abort(self) -> None:
-        """Cut the connection; its exchanges are told."""
-        ...
-
-
-class UpstreamPool(Protocol):
-    """Lends streams to endpoints, on connections that it makes and keeps."""
-
-    def take(self, endpoint: EndpointState, server_name: str, *, repeatable: bool) -> Upstream | None:
-        """A stream on a connection that stands, or ``None``.
-
-        Args:
-            endpoint: Where to.
-            server_name: The TLS server name; empty for plain HTTP.
-            repeatable: The request may be sent again if the connection turns out to be closing.
-        """
-        ...
-
-    async def connect(self, endpoint: EndpointState, server_name: str, timeout: float) -> Upstream:  # noqa: ASYNC109
-        """A stream on a new connection, made within *timeout* seconds.
-
-        Raises:
-            ConnectFailed: None could be made in time, or the address may not be connected to.
-        """
-        ...
-
-
-class ClientConnection(Protocol):
-    """A connection of a client, as limits and shutdown see it, whichever protocol it speaks."""
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether its client loses nothing when it ends."""
-        ...
-
-    def drain(self) -> None:
-        """End with the present request; now when idle."""
-        ...
-
-    def give_up(self, reason: str) -> None:
-        """End now to make room for others; *reason* is the limit that was reached."""
-        ...
-
-    def abort(self) -> None:
-        """Cut it."""
         ...
