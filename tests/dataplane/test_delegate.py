@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from functools import partial
 
 import anyio
@@ -13,12 +14,15 @@ import anyio.to_thread
 import pytest
 
 from ingresskit.apply.delegate import Delegate
+from ingresskit.graph import Backend, BackendKey, Endpoint, PathMatch, RouteGraph
+from ingresskit.policies import HeaderCondition, Selection
 from ingresskit.testing import ingress, pace, service, tls_secret
 from ingresskit.testing.planes import Plane, PlaneSettings, state_folder
 from tests.dataplane.delegated import chunked, open_delegated_haproxy
 from tests.dataplane.haproxy_plane import HAPROXY, PROGRAM
 from tests.dataplane.stage import HOST, Stage, slices
-from tests.unit.proxy.conftest import Answer, Wire, get
+from tests.unit.graph.graphs import forward, host, route
+from tests.unit.proxy.conftest import Answer, Wire, get, reply
 from tests.unit.render.haproxy import http2
 
 pytestmark = [
@@ -166,3 +170,35 @@ async def test_clients_of_http_2_reach_the_delegate(scene: Scene) -> None:
     assert statuses == [200, 413]
     assert endpoint.seen[0].values("x-forwarded-proto") == ["https"]
     assert endpoint.seen[0].values("x-forwarded-port") == ["443"]
+
+
+async def test_variants_and_patterns_of_a_host_are_matched_by_the_delegate(scene: Scene) -> None:
+    main, canary, numbers = [await scene.stage.endpoint(reply(fields=[f"X-From: {name}"])) for name in NAMES]
+    keys = {name: BackendKey("default", name, 80) for name in NAMES}
+    ports = dict(zip(NAMES, (main.port, canary.port, numbers.port), strict=True))
+    by_header = Selection(conditions=(HeaderCondition(name="x-canary"),))
+    odd = [
+        replace(route("Prefix /", action=forward(keys["canary"]), name="canary"), selection=by_header),
+        route("Prefix /", action=forward(keys["main"]), name="main"),
+        replace(
+            route("Prefix /", action=forward(keys["numbers"]), name="numbers"),
+            match=PathMatch.regex("/[0-9]+$"),
+        ),
+    ]
+    graph = RouteGraph(
+        virtual_hosts=(host(HOST, *odd),),
+        backends={
+            key: Backend(key=key, endpoints=(Endpoint(address="127.0.0.1", port=ports[name]),))
+            for name, key in keys.items()
+        },
+    )
+    await scene.stage.plane.serve(graph)
+    wire = await scene.stage.connect()
+
+    asked = [get("/x"), get("/x", fields=["X-Canary: 1"]), get("/42"), get("/42x")]
+    answers = [await wire.ask(request) for request in asked]
+
+    assert [answer.value("x-from") for answer in answers] == ["main", "canary", "numbers", "main"]
+
+
+NAMES = ("main", "canary", "numbers")

@@ -102,6 +102,18 @@ class Admission:
                 target = table.choose(host.name, path, judged, share)
             if target is None:
                 return LocalReply(404, Termination.NO_ROUTE, host=host.name, path=path)
+        elif chosen.kind is None:
+            if (whole := chosen.whole((table, *self.fading))) is None:
+                return LocalReply(
+                    503, Termination.UNAVAILABLE, host=host.name, path=path, rule_host=chosen.host
+                )
+            target = whole.find(chosen.host, path)
+            if target is not None and target.is_variant:
+                judged = JudgedHead(head, host, mark + query, peer)
+                share = random.random()  # noqa: S311 - of a canary
+                target = whole.choose(chosen.host, path, judged, share)
+            if target is None:
+                return LocalReply(404, Termination.NO_ROUTE, host=host.name, path=path, rule_host=chosen.host)
         elif (target := chosen.find((table, *self.fading))) is None:
             # The proxy in front knows a route that is not here (yet): it may be protected, so nothing else
             # will do.

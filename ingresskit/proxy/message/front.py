@@ -21,7 +21,7 @@ from ingresskit.graph import PathKind
 from ingresskit.proxy.message.fields import Field
 from ingresskit.proxy.message.forwarded import Address, Forwarding, Peer, PublicPorts, parse_address
 from ingresskit.proxy.message.head import BadRequest
-from ingresskit.render.delegate import DELEGATE_FIELD, ChosenRoute
+from ingresskit.render.delegate import DELEGATE_FIELD, WHOLE_HOST, ChosenRoute
 
 __all__ = ["Front"]
 
@@ -29,7 +29,7 @@ _NAME: Final = DELEGATE_FIELD.encode("ascii")
 # client, scheme of the request, scheme of the connection, port of the listener, rule host, kind, path
 _VALUE: Final = re.compile(
     rb"1 ([0-9A-Fa-f.:]{2,45}) (https?) (https?|[01]) ([0-9]{1,5}) ([a-z0-9*._\[\]:-]{1,300})"
-    rb" (Exact|Prefix) (/[\x21-\x7e]*)"
+    rb" (Exact|Prefix|Host) (/[\x21-\x7e]*)"
 )
 _NOBODY: Final = ipaddress.IPv4Address("127.0.0.1")
 _MISTAKEN: Final = "The request does not come from the proxy in front."
@@ -103,7 +103,7 @@ class Front:
             https=scheme == "https",
             tls=connection in ("https", "1"),
             port=int(port),
-            chosen=ChosenRoute(host, PathKind(kind), path),
+            chosen=ChosenRoute(host, None if kind == WHOLE_HOST else PathKind(kind), path),
         )
         self._known = value
         return self._peer

@@ -21,22 +21,29 @@ DELEGATE_FIELD: Final = "ingresskit-delegate"
 | scheme of the connection: ``http`` or ``0``, ``https`` or ``1`` | ``1`` |
 | port of the listener | ``8443`` |
 | rule host | ``*.example.com`` |
-| kind of the path match | ``Prefix`` |
+| kind of the path match, or ``Host``: all routes of the rule host are meant | ``Prefix`` |
 | its path | ``/shop`` |
 """
 
 
 class ChosenRoute(NamedTuple):
-    """The route that the program in front chose: the rule host it stands under, and its path."""
+    """The route that the program in front chose: the rule host it stands under, and its path.
+
+    Without a *kind*, the program chose the rule host only.
+    """
 
     host: str
-    kind: PathKind
+    kind: PathKind | None
     path: str
 
     @classmethod
     def of(cls, host: str, match: PathMatch) -> ChosenRoute:
         """The route with that match under the rule host *host*."""
         return cls(host, match.kind, match.value)
+
+    def whole(self, tables: Iterable[RoutingTable]) -> RoutingTable | None:
+        """The first of *tables* that has all routes of the rule host; ``None``: none has."""
+        return next((table for table in tables if self.host in table.whole_hosts), None)
 
     def find(self, tables: Iterable[RoutingTable]) -> Target | None:
         """Its target in the first of *tables* that has it; ``None``: none has."""

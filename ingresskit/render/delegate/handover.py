@@ -9,10 +9,13 @@ from typing import Final
 from ingresskit.graph import BackendKey, PathMatch
 from ingresskit.policies import Policy
 
-__all__ = ["DELEGATE", "HandedOver", "Handover"]
+__all__ = ["DELEGATE", "WHOLE_HOST", "HandedOver", "Handover"]
 
 DELEGATE: Final = BackendKey("", "delegate", 1)
 """The backend in the graph of a front that stands for the delegate. No Service can be it."""
+
+WHOLE_HOST: Final = "Host"
+"""Stands where the kind of a path match does: the program in front did not look for a route."""
 
 
 class HandedOver(StrEnum):
@@ -30,17 +33,20 @@ class Handover(Policy):
 
     Attributes:
         host: The rule host that the route stands under.
-        match: What the route matches, under which the delegate knows it.
+        match: What the route matches, under which the delegate knows it; ``None``: the delegate finds the
+            route of each request by itself, among those of the host.
         requests: Which of its requests.
     """
 
     protects = True
 
     host: str
-    match: PathMatch
+    match: PathMatch | None
     requests: HandedOver = HandedOver.ALL
 
     @property
     def words(self) -> str:
         """The last three words of `DELEGATE_FIELD`: rule host, kind and path."""
+        if self.match is None:
+            return f"{self.host} {WHOLE_HOST} /"
         return f"{self.host} {self.match.kind} {self.match.value}"

@@ -15,6 +15,7 @@ from ingresskit.graph import (
     BackendKey,
     Endpoint,
     Forward,
+    PathMatch,
     Redirect,
     Respond,
     Route,
@@ -34,6 +35,7 @@ __all__ = ["Delegated", "DelegatingRenderer"]
 # The delegate has time-outs of its own for endpoints; the front only has to wait longer.
 _PATIENCE: Final = timedelta(hours=1)
 _LONGEST_PATH: Final = 3000
+_TO_DELEGATE: Final = Forward(backends=(WeightedBackend(DELEGATE),))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,18 +60,22 @@ class _Split:
         front: As the front gets it; the host itself when nothing is handed over.
         handed_over: As the delegate gets it; ``None``: it gets none of its routes.
         front_keys: The backends that the front needs for it.
+        whole: The delegate gets all of it, and finds the routes by itself.
     """
 
     front: VirtualHost
     handed_over: VirtualHost | None = None
     front_keys: frozenset[BackendKey] = frozenset()
+    whole: bool = False
 
 
 class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
     """Makes artifacts of *front*, and a routing table for what it cannot do exactly.
 
     Which routes that are, the handlers of *front* say: those with a policy that has a loss with
-    `Support.DELEGATED`. All others are rendered as without a delegate.
+    `Support.DELEGATED`. A host with a route that *front* cannot match (`Renderer.can_match`) is handed over
+    whole, unless requests fall through to other hosts, or endpoints of it speak what the delegate does not.
+    All others are rendered as without a delegate.
 
     Args:
         front: The renderer of the program. It belongs to this renderer from now on.
@@ -85,6 +91,7 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
         self._inprocess = InProcessRenderer()
         self._beyond: frozenset[BackendKey] = frozenset()
         self._splits: Remembered[str, VirtualHost, _Split] = Remembered(self._split)
+        self._matched: Remembered[str, VirtualHost, bool] = Remembered(self._can_match)
         # To everybody else it is the renderer of the program.
         vars(self).update(name=front.name, supports=front.supports, protocols=front.protocols)
         self.handlers: HandlerTable[PolicyHandler[Never, Never]] = front.handlers
@@ -97,13 +104,28 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
     @override
     def restrict(self, graph: RouteGraph) -> Restricted:
         """As the renderer of the program does, which knows that there is a delegate."""
-        return self._front.restrict(graph)
+        matched = self._matched.follow({host.host: host for host in graph.virtual_hosts})
+        if graph.host_fallthrough or all(matched.values()):
+            return self._front.restrict(graph)
+        beyond = _beyond(graph)
+        whole = {
+            host.host: host
+            for host in graph.virtual_hosts
+            if not matched[host.host]
+            and beyond.isdisjoint(key for route in host.routes for key in _keys(route))
+        }
+        rest = tuple(host for host in graph.virtual_hosts if host.host not in whole)
+        restricted = self._front.restrict(replace(graph, virtual_hosts=rest))
+        hosts = whole | {host.host: host for host in restricted.graph.virtual_hosts}
+        ordered = tuple(hosts[host.host] for host in graph.virtual_hosts)
+        return replace(restricted, graph=replace(restricted.graph, virtual_hosts=ordered))
+
+    def _can_match(self, host: VirtualHost) -> bool:
+        return all(map(self._front.can_match, host.routes))
 
     @override
     def render(self, graph: RouteGraph) -> Delegated[ArtifactT]:
-        beyond = frozenset(
-            key for key, item in graph.backends.items() if item.protocol not in InProcessRenderer.protocols
-        )
+        beyond = _beyond(graph)
         if beyond != self._beyond:
             self._beyond, self._splits = beyond, Remembered(self._split)
         splits = self._splits.follow({host.host: host for host in graph.virtual_hosts}).values()
@@ -125,9 +147,19 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
             paths=graph.paths,
         )
         restricted = self._inprocess.restrict(rest).graph
-        return Delegated(front=self._front.render(front), table=self._inprocess.render(restricted))
+        table = self._inprocess.render(restricted)
+        if whole := frozenset(item.front.host for item in splits if item.whole):
+            table = replace(table, whole_hosts=whole)
+        return Delegated(front=self._front.render(front), table=table)
 
     def _split(self, host: VirtualHost) -> _Split:
+        if not self._can_match(host):
+            return _Split(
+                front=replace(host, routes=(_whole_route(host),), policies=PolicySet()),
+                handed_over=host,
+                front_keys=frozenset({DELEGATE}),
+                whole=True,
+            )
         front: list[Route] = []
         handed_over: list[Route] = []
         # The paths of an Ingress share their policies, and may be ten thousand.
@@ -172,15 +204,29 @@ def _front_route(host: VirtualHost, route: Route, requests: HandedOver) -> Route
     handover = Handover(host=host.host, match=route.match, requests=requests)
     match requests:
         case HandedOver.ALL:
-            # Not even a redirect to TLS: the delegate refuses addresses before that.
-            policies = (handover, TlsRedirect(enabled=False), Timeouts(read=_PATIENCE, send=_PATIENCE))
-            return replace(
-                route, action=Forward(backends=(WeightedBackend(DELEGATE),)), policies=PolicySet(policies)
-            )
+            return replace(route, action=_TO_DELEGATE, policies=_policies(handover))
         case HandedOver.UNKNOWN_LENGTH:
             return replace(route, policies=route.policies.merged(PolicySet((handover,))))
         case _:
             assert_never(requests)
+
+
+def _whole_route(host: VirtualHost) -> Route:
+    """The one route of *host* in the front, where the delegate serves all of it."""
+    handover = Handover(host=host.host, match=None)
+    origin = host.routes[0].origin
+    return Route(match=PathMatch.prefix("/"), action=_TO_DELEGATE, origin=origin, policies=_policies(handover))
+
+
+def _policies(handover: Handover) -> PolicySet:
+    # Not even a redirect to TLS: the delegate refuses addresses before that.
+    return PolicySet((handover, TlsRedirect(enabled=False), Timeouts(read=_PATIENCE, send=_PATIENCE)))
+
+
+def _beyond(graph: RouteGraph) -> frozenset[BackendKey]:
+    """The backends whose endpoints speak what the delegate does not."""
+    spoken = InProcessRenderer.protocols
+    return frozenset(key for key, item in graph.backends.items() if item.protocol not in spoken)
 
 
 def _keys(route: Route) -> Iterable[BackendKey]:

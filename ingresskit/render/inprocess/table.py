@@ -124,6 +124,8 @@ class RoutingTable:
         certificates: By TLS server name (a name, or ``*.`` and a name); ``None``: the default one.
         default_certificate: For all other server names; ``None``: the proxy's own.
         paths: As `RouteGraph.paths`.
+        whole_hosts: In the table of a delegate, the rule hosts all of whose routes it has: of the others it
+            has those only that the program in front cannot serve.
     """
 
     hosts: Mapping[str, HostTable] = field(default_factory=dict[str, HostTable])
@@ -132,6 +134,7 @@ class RoutingTable:
     default_certificate: Certificate | None = None
     host_fallthrough: bool = False
     paths: PathOptions = DEFAULT_PATHS
+    whole_hosts: frozenset[str] = frozenset()
 
     def find(self, host: str, path: str) -> Target | None:
         """The target for a request; agrees with `RouteGraph.resolve`, unless it is a variant.
