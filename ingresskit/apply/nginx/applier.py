@@ -86,8 +86,7 @@ class NginxApplier:
 
     def _settle(self, artifact: NginxArtifact) -> None:
         self._live = artifact
-        self._nginx.counting = artifact.tables is not None
-        self._nginx.backend_keys = artifact.backend_keys
+        self._nginx.serving(artifact)
 
     async def _reload(self, artifact: NginxArtifact) -> None:
         state = secrets.token_hex(8) if artifact.mode is Mode.DYNAMIC else ""
