@@ -172,6 +172,9 @@ class Delegate:
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
+        if isinstance(exc, Exception):
+            # Not for the tasks' group, which would wrap it: it was raised inside the context, not by a task.
+            return await self._stack.__aexit__(None, None, None)
         return await self._stack.__aexit__(kind, exc, trace)
 
     # For the applier.
