@@ -222,6 +222,10 @@ delegated one where there is no delegate."
                 cells[-1] = cells[-1] or _WORDS[whole]
                 notes += (f"- {annotation}, {name}: {item.message}; {item.effect}." for item in lost)
             yield f"| {annotation} | {' | '.join(cells)} |"
+    flags = {"variants of a path": "matches_variants", "regular expressions as paths": "matches_patterns"}
+    for words, flag in flags.items():
+        cells = ["native" if getattr(renderer, flag) else "delegated" for renderer in _RENDERERS.values()]
+        yield f"| {words} | {' | '.join(cells)} |"
     if notes:
         yield ""
         yield "What *in part* means, without a delegate:"
