@@ -24,7 +24,7 @@ from ingresskit.render.haproxy.program.requests import (
 )
 from ingresskit.render.haproxy.program.routing import add_action, add_action_early, add_answers, add_route
 from ingresskit.render.haproxy.quoting import quote
-from ingresskit.render.haproxy.route_row import REDIRECT_LOOP, order_mark
+from ingresskit.render.haproxy.route_row import NONE, REDIRECT_LOOP, order_mark
 from ingresskit.render.haproxy.servers import server_words
 from ingresskit.render.haproxy.settings import HaproxySettings
 
@@ -205,7 +205,8 @@ def _frontend(context: Context) -> Lines:
     section.add("acl repeatable method GET HEAD OPTIONS PUT DELETE")
     section.request("disable-l7-retry unless repeatable")
     add_handover(section, settings)
-    section.note("Most routes have no policies, and are done at the first of these.")
+    section.note("Most routes have no policies, and are done here.")
+    section.request(f"allow if {{ var(txn.flags) -m str {NONE} }}")
     with_rules = [(handler, rules) for handler in _LATE if (rules := tuple(handler.request(context)))]
     for number, (handler, rules) in enumerate(with_rules):
         section.note(handler.words)
