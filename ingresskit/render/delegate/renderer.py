@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import ClassVar, Final, Generic, Never, assert_never
+from typing import ClassVar, Final, Generic, NamedTuple, Never, assert_never
 
 from typing_extensions import override
 
-from ingresskit.diagnostics import Reason
+from ingresskit.diagnostics import Diagnostic, Reason, Severity, bounded
 from ingresskit.graph import (
     Backend,
     BackendKey,
@@ -61,12 +61,23 @@ class _Split:
         handed_over: As the delegate gets it; ``None``: it gets none of its routes.
         front_keys: The backends that the front needs for it.
         whole: The delegate gets all of it, and finds the routes by itself.
+        diagnostics: For routes that neither can serve.
     """
 
     front: VirtualHost
     handed_over: VirtualHost | None = None
     front_keys: frozenset[BackendKey] = frozenset()
     whole: bool = False
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+class _Divided(NamedTuple):
+    """A graph, divided; *rest* is for the delegate."""
+
+    front: RouteGraph
+    rest: RouteGraph | None
+    whole_hosts: frozenset[str]
+    diagnostics: list[Diagnostic]
 
 
 class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
@@ -89,6 +100,7 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
         self._front = front
         self._backend = Backend(key=DELEGATE, endpoints=(Endpoint(address=socket, port=1),))
         self._inprocess = InProcessRenderer()
+        vars(self._inprocess).update(name="delegate's")
         self._beyond: frozenset[BackendKey] = frozenset()
         self._splits: Remembered[str, VirtualHost, _Split] = Remembered(self._split)
         self._matched: Remembered[str, VirtualHost, bool] = Remembered(self._can_match)
@@ -103,7 +115,17 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
 
     @override
     def restrict(self, graph: RouteGraph) -> Restricted:
-        """As the renderer of the program does, which knows that there is a delegate."""
+        """As the renderer of the program does, which knows of the delegate, and what that cannot do."""
+        restricted = self._restricted_for_front(graph)
+        divided = self._divide(restricted.graph)
+        more = divided.diagnostics
+        if divided.rest is not None:
+            more += self._inprocess.restrict(divided.rest).diagnostics
+        if not more:
+            return restricted
+        return replace(restricted, diagnostics=bounded([*restricted.diagnostics, *more]))
+
+    def _restricted_for_front(self, graph: RouteGraph) -> Restricted:
         matched = self._matched.follow({host.host: host for host in graph.virtual_hosts})
         if graph.host_fallthrough or all(matched.values()):
             return self._front.restrict(graph)
@@ -125,20 +147,31 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
 
     @override
     def render(self, graph: RouteGraph) -> Delegated[ArtifactT]:
+        divided = self._divide(graph)
+        rest = RouteGraph() if divided.rest is None else self._inprocess.restrict(divided.rest).graph
+        table = self._inprocess.render(rest)
+        if divided.whole_hosts:
+            table = replace(table, whole_hosts=divided.whole_hosts)
+        return Delegated(front=self._front.render(divided.front), table=table)
+
+    def _divide(self, graph: RouteGraph) -> _Divided:
         beyond = _beyond(graph)
         if beyond != self._beyond:
             self._beyond, self._splits = beyond, Remembered(self._split)
         splits = self._splits.follow({host.host: host for host in graph.virtual_hosts}).values()
         handed_over = [item.handed_over for item in splits if item.handed_over is not None]
-        if not handed_over:
-            return Delegated(front=self._front.render(graph), table=self._inprocess.render(RouteGraph()))
+        lost = [diagnostic for item in splits for diagnostic in item.diagnostics]
+        if not handed_over and not lost:
+            return _Divided(graph, None, frozenset(), [])
         front_keys = frozenset[BackendKey]().union(*(item.front_keys for item in splits))
         backends = {key: item for key, item in graph.backends.items() if key in front_keys}
         front = replace(
             graph,
             virtual_hosts=tuple(item.front for item in splits),
-            backends={DELEGATE: self._backend, **backends},
+            backends={DELEGATE: self._backend, **backends} if handed_over else backends,
         )
+        if not handed_over:
+            return _Divided(front, None, frozenset(), lost)
         # No certificates: it takes no TLS, and what it does not have it cannot lose.
         rest = RouteGraph(
             virtual_hosts=tuple(handed_over),
@@ -146,11 +179,7 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
             host_fallthrough=graph.host_fallthrough,
             paths=graph.paths,
         )
-        restricted = self._inprocess.restrict(rest).graph
-        table = self._inprocess.render(restricted)
-        if whole := frozenset(item.front.host for item in splits if item.whole):
-            table = replace(table, whole_hosts=whole)
-        return Delegated(front=self._front.render(front), table=table)
+        return _Divided(front, rest, frozenset(item.front.host for item in splits if item.whole), lost)
 
     def _split(self, host: VirtualHost) -> _Split:
         if not self._can_match(host):
@@ -162,6 +191,7 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
             )
         front: list[Route] = []
         handed_over: list[Route] = []
+        diagnostics: list[Diagnostic] = []
         # The paths of an Ingress share their policies, and may be ten thousand.
         known: dict[PolicySet, HandedOver | None] = {}
         for route in host.routes:
@@ -173,19 +203,20 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
             if requests is None or isinstance(route.action, Respond):
                 front.append(route)
                 continue
-            # A value that no program can write into a field would be a route that nobody finds.
             if len(route.match.value) > _LONGEST_PATH:
                 front.append(replace(route, action=Respond(status=503, reason=Reason.POLICY_UNSUPPORTED)))
+                diagnostics.append(_too_long(route))
                 continue
             handed_over.append(route)
             front.append(_front_route(host, route, requests))
         keys = frozenset(key for route in front for key in _keys(route))
-        if not handed_over:
+        if not handed_over and not diagnostics:
             return _Split(front=host, front_keys=keys)
         return _Split(
             front=replace(host, routes=tuple(front)),
-            handed_over=replace(host, routes=tuple(handed_over)),
+            handed_over=replace(host, routes=tuple(handed_over)) if handed_over else None,
             front_keys=keys,
+            diagnostics=tuple(diagnostics),
         )
 
     def _requests(self, policies: PolicySet) -> HandedOver | None:
@@ -198,6 +229,19 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
         if not found:
             return None
         return found.pop() if len(found) == 1 else HandedOver.ALL
+
+
+def _too_long(route: Route) -> Diagnostic:
+    return Diagnostic(
+        subject=route.origin.subject,
+        field=route.origin.field,
+        reason=Reason.POLICY_UNSUPPORTED,
+        message=(
+            f"a path of {len(route.match.value)} characters is too long for the delegate, which its policies"
+            f" need ({_LONGEST_PATH} at most); the route responds 503"
+        ),
+        severity=Severity.ERROR,
+    )
 
 
 def _front_route(host: VirtualHost, route: Route, requests: HandedOver) -> Route:
