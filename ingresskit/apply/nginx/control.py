@@ -58,7 +58,7 @@ class Control:
         """The digest of the configuration that is live.
 
         Raises:
-            ApplyError: nginx does not answer; so in the other methods.
+            ApplyError: nginx does not respond; so in the other methods.
         """
         _, body = await self._ask(_get("/generation"))
         return body.decode("ascii", "replace").strip()
@@ -95,7 +95,7 @@ class Control:
             state: The name of what they lead to; no spaces.
 
         Raises:
-            ApplyError: nginx refused, or did not answer: then nobody knows which of the two is served.
+            ApplyError: nginx refused, or did not respond: then it may serve either of the two.
         """
         parts = [*_parts(rows)]
         for number, part in enumerate(parts, 1):
@@ -121,11 +121,11 @@ class Control:
         try:
             found = json.loads(body)
         except ValueError as exc:
-            raise ApplyError(f"nginx did not answer {path} in JSON") from exc
+            raise ApplyError(f"the response of nginx to {path} is not JSON") from exc
         return cast("dict[str, object]", found) if isinstance(found, dict) else {}
 
     async def _ask(self, request: bytes) -> tuple[int, bytes]:
-        """Send a request and read its answer to the end; returns status and body."""
+        """Send a request and read its response to the end; returns status and body."""
         try:
             with anyio.fail_after(_SECONDS):
                 async with await anyio.connect_unix(self._path) as stream:
@@ -137,13 +137,13 @@ class Control:
                     except anyio.EndOfStream:
                         pass
         except TimeoutError:
-            raise ApplyError(f"nginx did not answer at {self._path} within {_SECONDS:g} s") from None
+            raise ApplyError(f"nginx did not respond at {self._path} within {_SECONDS:g} s") from None
         except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError) as exc:
-            raise ApplyError(f"nginx does not answer at {self._path}: {exc}") from exc
+            raise ApplyError(f"nginx does not respond at {self._path}: {exc}") from exc
         head, _, body = bytes(received).partition(b"\r\n\r\n")
         line = head.split(b"\r\n", 1)[0].split(b" ")
         if len(line) < 2 or not line[1].isdigit():
-            raise ApplyError(f"nginx gave no answer at {self._path}")
+            raise ApplyError(f"nginx sent no response at {self._path}")
         return int(line[1]), _unchunked(body) if b"\r\nTransfer-Encoding: chunked" in head else body
 
 

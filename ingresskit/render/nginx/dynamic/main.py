@@ -146,7 +146,7 @@ def _front(settings: NginxSettings) -> Block:
             _d("ssl_certificate_by_lua_file", "lua/certificate.lua"),
         ]
     body += _forwarding(settings)
-    # To any path: what comes there from inside is an error, see lua/ingresskit/answers.lua. A name would
+    # To any path: what comes there from inside is an error, see lua/ingresskit/local_replies.lua. A name would
     # not do, since nginx leads no request there that never had a path.
     body.append(_d("error_page", *_ERRORS, "/"))
     # nginx's own number, which it turns into 400 unless it is told otherwise here.
@@ -231,7 +231,7 @@ _NOT_OBEYED = (
 
 
 def _forwarding(settings: NginxSettings) -> Iterator[Node]:
-    yield _d("header_filter_by_lua_file", "lua/answer.lua")
+    yield _d("header_filter_by_lua_file", "lua/response.lua")
     yield _d("log_by_lua_file", "lua/log.lua")
     yield _d("proxy_http_version", "1.1")
     yield _d("proxy_redirect", "off")

@@ -91,7 +91,7 @@ function M.finish(context)
     end
     local state = endpoint.state
     backends.count(endpoint, context.target.upstream.balance, -1)
-    if context.own then -- nginx's error became an answer of ours
+    if context.own then -- nginx's error became a local reply
         local status = ngx.status
         if (status == 502 or status == 504) and failed(context, status, false) == 0 then
             backends.failed(endpoint)

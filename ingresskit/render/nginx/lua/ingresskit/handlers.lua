@@ -9,7 +9,7 @@
 -- A function gets the argument, the context of the request, and `ngx.var` or, for responses, the header. A name
 -- that is not known closes the target: a newer controller may ask for a protection that this program lacks.
 
-local answers = require "ingresskit.answers"
+local replies = require "ingresskit.local_replies"
 
 local ipairs, pairs = ipairs, pairs
 
@@ -31,7 +31,7 @@ end
 local NOTHING = {}
 
 local function closed()
-    answers.give(503, nil, "unavailable")
+    replies.send(503, nil, "unavailable")
     return true
 end
 

@@ -84,7 +84,7 @@ local function spell_out(path, options)
     return path
 end
 
--- The normal form of *path*, which has no query; nil when it has none, and the request is answered 400.
+-- The normal form of *path*, which has no query; nil when it has none, and the request gets 400.
 --
 -- Most paths are in it already. What others need is a function of its own: one that makes closures is
 -- never compiled, nor is whatever calls it.

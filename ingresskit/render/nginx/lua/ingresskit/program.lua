@@ -5,7 +5,7 @@ local prefix = ngx.config.prefix()
 local settings = require "ingresskit.settings"
 settings.load(prefix .. "settings.json")
 
-local answers = require "ingresskit.answers"
+local replies = require "ingresskit.local_replies"
 local backends = require "ingresskit.backends"
 local balancer = require "ingresskit.balancer"
 local certificates = require "ingresskit.certificates"
@@ -36,11 +36,11 @@ function M.start()
     statistics.start()
 end
 
--- header_filter_by_lua: the endpoint's answer on its way to the client.
-function M.answer()
+-- header_filter_by_lua: the head of the endpoint's response on its way to the client.
+function M.respond()
     local context = contexts.current()
     if not context or not context.backend or context.own then
-        return -- an answer of our own
+        return -- a local reply
     end
     -- What is no response in HTTP/1 nginx takes for one in HTTP/0.9, or passes on; nor may an endpoint leave
     -- HTTP unasked. Nothing was sent to the client yet, so cutting its connection says enough: nginx would write its

@@ -4,7 +4,7 @@
 -- the order of its row: `ingresskit.policies.order.Stage`, or what the rule's dialect puts in its place.
 
 local addresses = require "ingresskit.addresses"
-local answers = require "ingresskit.answers"
+local replies = require "ingresskit.local_replies"
 local backends = require "ingresskit.backends"
 local clients = require "ingresskit.clients"
 local contexts = require "ingresskit.contexts"
@@ -191,7 +191,7 @@ end
 -- Decide what happens with a request. Runs in the rewrite phase.
 function M.route()
     if ngx.status >= 400 then
-        return answers.fail() -- nginx's own errors are sent here, see error_page
+        return replies.fail() -- nginx's own errors are sent here, see error_page
     end
     local var = ngx.var
     local uri = var.request_uri
@@ -200,10 +200,10 @@ function M.route()
     local context = { generation = generation, uri = uri, query = "" }
     contexts.begin(context)
     if not VERSIONS[var.server_protocol] then
-        return answers.refuse(505)
+        return replies.refuse(505)
     end
     if #uri > MAX_LINE_BYTES - 16 and #uri + #var.request_method + 10 > MAX_LINE_BYTES then
-        return answers.refuse(414)
+        return replies.refuse(414)
     end
     local peer_text = var.remote_addr
     local peer, trusted = clients.peer(peer_text)
@@ -218,13 +218,13 @@ function M.route()
     end
     local status, said, binding, odd = fields.read(var, trusted)
     if status then
-        return answers.refuse(status)
+        return replies.refuse(status)
     end
     context.binding = binding
     context.odd = odd
     local host = requested_host(var)
     if not host then
-        return answers.refuse(400)
+        return replies.refuse(400)
     end
     local name = host[1]
     context.host = name
@@ -232,7 +232,7 @@ function M.route()
         var.ik_host = host[2]
     end
     if re_find(uri, NOT_A_TARGET, "jo") then
-        return answers.refuse(400)
+        return replies.refuse(400)
     end
     local path, query = uri, ""
     local mark = find(uri, "?", 1, true)
@@ -245,7 +245,7 @@ function M.route()
     end
     path = paths.normalise(path, tables.get("s", "all", generation))
     if not path then
-        return answers.refuse(400)
+        return replies.refuse(400)
     end
     if settings.log then
         var.ik_log_host = name
@@ -263,7 +263,7 @@ function M.route()
         generation = tables.generation() -- rows of two states were read
     end
     if not target then
-        return answers.give(404, nil, "no_route")
+        return replies.send(404, nil, "no_route")
     end
     context.target = target
     context.rule_host = rule.host
@@ -295,7 +295,7 @@ function M.route()
         end
     end
     if not backend then
-        return answers.give(503, nil, "no_endpoint")
+        return replies.send(503, nil, "no_endpoint")
     end
     return forward(var, context, target, backend, path, query)
 end

@@ -23,7 +23,7 @@ local M = {}
 
 M.dict = dict
 
--- Whether `M.get` had to answer as of a later generation than it was asked about, because that was
+-- Whether `M.get` returned a row of a later generation than it was asked for, because that was
 -- flipped meanwhile. Whoever reads several rows that must be of one state sets it to false before, and
 -- begins anew when it is true after.
 M.moved = false

@@ -1,7 +1,7 @@
 -- Who is let in: client addresses, and plain HTTP.
 
 local addresses = require "ingresskit.addresses"
-local answers = require "ingresskit.answers"
+local replies = require "ingresskit.local_replies"
 local clients = require "ingresskit.clients"
 
 local M = { guards = {} }
@@ -9,7 +9,7 @@ local M = { guards = {} }
 -- Clients with an address in one of *ranges*; the others get 403.
 function M.guards.access(ranges, context)
     if not addresses.within(context.client, ranges) then
-        answers.give(403, nil, "denied")
+        replies.send(403, nil, "denied")
         return true
     end
 end
@@ -17,7 +17,7 @@ end
 -- Requests over TLS; those over plain HTTP get 403.
 function M.guards.plain_http(_, context, var)
     if not clients.over_tls(context, var) then
-        answers.give(403, nil, "denied")
+        replies.send(403, nil, "denied")
         return true
     end
 end

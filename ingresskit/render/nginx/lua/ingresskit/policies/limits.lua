@@ -4,7 +4,7 @@
 -- there is a location for each power of two, which keeps an endless body off the disk; there it is read
 -- whole, and then measured. Bodies of announced length are judged at once, and streamed.
 
-local answers = require "ingresskit.answers"
+local replies = require "ingresskit.local_replies"
 local contexts = require "ingresskit.contexts"
 
 local tonumber = tonumber
@@ -27,7 +27,7 @@ end
 function M.guards.body(limit, context, var)
     local length = tonumber(var.content_length or "0")
     if length and length > limit then
-        answers.give(413, nil, "body_too_large")
+        replies.send(413, nil, "body_too_large")
         return true
     end
     if var.http_transfer_encoding then
@@ -55,7 +55,7 @@ end
 function M.check()
     ngx.req.read_body()
     if size() > contexts.current().max_body then
-        return answers.give(413, nil, "body_too_large")
+        return replies.send(413, nil, "body_too_large")
     end
 end
 

@@ -1,6 +1,6 @@
 -- Responses that need no endpoint: the redirect to TLS, and the action of a route that does not forward.
 
-local answers = require "ingresskit.answers"
+local replies = require "ingresskit.local_replies"
 local clients = require "ingresskit.clients"
 local settings = require "ingresskit.settings"
 
@@ -27,13 +27,13 @@ function M.guards.tls_redirect(_, context, var)
         port = settings.own_redirects[var.server_port] or port
     end
     local authority = context.host .. (port == 443 and "" or ":" .. port)
-    answers.give(308, "https://" .. authority .. context.path .. context.query)
+    replies.send(308, "https://" .. authority .. context.path .. context.query)
     return true
 end
 
 -- No request: each gets *response*, {status =, location =}.
 function M.guards.respond(response)
-    answers.give(response.status, response.location, not response.location and "unavailable" or nil)
+    replies.send(response.status, response.location, not response.location and "unavailable" or nil)
     return true
 end
 

@@ -1,4 +1,4 @@
--- The proxy's own answers: a status, one line of text, nothing about what stands behind.
+-- Responses of the proxy itself: a status and one line of text, which never reveals a backend.
 
 local contexts = require "ingresskit.contexts"
 
@@ -27,9 +27,9 @@ M.SENTENCES = {
     [308] = "Permanent Redirect.",
 }
 
--- Answer with *status*, and end the request. *location* is for redirects; *reason* says why, in the words
+-- Respond with *status*, and end the request. *location* is for redirects; *reason* says why, in the words
 -- of `ingresskit.graph.Termination`, where no endpoint is to blame.
-function M.give(status, location, reason)
+function M.send(status, location, reason)
     local body = (M.SENTENCES[status] or "Status " .. status .. ".") .. "\n"
     local context = contexts.current()
     if context then
@@ -58,7 +58,7 @@ function M.refuse(status)
     return ngx.exit(status)
 end
 
--- The answer to an error of nginx's own, in the words above.
+-- The response to an error of nginx itself, in the words above.
 function M.fail()
     local status = ngx.status
     local context = contexts.current()
@@ -74,7 +74,7 @@ function M.fail()
         ngx.header["Content-Length"] = 0
         return ngx.exit(ngx.HTTP_OK)
     end
-    return M.give(status)
+    return M.send(status)
 end
 
 return M
