@@ -14,6 +14,7 @@ from ingresskit.render.inprocess.mixed import mixed_host_table
 from ingresskit.render.inprocess.table import HostTable, RoutingTable, Target
 from ingresskit.render.inprocess.targets import TargetMaker
 from ingresskit.render.policies import HandlerTable, PolicyHandler
+from ingresskit.render.remember import Remembered
 
 __all__ = ["InProcessRenderer"]
 
@@ -38,20 +39,13 @@ class InProcessRenderer(Renderer[RoutingTable]):
     def __init__(self, *, effects: PolicyEffects = BUILTIN_EFFECTS) -> None:
         self.handlers = HandlerTable[PolicyHandler[Never, Never]]().only(_UPSTREAM | effects.kinds)
         self._effects = effects
-        self._rendered: dict[str, tuple[VirtualHost, HostTable]] = {}
+        self._tables: Remembered[str, VirtualHost, HostTable] = Remembered(self._host_table)
 
     @override
     def render(self, graph: RouteGraph) -> RoutingTable:
-        rendered: dict[str, tuple[VirtualHost, HostTable]] = {}
-        for host in graph.virtual_hosts:
-            before = self._rendered.get(host.host)
-            rendered[host.host] = (
-                before if before and before[0] is host else (host, _host_table(host, self._effects))
-            )
-        self._rendered = rendered
         default = graph.default_certificate
         return RoutingTable(
-            hosts={name: table for name, (_, table) in rendered.items()},
+            hosts=self._tables.follow({host.host: host for host in graph.virtual_hosts}),
             backends=graph.backends,
             certificates={
                 name: None if key is None else graph.certificates[key]
@@ -61,6 +55,9 @@ class InProcessRenderer(Renderer[RoutingTable]):
             host_fallthrough=graph.host_fallthrough,
             paths=graph.paths,
         )
+
+    def _host_table(self, host: VirtualHost) -> HostTable:
+        return _host_table(host, self._effects)
 
 
 def _host_table(host: VirtualHost, effects: PolicyEffects) -> HostTable:
