@@ -153,9 +153,10 @@ class _Maker:
     def route_rows(self, host: VirtualHost, route: Route) -> Iterator[SettingRow]:
         """The rows of a route, less what all keys of the table begin with."""
         matched = route.match.value.rstrip("/")
-        known = self._worked_out.get(route.policies)
+        policies = host.policies_of(route)
+        known = self._worked_out.get(policies)
         if known is None:
-            known = self._worked_out[route.policies] = self._settings(route)
+            known = self._worked_out[policies] = self._settings(route, policies)
         kind, name = self._action(route, known.slot_class)
         plain = known.flags if refuses_plain_http(route) else known.flags.replace(PLAIN_HTTP_FLAG, "")
         flags = plain + (TLS_FLAG if redirects_to_tls(host, route) else "")
@@ -167,8 +168,7 @@ class _Maker:
         else:
             yield MapName.PREFIXES, matched + "/", value
 
-    def _settings(self, route: Route) -> _Settings:
-        policies = route.policies
+    def _settings(self, route: Route, policies: PolicySet) -> _Settings:
         draft = Draft()
         TABLE.contribute(policies, draft)
         for needed, names in (

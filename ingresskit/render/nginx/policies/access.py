@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from typing_extensions import override
 
 from ingresskit.graph import Route, refuses_plain_http
@@ -13,6 +15,8 @@ from ingresskit.render.nginx.static.forwarding import INSECURE
 from ingresskit.render.policies import PolicyHandler
 
 __all__ = [
+    "DYNAMIC",
+    "STATIC",
     "DynamicAllowedSources",
     "DynamicPlainHttp",
     "StaticAllowedSources",
@@ -64,3 +68,13 @@ def static_plain_http(route: Route) -> StaticGuard | None:
 def add_dynamic_plain_http(draft: DynamicDraft) -> None:
     """Refuse plain HTTP."""
     draft.guard(Stage.PLAIN_HTTP, "plain_http", True)
+
+
+STATIC: Final = (
+    StaticAllowedSources(),
+    StaticPlainHttp(),
+)
+DYNAMIC: Final = (
+    DynamicAllowedSources(),
+    DynamicPlainHttp(),
+)

@@ -100,6 +100,7 @@ class DynamicDraft:
     response: HeaderChange = field(default_factory=HeaderChange)
     _guards: list[_Step] = field(default_factory=list[_Step])
     _edits: list[_Step] = field(default_factory=list[_Step])
+    _responses: list[_Step] = field(default_factory=list[_Step])
 
     def guard(self, stage: Stage, name: str, argument: object) -> None:
         """Have a function judge requests, which may respond to them."""
@@ -109,15 +110,22 @@ class DynamicDraft:
         """Have a function change the request that an endpoint gets."""
         self._edits.append(_Step(stage, name, argument))
 
+    def respond(self, stage: Stage, name: str, argument: object) -> None:
+        """Have a function change the response that a client gets, before `response`."""
+        self._responses.append(_Step(stage, name, argument))
+
     def members(self, order: Order) -> dict[str, object]:
         """The members of the target, with guards and edits in *order*."""
         edits = list(self._edits)
         if change := self.request.members():
             edits.append(_Step(Stage.HEADERS, "headers", change))
+        responses = _sorted(self._responses, order)
+        if change := self.response.members():
+            responses.append(["headers", change])
         lists = {
             "guards": _sorted(self._guards, order),
             "request": _sorted(edits, order),
-            "response": [["headers", change]] if (change := self.response.members()) else [],
+            "response": responses,
         }
         members: dict[str, object] = {name: steps for name, steps in lists.items() if steps}
         if self.upstream:

@@ -15,7 +15,14 @@ from ingresskit.render.nginx.tree import Directive, Value, text_fault
 from ingresskit.render.nginx.values import EMPTY_VALUE
 from ingresskit.render.policies import Loss, PolicyHandler, Support
 
-__all__ = ["DynamicRequestHeaders", "DynamicResponseHeaders", "StaticRequestHeaders", "StaticResponseHeaders"]
+__all__ = [
+    "DYNAMIC",
+    "STATIC",
+    "DynamicRequestHeaders",
+    "DynamicResponseHeaders",
+    "StaticRequestHeaders",
+    "StaticResponseHeaders",
+]
 
 # nginx writes these into a response by itself; to set or remove them takes a module.
 _OWN_FIELDS: Final = frozenset(("date", "server"))
@@ -123,3 +130,13 @@ def _unwritable(fields: tuple[HeaderField, ...]) -> Iterator[Loss]:
             message = f"cannot write the value of the header {name}, which {fault}"
             yield replace(_TOO_LONG, message=message)
             return
+
+
+STATIC: Final = (
+    StaticRequestHeaders(),
+    StaticResponseHeaders(),
+)
+DYNAMIC: Final = (
+    DynamicRequestHeaders(),
+    DynamicResponseHeaders(),
+)

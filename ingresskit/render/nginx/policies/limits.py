@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from typing_extensions import override
 
 from ingresskit.policies import BodyLimit
@@ -9,7 +11,7 @@ from ingresskit.render.nginx.policies.drafts import DynamicDraft, StaticDraft
 from ingresskit.render.nginx.tree import Directive
 from ingresskit.render.policies import PolicyHandler
 
-__all__ = ["DynamicBodyLimit", "StaticBodyLimit"]
+__all__ = ["DYNAMIC", "STATIC", "DynamicBodyLimit", "StaticBodyLimit"]
 
 
 class StaticBodyLimit(PolicyHandler[BodyLimit, StaticDraft]):
@@ -36,3 +38,7 @@ class DynamicBodyLimit(PolicyHandler[BodyLimit, DynamicDraft]):
     def contribute(self, policy: BodyLimit, draft: DynamicDraft) -> None:
         if policy.max_bytes:
             draft.guard(self.stage, "body", policy.max_bytes)
+
+
+STATIC: Final = (StaticBodyLimit(),)
+DYNAMIC: Final = (DynamicBodyLimit(),)

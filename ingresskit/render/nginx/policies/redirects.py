@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ingresskit.graph import Redirect, Respond
 from ingresskit.policies import Stage, TlsRedirect
 from ingresskit.render.nginx.policies.drafts import DynamicDraft, StaticDraft, StaticGuard
@@ -11,6 +13,8 @@ from ingresskit.render.nginx.tree import Directive, Value, Variable
 from ingresskit.render.policies import PolicyHandler
 
 __all__ = [
+    "DYNAMIC",
+    "STATIC",
     "DynamicTlsRedirect",
     "StaticTlsRedirect",
     "add_dynamic_action",
@@ -48,3 +52,7 @@ def add_dynamic_action(action: Redirect | Respond, draft: DynamicDraft) -> None:
     if isinstance(action, Redirect):
         response["location"] = action.location
     draft.guard(Stage.ACTION, "respond", response)
+
+
+STATIC: Final = (StaticTlsRedirect(),)
+DYNAMIC: Final = (DynamicTlsRedirect(),)

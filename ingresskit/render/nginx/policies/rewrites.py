@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from typing_extensions import override
 
 from ingresskit.policies import PrefixRewrite
 from ingresskit.render.nginx.policies.drafts import DynamicDraft, StaticDraft
 from ingresskit.render.policies import PolicyHandler
 
-__all__ = ["DynamicPrefixRewrite", "StaticPrefixRewrite"]
+__all__ = ["DYNAMIC", "STATIC", "DynamicPrefixRewrite", "StaticPrefixRewrite"]
 
 
 class StaticPrefixRewrite(PolicyHandler[PrefixRewrite, StaticDraft]):
@@ -31,3 +33,7 @@ class DynamicPrefixRewrite(PolicyHandler[PrefixRewrite, DynamicDraft]):
         if policy.prefix is not None:
             change = {"prefix": policy.prefix.rstrip("/"), "matched": draft.matched}
             draft.edit(self.stage, "rewrite", change)
+
+
+STATIC: Final = (StaticPrefixRewrite(),)
+DYNAMIC: Final = (DynamicPrefixRewrite(),)

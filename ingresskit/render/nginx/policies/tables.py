@@ -1,68 +1,35 @@
-"""The handlers of each mode."""
+"""The handlers of each mode: those of all themes."""
 
 from __future__ import annotations
 
 from typing import Final, Never
 
-from ingresskit.render.nginx.policies.access import (
-    DynamicAllowedSources,
-    DynamicPlainHttp,
-    StaticAllowedSources,
-    StaticPlainHttp,
-)
+from ingresskit.render.nginx.policies import access, headers, limits, redirects, rewrites, upstream
 from ingresskit.render.nginx.policies.drafts import DynamicDraft, StaticDraft
-from ingresskit.render.nginx.policies.headers import (
-    DynamicRequestHeaders,
-    DynamicResponseHeaders,
-    StaticRequestHeaders,
-    StaticResponseHeaders,
-)
-from ingresskit.render.nginx.policies.limits import DynamicBodyLimit, StaticBodyLimit
-from ingresskit.render.nginx.policies.redirects import (
-    DynamicTlsRedirect,
-    StaticTlsRedirect,
-)
-from ingresskit.render.nginx.policies.rewrites import DynamicPrefixRewrite, StaticPrefixRewrite
-from ingresskit.render.nginx.policies.upstream import (
-    DynamicLoadBalancing,
-    DynamicRetries,
-    DynamicTimeouts,
-    StaticLoadBalancing,
-    StaticRetries,
-    StaticTimeouts,
-)
 from ingresskit.render.policies import HandlerTable, PolicyHandler
 
 __all__ = ["DYNAMIC_HANDLERS", "STATIC_HANDLERS"]
 
 STATIC_HANDLERS: Final[HandlerTable[PolicyHandler[Never, StaticDraft]]] = HandlerTable(
     (
-        StaticAllowedSources(),
-        StaticBodyLimit(),
-        StaticLoadBalancing(),
-        StaticPlainHttp(),
-        StaticPrefixRewrite(),
-        StaticRequestHeaders(),
-        StaticResponseHeaders(),
-        StaticRetries(),
-        StaticTimeouts(),
-        StaticTlsRedirect(),
+        *access.STATIC,
+        *headers.STATIC,
+        *limits.STATIC,
+        *redirects.STATIC,
+        *rewrites.STATIC,
+        *upstream.STATIC,
     )
 )
 """How the static mode honours policies."""
 
 DYNAMIC_HANDLERS: Final[HandlerTable[PolicyHandler[Never, DynamicDraft]]] = HandlerTable(
     (
-        DynamicAllowedSources(),
-        DynamicBodyLimit(),
-        DynamicLoadBalancing(),
-        DynamicPlainHttp(),
-        DynamicPrefixRewrite(),
-        DynamicRequestHeaders(),
-        DynamicResponseHeaders(),
-        DynamicRetries(),
-        DynamicTimeouts(),
-        DynamicTlsRedirect(),
+        *access.DYNAMIC,
+        *headers.DYNAMIC,
+        *limits.DYNAMIC,
+        *redirects.DYNAMIC,
+        *rewrites.DYNAMIC,
+        *upstream.DYNAMIC,
     )
 )
 """How the dynamic mode honours policies."""

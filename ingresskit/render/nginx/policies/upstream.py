@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Final
 
 from typing_extensions import override
 
@@ -13,6 +14,8 @@ from ingresskit.render.nginx.values import duration
 from ingresskit.render.policies import PolicyHandler
 
 __all__ = [
+    "DYNAMIC",
+    "STATIC",
     "DynamicLoadBalancing",
     "DynamicRetries",
     "DynamicTimeouts",
@@ -92,3 +95,15 @@ class DynamicTimeouts(PolicyHandler[Timeouts, DynamicDraft]):
 def _timeouts(policy: Timeouts) -> list[tuple[str, timedelta]]:
     named = (("connect", policy.connect), ("read", policy.read), ("send", policy.send))
     return [(name, value) for name, value in named if value is not None]
+
+
+STATIC: Final = (
+    StaticLoadBalancing(),
+    StaticRetries(),
+    StaticTimeouts(),
+)
+DYNAMIC: Final = (
+    DynamicLoadBalancing(),
+    DynamicRetries(),
+    DynamicTimeouts(),
+)
