@@ -6,7 +6,7 @@ from typing import Final
 
 from ingresskit.filters.edits import HeaderEdit
 from ingresskit.filters.effects import Compiler, Effect
-from ingresskit.policies import RequestHeaders, ResponseHeaders
+from ingresskit.policies import Hsts, RequestHeaders, ResponseHeaders
 
 __all__ = ["COMPILERS"]
 
@@ -19,4 +19,16 @@ def _response_headers(policy: ResponseHeaders) -> Effect:
     return Effect(response=HeaderEdit.of(policy.set, policy.remove))
 
 
-COMPILERS: Final = (Compiler(RequestHeaders, _request_headers), Compiler(ResponseHeaders, _response_headers))
+def _hsts(policy: Hsts) -> Effect:
+    if not policy.value:
+        return Effect()
+    name = "Strict-Transport-Security"
+    return Effect(response=HeaderEdit.of(removed=[name]), secure_response=HeaderEdit.of([(name, policy.value)]))
+
+
+# What a route sets by name wins over what its host promises.
+COMPILERS: Final = (
+    Compiler(Hsts, _hsts),
+    Compiler(RequestHeaders, _request_headers),
+    Compiler(ResponseHeaders, _response_headers),
+)

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from ingresskit.testing import ingress, service
-from tests.dataplane.stage import HOST, Stage, slices
+from tests.dataplane.stage import HOST, Stage, slices, trusting
 from tests.unit.proxy.conftest import Answer, Seen, get, reply, until
 
 pytestmark = pytest.mark.anyio
@@ -269,3 +269,29 @@ async def test_that_there_is_no_endpoint_comes_last(
     client = await stage.connect()
 
     assert (await client.ask(LARGE)).status == status
+
+
+async def test_browsers_are_told_to_use_the_host_over_tls_by_tls_only(stage: Stage) -> None:
+    endpoint = await stage.endpoint(reply(fields=["Strict-Transport-Security: max-age=1"]))
+    await stage.serve(
+        endpoint,
+        annotations={"hsts": "31536000", "hsts-include-subdomains": "true"},
+    )
+    plain, secure = await stage.connect(), await stage.connect(tls=trusting())
+
+    over_plain = await plain.ask(get())
+    over_tls = await secure.ask(get())
+
+    assert over_plain.values("strict-transport-security") == []
+    assert over_tls.values("strict-transport-security") == ["max-age=31536000; includeSubDomains"]
+
+
+async def test_what_a_route_sets_wins_over_what_its_host_promises(stage: Stage) -> None:
+    endpoint = await stage.endpoint()
+    own = "Strict-Transport-Security: max-age=7"
+    await stage.serve(endpoint, annotations={"hsts": "31536000", "response-headers-set": own})
+    client = await stage.connect(tls=trusting())
+
+    answer = await client.ask(get())
+
+    assert answer.values("strict-transport-security") == ["max-age=7"]

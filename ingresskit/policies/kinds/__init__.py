@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ingresskit.policies.kinds.access import AllowedSources, PlainHttp
-from ingresskit.policies.kinds.headers import RequestHeaders, ResponseHeaders
+from ingresskit.policies.kinds.headers import Hsts, RequestHeaders, ResponseHeaders
 from ingresskit.policies.kinds.limits import BodyLimit
 from ingresskit.policies.kinds.redirects import PermanentRedirect, RedirectStatus, TlsRedirect
 from ingresskit.policies.kinds.rewrites import PrefixRewrite
@@ -24,6 +24,7 @@ __all__ = [
     "Algorithm",
     "AllowedSources",
     "BodyLimit",
+    "Hsts",
     "LoadBalancing",
     "PermanentRedirect",
     "PlainHttp",
@@ -40,6 +41,7 @@ __all__ = [
 BUILTIN_POLICIES: tuple[type[Policy], ...] = (
     AllowedSources,
     BodyLimit,
+    Hsts,
     LoadBalancing,
     PermanentRedirect,
     PrefixRewrite,

@@ -7,12 +7,32 @@ from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import RequestHeaders, ResponseHeaders
+from ingresskit.policies import Hsts, RequestHeaders, ResponseHeaders
+from ingresskit.render.haproxy.artifact import MapName
 from ingresskit.render.haproxy.fields import field_names, field_rows, field_rules
-from ingresskit.render.haproxy.lines import flagged
+from ingresskit.render.haproxy.lines import flagged, setting
 from ingresskit.render.haproxy.policies.base import Context, Handler, SettingRow
 
 __all__ = ["HANDLERS"]
+
+
+class _Hsts(Handler[Hsts]):
+    """One row; the field is dropped for clients without TLS."""
+
+    policy = Hsts
+    flag = "h"
+    words = "Browsers are told to use the host over TLS only."
+
+    @override
+    def rows(self, policy: Hsts) -> Iterator[SettingRow]:
+        if policy.value:
+            yield MapName.SETTINGS, "hsts", policy.value
+
+    @override
+    def response(self, context: Context) -> Iterator[str]:
+        field, told = "Strict-Transport-Security", flagged(self.flag)
+        yield f"del-header {field} if {told}"
+        yield f"set-header {field} %[{setting('hsts')}] if {told} {{ var(txn.proto) -m str https }}"
 
 
 class _RequestHeaders(Handler[RequestHeaders]):
@@ -55,4 +75,4 @@ class _ResponseHeaders(Handler[ResponseHeaders]):
         yield from field_rules("response", frozenset(context.needs.response_headers), flagged(self.flag))
 
 
-HANDLERS: Final = (_RequestHeaders(), _ResponseHeaders())
+HANDLERS: Final = (_Hsts(), _RequestHeaders(), _ResponseHeaders())

@@ -8,7 +8,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import RequestHeaders, ResponseHeaders
+from ingresskit.policies import Hsts, RequestHeaders, ResponseHeaders
 from ingresskit.policies.values import HeaderField, plain_header_name
 from ingresskit.render.nginx.policies.drafts import DynamicDraft, StaticDraft
 from ingresskit.render.nginx.tree import Directive, Value, text_fault
@@ -39,6 +39,38 @@ _TOO_LONG: Final = Loss(
     support=Support.DELEGATED,
     effect="no header is set or removed",
 )
+
+
+_SCHEME: Final = Loss(
+    message="cannot set a response header for clients with TLS only", support=Support.DELEGATED
+)
+
+
+class StaticHsts(PolicyHandler[Hsts, StaticDraft]):
+    """For the delegate."""
+
+    policy = Hsts
+    limitations = (_SCHEME,)
+
+    @override
+    def losses(self, policy: Hsts) -> Iterator[Loss]:
+        if policy.value:
+            yield _SCHEME
+
+    @override
+    def honoured(self, policy: Hsts) -> Hsts | None:
+        return None if policy.value else policy
+
+
+class DynamicHsts(PolicyHandler[Hsts, DynamicDraft]):
+    """The function ``hsts`` for responses."""
+
+    policy = Hsts
+
+    @override
+    def contribute(self, policy: Hsts, draft: DynamicDraft) -> None:
+        if policy.value:
+            draft.respond(self.stage, "hsts", policy.value)
 
 
 class StaticRequestHeaders(PolicyHandler[RequestHeaders, StaticDraft]):
@@ -133,10 +165,12 @@ def _unwritable(fields: tuple[HeaderField, ...]) -> Iterator[Loss]:
 
 
 STATIC: Final = (
+    StaticHsts(),
     StaticRequestHeaders(),
     StaticResponseHeaders(),
 )
 DYNAMIC: Final = (
+    DynamicHsts(),
     DynamicRequestHeaders(),
     DynamicResponseHeaders(),
 )

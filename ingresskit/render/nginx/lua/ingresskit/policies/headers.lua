@@ -1,5 +1,6 @@
 -- Header fields of requests and responses. change: {drop = names in lower case, set = {name, value} each}.
 
+local clients = require "ingresskit.clients"
 local fields = require "ingresskit.fields"
 
 local clear_header, set_header = ngx.req.clear_header, ngx.req.set_header
@@ -41,6 +42,11 @@ function M.request.headers(change, context, var)
             set_header(field[1], field[2])
         end
     end
+end
+
+-- The field is for clients with TLS only: they may have used it up to a trusted proxy.
+function M.response.hsts(value, context, header)
+    header["Strict-Transport-Security"] = clients.over_tls(context, ngx.var) and value or nil
 end
 
 -- *header* is `ngx.header`, or what stands for it where nginx does not see the head.
