@@ -318,7 +318,7 @@ class Renderer(ABC, Generic[ArtifactT]):
             effect = closed if closes else loss.effect
             severity = loss.severity or (Severity.ERROR if closes else Severity.WARNING)
             origins = asked.origins(kind)
-            told = [origins[loss.field]] if loss.field in origins else list(dict.fromkeys(origins.values()))
+            places = [origins[loss.field]] if loss.field in origins else list(dict.fromkeys(origins.values()))
             diagnostics += (
                 Diagnostic(
                     subject=origin.subject,
@@ -327,7 +327,7 @@ class Renderer(ABC, Generic[ArtifactT]):
                     message=f"{message}; {effect}",
                     severity=severity,
                 )
-                for origin in told or [place]
+                for origin in places or [place]
             )
             yield message, closes
 

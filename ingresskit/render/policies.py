@@ -32,7 +32,7 @@ class Support(StrEnum):
     DELEGATED = "delegated"
     """The proxy cannot do it exactly. It hands the route's requests to a delegate that can, if it has one."""
     NONE = "none"
-    """Nobody does it: the author of the route is told."""
+    """Neither does it: the loss is reported to the author of the route."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +47,7 @@ class Loss:
         support: `Support.DELEGATED` where a delegate can do it, so that it is a loss without one only.
         closes: Whether the route responds 503; ``None``: if the policy protects.
         severity: ``None``: an error if the route closes, else a warning.
-        effect: What that means for the route, as the end of the sentence; for one that closes it is said
-            already.
+        effect: The consequence for a route that does not close, as the end of the sentence.
     """
 
     message: str

@@ -266,7 +266,7 @@ def _lacking(wanted: Needs, loaded: Needs, slots: Slots) -> Iterator[ReloadReaso
             )
     for status, origin in wanted.statuses.items():
         if status not in loaded.statuses:
-            yield ReloadReason(f"an answer that the program does not have yet: {status}", (origin,))
+            yield ReloadReason(f"a response status that the program does not have yet: {status}", (origin,))
     headers = (
         ("request", wanted.request_headers, loaded.request_headers),
         ("response", wanted.response_headers, loaded.response_headers),

@@ -157,7 +157,7 @@ class SlotBackend:
         id: ``b`` and a digest of key and class: the same for as long as both are. Route rows name it,
             and `MapName.SLOTS` leads from it to the slot it stands in.
         key: Whose endpoints these are, for people and counts.
-        servers: In the order of the graph's endpoints; may be empty, and then it answers 503.
+        servers: In the order of the graph's endpoints; may be empty: requests then get 503.
     """
 
     id: str
@@ -207,10 +207,10 @@ class Needs:
 
     Attributes:
         classes: The slot classes in use, and what asked for each.
-        statuses: The statuses that routes answer with by themselves, and what asked for each.
+        statuses: The statuses that routes respond with by themselves, and what asked for each.
         request_headers: The names of request header fields that policies set or remove, lower case, but
             for those that every program knows, and what asked for each.
-        response_headers: The same for the answer.
+        response_headers: The same for the response.
         orders: The orders other than the native one in which policies of routes act, where that makes a
             difference, and what asked for each.
         host_fallthrough: As `RouteGraph.host_fallthrough`; here a difference in either direction counts.

@@ -28,7 +28,7 @@ class Capabilities:
         drains: A client that uploads reads a response that comes before the end of its body (3.0); before,
             HAProxy resets the connection or the stream, unless the rest of the body is there already.
         drops_trailers: It can drop the trailers of requests (3.2).
-        adds_backends: It may take new backends while it runs (3.4). Whether it does is in its answer.
+        adds_backends: It may take new backends while it runs (3.4). Its response says whether it does.
     """
 
     version: tuple[int, int] = OLDEST_VERSION

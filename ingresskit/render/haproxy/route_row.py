@@ -74,7 +74,7 @@ class Kind:
 
     @staticmethod
     def respond(status: int) -> str:
-        """Answers with that status."""
+        """Responses with that status."""
         return f"{Kind.RESPONDS}{status}"
 
 

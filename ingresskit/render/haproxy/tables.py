@@ -1,7 +1,7 @@
 """From a virtual host to the blocks of rows that serve it, and the backends they lead to.
 
 Ids are digests of what they stand for, so that equal things are one thing and a changed one is another.
-They are as long as it takes that nobody finds a second thing for an id (96 bits).
+96 bits: long enough to make collisions infeasible.
 """
 
 from __future__ import annotations
