@@ -15,10 +15,10 @@ from ingresskit.diagnostics import Diagnostic, Reason, Severity, bounded
 from ingresskit.errors import ConfigurationError
 from ingresskit.graph import Backend, BackendKey, PathKind, Protocol, Respond, Route, RouteGraph, VirtualHost
 from ingresskit.models import ObjectKey, ObjectRef, Service
-from ingresskit.policies import Origin, Policy, PolicySet
+from ingresskit.policies import Origin, Policy, PolicyScope, PolicySet
 from ingresskit.render.addresses import is_address
 from ingresskit.render.matching import matchable
-from ingresskit.render.policies import HandlerTable, Judgement, PolicyHandler
+from ingresskit.render.policies import HandlerTable, Judgement, Loss, PolicyHandler
 from ingresskit.render.remember import Remembered
 
 __all__ = ["ArtifactT", "RenderedFile", "Renderer", "Rendering", "Restricted", "RouteLimit"]
@@ -346,6 +346,13 @@ class Renderer(ABC, Generic[ArtifactT]):
         restricted = self._without_names(backend, service, diagnostics)
         if backend.policies:
             judgement = self.handlers.judge(backend.policies, delegate=self.delegate)
+            # A handler for routes does not look at backends.
+            strays = tuple(
+                (type(item), Loss(message=f"does not support {type(item).__name__} for a backend"))
+                for item in backend.policies
+                if item.scope is not PolicyScope.BACKEND and type(item) in self.handlers
+            )
+            judgement = replace(judgement, losses=(*judgement.losses, *strays))
             place = Origin(service, backend.place)
             effect = "its routes respond 503"
             for message, closes in self._report(judgement, backend.policies, place, diagnostics, effect):

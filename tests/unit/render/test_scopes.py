@@ -118,6 +118,17 @@ def test_a_harmless_policy_of_a_backend_is_only_reported() -> None:
     ]
 
 
+def test_a_policy_for_routes_is_not_taken_as_honoured_where_a_backend_carries_it() -> None:
+    policies = PolicySet([Retries(attempts=2)])
+    given = replace(
+        graph(host("a.test", "Prefix /")), backends={WEB: replace(backend(WEB, "10.0.0.1"), policies=policies)}
+    )
+
+    assert [item.message for item in Plain().restrict(given).diagnostics] == [
+        "the plain renderer does not support Retries for a backend; it is ignored"
+    ]
+
+
 def variant(path: str) -> Route:
     return replace(route(f"Prefix {path}", name="canary"), selection=Selection(share=Share(10)))
 
