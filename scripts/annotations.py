@@ -21,6 +21,7 @@ from ingresskit.policies import (
     Policy,
     Status,
     TrafficSplit,
+    UpstreamProtocol,
 )
 from ingresskit.render import Renderer, Support
 from ingresskit.render.haproxy import HaproxyRenderer
@@ -263,7 +264,7 @@ def _about(policy: type[Policy]) -> Iterator[str]:
 
 
 # These say what a route does rather than how: the translator turns them into actions of the graph.
-_IN_THE_GRAPH = frozenset({PermanentRedirect, TrafficSplit})
+_IN_THE_GRAPH = frozenset({PermanentRedirect, TrafficSplit, UpstreamProtocol})
 
 
 def _honoured_by(policy: type[Policy]) -> str:

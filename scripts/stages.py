@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ingresskit.policies import BUILTIN_POLICIES, NATIVE_ORDER, STAGE_REASONS, PlainHttp, Stage, TrafficSplit
+from ingresskit.policies import (
+    BUILTIN_POLICIES,
+    NATIVE_ORDER,
+    STAGE_REASONS,
+    PlainHttp,
+    Stage,
+    TrafficSplit,
+    UpstreamProtocol,
+)
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "stages.md"
 
@@ -29,7 +37,7 @@ itself stay as they are.
 """
 
 # Part of the graph itself: it chooses among the backends of the route.
-_IN_THE_GRAPH = frozenset({TrafficSplit})
+_IN_THE_GRAPH = frozenset({TrafficSplit, UpstreamProtocol})
 
 
 def page() -> str:

@@ -43,14 +43,20 @@ class Protocol(StrEnum):
 
 
 class BackendKey(NamedTuple):
-    """Which backend: a port of a Service, by its number."""
+    """Which backend: a port of a Service, by its number, as routes speak to it.
+
+    Attributes:
+        protocol: The `Protocol` that its routes ask for; empty: the one that the Service names.
+    """
 
     namespace: str
     service: str
     port: int
+    protocol: str = ""
 
     def __str__(self) -> str:
-        return f"{self.namespace}/{self.service}:{self.port}"
+        asked = f"+{self.protocol}" if self.protocol else ""
+        return f"{self.namespace}/{self.service}:{self.port}{asked}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,6 +44,7 @@ from ingresskit.policies.kinds import (
     Algorithm,
     AllowedSources,
     BodyLimit,
+    EndpointProtocol,
     Hsts,
     LoadBalancing,
     PermanentRedirect,
@@ -56,6 +57,7 @@ from ingresskit.policies.kinds import (
     Timeouts,
     TlsRedirect,
     TrafficSplit,
+    UpstreamProtocol,
 )
 from ingresskit.policies.order import NATIVE_ORDER, STAGE_REASONS, Order, Stage
 from ingresskit.policies.patterns import Pattern, PatternRefused
@@ -82,6 +84,7 @@ __all__ = [
     "CookieCondition",
     "Dialect",
     "DialectContext",
+    "EndpointProtocol",
     "ExactValue",
     "ForeignAnnotations",
     "ForeignFamily",
@@ -123,6 +126,7 @@ __all__ = [
     "Timeouts",
     "TlsRedirect",
     "TrafficSplit",
+    "UpstreamProtocol",
     "ValueMatch",
     "Values",
     "Variant",

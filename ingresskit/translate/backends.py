@@ -89,8 +89,8 @@ class BackendTable:
         self._services: Mapping[ObjectKey, Service] = {}
         self._endpoints = EndpointTable(destinations)
         self._ports: dict[ObjectKey, _Ports] = {}
-        self._resolutions: dict[ObjectKey, dict[str | int, Resolution]] = {}
-        self._backends: dict[ObjectKey, dict[int, ResolvedBackend]] = {}
+        self._resolutions: dict[ObjectKey, dict[tuple[str | int, str], Resolution]] = {}
+        self._backends: dict[ObjectKey, dict[BackendKey, ResolvedBackend]] = {}
         self.changed_services: frozenset[ObjectKey] = frozenset()
         self.forgotten: frozenset[ObjectKey] = frozenset()
 
@@ -115,15 +115,16 @@ class BackendTable:
     def resolve(self, ref: ServiceRef) -> Resolution:
         """Whether the backend exists; the same object for as long as its Service does not change."""
         known = self._resolutions.setdefault(ref.service, {})
-        if (found := known.get(ref.port)) is None:
-            found = known[ref.port] = self._resolve(ref)
+        place = (ref.port, ref.protocol)
+        if (found := known.get(place)) is None:
+            found = known[place] = self._resolve(ref)
         return found
 
     def backend(self, key: BackendKey) -> ResolvedBackend:
         """The endpoints of a backend that exists; the same object for as long as they do not change."""
         known = self._backends.setdefault(ObjectKey(key.namespace, key.service), {})
-        if (found := known.get(key.port)) is None:
-            found = known[key.port] = self._backend(key)
+        if (found := known.get(key)) is None:
+            found = known[key] = self._backend(key)
         return found
 
     def _resolve(self, ref: ServiceRef) -> Resolution:
@@ -156,7 +157,7 @@ class BackendTable:
         if (port.protocol or "TCP") != "TCP":
             message = f"port {port.port} of Service {ref.service} is {port.protocol}, not TCP"
             return _fault(about, Reason.SERVICE_PORT_NOT_FOUND, message)
-        return Resolution(key=BackendKey(*ref.service, port.port), service=about)
+        return Resolution(key=BackendKey(*ref.service, port.port, ref.protocol), service=about)
 
     def _judged(self, service: Service) -> Reading:
         """What is lost of the annotations of a Service: some controllers read them there, this one does not."""
@@ -174,7 +175,9 @@ class BackendTable:
         port = self._port(service, key.port) or ServicePort(port=key.port)
         protocol = _PROTOCOLS.get((port.app_protocol or "").lower())
         diagnostics: list[Diagnostic] = [*self._judged(service).diagnostics]
-        if protocol is None:
+        if key.protocol:
+            protocol = Protocol(key.protocol)
+        elif protocol is None:
             protocol = Protocol.HTTP
             diagnostics.append(_unknown_protocol(service, port))
         elif _seems_tls(port):

@@ -27,10 +27,15 @@ _UNKNOWN = datetime.max.replace(tzinfo=UTC)  # what age_order gives for an objec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceRef:
-    """A port of a Service, as a backend names it: by name or by number."""
+    """A port of a Service, as a backend names it: by name or by number.
+
+    Attributes:
+        protocol: The `ingresskit.graph.Protocol` that its author asks for; empty: what the Service names.
+    """
 
     service: ObjectKey
     port: str | int
+    protocol: str = ""
 
     def __str__(self) -> str:
         return f"{self.service}:{self.port}"

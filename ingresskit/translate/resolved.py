@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ingresskit.diagnostics import Diagnostic
 from ingresskit.graph import ANY_HOST
 from ingresskit.models import ObjectKey
-from ingresskit.policies import Origin, PermanentRedirect, PolicyScope, PolicySet, TrafficSplit
+from ingresskit.policies import (
+    Origin,
+    PermanentRedirect,
+    PolicyScope,
+    PolicySet,
+    TrafficSplit,
+    UpstreamProtocol,
+)
 from ingresskit.translate.backends import Resolution
 from ingresskit.translate.claims import Claim, Claimant, ServiceRef
 
 __all__ = ["ResolvedClaims", "backend_refs", "shares"]
 
-_CONSUMED = (PermanentRedirect, TrafficSplit)
-"""Policies that the action of a route expresses completely; no renderer needs to know them."""
+_CONSUMED = (PermanentRedirect, TrafficSplit, UpstreamProtocol)
+"""Policies that the action of a route and its backends express completely; no renderer needs to know them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -94,8 +101,7 @@ def shares(backend: ServiceRef, split: TrafficSplit | None) -> list[tuple[Servic
     if split is None or all(name != backend.service.name for name, _ in split.shares):
         return []
     return [
-        (ServiceRef(service=backend.service._replace(name=name), port=backend.port), weight)
-        for name, weight in split.shares
+        (replace(backend, service=backend.service._replace(name=name)), weight) for name, weight in split.shares
     ]
 
 

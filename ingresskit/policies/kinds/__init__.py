@@ -14,7 +14,15 @@ from ingresskit.policies.kinds.headers import Hsts, RequestHeaders, ResponseHead
 from ingresskit.policies.kinds.limits import BodyLimit
 from ingresskit.policies.kinds.redirects import PermanentRedirect, RedirectStatus, TlsRedirect
 from ingresskit.policies.kinds.rewrites import PrefixRewrite
-from ingresskit.policies.kinds.upstream import Algorithm, LoadBalancing, Retries, Timeouts, TrafficSplit
+from ingresskit.policies.kinds.upstream import (
+    Algorithm,
+    EndpointProtocol,
+    LoadBalancing,
+    Retries,
+    Timeouts,
+    TrafficSplit,
+    UpstreamProtocol,
+)
 
 if TYPE_CHECKING:
     from ingresskit.policies.base import Policy
@@ -24,6 +32,7 @@ __all__ = [
     "Algorithm",
     "AllowedSources",
     "BodyLimit",
+    "EndpointProtocol",
     "Hsts",
     "LoadBalancing",
     "PermanentRedirect",
@@ -36,6 +45,7 @@ __all__ = [
     "Timeouts",
     "TlsRedirect",
     "TrafficSplit",
+    "UpstreamProtocol",
 ]
 
 BUILTIN_POLICIES: tuple[type[Policy], ...] = (
@@ -51,5 +61,6 @@ BUILTIN_POLICIES: tuple[type[Policy], ...] = (
     Timeouts,
     TlsRedirect,
     TrafficSplit,
+    UpstreamProtocol,
 )
 """Every policy that comes with ingresskit, by name."""

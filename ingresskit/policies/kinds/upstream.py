@@ -9,7 +9,15 @@ from enum import StrEnum
 from ingresskit.policies.base import Policy, Risk, annotated
 from ingresskit.policies.values import parse_choice, parse_duration, parse_integer, parse_weights
 
-__all__ = ["Algorithm", "LoadBalancing", "Retries", "Timeouts", "TrafficSplit"]
+__all__ = [
+    "Algorithm",
+    "EndpointProtocol",
+    "LoadBalancing",
+    "Retries",
+    "Timeouts",
+    "TrafficSplit",
+    "UpstreamProtocol",
+]
 
 _DURATION = "a duration: `500ms`, `5s`, `1m`, `1h`"
 
@@ -92,6 +100,31 @@ class LoadBalancing(Policy):
         default=Algorithm.ROUND_ROBIN,
         grammar="`round-robin`, `least-connections`, `random` or `client-hash`",
         summary="How an endpoint is chosen.",
+    )
+
+
+class EndpointProtocol(StrEnum):
+    """What endpoints speak."""
+
+    HTTP = "http"
+    HTTPS = "https"
+    H2C = "h2c"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamProtocol(Policy):
+    """What the endpoints speak, whatever ``appProtocol`` of the port of their Service says.
+
+    Attributes:
+        protocol: ``http``; ``https``, whose certificate is not verified; ``h2c``, HTTP/2 without TLS.
+    """
+
+    protocol: EndpointProtocol = annotated(
+        "upstream-protocol",
+        parse_choice(EndpointProtocol),
+        default=EndpointProtocol.HTTP,
+        grammar="`http`, `https` or `h2c`",
+        summary="What the endpoints speak. Without it: what `appProtocol` of the Service says.",
     )
 
 

@@ -179,8 +179,8 @@ def read_counts(payload: bytes) -> DelegateCounts:
 
 
 def _key(found: object) -> BackendKey:
-    namespace, service, port = cast("list[object]", found)
-    return BackendKey(str(namespace), str(service), int(cast(int, port)))
+    namespace, service, port, protocol = cast("list[object]", found)
+    return BackendKey(str(namespace), str(service), int(cast(int, port)), str(protocol))
 
 
 def _reasons(found: object) -> dict[Termination, int]:

@@ -93,7 +93,9 @@ def digest(letter: str, *parts: object) -> str:
 
 
 def _backend_id(key: BackendKey, slot_class: SlotClass) -> str:
-    return digest("b", *key, slot_class.id)
+    # No part for a protocol that the Service names, so that ids stay what they were.
+    asked = (key.protocol,) if key.protocol else ()
+    return digest("b", key.namespace, key.service, key.port, *asked, slot_class.id)
 
 
 def make_block(letter: str, rows: Iterable[SettingRow], join: str = "/") -> Block:

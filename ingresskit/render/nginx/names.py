@@ -19,7 +19,12 @@ def host_id(host: str) -> str:
 
 def upstream_name(key: BackendKey, algorithm: Algorithm, host: str = "") -> str:
     """The name of an upstream: a backend as one algorithm balances it, for TLS as one host asks for it."""
-    return f"ik_{_hash(key.namespace, key.service, str(key.port), algorithm, host)}"
+    return f"ik_{_hash(key.namespace, key.service, str(key.port), algorithm, host, *_asked(key))}"
+
+
+def _asked(key: BackendKey) -> tuple[str, ...]:
+    # Nothing where the Service says it, so that names stay what they were.
+    return (key.protocol,) if key.protocol else ()
 
 
 def certificate_id(secret: ObjectKey) -> str:

@@ -36,8 +36,10 @@ from ingresskit.policies import (
     Origin,
     PolicyRegistry,
     PolicySet,
+    Reading,
     RulePath,
     TrafficSplit,
+    UpstreamProtocol,
     no_objects,
 )
 from ingresskit.translate.claims import BackendFault, Claim, Claimant, ServiceRef, TlsClaim
@@ -124,7 +126,7 @@ def read_ingress(
     """
     annotations = ingress.metadata.annotations
     policies = registry.read(annotations, ingress.ref, objects, paths=rule_paths(ingress))
-    reader = _Reader(ingress, host_fallthrough=host_fallthrough, paths=paths, regex_paths=policies.regex_paths)
+    reader = _Reader(ingress, host_fallthrough=host_fallthrough, paths=paths, reading=policies)
     canary = policies.variant is not None
     if annotations and foreign is not None:
         policies = policies.and_also(foreign.judge(annotations, ingress.ref))
@@ -160,12 +162,14 @@ class _Reader:
     """Walks one Ingress and gathers what is wrong on the way."""
 
     def __init__(
-        self, ingress: Ingress, *, host_fallthrough: bool, paths: PathOptions, regex_paths: bool
+        self, ingress: Ingress, *, host_fallthrough: bool, paths: PathOptions, reading: Reading
     ) -> None:
         self.ingress = ingress
         self._host_fallthrough = host_fallthrough
         self._paths = paths
-        self._regex_paths = regex_paths
+        self._regex_paths = reading.regex_paths
+        asked = reading.policies.get(UpstreamProtocol)
+        self._protocol = "" if asked is None else str(asked.protocol)
         self.hosts: dict[str, Origin] = {}
         self.diagnostics: list[Diagnostic] = []
         self.unserved: list[Unserved] = []
@@ -344,7 +348,11 @@ class _Reader:
                 return self._backend_fault(f"{place}.service.name", "is empty")
             if not port:
                 return self._backend_fault(f"{place}.service.port", "has neither a name nor a number")
-            return ServiceRef(service=ObjectKey(self.ingress.metadata.namespace, service.name), port=port)
+            return ServiceRef(
+                service=ObjectKey(self.ingress.metadata.namespace, service.name),
+                port=port,
+                protocol=self._protocol,
+            )
         if backend.resource is not None and service is None:
             message = f"a {quoted(backend.resource.kind)} cannot be a backend here, only a Service can"
             self._fault(f"{place}.resource", Reason.RESOURCE_BACKEND, f"{message}; the route responds 503")

@@ -15,6 +15,7 @@ from ingresskit.policies import (
     Algorithm,
     AllowedSources,
     BodyLimit,
+    EndpointProtocol,
     IngressNginxDialect,
     LoadBalancing,
     NativeDialect,
@@ -34,6 +35,7 @@ from ingresskit.policies import (
     Status,
     Timeouts,
     TlsRedirect,
+    UpstreamProtocol,
     Variant,
 )
 from ingresskit.policies.dialects.ingress_nginx.table import TABLE
@@ -126,6 +128,14 @@ POLICIES: dict[str, tuple[dict[str, str], Policy]] = {
         {"upstream-hash-by": "$binary_remote_addr"},
         LoadBalancing(algorithm=Algorithm.CLIENT_HASH),
     ),
+    "endpoints that speak TLS": (
+        {"backend-protocol": "https"},
+        UpstreamProtocol(protocol=EndpointProtocol.HTTPS),
+    ),
+    "endpoints that speak gRPC": (
+        {"backend-protocol": "GRPC"},
+        UpstreamProtocol(protocol=EndpointProtocol.H2C),
+    ),
     "a rewrite": ({"rewrite-target": "/v2"}, PrefixRewrite(prefix="/v2")),
     "a forwarded prefix beside it": (
         {"rewrite-target": "/", "x-forwarded-prefix": "/shop"},
@@ -160,6 +170,7 @@ INVALID: dict[str, dict[str, str]] = {
     "a size with a fraction": {"proxy-body-size": "1.5m"},
     "a redirect to a variable": {"permanent-redirect": "https://b.test$request_uri"},
     "a redirect to a path": {"temporal-redirect": "/other"},
+    "a protocol that is unknown": {"backend-protocol": "SPDY"},
     "a way to balance that is unknown": {"load-balance": "ip_hash"},
 }
 
@@ -281,7 +292,6 @@ IDLE: dict[str, dict[str, str]] = {
     "what holds anyway": {
         "ssl-redirect": "true",
         "proxy-http-version": "1.1",
-        "backend-protocol": "HTTP",
         "enable-access-log": "true",
         "proxy-buffering": "on",
         "canary": "false",

@@ -19,6 +19,8 @@ __all__ = ["Annotations"]
 V = TypeVar("V")
 K = TypeVar("K", bound=KubeObject)
 
+_OLD = {new: old for old, new in ALIASES.items()}
+
 
 class Annotations:
     """The annotations of one Ingress under the prefix, and what its readers find.
@@ -55,8 +57,7 @@ class Annotations:
 
     def text(self, name: str) -> str:
         """The value of an annotation, or of its old name; each line trimmed; empty where there is none."""
-        old = next((old for old, new in ALIASES.items() if new == name), name)
-        return self.values.get(name) or self.values.get(old, "")
+        return self.values.get(name) or self.values.get(_OLD.get(name, name), "")
 
     def asks(self, row: Row) -> bool:
         """Whether the annotation of *row* asks for something, and the one that it needs does."""
@@ -66,7 +67,7 @@ class Annotations:
 
     def key(self, name: str) -> str:
         """*name* or the old one that stands in its place."""
-        old = next((old for old, new in ALIASES.items() if new == name), name)
+        old = _OLD.get(name, name)
         return name if self.values.get(name) or not self.values.get(old) else old
 
     def value(self, name: str, parse: Callable[[str], V]) -> V | None:

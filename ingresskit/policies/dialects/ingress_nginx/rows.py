@@ -37,7 +37,7 @@ session-cookie-samesite | None, Lax or Strict | | bl. | | The SameSite attribute
 session-cookie-conditional-samesite-none | boolean | false | bl. | | No SameSite=None for old browsers.
 session-cookie-change-on-failure | boolean | false | bl. | | A new cookie when the endpoint failed.
 service-upstream | boolean | false | bl? | = | Send requests to the address of the Service.
-backend-protocol | protocol | HTTP | bl? | | What the endpoints speak.
+backend-protocol | protocol | HTTP | bl~ | | What the endpoints speak.
 proxy-http-version | 1.0 or 1.1 | 1.1 | rl~ | | The version of HTTP that endpoints are spoken to in.
 connection-proxy-header | field value | | rl? | | The Connection header field for endpoints.
 proxy-ssl-secret | namespace/name | | bm? | | The Secret with client certificate and CA for endpoints.
@@ -187,7 +187,7 @@ NOTES: Final = {
     "affinity": "{native}/load-balancing: client-hash is the nearest",
     "app-root": "an Ingress with the path Exact / and {native}/redirect does it",
     "auth-snippet": "no snippet is ever executed",
-    "backend-protocol": "set appProtocol (https, kubernetes.io/h2c) on the port of the Service",
+    "backend-protocol": "HTTP, HTTPS and GRPC",
     "canary-by-header-pattern": "patterns that take linear time",
     "configuration-snippet": "no snippet is ever executed",
     "default-backend": "use spec.defaultBackend",

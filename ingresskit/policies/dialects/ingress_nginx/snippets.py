@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Final
 
 from ingresskit.diagnostics import Reason
 from ingresskit.policies.base import Risk
 from ingresskit.policies.dialects.ingress_nginx.reader import Annotations
-from ingresskit.policies.dialects.ingress_nginx.table import TABLE, Row
+from ingresskit.policies.dialects.ingress_nginx.table import TABLE
 
 __all__ = ["read_snippets"]
 
@@ -42,7 +41,7 @@ def read_snippets(annotations: Annotations, native: str) -> None:
     """
     settings = annotations.settings
     ignored = settings.risk is Risk.CRITICAL and settings.snippets_allowed is False
-    for name, row in _snippets():
+    for name, row in _SNIPPETS:
         text = annotations.text(name)
         if not annotations.asks(row):
             continue
@@ -54,8 +53,7 @@ def read_snippets(annotations: Annotations, native: str) -> None:
             annotations.close(name, Reason.ANNOTATION_UNSUPPORTED, message)
 
 
-def _snippets() -> Iterator[tuple[str, Row]]:
-    return ((name, row) for name, row in TABLE.items() if row.doc.risk is Risk.CRITICAL)
+_SNIPPETS: Final = tuple((name, row) for name, row in TABLE.items() if row.doc.risk is Risk.CRITICAL)
 
 
 def _did(text: str, native: str) -> str:

@@ -5,11 +5,23 @@ from __future__ import annotations
 from ingresskit.diagnostics import Reason
 from ingresskit.policies.dialects.ingress_nginx.reader import Annotations
 from ingresskit.policies.dialects.ingress_nginx.values import parse_go_integer, parse_seconds
-from ingresskit.policies.kinds.upstream import Algorithm, LoadBalancing, Retries, Timeouts
+from ingresskit.policies.kinds.upstream import (
+    Algorithm,
+    EndpointProtocol,
+    LoadBalancing,
+    Retries,
+    Timeouts,
+    UpstreamProtocol,
+)
 
 __all__ = ["read_upstream"]
 
 _MOST_RETRIES = 10
+_PROTOCOLS = {
+    "HTTP": EndpointProtocol.HTTP,
+    "HTTPS": EndpointProtocol.HTTPS,
+    "GRPC": EndpointProtocol.H2C,
+}
 _CLIENT = ("$remote_addr", "$binary_remote_addr", "${remote_addr}", "${binary_remote_addr}")
 
 
@@ -18,9 +30,22 @@ def read_upstream(annotations: Annotations) -> None:
     _timeouts(annotations)
     _retries(annotations)
     _balancing(annotations)
+    _protocol(annotations)
     if annotations.text("proxy-http-version") not in ("", "1.1"):
         message = "endpoints are spoken to in HTTP/1.1, or as appProtocol of the port of the Service says"
         annotations.warn("proxy-http-version", Reason.ANNOTATION_UNSUPPORTED, message)
+
+
+def _protocol(annotations: Annotations) -> None:
+    name = "backend-protocol"
+    asked = annotations.text(name).upper()
+    if (protocol := _PROTOCOLS.get(asked)) is not None:
+        annotations.add(UpstreamProtocol(protocol=protocol), protocol=name)
+    elif asked in ("AUTO_HTTP", "GRPCS", "FCGI"):
+        annotations.warn(name, Reason.ANNOTATION_UNSUPPORTED, f"{asked} is not built; HTTP is spoken")
+    elif asked:
+        message = "must be HTTP, HTTPS, AUTO_HTTP, GRPC, GRPCS or FCGI; HTTP is spoken"
+        annotations.warn(name, Reason.ANNOTATION_INVALID, message)
 
 
 def _timeouts(annotations: Annotations) -> None:
