@@ -107,6 +107,8 @@ class Delegate:
         self._access_log = access_log
         self._process: ProxyProcess | None = None
         self._stopping = False
+        # It has not acknowledged in time, and not since.
+        self._late = False
         self._scope: anyio.CancelScope | None = None
         self._stack = AsyncExitStack()
         self._tasks: anyio.abc.TaskGroup | None = None
@@ -190,7 +192,7 @@ class Delegate:
         """Serve *table*, and still the routes that it lacks and the one before had; see `settle`.
 
         Returns when that is so, or when the delegate has not acknowledged for `DelegateOptions.push_timeout`:
-        then its routes respond 503 until it does.
+        then its routes respond 503 until it does, and no further change waits for it.
         """
         if self._table is None and not table.hosts and self.pid is None:
             return
@@ -201,10 +203,13 @@ class Delegate:
         wanted = self._version
         self._stopping = False
         self._announce()
+        if self._late:
+            return
         with anyio.move_on_after(self._options.push_timeout.total_seconds()) as waiting:
             while self._acknowledged < max(wanted, self._version) and self._is_needed:
                 await self._advanced.wait()
         if waiting.cancelled_caught:
+            self._late = True
             self._problem = "the delegate does not take its routes"
             _logger.error("delegate does not acknowledge", extra={"version": wanted, "reason": self.problem})
 
@@ -278,6 +283,7 @@ class Delegate:
             return
         with anyio.CancelScope(shield=True):
             await process.stop(grace=grace)
+        self._late = False
         if self._process is process:
             self._unwatch()
 
@@ -359,6 +365,7 @@ class Delegate:
             await self._replace()
             return False
         self._acknowledged = number
+        self._late = False
         self._problem = ""
         self._advance()
         return True

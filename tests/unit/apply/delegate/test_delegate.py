@@ -13,8 +13,9 @@ from pathlib import Path
 
 import anyio
 import pytest
+from typing_extensions import override
 
-from ingresskit.apply import ProcessSettings
+from ingresskit.apply import ProcessSettings, ProxyProcess
 from ingresskit.apply.delegate import Delegate, DelegateOptions
 from ingresskit.graph import PathMatch, Redirect, Route, VirtualHost
 from ingresskit.models import ObjectKey, ObjectRef
@@ -219,6 +220,26 @@ async def test_one_with_the_same_settings_is_kept(state: Path) -> None:
         async with Delegate(made(), state=state, options=QUICK) as second:
             await second.serve(make_table(a="/three"))
             assert second.pid == pid
+
+
+class _Broken(Delegate):
+    """A delegate whose program ends at once."""
+
+    @override
+    def _make_process(self) -> ProxyProcess:
+        return ProxyProcess("delegate", ["false"], state=self._state, settings=QUICK.process)
+
+
+async def test_one_that_does_not_work_holds_up_one_change_only(state: Path) -> None:
+    options = DelegateOptions(push_timeout=timedelta(milliseconds=300), process=QUICK.process)
+    with anyio.fail_after(DEADLINE):
+        async with _Broken(DelegateSettings(), state=state, options=options) as delegate:
+            # A wait for each would take three times the deadline.
+            for number in range(int(DEADLINE * 10)):
+                await delegate.serve(make_table(a=f"/{number}"))
+                delegate.settle()
+
+            assert delegate.problem
 
 
 async def test_it_is_ended_some_time_after_its_last_route(state: Path) -> None:
