@@ -127,6 +127,11 @@ class RouteGraph:
     def _parts(self) -> tuple[object, ...]:
         return (self.virtual_hosts, self.backends, self.certificates, self.server_names)
 
+    @property
+    def by_host(self) -> Mapping[str, VirtualHost]:
+        """The virtual hosts by host, in the same order."""
+        return self._hosts
+
     def virtual_host(self, host: str) -> VirtualHost | None:
         """The virtual host of exactly that rule host: ``"shop.test"``, ``"*.test"`` or ``"*"``."""
         return self._hosts.get(host)

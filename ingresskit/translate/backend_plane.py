@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
+from ingresskit._ledger import Ledger
+from ingresskit._sorted_map import SortedMap
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.graph import Backend, BackendKey, Forward, VirtualHost
 from ingresskit.models import ObjectKey, ObjectRef, Service
 from ingresskit.translate.backends import BackendTable
-from ingresskit.translate.ledger import Ledger
-from ingresskit.translate.sorted_map import SortedMap
 
 __all__ = ["BackendPlane", "HostChange"]
 
@@ -31,7 +31,7 @@ class BackendPlane:
         notes: Gets the faults of Services, and the routes that lead to no endpoint.
     """
 
-    def __init__(self, table: BackendTable, notes: Ledger[Diagnostic]) -> None:
+    def __init__(self, table: BackendTable, notes: Ledger[ObjectRef, Diagnostic]) -> None:
         self._table = table
         self._notes = notes
         self._users: dict[BackendKey, set[str]] = {}

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from heapq import heappop, heappush
 
+from ingresskit._ledger import Ledger
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.graph import Certificate
 from ingresskit.models import ObjectKey, ObjectRef, Secret
-from ingresskit.translate.ledger import Ledger
 
 __all__ = ["ExpiryTable"]
 
@@ -23,7 +23,7 @@ class ExpiryTable:
         notes: Gets the warnings.
     """
 
-    def __init__(self, notes: Ledger[Diagnostic]) -> None:
+    def __init__(self, notes: Ledger[ObjectRef, Diagnostic]) -> None:
         self._notes = notes
         self._served: dict[ObjectKey, Certificate] = {}
         self._now: datetime | None = None

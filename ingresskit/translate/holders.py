@@ -22,13 +22,13 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from ingresskit._ledger import Ledger
 from ingresskit.diagnostics import Diagnostic
 from ingresskit.graph import wildcard_above
-from ingresskit.models import NO_CLAIMS, HostClaim, HostClaims
+from ingresskit.models import NO_CLAIMS, HostClaim, HostClaims, ObjectRef
 from ingresskit.translate.claim_index import ClaimIndex
 from ingresskit.translate.claims import Age
 from ingresskit.translate.hosts import Held
-from ingresskit.translate.ledger import Ledger
 from ingresskit.translate.options import HostOwnership, TranslateOptions
 from ingresskit.translate.overlaps import OverlapTable, beside_wildcard
 from ingresskit.translate.reservations import Reservations
@@ -76,7 +76,9 @@ class HolderTable:
         due: When a grace period ends next; ``None`` when none runs.
     """
 
-    def __init__(self, options: TranslateOptions, index: ClaimIndex, notes: Ledger[Diagnostic]) -> None:
+    def __init__(
+        self, options: TranslateOptions, index: ClaimIndex, notes: Ledger[ObjectRef, Diagnostic]
+    ) -> None:
         self._mode = options.host_ownership
         self._grace = options.host_claim_grace
         self._index = index

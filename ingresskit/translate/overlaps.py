@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ingresskit._ledger import Ledger
+from ingresskit._sorted_map import SortedMap
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.graph import wildcard_above
 from ingresskit.models import ObjectRef
 from ingresskit.policies import Origin
 from ingresskit.translate.claim_index import ClaimIndex
 from ingresskit.translate.hosts import Held
-from ingresskit.translate.ledger import Ledger
 from ingresskit.translate.resolved import ResolvedClaims
-from ingresskit.translate.sorted_map import SortedMap
 
 __all__ = ["OverlapTable", "beside_wildcard"]
 
@@ -66,7 +66,7 @@ class OverlapTable:
         notes: Gets the Diagnostics.
     """
 
-    def __init__(self, index: ClaimIndex, notes: Ledger[Diagnostic]) -> None:
+    def __init__(self, index: ClaimIndex, notes: Ledger[ObjectRef, Diagnostic]) -> None:
         self._index = index
         self._notes = notes
         self._below: dict[str, _Below] = {}

@@ -11,21 +11,20 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from typing import NamedTuple
 
-from ingresskit.diagnostics import Diagnostic, Reason, Severity
-from ingresskit.graph import ANY_HOST, Certificate, HostRefused, rule_host, wildcard_above
+from ingresskit._ledger import Ledger
+from ingresskit._sorted_map import SortedMap
+from ingresskit.diagnostics import Diagnostic, Reason
+from ingresskit.graph import ANY_HOST, Certificate
 from ingresskit.models import ObjectKey, ObjectRef, Secret
 from ingresskit.policies import Origin
 from ingresskit.translate.certificates import CertificateTable, covers
 from ingresskit.translate.claim_index import ClaimIndex
-from ingresskit.translate.claims import Age, Claimant, TlsClaim
+from ingresskit.translate.claims import TlsClaim
 from ingresskit.translate.holders import HolderTable
-from ingresskit.translate.ledger import Ledger
-from ingresskit.translate.sorted_map import SortedMap
+from ingresskit.translate.tls_entries import TlsEntries, TlsEntry, look_up, tls_fault
 from ingresskit.translate.tls_rules import missing_rules
 
 __all__ = ["TlsChanges", "TlsTable"]
-
-_EFFECT = "the default certificate is served in its place"
 
 
 class TlsChanges(NamedTuple):
@@ -40,19 +39,6 @@ class TlsChanges(NamedTuple):
     server_names: frozenset[str]
     certificates: Mapping[ObjectKey, Certificate | None]
     hosts: frozenset[str]
-
-
-class _Entry(NamedTuple):
-    """A TLS claim on one server name, and its place among those on the same name.
-
-    Attributes:
-        written: The claim names it; else it is a name of the certificate.
-    """
-
-    place: tuple[tuple[bool, Age, str], int]
-    claimant: Claimant
-    claim: TlsClaim
-    written: bool
 
 
 class _Winner(NamedTuple):
@@ -96,17 +82,14 @@ class TlsTable:
         holders: HolderTable,
         certificates: CertificateTable,
         default: ObjectKey | None,
-        notes: Ledger[Diagnostic],
+        notes: Ledger[ObjectRef, Diagnostic],
     ) -> None:
         self._index = index
         self._holders = holders
         self._certificates = certificates
         self._default_secret = default
         self._notes = notes
-        self._claims: dict[ObjectRef, tuple[tuple[TlsClaim, tuple[str, ...]], ...]] = {}
-        self._entries: dict[str, tuple[_Entry, ...]] = {}
-        self._below: dict[str, set[str]] = {}
-        self._by_secret: dict[ObjectKey, set[ObjectRef]] = {}
+        self._entries = TlsEntries(index, certificates, notes)
         self._decided: dict[str, _Winner] = {}
         self._wildcards: dict[str, _Wildcard] = {}
         self._names: SortedMap[str, ObjectKey | None] = SortedMap(_one)
@@ -155,8 +138,8 @@ class TlsTable:
         """
         refs = set(changed)
         for secret in secrets:
-            refs.update(self._by_secret.get(secret, ()))
-        dirty = self._read(refs)
+            refs.update(self._entries.naming(secret))
+        dirty = self._entries.read(refs)
         self._moved.update(secrets)
         if not self._started or self._default_secret in secrets:
             self._started = True
@@ -164,12 +147,12 @@ class TlsTable:
         catch_all = self._holders.named_owner(ANY_HOST)
         if everything or catch_all != self._catch_all:
             self._catch_all = catch_all
-            dirty.update(self._entries)
-        dirty.update(host for host in touched if host in self._entries)
+            dirty.update(self._entries.by_name)
+        dirty.update(host for host in touched if host in self._entries.by_name)
         for host in touched:
             if host.startswith("*."):
-                dirty.update(self._below.get(host, ()))
-        judged = refs | self._concerned(touched)
+                dirty.update(self._entries.below(host))
+        judged = refs | self._entries.concerned(touched)
         hosts: set[str] = set()
         owned = set(touched)
         for name in dirty:
@@ -189,60 +172,6 @@ class TlsTable:
             self._notes.put(("tls rules", ref), self._missing_rules(ref))
         return TlsChanges(names, self._settle(), frozenset(hosts))
 
-    def _read(self, refs: Set[ObjectRef]) -> set[str]:
-        """Take in the TLS claims of these claimants; the names that they had and have now."""
-        dirty: set[str] = set()
-        removed: dict[str, set[ObjectRef]] = {}
-        added: dict[str, list[_Entry]] = {}
-        for ref in refs:
-            for claim, names in self._claims.pop(ref, ()):
-                if claim.secret is not None and ref in (users := self._by_secret.get(claim.secret, set())):
-                    users.discard(ref)
-                    if not users:
-                        del self._by_secret[claim.secret]
-                for name in names:
-                    removed.setdefault(name, set()).add(ref)
-            resolved = self._index.by_claimant.get(ref)
-            if resolved is None or not resolved.claimant.tls:
-                self._notes.put(("tls", ref))
-                continue
-            claimant = resolved.claimant
-            faults: list[Diagnostic] = []
-            found: list[tuple[TlsClaim, tuple[str, ...]]] = []
-            for number, claim in enumerate(claimant.tls):
-                names = claim.hosts
-                if claim.secret is not None:
-                    self._by_secret.setdefault(claim.secret, set()).add(ref)
-                    origin = Origin(claim.origin.subject, f"{claim.origin.field}.secretName")
-                    certificate = self._look_up(claim.secret, origin, _EFFECT, claimant.promise, faults)
-                    names = names or _own_names(certificate)
-                found.append((claim, names))
-                for name in names:
-                    entry = _Entry((claimant.precedence, number), claimant, claim, bool(claim.hosts))
-                    added.setdefault(name, []).append(entry)
-            self._claims[ref] = tuple(found)
-            self._notes.put(("tls", ref), faults)
-        dirty = removed.keys() | added.keys()
-        for name in dirty:
-            self._place(name, removed.get(name, set()), added.get(name, []))
-        return dirty
-
-    def _place(self, name: str, removed: Set[ObjectRef], added: Sequence[_Entry]) -> None:
-        items = [item for item in self._entries.get(name, ()) if item.claimant.ref not in removed]
-        items += added
-        above = wildcard_above(name)
-        if items:
-            items.sort(key=_place_of)
-            self._entries[name] = tuple(items)
-            if above:
-                self._below.setdefault(above, set()).add(name)
-            return
-        self._entries.pop(name, None)
-        if (names := self._below.get(above)) is not None:
-            names.discard(name)
-            if not names:
-                del self._below[above]
-
     def _decide_default(self) -> None:
         key, self.default = self._default_secret, None
         if key is None:
@@ -250,7 +179,10 @@ class TlsTable:
         self._moved.add(key)
         faults: list[Diagnostic] = []
         effect = "the proxy's own certificate is served in its place"
-        if self._look_up(key, Origin(ObjectRef(Secret.kind, key), ""), effect, "", faults) is not None:
+        if (
+            look_up(self._certificates, key, Origin(ObjectRef(Secret.kind, key), ""), effect, "", faults)
+            is not None
+        ):
             self.default = key
         self._notes.put("default certificate", faults)
 
@@ -260,7 +192,7 @@ class TlsTable:
         self._wildcards.pop(name, None)
         faults: list[Diagnostic] = []
         own: dict[str, ObjectKey | None] = {}
-        entries = self._entries.get(name, ())
+        entries = self._entries.by_name.get(name, ())
         owner = self._holders.owner(name) or self._owner_by_catch_all(entries)
         winner: _Winner | None = None
         for entry in entries:
@@ -278,7 +210,7 @@ class TlsTable:
             self._wildcards[name] = _Wildcard(by, None if winner is None else winner.secret, own)
         self._notes.put(("server name", name), faults)
 
-    def _owner_by_catch_all(self, entries: Sequence[_Entry]) -> str | None:
+    def _owner_by_catch_all(self, entries: Sequence[TlsEntry]) -> str | None:
         """The holder of the catch-all, where it names a server name; ``None`` where it does not.
 
         The rules without a host serve requests for a name that no rule has: an older claimant of another
@@ -301,7 +233,7 @@ class TlsTable:
             " the default certificate is served for it"
         )
         related = (ObjectRef(Secret.kind, certificate.secret),)
-        faults.append(_fault(claim.origin, Reason.CERTIFICATE_HOST_MISMATCH, message, related=related))
+        faults.append(tls_fault(claim.origin, Reason.CERTIFICATE_HOST_MISMATCH, message, related=related))
         return None
 
     def _admits(
@@ -311,11 +243,11 @@ class TlsTable:
             message = (
                 f"namespace {namespace} may not claim host {name}: {why}; this certificate is not served for it"
             )
-            faults.append(_fault(claim.origin, Reason.HOST_NOT_ALLOWED, message))
+            faults.append(tls_fault(claim.origin, Reason.HOST_NOT_ALLOWED, message))
             return False
         if owner is not None and owner != namespace:
             message = f"host {name} is owned by namespace {owner}; this certificate is not served for it"
-            faults.append(_fault(claim.origin, Reason.CERTIFICATE_CONFLICT, message))
+            faults.append(tls_fault(claim.origin, Reason.CERTIFICATE_CONFLICT, message))
             return False
         return True
 
@@ -373,55 +305,11 @@ class TlsTable:
         self._moved.clear()
         return changed
 
-    def _concerned(self, touched: Set[str]) -> set[ObjectRef]:
-        """The claimants with a certificate for one of these hosts, or above or below it."""
-        names = set(touched)
-        for host in touched:
-            names.add(wildcard_above(host))
-            names.update(self._below.get(host, ()))
-        return {item.claimant.ref for name in names for item in self._entries.get(name, ()) if item.written}
-
     def _missing_rules(self, ref: ObjectRef) -> Iterable[Diagnostic]:
         resolved = self._index.by_claimant.get(ref)
         if resolved is None or not resolved.claimant.tls:
             return ()
         return missing_rules(resolved.claimant, self._index, self._holders, self._decided.keys())
-
-    def _look_up(
-        self, key: ObjectKey, origin: Origin, effect: str, promise: str, faults: list[Diagnostic]
-    ) -> Certificate | None:
-        """The certificate of a Secret. Adds its fault to *faults*.
-
-        Args:
-            key: The Secret.
-            origin: The field that names it.
-            effect: What is served in its place, as a clause.
-            promise: Who will create the Secret; empty when nothing says so.
-            faults: Gets the fault.
-        """
-        parsed = self._certificates.get(key)
-        related: tuple[ObjectRef, ...] = (ObjectRef(Secret.kind, key),)
-        if parsed is not None:
-            if parsed.fault:
-                kept = "its last good certificate is still served" if parsed.certificate else effect
-                message = f"Secret {key} {parsed.fault}; {kept}"
-                faults.append(_fault(origin, Reason.CERTIFICATE_INVALID, message, related=related))
-            return parsed.certificate
-        severity = Severity.ERROR
-        message = f"Secret {key} does not exist; {effect}"
-        if "/" in key.name:
-            message = (
-                f"{key.name!r} is no name of a Secret: no namespace can be named, Secrets are of"
-                f" the Ingress's own, {key.namespace}; {effect}"
-            )
-            related = ()
-        elif promise:
-            message = (
-                f"Secret {key} does not exist yet; {promise} is expected to create it; until then {effect}"
-            )
-            severity = Severity.WARNING
-        faults.append(_fault(origin, Reason.SECRET_NOT_FOUND, message, severity, related))
-        return None
 
 
 def _second(name: str, winner: TlsClaim, claim: TlsClaim) -> Diagnostic:
@@ -429,45 +317,13 @@ def _second(name: str, winner: TlsClaim, claim: TlsClaim) -> Diagnostic:
     own = winner.origin.subject == claim.origin.subject
     first = winner.origin.field if own else winner.origin.subject
     message = f"{name} is served with {named}, which {first} names first"
-    return _fault(claim.origin, Reason.CERTIFICATE_CONFLICT, message, related=(winner.origin.subject,))
-
-
-def _fault(
-    origin: Origin,
-    reason: Reason,
-    message: str,
-    severity: Severity = Severity.ERROR,
-    related: tuple[ObjectRef, ...] = (),
-) -> Diagnostic:
-    return Diagnostic(
-        subject=origin.subject,
-        field=origin.field,
-        reason=reason,
-        message=message,
-        severity=severity,
-        related=related,
-    )
+    return tls_fault(claim.origin, Reason.CERTIFICATE_CONFLICT, message, related=(winner.origin.subject,))
 
 
 def _wildcard(host: str) -> str:
     """The wildcard that a TLS server name falls under: of a wildcard, itself; empty for one label."""
     _, dot, parent = host.partition(".")
     return f"*.{parent}" if dot else ""
-
-
-def _own_names(certificate: Certificate | None) -> tuple[str, ...]:
-    """The names of a certificate that a claimant wants served for whatever it is for."""
-    names: dict[str, None] = {}
-    for name in certificate.names if certificate is not None else ():
-        try:
-            names[rule_host(name)] = None
-        except HostRefused:
-            continue
-    return tuple(names)
-
-
-def _place_of(entry: _Entry) -> tuple[tuple[bool, Age, str], int]:
-    return entry.place
 
 
 def _one(name: str) -> tuple[str]:

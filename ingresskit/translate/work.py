@@ -21,6 +21,8 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from ingresskit._ledger import Ledger
+from ingresskit._sorted_map import SortedMap
 from ingresskit.diagnostics import Diagnostic, Reason, Severity, bounded
 from ingresskit.errors import DecodeError, ProblemCause
 from ingresskit.graph import ANY_HOST, BackendKey, GraphKeys, RouteGraph, Unserved, VirtualHost
@@ -44,11 +46,9 @@ from ingresskit.translate.expiry import ExpiryTable
 from ingresskit.translate.fronts import foreign_annotations
 from ingresskit.translate.holders import HolderTable
 from ingresskit.translate.hosts import DecidedHost, Held, HostInputs, decide_host
-from ingresskit.translate.ledger import Ledger
 from ingresskit.translate.options import TranslateOptions
 from ingresskit.translate.reservations import ReservationTable
 from ingresskit.translate.resolved import ResolvedClaims, backend_refs
-from ingresskit.translate.sorted_map import SortedMap
 from ingresskit.translate.tls import TlsTable
 from ingresskit.translate.unseen import UnseenClaims, namespaces_in_doubt
 
@@ -94,8 +94,8 @@ class Work:
         self._fronts = tuple(fronts)
         self._claim_kinds = frozenset[str]().union(*(front.claim_kinds for front in self._fronts))
         self._snapshot: Snapshot | None = None
-        self._notes: Ledger[Diagnostic] = Ledger(_subject, bounded)
-        self._unserved: Ledger[Unserved] = Ledger(_rule_subject, _in_order)
+        self._notes: Ledger[ObjectRef, Diagnostic] = Ledger(_subject, bounded)
+        self._unserved: Ledger[ObjectRef, Unserved] = Ledger(_rule_subject, _in_order)
         self._of_fronts: dict[int, tuple[Diagnostic, ...]] = {}
         self._claimants: dict[ObjectRef, Claimant] = {}
         self._not_ours: SortedMap[ObjectRef, str] = SortedMap(_itself)

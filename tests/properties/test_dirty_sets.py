@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from ingresskit.errors import DecodeError
-from ingresskit.graph import RouteGraph, diff, to_json
+from ingresskit.graph import Protocol, RouteGraph, diff, to_json
 from ingresskit.models import (
     NO_CLAIMS,
     HostClaims,
@@ -21,6 +21,8 @@ from ingresskit.models import (
     ObjectMeta,
     Snapshot,
 )
+from ingresskit.policies import AllowedSources
+from ingresskit.render.inprocess import InProcessRenderer
 from ingresskit.sources import SnapshotStore
 from ingresskit.testing import EPOCH, endpoint_slice, ingress, ingress_class, service, tls_secret
 from ingresskit.translate import (
@@ -60,6 +62,17 @@ _OPTIONS: Sequence[TranslateOptions] = (
         host_claim_grace=timedelta(seconds=25),
     ),
 )
+
+
+class _Lacking(InProcessRenderer):
+    """Has a loss now and then: no allowed sources, and no endpoints by TLS."""
+
+    supports = InProcessRenderer.supports - {AllowedSources}
+    protocols = frozenset({Protocol.H2C})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.handlers = self.handlers.only(self.supports)
 
 
 class _World:
@@ -166,6 +179,7 @@ def test_a_long_history_ends_where_a_translation_from_scratch_does(
     world, translator = _World(seed), Translator(options, retain=False)
     record, now = NO_CLAIMS, EPOCH
     last: RouteGraph | None = None
+    renderer, narrowed = _Lacking(), None
     for step in range(60):
         world.change()
         now += timedelta(seconds=10)
@@ -186,6 +200,12 @@ def test_a_long_history_ends_where_a_translation_from_scratch_does(
         if last is not None:
             assert diff(last, found.graph) == diff(last, fresh.graph), step
         last = found.graph
+        restricted, whole = renderer.restrict(found.graph), _Lacking().restrict(fresh.graph)
+        assert restricted == whole, step
+        assert renderer.render(restricted.graph) == _Lacking().render(whole.graph), step
+        if narrowed is not None:
+            assert diff(narrowed, restricted.graph) == diff(narrowed, whole.graph), step
+        narrowed = restricted.graph
         if world.chance.random() < 0.9:  # else the record is that of another replica
             record = found.claims
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Final, Never
 
 from typing_extensions import override
 
 from ingresskit.filters import BUILTIN_EFFECTS, PolicyEffects
-from ingresskit.graph import PathKind, Protocol, RouteGraph, VirtualHost
+from ingresskit.graph import Certificate, PathKind, Protocol, RouteGraph, VirtualHost
+from ingresskit.models import ObjectKey
 from ingresskit.policies import LoadBalancing, PlainHttp, Policy, Retries, Timeouts, TlsRedirect
 from ingresskit.render.base import Renderer
 from ingresskit.render.inprocess.mixed import mixed_host_table
@@ -39,18 +41,26 @@ class InProcessRenderer(Renderer[RoutingTable]):
     def __init__(self, *, effects: PolicyEffects = BUILTIN_EFFECTS) -> None:
         self.handlers = HandlerTable[PolicyHandler[Never, Never]]().only(_UPSTREAM | effects.kinds)
         self._effects = effects
-        self._tables: Remembered[str, VirtualHost, HostTable] = Remembered(self._host_table)
+        self._hosts = Remembered[str, VirtualHost, HostTable](self._host_table)
+        self._given: RouteGraph | None = None
+        self._certificates: Mapping[str, Certificate | None] = {}
 
     @override
     def render(self, graph: RouteGraph) -> RoutingTable:
+        keys = None if self._given is None else graph.changed_since(self._given)
+        hosts = self._hosts.follow(graph.by_host, None if keys is None else keys.hosts)
+        if self._given is None or keys is None or keys.certificates or keys.server_names:
+            # One call, which runs no Python per name.
+            held: dict[ObjectKey | None, Certificate | None] = {None: None}
+            held.update(graph.certificates.items())
+            served = map(held.__getitem__, graph.server_names.values())
+            self._certificates = dict(zip(graph.server_names, served, strict=True))
+        self._given = graph
         default = graph.default_certificate
         return RoutingTable(
-            hosts=self._tables.follow({host.host: host for host in graph.virtual_hosts}),
+            hosts=hosts,
             backends=graph.backends,
-            certificates={
-                name: None if key is None else graph.certificates[key]
-                for name, key in graph.server_names.items()
-            },
+            certificates=self._certificates,
             default_certificate=None if default is None else graph.certificates[default],
             host_fallthrough=graph.host_fallthrough,
             paths=graph.paths,

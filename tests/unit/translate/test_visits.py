@@ -15,6 +15,7 @@ import pytest
 import ingresskit
 from ingresskit.graph import RouteGraph, diff
 from ingresskit.models import NO_CLAIMS, KubeObject, Secret, Snapshot
+from ingresskit.render.inprocess import InProcessRenderer, RoutingTable
 from ingresskit.sources import MemorySource
 from ingresskit.testing import EPOCH, endpoint_slice, ingress, ingress_class, service, tls_secret
 from ingresskit.translate import Translation, Translator
@@ -35,8 +36,9 @@ class _Cluster:
         self.source = MemorySource([ingress_class(), *self._objects(size)])
         self._translator = Translator()
         self._record = NO_CLAIMS
-        self.translate()
-        self.translate()
+        self._renderer = InProcessRenderer()
+        for _ in range(2):
+            self.render(self.translate().graph)
 
     def translate(self) -> Translation:
         snapshot = replace(self.source.snapshot() or Snapshot(), claims=self._record)
@@ -44,13 +46,17 @@ class _Cluster:
         self._record = found.claims
         return found
 
+    def render(self, graph: RouteGraph) -> RoutingTable:
+        return self._renderer.render(self._renderer.restrict(graph).graph)
+
     def _objects(self, size: int) -> Iterable[KubeObject]:
         for number in range(size):
             namespace, name = f"n{number % 20}", f"app-{number}"
             yield service(name, namespace=namespace)
             yield endpoint_slice(name, f"10.1.{number // 250}.{number % 250 + 1}", namespace=namespace)
             tls = {f"cert-{number}": [f"{name}.test"]}
-            yield ingress(name, {f"{name}.test": {"/": name}}, namespace=namespace, tls=tls)
+            notes = {"read-timeout": "5s"} if number % 3 else {"unknown": "yes"}
+            yield ingress(name, {f"{name}.test": {"/": name}}, namespace=namespace, tls=tls, annotations=notes)
             meta = replace(_CERTIFICATES["a"].metadata, name=f"cert-{number}", namespace=namespace)
             yield Secret(metadata=meta, data=_CERTIFICATES["a"].data)
         yield ingress("wide", {"*.test": {"/": "app-1"}, "test": {"/": "gone"}}, namespace="n1")
@@ -112,6 +118,7 @@ def _lines_of(change: Callable[[MemorySource], None], size: int) -> Counter[str]
     with _Lines() as lines:
         after = cluster.translate().graph
         diff(before, after)
+        cluster.render(after)
     return lines.counts
 
 

@@ -6,15 +6,15 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import chain
 from typing import Generic, TypeVar
 
-from ingresskit.models import ObjectRef
-from ingresskit.translate.sorted_map import SortedMap
+from ingresskit._sorted_map import SortedMap
 
 __all__ = ["Ledger"]
 
 T = TypeVar("T")
+SubjectT = TypeVar("SubjectT", bound=tuple[object, ...])
 
 
-class Ledger(Generic[T]):
+class Ledger(Generic[SubjectT, T]):
     """All notes sorted by their subjects; replacing some costs as much as their subjects have.
 
     Args:
@@ -23,13 +23,13 @@ class Ledger(Generic[T]):
             order in which it is given them means nothing.
     """
 
-    def __init__(self, subject: Callable[[T], ObjectRef], settle: Callable[[Iterable[T]], Sequence[T]]) -> None:
+    def __init__(self, subject: Callable[[T], SubjectT], settle: Callable[[Iterable[T]], Sequence[T]]) -> None:
         self._subject = subject
         self._settle = settle
-        self._notes: dict[ObjectRef, dict[Hashable, list[T]]] = {}
-        self._subjects: dict[Hashable, tuple[ObjectRef, ...]] = {}
-        self._dirty: set[ObjectRef] = set()
-        self._settled: SortedMap[ObjectRef, Sequence[T]] = SortedMap(_by_itself)
+        self._notes: dict[SubjectT, dict[Hashable, list[T]]] = {}
+        self._subjects: dict[Hashable, tuple[SubjectT, ...]] = {}
+        self._dirty: set[SubjectT] = set()
+        self._settled: SortedMap[SubjectT, Sequence[T]] = SortedMap(_by_itself)
         self._all: tuple[T, ...] = ()
 
     def put(self, source: Hashable, notes: Iterable[T] = ()) -> None:
@@ -38,7 +38,7 @@ class Ledger(Generic[T]):
         for subject in before:
             del self._notes[subject][source]
         self._dirty.update(before)
-        found: dict[ObjectRef, list[T]] = {}
+        found: dict[SubjectT, list[T]] = {}
         for note in notes:
             found.setdefault(self._subject(note), []).append(note)
         if found:
@@ -65,5 +65,5 @@ class Ledger(Generic[T]):
         return self._all
 
 
-def _by_itself(subject: ObjectRef) -> ObjectRef:
+def _by_itself(subject: SubjectT) -> SubjectT:
     return subject
