@@ -22,7 +22,7 @@ from ingresskit.testing import EPOCH, endpoint_slice, ingress, ingress_class, se
 from ingresskit.translate import Translator
 
 TIMES = 5
-_CERTIFICATES = {salt: tls_secret("shared.test", name="shared", salt=salt) for salt in "ab"}
+_CERTIFICATES = {salt: tls_secret("*.test", name="shared", salt=salt) for salt in "ab"}
 
 
 def objects(ingresses: int) -> Iterable[KubeObject]:
@@ -50,8 +50,8 @@ def changes(turn: int) -> Mapping[str, KubeObject]:
         "an endpoint": endpoint_slice("s1", "10.0.0.1", f"10.0.1.{turn}"),
         "a path of an Ingress": ingress("i1", {"h1.test": paths}),
         "a new host": ingress(f"new-{turn}", {f"new-{turn}.test": {"/": "s1"}}),
-        "a certificate": certificate(10, "ab"[turn % 2]),
-        "a Service": service("s2", 80 + turn % 2),
+        "a certificate": certificate(10, "ba"[turn % 2]),
+        "a Service": service("s2", 81 - turn % 2),
     }
 
 

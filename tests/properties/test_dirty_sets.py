@@ -22,6 +22,7 @@ from ingresskit.models import (
     Snapshot,
 )
 from ingresskit.policies import AllowedSources
+from ingresskit.render.haproxy import HaproxyRenderer
 from ingresskit.render.inprocess import InProcessRenderer
 from ingresskit.sources import SnapshotStore
 from ingresskit.testing import EPOCH, endpoint_slice, ingress, ingress_class, service, tls_secret
@@ -179,7 +180,7 @@ def test_a_long_history_ends_where_a_translation_from_scratch_does(
     world, translator = _World(seed), Translator(options, retain=False)
     record, now = NO_CLAIMS, EPOCH
     last: RouteGraph | None = None
-    renderer, narrowed = _Lacking(), None
+    renderer, haproxy, narrowed = _Lacking(), HaproxyRenderer(), None
     for step in range(60):
         world.change()
         now += timedelta(seconds=10)
@@ -203,6 +204,10 @@ def test_a_long_history_ends_where_a_translation_from_scratch_does(
         restricted, whole = renderer.restrict(found.graph), _Lacking().restrict(fresh.graph)
         assert restricted == whole, step
         assert renderer.render(restricted.graph) == _Lacking().render(whole.graph), step
+        program = HaproxyRenderer()
+        assert haproxy.render(haproxy.restrict(found.graph).graph) == program.render(
+            program.restrict(fresh.graph).graph
+        ), step
         if narrowed is not None:
             assert diff(narrowed, restricted.graph) == diff(narrowed, whole.graph), step
         narrowed = restricted.graph

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from operator import attrgetter
 from typing import ClassVar, Final, TypeVar
 
 from typing_extensions import override
@@ -50,6 +51,9 @@ _SHARES: Final = 16**SHARE_DIGITS
 _ZEROS: Final = "0" * (16 - SHARE_DIGITS)
 
 
+_ID: Final = attrgetter("id")
+
+
 class HaproxyRenderer(Renderer[HaproxyArtifact]):
     """Makes artifacts for HAProxy. What did not change since the last graph costs next to nothing."""
 
@@ -67,15 +71,20 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
         self._servers: Mapping[BackendKey, tuple[Server, ...]] = {}
         self._bundles: Remembered[ObjectKey, Certificate, Bundle] = Remembered(make_bundle)
         self._names: Mapping[BackendKey, Sequence[str]] = {}
+        self._made_bundles: Mapping[ObjectKey, Bundle] = {}
         self._last = HaproxyArtifact()
+        self._given: RouteGraph | None = None
 
     @override
     def render(self, graph: RouteGraph) -> HaproxyArtifact:
         last = self._last
-        routes = self._keeper.follow(graph.virtual_hosts)
-        self._servers = self._made_servers.follow(graph.backends)
-        layouts = {split.id: self._layout(split) for split in routes.splits.values()}
-        same = routes is self._routes
+        keys = None if self._given is None else graph.changed_since(self._given)
+        routes = self._keeper.follow(graph.by_host, None if keys is None else keys.hosts)
+        self._servers = self._made_servers.follow(graph.backends, None if keys is None else keys.backends)
+        same, moved = routes is self._routes, self._made_servers.changed or self._made_servers.gone
+        layouts = self._layouts
+        if moved or not same:
+            layouts = {split.id: self._layout(split) for split in routes.splits.values()}
         if same and layouts == self._layouts:
             pointers, blocks = last.pointers, last.blocks
         else:
@@ -88,25 +97,35 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
         renewed = {name: self._backend(name, *routes.backends[name]) for name in stale}
         known = last.backends
         if same:
-            found = {**known, **renewed} if renewed else known
+            other = {name: item for name, item in renewed.items() if known.get(name) is not item}
+            found = {**known, **other} if other else known
         else:
             # A backend of a class that is new may have servers that are not.
-            found = {
+            every = {
                 name: renewed.get(name) or known.get(name) or self._backend(name, *used)
                 for name, used in routes.backends.items()
             }
-        self._routes, self._layouts = routes, layouts
-        certificates = {bundle.id: bundle for bundle in self._bundles.follow(graph.certificates).values()}
+            found = _kept(known, every)
+        bundles = self._bundles.follow(graph.certificates, None if keys is None else keys.certificates)
+        certificates = last.certificates
+        if bundles is not self._made_bundles:
+            certificates = dict(zip(map(_ID, bundles.values()), bundles.values(), strict=True))
+        if self._given is None or graph.server_names is not self._given.server_names:
+            server_names = server_name_lines(graph.server_names)
+        else:
+            server_names = last.server_names
+        self._routes, self._layouts, self._made_bundles = routes, layouts, bundles
         default = graph.default_certificate
         self._last = HaproxyArtifact(
             needs=routes.needs(host_fallthrough=graph.host_fallthrough, paths=graph.paths),
             pointers=pointers,
             blocks=blocks,
-            backends=_kept(known, found),
-            certificates=_kept(last.certificates, certificates),
-            server_names=server_name_lines(graph.server_names),
+            backends=found,
+            certificates=certificates,
+            server_names=server_names,
             default_certificate=None if default is None else bundle_id(default),
         )
+        self._given = graph
         return self._last
 
     def _backend(self, name: str, key: BackendKey, slot_class: SlotClass) -> SlotBackend:

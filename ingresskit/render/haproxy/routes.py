@@ -7,7 +7,7 @@ buckets by their names; a host that changes costs its bucket, and putting the bu
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -69,22 +69,26 @@ class RoutesKeeper:
         self._buckets: list[Routes] = [Routes()] * _BUCKETS
         self._routes = Routes()
 
-    def follow(self, hosts: Sequence[VirtualHost]) -> Routes:
+    def follow(self, hosts: Mapping[str, VirtualHost], changed: Collection[str] | None = None) -> Routes:
         """What *hosts* contribute; the same object as before when they are the same objects.
+
+        Args:
+            hosts: The virtual hosts by host.
+            changed: At least those that are other objects than in the call before; ``None``: all may be.
 
         Raises:
             RenderError: A row of one cannot be written.
         """
-        parts = self._parts.follow({host.host: host for host in hosts})
+        parts = self._parts.follow(hosts, changed)
         # Nothing is remembered of a graph that cannot be expressed: the above raises before this.
-        changed = set(map(_bucket, self._parts.changed))
+        touched = set(map(_bucket, self._parts.changed))
         for name in self._parts.changed:
             self._held[_bucket(name)][name] = parts[name]
         for name in self._parts.gone:
-            changed.add(_bucket(name))
+            touched.add(_bucket(name))
             del self._held[_bucket(name)][name]
-        if changed:
-            for number in changed:
+        if touched:
+            for number in touched:
                 held = self._held[number]
                 self._buckets[number] = _of_hosts([held[name] for name in sorted(held)])
             self._routes = _together(self._buckets)

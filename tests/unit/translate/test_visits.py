@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import ingresskit
 from ingresskit.graph import RouteGraph, diff
 from ingresskit.models import NO_CLAIMS, KubeObject, Secret, Snapshot
-from ingresskit.render.inprocess import InProcessRenderer, RoutingTable
+from ingresskit.render import Renderer
+from ingresskit.render.haproxy import HaproxyRenderer
+from ingresskit.render.inprocess import InProcessRenderer
 from ingresskit.sources import MemorySource
 from ingresskit.testing import EPOCH, endpoint_slice, ingress, ingress_class, service, tls_secret
 from ingresskit.translate import Translation, Translator
@@ -26,17 +28,17 @@ if TYPE_CHECKING:
 _SMALL, _LARGE = 60, 600
 _ROOT = str(Path(ingresskit.__file__).parent)
 # One certificate does for all: parsing ten thousand would be all that is measured.
-_CERTIFICATES = {salt: tls_secret("shared.test", name="shared", namespace="n1", salt=salt) for salt in "ab"}
+_CERTIFICATES = {salt: tls_secret("*.test", name="shared", namespace="n1", salt=salt) for salt in "ab"}
 
 
 class _Cluster:
     """So many Ingresses, each with a host, a Service, a slice and TLS, and a translator that knows them."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, renderer: Renderer[Any]) -> None:
         self.source = MemorySource([ingress_class(), *self._objects(size)])
         self._translator = Translator()
         self._record = NO_CLAIMS
-        self._renderer = InProcessRenderer()
+        self._renderer = renderer
         for _ in range(2):
             self.render(self.translate().graph)
 
@@ -46,7 +48,7 @@ class _Cluster:
         self._record = found.claims
         return found
 
-    def render(self, graph: RouteGraph) -> RoutingTable:
+    def render(self, graph: RouteGraph) -> object:
         return self._renderer.render(self._renderer.restrict(graph).graph)
 
     def _objects(self, size: int) -> Iterable[KubeObject]:
@@ -59,7 +61,8 @@ class _Cluster:
             yield ingress(name, {f"{name}.test": {"/": name}}, namespace=namespace, tls=tls, annotations=notes)
             meta = replace(_CERTIFICATES["a"].metadata, name=f"cert-{number}", namespace=namespace)
             yield Secret(metadata=meta, data=_CERTIFICATES["a"].data)
-        yield ingress("wide", {"*.test": {"/": "app-1"}, "test": {"/": "gone"}}, namespace="n1")
+        wide = {"*.test": {"/": "app-1"}, "test": {"/": "gone"}}
+        yield ingress("wide", wide, namespace="n1", created=9)
 
 
 def _endpoint(source: MemorySource) -> None:
@@ -72,7 +75,7 @@ def _ingress(source: MemorySource) -> None:
 
 
 def _new_host(source: MemorySource) -> None:
-    source.apply(ingress("new", {"new.test": {"/": "app-7"}}, namespace="n7"))
+    source.apply(ingress("new", {"new.example": {"/": "app-7"}}, namespace="n7"))
 
 
 def _deleted(source: MemorySource) -> None:
@@ -111,14 +114,16 @@ class _Lines:
         return self._line
 
 
-def _lines_of(change: Callable[[MemorySource], None], size: int) -> Counter[str]:
-    cluster = _Cluster(size)
+def _lines_of(change: Callable[[MemorySource], None], size: int, renderer: Renderer[Any]) -> Counter[str]:
+    cluster = _Cluster(size, renderer)
     before: RouteGraph = cluster.translate().graph
     change(cluster.source)
     with _Lines() as lines:
         after = cluster.translate().graph
-        diff(before, after)
+        found = diff(before, after)
         cluster.render(after)
+    assert found
+    assert len(after.virtual_hosts) > size
     return lines.counts
 
 
@@ -126,8 +131,17 @@ def _lines_of(change: Callable[[MemorySource], None], size: int) -> Counter[str]
 def test_one_change_runs_as_many_lines_in_a_small_cluster_as_in_one_ten_times_as_large(
     change: Callable[[MemorySource], None],
 ) -> None:
-    small, large = _lines_of(change, _SMALL), _lines_of(change, _LARGE)
+    small, large = (_lines_of(change, size, InProcessRenderer()) for size in (_SMALL, _LARGE))
 
     more = {place: (small[place], count) for place, count in large.items() if count > small[place] + 2}
     assert not more
     assert sum(small.values()) > 50
+
+
+@pytest.mark.parametrize("change", [_endpoint, _certificate])
+def test_haproxy_follows_what_changes_no_route_by_as_many_lines_in_a_large_cluster(
+    change: Callable[[MemorySource], None],
+) -> None:
+    small, large = (_lines_of(change, size, HaproxyRenderer()) for size in (_SMALL, _LARGE))
+
+    assert not {place: (small[place], count) for place, count in large.items() if count > small[place] + 2}
