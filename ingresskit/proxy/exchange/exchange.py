@@ -26,7 +26,7 @@ from ingresskit.proxy.access import AccessRecord
 from ingresskit.proxy.deadlines import NEVER
 from ingresskit.proxy.exchange.attempts import Attempts
 from ingresskit.proxy.exchange.tunnel import Tunnel
-from ingresskit.proxy.message.fields import without
+from ingresskit.proxy.message.fields import safe_trailers, without
 from ingresskit.proxy.message.views import EndpointResponse
 from ingresskit.proxy.ports.streams import NO_UPSTREAM, UPSTREAM_WRITE_PAUSED
 
@@ -202,6 +202,8 @@ class Exchange(Attempts):
     def response_data(self, payload: bytes, *, complete: bool, trailers: bytes = b"") -> None:
         """More of the response's body, *complete* with its last byte."""
         self._sent += len(payload)
+        if trailers:
+            trailers = self._passing_trailers(trailers)
         self._downstream.send_data(payload, last=complete, trailers=trailers)
         if self._finished:
             return
@@ -325,6 +327,15 @@ class Exchange(Attempts):
             for item in edits.filters:
                 edit = edit.then(item.response(request, EndpointResponse(head)))
         return without(head.fields, edit.drop), edit.lines
+
+    def _passing_trailers(self, trailers: bytes) -> bytes:
+        """Those that nobody decides by, less what the route takes out of responses."""
+        request = self._request
+        trailers = safe_trailers(trailers)
+        if (edits := request.target.response) is not None:
+            edit = edits.secure if request.forwarding.https else edits.plain
+            trailers = without(trailers, edit.drop)
+        return trailers
 
     # The end.
 

@@ -32,9 +32,18 @@ class BodyError(ValueError):
 
 
 class Body(Protocol):
-    """Reads one body out of the bytes of a connection."""
+    """Reads one body out of the bytes of a connection.
+
+    Attributes:
+        complete: Its last byte was read.
+    """
 
     complete: bool
+
+    @property
+    def trailers(self) -> bytes:
+        """The field lines after the body; empty before its end, and where there are none."""
+        ...
 
     def take(self, data: bytes) -> tuple[bytes, bytes]:
         """The body bytes in *data*, and what follows the body (empty unless *complete*).
@@ -53,6 +62,11 @@ class LengthBody:
     def __init__(self, length: int) -> None:
         self._left = length
         self.complete: bool = length == 0
+
+    @property
+    def trailers(self) -> bytes:
+        """As `Body.trailers`: none."""
+        return b""
 
     def take(self, data: bytes) -> tuple[bytes, bytes]:
         """As `Body.take`; hands *data* on as the same object when all of it is body."""
@@ -76,15 +90,20 @@ class UntilClose:
     def __init__(self) -> None:
         self.complete: bool = False
 
+    @property
+    def trailers(self) -> bytes:
+        """As `Body.trailers`: none."""
+        return b""
+
     def take(self, data: bytes) -> tuple[bytes, bytes]:
         """As `Body.take`: all of it."""
         return data, b""
 
 
 class ChunkedBody:
-    """A chunked body, decoded. Extensions and trailers are checked, bounded and dropped."""
+    """A chunked body, decoded. Extensions and trailers are checked and bounded, extensions dropped."""
 
-    __slots__ = ("_ends_chunk", "_extra", "_held", "_in_trailers", "_left", "complete")
+    __slots__ = ("_ends_chunk", "_extra", "_held", "_in_trailers", "_left", "complete", "trailers")
 
     def __init__(self) -> None:
         self.complete: bool = False
@@ -93,6 +112,7 @@ class ChunkedBody:
         self._in_trailers = False
         self._held = b""  # the beginning of a line, or of a CR LF
         self._extra = 0
+        self.trailers: bytes = b""
 
     def take(self, data: bytes) -> tuple[bytes, bytes]:
         """As `Body.take`."""
@@ -142,6 +162,7 @@ class ChunkedBody:
             if not _TRAILER.fullmatch(line):
                 raise BodyError("has a wrong trailer")
             self._count(len(line) + 2)
+            self.trailers += line + b"\r\n"
             return
         found = _CHUNK_LINE.fullmatch(line)
         if not found:

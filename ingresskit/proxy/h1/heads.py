@@ -31,6 +31,7 @@ from ingresskit.proxy.message.fields import (
     REQUEST_KINDS,
     REQUEST_KINDS_WITH_UNDERSCORES,
     RESPONSE_KINDS,
+    TE,
     UPGRADE,
     Special,
     authenticates_connection,
@@ -185,6 +186,7 @@ def _says_more(head: RequestHead) -> bool:
         or head.request_id
         or head.connection_auth
         or head.max_forwards is not None
+        or head.takes_trailers
     )
 
 
@@ -225,6 +227,8 @@ def _judge_request(head: RequestHead, special: Special) -> None:
             head.expects_continue = not head.is_http_1_0
         elif kind == AUTHORIZATION:
             head.connection_auth = head.connection_auth or authenticates_connection(value)
+        elif kind == TE:
+            head.takes_trailers = head.takes_trailers or b"trailers" in tokens_of(value)
         elif kind == MAX_FORWARDS:
             _judge_max_forwards(head, name, value)
         elif kind == REQUEST_ID and _REQUEST_ID.fullmatch(value):

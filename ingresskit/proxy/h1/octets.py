@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["body_octets", "chunk", "request_octets"]
 
 _LAST_CHUNK: Final = b"0\r\n\r\n"
+_NO_MORE: Final = b"0\r\n"
 
 
 def chunk(payload: bytes) -> bytes:
@@ -21,10 +22,18 @@ def chunk(payload: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(payload), payload)
 
 
-def body_octets(payload: bytes, *, last: bool) -> bytes:
-    """A part of a chunked body; empty when *payload* is, and it is not the *last*."""
+def body_octets(payload: bytes, *, last: bool, trailers: bytes = b"") -> bytes:
+    """A part of a chunked body; empty when *payload* is, and it is not the *last*.
+
+    Args:
+        payload: May be empty.
+        last: The body ends with it.
+        trailers: Field lines to send after the last chunk.
+    """
     if not last:
         return chunk(payload) if payload else b""
+    if trailers:
+        return b"".join((chunk(payload) if payload else b"", _NO_MORE, trailers, b"\r\n"))
     return chunk(payload) + _LAST_CHUNK if payload else _LAST_CHUNK
 
 

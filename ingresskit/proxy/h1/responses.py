@@ -105,7 +105,7 @@ class H1Responses(H1Connection):
     def send_data(self, data: bytes, *, last: bool, trailers: bytes = b"") -> None:
         """As `Downstream.send_data`."""
         if self._chunked:
-            data = body_octets(data, last=last)
+            data = body_octets(data, last=last, trailers=trailers if self._request.takes_trailers else b"")
         if data:
             self._runtime.counters.sent_bytes += len(data)
             self.transport.write(data)

@@ -273,7 +273,7 @@ class H1Upstream(asyncio.Protocol):
             return
         if body.complete:
             self._reusable = self._reusable and not rest
-            receiver.response_data(payload, complete=True)
+            receiver.response_data(payload, complete=True, trailers=body.trailers)
         elif payload:
             receiver.response_data(payload, complete=False)
 
@@ -364,6 +364,13 @@ class H1Upstream(asyncio.Protocol):
             return
         except BodyError as exc:
             receiver.response_broken(f"the body {exc}")
+            return
+        if complete and self._body is not None and self._body.trailers:
+            # A head has no place for them, also when all of it came at once.
+            trailers = self._body.trailers
+            receiver.response(head, payload, complete=False)
+            if self._receiver is receiver:
+                receiver.response_data(b"", complete=True, trailers=trailers)
             return
         receiver.response(head, payload, complete=complete)
 

@@ -29,11 +29,13 @@ __all__ = [
     "REQUEST_KINDS",
     "REQUEST_KINDS_WITH_UNDERSCORES",
     "RESPONSE_KINDS",
+    "TE",
     "UPGRADE",
     "Field",
     "Special",
     "authenticates_connection",
     "join_fields",
+    "safe_trailers",
     "sort_fields",
     "tokens_of",
     "without",
@@ -85,6 +87,7 @@ HOP: Final = 9  # for this connection only
 ALIAS: Final = 10  # some applications cannot tell it from another name
 AUTHORIZATION: Final = 11  # may be for a whole connection; passes as it is
 MAX_FORWARDS: Final = 12
+TE: Final = 13  # may say that trailers are understood; for this connection only
 
 _KINDS: Final = {
     b"host": HOST,
@@ -106,8 +109,8 @@ _KINDS: Final = {
     b"max-forwards": MAX_FORWARDS,
     b"keep-alive": HOP,
     b"http2-settings": HOP,
-    # We drop trailers, so promising to take them, or announcing them, would be wrong.
-    b"te": HOP,
+    b"te": TE,
+    # It would promise trailers that are not sent to every client.
     b"trailer": HOP,
     # To CGI this is HTTP_PROXY, by which many libraries choose where to send their own requests.
     b"proxy": ALIAS,
@@ -142,6 +145,8 @@ def _kind_with_underscores(name: bytes) -> int:
 def _response_kind(name: bytes) -> int:
     """On the way back only framing and what concerns one connection means anything."""
     kind = _kind(name)
+    if kind == TE:
+        return HOP
     return kind if kind in (LENGTH, CODING, CONNECTION, UPGRADE, HOP, AUTHORIZATION) else ORDINARY
 
 
@@ -197,6 +202,41 @@ def sort_fields(raw: bytes, start: int, count: int, kinds: _Spellings) -> tuple[
         return raw[cursor:-2], special
     pieces.append(raw[cursor:-2])
     return b"".join(pieces), special
+
+
+# What a recipient must know before the body, or what somebody decides by (RFC 9110, 6.5.1): some would merge a
+# trailer with such a name into the head. Others with a meaning to proxies are known by their kind.
+_NOT_IN_TRAILERS: Final = frozenset(
+    (
+        *(b"accept-ranges", b"age", b"allow", b"cache-control", b"clear-site-data", b"cookie", b"date"),
+        *(b"expires", b"location", b"pragma", b"range", b"retry-after", b"server", b"set-cookie"),
+        *(b"strict-transport-security", b"vary", b"via", b"warning"),
+    )
+)
+_NO_TRAILER_PREFIXES: Final = (
+    b"access-control-",
+    b"content-",
+    b"cross-origin-",
+    b"if-",
+    b"sec-",
+    b"x-content-",
+)
+
+
+def safe_trailers(lines: bytes) -> bytes:
+    """The trailers of a response that may be sent on: those by which nobody decides anything.
+
+    Args:
+        lines: Field lines that were checked, each with its line end.
+    """
+    return b"".join([line for line in lines.splitlines(keepends=True) if _is_safe(line[: line.find(b":")])])
+
+
+def _is_safe(name: bytes) -> bool:
+    lower = name.lower()
+    return (
+        _kind(name) == ORDINARY and lower not in _NOT_IN_TRAILERS and not lower.startswith(_NO_TRAILER_PREFIXES)
+    )
 
 
 def authenticates_connection(value: bytes) -> bool:

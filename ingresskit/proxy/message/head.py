@@ -37,6 +37,7 @@ class RequestHead:
             and proxy-owned ones.
         client_fields: What the peer says about who the client is.
         has_length: There was a ``Content-Length``.
+        takes_trailers: The client understands trailers (``TE: trailers``).
         upgrade: The protocol asked for, or empty.
         expects_continue: The client waits for a 100 before it sends the body.
         request_id: The client's ``X-Request-ID``, if it is a decent one; else empty.
@@ -59,6 +60,7 @@ class RequestHead:
         "max_forwards",
         "method",
         "request_id",
+        "takes_trailers",
         "target",
         "upgrade",
     )
@@ -78,6 +80,7 @@ class RequestHead:
         self.request_id: bytes = b""
         self.connection_auth: bool = False
         self.max_forwards: int | None = None
+        self.takes_trailers: bool = False
 
 
 class ResponseHead:
