@@ -16,6 +16,12 @@ from ingresskit.graph import Forward, Respond, Route, RouteGraph
 from ingresskit.models import ObjectKey, ObjectRef
 from ingresskit.policies import Order, Origin, Policy, PolicySet, Stage, Timeouts
 from ingresskit.render import HandlerTable, Loss, PolicyHandler, Renderer, Restricted, RouteLimit, Support
+from ingresskit.render.delegate import DelegatingRenderer
+from ingresskit.render.haproxy import HaproxyRenderer
+from ingresskit.render.inprocess import InProcessRenderer
+from ingresskit.render.nginx import NginxRenderer
+from ingresskit.render.nginx.dynamic.renderer import DynamicRenderer
+from ingresskit.render.nginx.static.renderer import StaticRenderer
 from tests.unit.graph.graphs import graph, host, route
 
 
@@ -222,3 +228,16 @@ def test_what_did_not_change_stays_the_same_object() -> None:
 
     assert one.graph.virtual_host("same.test") is two.graph.virtual_host("same.test")
     assert one.graph.virtual_host("same.test") is not same
+
+
+@pytest.mark.parametrize(
+    "renderer",
+    [InProcessRenderer, HaproxyRenderer, NginxRenderer, StaticRenderer, DynamicRenderer, DelegatingRenderer],
+    ids=lambda renderer: renderer.__name__,
+)
+def test_no_renderer_overrides_what_is_private_to_its_base(renderer: type[Renderer[object]]) -> None:
+    private = {name for name in vars(Renderer) if name.startswith("_restricted")}
+    below = renderer.__mro__[: renderer.__mro__.index(Renderer)]
+
+    assert private
+    assert [name for kind in below for name in vars(kind) if name in private] == []
