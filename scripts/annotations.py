@@ -50,7 +50,7 @@ options = TranslateOptions(policies=PolicyRegistry([IngressNginxDialect(), Kuber
 ```
 
 Its defaults hold for every Ingress, also for one without annotations: bodies of 1 MiB at most, 5 seconds to \
-connect, 60 between two reads or writes, three tries.
+connect, 60 between two reads or writes, three tries, and HSTS of a year with subdomains over TLS.
 Booleans are read as Go reads them, numbers of seconds have no unit, and lines of text are trimmed.
 A value that cannot be read leaves the default, and is reported as \
 [AnnotationInvalid](diagnostics.md#annotationinvalid); an unreadable allow list closes the routes (503).

@@ -16,6 +16,7 @@ from ingresskit.policies import (
     AllowedSources,
     BodyLimit,
     EndpointProtocol,
+    Hsts,
     IngressNginxDialect,
     LoadBalancing,
     NativeDialect,
@@ -82,6 +83,7 @@ def test_an_ingress_without_annotations_has_the_defaults_of_ingress_nginx() -> N
             Timeouts(connect=timedelta(seconds=5), read=timedelta(minutes=1), send=timedelta(minutes=1)),
             Retries(attempts=2),
             BodyLimit(max_bytes=1024 * 1024),
+            Hsts(max_age=31_536_000, include_subdomains=True),
         ]
     )
     assert reading.order == INGRESS_NGINX_ORDER
@@ -327,6 +329,13 @@ def test_snippets_are_left_out_only_where_ingress_nginx_leaves_them_out(
     settings: dict[str, str], closed: bool
 ) -> None:
     assert (read({"server-snippet": "x;"}, settings).protection_fault is not None) is closed
+
+
+def test_the_config_map_says_how_long_hosts_are_used_over_tls_only() -> None:
+    settings = {"hsts-max-age": "60", "hsts-include-subdomains": "false"}
+
+    assert read({}, settings).policies.get(Hsts) == Hsts(max_age=60)
+    assert read({}, {"hsts": "false"}).policies.get(Hsts) is None
 
 
 def test_settings_hold_for_every_ingress_and_annotations_win() -> None:

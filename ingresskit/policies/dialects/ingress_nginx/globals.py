@@ -15,7 +15,7 @@ from ingresskit.policies.dialects.ingress_nginx.values import (
     parse_seconds,
     parse_size,
 )
-from ingresskit.policies.values import Network
+from ingresskit.policies.values import Network, parse_integer
 
 __all__ = ["Fault", "Globals"]
 
@@ -53,6 +53,10 @@ class Globals:
         snippets_allowed: ``allow-snippet-annotations``; ``None`` without the key.
         blocked_words: An annotation with one of these in its value is refused.
         cross_namespace: Annotations may name objects of other namespaces.
+        hsts: Whether browsers are told to use hosts over TLS only.
+        hsts_max_age: For how many seconds.
+        hsts_subdomains: Whether names below the host are included.
+        hsts_preload: Whether hosts may be in the lists of browsers.
         global_auth: The URL that is asked before every request; empty: none.
         faults: What cannot be honoured.
     """
@@ -72,6 +76,10 @@ class Globals:
     snippets_allowed: bool | None = None
     blocked_words: tuple[str, ...] = ()
     cross_namespace: bool = False
+    hsts: bool = True
+    hsts_max_age: int = 31_536_000
+    hsts_subdomains: bool = True
+    hsts_preload: bool = False
     global_auth: str = ""
     faults: tuple[Fault, ...] = field(default=())
 
@@ -134,6 +142,10 @@ _KEYS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "allow-snippet-annotations": ("snippets_allowed", parse_go_boolean),
     "annotation-value-word-blocklist": ("blocked_words", _words),
     "allow-cross-namespace-resources": ("cross_namespace", parse_go_boolean),
+    "hsts": ("hsts", parse_go_boolean),
+    "hsts-max-age": ("hsts_max_age", parse_integer(0, 315_360_000)),
+    "hsts-include-subdomains": ("hsts_subdomains", parse_go_boolean),
+    "hsts-preload": ("hsts_preload", parse_go_boolean),
     "global-auth-url": ("global_auth", _text),
 }
 _PROTECTIONS: Final = frozenset(

@@ -7,7 +7,7 @@ from ingresskit.models import ConfigMap, ObjectKey
 from ingresskit.policies.dialects.ingress_nginx.reader import Annotations
 from ingresskit.policies.dialects.ingress_nginx.rewrites import forwarded_prefix
 from ingresskit.policies.dialects.ingress_nginx.values import parse_key
-from ingresskit.policies.kinds.headers import RequestHeaders, ResponseHeaders
+from ingresskit.policies.kinds.headers import Hsts, RequestHeaders, ResponseHeaders
 from ingresskit.policies.values import HeaderField, parse_headers
 
 __all__ = ["read_headers"]
@@ -16,7 +16,15 @@ _NAME = "custom-headers"
 
 
 def read_headers(annotations: Annotations) -> None:
-    """Ask for `RequestHeaders` and `ResponseHeaders`."""
+    """Ask for `RequestHeaders`, `ResponseHeaders` and, as the ConfigMap says, `Hsts`."""
+    settings = annotations.settings
+    if settings.hsts:
+        policy = Hsts(
+            max_age=settings.hsts_max_age,
+            include_subdomains=settings.hsts_subdomains,
+            preload=settings.hsts_preload,
+        )
+        annotations.add(policy)
     if (prefix := forwarded_prefix(annotations)) is not None:
         annotations.add(RequestHeaders(set=(("X-Forwarded-Prefix", prefix),)), set="x-forwarded-prefix")
     if fields := _custom(annotations):
