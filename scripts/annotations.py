@@ -147,7 +147,8 @@ Honoured by every renderer.
 
 ## Annotations of other controllers
 
-Annotations under the prefixes of other ingress controllers are not read, and none is dropped in silence:
+With `--dialect ingress-nginx` [its annotations](ingress-nginx.md) are read.
+Those under the prefixes of other ingress controllers are not, and none is dropped in silence:
 each that asks for something is reported as [AnnotationForeign](diagnostics.md#annotationforeign), with the \
 native annotation that does the same, where there is one.
 Where it **protects**, the routes of the Ingress respond 503 until it is replaced or removed; \
