@@ -38,6 +38,7 @@ class StaticDraft:
         request: Fields of the request to set, by the name in lower case; an empty value drops one.
         hidden: Fields of the response to drop.
         added: Fields of the response to set.
+        over_tls: Those to set for clients that use TLS only, with their values.
         algorithm: How an endpoint is chosen.
         prefix: What takes the place of the matched path, without a slash at its end; ``None``: nothing.
     """
@@ -48,6 +49,7 @@ class StaticDraft:
     request: dict[str, tuple[str, Argument]] = field(default_factory=dict[str, "tuple[str, Argument]"])
     hidden: list[str] = field(default_factory=list[str])
     added: list[Directive] = field(default_factory=list[Directive])
+    over_tls: list[HeaderField] = field(default_factory=list[HeaderField])
     algorithm: Algorithm = Algorithm.ROUND_ROBIN
     prefix: str | None = None
 

@@ -28,6 +28,8 @@ __all__ = [
 _OWN_FIELDS: Final = frozenset(("date", "server"))
 _OWN: Final = "cannot set or remove the response headers Server and Date without its Lua module"
 
+_HSTS: Final = "Strict-Transport-Security"
+
 
 def _own_fields(field: str) -> Loss:
     return Loss(field=field, message=_OWN, support=Support.DELEGATED, effect="they are left alone")
@@ -41,25 +43,16 @@ _TOO_LONG: Final = Loss(
 )
 
 
-_SCHEME: Final = Loss(
-    message="cannot set a response header for clients with TLS only", support=Support.DELEGATED
-)
-
-
 class StaticHsts(PolicyHandler[Hsts, StaticDraft]):
-    """For the delegate."""
+    """``add_header`` with a variable that is empty for clients without TLS: nginx adds no empty field."""
 
     policy = Hsts
-    limitations = (_SCHEME,)
 
     @override
-    def losses(self, policy: Hsts) -> Iterator[Loss]:
+    def contribute(self, policy: Hsts, draft: StaticDraft) -> None:
         if policy.value:
-            yield _SCHEME
-
-    @override
-    def honoured(self, policy: Hsts) -> Hsts | None:
-        return None if policy.value else policy
+            draft.hidden.append(_HSTS.lower())
+            draft.over_tls.append((_HSTS, policy.value))
 
 
 class DynamicHsts(PolicyHandler[Hsts, DynamicDraft]):
@@ -111,7 +104,10 @@ class StaticResponseHeaders(PolicyHandler[ResponseHeaders, StaticDraft]):
     @override
     def contribute(self, policy: ResponseHeaders, draft: StaticDraft) -> None:
         named = (*policy.remove, *(name for name, _ in policy.set))
-        draft.hidden += dict.fromkeys(name.lower() for name in named)
+        dropped = dict.fromkeys(name.lower() for name in named)
+        draft.hidden = list(dict.fromkeys((*draft.hidden, *dropped)))
+        # What a route says of a field wins; the policies come in the order of their names.
+        draft.over_tls = [item for item in draft.over_tls if item[0].lower() not in dropped]
         # "always": whatever the status of the endpoint's response is. Our own come from another location.
         draft.added += (
             Directive("add_header", (name, Value(value or EMPTY_VALUE), "always")) for name, value in policy.set

@@ -158,7 +158,7 @@ def _body(server: Server, taker: Served, written: str, path: str, *, hoisted: bo
                 return
             if Handover in route.policies:
                 yield from unreached_pages()
-            yield from _forward(made, route, written, path, target)
+            yield from _forward(server, made, route, written, path, target)
         case Redirect(location=location, status=status):
             yield from _early_body_limit(server, route, made, guards)
             yield Directive("return", (str(status), Value(location)))
@@ -205,7 +205,9 @@ def _early_body_limit(
         yield from _body_limit(server, route, made, guards)
 
 
-def _forward(made: StaticDraft, route: Route, written: str, path: str, target: Value) -> Iterable[Node]:
+def _forward(
+    server: Server, made: StaticDraft, route: Route, written: str, path: str, target: Value
+) -> Iterable[Node]:
     if made.prefix is not None:
         yield _rewrite(made.prefix, route, written, path)
     yield from made.settings
@@ -214,6 +216,8 @@ def _forward(made: StaticDraft, route: Route, written: str, path: str, target: V
     if made.hidden:
         yield from hidden_fields(tuple(made.hidden))
     yield from made.added
+    for name, value in made.over_tls:
+        yield Directive("add_header", (name, Value(server.over_tls(value)), "always"))
     yield Directive("proxy_pass", (target,))
 
 
@@ -233,6 +237,6 @@ def _without_added(block: Block, made: StaticDraft) -> Block:
 
     nginx hands ``add_header`` down to a block that has none of its own, and writes none that is empty.
     """
-    if not made.added:
+    if not made.added and not made.over_tls:
         return block
     return block._replace(body=(*block.body, Directive("add_header", ("X-None", ""))))

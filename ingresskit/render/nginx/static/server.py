@@ -46,6 +46,7 @@ class Server:
         self._drafts: dict[tuple[PolicySet, Order], StaticDraft] = {}
         self._closed: dict[tuple[Network, ...], Variable] = {}
         self._splits: dict[_Shares, Variable] = {}
+        self._over_tls: dict[str, Variable] = {}
         self._too_large: dict[tuple[StaticGuard, ...], Block] = {}
 
     def draft(self, route: Route) -> StaticDraft:
@@ -77,6 +78,16 @@ class Server:
             body: tuple[Node, ...] = (*(self.guard(guard) for guard in guards), local_response(413))
             known = self._too_large[guards] = Block("location", (name,), body)
         return str(known.args[0])
+
+    def over_tls(self, value: str) -> Variable:
+        """A variable that is *value* for clients that use TLS, and empty for others."""
+        variable = self._over_tls.get(value)
+        if variable is None:
+            variable = Variable(f"ik_over_tls_{host_id(self.host.host)}_{len(self._over_tls)}")
+            rows = (Directive("https", (Value(value),)), Directive("default", ("",)))
+            self.beside.append(Block("map", (Value(Variable("ik_proto")), variable), rows))
+            self._over_tls[value] = variable
+        return variable
 
     def target(self, action: Forward, algorithm: Algorithm) -> Value | None:
         """Where requests go, for ``proxy_pass``; ``None`` when no backend has an endpoint."""
