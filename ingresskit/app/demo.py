@@ -144,7 +144,7 @@ def _is_loopback(address: str) -> bool:
 
 @dataclass(kw_only=True)
 class _Pod:
-    """A server that answers every request with what reached it."""
+    """A server that responds to every request with what reached it."""
 
     service: str
     name: str

@@ -115,7 +115,7 @@ class WatchError:
 
 @dataclass(frozen=True, slots=True)
 class UnknownEvent:
-    """A type of event that nobody has written down yet."""
+    """A type of event that this version does not know."""
 
     type: str
 

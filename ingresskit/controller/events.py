@@ -1,4 +1,4 @@
-"""What the controller tells whoever listens, as it happens."""
+"""Events of the controller for its subscribers, as they happen."""
 
 from __future__ import annotations
 

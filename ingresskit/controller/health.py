@@ -30,7 +30,7 @@ class HealthReport:
 
 
 class Health:
-    """What the probes of a controller are told.
+    """The health that a controller reports to probes.
 
     Args:
         controller: Whose.

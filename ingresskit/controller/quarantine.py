@@ -32,7 +32,7 @@ class Refusal:
     saying: str
 
     def diagnostic(self, subject: ObjectRef) -> Diagnostic:
-        """As its author is told."""
+        """The diagnostic for its author."""
         saying = " ".join(redacted(self.saying).split())
         if len(saying) > _LONGEST_SAYING:
             saying = saying[: _LONGEST_SAYING - 1] + "…"

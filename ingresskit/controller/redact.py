@@ -1,4 +1,4 @@
-"""The last net under everything that is shown: no PEM private key leaves, whoever put it there."""
+"""Takes PEM private keys out of everything that is shown, wherever they come from."""
 
 from __future__ import annotations
 

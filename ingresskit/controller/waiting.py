@@ -1,4 +1,4 @@
-"""What the authors of objects are told while their change waits for the proxy to be reloaded."""
+"""Diagnostics for authors whose change waits for the proxy to be reloaded."""
 
 from __future__ import annotations
 

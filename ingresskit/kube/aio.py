@@ -291,7 +291,7 @@ class AioTransport:
 
 
 class _BodyStream:
-    """The body of one response. Closing is the business of whoever opened it."""
+    """The body of one response. The caller that opened it closes it."""
 
     def __init__(self, response: aiohttp.ClientResponse, what: str) -> None:
         self._response = response
@@ -310,9 +310,7 @@ class _BodyStream:
 
 def _check_type(content_type: str, what: str) -> None:
     if content_type.partition(";")[0].strip().lower() in ("text/html", "application/xhtml+xml"):
-        raise TransportError(
-            f"{what} was answered with a web page, not with JSON: is a login page or a proxy in between?"
-        )
+        raise TransportError(f"{what} got a web page, not JSON: is a login page or a proxy in between?")
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int, what: str) -> bytes:
@@ -321,7 +319,7 @@ async def _read(response: aiohttp.ClientResponse, limit: int, what: str) -> byte
     async for part in response.content.iter_any():
         size += len(part)
         if size > limit:
-            raise TransportError(f"{what} was answered with more than {limit} bytes")
+            raise TransportError(f"{what} got a response of more than {limit} bytes")
         parts.append(part)
     return b"".join(parts)
 

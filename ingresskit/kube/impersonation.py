@@ -1,4 +1,4 @@
-"""Requests in somebody else's name: ``as``, ``as-groups``, ``as-uid`` and ``as-user-extra`` of a kubeconfig.
+"""Requests in another user's name: ``as``, ``as-groups``, ``as-uid`` and ``as-user-extra`` of a kubeconfig.
 
 Source: Kubernetes documentation, "Authenticating", section "User impersonation"; the order and the
 escaping of the headers are those of client-go's ``transport.NewImpersonatingRoundTripper``.

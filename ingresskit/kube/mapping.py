@@ -1,4 +1,4 @@
-"""Where foreign errors become ours: the answers of the API server, and the exceptions of the client."""
+"""Maps errors of the API server and exceptions of the HTTP client to our own."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def client_errors(what: str, *, proxy: str = "") -> Generator[None, None, None]:
     try:
         yield
     except TimeoutError as exc:  # aiohttp's own derive from it too
-        raise RequestTimeout(f"{what} was not answered in time{_through(proxy)}") from exc
+        raise RequestTimeout(f"{what} got no response in time{_through(proxy)}") from exc
     except Exception as exc:
         import aiohttp  # here, not above: it is loaded in a thread when the first request is made
 

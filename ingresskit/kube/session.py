@@ -67,7 +67,7 @@ class Session:
             await self.close()
 
     async def retire(self) -> None:
-        """Close the pool once nobody uses it."""
+        """Close the pool once it has no users."""
         self._retired = True
         if not self._users:
             await self.close()

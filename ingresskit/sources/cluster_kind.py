@@ -29,7 +29,7 @@ _EFFECTS: Mapping[str, str] = {
     "Service": "nothing that leads to one is served",
     "EndpointSlice": "Endpoints are read in their place",
     "Endpoints": "nothing is known of where Services lead",
-    "IngressClass": "which Ingresses are ours is told by the annotation kubernetes.io/ingress.class only",
+    "IngressClass": "only the annotation kubernetes.io/ingress.class says which Ingresses are ours",
     "Secret": "hosts with a certificate in one are served without it, or not at all",
     "Namespace": "their annotation ingresskit.dev/hosts is not used, and none of them passes a selector",
     "ConfigMap": "who holds a host is kept in memory only, and after a restart the oldest claim decides",

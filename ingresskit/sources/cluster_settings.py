@@ -1,4 +1,4 @@
-"""What an integrator decides about following a cluster, and what is told about it."""
+"""Settings of a cluster source, and its statistics."""
 
 from __future__ import annotations
 

@@ -305,7 +305,7 @@ class StatusWriter:
             _logger.info("status withdrawn, the ingress is not ours any more", extra=_facts(item))
 
     def _counts_as_overwritten(self, item: Ingress) -> bool:
-        """Whether somebody keeps replacing exactly what we are about to write."""
+        """Whether another field manager keeps replacing exactly what we are about to write."""
         written = self._written.get(item.key)
         if written is None or written.uid != item.metadata.uid or written.addresses != self._addresses:
             self._overwrites.pop(item.key, None)

@@ -133,7 +133,7 @@ class Connection:
         host = headers.get("host")
         probe = path in ("/healthz", "/readyz")
         if not probe and host is not None and not host_allowed(host, self._settings.allowed_hosts):
-            return request, problem(403, f"the host {host!r} is not one that this server answers for")
+            return request, problem(403, f"the host {host!r} is not one that this server serves")
         if not path.startswith("/"):
             return request, problem(400, f"the request target {path!r} does not begin with a slash")
         return request, None

@@ -1,4 +1,4 @@
-"""Requests and answers of the admin server, as values."""
+"""Requests and responses of the admin server, as values."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _EXPLAIN_PARAMETERS = ("url", "method", "header", "client")
 
 
 class BadQuery(Exception):
-    """Raised when a query cannot be understood; its text is one line for whoever wrote it."""
+    """Raised when a query cannot be understood; its text is one line for the client."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What an operator can set on the admin server: limits, and whom it answers."""
+"""Settings of the admin server: limits, and whose requests it serves."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ class Site:
         self._pages = await anyio.to_thread.run_sync(_load_pages)
 
     async def answer(self, request: AdminRequest) -> Answer | Stream:
-        """What *request* is answered. Never raises for anything a client can do."""
+        """The response to *request*. Never raises for anything a client can do."""
         if request.method not in ("GET", "HEAD"):
             return problem(405, f"{request.method} is not possible here; read only", ("Allow", "GET, HEAD"))
         handler = self._paths.get(request.path)

@@ -1,4 +1,4 @@
-"""One Lease on the API server: read, made, and written only if nobody else wrote it in between."""
+"""One Lease on the API server: read, created, and written only if it has not changed in between."""
 
 from __future__ import annotations
 

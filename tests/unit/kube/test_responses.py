@@ -49,9 +49,9 @@ async def test_a_web_page_in_place_of_a_list_or_watch_is_called_one() -> None:
         await asked.answer(b"<html>log in</html>", kind="text/html; charset=utf-8")
 
     async with serving(page) as stub, transport(stub) as it:
-        with pytest.raises(TransportError, match="GET /api/v1/services was answered with a web page"):
+        with pytest.raises(TransportError, match="GET /api/v1/services got a web page"):
             await it.list(SERVICES, "", ListOptions())
-        with pytest.raises(TransportError, match="the watch of /api/v1/services was answered with a web page"):
+        with pytest.raises(TransportError, match="the watch of /api/v1/services got a web page"):
             async with it.watch(SERVICES, "", WATCH):
                 pass
 
