@@ -6,7 +6,7 @@ as long as that Ingress does not change, and so that a bad Ingress can cost nobo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from sys import intern
 
 from ingresskit._quoting import quoted
@@ -45,6 +45,7 @@ from ingresskit.policies import (
 from ingresskit.translate.claims import BackendFault, Claim, Claimant, ServiceRef, TlsClaim
 from ingresskit.translate.ingress.aliases import alias_claims, alias_hosts
 from ingresskit.translate.ingress.notations import host_advice, path_advice, path_doubt, served_otherwise
+from ingresskit.translate.ingress.promises import promise_of
 from ingresskit.translate.pattern_hosts import pattern_match
 
 __all__ = ["not_ours", "read_ingress", "rule_paths"]
@@ -58,14 +59,6 @@ MAX_RULE_PATH_BYTES = 3000
 # Of a path, in a message.
 _MOST_SHOWN = 200
 _ALB_PORT = "use-annotation"
-_TLS_ACME = "kubernetes.io/tls-acme"
-_ISSUERS = (
-    "cert-manager.io/issuer",
-    "cert-manager.io/cluster-issuer",
-    "certmanager.k8s.io/issuer",
-    "certmanager.k8s.io/cluster-issuer",
-    "cert.gardener.cloud/purpose",
-)
 _FORBIDDEN_IN_PATH = ("//", "/./", "/../", "%2f", "%2F")
 
 
@@ -150,7 +143,7 @@ def read_ingress(
         claims=claims,
         catch_all=claims[0] if claims and not ingress.spec.rules else None,
         tls=tls,
-        promise=_promise(annotations),
+        promise=promise_of(annotations),
         policies=policies,
         canary=canary,
         diagnostics=(*reader.diagnostics, *policies.diagnostics),
@@ -382,17 +375,6 @@ class _Reader:
                 origin=Origin(self.ingress.ref, place), host=host, path=path, reason=reason, message=message
             )
         )
-
-
-def _promise(annotations: Mapping[str, str]) -> str:
-    """Who creates the Secrets of an Ingress, by an annotation that asks for it; empty when there is none.
-
-    Source: cert-manager, "Annotated Ingress resource": the issuers, and the annotation of kube-lego.
-    """
-    for key in _ISSUERS:
-        if annotations.get(key):
-            return f"{'Gardener' if 'gardener' in key else 'cert-manager'} ({key})"
-    return f"cert-manager ({_TLS_ACME})" if annotations.get(_TLS_ACME, "").lower() == "true" else ""
 
 
 def _check_as_the_api_does(path: str) -> None:
