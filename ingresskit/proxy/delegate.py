@@ -17,7 +17,7 @@ import socket
 import struct
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -211,8 +211,7 @@ def _is_own(connection: socket.socket) -> bool:
     return user in (os.geteuid(), 0)
 
 
-def _settings(settings: DelegateSettings, record: object) -> ProxySettings:
-    assert callable(record)  # noqa: S101 - for the type checker
+def _settings(settings: DelegateSettings, record: Callable[[AccessRecord], None]) -> ProxySettings:
     return ProxySettings(
         connect_timeout=settings.connect_timeout,
         read_timeout=settings.read_timeout,

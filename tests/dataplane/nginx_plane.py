@@ -29,7 +29,7 @@ PROGRAM, _MISSING = located(os.environ.get("NGINX", "nginx"))
 @asynccontextmanager
 async def open_nginx(
     settings: PlaneSettings, mode: Mode, renderer: type[NginxRenderer] = NginxRenderer
-) -> AsyncGenerator[Plane]:
+) -> AsyncGenerator[LivePlane[NginxArtifact]]:
     nginx_settings = NginxSettings(
         state=str(settings.state_dir),
         http=(_listen(settings.http),),
@@ -74,7 +74,6 @@ async def open_nginx_static(settings: PlaneSettings) -> AsyncGenerator[Plane]:
         options=DELEGATE_OPTIONS,
     )
     async with delegate, open_nginx(settings, Mode.STATIC) as plane:
-        assert isinstance(plane, LivePlane)
         yield LivePlane[Delegated[NginxArtifact]](
             name=plane.name,
             renderer=DelegatingRenderer(plane.renderer, str(delegate.socket)),

@@ -175,7 +175,7 @@ async def test_clients_of_http_2_reach_the_delegate(scene: Scene) -> None:
 async def test_variants_and_patterns_of_a_host_are_matched_by_the_delegate(scene: Scene) -> None:
     main, canary, numbers = [await scene.stage.endpoint(reply(fields=[f"X-From: {name}"])) for name in NAMES]
     keys = {name: BackendKey("default", name, 80) for name in NAMES}
-    ports = dict(zip(NAMES, (main.port, canary.port, numbers.port), strict=True))
+    ports: dict[str, int] = dict(zip(NAMES, (main.port, canary.port, numbers.port), strict=True))
     by_header = Selection(conditions=(HeaderCondition(name="x-canary"),))
     odd = [
         replace(route("Prefix /", action=forward(keys["canary"]), name="canary"), selection=by_header),

@@ -92,7 +92,7 @@ def naive_rank(selection: Selection) -> tuple[int, ...]:
     """Method, headers, cookies, query parameters, shares, and last what demands nothing; more is better."""
     positive = [item for item in selection.conditions if not item.negated]
     counts = tuple(
-        sum(isinstance(item, kind) for item in positive)
+        sum(type(item) is kind for item in positive)
         for kind in (MethodCondition, HeaderCondition, CookieCondition, QueryCondition)
     )
     return (*counts, int(selection.share is not None or bool(selection.conditions)))

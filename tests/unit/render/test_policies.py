@@ -193,10 +193,7 @@ def test_a_subclass_that_supports_less_keeps_the_handlers_of_the_rest() -> None:
 
 def test_a_renderer_with_two_lists_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="Twice sets both handlers and supports"):
-
-        class Twice(Tabled):
-            handlers = TABLE
-            supports: ClassVar[frozenset[type[Policy]]] = frozenset()
+        type("Twice", (Tabled,), {"handlers": TABLE, "supports": frozenset[type[Policy]]()})
 
 
 def test_a_route_beyond_a_limit_of_the_proxy_responds_503_or_is_left_out() -> None:
