@@ -17,7 +17,8 @@ from ingresskit.app.dialects import with_dialects
 from ingresskit.app.failures import Failure, exit_status
 from ingresskit.app.flags import Command, Flags, parse_flags
 from ingresskit.app.logs import AccessLog, set_up_logging
-from ingresskit.app.planes import Setting, prepared
+from ingresskit.app.plane_choice import prepared
+from ingresskit.app.planes import Setting
 from ingresskit.app.service import Service
 from ingresskit.arguments import translate_options
 from ingresskit.controller.claims import ClaimKeeper

@@ -135,7 +135,7 @@ class NginxPlane(Plane):
 
 
 async def prepared_nginx(setting: Setting, *, previewing: bool) -> NginxPlane:
-    """As `ingresskit.app.planes.prepared`."""
+    """As `ingresskit.app.plane_choice.prepared`."""
     try:
         found = await find_nginx(setting.flags.proxy_binary or "nginx")
     except ApplyError:

@@ -1,8 +1,7 @@
-"""What carries the traffic of the reference controller: a plane for each proxy that ``--renderer`` names.
+"""What carries the traffic of the reference controller: what every plane offers, and what one is made of.
 
 A plane makes the controller of its proxy, is entered before that runs, and takes requests once the first
-configuration is live. Each has a file of its own, which is loaded when it is asked for: on an edge node
-every megabyte counts. To add a proxy, add such a file, and a line in `prepared`.
+configuration is live. Each has a file of its own, which `ingresskit.app.plane_choice` loads.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
         | Controller[Delegated[NginxArtifact]]
     )
 
-__all__ = ["Plane", "Setting", "Taken", "certain", "prepared", "shown"]
+__all__ = ["Plane", "Setting", "Taken", "certain", "shown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,28 +99,6 @@ class Plane(Protocol):
     def preview(self, snapshot: Snapshot) -> tuple[Outcome[object], str]:
         """What *snapshot* comes to, and the configuration in a form for people. Starts nothing."""
         ...
-
-
-async def prepared(setting: Setting, *, previewing: bool = False) -> Plane:
-    """The plane that the flags ask for.
-
-    Raises:
-        ApplyError: Its program is asked what it can do, and cannot be. For a preview the oldest that would do
-            is meant then.
-    """
-    match setting.flags.renderer:
-        case "haproxy":
-            from ingresskit.app.haproxy import HaproxyPlane
-
-            return HaproxyPlane(setting)
-        case "nginx":
-            from ingresskit.app.nginx import prepared_nginx
-
-            return await prepared_nginx(setting, previewing=previewing)
-        case _:
-            from ingresskit.app.inprocess import InProcessPlane
-
-            return InProcessPlane(setting)
 
 
 def certain(address: Address | None) -> Address | None:
