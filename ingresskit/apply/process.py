@@ -26,6 +26,7 @@ import anyio
 import anyio.to_thread
 
 from ingresskit._checks import check_settings
+from ingresskit._doubling import Doubling
 from ingresskit.apply.output import OutputFile
 from ingresskit.errors import ApplyError
 from ingresskit.facts import fact_logger
@@ -330,9 +331,8 @@ class ProxyProcess:
             )
 
     def _restart_delay(self) -> float:
-        settings = self._settings
-        first, ceiling = settings.restart_first.total_seconds(), settings.restart_ceiling.total_seconds()
-        return min(first * 2.0 ** min(max(self._deaths_in_row, 1) - 1, 30), ceiling)
+        waits = Doubling(self._settings.restart_first, self._settings.restart_ceiling)
+        return waits.after(self._deaths_in_row).total_seconds()
 
 
 def _stat(pid: int) -> list[str]:

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import anyio
 
+from ingresskit._doubling import Doubling
 from ingresskit.errors import ConfigurationError
 
 __all__ = ["Backoff"]
@@ -40,16 +41,15 @@ class Backoff:
             raise ConfigurationError(
                 f"a back-off from {initial} to {ceiling} cannot double: the ceiling must be twice the start"
             )
-        self._initial = initial.total_seconds()
-        self._ceiling = ceiling.total_seconds()
+        self._waits = Doubling(initial, ceiling / 2)
         self._reset_after = reset_after.total_seconds()
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
-        self._base = self._initial
+        self._failures = 0
         self._last_end = float("-inf")
 
     def reset(self) -> None:
         """Begin anew."""
-        self._base = self._initial
+        self._failures = 0
 
     def pause(self, *, at_least: timedelta | None = None, at_most: timedelta | None = None) -> timedelta:
         """How long to wait now, on the clock of the event loop.
@@ -61,11 +61,11 @@ class Backoff:
         now = anyio.current_time()
         if now - self._last_end > self._reset_after:
             self.reset()
-        seconds = self._base * (1 + self._rng.random())
+        self._failures += 1
+        seconds = self._waits.after(self._failures).total_seconds() * (1 + self._rng.random())
         if at_most is not None:
             seconds = min(seconds, at_most.total_seconds())
         if at_least is not None:
             seconds = max(seconds, at_least.total_seconds() + self._rng.random())
-        self._base = min(self._base * 2, self._ceiling / 2)
         self._last_end = now + seconds
         return timedelta(seconds=seconds)

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 import anyio
 
+from ingresskit._doubling import Doubling
 from ingresskit.errors import ConfigurationError
 
 __all__ = ["QueueShutDown", "WorkQueue"]
@@ -55,8 +56,7 @@ class WorkQueue(Generic[T]):
         """
         if min(initial_delay, longest_delay) <= timedelta(0) or rate <= 0 or burst <= 0:
             raise ConfigurationError("the delays, rate and burst of a work queue must be more than zero")
-        self._initial_delay = initial_delay.total_seconds()
-        self._longest_delay = longest_delay.total_seconds()
+        self._own_delays = Doubling(initial_delay, longest_delay)
         self._rate = rate
         self._burst = burst
         self._tokens = float(burst)
@@ -120,8 +120,8 @@ class WorkQueue(Generic[T]):
         retries = self._retries.get(key, 0)
         self._retries[key] = retries + 1
         self._counts["retries"] += 1
-        own = min(self._initial_delay * 2.0 ** min(retries, 64), self._longest_delay)
-        self.add_after(key, timedelta(seconds=max(own, self._shared_delay())), priority=priority)
+        own, shared = self._own_delays.after(retries + 1), timedelta(seconds=self._shared_delay())
+        self.add_after(key, max(own, shared), priority=priority)
 
     def forget(self, key: T) -> None:
         """The next retry of *key* is a first one. For when it was worked with success."""

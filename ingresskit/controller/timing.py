@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import anyio
 
+from ingresskit._doubling import Doubling
 from ingresskit.graph import Certificate
 from ingresskit.models import Snapshot
 from ingresskit.sources import Source
@@ -27,8 +28,7 @@ def retry_delay(failures: int, first: timedelta, ceiling: timedelta, jitter: flo
     Returns:
         *first*, doubled with each further failure, at most *ceiling*, less up to half of it.
     """
-    # 2**32 times a microsecond is over an hour; a larger exponent would only overflow.
-    whole = min(ceiling, first * 2 ** min(failures - 1, 32)) if failures < 33 else ceiling
+    whole = Doubling(first, ceiling).after(failures)
     return whole - whole * (jitter / 2)
 
 

@@ -22,6 +22,7 @@ from datetime import UTC, datetime, timedelta
 import anyio
 
 from ingresskit._checks import check_settings
+from ingresskit._doubling import Doubling
 from ingresskit.cache import Backoff
 from ingresskit.diagnostics import Diagnostic
 from ingresskit.errors import ApiError, ConfigurationError, Conflict, Forbidden, NotFound, TransportError
@@ -41,6 +42,8 @@ _MAX_NOTE_BYTES = 1024
 _MAX_BUCKETS = 10_000
 # When an Event that could not be written in all its attempts is tried again.
 _TRY_AGAIN = timedelta(minutes=2)
+# Between its attempts, whose number bounds them.
+_PAUSES = Doubling(timedelta(seconds=1), timedelta.max)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,7 +223,6 @@ class EventRecorder:
         await anyio.sleep(max(0.0, self._due - now))
 
     async def _tell(self, item: Diagnostic, told: _Told, fence: Fence) -> None:
-        pause = 1.0
         for attempt in range(1, self._settings.attempts + 1):
             if not fence.is_valid():
                 self._offer(item)
@@ -260,8 +262,8 @@ class EventRecorder:
                 return
             if attempt < self._settings.attempts:
                 asked = error.retry_after if isinstance(error, ApiError) else None
-                await anyio.sleep(max(pause * (1 + self._rng.random()), asked.total_seconds() if asked else 0))
-                pause *= 2
+                pause = _PAUSES.after(attempt).total_seconds() * (1 + self._rng.random())
+                await anyio.sleep(max(pause, asked.total_seconds() if asked else 0))
         self._failed(item, None)
         told.due = anyio.current_time() + min(self._settings.series_interval, _TRY_AGAIN).total_seconds()
 

@@ -25,6 +25,7 @@ from enum import Enum, auto
 import anyio
 
 from ingresskit._checks import check_settings
+from ingresskit._doubling import Doubling
 from ingresskit.cache import Backoff, WorkQueue
 from ingresskit.cache.versions import is_older
 from ingresskit.errors import (
@@ -369,8 +370,8 @@ class StatusWriter:
         if (left := self._forbidden_for(key)) > 0:
             # A little more: a timedelta rounds, and to be early would be to come again and again.
             return timedelta(seconds=left, milliseconds=1)
-        doublings = min(max(self._failures.get(key, 1) - 1, 0), 20)
-        return min(self._settings.retry_first * (1 << doublings), self._settings.retry_ceiling)
+        waits = Doubling(self._settings.retry_first, self._settings.retry_ceiling)
+        return waits.after(self._failures.get(key, 1))
 
     def _forbidden_for(self, key: ObjectKey) -> float:
         until, _ = self._forbidden.get(key.namespace, (0.0, None))
