@@ -87,7 +87,7 @@ left out, as ingress-nginx leaves them out.
 Read are the keys that set an annotation for every Ingress (the table names them), and \
 `annotations-risk-level`, `allow-snippet-annotations`, `annotation-value-word-blocklist`, \
 `allow-cross-namespace-resources` and `global-allowed-response-headers`.
-`global-auth-url`, `denylist-source-range`, `block-cidrs`, `block-user-agents`, `block-referers` and \
+`global-auth-url`, `block-user-agents`, `block-referers` and \
 `enable-modsecurity` protect every route and are not built: they close all of them.
 Any other key that would change how a route is served is reported once.
 

@@ -1,6 +1,6 @@
 """What each policy does to a request, and in which order: one definition for every data plane. Pure."""
 
-from ingresskit.filters.access import AddressFilter, PlainHttpFilter
+from ingresskit.filters.access import AddressFilter, DeniedAddressFilter, PlainHttpFilter
 from ingresskit.filters.base import (
     Filter,
     Memory,
@@ -32,6 +32,7 @@ __all__ = [
     "Chain",
     "Compiler",
     "Decision",
+    "DeniedAddressFilter",
     "Effect",
     "Explanation",
     "Filter",

@@ -10,6 +10,7 @@ __all__ = ["COINED_BY_INGRESS_NGINX"]
 COINED_BY_INGRESS_NGINX: Final[Mapping[str, str]] = {
     "allowlist-source-range": "allow-sources",
     "whitelist-source-range": "allow-sources",
+    "denylist-source-range": "deny-sources",
     "proxy-body-size": "body-limit",
     "proxy-connect-timeout": "connect-timeout",
     "proxy-read-timeout": "read-timeout",

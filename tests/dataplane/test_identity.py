@@ -360,6 +360,27 @@ async def test_only_allowed_clients_are_let_in(
     assert len(endpoint.seen) == (status == 200)
 
 
+@pytest.mark.parametrize(
+    ("denied", "field", "status"),
+    [
+        pytest.param("8.8.8.0/24", "X-Forwarded-For: 8.8.8.8", 403, id="denied"),
+        pytest.param("8.8.8.0/25", "X-Forwarded-For: 8.8.8.128", 200, id="just beside"),
+        pytest.param("2001:db8::/33", "X-Forwarded-For: 2001:db8::9", 403, id="denied IPv6"),
+        pytest.param("2001:db8::/33", "X-Forwarded-For: 2001:db8:8000::9", 200, id="just beside IPv6"),
+        pytest.param("8.8.8.8", "X-Forwarded-For: ::ffff:8.8.8.8", 403, id="mapped into IPv6"),
+        pytest.param("0.0.0.0/0", "X-Forwarded-For: 2001:db8::9", 200, id="all of the other family"),
+        pytest.param("0.0.0.0/0, ::/0", "X-Forwarded-For: 2001:db8::9", 403, id="everybody"),
+    ],
+)
+async def test_denied_clients_are_kept_out(trusting_stage: Stage, denied: str, field: str, status: int) -> None:
+    endpoint = await trusting_stage.endpoint()
+    await trusting_stage.serve(endpoint, annotations={"deny-sources": denied})
+    client = await trusting_stage.connect()
+
+    assert (await client.ask(get(fields=[field]))).status == status
+    assert len(endpoint.seen) == (status == 200)
+
+
 async def test_stranger_cannot_pass_for_an_allowed_client(stage: Stage) -> None:
     endpoint = await stage.endpoint()
     await stage.serve(endpoint, annotations={"allow-sources": "192.0.2.0/24"})

@@ -234,6 +234,7 @@ LARGE = f"POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 9\r\n\r\n123456789"
     [
         ({"allow-sources": "192.0.2.0/24", "tls-redirect": "true", "body-limit": "4"}, 403),
         ({"allow-sources": "192.0.2.0/24", "redirect": "/new"}, 403),
+        ({"deny-sources": "127.0.0.0/8", "tls-redirect": "true", "body-limit": "4"}, 403),
         ({"tls-redirect": "true", "body-limit": "4"}, 308),
         ({"redirect": "/new", "body-limit": "4"}, 308),
         ({"body-limit": "4"}, 413),
@@ -242,6 +243,7 @@ LARGE = f"POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 9\r\n\r\n123456789"
     ids=[
         "addresses",
         "addresses before a redirect",
+        "denied addresses",
         "the redirect to TLS",
         "the redirect of the route",
         "the body limit",

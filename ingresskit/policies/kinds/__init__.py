@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ingresskit.policies.kinds.access import AllowedSources, PlainHttp
+from ingresskit.policies.kinds.access import AllowedSources, DeniedSources, PlainHttp
 from ingresskit.policies.kinds.headers import Hsts, RequestHeaders, ResponseHeaders
 from ingresskit.policies.kinds.limits import BodyLimit
 from ingresskit.policies.kinds.redirects import PermanentRedirect, RedirectStatus, TlsRedirect
@@ -32,6 +32,7 @@ __all__ = [
     "Algorithm",
     "AllowedSources",
     "BodyLimit",
+    "DeniedSources",
     "EndpointProtocol",
     "Hsts",
     "LoadBalancing",
@@ -51,6 +52,7 @@ __all__ = [
 BUILTIN_POLICIES: tuple[type[Policy], ...] = (
     AllowedSources,
     BodyLimit,
+    DeniedSources,
     Hsts,
     LoadBalancing,
     PermanentRedirect,

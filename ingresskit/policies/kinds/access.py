@@ -1,4 +1,4 @@
-"""Who is let in."""
+"""Who is let in, and who is not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ingresskit.policies.base import Policy, annotated
 from ingresskit.policies.order import Stage
 from ingresskit.policies.values import Network, parse_networks
 
-__all__ = ["AllowedSources", "PlainHttp"]
+__all__ = ["AllowedSources", "DeniedSources", "PlainHttp"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,26 @@ class AllowedSources(Policy):
         default=(),
         grammar="addresses or ranges separated by commas: `10.0.0.0/8, 2001:db8::1`",
         summary="Let only clients with these addresses in; others get 403.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeniedSources(Policy):
+    """Which clients are kept out, with 403; also those that are allowed.
+
+    Attributes:
+        networks: Ranges of client addresses, as seen after trusted proxies; empty keeps nobody out.
+    """
+
+    protects: ClassVar[bool] = True
+    stage: ClassVar[Stage] = Stage.ADDRESS
+
+    networks: tuple[Network, ...] = annotated(
+        "deny-sources",
+        parse_networks,
+        default=(),
+        grammar="addresses or ranges separated by commas: `10.0.0.0/8, 2001:db8::1`",
+        summary="Keep clients with these addresses out, with 403, also those that are allowed.",
     )
 
 

@@ -9,7 +9,16 @@ import pytest
 
 from ingresskit.filters import decide
 from ingresskit.graph import Redirect, Request, Respond, RouteGraph, Termination
-from ingresskit.policies import AllowedSources, BodyLimit, PlainHttp, Policy, PolicySet, PrefixRewrite, Stage
+from ingresskit.policies import (
+    AllowedSources,
+    BodyLimit,
+    DeniedSources,
+    PlainHttp,
+    Policy,
+    PolicySet,
+    PrefixRewrite,
+    Stage,
+)
 from ingresskit.policies.values import parse_networks
 from tests.unit.graph.graphs import WEB, graph, host, route
 
@@ -60,6 +69,22 @@ def test_addresses_decide_before_all_else(client: str | None, status: int | None
     assert found == ((403, Stage.ADDRESS, Termination.DENIED) if status else (None, None, None))
     if status:
         assert asked(made, client=client, headers={"content-length": "9"})[:2] == (403, Stage.ADDRESS)
+
+
+@pytest.mark.parametrize(
+    ("client", "status"),
+    [
+        ("192.0.2.1", 403),
+        ("::ffff:192.0.2.1", 403),
+        ("198.51.100.1", None),
+        ("not an address", 403),
+        (None, None),
+    ],
+)
+def test_denied_addresses_are_kept_out(client: str | None, status: int | None) -> None:
+    made = world(DeniedSources(networks=parse_networks("192.0.2.0/24")))
+
+    assert asked(made, client=client)[0] == status
 
 
 def test_plain_http_is_redirected_with_host_path_and_query() -> None:

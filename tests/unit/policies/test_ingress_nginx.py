@@ -15,6 +15,7 @@ from ingresskit.policies import (
     Algorithm,
     AllowedSources,
     BodyLimit,
+    DeniedSources,
     EndpointProtocol,
     Hsts,
     IngressNginxDialect,
@@ -258,11 +259,40 @@ def test_an_allow_list_that_cannot_be_read_closes_the_routes() -> None:
     assert only(reading).severity is Severity.ERROR
 
 
+def test_a_deny_list_replaces_that_of_the_config_map_and_stands_beside_an_allow_list() -> None:
+    settings = {"denylist-source-range": "198.51.100.0/24", "whitelist-source-range": "10.0.0.0/8"}
+    reading = read({"denylist-source-range": " 10.1.2.3/16,192.0.2.1 "}, settings)
+
+    assert reading.policies.get(DeniedSources) == DeniedSources(
+        networks=parse_networks("10.1.0.0/16, 192.0.2.1")
+    )
+    assert reading.policies.get(AllowedSources) == AllowedSources(networks=parse_networks("10.0.0.0/8"))
+    assert set(reading.policies.origins(DeniedSources)) == {"networks"}
+    general = read({}, settings).policies
+    assert general.get(DeniedSources) == DeniedSources(networks=parse_networks("198.51.100.0/24"))
+    assert general.origins(DeniedSources) == {}
+
+
+def test_clients_that_are_blocked_everywhere_stay_so_beside_a_deny_list() -> None:
+    reading = read({"denylist-source-range": "192.0.2.1"}, {"block-cidrs": "192.0.2.1,198.51.100.0/24"})
+
+    blocked = parse_networks("192.0.2.1, 198.51.100.0/24")
+    assert reading.policies.get(DeniedSources) == DeniedSources(networks=blocked)
+    assert reading.diagnostics == ()
+
+
+@pytest.mark.parametrize("close", [True, False])
+def test_a_deny_list_that_cannot_be_read_closes_the_routes(close: bool) -> None:
+    reading = read({"denylist-source-range": "the office"}, close=close)
+
+    assert reading.protection_fault == only(reading)
+    assert only(reading).severity is Severity.ERROR
+
+
 PROTECTIONS: dict[str, dict[str, str]] = {
     "basic authentication": {"auth-type": "basic", "auth-secret": "users", "auth-realm": "shop"},
     "external authentication": {"auth-url": "https://auth.test/", "auth-signin": "https://auth.test/in"},
     "client certificates": {"auth-tls-secret": "shop/ca", "auth-tls-verify-client": "on"},
-    "a deny list": {"denylist-source-range": "192.0.2.0/24"},
     "a limit on requests": {"limit-rps": "5"},
     "a limit on connections": {"limit-connections": "5"},
     "a firewall": {"enable-modsecurity": "true"},
@@ -358,8 +388,9 @@ def test_settings_hold_for_every_ingress_and_annotations_win() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "closes"),
     [
-        ("block-cidrs", "192.0.2.0/24", True),
-        ("denylist-source-range", "192.0.2.0/24", True),
+        ("block-cidrs", "all", True),
+        ("block-user-agents", "curl", True),
+        ("denylist-source-range", "the office", True),
         ("whitelist-source-range", "the office", True),
         ("http-redirect-code", "301", False),
         ("proxy-body-size", "large", False),

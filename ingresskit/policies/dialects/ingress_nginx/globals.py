@@ -48,6 +48,8 @@ class Globals:
         force_ssl_redirect: Whether it is redirected everywhere.
         load_balance: How an endpoint is chosen.
         allowed: The clients that are let in; empty: all.
+        denied: The clients that are kept out, where the Ingress has no list of its own.
+        blocked: The clients that are kept out everywhere.
         response_headers: The names that ConfigMaps of ``custom-headers`` may set, in lower case.
         risk: The highest risk of an annotation that is read.
         snippets_allowed: ``allow-snippet-annotations``; ``None`` without the key.
@@ -71,6 +73,8 @@ class Globals:
     force_ssl_redirect: bool = False
     load_balance: str = "round_robin"
     allowed: tuple[Network, ...] = ()
+    denied: tuple[Network, ...] = ()
+    blocked: tuple[Network, ...] = ()
     response_headers: frozenset[str] = frozenset()
     risk: Risk = Risk.HIGH
     snippets_allowed: bool | None = None
@@ -97,7 +101,7 @@ class Globals:
                 try:
                     values[name] = parse(value)
                 except ValueError as exc:
-                    faults.append(Fault(key, f"{exc!s}; the default holds", protects=name == "allowed"))
+                    faults.append(Fault(key, f"{exc!s}; the default holds", protects=name in _LISTS))
             elif key in _PROTECTIONS:
                 if value not in _OFF:
                     message = "it protects every route and is not honoured, so all of them respond 503"
@@ -137,6 +141,8 @@ _KEYS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "force-ssl-redirect": ("force_ssl_redirect", parse_go_boolean),
     "load-balance": ("load_balance", _text),
     "whitelist-source-range": ("allowed", parse_networks_loosely),
+    "denylist-source-range": ("denied", parse_networks_loosely),
+    "block-cidrs": ("blocked", parse_networks_loosely),
     "global-allowed-response-headers": ("response_headers", _names),
     "annotations-risk-level": ("risk", _risk),
     "allow-snippet-annotations": ("snippets_allowed", parse_go_boolean),
@@ -148,9 +154,8 @@ _KEYS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "hsts-preload": ("hsts_preload", parse_go_boolean),
     "global-auth-url": ("global_auth", _text),
 }
-_PROTECTIONS: Final = frozenset(
-    {"denylist-source-range", "block-cidrs", "block-user-agents", "block-referers", "enable-modsecurity"}
-)
+_PROTECTIONS: Final = frozenset({"block-user-agents", "block-referers", "enable-modsecurity"})
+_LISTS: Final = frozenset({"allowed", "denied", "blocked"})
 _OFF = frozenset({"0", "f", "F", "FALSE", "false", "False", "off"})
 _DEFAULTS: Final = {
     "http-redirect-code": "308",

@@ -91,7 +91,7 @@ proxy-redirect-to | text | off | rm. | = | What to put in its place.
 _ACCESS: Final = """
 allowlist-source-range | addresses | | rm+ | whitelist-source-range | Only these clients are let in.
 whitelist-source-range | addresses | | rm+ | = | The old name of allowlist-source-range.
-denylist-source-range | addresses | | rm! | = | These clients are kept out.
+denylist-source-range | addresses | | rm+ | = | These clients are kept out.
 satisfy | any or all | all | rl. | | Whether the address or credentials suffice.
 auth-type | basic or digest | | rl! | | Ask for a user name and password.
 auth-secret | namespace/name | | rm! | | The Secret with their users.

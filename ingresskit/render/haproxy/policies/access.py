@@ -7,7 +7,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import AllowedSources, PlainHttp
+from ingresskit.policies import AllowedSources, DeniedSources, PlainHttp
 from ingresskit.render.haproxy.artifact import MapName
 from ingresskit.render.haproxy.lines import flagged, lookup, refused
 from ingresskit.render.haproxy.policies.base import Context, Handler, SettingRow
@@ -32,11 +32,37 @@ class _AllowedSources(Handler[AllowedSources]):
     @override
     def request(self, context: Context) -> Iterator[str]:
         on = flagged(self.flag)
-        six = "{ var(txn.client) -m sub : }"
-        yield f"set-var-fmt(txn.key) %[var(txn.policy)]/v4/%[var(txn.client),hex] if {on} !{six}"
-        yield f"set-var-fmt(txn.key) %[var(txn.policy)]/v6/%[var(txn.client),hex] if {on} {six}"
+        yield from _key("v", on)
         stranger = f"{on} !{{ {lookup('var(txn.key)', MapName.SOURCES)} -m found }}"
         yield from refused("deny deny_status 403", stranger, context.capabilities)
+
+
+class _DeniedSources(Handler[DeniedSources]):
+    """Ranges as those of `_AllowedSources`, in the same map."""
+
+    policy = DeniedSources
+    flag = "d"
+    words = "Clients with a denied address are kept out."
+
+    @override
+    def rows(self, policy: DeniedSources) -> Iterator[SettingRow]:
+        for version, prefix in network_prefixes(policy.networks):
+            yield MapName.SOURCES, f"d{version}/{prefix}", "1"
+
+    @override
+    def request(self, context: Context) -> Iterator[str]:
+        on = flagged(self.flag)
+        yield from _key("d", on)
+        denied = f"{on} {{ {lookup('var(txn.key)', MapName.SOURCES)} -m found }}"
+        yield from refused("deny deny_status 403", denied, context.capabilities)
+
+
+def _key(kind: str, condition: str) -> Iterator[str]:
+    """Rules for the key under which the client's address is looked up in a list of that kind."""
+    six = "{ var(txn.client) -m sub : }"
+    for version, family in ((4, f"!{six}"), (6, six)):
+        key = f"%[var(txn.policy)]/{kind}{version}/%[var(txn.client),hex]"
+        yield f"set-var-fmt(txn.key) {key} if {condition} {family}"
 
 
 class _PlainHttp(Handler[PlainHttp]):
@@ -56,4 +82,4 @@ class _PlainHttp(Handler[PlainHttp]):
         yield f"deny deny_status 403 if {flagged(self.flag)} !{{ var(txn.proto) -m str https }}"
 
 
-HANDLERS: Final = (_AllowedSources(), _PlainHttp())
+HANDLERS: Final = (_AllowedSources(), _DeniedSources(), _PlainHttp())

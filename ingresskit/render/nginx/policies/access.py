@@ -7,9 +7,9 @@ from typing import Final
 from typing_extensions import override
 
 from ingresskit.graph import Route, refuses_plain_http
-from ingresskit.policies import AllowedSources, PlainHttp, Stage
+from ingresskit.policies import AllowedSources, DeniedSources, PlainHttp, Stage
 from ingresskit.render.nginx.addresses import address_ranges
-from ingresskit.render.nginx.policies.drafts import DynamicDraft, StaticDraft, StaticGuard
+from ingresskit.render.nginx.policies.drafts import ClientIn, DynamicDraft, StaticDraft, StaticGuard
 from ingresskit.render.nginx.policies.responses import local_response
 from ingresskit.render.nginx.static.forwarding import INSECURE
 from ingresskit.render.policies import PolicyHandler
@@ -18,8 +18,10 @@ __all__ = [
     "DYNAMIC",
     "STATIC",
     "DynamicAllowedSources",
+    "DynamicDeniedSources",
     "DynamicPlainHttp",
     "StaticAllowedSources",
+    "StaticDeniedSources",
     "StaticPlainHttp",
     "add_dynamic_plain_http",
     "static_plain_http",
@@ -34,7 +36,8 @@ class StaticAllowedSources(PolicyHandler[AllowedSources, StaticDraft]):
     @override
     def contribute(self, policy: AllowedSources, draft: StaticDraft) -> None:
         if policy.networks:
-            draft.guards.append(StaticGuard(self.stage, policy.networks, local_response(403)))
+            strangers = ClientIn(policy.networks, inside=False)
+            draft.guards.append(StaticGuard(self.stage, strangers, local_response(403)))
 
 
 class DynamicAllowedSources(PolicyHandler[AllowedSources, DynamicDraft]):
@@ -46,6 +49,29 @@ class DynamicAllowedSources(PolicyHandler[AllowedSources, DynamicDraft]):
     def contribute(self, policy: AllowedSources, draft: DynamicDraft) -> None:
         if policy.networks:
             draft.guard(self.stage, "access", address_ranges(policy.networks))
+
+
+class StaticDeniedSources(PolicyHandler[DeniedSources, StaticDraft]):
+    """A ``geo`` of the client's address, and a 403 for those that are in one of its ranges."""
+
+    policy = DeniedSources
+
+    @override
+    def contribute(self, policy: DeniedSources, draft: StaticDraft) -> None:
+        if policy.networks:
+            denied = ClientIn(policy.networks, inside=True)
+            draft.guards.append(StaticGuard(self.stage, denied, local_response(403)))
+
+
+class DynamicDeniedSources(PolicyHandler[DeniedSources, DynamicDraft]):
+    """The guard ``denied``, with sorted ranges."""
+
+    policy = DeniedSources
+
+    @override
+    def contribute(self, policy: DeniedSources, draft: DynamicDraft) -> None:
+        if policy.networks:
+            draft.guard(self.stage, "denied", address_ranges(policy.networks))
 
 
 class StaticPlainHttp(PolicyHandler[PlainHttp, StaticDraft]):
@@ -72,9 +98,11 @@ def add_dynamic_plain_http(draft: DynamicDraft) -> None:
 
 STATIC: Final = (
     StaticAllowedSources(),
+    StaticDeniedSources(),
     StaticPlainHttp(),
 )
 DYNAMIC: Final = (
     DynamicAllowedSources(),
+    DynamicDeniedSources(),
     DynamicPlainHttp(),
 )

@@ -10,7 +10,19 @@ from ingresskit.policies.values import HeaderField, Network, plain_header_name
 from ingresskit.render.nginx.tree import Argument, Directive, Variable
 from ingresskit.render.nginx.values import EMPTY_VALUE
 
-__all__ = ["DynamicDraft", "HeaderChange", "StaticDraft", "StaticGuard"]
+__all__ = ["ClientIn", "DynamicDraft", "HeaderChange", "StaticDraft", "StaticGuard"]
+
+
+class ClientIn(NamedTuple):
+    """Requests of clients that are in one of some networks, or in none of them.
+
+    Attributes:
+        networks: At least one.
+        inside: Whether clients in them are meant.
+    """
+
+    networks: tuple[Network, ...]
+    inside: bool
 
 
 class StaticGuard(NamedTuple):
@@ -18,12 +30,12 @@ class StaticGuard(NamedTuple):
 
     Attributes:
         stage: When it is judged.
-        test: Requests for which this variable is set; or those of clients that are in none of these networks.
+        test: Requests for which this variable is set, or those of certain clients.
         response: A ``return``.
     """
 
     stage: Stage
-    test: Variable | tuple[Network, ...]
+    test: Variable | ClientIn
     response: Directive
 
 

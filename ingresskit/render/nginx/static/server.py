@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 from ingresskit.graph import ANY_HOST, Backend, BackendKey, Forward, Protocol, Route, VirtualHost
 from ingresskit.policies import Algorithm, Order, PolicySet
-from ingresskit.policies.values import Network
 from ingresskit.render.delegate import DELEGATE_FIELD, Handover
 from ingresskit.render.nginx.names import host_id
-from ingresskit.render.nginx.policies import STATIC_HANDLERS, StaticDraft, StaticGuard, local_response
+from ingresskit.render.nginx.policies import STATIC_HANDLERS, ClientIn, StaticDraft, StaticGuard, local_response
 from ingresskit.render.nginx.settings import NginxSettings
 from ingresskit.render.nginx.static.handover import said_to_delegate
 from ingresskit.render.nginx.static.normal_form import FORWARDED_URI
@@ -44,7 +43,7 @@ class Server:
         """The upstreams that its locations send requests to, in the order of the locations."""
         self._available = available
         self._drafts: dict[tuple[PolicySet, Order], StaticDraft] = {}
-        self._closed: dict[tuple[Network, ...], Variable] = {}
+        self._closed: dict[ClientIn, Variable] = {}
         self._splits: dict[_Shares, Variable] = {}
         self._over_tls: dict[str, Variable] = {}
         self._too_large: dict[tuple[StaticGuard, ...], Block] = {}
@@ -62,7 +61,7 @@ class Server:
 
     def guard(self, guard: StaticGuard) -> Block:
         """*guard* as a block of a location."""
-        test = guard.test if isinstance(guard.test, Variable) else self._outside(guard.test)
+        test = guard.test if isinstance(guard.test, Variable) else self._clients(guard.test)
         return Block("if", (Condition(test),), (guard.response,))
 
     @property
@@ -125,12 +124,13 @@ class Server:
         self.beside.append(Block("split_clients", (Value(Variable("request_id")), variable), tuple(rows)))
         return variable
 
-    def _outside(self, networks: tuple[Network, ...]) -> Variable:
-        """A variable that is set for clients in none of *networks*."""
-        if known := self._closed.get(networks):
+    def _clients(self, test: ClientIn) -> Variable:
+        """A variable that is set for the clients of *test*."""
+        if known := self._closed.get(test):
             return known
         variable = Variable(f"ik_closed_{host_id(self.host.host)}_{len(self._closed)}")
-        allowed = tuple(Directive(str(network), ("0",)) for network in networks)
-        self.beside.append(Block("geo", (variable,), (Directive("default", ("1",)), *allowed)))
-        self._closed[networks] = variable
+        inside, outside = ("1", "0") if test.inside else ("0", "1")
+        named = tuple(Directive(str(network), (inside,)) for network in test.networks)
+        self.beside.append(Block("geo", (variable,), (Directive("default", (outside,)), *named)))
+        self._closed[test] = variable
         return variable

@@ -17,6 +17,7 @@ from ingresskit.policies import (
     NATIVE_ORDER,
     AllowedSources,
     BodyLimit,
+    DeniedSources,
     Order,
     PlainHttp,
     Policy,
@@ -35,6 +36,7 @@ SETTINGS = NginxSettings(state="/run/ik", http=("0.0.0.0:80",), https=("0.0.0.0:
 
 GUARDS: Final[Mapping[str, Policy]] = {
     "addresses": AllowedSources(networks=parse_networks("10.0.0.0/8")),
+    "denied addresses": DeniedSources(networks=parse_networks("192.0.2.0/24")),
     "the body limit": BodyLimit(max_bytes=1024),
     "plain HTTP": PlainHttp(allowed=False),
     "the redirect to TLS": TlsRedirect(enabled=True),
@@ -44,6 +46,7 @@ ACTIONS: Final[Mapping[str, Action | None]] = {"forward": None, "redirect": Redi
 
 STAGES: Final = {
     "access": Stage.ADDRESS,
+    "denied": Stage.ADDRESS,
     "plain_http": Stage.PLAIN_HTTP,
     "tls_redirect": Stage.TLS_REDIRECT,
     "respond": Stage.ACTION,

@@ -14,6 +14,14 @@ function M.guards.access(ranges, context)
     end
 end
 
+-- Clients without an address in *ranges*; the others get 403.
+function M.guards.denied(ranges, context)
+    if addresses.within(context.client, ranges) then
+        replies.send(403, nil, "denied")
+        return true
+    end
+end
+
 -- Requests over TLS; those over plain HTTP get 403.
 function M.guards.plain_http(_, context, var)
     if not clients.over_tls(context, var) then
