@@ -136,7 +136,7 @@ def printable(text: str, limit: int = _MAX_MESSAGE) -> str:
 
 
 def sorted_diagnostics(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """Each diagnostic once, sorted by subject, field, reason and message."""
+    """Each diagnostic once, sorted by subject, field, reason, message, severity and related objects."""
     return tuple(sorted(set(diagnostics), key=_order))
 
 
@@ -162,6 +162,7 @@ def bounded(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
     return sorted_diagnostics(kept) if severities else tuple(kept)
 
 
-def _order(diagnostic: Diagnostic) -> tuple[str, ObjectKey, str, str, str]:
-    subject = diagnostic.subject
-    return (subject.kind, subject.key, diagnostic.field, diagnostic.reason, diagnostic.message)
+def _order(diagnostic: Diagnostic) -> tuple[str, ObjectKey, str, str, str, str, tuple[ObjectRef, ...]]:
+    # Every attribute: what it left out would stand in the order of a set, another one in each process.
+    subject, said = diagnostic.subject, (diagnostic.field, diagnostic.reason, diagnostic.message)
+    return (subject.kind, subject.key, *said, diagnostic.severity, diagnostic.related)
