@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -22,8 +23,11 @@ from ingresskit.models import (
     Snapshot,
 )
 from ingresskit.policies import AllowedSources
+from ingresskit.render import Renderer
+from ingresskit.render.delegate import DelegatingRenderer
 from ingresskit.render.haproxy import HaproxyRenderer
 from ingresskit.render.inprocess import InProcessRenderer
+from ingresskit.render.nginx import Capabilities, Mode, NginxArtifact, NginxRenderer, NginxSettings
 from ingresskit.sources import SnapshotStore
 from ingresskit.testing import EPOCH, endpoint_slice, ingress, ingress_class, service, tls_secret
 from ingresskit.translate import (
@@ -76,11 +80,34 @@ class _Lacking(InProcessRenderer):
         self.handlers = self.handlers.only(self.supports)
 
 
+def _nginx(mode: Mode) -> Renderer[Any]:
+    settings = NginxSettings(state="/run/ik", https=("0.0.0.0:8443",))
+    return NginxRenderer(settings, Capabilities(lua=True), mode=mode)
+
+
+_PROGRAMS: Mapping[str, Callable[[], Renderer[Any]]] = {
+    "haproxy": HaproxyRenderer,
+    "nginx-dynamic": lambda: _nginx(Mode.DYNAMIC),
+    "nginx-static": lambda: _nginx(Mode.STATIC),
+    "delegating-haproxy": lambda: DelegatingRenderer(HaproxyRenderer(), "/run/ik/delegate"),
+    "delegating-nginx-static": lambda: DelegatingRenderer(_nginx(Mode.STATIC), "/run/ik/delegate"),
+}
+
+
+def _rendered(renderer: Renderer[Any], graph: RouteGraph) -> tuple[object, ...]:
+    """All that can be seen of an artifact and of what it lacks, the order of hosts and files with it."""
+    restricted = renderer.restrict(graph)
+    artifact = renderer.render(restricted.graph)
+    ordered = list(artifact.config_files()) if isinstance(artifact, NginxArtifact) else None
+    return artifact, ordered, restricted.diagnostics
+
+
 class _World:
     """Changes a cluster at random, a few objects at a time."""
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)  # noqa: S311 - reproducible on purpose
+        self.other = random.Random(seed)  # noqa: S311 - for what was added later: histories stay what they were
         self.store = SnapshotStore()
         self.store.replace([ingress_class(), *(self._namespace(name) for name in _NAMESPACES)])
         self.problems: tuple[DecodeError, ...] = ()
@@ -130,6 +157,8 @@ class _World:
             notes = {"allow-sources": pick(("10.0.0.0/8", "nonsense"))}
         if chance() < 0.1:
             notes["traffic-split"] = "one=1, two=3"
+        if self.other.random() < 0.2:
+            notes["body-limit"] = self.other.choice(("1k", "2k"))
         if chance() < 0.1:
             notes["nginx.ingress.kubernetes.io/canary"] = "true"
         return ingress(
@@ -180,7 +209,8 @@ def test_a_long_history_ends_where_a_translation_from_scratch_does(
     world, translator = _World(seed), Translator(options, retain=False)
     record, now = NO_CLAIMS, EPOCH
     last: RouteGraph | None = None
-    renderer, haproxy, narrowed = _Lacking(), HaproxyRenderer(), None
+    renderer, narrowed = _Lacking(), None
+    programs = {name: make() for name, make in _PROGRAMS.items()}
     for step in range(60):
         world.change()
         now += timedelta(seconds=10)
@@ -204,10 +234,9 @@ def test_a_long_history_ends_where_a_translation_from_scratch_does(
         restricted, whole = renderer.restrict(found.graph), _Lacking().restrict(fresh.graph)
         assert restricted == whole, step
         assert renderer.render(restricted.graph) == _Lacking().render(whole.graph), step
-        program = HaproxyRenderer()
-        assert haproxy.render(haproxy.restrict(found.graph).graph) == program.render(
-            program.restrict(fresh.graph).graph
-        ), step
+        for name, program in programs.items():
+            kept, scratch = _rendered(program, found.graph), _rendered(_PROGRAMS[name](), fresh.graph)
+            assert kept == scratch, (step, name)
         if narrowed is not None:
             assert diff(narrowed, restricted.graph) == diff(narrowed, whole.graph), step
         narrowed = restricted.graph

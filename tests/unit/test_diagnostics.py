@@ -20,7 +20,9 @@ def _note(number: int, severity: Severity = Severity.ERROR) -> Diagnostic:
 
 
 def test_diagnostics_that_differ_in_severity_and_related_objects_only_have_one_order() -> None:
-    ordered = [_note(number, severity) for severity in (Severity.ERROR, Severity.WARNING) for number in range(30)]
+    ordered = [
+        _note(number, severity) for severity in (Severity.ERROR, Severity.WARNING) for number in range(30)
+    ]
 
     assert sorted_diagnostics(ordered[::-1]) == tuple(ordered)
     assert bounded(ordered[::-1]) == tuple(ordered)

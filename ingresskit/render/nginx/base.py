@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import ClassVar
 
 from ingresskit.errors import ConfigurationError
 from ingresskit.graph import Certificate, Protocol, RouteGraph
+from ingresskit.models import ObjectKey
 from ingresskit.render.base import Renderer
 from ingresskit.render.nginx.artifact import DEFAULT_CERTIFICATE, NginxArtifact
 from ingresskit.render.nginx.capabilities import OLDEST_VERSION, Capabilities
 from ingresskit.render.nginx.names import certificate_id
 from ingresskit.render.nginx.settings import NginxSettings
+from ingresskit.render.remember import Remembered
 
-__all__ = ["ModeRenderer", "certificates_by_id"]
+__all__ = ["CertificatesById", "ModeRenderer"]
 
 
 class ModeRenderer(Renderer[NginxArtifact]):
@@ -44,9 +46,27 @@ class ModeRenderer(Renderer[NginxArtifact]):
             )
 
 
-def certificates_by_id(graph: RouteGraph) -> Mapping[str, Certificate]:
-    """The certificates of *graph*, as `NginxArtifact.certificates` has them."""
-    certificates = {certificate_id(key): item for key, item in graph.certificates.items()}
-    if graph.default_certificate is not None:
-        certificates[DEFAULT_CERTIFICATE] = graph.certificates[graph.default_certificate]
-    return certificates
+class CertificatesById:
+    """The certificates of successive graphs, as `NginxArtifact.certificates` has them."""
+
+    def __init__(self) -> None:
+        self._named: Remembered[ObjectKey, Certificate, tuple[str, Certificate]] = Remembered(_named)
+
+    def follow(
+        self, graph: RouteGraph, changed: Collection[ObjectKey] | None = None
+    ) -> Mapping[str, Certificate]:
+        """The certificates of *graph*.
+
+        Args:
+            graph: It.
+            changed: At least the Secrets of those that are other objects than before; ``None``: all may be.
+        """
+        # One call, which runs no Python for those that did not change.
+        certificates = dict(self._named.follow(graph.certificates, changed).values())
+        if graph.default_certificate is not None:
+            certificates[DEFAULT_CERTIFICATE] = graph.certificates[graph.default_certificate]
+        return certificates
+
+
+def _named(certificate: Certificate) -> tuple[str, Certificate]:
+    return certificate_id(certificate.secret), certificate

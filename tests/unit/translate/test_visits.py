@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -18,6 +18,7 @@ from ingresskit.models import NO_CLAIMS, KubeObject, Secret, Snapshot
 from ingresskit.render import Renderer
 from ingresskit.render.haproxy import HaproxyRenderer
 from ingresskit.render.inprocess import InProcessRenderer
+from ingresskit.render.nginx import Capabilities, Mode, NginxRenderer, NginxSettings
 from ingresskit.sources import MemorySource
 from ingresskit.testing import EPOCH, endpoint_slice, ingress, ingress_class, service, tls_secret
 from ingresskit.translate import Translation, Translator
@@ -127,11 +128,23 @@ def _lines_of(change: Callable[[MemorySource], None], size: int, renderer: Rende
     return lines.counts
 
 
+def _nginx(mode: Mode) -> Renderer[Any]:
+    settings = NginxSettings(state="/run/ik", https=("0.0.0.0:8443",))
+    return NginxRenderer(settings, Capabilities(lua=True), mode=mode)
+
+
+_RENDERERS: Mapping[str, Callable[[], Renderer[Any]]] = {
+    "inprocess": InProcessRenderer,
+    "nginx-dynamic": lambda: _nginx(Mode.DYNAMIC),
+}
+
+
+@pytest.mark.parametrize("renderer", _RENDERERS)
 @pytest.mark.parametrize("change", [_endpoint, _ingress, _new_host, _deleted, _certificate, _service])
 def test_one_change_runs_as_many_lines_in_a_small_cluster_as_in_one_ten_times_as_large(
-    change: Callable[[MemorySource], None],
+    change: Callable[[MemorySource], None], renderer: str
 ) -> None:
-    small, large = (_lines_of(change, size, InProcessRenderer()) for size in (_SMALL, _LARGE))
+    small, large = (_lines_of(change, size, _RENDERERS[renderer]()) for size in (_SMALL, _LARGE))
 
     more = {place: (small[place], count) for place, count in large.items() if count > small[place] + 2}
     assert not more

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
+from operator import attrgetter
+from typing import ClassVar, Final, NamedTuple, cast
 
 from typing_extensions import override
 
 from ingresskit.errors import ConfigurationError
 from ingresskit.graph import Backend, BackendKey, RouteGraph, VirtualHost
+from ingresskit.models import ObjectKey
 from ingresskit.render.base import RenderedFile
 from ingresskit.render.nginx.artifact import DEFAULT_CERTIFICATE, Mode, NginxArtifact, Tables, config_file
-from ingresskit.render.nginx.base import ModeRenderer, certificates_by_id
+from ingresskit.render.nginx.base import CertificatesById, ModeRenderer
 from ingresskit.render.nginx.capabilities import Capabilities
 from ingresskit.render.nginx.dynamic.main import dynamic_main
 from ingresskit.render.nginx.dynamic.program import program_files, program_settings
@@ -50,29 +53,55 @@ class DynamicRenderer(ModeRenderer):
             RenderedFile.of("settings.json", program_settings(settings)),
         )
         self._hosts: Remembered[str, VirtualHost, bytes] = Remembered(host_row)
-        self._backends: Remembered[BackendKey, Backend, bytes] = Remembered(backend_row)
+        self._backends: Remembered[BackendKey, Backend, _Row] = Remembered(_backend)
+        self._server_names: Remembered[str, ObjectKey | None, bytes] = Remembered(_served)
+        self._certificates = CertificatesById()
+        self._given: RouteGraph | None = None
 
     @override
     def render(self, graph: RouteGraph) -> NginxArtifact:
+        # No graph until this one is rendered: after an error, everything is looked at.
+        given, self._given = self._given, None
+        keys = None if given is None else graph.changed_since(given)
+        hosts = self._hosts.follow(graph.by_host, None if keys is None else keys.hosts)
+        backends = self._backends.follow(graph.backends, None if keys is None else keys.backends).values()
+        served = self._server_names.follow(graph.server_names, None if keys is None else keys.server_names)
+        certificates = self._certificates.follow(graph, None if keys is None else keys.certificates)
+        self._given = graph
         return NginxArtifact(
             mode=Mode.DYNAMIC,
             main=self._main,
             program=self._program,
-            certificates=certificates_by_id(graph),
+            certificates=certificates,
             tables=Tables(
-                hosts=self._hosts.follow({host.host: host for host in graph.virtual_hosts}),
-                backends={backend_id(key): row for key, row in self._backends.follow(graph.backends).items()},
-                server_names={
-                    name: _quoted(DEFAULT_CERTIFICATE if key is None else certificate_id(key))
-                    for name, key in graph.server_names.items()
-                },
+                hosts=hosts,
+                # Here and below one call, which runs no Python per backend.
+                backends=dict(map(_ID_AND_ROW, backends)),
+                server_names=served,
                 settings=_settings(graph),
             ),
-            backend_keys={backend_id(key): key for key in graph.backends},
+            backend_keys=dict(map(_ID_AND_KEY, backends)),
         )
 
 
-def _quoted(identifier: str) -> bytes:
+class _Row(NamedTuple):
+    """The row of a backend, and what it is called."""
+
+    id: str
+    key: BackendKey
+    row: bytes
+
+
+_ID_AND_ROW: Final = cast("Callable[[_Row], tuple[str, bytes]]", attrgetter("id", "row"))
+_ID_AND_KEY: Final = cast("Callable[[_Row], tuple[str, BackendKey]]", attrgetter("id", "key"))
+
+
+def _backend(backend: Backend) -> _Row:
+    return _Row(backend_id(backend.key), backend.key, backend_row(backend))
+
+
+def _served(secret: ObjectKey | None) -> bytes:
+    identifier = DEFAULT_CERTIFICATE if secret is None else certificate_id(secret)
     return b'"' + identifier.encode("ascii") + b'"'
 
 

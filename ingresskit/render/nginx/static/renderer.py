@@ -23,7 +23,7 @@ from ingresskit.graph import (
 from ingresskit.models import ObjectKey
 from ingresskit.render.base import RouteLimit
 from ingresskit.render.nginx.artifact import ConfigFile, Mode, NginxArtifact, config_file
-from ingresskit.render.nginx.base import ModeRenderer, certificates_by_id
+from ingresskit.render.nginx.base import CertificatesById, ModeRenderer
 from ingresskit.render.nginx.capabilities import Capabilities
 from ingresskit.render.nginx.names import host_id
 from ingresskit.render.nginx.policies import STATIC_HANDLERS
@@ -73,6 +73,7 @@ class StaticRenderer(ModeRenderer):
         self._main = config_file("nginx.conf", main_nodes(settings, capabilities))
         self._common = common_files(settings)
         self._hosts: dict[str, _Host] = {}
+        self._certificates = CertificatesById()
         self._upstreams = UpstreamsFile(settings, named=bool(settings.resolver) and capabilities.follows_names)
         self._server_names: tuple[Mapping[str, ObjectKey | None], ConfigFile] | None = None
 
@@ -103,7 +104,7 @@ class StaticRenderer(ModeRenderer):
             upstreams=self._upstreams.render(tuple(sorted(used)), graph.backends),
             endpoints=self._upstreams.endpoints,
             hosts={name: item.file for name, item in hosts.items()},
-            certificates=certificates_by_id(graph),
+            certificates=self._certificates.follow(graph),
             backend_keys={upstream.name: upstream.key for upstream in used},
         )
 
