@@ -11,7 +11,7 @@ __all__ = ["AccessRecord"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessRecord:
-    """One request that was answered, or given up.
+    """One request: responded to, or given up.
 
     Nothing in it has a control character: the head was checked before.
 
@@ -21,12 +21,12 @@ class AccessRecord:
         host: In normal form; empty when there was none.
         path: In normal form, without the query; empty when there was none.
         rule_host: The rule host that took the request; empty when none did.
-        status: What the client was answered; 499 when it left before an answer began.
-        sent_bytes: Of the body of the answer, before chunking.
-        duration: Seconds from the end of the request head to the end of the answer.
-        backend: Where it went; ``None`` when the proxy answered by itself.
-        endpoint: ``address:port`` that answered; empty as *backend*.
-        attempts: Connections to endpoints that were tried; 0 when the proxy answered by itself.
+        status: Of the response to the client; 499 when it disconnected before a response began.
+        sent_bytes: Of the body of the response, before chunking.
+        duration: Seconds from the end of the request head to the end of the response.
+        backend: Where it went; ``None`` when the proxy responded by itself.
+        endpoint: ``address:port`` that responded; empty as *backend*.
+        attempts: Connections to endpoints that were tried; 0 when the proxy responded by itself.
         request_id: As in ``X-Request-ID`` upstream; empty when the request was not forwarded.
         termination: Why the client got no whole response of an endpoint; ``None`` when it got one, and
             for redirects.

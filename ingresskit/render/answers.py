@@ -1,4 +1,4 @@
-"""What proxies say when they answer by themselves: one line of text, nothing about what stands behind."""
+"""Bodies of locally generated responses: one line of text each, which never reveals a backend."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ SENTENCES: Final = {
     414: "The request line is too long.",
     431: "The request header is too large.",
     500: "The proxy could not handle the request.",
-    502: "The service did not give a proper answer.",
+    502: "The endpoint sent no valid response.",
     503: "No endpoint is available.",
-    504: "The service did not answer in time.",
+    504: "The endpoint did not respond in time.",
 }
-"""What stands in the body, by status; other statuses say their name."""
+"""The line of the body, by status; other statuses have their reason phrase."""
 
 
 def sentence(status: int) -> str:
-    """What stands in the body of an answer with that status."""
+    """The line of text in the body of a local response with *status*."""
     if known := SENTENCES.get(status):
         return known
     try:

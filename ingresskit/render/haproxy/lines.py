@@ -78,7 +78,7 @@ def refused(rule: str, condition: str, capabilities: Capabilities) -> tuple[str,
     """The ``http-request`` rules that refuse a request under a condition, so that its client learns why.
 
     Before 3.0, HAProxy resets what a client still uploads, and the response with it. So the body is waited
-    for, for a second at most, when it may fit into the buffer. Nobody is asked for a body for that; what
+    for, for a second at most, when it may fit into the buffer. No client is asked for a body for that; what
     does not come within that second is a 408.
     """
     if capabilities.drains:

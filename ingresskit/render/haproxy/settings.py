@@ -41,10 +41,10 @@ class HaproxySettings:
         body_timeout: How long a client may send, or take, nothing.
         idle_timeout: For a client connection between two requests.
         max_connections: Client connections at a time; further ones wait.
-        max_request_line_bytes: A longer target is answered 414.
+        max_request_line_bytes: A longer target gets 414.
         buffer_bytes: What HAProxy holds of a request or a response at a time; a head must fit in it, less
             10 KiB that are kept for what policies add to it.
-        max_headers: Fields in a head; more are answered 400.
+        max_headers: Fields in a head; more get 400.
         trusted_proxies: Peers whose ``X-Forwarded-*`` and ``Forwarded`` are believed.
         proxy_protocol: Peers in *trusted_proxies* must open with a PROXY protocol header; that of other
             peers is not read.

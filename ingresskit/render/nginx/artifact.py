@@ -68,7 +68,7 @@ class ConfigFile:
         object.__setattr__(self, "digest", hashlib.sha256(self.content).hexdigest())
 
     def origin_of(self, line: int) -> Origin | None:
-        """Who asked for a line, the innermost if several did; ``None`` when nobody did.
+        """The origin of a line, the innermost of several; ``None`` when no object asked for it.
 
         Args:
             line: As nginx counts in ``in FILE:LINE``, from 1.
@@ -145,7 +145,7 @@ class NginxArtifact:
 
     @property
     def generation(self) -> str:
-        """SHA-256 over all configuration files: what nginx answers on its status socket once they are live."""
+        """SHA-256 over all configuration files: what nginx reports on its status socket once they are live."""
         total = hashlib.sha256()
         for item in self.config_files():
             total.update(f"{item.path}\0{item.digest}\0".encode())

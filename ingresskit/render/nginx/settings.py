@@ -41,28 +41,28 @@ class NginxSettings:
             port of the listener itself: then to that of the first of *https*. ``None``: 443, and without
             *https* nothing is redirected to TLS.
         connect_timeout: For a connection to an endpoint.
-        read_timeout: Between two reads of an answer; also how long a tunnel may be silent.
+        read_timeout: Between two reads of a response; also how long a tunnel may be silent.
         send_timeout: Between two writes to an endpoint.
         header_timeout: For a whole request head.
         body_timeout: Between two reads of a request body.
-        client_write_timeout: How long a client may take nothing of an answer.
+        client_write_timeout: How long a client may take nothing of a response.
         idle_timeout: For a client connection between two requests.
         upstream_idle_timeout: For an idle connection to an endpoint. Shorter than what endpoints wait
             (Node.js: 5 s), because nginx does not try a POST again that meets a closing connection.
         shutdown_timeout: How long an old worker may finish what it has after a reload.
-        max_request_line_bytes: A longer request line is answered 414.
-        max_header_bytes: For the fields of a request head; more are answered 431.
-        response_header_bytes: For the head of an answer; a larger one is a 502.
+        max_request_line_bytes: A longer request line gets 414.
+        max_header_bytes: For the fields of a request head; more get 431.
+        response_header_bytes: For the head of a response; a larger one is a 502.
         workers: Worker processes; 0: one for each core.
         worker_connections: Connections of one worker, to clients and endpoints together.
         trusted_proxies: Peers whose ``X-Forwarded-*`` and ``Forwarded`` are believed.
         proxy_protocol: Every connection opens with a PROXY protocol header, which is believed of
-            *trusted_proxies*; then ``X-Forwarded-*`` and ``Forwarded`` are believed of nobody.
+            *trusted_proxies*; then ``X-Forwarded-*`` and ``Forwarded`` are ignored.
         resolver: In static mode, an address on loopback, ``"127.0.0.1:5300"``, at which the controller
-            tells endpoints to an nginx of 1.27.4 or later, which follows them without a reload, a second
+            serves endpoints to an nginx of 1.27.4 or later, which follows them without a reload, a second
             or two behind. Empty: endpoints stand in files.
         access_log: An absolute path; empty: none; ``"socket"``: each line goes to `log_socket`, and is lost
-            where nobody reads there.
+            while no program reads there.
         error_log: An absolute path, or ``"stderr"``.
     """
 
@@ -144,7 +144,7 @@ class NginxSettings:
 
     @property
     def status_socket(self) -> str:
-        """A unix socket that answers ``/generation`` with the digest of what is live, and ``/status``."""
+        """A unix socket that serves ``/generation``, the digest of the live configuration, and ``/status``."""
         return f"{self.state}/status.sock"
 
     @property

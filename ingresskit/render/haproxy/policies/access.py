@@ -22,7 +22,7 @@ class _AllowedSources(Handler[AllowedSources]):
 
     policy = AllowedSources
     flag = "a"
-    words = "Only clients with an allowed address are let in; where the list is missing, nobody is."
+    words = "Only clients with an allowed address are let in; without the list, no client is."
 
     @override
     def rows(self, policy: AllowedSources) -> Iterator[SettingRow]:
@@ -70,7 +70,7 @@ class _PlainHttp(Handler[PlainHttp]):
 
     policy = PlainHttp
     flag = PLAIN_HTTP_FLAG
-    words = "Plain HTTP is refused where the route says so."
+    words = "Plain HTTP is refused where the route demands it."
 
     @override
     def rows(self, policy: PlainHttp) -> Iterator[SettingRow]:

@@ -21,7 +21,7 @@ class _Hsts(Handler[Hsts]):
 
     policy = Hsts
     flag = "h"
-    words = "Browsers are told to use the host over TLS only."
+    words = "Browsers must use the host over TLS only."
 
     @override
     def rows(self, policy: Hsts) -> Iterator[SettingRow]:

@@ -33,7 +33,7 @@ class _BodyLimit(Handler[BodyLimit]):
 
     policy = BodyLimit
     flag = "b"
-    words = "A body larger than the limit is refused, and so is a long one that does not say its length."
+    words = "A body larger than the limit is refused, and so is a long one without a Content-Length."
     limitations = (
         Loss(
             field="max_bytes",

@@ -20,7 +20,7 @@ class _TlsRedirect(Handler[TlsRedirect]):
     """Whether a route redirects depends on its host too: `tables` puts the flag into its row."""
 
     policy = TlsRedirect
-    words = "Plain HTTP is sent to HTTPS where the route says so."
+    words = "Plain HTTP is redirected to HTTPS where the route demands it."
 
     @override
     def request(self, context: Context) -> Iterator[str]:

@@ -22,7 +22,7 @@ from ingresskit.render.haproxy.program.requests import (
     add_path,
     add_request_line,
 )
-from ingresskit.render.haproxy.program.routing import add_action, add_action_early, add_answers, add_route
+from ingresskit.render.haproxy.program.routing import add_action, add_action_early, add_local_replies, add_route
 from ingresskit.render.haproxy.quoting import quote
 from ingresskit.render.haproxy.route_row import NONE, REDIRECT_LOOP, order_mark
 from ingresskit.render.haproxy.servers import server_words
@@ -30,8 +30,8 @@ from ingresskit.render.haproxy.settings import HaproxySettings
 
 __all__ = ["program", "slot_name"]
 
-# Those of HAProxy's own answers whose bodies it lets one choose.
-_ANSWERS: Final = (400, 403, 404, 405, 408, 413, 500, 502, 503, 504)
+# The statuses whose local responses HAProxy lets a configuration write.
+_LOCAL_STATUSES: Final = (400, 403, 404, 405, 408, 413, 500, 502, 503, 504)
 _BALANCE: Final = {
     Algorithm.ROUND_ROBIN: ("balance roundrobin",),
     Algorithm.LEAST_CONNECTIONS: ("balance leastconn",),
@@ -100,7 +100,7 @@ def program(
         _global(settings, marker),
         _defaults(settings),
         _frontend(context),
-        _answers(needs, capabilities),
+        _local_replies(needs, capabilities),
         *(_class(context, item) for item in classes),
     ]
     held = slots or {}
@@ -153,12 +153,12 @@ def _defaults(settings: HaproxySettings) -> Lines:
         f"timeout http-keep-alive {_time(settings.idle_timeout)}",
         "option dontlognull",
     )
-    section.note("The endpoint is told at once that its client has left; small chunks are sent at once.")
+    section.note("When a client disconnects, its endpoint learns it at once; small chunks are sent at once.")
     section.add("option abortonclose", "option http-no-delay")
-    section.note("A client's idle connection is told of a reload with its next answer, and loses no request.")
+    section.note("After a reload, an idle client connection ends with its next response, and loses no request.")
     section.add("option idle-close-on-response")
-    section.note("What HAProxy answers by itself.")
-    section.add(*(f"http-error status {status} {plain_text(sentence(status))}" for status in _ANSWERS))
+    section.note("Responses that HAProxy generates itself.")
+    section.add(*(f"http-error status {status} {plain_text(sentence(status))}" for status in _LOCAL_STATUSES))
     return section
 
 
@@ -217,7 +217,7 @@ def _frontend(context: Context) -> Lines:
         section.note("For the log: what the endpoint responded, and what the client is sent.")
         section.add("http-after-response set-var(txn.sent) status")
         section.response("set-var(txn.upstream) status")
-    section.note("The same for answers, which must be answers, and to what was asked.")
+    section.note("Responses must be well-formed, and fit their requests.")
     coded = "{ res.fhdr(transfer-encoding) -m found }"
     section.response(
         "deny deny_status 502 unless { status 100:599 }",
@@ -235,7 +235,7 @@ def _frontend(context: Context) -> Lines:
     for number, (handler, rules) in enumerate(with_rules):
         section.note(handler.words)
         section.response(_done_unless([item for item, _ in with_rules[number:]]), *rules)
-    section.note("Nobody's text: the name of a slot, or that of the section below.")
+    section.note("The name of a slot or of the section below: never text of a client.")
     section.add("use_backend %[var(txn.slot)]")
     return section
 
@@ -258,9 +258,9 @@ def _done_unless(handlers: Iterable[Handler[Never]]) -> str:
     return f"allow unless {{ var(txn.flags) -m sub {' '.join(item.flag for item in handlers)} }}"
 
 
-def _answers(needs: Needs, capabilities: Capabilities) -> Lines:
-    section = Lines("backend answers from common")
-    add_answers(section, tuple(sorted(needs.statuses)), capabilities)
+def _local_replies(needs: Needs, capabilities: Capabilities) -> Lines:
+    section = Lines("backend local-replies from common")
+    add_local_replies(section, tuple(sorted(needs.statuses)), capabilities)
     return section
 
 
@@ -278,7 +278,7 @@ def _class(context: Context, slot_class: SlotClass) -> Lines:
     if context.capabilities.drops_trailers:
         section.note("Names in trailers are not judged.")
         section.add("option http-drop-request-trailers")
-    section.note("A slot is chosen only while it has a server: without an answer, the server is at fault.")
+    section.note("A slot is chosen only while it has a server: without a response, the server is at fault.")
     section.add("errorfile 503 errors/unreachable.http")
     add_handover_timeouts(section, settings)
     for handler in _HANDLERS:

@@ -57,7 +57,9 @@ def add_client(section: Lines, settings: HaproxySettings) -> None:
         "set-var(txn.proto) str(https) if { ssl_fc }",
     )
     if settings.trusted_proxies:
-        section.note("The peer may be a trusted proxy: the client is the right-most address that is none.")
+        section.note(
+            "The peer may be a trusted proxy: the client is the right-most address that is not trusted."
+        )
         section.networks("trusted var(txn.peer) -m ip", settings.trusted_proxies)
         section.networks("trusted-hop var(txn.client) -m ip", settings.trusted_proxies)
         section.add("acl walking var(txn.walking) -m found")
@@ -77,7 +79,7 @@ def add_client(section: Lines, settings: HaproxySettings) -> None:
         section.request(
             f"set-var(txn.proto) req.hdr(x-forwarded-proto,1),lower if trusted {SCHEME_SAID}",
         )
-    section.note("The port that the client used: by what Host says, or else by how clients reach us.")
+    section.note("The port that the client used: that of Host, else the public port of its scheme.")
     port_alone = substituted("^.*:", "")
     section.request(
         f"set-var(txn.port) int({settings.public_http_port})",
@@ -140,11 +142,11 @@ def add_hop_by_hop(section: Lines) -> None:
 
 
 def add_forwarded(section: Lines, settings: HaproxySettings) -> None:
-    """Tell the endpoint who the client is."""
+    """Send the client's address, scheme and host to the endpoint."""
     trusted = bool(settings.trusted_proxies)
     unless = " unless trusted" if trusted else ""
     say = "set-header" if trusted else "add-header"  # where nothing was left, nothing is to be replaced
-    section.note("What endpoints are told. What a client says under these names is thrown away.")
+    section.note("Header fields for endpoints. Those of clients with these names are dropped.")
     section.request("set-var(txn.said_host) req.fhdr(host)")
     if trusted:
         six, chain = "{ var(txn.peer) -m sub : }", "{ req.fhdr(forwarded) -m found }"

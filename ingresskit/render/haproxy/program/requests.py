@@ -109,7 +109,7 @@ def add_host(section: Lines) -> None:
 
 
 def add_asterisk(section: Lines, capabilities: Capabilities) -> None:
-    """Answer what is asked about the server in general (RFC 9110, section 9.3.7): no rule is asked."""
+    """Respond to OPTIONS requests for the server as a whole (RFC 9110, section 9.3.7), without any route."""
     section.note(
         'OPTIONS of "*", or of a URL without a path, is about this proxy. HTTP/2 has the second for both.'
     )

@@ -11,18 +11,18 @@ from ingresskit.render.haproxy.lines import AWAITED, Lines, lookup, plain_text, 
 from ingresskit.render.haproxy.quoting import quote
 from ingresskit.render.haproxy.route_row import SHARE_DIGITS, Kind, Speaks
 
-__all__ = ["add_action", "add_action_early", "add_answers", "add_route"]
+__all__ = ["add_action", "add_action_early", "add_local_replies", "add_route"]
 
-_ANSWERS: Final = "answers"
+_LOCAL_REPLIES: Final = "local-replies"
 _RESPONDING: Final = f"{{ var(txn.kind) -m beg {Kind.REDIRECTS} {Kind.RESPONDS} }}"
 # As `ingresskit.graph.rule_host`: labels, and a letter in the last one, or it would be an address.
 _SERVER_NAME: Final = "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])*[a-z0-9-]*[a-z][a-z0-9-]*$"
 
 
 def add_route(section: Lines, capabilities: Capabilities, *, host_fallthrough: bool) -> None:
-    """Find the route, or answer 404.
+    """Find the route, or respond 404.
 
-    What its row says is left in ``txn.kind``, ``txn.id``, ``txn.policy`` and ``txn.flags``, the rule host
+    The fields of its row are left in ``txn.kind``, ``txn.id``, ``txn.policy`` and ``txn.flags``, the rule host
     in ``txn.rule_host``.
     """
     candidates = (
@@ -43,7 +43,7 @@ def add_route(section: Lines, capabilities: Capabilities, *, host_fallthrough: b
     if not host_fallthrough:
         section.note("In the table of the host: the path itself, else the longest prefix.")
         section.request(*_search())
-    section.note("What the row of the route says.")
+    section.note("The fields of the route's row.")
     section.request(
         *refused("deny deny_status 404", "!{ var(txn.route) -m found }", capabilities),
         *(
@@ -63,10 +63,10 @@ def _search() -> tuple[str, ...]:
 
 
 def add_action(section: Lines) -> None:
-    """Leave the slot in ``txn.slot``, or answer.
+    """Leave the slot in ``txn.slot``, or respond.
 
-    Routes that answer by themselves go to a backend of their own, where the answers are, so that other
-    requests need not pass by them.
+    Routes that respond by themselves go to a backend of their own, so that other requests need not pass
+    its rules.
     """
     split = f"{{ var(txn.kind) -m str {Kind.SPLIT} }}"
     section.note("The route may share requests among backends: a random number finds one of them.")
@@ -78,15 +78,17 @@ def add_action(section: Lines) -> None:
     section.note(
         "The slot that the backend stands in, and what its servers speak. Where there is no server, the"
     )
-    section.add("# answer comes from the section of answers, after all policies that may refuse the request.")
+    section.add(
+        "# response comes from the section local-replies, after all policies that may refuse the request."
+    )
     forward = f"{{ var(txn.kind) -m str {Kind.FORWARD} {Kind.SPLIT} }}"
-    nobody = f"!{{ var(txn.speaks) -m str {Speaks.HTTP1} {Speaks.HTTP2} }}"
+    unserved = f"!{{ var(txn.speaks) -m str {Speaks.HTTP1} {Speaks.HTTP2} }}"
     section.request(
         f"set-var(txn.row) {lookup('var(txn.id)', MapName.SLOTS)} if {forward}",
         "set-var(txn.slot) var(txn.row),field(1,/)",
         "set-var(txn.speaks) var(txn.row),field(2,/)",
-        f"set-var(txn.slot) str({_ANSWERS}) if {nobody}",
-        f"allow if {nobody} {_RESPONDING}",
+        f"set-var(txn.slot) str({_LOCAL_REPLIES}) if {unserved}",
+        f"allow if {unserved} {_RESPONDING}",
         # For endpoints that speak TLS: what they are asked for is the name they expect to be asked for.
         f"set-var(txn.server_name) var(txn.host) if {{ var(txn.host) -m reg {quote(_SERVER_NAME)} }}",
     )
@@ -95,14 +97,15 @@ def add_action(section: Lines) -> None:
 def add_action_early(section: Lines, condition: str) -> None:
     """Respond where the route does so by itself, under *condition*."""
     section.request(
-        f"set-var(txn.slot) str({_ANSWERS}) if {condition} {_RESPONDING}", f"allow if {condition} {_RESPONDING}"
+        f"set-var(txn.slot) str({_LOCAL_REPLIES}) if {condition} {_RESPONDING}",
+        f"allow if {condition} {_RESPONDING}",
     )
 
 
-def add_answers(section: Lines, statuses: tuple[int, ...], capabilities: Capabilities) -> None:
-    """Answer by itself, as the row of the route says."""
+def add_local_replies(section: Lines, statuses: tuple[int, ...], capabilities: Capabilities) -> None:
+    """Respond locally, with the status and location of the route."""
     if not capabilities.drains:
-        section.note("A client that still uploads would not learn the answer.")
+        section.note("A client that still uploads would not see the response.")
         section.request(f"wait-for-body time 1s if {AWAITED}")
     section.note("A redirect.")
     section.request(f"set-var(txn.location) {lookup('var(txn.id),concat(/location)', MapName.SETTINGS)}")

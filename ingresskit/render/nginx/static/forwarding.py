@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from ingresskit.render.nginx.settings import NginxSettings
-from ingresskit.render.nginx.static.normal_form import outside_answers
+from ingresskit.render.nginx.static.normal_form import outside_local_replies
 from ingresskit.render.nginx.tree import Argument, Block, Directive, Node, Value, Variable
 
 __all__ = [
@@ -33,11 +33,11 @@ SECURE_PORT: Final = Variable("ik_secure_port")
 """What follows the host in a redirect to TLS: a colon and the port; empty for 443."""
 
 INSECURE_REQUEST: Final = Variable("ik_insecure_request")
-"""The same for a whole server: empty while nginx's own answer is being made."""
+"""The same for a whole server: empty while nginx makes a response of its own."""
 
 _PEER: Final = Variable("realip_remote_addr")
 
-# Said by whoever is believed, dropped from all others; a name of any case.
+# Header fields accepted from trusted proxies only, dropped from all other peers; names of any case.
 _BELIEVED: Final = (
     "Client-Cert",
     "Client-Cert-Chain",
@@ -136,7 +136,7 @@ def forwarding_maps(settings: NginxSettings) -> tuple[Node, ...]:
     """Maps for the ``http`` block, from what was said to what endpoints are told."""
     believed = () if settings.proxy_protocol else settings.trusted_proxies
     peer = Variable("remote_addr" if settings.proxy_protocol or not settings.trusted_proxies else _PEER.name)
-    # Keys below have a ":" behind what this gives, so that nobody else can say "1".
+    # Keys below have a ":" behind what this gives, so that no client can send "1".
     trusted = (
         Directive("default", ("",)),
         *(Directive(str(network), ("1",)) for network in believed),
@@ -181,13 +181,13 @@ def forwarding_maps(settings: NginxSettings) -> tuple[Node, ...]:
             Value(Variable("ik_upgrades"), ":", Variable("http_upgrade")),
             "ik_upgrade",
             (
-                # Not to speak HTTP/2 or TLS with the endpoint from here on: nobody could check that.
+                # No switch to HTTP/2 or TLS with the endpoint: nginx could not check what follows.
                 r"~*^1:(?!h2c?$|tls/|http/)(?<ik_c_upgrade>[A-Za-z0-9._+-]{1,32}(?:/[A-Za-z0-9._-]{1,16})?)$",
                 Value(Variable("ik_c_upgrade")),
             ),
             ("default", ""),
         ),
-        # These authenticate a connection: whoever got it next would be taken for this client.
+        # These authenticate a connection: the next client on it would be taken for this one.
         _map(
             Value(Variable("http_authorization")),
             "ik_after",
@@ -215,7 +215,7 @@ def forwarding_maps(settings: NginxSettings) -> tuple[Node, ...]:
             ("default", Value(scheme)),
         ),
         _map(Value(proto), INSECURE.name, ("http", "1"), ("default", "")),
-        outside_answers(INSECURE_REQUEST.name, Value(INSECURE)),
+        outside_local_replies(INSECURE_REQUEST.name, Value(INSECURE)),
         _map(
             Value(Variable("ik_trusted"), ":", Variable("http_x_forwarded_for")),
             "ik_forwarded_for",

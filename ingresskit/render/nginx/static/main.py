@@ -10,7 +10,7 @@ from ingresskit.render.nginx.capabilities import Capabilities
 from ingresskit.render.nginx.logline import LOG_LINE
 from ingresskit.render.nginx.settings import NginxSettings
 from ingresskit.render.nginx.static.forwarding import forwarding_maps, realip_directives, request_fields
-from ingresskit.render.nginx.static.normal_form import INTERNAL_ANSWER, normal_form_checks, normal_form_maps
+from ingresskit.render.nginx.static.normal_form import LOCAL_REPLY_PATH, normal_form_checks, normal_form_maps
 from ingresskit.render.nginx.tree import (
     DOLLAR,
     LINE_END,
@@ -26,8 +26,8 @@ from ingresskit.render.nginx.values import duration
 
 __all__ = ["common_files", "error_pages", "hidden_fields", "main_nodes"]
 
-# Answers of nginx itself that get a body of ours.
-_ANSWERED: Final = (403, 404, 405, 411, 413, 500, 501, 503, 504)
+# Error responses of nginx itself that get a body of ours.
+_LOCAL: Final = (403, 404, 405, 411, 413, 500, 501, 503, 504)
 # The same of requests that may not have a path yet.
 _EARLY: Final = (400, 408, 414, 505)
 
@@ -39,7 +39,7 @@ def _log_variables() -> tuple[Node, ...]:
         body = (*rows, Directive("default", (Value(value),)))
         return Block("map", (Value(value), Variable(name)), body)
 
-    path, nothing = Variable("ik_normal_uri"), Directive(INTERNAL_ANSWER, ("",))
+    path, nothing = Variable("ik_normal_uri"), Directive(LOCAL_REPLY_PATH, ("",))
     return (
         same("ik_log_host", Variable("host")),
         same("ik_log_path", path, nothing),
@@ -101,7 +101,7 @@ def _process(settings: NginxSettings, capabilities: Capabilities) -> tuple[Node,
 
 
 def _http_basics(settings: NginxSettings, capabilities: Capabilities) -> tuple[Node, ...]:
-    """Limits, logs and own answers."""
+    """Limits, logs and local responses."""
     buffers = max(4, settings.max_header_bytes // settings.max_request_line_bytes)
     nodes: list[Node] = [
         Block("types", (), ()),
@@ -150,7 +150,7 @@ def _http_basics(settings: NginxSettings, capabilities: Capabilities) -> tuple[N
                 *(Directive(str(status), (text,)) for status, text in SENTENCES.items()),
                 *(
                     Directive(str(code), (sentence(code),))
-                    for code in (*_ANSWERED, *_EARLY)
+                    for code in (*_LOCAL, *_EARLY)
                     if code not in SENTENCES
                 ),
             ),
@@ -172,24 +172,24 @@ def common_files(settings: NginxSettings) -> tuple[ConfigFile, ...]:
         config_file("normal-form.conf", normal_form_maps()),
         config_file("clients.conf", clients),
         config_file("request-fields.conf", request_fields()),
-        config_file("server.conf", (*normal_form_checks(), *_answer_locations())),
+        config_file("server.conf", (*normal_form_checks(), *_local_reply_locations())),
     )
 
 
 def error_pages() -> tuple[Directive, ...]:
     """Where nginx's own error responses get their body."""
     return (
-        Directive("error_page", (*map(str, _ANSWERED), "@ik_answer")),
+        Directive("error_page", (*map(str, _LOCAL), "@ik_local_reply")),
         Directive("error_page", ("502", "=", "@ik_failed")),
-        Directive("error_page", (*map(str, _EARLY), INTERNAL_ANSWER)),
+        Directive("error_page", (*map(str, _EARLY), LOCAL_REPLY_PATH)),
         # Numbers of nginx alone: a head that is too large, and plain HTTP where TLS is spoken.
-        Directive("error_page", ("494", "=431", INTERNAL_ANSWER)),
-        Directive("error_page", ("497", "=400", INTERNAL_ANSWER)),
+        Directive("error_page", ("494", "=431", LOCAL_REPLY_PATH)),
+        Directive("error_page", ("497", "=400", LOCAL_REPLY_PATH)),
     )
 
 
-def _answer_locations() -> tuple[Block, ...]:
-    """Where nginx's own answers get their body; the status stays."""
+def _local_reply_locations() -> tuple[Block, ...]:
+    """Where nginx's own error responses get their body; the status stays."""
     text = Value(Variable("ik_sentence"), LINE_END)
     early = (
         Directive("internal"),
@@ -205,9 +205,9 @@ def _answer_locations() -> tuple[Block, ...]:
         Directive("return", ("502", Value(sentence(502), LINE_END))),
     )
     return (
-        Block("location", ("@ik_answer",), (Directive("return", ("200", text)),)),
+        Block("location", ("@ik_local_reply",), (Directive("return", ("200", text)),)),
         Block("location", ("@ik_failed",), failed),
-        Block("location", ("=", INTERNAL_ANSWER), early),
+        Block("location", ("=", LOCAL_REPLY_PATH), early),
     )
 
 
@@ -228,7 +228,7 @@ def _status_server(settings: NginxSettings, capabilities: Capabilities) -> Block
         (
             Directive("listen", (f"unix:{settings.status_socket}",)),
             Directive("access_log", ("off",)),
-            *_answer_locations(),
+            *_local_reply_locations(),
             *locations,
             Block("location", ("/",), (Directive("return", ("404", Value(sentence(404), LINE_END))),)),
         ),
@@ -305,7 +305,7 @@ def _upstream_defaults(settings: NginxSettings) -> tuple[Node, ...]:
 
 
 def hidden_fields(more: tuple[str, ...] = ()) -> tuple[Directive, ...]:
-    """The fields of an answer that are not passed on: those of one connection, and *more*."""
+    """The response header fields that are not passed on: hop-by-hop fields, and *more*."""
     return tuple(Directive("proxy_hide_header", (name,)) for name in (*_HOP_BY_HOP, *more))
 
 

@@ -15,7 +15,7 @@ sent (``$request_uri``) is sorted into one of these forms, most frequent first:
              written twice for this, see `decoded_twin`.
 ``mended``   A few simple faults (slashes, dot elements, an escape in lower case) beside such escapes are
              mended one by one, up to `_PASSES` of them; then as ``escaped``.
-``refused``  All else: answered 400.
+``refused``  All else: gets 400.
 
 What is refused although it has a normal form: a path with an escape of a reserved character, of ``%``,
 or of a bracket, that needs more mending than that, or escapes a letter or digit besides; and one that
@@ -34,19 +34,19 @@ from ingresskit.render.nginx.tree import Block, Directive, Node, Value, Variable
 
 __all__ = [
     "FORWARDED_URI",
-    "INTERNAL_ANSWER",
+    "LOCAL_REPLY_PATH",
     "TARGET",
     "decoded_twin",
     "normal_form_checks",
     "normal_form_maps",
-    "outside_answers",
+    "outside_local_replies",
 ]
 
 FORWARDED_URI: Final = Variable("ik_uri")
 """What goes behind the upstream's name in ``proxy_pass``: empty where nginx shall write the path itself."""
 
-INTERNAL_ANSWER: Final = "//ik-answer"
-"""The path of the location that answers for requests which have no path: of no client, for it is not normal."""
+LOCAL_REPLY_PATH: Final = "//ik-local-reply"
+"""The path of the location that responds to requests without a path. No client's path: it is not normal."""
 
 TARGET: Final = Variable("ik_target")
 """Path and query for a redirect to the same place, in normal form; of a ``decoded`` one, as sent."""
@@ -104,7 +104,7 @@ def normal_form_maps() -> tuple[Node, ...]:
         _map(
             "ik_form",
             "ik_normal_uri",
-            ("refused", INTERNAL_ANSWER),
+            ("refused", LOCAL_REPLY_PATH),
             ("escaped", Value(path)),
             ("mended", Value(last)),
             ("default", Value(uri)),
@@ -120,15 +120,15 @@ def normal_form_maps() -> tuple[Node, ...]:
         _map(
             "ik_host_fault",
             "ik_judged_uri",
-            ("1", INTERNAL_ANSWER),
+            ("1", LOCAL_REPLY_PATH),
             ("default", Value(Variable("ik_normal_uri"))),
         ),
-        outside_answers("ik_start_uri", Value(Variable("ik_judged_uri")), INTERNAL_ANSWER),
+        outside_local_replies("ik_start_uri", Value(Variable("ik_judged_uri")), LOCAL_REPLY_PATH),
     )
 
 
 def normal_form_checks() -> tuple[Node, ...]:
-    """What each server does first: it matches the normal form of the path, and answers what has none.
+    """What each server does first: match the normal form of the path, and respond 400 where it has none.
 
     Always the same directive, because each ``if`` would cost every server as much memory as a location.
     No pattern with a capture, and no "?" in what replaces it: the query stays as it is.
@@ -136,12 +136,12 @@ def normal_form_checks() -> tuple[Node, ...]:
     return (Directive("rewrite", ("^", Value(Variable("ik_start_uri")))),)
 
 
-def outside_answers(name: str, value: Value, else_: str = "") -> Block:
-    """A map to a variable that is *value*, and *else_* while nginx's own answer is being made.
+def outside_local_replies(name: str, value: Value, else_: str = "") -> Block:
+    """A map to a variable that is *value*, and *else_* while nginx makes a response of its own.
 
     For that, nginx goes through the server once more, with another path.
     """
-    body = (Directive("volatile"), Directive(INTERNAL_ANSWER, (else_,)), Directive("default", (value,)))
+    body = (Directive("volatile"), Directive(LOCAL_REPLY_PATH, (else_,)), Directive("default", (value,)))
     return Block("map", (Variable("uri"), Variable(name)), body)
 
 

@@ -92,7 +92,7 @@ class StaticRenderer(ModeRenderer):
                 "refuse ambiguous paths; use the dynamic mode"
             )
         hosts: dict[str, _Host] = {}
-        for host in (*graph.virtual_hosts, *(() if graph.virtual_host(ANY_HOST) else (_NOBODY,))):
+        for host in (*graph.virtual_hosts, *(() if graph.virtual_host(ANY_HOST) else (_NO_RULES,))):
             hosts[host.host] = self._host(graph, host)
         self._hosts = hosts
         used = {upstream: None for item in hosts.values() for upstream in item.upstreams}
@@ -140,7 +140,7 @@ class StaticRenderer(ModeRenderer):
         return file
 
 
-_NOBODY = VirtualHost(host=ANY_HOST)
+_NO_RULES = VirtualHost(host=ANY_HOST)
 
 
 def _protocol(backends: Mapping[BackendKey, Backend], key: BackendKey) -> Protocol | None:

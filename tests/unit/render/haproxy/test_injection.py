@@ -125,7 +125,9 @@ def test_hostile_servers_are_addresses_under_names_of_ours() -> None:
     sections = read_program(written(render(all_hostile()))["haproxy.cfg"].decode())
 
     slots = [
-        section for section in sections if section.header[0] == "backend" and section.header[1] != "answers"
+        section
+        for section in sections
+        if section.header[0] == "backend" and section.header[1] != "local-replies"
     ]
     assert len(slots) > 100
     for section in slots:

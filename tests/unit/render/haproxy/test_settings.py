@@ -75,7 +75,7 @@ def test_every_class_has_slots_of_its_own_rules() -> None:
 
     backends = [section.header for section in sections if section.header[0] == "backend"]
     assert backends == [
-        ("backend", "answers", "from", "common"),
+        ("backend", "local-replies", "from", "common"),
         ("backend", "round-robin-0-250ms.1", "from", "round-robin-0-250ms"),
         ("backend", "round-robin-1.1", "from", "round-robin-1"),
         ("backend", "round-robin-1.2", "from", "round-robin-1"),

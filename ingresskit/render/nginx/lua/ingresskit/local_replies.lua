@@ -16,9 +16,9 @@ M.SENTENCES = {
     [431] = "The request header is too large.",
     [500] = "The proxy could not handle the request.",
     [501] = "The transfer coding is not understood.",
-    [502] = "The service did not give a proper answer.",
+    [502] = "The endpoint sent no valid response.",
     [503] = "No endpoint is available.",
-    [504] = "The service did not answer in time.",
+    [504] = "The endpoint did not respond in time.",
     [505] = "HTTP Version Not Supported.",
     [301] = "Moved Permanently.",
     [302] = "Found.",
@@ -47,7 +47,7 @@ function M.send(status, location, reason)
     return ngx.exit(ngx.HTTP_OK)
 end
 
--- Refuse a request that cannot be understood; its connection ends, for nobody knows where the next begins.
+-- Refuse a request that cannot be understood; its connection ends, because the start of the next is unknown.
 function M.refuse(status)
     local context = contexts.current()
     if status == 431 and context then

@@ -1,4 +1,4 @@
--- Takes new rows from the controller, over a socket that nobody else can open; and reads them from
+-- Takes new rows from the controller, over a socket that no other user can open; and reads them from
 -- the disk before nginx serves its first request.
 --
 -- A push has one or more parts. Each part is lines, "<key>\t<text>\n" for a row and "<key>\n" for one

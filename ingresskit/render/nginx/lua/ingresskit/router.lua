@@ -27,7 +27,7 @@ local M = {}
 
 local IDEMPOTENT = { GET = true, HEAD = true, OPTIONS = true, PUT = true, DELETE = true }
 
--- nginx takes any minor version; nobody knows what a client of another one means.
+-- nginx takes any minor version; what a client of another one means is not defined.
 local VERSIONS = { ["HTTP/1.0"] = true, ["HTTP/1.1"] = true, ["HTTP/2.0"] = true }
 
 local MAX_LINE_BYTES = 8192

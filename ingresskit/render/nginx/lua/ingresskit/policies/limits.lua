@@ -1,6 +1,6 @@
 -- The largest body of a request.
 --
--- nginx counts a body whose length nobody announced only against a limit that stands in its configuration, so
+-- nginx counts a body without a Content-Length only against a limit that stands in its configuration, so
 -- there is a location for each power of two, which keeps an endless body off the disk; there it is read
 -- whole, and then measured. Bodies of announced length are judged at once, and streamed.
 
