@@ -21,6 +21,7 @@ from ingresskit.render.access import AccessRecord
 from ingresskit.render.delegate import DelegatingRenderer
 from ingresskit.render.haproxy import Bind, HaproxyArtifact, HaproxyRenderer, HaproxySettings
 from ingresskit.sources import Source
+from ingresskit.traffic import Measured
 
 if TYPE_CHECKING:
     from ingresskit.app.planes import AnyController
@@ -100,7 +101,7 @@ class HaproxyPlane(Plane):
         self._haproxy.take_delegated(record)
 
     @override
-    def statistics(self) -> object:
+    def statistics(self) -> Measured:
         return self._haproxy.statistics()
 
     @override

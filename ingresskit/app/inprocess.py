@@ -19,6 +19,7 @@ from ingresskit.models import Snapshot
 from ingresskit.proxy import Proxy, ProxySettings
 from ingresskit.render import RenderedFile
 from ingresskit.sources import Source
+from ingresskit.traffic import Measured
 
 if TYPE_CHECKING:
     from ingresskit.app.planes import AnyController
@@ -84,7 +85,7 @@ class InProcessPlane(Plane):
         return ""
 
     @override
-    def statistics(self) -> object:
+    def statistics(self) -> Measured:
         return self._proxy.statistics()
 
     @override

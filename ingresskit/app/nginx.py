@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -13,11 +12,10 @@ from typing_extensions import override
 from ingresskit.app.delegate import front_of, make_delegate, opened_beside
 from ingresskit.app.flags import Address
 from ingresskit.app.planes import Plane, Setting, Taken, certain, shown
-from ingresskit.apply.delegate import DelegatingApplier, front_record, merged_backends
+from ingresskit.apply.delegate import DelegatingApplier, front_record, with_delegate
 from ingresskit.apply.nginx import (
     Nginx,
     NginxApplier,
-    NginxBackendStatistics,
     NginxProcessSettings,
     find_nginx,
 )
@@ -30,6 +28,7 @@ from ingresskit.render.access import AccessRecord
 from ingresskit.render.delegate import DelegatingRenderer
 from ingresskit.render.nginx import Capabilities, NginxArtifact, NginxRenderer, NginxSettings
 from ingresskit.sources import Source
+from ingresskit.traffic import Measured
 
 if TYPE_CHECKING:
     from ingresskit.app.planes import AnyController
@@ -108,16 +107,11 @@ class NginxPlane(Plane):
         return self._nginx.problem
 
     @override
-    def statistics(self) -> object:
+    def statistics(self) -> Measured:
         found = self._nginx.statistics()
         if self._delegate is None:
             return found
-        counts = self._delegate.counts()
-        return replace(
-            found,
-            retries=found.retries + counts.retries,
-            backends=merged_backends(found.backends, counts, _add),
-        )
+        return with_delegate(found, self._delegate.counts())
 
     @override
     def files(self, artifact: object) -> Iterable[RenderedFile]:
@@ -160,10 +154,3 @@ def _without_handed_over(record: Callable[[AccessRecord], None]) -> Callable[[Ac
             record(own)
 
     return take
-
-
-def _add(known: NginxBackendStatistics | None, more: tuple[int, int, int]) -> NginxBackendStatistics:
-    own = known or NginxBackendStatistics()
-    return NginxBackendStatistics(
-        requests=own.requests + more[0], failures=own.failures + more[1], active=own.active + more[2]
-    )

@@ -24,6 +24,7 @@ from ingresskit.controller.claims import ClaimKeeper
 from ingresskit.models import Snapshot
 from ingresskit.render import RenderedFile
 from ingresskit.sources import Source
+from ingresskit.traffic import Measured
 
 if TYPE_CHECKING:
     from ingresskit.render.delegate import Delegated
@@ -88,8 +89,8 @@ class Plane(Protocol):
         """Why it is not ready; empty when it is."""
         ...
 
-    def statistics(self) -> object:
-        """Its counts, for metrics."""
+    def statistics(self) -> Measured:
+        """Its counts, which say their metrics."""
         ...
 
     def files(self, artifact: object) -> Iterable[RenderedFile]:

@@ -25,10 +25,11 @@ from typing_extensions import override
 
 from ingresskit.controller.health import Health
 from ingresskit.controller.outcome import graph_counts
-from ingresskit.controller.planes import Family, FamilyKind, LabelCap, StatisticsSource, families
+from ingresskit.controller.planes import LabelCap, StatisticsSource, capped
 from ingresskit.controller.statistics import ControllerView, State
 from ingresskit.controller.version import package_version
 from ingresskit.graph import RouteGraph
+from ingresskit.traffic import MetricFamily, MetricKind
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
@@ -44,7 +45,7 @@ class Metrics:
         controller: Whose.
         health: For ``ingresskit_ready`` and ``ingresskit_healthy``; that of the controller alone when ``None``.
         planes: By name, what else is scraped: ``{"proxy": proxy}`` gives ``ingresskit_proxy_…``, as
-            `families` reads it. At most 200 values of a label that tenants make (backends) have series
+            its statistics state them. At most 200 values of a label that tenants make (backends) have series
             of their own; the rest share ``(other)``.
     """
 
@@ -187,25 +188,25 @@ class _PlaneCollector(Collector):
 
     @override
     def collect(self) -> Iterator[Metric]:
-        for family in families(self._plane.statistics(), self._cap):
-            yield _metric(f"ingresskit_{self._name}_{family.name}", family)
+        for family in self._plane.statistics().families():
+            yield _metric(f"ingresskit_{self._name}_{family.name}", capped(family, self._cap))
 
 
-def _metric(name: str, family: Family) -> Metric:
-    if family.kind is FamilyKind.HISTOGRAM:
+def _metric(name: str, family: MetricFamily) -> Metric:
+    if family.kind is MetricKind.HISTOGRAM:
         buckets: list[tuple[str, float]] = []
         total = 0.0
-        for series in family.series:
-            total += series.value
-            buckets.append((series.labels[0][1], total))
+        for sample in family.samples:
+            total += sample.value
+            buckets.append((sample.labels[0][1], total))
         histogram = HistogramMetricFamily(name, family.help)
         histogram.add_metric((), buckets, family.total)
         return histogram
-    if family.kind is FamilyKind.SUMMARY:
-        return SummaryMetricFamily(name, family.help, int(family.series[0].value), family.total)
-    labels = [label for label, _ in family.series[0].labels] if family.series else []
-    kind = GaugeMetricFamily if family.kind is FamilyKind.GAUGE else CounterMetricFamily
+    if family.kind is MetricKind.SUMMARY:
+        return SummaryMetricFamily(name, family.help, int(family.samples[0].value), family.total)
+    labels = [label for label, _ in family.samples[0].labels] if family.samples else []
+    kind = GaugeMetricFamily if family.kind is MetricKind.GAUGE else CounterMetricFamily
     metric = kind(name, family.help, labels=labels)
-    for series in family.series:
-        metric.add_metric([value for _, value in series.labels], series.value)
+    for sample in family.samples:
+        metric.add_metric([value for _, value in sample.labels], sample.value)
     return metric

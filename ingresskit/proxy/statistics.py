@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+
+from typing_extensions import override
 
 from ingresskit.graph import BackendKey, Termination
+from ingresskit.traffic import (
+    DURATION_BOUNDS,
+    BackendStatistics,
+    MetricFamily,
+    TimedProxyStatistics,
+    counter,
+    gauge,
+    shares,
+)
 
 __all__ = ["DURATION_BOUNDS", "BackendStatistics", "Counters", "EndpointStatistics", "Statistics"]
-
-DURATION_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""Upper bounds of the buckets of request durations, in seconds; one more bucket takes the rest."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackendStatistics:
-    """Counts of one backend since it was first used.
-
-    Attributes:
-        requests: Forwarded to it, each once however often it was tried.
-        failures: Attempts that got no proper answer: no connection, no or a wrong answer, too late.
-        active: Under way now.
-    """
-
-    requests: int = 0
-    failures: int = 0
-    active: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,67 +39,34 @@ class EndpointStatistics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Statistics:
+class Statistics(TimedProxyStatistics):
     """Counts since the proxy was made; those that end in ``_open`` are of now.
 
     Attributes:
-        connections_refused: Closed at once, because there were too many.
         connections_given_up: Closed to make room for others: idle ones at the limit of connections, stalled
             ones at that of memory.
         tunnels_open: Upgraded connections, also among *connections_open*.
-        requests: By rule host (empty: no rule took it, or its host is gone), then by the first digit
-            of the status. Requests that could not be read are among them; clients that left early
-            count as 4.
-        statuses: Requests by status, sorted; 499 is a client that left before a response began.
-        terminations: Requests that did not end with a whole response of an endpoint or a redirect, by the
-            reason; sorted; reasons without a request are left out.
-        durations: Requests by duration, a count for each of `DURATION_BOUNDS` and one for longer ones;
-            not cumulative.
         upstream_reused: Requests that took a pooled connection.
-        upstream_failed: Connections to endpoints that could not be made.
-        upstream_failures: Failed attempts to get a response of an endpoint, by the reason; sorted. An
-            attempt that is followed by a successful one is counted here only.
-        received_bytes: From clients, heads included, TLS not.
-        sent_bytes: To clients, likewise.
         endpoints: By ``address:port``, sorted; only endpoints that backends in use list now.
     """
 
-    connections_total: int = 0
-    connections_open: int = 0
-    connections_refused: int = 0
     connections_given_up: int = 0
     tunnels_open: int = 0
-    requests: Mapping[str, Mapping[int, int]] = field(default_factory=dict[str, Mapping[int, int]])
-    statuses: Mapping[int, int] = field(default_factory=dict[int, int])
-    terminations: Mapping[Termination, int] = field(default_factory=dict[Termination, int])
-    durations: tuple[int, ...] = ()
-    duration_sum: float = 0.0
-    retries: int = 0
     upstream_opened: int = 0
     upstream_open: int = 0
     upstream_reused: int = 0
-    upstream_failed: int = 0
-    upstream_failures: Mapping[Termination, int] = field(default_factory=dict[Termination, int])
-    received_bytes: int = 0
-    sent_bytes: int = 0
-    backends: Mapping[BackendKey, BackendStatistics] = field(
-        default_factory=dict[BackendKey, BackendStatistics]
-    )
     endpoints: Mapping[str, EndpointStatistics] = field(default_factory=dict[str, EndpointStatistics])
 
-    @property
-    def duration_bounds(self) -> tuple[float, ...]:
-        """The upper bounds of *durations*, in seconds, but for the last one, which has none."""
-        return DURATION_BOUNDS
-
-    @property
-    def requests_by_class(self) -> Mapping[int, int]:
-        """All requests, by the first digit of the status; no count ever goes back."""
-        totals: dict[int, int] = {}
-        for classes in self.requests.values():
-            for digit, count in classes.items():
-                totals[digit] = totals.get(digit, 0) + count
-        return totals
+    @override
+    def own_families(self) -> Iterator[MetricFamily]:
+        yield from TimedProxyStatistics.own_families(self)
+        given_up = "Connections given up since the start."
+        yield counter("connections_given_up", given_up, self.connections_given_up)
+        yield gauge("tunnels_open", "Tunnels open now.", self.tunnels_open)
+        yield counter("upstream_opened", "Upstream opened since the start.", self.upstream_opened)
+        yield gauge("upstream_open", "Upstream open now.", self.upstream_open)
+        yield counter("upstream_reused", "Upstream reused since the start.", self.upstream_reused)
+        yield from shares("endpoint", self.endpoints)
 
 
 class Counters:

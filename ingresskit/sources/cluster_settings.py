@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
@@ -9,6 +10,7 @@ from typing import Literal
 from ingresskit._checks import check_settings
 from ingresskit.cache import ReflectorSettings, ReflectorState
 from ingresskit.errors import ConfigurationError
+from ingresskit.traffic import MetricFamily, MetricKind, counter, labelled
 
 __all__ = ["CacheStatistics", "ClusterSettings", "ClusterStatistics"]
 
@@ -99,3 +101,30 @@ class ClusterStatistics:
 
     caches: dict[str, CacheStatistics]
     snapshots: int
+
+    def families(self) -> Iterator[MetricFamily]:
+        """The metrics, by kind."""
+        caches = self.caches
+        if caches:
+            objects = {kind: float(item.objects) for kind, item in caches.items()}
+            yield labelled("cache_objects", "Cache objects now.", "cache", objects, kind=MetricKind.GAUGE)
+            unread = {kind: float(item.undecodable) for kind, item in caches.items()}
+            text = "Cache undecodable now."
+            yield labelled("cache_undecodable", text, "cache", unread, kind=MetricKind.GAUGE)
+            lists = {kind: float(item.lists) for kind, item in caches.items()}
+            yield labelled("cache_lists", "Cache lists since the start.", "cache", lists)
+            watches = {kind: float(item.watches) for kind, item in caches.items()}
+            yield labelled("cache_watches", "Cache watches since the start.", "cache", watches)
+            events = {kind: float(item.events) for kind, item in caches.items()}
+            yield labelled("cache_events", "Cache events since the start.", "cache", events)
+            failures = {kind: float(item.failures) for kind, item in caches.items()}
+            yield labelled("cache_failures", "Cache failures since the start.", "cache", failures)
+        contacts = {
+            kind: item.last_contact.total_seconds()
+            for kind, item in caches.items()
+            if item.last_contact is not None
+        }
+        if contacts:
+            text = "Cache last contact seconds now."
+            yield labelled("cache_last_contact_seconds", text, "cache", contacts, kind=MetricKind.GAUGE)
+        yield counter("snapshots", "Snapshots since the start.", self.snapshots)

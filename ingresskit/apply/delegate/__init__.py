@@ -2,6 +2,6 @@
 
 from ingresskit.apply.delegate.applier import DelegatingApplier
 from ingresskit.apply.delegate.delegate import Delegate, DelegateOptions
-from ingresskit.apply.delegate.traffic import front_record, merged_backends
+from ingresskit.apply.delegate.traffic import front_record, with_delegate
 
-__all__ = ["Delegate", "DelegateOptions", "DelegatingApplier", "front_record", "merged_backends"]
+__all__ = ["Delegate", "DelegateOptions", "DelegatingApplier", "front_record", "with_delegate"]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final, TypeVar
 
-from ingresskit.graph import BackendKey, Termination
+from ingresskit.graph import Termination
 from ingresskit.render.access import AccessRecord
 from ingresskit.render.delegate import DELEGATE
 from ingresskit.render.delegate.control import DelegateCounts
+from ingresskit.traffic import BackendStatistics, ProxyStatistics
 
-__all__ = ["added", "front_record", "merged_backends"]
+__all__ = ["added", "front_record", "with_delegate"]
 
-BackendCountsT = TypeVar("BackendCountsT")
+StatisticsT = TypeVar("StatisticsT", bound=ProxyStatistics)
 
 # The delegate reports these itself: it had the request.
 _SEEN: Final = frozenset({Termination.CLIENT_LEFT, Termination.CLIENT_TIMEOUT})
@@ -33,22 +35,21 @@ def front_record(record: AccessRecord) -> AccessRecord | None:
     return replace(record, backend=None, endpoint="", attempts=0, tried=())
 
 
-def merged_backends(
-    front: Mapping[BackendKey, BackendCountsT],
-    counts: DelegateCounts,
-    add: Callable[[BackendCountsT | None, tuple[int, int, int]], BackendCountsT],
-) -> dict[BackendKey, BackendCountsT]:
-    """The counts of all backends, sorted; the delegate itself is none.
+def with_delegate(front: StatisticsT, counts: DelegateCounts) -> StatisticsT:
+    """The counts of a program with those of its delegate; the delegate itself is no backend.
 
     Args:
         front: Those of the program.
         counts: Those of the delegate.
-        add: Adds requests, failures and requests under way to what the program counted, if it did.
     """
-    found = {key: item for key, item in front.items() if key != DELEGATE}
+    backends = {key: item for key, item in front.backends.items() if key != DELEGATE}
     for key, numbers in counts.backends.items():
-        found[key] = add(found.get(key), numbers)
-    return dict(sorted(found.items()))
+        backends[key] = backends.get(key, _NOTHING).plus(*numbers)
+    return replace(
+        front,
+        retries=front.retries + counts.retries,
+        backends=MappingProxyType(dict(sorted(backends.items()))),
+    )
 
 
 def added(first: DelegateCounts, second: DelegateCounts) -> DelegateCounts:
@@ -75,6 +76,7 @@ def added(first: DelegateCounts, second: DelegateCounts) -> DelegateCounts:
 
 
 _NONE: Final = (0, 0, 0)
+_NOTHING: Final = BackendStatistics()
 K = TypeVar("K")
 
 

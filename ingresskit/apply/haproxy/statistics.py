@@ -1,47 +1,36 @@
-"""Counts of what HAProxy did, read from it now and then, in the shape that the controller's metrics read."""
+"""Counts of what HAProxy did, read from it now and then, and the metrics of HAProxy alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
+from typing_extensions import override
+
 from ingresskit.graph import BackendKey, Termination
+from ingresskit.traffic import BackendStatistics, MetricFamily, ProxyStatistics, counter, gauge
 
 __all__ = ["HaproxyBackendStatistics", "HaproxyStatistics", "Tally"]
 
 _CLASSES: Final = {1: "hrsp_1xx", 2: "hrsp_2xx", 3: "hrsp_3xx", 4: "hrsp_4xx", 5: "hrsp_5xx"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HaproxyBackendStatistics:
-    """Counts of one backend since it was first seen; the words are those of `ingresskit.proxy`.
-
-    Attributes:
-        requests: Forwarded to it; one that was tried on two endpoints counts for both.
-        failures: Connections that could not be made, and answers that were none.
-        active: Under way now.
-    """
-
-    requests: int = 0
-    failures: int = 0
-    active: int = 0
+HaproxyBackendStatistics = BackendStatistics
+"""The counts of one backend: those of every proxy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HaproxyStatistics:
+class HaproxyStatistics(ProxyStatistics):
     """Counts since the controller began to read them; those that end in ``_open`` are of then.
 
     What a process did between the last reading and its end is not among them. HAProxy does not know which
-    rule host a request was for: those counts are there with an access log only.
+    rule host a request was for, nor its status and how it ended: *requests*, *statuses* and *terminations*
+    are there with an access log only.
 
     Attributes:
         requests_by_class: By the first digit of the status.
-        requests: By rule host (empty: none), then by the first digit of the status; empty without a log.
-        statuses: Requests by status, sorted; empty without a log.
-        terminations: Requests that did not end with a whole response of an endpoint or a redirect, by the
-            reason; sorted; empty without a log.
         reloads: Starts and reloads.
         old_workers_open: Replaced processes that still serve connections.
         log_lines_dropped: Lines of the access log that HAProxy could not hand over.
@@ -54,15 +43,7 @@ class HaproxyStatistics:
         slots_open: Empty backends that new ones can be put into.
     """
 
-    connections_total: int = 0
-    connections_open: int = 0
     requests_by_class: Mapping[int, int] = field(default_factory=dict[int, int])
-    requests: Mapping[str, Mapping[int, int]] = field(default_factory=dict[str, Mapping[int, int]])
-    statuses: Mapping[int, int] = field(default_factory=dict[int, int])
-    terminations: Mapping[Termination, int] = field(default_factory=dict[Termination, int])
-    retries: int = 0
-    received_bytes: int = 0
-    sent_bytes: int = 0
     reloads: int = 0
     old_workers_open: int = 0
     endpoints_left_out_open: int = 0
@@ -71,9 +52,24 @@ class HaproxyStatistics:
     slots_open: int = 0
     log_lines_dropped: int = 0
     log_lines_unreadable: int = 0
-    backends: Mapping[BackendKey, HaproxyBackendStatistics] = field(
-        default_factory=dict[BackendKey, HaproxyBackendStatistics]
-    )
+
+    @override
+    def all_by_class(self) -> Mapping[int, int]:
+        return self.requests_by_class
+
+    @override
+    def own_families(self) -> Iterator[MetricFamily]:
+        yield counter("reloads", "Reloads since the start.", self.reloads)
+        yield gauge("old_workers_open", "Old workers open now.", self.old_workers_open)
+        left_out, waiting = self.endpoints_left_out_open, self.changes_waiting_open
+        yield gauge("endpoints_left_out_open", "Endpoints left out open now.", left_out)
+        yield gauge("changes_waiting_open", "Changes waiting open now.", waiting)
+        removed = self.removed_certificates_open
+        yield gauge("removed_certificates_open", "Removed certificates open now.", removed)
+        yield gauge("slots_open", "Slots open now.", self.slots_open)
+        dropped, unreadable = self.log_lines_dropped, self.log_lines_unreadable
+        yield counter("log_lines_dropped", "Log lines dropped since the start.", dropped)
+        yield counter("log_lines_unreadable", "Log lines unreadable since the start.", unreadable)
 
 
 class Tally:
@@ -181,7 +177,7 @@ class Tally:
             log_lines_unreadable=unreadable,
             backends=MappingProxyType(
                 {
-                    key: HaproxyBackendStatistics(
+                    key: BackendStatistics(
                         requests=counts[0], failures=counts[1], active=self._active.get(key, 0)
                     )
                     for key, counts in sorted(self._backends.items())

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 import anyio
 import anyio.to_thread
 
-from ingresskit.apply.delegate.traffic import front_record, merged_backends
+from ingresskit.apply.delegate.traffic import front_record, with_delegate
 from ingresskit.apply.haproxy.accesslog import AccessLogSocket
 from ingresskit.apply.haproxy.outages import Outages
 from ingresskit.apply.haproxy.runtime import RuntimeApi
-from ingresskit.apply.haproxy.statistics import HaproxyBackendStatistics, HaproxyStatistics, Tally
+from ingresskit.apply.haproxy.statistics import HaproxyStatistics, Tally
 from ingresskit.apply.haproxy.supervisor import HaproxySupervisor
 from ingresskit.errors import ApplyError
 from ingresskit.facts import fact_logger
@@ -127,12 +125,7 @@ class Traffic:
         )
         if self._delegate is None:
             return found
-        counts = self._delegate()
-        return replace(
-            found,
-            retries=found.retries + counts.retries,
-            backends=MappingProxyType(merged_backends(found.backends, counts, _add)),
-        )
+        return with_delegate(found, self._delegate())
 
     def _holders_now(self) -> Mapping[str, BackendKey]:
         """By slot, what it is a slot of; slots that are being emptied keep what they were."""
@@ -163,10 +156,3 @@ class Traffic:
         self._tally.count_request(request.rule_host, request.status, request.termination)
         if self._access_log is not None:
             self._access_log(request)
-
-
-def _add(known: HaproxyBackendStatistics | None, more: tuple[int, int, int]) -> HaproxyBackendStatistics:
-    own = known or HaproxyBackendStatistics()
-    return HaproxyBackendStatistics(
-        requests=own.requests + more[0], failures=own.failures + more[1], active=own.active + more[2]
-    )

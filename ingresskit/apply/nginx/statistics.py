@@ -1,93 +1,58 @@
-"""Counts of what nginx did, read from it now and then, in the shape that the controller's metrics read."""
+"""Counts of what nginx did, read from it now and then, and the metrics of nginx alone."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
+from typing_extensions import override
+
 from ingresskit.graph import BackendKey, Termination
+from ingresskit.traffic import (
+    DURATION_BOUNDS,
+    BackendStatistics,
+    MetricFamily,
+    TimedProxyStatistics,
+    counter,
+    gauge,
+)
 
 __all__ = ["NginxBackendStatistics", "NginxStatistics", "read_statistics"]
-
-# As lua/ingresskit/statistics.lua has them, and `ingresskit.proxy`.
-DURATION_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 _STATUS = re.compile(
     r"Active connections: ([0-9]+) \nserver accepts handled requests\n ([0-9]+) ([0-9]+) ([0-9]+)"
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NginxBackendStatistics:
-    """Counts of one backend; the words are those of `ingresskit.proxy`.
-
-    Attributes:
-        requests: Forwarded to it, each once however often it was tried.
-        failures: Attempts that got no proper answer.
-        active: Under way now.
-    """
-
-    requests: int = 0
-    failures: int = 0
-    active: int = 0
+NginxBackendStatistics = BackendStatistics
+"""The counts of one backend: those of every proxy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NginxStatistics:
+class NginxStatistics(TimedProxyStatistics):
     """Counts since nginx was started, as of a moment ago; those that end in ``_open`` are of then.
 
-    A reload keeps them. Those from *requests* to *sent_bytes*, and *backends*, are there in the dynamic mode
-    only, where the program counts; the private socket's own requests are among the connections.
+    A reload keeps them. All but those of connections, and those that are listed here, are there in the
+    dynamic mode only, where the program counts; the private socket's own requests are among the connections.
 
     Attributes:
-        requests: By rule host (empty: no rule took it), then by the first digit of the status.
-        statuses: Requests by status, sorted; 499 is a client that left before a response began.
-        terminations: Requests that did not end with a whole response of an endpoint or a redirect, by the
-            reason; sorted; reasons without a request are left out.
-        durations: Requests by duration, a count for each of *duration_bounds* and one for longer ones.
-        upstream_failed: Attempts that got no proper answer.
-        upstream_failures: Failed attempts to get a response of an endpoint, and responses that broke off, by
-            the reason; sorted. An attempt that is followed by a successful one is counted here only.
         reloads: Reloads by this controller.
         restarts: How often nginx ended by itself.
         old_workers_open: Workers of older configurations that still finish what they have.
     """
 
-    connections_total: int = 0
-    connections_open: int = 0
-    connections_refused: int = 0
-    requests: Mapping[str, Mapping[int, int]] = field(default_factory=dict[str, Mapping[int, int]])
-    statuses: Mapping[int, int] = field(default_factory=dict[int, int])
-    terminations: Mapping[Termination, int] = field(default_factory=dict[Termination, int])
-    durations: tuple[int, ...] = ()
-    duration_sum: float = 0.0
-    retries: int = 0
-    upstream_failed: int = 0
-    upstream_failures: Mapping[Termination, int] = field(default_factory=dict[Termination, int])
-    received_bytes: int = 0
-    sent_bytes: int = 0
-    backends: Mapping[BackendKey, NginxBackendStatistics] = field(
-        default_factory=dict[BackendKey, NginxBackendStatistics]
-    )
     reloads: int = 0
     restarts: int = 0
     old_workers_open: int = 0
 
-    @property
-    def duration_bounds(self) -> tuple[float, ...]:
-        """The upper bounds of *durations*, in seconds, but for the last one, which has none."""
-        return DURATION_BOUNDS
-
-    @property
-    def requests_by_class(self) -> Mapping[int, int]:
-        """All requests, by the first digit of the status."""
-        totals: dict[int, int] = {}
-        for classes in self.requests.values():
-            for digit, count in classes.items():
-                totals[digit] = totals.get(digit, 0) + count
-        return totals
+    @override
+    def own_families(self) -> Iterator[MetricFamily]:
+        yield from TimedProxyStatistics.own_families(self)
+        yield counter("reloads", "Reloads since the start.", self.reloads)
+        yield counter("restarts", "Restarts since the start.", self.restarts)
+        yield gauge("old_workers_open", "Old workers open now.", self.old_workers_open)
 
 
 def read_statistics(
@@ -147,7 +112,7 @@ def read_statistics(
         upstream_failed=int(totals.get("failed", 0)),
         received_bytes=int(totals.get("received", 0)),
         sent_bytes=int(totals.get("sent", 0)),
-        backends={key: NginxBackendStatistics(**members) for key, members in sorted(backends.items())},
+        backends={key: BackendStatistics(**members) for key, members in sorted(backends.items())},
         statuses=dict(sorted(statuses.items())),
         terminations=dict(sorted(terminations.items())),
         upstream_failures=dict(sorted(failures.items())),

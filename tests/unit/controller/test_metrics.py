@@ -1,14 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ingresskit.controller.metrics import Metrics
-from ingresskit.controller.planes import OTHER, LabelCap, families
-from ingresskit.graph import Termination
+from ingresskit.controller.planes import OTHER, LabelCap, capped
+from ingresskit.graph import BackendKey, Termination
+from ingresskit.proxy import DURATION_BOUNDS, BackendStatistics, Statistics
+from ingresskit.traffic import Measured, MetricFamily, counter, gauge, labelled
 from tests.unit.controller.client import admin_over
 from tests.unit.controller.doubles import ingress, web
 
@@ -17,36 +18,26 @@ pytestmark = pytest.mark.anyio
 Samples = Mapping[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
-@dataclass(frozen=True)
-class PerBackend:
-    requests: int = 0
-    active: int = 0
+class Stated:
+    """Statistics that state these metrics."""
 
+    def __init__(self, *families: MetricFamily) -> None:
+        self._families = families
 
-@dataclass(frozen=True)
-class PlaneStatistics:
-    connections_total: int = 5
-    connections_open: int = 2
-    requests: Mapping[str, Mapping[int, int]] = field(default_factory=lambda: {"tenant.test": {2: 7}})
-    durations: tuple[int, ...] = (3, 2, 1)
-    duration_sum: float = 1.5
-    backends: Mapping[str, PerBackend] = field(default_factory=dict[str, PerBackend])
-
-    @property
-    def requests_by_class(self) -> Mapping[int, int]:
-        return {2: 7, 5: 1}
-
-    @property
-    def duration_bounds(self) -> tuple[float, ...]:
-        return (0.1, 1.0)
+    def families(self) -> Iterable[MetricFamily]:
+        return self._families
 
 
 class Plane:
-    def __init__(self, statistics: object) -> None:
+    def __init__(self, statistics: Measured) -> None:
         self._statistics = statistics
 
-    def statistics(self) -> object:
+    def statistics(self) -> Measured:
         return self._statistics
+
+
+def backends(counts: Mapping[str, float]) -> MetricFamily:
+    return labelled("backend_requests", "Backend requests.", "backend", counts, unbounded=True)
 
 
 def samples(text: bytes) -> Samples:
@@ -92,8 +83,15 @@ async def test_before_anything_is_live_the_scrape_works() -> None:
     assert ("ingresskit_revision_applied", ()) not in found
 
 
-async def test_what_carries_the_traffic_is_scraped_by_its_shape() -> None:
-    statistics = PlaneStatistics(backends={"shop/web:80": PerBackend(4, 1)})
+async def test_what_carries_the_traffic_states_its_metrics() -> None:
+    statistics = Statistics(
+        connections_total=5,
+        connections_open=2,
+        requests={"tenant.test": {2: 7, 5: 1}},
+        durations=(3, 2, *[0] * (len(DURATION_BOUNDS) - 1)),
+        duration_sum=1.5,
+        backends={BackendKey("shop", "web", 80): BackendStatistics(requests=4, active=1)},
+    )
     async with admin_over(planes={"proxy": Plane(statistics)}) as admin:
         reply = await admin.get("/metrics")
 
@@ -102,7 +100,7 @@ async def test_what_carries_the_traffic_is_scraped_by_its_shape() -> None:
     assert found["ingresskit_proxy_connections_open", ()] == 2
     assert found["ingresskit_proxy_requests_total", (("class", "2xx"),)] == 7
     assert found["ingresskit_proxy_request_duration_seconds_bucket", (("le", "1.0"),)] == 5
-    assert found["ingresskit_proxy_request_duration_seconds_count", ()] == 6
+    assert found["ingresskit_proxy_request_duration_seconds_count", ()] == 5
     assert found["ingresskit_proxy_request_duration_seconds_sum", ()] == 1.5
     assert found["ingresskit_proxy_backend_requests_total", (("backend", "shop/web:80"),)] == 4
     assert found["ingresskit_proxy_backend_active", (("backend", "shop/web:80"),)] == 1
@@ -110,52 +108,52 @@ async def test_what_carries_the_traffic_is_scraped_by_its_shape() -> None:
 
 
 def test_members_beyond_the_cap_share_one_series_and_nothing_is_lost() -> None:
-    statistics = PlaneStatistics(backends={f"b{number}": PerBackend(1, 0) for number in range(10)})
+    family = capped(backends({f"b{number}": 1.0 for number in range(10)}), LabelCap(3))
 
-    [family] = [item for item in families(statistics, LabelCap(3)) if item.name == "backend_requests"]
+    assert len(family.samples) == 4
+    assert {sample.labels[0][1]: sample.value for sample in family.samples}[OTHER] == 7
+    assert sum(sample.value for sample in family.samples) == 10
 
-    assert len(family.series) == 4
-    assert {series.labels[0][1]: series.value for series in family.series}[OTHER] == 7
-    assert sum(series.value for series in family.series) == 10
+
+def test_a_label_of_a_closed_vocabulary_is_not_capped() -> None:
+    family = labelled("responses", "Responses by status.", "status", {"200": 1.0, "404": 2.0, "500": 3.0})
+
+    assert capped(family, LabelCap(1)) == family
 
 
 def test_a_series_never_changes_hands_while_its_member_lives() -> None:
     cap = LabelCap(1)
-    cap.admit("backends", ["old"])
+    cap.admit("backend", ["old"])
 
-    assert cap.admit("backends", ["aaa", "old"]) == {"aaa": OTHER, "old": "old"}
-    assert cap.admit("backends", ["aaa"]) == {"aaa": "aaa"}
-
-
-@pytest.mark.parametrize("statistics", [None, object(), {}, {"text": "x", "flag": True}], ids=repr)
-def test_statistics_without_numbers_give_no_metrics(statistics: object) -> None:
-    assert list(families(statistics, LabelCap(3))) == []
+    assert cap.admit("backend", ["aaa", "old"]) == {"aaa": OTHER, "old": "old"}
+    assert cap.admit("backend", ["aaa"]) == {"aaa": "aaa"}
 
 
-async def test_durations_without_bounds_are_a_summary() -> None:
-    plane = Plane({"durations": (3, 2), "duration_sum": 1.5})
-    async with admin_over(planes={"proxy": plane}) as admin:
+async def test_without_durations_their_number_and_sum_are_zero() -> None:
+    async with admin_over(planes={"proxy": Plane(Statistics())}) as admin:
         found = samples((await admin.get("/metrics")).body)
 
-    assert found["ingresskit_proxy_request_duration_seconds_count", ()] == 5
-    assert found["ingresskit_proxy_request_duration_seconds_sum", ()] == 1.5
+    assert found["ingresskit_proxy_request_duration_seconds_count", ()] == 0
+    assert found["ingresskit_proxy_request_duration_seconds_sum", ()] == 0
 
 
-async def test_a_mapping_of_numbers_is_read_as_well() -> None:
+async def test_a_proxy_of_ones_own_is_scraped_by_the_metrics_that_it_states() -> None:
+    stated = Stated(counter("reloads", "Reloads.", 3), gauge("workers_open", "Workers now.", 4))
     async with admin_over() as admin:
-        text = Metrics(admin.controller, planes={"nginx": Plane({"reloads": 3, "workers_open": 4})}).text()
+        text = Metrics(admin.controller, planes={"mine": Plane(stated)}).text()
 
     found = samples(text)
-    assert found["ingresskit_nginx_reloads_total", ()] == 3
-    assert found["ingresskit_nginx_workers_open", ()] == 4
+    assert found["ingresskit_mine_reloads_total", ()] == 3
+    assert found["ingresskit_mine_workers_open", ()] == 4
+    assert b"# HELP ingresskit_mine_workers_open Workers now.\n" in text
 
 
 async def test_statuses_and_reasons_are_labels() -> None:
-    statistics = {
-        "statuses": {200: 3, 504: 1},
-        "terminations": {Termination.NO_ROUTE: 2},
-        "upstream_failures": {Termination.UPSTREAM_READ_TIMEOUT: 1},
-    }
+    statistics = Statistics(
+        statuses={200: 3, 504: 1},
+        terminations={Termination.NO_ROUTE: 2},
+        upstream_failures={Termination.UPSTREAM_READ_TIMEOUT: 1},
+    )
     async with admin_over(planes={"proxy": Plane(statistics)}) as admin:
         found = samples((await admin.get("/metrics")).body)
 
@@ -165,8 +163,7 @@ async def test_statuses_and_reasons_are_labels() -> None:
 
 
 async def test_reasons_that_have_not_occurred_are_there_with_zero() -> None:
-    statistics: dict[str, object] = {"terminations": {}, "upstream_failures": {}}
-    async with admin_over(planes={"proxy": Plane(statistics)}) as admin:
+    async with admin_over(planes={"proxy": Plane(Statistics())}) as admin:
         found = samples((await admin.get("/metrics")).body)
 
     requests = {labels for name, labels in found if name == "ingresskit_proxy_request_terminations_total"}

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from ingresskit.apply.delegate import front_record, merged_backends
+from ingresskit.apply.delegate import front_record, with_delegate
 from ingresskit.apply.delegate.traffic import added
 from ingresskit.graph import BackendKey, Termination
 from ingresskit.render.access import AccessRecord
 from ingresskit.render.delegate import DELEGATE
 from ingresskit.render.delegate.control import DelegateCounts, read_record, write_record
+from ingresskit.traffic import BackendStatistics, ProxyStatistics
 
 SHOP = BackendKey("shop", "web", 80)
 OTHER = BackendKey("shop", "other", 80)
@@ -85,15 +86,19 @@ def test_what_is_no_record_is_refused() -> None:
 
 
 def test_backends_of_both_are_counted_and_the_delegate_is_none_of_them() -> None:
-    counts = DelegateCounts(backends={SHOP: (3, 1, 2), OTHER: (1, 0, 0)})
+    counts = DelegateCounts(retries=4, backends={SHOP: (3, 1, 2), OTHER: (1, 0, 0)})
 
-    def add(known: tuple[int, int, int] | None, more: tuple[int, int, int]) -> tuple[int, int, int]:
-        first, second, third = known or (0, 0, 0)
-        return first + more[0], second + more[1], third + more[2]
+    front = ProxyStatistics(
+        retries=1,
+        backends={DELEGATE: BackendStatistics(requests=9), SHOP: BackendStatistics(requests=10, active=1)},
+    )
 
-    assert merged_backends({DELEGATE: (9, 9, 9), SHOP: (10, 0, 1)}, counts, add) == {
-        OTHER: (1, 0, 0),
-        SHOP: (13, 1, 3),
+    found = with_delegate(front, counts)
+
+    assert found.retries == 5
+    assert found.backends == {
+        OTHER: BackendStatistics(requests=1),
+        SHOP: BackendStatistics(requests=13, failures=1, active=3),
     }
 
 

@@ -11,7 +11,6 @@ import pytest
 from ingresskit.apply.haproxy.accesslog import AccessLogSocket, read_record
 from ingresskit.apply.haproxy.answers import read_crt_list, read_processes, read_stat
 from ingresskit.apply.haproxy.statistics import HaproxyBackendStatistics, HaproxyStatistics, Tally
-from ingresskit.controller.planes import LabelCap, families
 from ingresskit.graph import BackendKey
 from ingresskit.render.access import AccessRecord
 from ingresskit.testing import pace
@@ -70,14 +69,14 @@ def test_hosts_that_are_gone_are_counted_as_nobodys() -> None:
     assert counted(tally).requests == {"": {2: 1, 4: 1}, "b.test": {2: 1}}
 
 
-def test_the_controllers_metrics_read_them() -> None:
+def test_they_state_their_metrics() -> None:
     tally = Tally()
     tally.take("1", [frontend(hrsp_2xx=4), server("a.1", stot=5)], {"a.1": SHOP})
 
-    found = {item.name: item for item in families(counted(tally), LabelCap(10))}
+    found = {item.name: item for item in counted(tally).families()}
 
-    assert found["requests"].series[0].value == 4
-    assert found["backend_requests"].series[0].labels == (("backend", "shop/web:80"),)
+    assert found["requests"].samples[0].value == 4
+    assert found["backend_requests"].samples[0].labels == (("backend", "shop/web:80"),)
     assert found["slots_open"].kind == "gauge"
 
 

@@ -1,0 +1,27 @@
+"""What proxies count, in one shape, and the metrics that it gives."""
+
+from ingresskit.traffic.families import Measured, MetricFamily, MetricKind, Sample, counter, gauge, labelled
+from ingresskit.traffic.statistics import (
+    DURATION_BOUNDS,
+    BackendStatistics,
+    ProxyStatistics,
+    Share,
+    TimedProxyStatistics,
+    shares,
+)
+
+__all__ = [
+    "DURATION_BOUNDS",
+    "BackendStatistics",
+    "Measured",
+    "MetricFamily",
+    "MetricKind",
+    "ProxyStatistics",
+    "Sample",
+    "Share",
+    "TimedProxyStatistics",
+    "counter",
+    "gauge",
+    "labelled",
+    "shares",
+]

@@ -1,0 +1,207 @@
+"""What every proxy counts, whichever it is, and what those count that see each exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from typing_extensions import override
+
+from ingresskit.graph import BackendKey, Termination
+from ingresskit.traffic.families import MetricFamily, MetricKind, Sample, counter, gauge, labelled
+
+__all__ = ["DURATION_BOUNDS", "BackendStatistics", "ProxyStatistics", "Share", "TimedProxyStatistics", "shares"]
+
+DURATION_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Upper bounds of the buckets of request durations, in seconds; one more bucket takes the rest."""
+
+
+class Share(Protocol):
+    """What one backend or endpoint had of the traffic."""
+
+    @property
+    def requests(self) -> int:
+        """Sent to it."""
+        ...
+
+    @property
+    def failures(self) -> int:
+        """Attempts that failed."""
+        ...
+
+    @property
+    def active(self) -> int:
+        """Under way now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendStatistics:
+    """Counts of one backend since it was first used.
+
+    Attributes:
+        requests: Forwarded to it, each once however often it was tried; HAProxy counts one that was tried
+            on two endpoints for both.
+        failures: Attempts that got no proper response: no connection, no or a malformed response, too late.
+        active: Under way now.
+    """
+
+    requests: int = 0
+    failures: int = 0
+    active: int = 0
+
+    def plus(self, requests: int, failures: int, active: int) -> BackendStatistics:
+        """These counts and those of another process that serves the same backend."""
+        return BackendStatistics(
+            requests=self.requests + requests,
+            failures=self.failures + failures,
+            active=self.active + active,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyStatistics:
+    """What every proxy counts; those that end in ``_open`` are of now. A proxy adds what it alone counts.
+
+    Attributes:
+        requests: By rule host (empty: no rule took it, or its host is gone), then by the first digit
+            of the status. Requests that could not be read are among them; clients that left early
+            count as 4.
+        statuses: Requests by status, sorted; 499 is a client that left before a response began.
+        terminations: Requests that did not end with a whole response of an endpoint or a redirect, by the
+            reason; sorted; reasons without a request are left out.
+        received_bytes: From clients, heads included, TLS not.
+        sent_bytes: To clients, likewise.
+    """
+
+    connections_total: int = 0
+    connections_open: int = 0
+    requests: Mapping[str, Mapping[int, int]] = field(default_factory=dict[str, Mapping[int, int]])
+    statuses: Mapping[int, int] = field(default_factory=dict[int, int])
+    terminations: Mapping[Termination, int] = field(default_factory=dict[Termination, int])
+    retries: int = 0
+    received_bytes: int = 0
+    sent_bytes: int = 0
+    backends: Mapping[BackendKey, BackendStatistics] = field(
+        default_factory=dict[BackendKey, BackendStatistics]
+    )
+
+    def all_by_class(self) -> Mapping[int, int]:
+        """All requests, by the first digit of the status; no count ever goes back."""
+        totals: dict[int, int] = {}
+        for classes in self.requests.values():
+            for digit, count in classes.items():
+                totals[digit] = totals.get(digit, 0) + count
+        return totals
+
+    def families(self) -> Iterable[MetricFamily]:
+        """The metrics. Counts by host are not among them: tenants decide how many hosts there are."""
+        yield counter("connections", "Connections since the start.", self.connections_total)
+        yield gauge("connections_open", "Connections open now.", self.connections_open)
+        classes = {f"{digit}xx": float(count) for digit, count in self.all_by_class().items()}
+        yield labelled("requests", "Requests by class of status.", "class", classes)
+        statuses = {str(status): float(count) for status, count in self.statuses.items()}
+        yield labelled("responses", "Responses by status.", "status", statuses)
+        yield labelled(
+            "request_terminations",
+            "Requests that got no whole response of an endpoint, by reason.",
+            "reason",
+            _by_reason(self.terminations, Termination),
+        )
+        yield counter("retries", "Retries since the start.", self.retries)
+        yield counter("received_bytes", "Received bytes since the start.", self.received_bytes)
+        yield counter("sent_bytes", "Sent bytes since the start.", self.sent_bytes)
+        yield from self.own_families()
+        yield from shares("backend", {str(key): item for key, item in self.backends.items()})
+
+    def own_families(self) -> Iterator[MetricFamily]:
+        """The metrics of what this proxy alone counts."""
+        yield from ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedProxyStatistics(ProxyStatistics):
+    """What a proxy counts that times each request and knows each attempt to get a response.
+
+    Attributes:
+        connections_refused: Closed at once, because there were too many.
+        durations: Requests by duration, a count for each of `DURATION_BOUNDS` and one for longer ones;
+            not cumulative.
+        duration_sum: Of all requests, in seconds.
+        upstream_failures: Failed attempts to get a response of an endpoint, and responses that broke off, by
+            the reason; sorted. An attempt that is followed by a successful one is counted here only.
+    """
+
+    connections_refused: int = 0
+    durations: tuple[int, ...] = ()
+    duration_sum: float = 0.0
+    upstream_failed: int = 0
+    upstream_failures: Mapping[Termination, int] = field(default_factory=dict[Termination, int])
+
+    @property
+    def duration_bounds(self) -> tuple[float, ...]:
+        """The upper bounds of *durations*, in seconds, but for the last one, which has none."""
+        return DURATION_BOUNDS
+
+    @property
+    def requests_by_class(self) -> Mapping[int, int]:
+        """All requests, by the first digit of the status; no count ever goes back."""
+        return self.all_by_class()
+
+    @override
+    def own_families(self) -> Iterator[MetricFamily]:
+        """As `ProxyStatistics.own_families`."""
+        yield counter("connections_refused", "Connections refused since the start.", self.connections_refused)
+        yield self._duration_family()
+        yield counter("upstream_failed", "Upstream failed since the start.", self.upstream_failed)
+        yield labelled(
+            "upstream_failures",
+            "Failed attempts to get a response of an endpoint, by reason.",
+            "reason",
+            _by_reason(
+                self.upstream_failures, (reason for reason in Termination if reason.startswith("upstream_"))
+            ),
+        )
+
+    def _duration_family(self) -> MetricFamily:
+        """A histogram; without durations a summary, which says that none were measured."""
+        name, text = "request_duration_seconds", "How long requests took."
+        if len(self.durations) != len(DURATION_BOUNDS) + 1:
+            total = (Sample((), float(sum(self.durations))),)
+            return MetricFamily(
+                name=name, kind=MetricKind.SUMMARY, help=text, samples=total, total=self.duration_sum
+            )
+        labels = (*(repr(bound) for bound in DURATION_BOUNDS), "+Inf")
+        return MetricFamily(
+            name=name,
+            kind=MetricKind.HISTOGRAM,
+            help=text,
+            samples=tuple(
+                Sample((("le", label),), count) for label, count in zip(labels, self.durations, strict=True)
+            ),
+            total=self.duration_sum,
+        )
+
+
+def shares(label: str, members: Mapping[str, Share]) -> Iterator[MetricFamily]:
+    """The metrics of all *members*, told apart by *label*; none where there are no members."""
+    if not members:
+        return
+    word = label.capitalize()
+    requests = {key: float(item.requests) for key, item in members.items()}
+    failures = {key: float(item.failures) for key, item in members.items()}
+    active = {key: float(item.active) for key, item in members.items()}
+    text = f"{word} requests since the start."
+    yield labelled(f"{label}_requests", text, label, requests, unbounded=True)
+    text = f"{word} failures since the start."
+    yield labelled(f"{label}_failures", text, label, failures, unbounded=True)
+    text = f"{word} active now."
+    yield labelled(f"{label}_active", text, label, active, kind=MetricKind.GAUGE, unbounded=True)
+
+
+def _by_reason(counts: Mapping[Termination, int], reasons: Iterable[Termination]) -> dict[str, float]:
+    # A rate needs a beginning: reasons that have not occurred yet are there with 0.
+    return {reason.value: 0.0 for reason in reasons} | {
+        reason.value: float(count) for reason, count in counts.items()
+    }
