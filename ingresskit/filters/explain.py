@@ -114,6 +114,8 @@ def _reason(graph: RouteGraph, request: Request, route: Route, decision: Decisio
             return f", and plain HTTP is refused ({_asked_by(route)})"
         case Stage.TLS_REDIRECT:
             return " and sends plain HTTP to HTTPS"
+        case Stage.PREFLIGHT:
+            return " and responds to the preflight itself"
         case Stage.BODY:
             return ", and its body is larger than the limit"
         case _:

@@ -13,8 +13,9 @@ from datetime import datetime
 from ingresskit.diagnostics import Diagnostic
 from ingresskit.graph import BackendKey, RouteGraph
 from ingresskit.models import KubeObject, Snapshot
-from ingresskit.render import Renderer
+from ingresskit.render import Renderer, Support
 from ingresskit.render.base import ArtifactT
+from ingresskit.render.delegate import DelegatingRenderer
 from ingresskit.translate import TranslateOptions, Translation, translate
 
 __all__ = ["Answer", "Ask", "Scenario", "Want", "diagnostic_line", "endpoint_text"]
@@ -191,6 +192,8 @@ class Scenario:
     def missing(self, renderer: Renderer[ArtifactT], graph: RouteGraph | None = None) -> tuple[str, ...]:
         """What the scenario needs and *renderer* cannot do: names of policies and protocols, sorted.
 
+        What a renderer leaves to a delegate, it can do with one only.
+
         A proxy behind such a renderer is not asked this scenario; say so where the result is shown.
         """
         graph = graph or self.translate().graph
@@ -200,6 +203,18 @@ class Scenario:
             for route in host.routes
             for policy in route.policies
             if type(policy) not in renderer.supports
+        }
+        judged = (
+            renderer.handlers.judge(host.policies_of(route))
+            for host in graph.virtual_hosts
+            for route in host.routes
+            if not isinstance(renderer, DelegatingRenderer)
+        )
+        policies |= {
+            kind.__name__
+            for judgement in judged
+            for kind, loss in judgement.losses
+            if loss.support is Support.DELEGATED and not loss.field
         }
         protocols = {
             str(item.protocol) for item in graph.backends.values() if item.protocol not in renderer.protocols

@@ -29,6 +29,9 @@ class TestInProcess(PlaneContract):
 
 
 class TestHaproxy(PlaneContract):
+    unsupported: ClassVar[frozenset[str]] = frozenset({"Cors"})
+    """Left to a delegate, see `tests/dataplane/test_cors.py`."""
+
     @override
     def plane(self, settings: PlaneSettings) -> AbstractAsyncContextManager[Plane]:
         return open_haproxy(settings)

@@ -160,6 +160,8 @@ def _default(policy: type[Policy], field_name: str) -> str:
             return ""
         case bool() as value:
             return str(value).lower()
+        case (str(), *_) as value:
+            return ", ".join(map(str, value))
         case timedelta() as value:
             return f"{value.total_seconds():g}s"
         case value:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ingresskit.policies.kinds.access import AllowedSources, DeniedSources, PlainHttp
+from ingresskit.policies.kinds.cors import Cors
 from ingresskit.policies.kinds.headers import Hsts, RequestHeaders, ResponseHeaders
 from ingresskit.policies.kinds.limits import BodyLimit
 from ingresskit.policies.kinds.redirects import PermanentRedirect, RedirectStatus, TlsRedirect
@@ -32,6 +33,7 @@ __all__ = [
     "Algorithm",
     "AllowedSources",
     "BodyLimit",
+    "Cors",
     "DeniedSources",
     "EndpointProtocol",
     "Hsts",
@@ -52,6 +54,7 @@ __all__ = [
 BUILTIN_POLICIES: tuple[type[Policy], ...] = (
     AllowedSources,
     BodyLimit,
+    Cors,
     DeniedSources,
     Hsts,
     LoadBalancing,

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from ingresskit.filters import decide
+from ingresskit.filters import decide, explain
 from ingresskit.graph import Redirect, Request, Respond, RouteGraph, Termination
 from ingresskit.policies import (
     AllowedSources,
     BodyLimit,
+    Cors,
     DeniedSources,
     PlainHttp,
     Policy,
@@ -85,6 +86,29 @@ def test_denied_addresses_are_kept_out(client: str | None, status: int | None) -
     made = world(DeniedSources(networks=parse_networks("192.0.2.0/24")))
 
     assert asked(made, client=client)[0] == status
+
+
+@pytest.mark.parametrize(
+    ("method", "origin", "preflight", "status"),
+    [
+        ("OPTIONS", "https://b.test", True, 204),
+        ("OPTIONS", "https://b.test", False, None),
+        ("OPTIONS", "https://c.test", True, None),
+        ("GET", "https://b.test", True, None),
+    ],
+)
+def test_preflights_of_named_origins_are_answered(
+    method: str, origin: str, preflight: bool, status: int | None
+) -> None:
+    made = world(Cors(origins=("https://b.test",)))
+    headers = {"origin": origin, **({"access-control-request-method": "PUT"} if preflight else {})}
+    request = Request.of("http://a.test/shop", method=method, headers=headers)
+
+    reply = decide(made, request).reply
+
+    assert (reply.status if reply else None) == status
+    if status:
+        assert "responds to the preflight itself" in explain(made, request).verdict
 
 
 def test_plain_http_is_redirected_with_host_path_and_query() -> None:

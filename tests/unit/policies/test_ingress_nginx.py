@@ -15,6 +15,7 @@ from ingresskit.policies import (
     Algorithm,
     AllowedSources,
     BodyLimit,
+    Cors,
     DeniedSources,
     EndpointProtocol,
     Hsts,
@@ -287,6 +288,52 @@ def test_a_deny_list_that_cannot_be_read_closes_the_routes(close: bool) -> None:
 
     assert reading.protection_fault == only(reading)
     assert only(reading).severity is Severity.ERROR
+
+
+def test_other_sites_are_let_in_with_the_defaults_of_ingress_nginx() -> None:
+    policy = read({"enable-cors": "true"}).policies.get(Cors)
+
+    assert policy == Cors(origins=("*",), credentials=True, max_age=1_728_000, every_options=True)
+    assert read({"enable-cors": "false", "cors-allow-origin": "https://a.test"}).policies.get(Cors) is None
+    assert read({"cors-allow-origin": "https://a.test"}).policies.get(Cors) is None
+
+
+def test_other_sites_are_let_in_as_the_annotations_say() -> None:
+    reading = read(
+        {
+            "enable-cors": "true",
+            "cors-allow-origin": "https://a.test, https://*.b.test:8443",
+            "cors-allow-methods": "GET, PUT",
+            "cors-allow-headers": "X-One,X_Two",
+            "cors-allow-credentials": "false",
+            "cors-max-age": "600",
+            "cors-expose-headers": "*",
+        }
+    )
+
+    assert reading.diagnostics == ()
+    assert reading.policies.get(Cors) == Cors(
+        origins=("https://a.test", "https://*.b.test:8443"),
+        methods=("GET", "PUT"),
+        headers=("X-One", "X_Two"),
+        max_age=600,
+        expose_headers=("*",),
+        every_options=True,
+    )
+    assert len(reading.policies.origins(Cors)) == 6
+
+
+@pytest.mark.parametrize(
+    ("value", "origins"),
+    [("https://a.test, nonsense/", ("https://a.test",)), ("nonsense/, *", ("*",)), ("nonsense/", None)],
+)
+def test_an_origin_that_cannot_be_read_is_left_out(value: str, origins: tuple[str, ...] | None) -> None:
+    reading = read({"enable-cors": "true", "cors-allow-origin": value})
+    policy = reading.policies.get(Cors)
+
+    assert (policy.origins if policy else None) == origins
+    assert "it is left out" in only(reading).message
+    assert reading.protection_fault is None
 
 
 PROTECTIONS: dict[str, dict[str, str]] = {

@@ -12,6 +12,7 @@ from ingresskit.models import ConfigMap, KubeObject, ObjectKey, ObjectRef
 from ingresskit.policies.base import Risk
 from ingresskit.policies.dialects.base import AnnotationDoc, Dialect, DialectContext, Grants, Reading, Status
 from ingresskit.policies.dialects.ingress_nginx.access import read_access
+from ingresskit.policies.dialects.ingress_nginx.cors import read_cors
 from ingresskit.policies.dialects.ingress_nginx.globals import RISKS, Fault, Globals
 from ingresskit.policies.dialects.ingress_nginx.headers import read_headers
 from ingresskit.policies.dialects.ingress_nginx.limits import read_limits
@@ -105,6 +106,7 @@ class IngressNginxDialect(Dialect):
             read_redirects,
             read_rewrites,
             read_headers,
+            read_cors,
             read_access,
             read_limits,
             read_traffic,

@@ -75,13 +75,13 @@ enable-rewrite-log | boolean | false | rl. | | Log rewrites.
 
 _HEADERS: Final = """
 custom-headers | namespace/name | | rm+ | | Response header fields from a ConfigMap.
-enable-cors | boolean | false | rl? | | Respond to cross-origin requests of browsers.
-cors-allow-origin | origins | * | rm. | | Which origins may ask.
-cors-allow-methods | methods | GET, PUT, POST, DELETE, PATCH, OPTIONS | rm. | | With which methods.
-cors-allow-headers | names | usual ones | rm. | | With which header fields.
-cors-allow-credentials | boolean | true | rl. | | Whether with credentials.
-cors-max-age | seconds | 1728000 | rl. | | How long a browser may keep the permission.
-cors-expose-headers | names | | rm. | | Which response header fields a page may read.
+enable-cors | boolean | false | rl+ | | Respond to cross-origin requests of browsers.
+cors-allow-origin | origins | * | rm+ | | Which origins may ask.
+cors-allow-methods | methods | GET, PUT, POST, DELETE, PATCH, OPTIONS | rm+ | | With which methods.
+cors-allow-headers | names | usual ones | rm+ | | With which header fields.
+cors-allow-credentials | boolean | true | rl+ | | Whether with credentials.
+cors-max-age | seconds | 1728000 | rl+ | | How long a browser may keep the permission.
+cors-expose-headers | names | | rm+ | | Which response header fields a page may read.
 proxy-cookie-domain | from to | off | rm? | = | Replace the domain of the endpoint's cookies.
 proxy-cookie-path | from to | off | rm? | = | Replace the path of the endpoint's cookies.
 proxy-redirect-from | text | off | rm? | = | Replace this in the endpoint's Location header field.

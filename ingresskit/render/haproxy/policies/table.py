@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Never
 
-from ingresskit.render.haproxy.policies import access, headers, limits, redirects, rewrites, upstream
+from ingresskit.render.haproxy.policies import access, cors, headers, limits, redirects, rewrites, upstream
 from ingresskit.render.haproxy.policies.base import Handler
 from ingresskit.render.policies import HandlerTable
 
@@ -13,6 +13,7 @@ __all__ = ["TABLE"]
 TABLE: Final = HandlerTable[Handler[Never]](
     (
         *access.HANDLERS,
+        *cors.HANDLERS,
         *headers.HANDLERS,
         *limits.HANDLERS,
         *redirects.HANDLERS,

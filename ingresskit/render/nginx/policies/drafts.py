@@ -115,6 +115,7 @@ class DynamicDraft:
     _guards: list[_Step] = field(default_factory=list[_Step])
     _edits: list[_Step] = field(default_factory=list[_Step])
     _responses: list[_Step] = field(default_factory=list[_Step])
+    _last_responses: list[_Step] = field(default_factory=list[_Step])
 
     def guard(self, stage: Stage, name: str, argument: object) -> None:
         """Have a function judge requests, which may respond to them."""
@@ -124,9 +125,9 @@ class DynamicDraft:
         """Have a function change the request that an endpoint gets."""
         self._edits.append(_Step(stage, name, argument))
 
-    def respond(self, stage: Stage, name: str, argument: object) -> None:
-        """Have a function change the response that a client gets, before `response`."""
-        self._responses.append(_Step(stage, name, argument))
+    def respond(self, stage: Stage, name: str, argument: object, *, last: bool = False) -> None:
+        """Have a function change the response that a client gets, before `response` or after it."""
+        (self._last_responses if last else self._responses).append(_Step(stage, name, argument))
 
     def members(self, order: Order) -> dict[str, object]:
         """The members of the target, with guards and edits in *order*."""
@@ -136,6 +137,7 @@ class DynamicDraft:
         responses = _sorted(self._responses, order)
         if change := self.response.members():
             responses.append(["headers", change])
+        responses += _sorted(self._last_responses, order)
         lists = {
             "guards": _sorted(self._guards, order),
             "request": _sorted(edits, order),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Never
 
-from ingresskit.render.nginx.policies import access, headers, limits, redirects, rewrites, upstream
+from ingresskit.render.nginx.policies import access, cors, headers, limits, redirects, rewrites, upstream
 from ingresskit.render.nginx.policies.drafts import DynamicDraft, StaticDraft
 from ingresskit.render.policies import HandlerTable, PolicyHandler
 
@@ -13,6 +13,7 @@ __all__ = ["DYNAMIC_HANDLERS", "STATIC_HANDLERS"]
 STATIC_HANDLERS: Final[HandlerTable[PolicyHandler[Never, StaticDraft]]] = HandlerTable(
     (
         *access.STATIC,
+        *cors.STATIC,
         *headers.STATIC,
         *limits.STATIC,
         *redirects.STATIC,
@@ -25,6 +26,7 @@ STATIC_HANDLERS: Final[HandlerTable[PolicyHandler[Never, StaticDraft]]] = Handle
 DYNAMIC_HANDLERS: Final[HandlerTable[PolicyHandler[Never, DynamicDraft]]] = HandlerTable(
     (
         *access.DYNAMIC,
+        *cors.DYNAMIC,
         *headers.DYNAMIC,
         *limits.DYNAMIC,
         *redirects.DYNAMIC,

@@ -115,10 +115,23 @@ end
 
 -- Have the target change a head that nginx does not see: what it sets and drops, by names in lower case, as
 -- {name, value} or false.
-local function changes(target, context)
+local function changes(target, context, lines)
     local changed, order = {}, {}
     if target.response then
         local header = setmetatable({}, {
+            -- As it was set here, or the endpoint sent it: several joined by commas.
+            __index = function(_, name)
+                local key, values = lower(name), {}
+                if changed[key] ~= nil then
+                    return changed[key] and changed[key][2] or nil
+                end
+                for _, entry in ipairs(lines) do
+                    if entry[1] == key then
+                        values[#values + 1] = match(sub(entry[2], #key + 2), "^%s*(.-)%s*$")
+                    end
+                end
+                return values[1] and concat(values, ", ") or nil
+            end,
             __newindex = function(_, name, value)
                 local key = lower(name)
                 if changed[key] == nil then
@@ -135,7 +148,7 @@ end
 -- The final head as the client gets it; nil when its framing is in doubt.
 local function edited(lines, start, context)
     local drop = dropped_names(lines)
-    local changed, order = changes(context.target, context)
+    local changed, order = changes(context.target, context, lines)
     local kept, lengths, codings = { start }, 0, 0
     for _, entry in ipairs(lines) do
         if entry[1] == "content-length" then

@@ -47,6 +47,17 @@ function M.send(status, location, reason)
     return ngx.exit(ngx.HTTP_OK)
 end
 
+-- Respond with *status* and no body, and end the request; fields that are set already stay.
+function M.empty(status)
+    local context = contexts.current()
+    if context then
+        context.own = true
+    end
+    ngx.status = status
+    ngx.send_headers()
+    return ngx.exit(ngx.HTTP_OK)
+end
+
 -- Refuse a request that cannot be understood; its connection ends, because the start of the next is unknown.
 function M.refuse(status)
     local context = contexts.current()
