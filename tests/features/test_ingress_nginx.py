@@ -136,7 +136,12 @@ CASES: dict[str, Case] = {
         ask=at("/.well-known/acme-challenge/token"),
     ),
     "a snippet": Case(annotations={"configuration-snippet": "deny all;"}, status=503),
-    "a global protection that is not built": Case(settings={"block-cidrs": "192.0.2.0/24"}, status=503),
+    "a global protection that is not built": Case(settings={"block-user-agents": "curl"}, status=503),
+    "a client that is blocked everywhere": Case(
+        settings={"block-cidrs": "192.0.2.0/24, 127.0.0.0/8"}, status=403
+    ),
+    "a client that is not blocked": Case(settings={"block-cidrs": "192.0.2.0/24"}),
+    "a client that is denied": Case(annotations={"denylist-source-range": "127.0.0.1/8"}, status=403),
 }
 
 
