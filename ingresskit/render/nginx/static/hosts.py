@@ -92,14 +92,14 @@ def _all_redirect(server: Server, routes: tuple[Served, ...]) -> bool:
     return (
         server.settings.tls_port is not None
         and any(route.match.kind is PathKind.PREFIX and route.match.value == "/" for _, route in routes)
-        and all(redirects_to_tls(host, route) and _redirects_first(server, route) for host, route in routes)
+        and all(redirects_to_tls(*item) and _redirects_first(server, item) for item in routes)
     )
 
 
-def _redirects_first(server: Server, route: Route) -> bool:
-    made = server.draft(route)
+def _redirects_first(server: Server, taker: Served) -> bool:
+    made = server.draft(taker)
     judged = [*(guard.stage for guard in made.guards), *([Stage.BODY] if made.max_body else [])]
-    place = route.order.place
+    place = taker.route.order.place
     return all(place(stage) > place(Stage.TLS_REDIRECT) for stage in judged)
 
 
@@ -145,7 +145,7 @@ def _body(server: Server, taker: Served, written: str, path: str, *, hoisted: bo
         hoisted: The server sends plain requests to HTTPS already.
     """
     route = taker.route
-    made = server.draft(route)
+    made = server.draft(taker)
     guards = _guards(server, taker, made, hoisted=hoisted)
     yield from (_without_added(server.guard(guard), made) for guard in guards)
     action = route.action
@@ -208,7 +208,9 @@ def _early_body_limit(
 def _forward(
     server: Server, made: StaticDraft, route: Route, written: str, path: str, target: Value
 ) -> Iterable[Node]:
-    if made.prefix is not None:
+    if made.whole is not None:
+        yield Directive("rewrite", ("^", Value(made.whole), "break"))
+    elif made.prefix is not None:
         yield _rewrite(made.prefix, route, written, path)
     yield from made.settings
     if made.request:

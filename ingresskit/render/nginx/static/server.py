@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ingresskit.graph import ANY_HOST, Backend, BackendKey, Forward, Protocol, Route, VirtualHost
+from ingresskit.graph import ANY_HOST, Backend, BackendKey, Forward, Protocol, VirtualHost
 from ingresskit.policies import Algorithm, Order, PolicySet
 from ingresskit.render.delegate import DELEGATE_FIELD, Handover
 from ingresskit.render.nginx.names import host_id
 from ingresskit.render.nginx.policies import STATIC_HANDLERS, ClientIn, StaticDraft, StaticGuard, local_response
 from ingresskit.render.nginx.settings import NginxSettings
 from ingresskit.render.nginx.static.handover import said_to_delegate
+from ingresskit.render.nginx.static.locations import Served
 from ingresskit.render.nginx.static.normal_form import FORWARDED_URI
 from ingresskit.render.nginx.static.upstreams import Upstream
 from ingresskit.render.nginx.tree import Block, Condition, Directive, Node, Value, Variable
@@ -48,14 +49,16 @@ class Server:
         self._over_tls: dict[str, Variable] = {}
         self._too_large: dict[tuple[StaticGuard, ...], Block] = {}
 
-    def draft(self, route: Route) -> StaticDraft:
-        """What the policies of *route* amount to."""
-        key = route.policies, route.order
+    def draft(self, taker: Served) -> StaticDraft:
+        """What the policies of a route amount to, which may be written for another host than the server's."""
+        host, route = taker
+        policies = host.policies_of(route)
+        key = policies, route.order
         made = self._drafts.get(key)
         if made is None:
             made = self._drafts[key] = StaticDraft()
-            STATIC_HANDLERS.contribute(self.host.policies_of(route), made, route.order)
-            if (handover := route.policies.get(Handover)) is not None:
+            STATIC_HANDLERS.contribute(policies, made, route.order)
+            if (handover := policies.get(Handover)) is not None:
                 made.request[DELEGATE_FIELD] = (DELEGATE_FIELD, said_to_delegate(handover))
         return made
 
