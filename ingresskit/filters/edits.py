@@ -25,13 +25,15 @@ _FRAMING: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class PathEdit:
-    """Replaces the matched beginning of a path.
+    """Replaces the matched beginning of a path, or all of it.
 
     Attributes:
         prefix: What takes its place, without a trailing slash; empty means ``/``.
+        whole: *prefix* is the whole path.
     """
 
     prefix: str
+    whole: bool = False
 
     def apply(self, path: str, matched: str) -> str:
         """The path that the endpoint gets.
@@ -40,6 +42,8 @@ class PathEdit:
             path: Of the request, in normal form.
             matched: The path of the rule that takes it, without a trailing slash.
         """
+        if self.whole:
+            return self.prefix
         return (self.prefix + path[len(matched) :]) or "/"
 
 

@@ -12,6 +12,8 @@ __all__ = ["COMPILERS"]
 
 
 def _prefix(policy: PrefixRewrite) -> Effect:
+    if policy.whole is not None:
+        return Effect(path=PathEdit(policy.whole, whole=True))
     return Effect() if policy.prefix is None else Effect(path=PathEdit(policy.prefix.rstrip("/")))
 
 

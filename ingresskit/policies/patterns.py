@@ -62,6 +62,11 @@ class Pattern:
         return _compiled(self.text).literal
 
     @property
+    def is_literal(self) -> bool:
+        """Whether it is written as characters only: a path, of which it takes the beginnings."""
+        return _compiled(self.text).is_literal
+
+    @property
     def elements(self) -> str:
         """The path elements that every path which matches begins with: a path without trailing slash.
 
@@ -83,6 +88,7 @@ class _Compiled:
     expression: re.Pattern[str]
     ignores_case: bool
     literal: str
+    is_literal: bool
     elements: str
 
 
@@ -95,7 +101,13 @@ def _compiled(text: str) -> _Compiled:
     literal, rest = _literal(tree)
     whole = bool(literal) and _ends_element(rest)
     elements = (literal if whole else literal.rpartition("/")[0]).rstrip("/")
-    return _Compiled(expression, ignores_case, literal, elements if literal.startswith("/") else "")
+    return _Compiled(
+        expression=expression,
+        ignores_case=ignores_case,
+        literal=literal,
+        is_literal=bool(literal) and not rest,
+        elements=elements if literal.startswith("/") else "",
+    )
 
 
 def _literal(tree: Alternatives) -> tuple[str, Sequence]:

@@ -61,6 +61,8 @@ class Claim:
         written: Path type and path as they are written, printable; empty for a fallback.
         pattern: The path as it is written, which is a regular expression on a host whose paths all are;
             empty for a fallback.
+        doubt: Why the path is hardly meant as it is matched. It is reported with the host, which may turn
+            the path into a regular expression: then there is no doubt.
     """
 
     host: str
@@ -70,6 +72,7 @@ class Claim:
     fallback: bool = False
     written: str = ""
     pattern: str = ""
+    doubt: Diagnostic | None = None
 
     @property
     def shown(self) -> str:

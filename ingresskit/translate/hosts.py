@@ -6,7 +6,7 @@ host is decided anew only when one of those things is another one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import is_
 
@@ -25,8 +25,9 @@ from ingresskit.policies import Origin, Variant
 from ingresskit.translate.backends import Resolution
 from ingresskit.translate.claims import Claim, Claimant
 from ingresskit.translate.host_policies import HostPolicies, decide_host_policies
-from ingresskit.translate.pattern_hosts import pattern_host
+from ingresskit.translate.pattern_hosts import NO_PATTERNS, PatternHost, pattern_host
 from ingresskit.translate.resolved import ResolvedClaims
+from ingresskit.translate.rewrites import whole_elements
 from ingresskit.translate.routes import forward, route_of
 
 __all__ = ["DecidedHost", "Held", "HostInputs", "decide_host"]
@@ -117,6 +118,7 @@ def decide_host(inputs: HostInputs) -> DecidedHost:
     decision = _Decision(inputs, scoped)
     patterns = pattern_host(admitted)
     for item in inputs.claims:
+        decision.diagnostics += patterns.doubts(item, inputs.host)
         if not inputs.held.admits(item.namespace):
             decision.refuse(item)
     # Canaries last: what their main Ingress takes, as a path or by default, is never theirs.
@@ -142,7 +144,7 @@ def decide_host(inputs: HostInputs) -> DecidedHost:
         return DecidedHost(host=None, diagnostics=diagnostics, unserved=tuple(decision.unserved))
     decision.fill_up()
     # Of one precedence, the variant of the older object is asked first.
-    routes = sorted((*decision.routes.values(), *decision.variants), key=lambda route: route.precedence)
+    routes = sorted(decision.all_routes(patterns), key=lambda route: route.precedence)
     return DecidedHost(
         host=VirtualHost(
             host=inputs.host,
@@ -299,6 +301,16 @@ class _Decision:
             self.routes[everything] = Route(
                 match=everything, action=forward([(own, 1)]), origin=Origin(own.service, ""), fallback=True
             )
+
+    def all_routes(self, patterns: PatternHost) -> Iterator[Route]:
+        """Every route of the host, in any order, as *patterns* have it."""
+        for route in (*self.routes.values(), *self.variants):
+            if patterns is NO_PATTERNS:
+                yield route
+                continue
+            wide = whole_elements(route, self.routes.keys())
+            yield wide.route
+            self.diagnostics += wide.diagnostics
 
     def _lose(
         self,

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
+from ingresskit.diagnostics import Diagnostic
 from ingresskit.graph import PathKind, PathMatch, PathRefused
 from ingresskit.policies import PatternRefused
 from ingresskit.translate.claims import Claim
@@ -61,6 +62,11 @@ class PatternHost:
         """Whether *claim* is a regular expression that may not be served here."""
         return _is_pattern(claim) and item.namespace != self.namespace
 
+    def doubts(self, item: ResolvedClaims, host: str) -> Iterable[Diagnostic]:
+        """What is doubtful about the paths of *item* on *host*, as they are matched there."""
+        if any(claim.doubt is not None for claim in item.claims.get(host, ())):
+            yield from (claim.doubt for claim in self.claims(item, host) if claim.doubt is not None)
+
 
 NO_PATTERNS: Final = PatternHost()
 
@@ -92,5 +98,6 @@ def _as_pattern(claim: Claim) -> Claim:
     for text in (claim.pattern, _META.sub(r"\\\g<0>", claim.match.value)):
         with suppress(PatternRefused):
             match = PathMatch.regex(text, host_wide=True)
-            return replace(claim, match=match, written=claim.written or str(claim.match))
+            doubt = None if text is claim.pattern else claim.doubt
+            return replace(claim, match=match, written=claim.written or str(claim.match), doubt=doubt)
     return claim

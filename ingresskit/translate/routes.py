@@ -10,6 +10,7 @@ from ingresskit.policies import NATIVE_ORDER, PermanentRedirect, TrafficSplit
 from ingresskit.translate.backends import Resolution
 from ingresskit.translate.claims import BackendFault, Claim
 from ingresskit.translate.resolved import ResolvedClaims, shares
+from ingresskit.translate.rewrites import rewrites_for
 
 __all__ = ["forward", "route_of"]
 
@@ -20,7 +21,7 @@ def route_of(resolved: ResolvedClaims, claim: Claim) -> Route:
         match=claim.match,
         action=_action(resolved, claim),
         origin=claim.origin,
-        policies=resolved.policies,
+        policies=rewrites_for(claim, resolved.policies),
         fallback=claim.fallback,
         written=claim.written,
         order=resolved.claimant.policies.order or NATIVE_ORDER,

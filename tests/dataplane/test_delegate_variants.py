@@ -40,6 +40,10 @@ _ASKS = (
     Ask(host="b.test", path="/plain"),
     Ask(host="b.test", path="/plainer"),
     Ask(host="c.test", path="/plain"),
+    Ask(host="d.test", path="/SHOPPING/x?a=b"),
+    Ask(host="d.test", path="/api/x"),
+    Ask(host="d.test", path="/apis/x"),
+    Ask(host="d.test", path="/v2/x"),
 )
 
 
@@ -71,6 +75,12 @@ async def test_answers_to_canaries_and_patterns_are_those_of_the_graph(
         ingress("canary", {"a.test": {"/": "two"}}, annotations=_CANARY),
         ingress("regex", {"b.test": {"~/v[0-9]+/users": "two"}}, annotations={f"{_NGINX}use-regex": "true"}),
         ingress("beside", {"b.test": {"=/plain": "one"}}),
+        ingress(
+            "rewrite",
+            {"d.test": {"/shop": "two", "/v2": "one"}},
+            annotations={f"{_NGINX}rewrite-target": "/v2"},
+        ),
+        ingress("prefix", {"d.test": {"/api": "one"}}, annotations={"rewrite-prefix": "/x"}),
         *(service(name) for name in ("one", "two")),
         *(endpoint_slice(name, address) for name, address in (("one", "10.0.0.1"), ("two", "10.0.0.2"))),
     ]

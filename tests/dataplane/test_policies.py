@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
-from ingresskit.testing import ingress, service
-from tests.dataplane.stage import HOST, Stage, slices, trusting
+from ingresskit.models import Snapshot
+from ingresskit.policies import PolicySet, PrefixRewrite
+from ingresskit.testing import ingress, ingress_class, service
+from ingresskit.translate import translate
+from tests.dataplane.stage import HOST, OPTIONS, Stage, slices, trusting
 from tests.unit.proxy.conftest import Answer, Seen, get, reply, until
 
 pytestmark = pytest.mark.anyio
@@ -121,6 +125,28 @@ async def test_prefix_is_rewritten(stage: Stage, prefix: str, sent: str, forward
     await client.ask(get(sent))
 
     assert endpoint.seen[0].line.split(b" ")[1] == forwarded
+
+
+@pytest.mark.parametrize("whole", ["/v2", "/v2/", "/"])
+@pytest.mark.parametrize("path", ["/", "/api"])
+@pytest.mark.parametrize("sent", ["/api", "/api/", "/api/a%2fb?x=/y&z"])
+async def test_the_whole_path_is_replaced_and_the_query_kept(
+    stage: Stage, whole: str, path: str, sent: str
+) -> None:
+    endpoint = await stage.endpoint()
+    objects = (ingress("web", {HOST: {path: "web"}}), service("web"), *slices("web", [endpoint.port]))
+    graph = translate(Snapshot.of([ingress_class(), *objects]), OPTIONS).graph
+    (host,) = graph.virtual_hosts
+    (route,) = host.routes
+    rewritten = replace(route, policies=PolicySet([PrefixRewrite(prefix="/other", whole=whole)]))
+    graph = replace(graph, virtual_hosts=(replace(host, routes=(rewritten,)),))
+    await stage.plane.serve(graph)
+    client = await stage.connect()
+
+    await client.ask(get(sent))
+
+    query = sent.partition("?")[2]
+    assert endpoint.seen[0].line.split(b" ")[1].decode() == whole + (f"?{query}" if query else "")
 
 
 @pytest.mark.parametrize("algorithm", ["round-robin", "least-connections", "random", "client-hash"])

@@ -115,6 +115,19 @@ CASES: dict[str, Case] = {
         annotations={"rewrite-target": "/v2/$1"}, paths=("~/api/(.*)",), ask=at("/api/x/y"), forwarded="/v2/x/y"
     ),
     "a target that is the path": Case(annotations={"rewrite-target": "/"}, ask=at("/x"), forwarded="/x"),
+    "a target without captures": Case(
+        annotations={"rewrite-target": "/v2/", "x-forwarded-prefix": "/shop"},
+        paths=("/shop", "/v2/"),
+        ask=at("/Shopping/x?a=b", X_Forwarded_Prefix="/forged"),
+        forwarded="/v2/?a=b",
+        request={"X-Forwarded-Prefix": "/shop"},
+    ),
+    "the path that is the target beside others": Case(
+        annotations={"rewrite-target": "/"}, paths=("/", "/api"), ask=at("/x/y"), forwarded="/x/y"
+    ),
+    "the others beside it": Case(
+        annotations={"rewrite-target": "/"}, paths=("/", "/api"), ask=at("/api/y"), forwarded="/"
+    ),
     "the prefix that was taken away": Case(
         annotations={**CAPTURES, "x-forwarded-prefix": "/shop"},
         paths=("~/shop(/|$)(.*)",),

@@ -21,6 +21,11 @@ class PrefixRewrite(Policy):
 
     Attributes:
         prefix: In normal form, without a trailing slash unless it is ``/``; ``None`` rewrites nothing.
+        whole: A path in normal form that takes the place of the whole path, whatever the rule matched, and
+            goes before *prefix*; ``None``: none does. The query stays. A rule that is written as this very
+            path rewrites nothing.
+
+    Source: for *whole*, ``rewrite-target`` of ingress-nginx.
     """
 
     stage: ClassVar[Stage] = Stage.REWRITE
@@ -33,3 +38,4 @@ class PrefixRewrite(Policy):
         summary="Replace the matched part of the path by this one.",
         risk=Risk.MEDIUM,
     )
+    whole: str | None = None

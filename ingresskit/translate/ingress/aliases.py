@@ -40,12 +40,15 @@ def alias_hosts(
 
 
 def alias_claims(claims: Sequence[Claim], hosts: Iterable[str]) -> Iterator[Claim]:
-    """The claims of an Ingress for each of *hosts*: its paths of all hosts, each match once."""
+    """The claims of an Ingress for each of *hosts*: its paths of all hosts, each match once.
+
+    Doubts about a path are reported with the host of its rule.
+    """
     own = {claim.match: claim for claim in reversed(claims) if claim.host != ANY_HOST}
     for host in hosts:
         for claim in claims:
             if own.get(claim.match) is claim:
-                yield replace(claim, host=host)
+                yield replace(claim, host=host, doubt=None)
 
 
 def _fault(subject: ObjectRef, message: str) -> Diagnostic:

@@ -280,9 +280,10 @@ class _Reader:
             )
 
     def _claim(self, host: str, path: HTTPIngressPath, place: str) -> Claim | None:
-        match = self._match(host, path, place)
-        if match is None:
+        read = self._match(host, path, place)
+        if read is None:
             return None
+        match, doubt = read
         backend = self._backend(path.backend, f"{place}.backend")
         written = ""
         if self._regex_paths or (path.path_type, path.path) != (match.kind, match.value):
@@ -294,9 +295,13 @@ class _Reader:
             origin=Origin(self.ingress.ref, place),
             written=written,
             pattern=path.path or "/",
+            doubt=doubt,
         )
 
-    def _match(self, host: str, path: HTTPIngressPath, place: str) -> PathMatch | None:
+    def _match(
+        self, host: str, path: HTTPIngressPath, place: str
+    ) -> tuple[PathMatch, Diagnostic | None] | None:
+        """How the path is matched, and what is doubtful about that; ``None``, and reported: not at all."""
         text, kind = path.path or "", path.path_type
         if kind not in ("Exact", "Prefix", "ImplementationSpecific"):
             said = (
@@ -310,7 +315,7 @@ class _Reader:
         specific = kind == "ImplementationSpecific"
         try:
             if self._regex_paths:
-                return pattern_match(text or "/")
+                return pattern_match(text or "/"), None
             if not specific:
                 _check_as_the_api_does(text)
             normal = normalise_path(text or "/" if specific else text, self._paths)
@@ -323,10 +328,11 @@ class _Reader:
             message = f"the path {quoted(text)} {exc}; it is not served{path_advice(text)}"
             self._refuse(f"{place}.path", Reason.INVALID_PATH, message, host=host, path=f"{kind} {text}")
             return None
-        if (doubt := path_doubt(text, kind) or served_otherwise(text, normal)) is not None:
-            message = f"the path {quoted(text)} {doubt.message}"
-            self._fault(f"{place}.path", doubt.reason, message, Severity.WARNING)
-        return PathMatch.exact(normal) if kind == "Exact" else PathMatch.prefix(normal)
+        match = PathMatch.exact(normal) if kind == "Exact" else PathMatch.prefix(normal)
+        if (doubt := path_doubt(text, kind) or served_otherwise(text, normal)) is None:
+            return match, None
+        message = f"the path {quoted(text)} {doubt.message}"
+        return match, self._diagnostic(f"{place}.path", doubt.reason, message, Severity.WARNING)
 
     def _backend(self, backend: IngressBackend, place: str) -> ServiceRef | BackendFault:
         service = backend.service
@@ -364,8 +370,11 @@ class _Reader:
         return BackendFault(reason=Reason.INVALID_BACKEND, message=f"{place} {what}")
 
     def _fault(self, place: str, reason: Reason, message: str, severity: Severity = Severity.ERROR) -> None:
-        self.diagnostics.append(
-            Diagnostic(subject=self.ingress.ref, field=place, reason=reason, message=message, severity=severity)
+        self.diagnostics.append(self._diagnostic(place, reason, message, severity))
+
+    def _diagnostic(self, place: str, reason: Reason, message: str, severity: Severity) -> Diagnostic:
+        return Diagnostic(
+            subject=self.ingress.ref, field=place, reason=reason, message=message, severity=severity
         )
 
     def _refuse(self, place: str, reason: Reason, message: str, *, host: str, path: str = "") -> None:

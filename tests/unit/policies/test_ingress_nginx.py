@@ -140,7 +140,12 @@ POLICIES: dict[str, tuple[dict[str, str], Policy]] = {
         {"backend-protocol": "GRPC"},
         UpstreamProtocol(protocol=EndpointProtocol.H2C),
     ),
-    "a rewrite": ({"rewrite-target": "/v2"}, PrefixRewrite(prefix="/v2")),
+    "a rewrite": ({"rewrite-target": "/v2"}, PrefixRewrite(whole="/v2")),
+    "a rewrite with a slash at its end": ({"rewrite-target": "/v2/"}, PrefixRewrite(whole="/v2/")),
+    "a rewrite beside patterns": (
+        {"rewrite-target": "/v2", "use-regex": "true"},
+        PrefixRewrite(whole="/v2"),
+    ),
     "a forwarded prefix beside it": (
         {"rewrite-target": "/", "x-forwarded-prefix": "/shop"},
         RequestHeaders(set=(("X-Forwarded-Prefix", "/shop"),)),
@@ -202,7 +207,6 @@ def rewritten(target: str, *paths: str, **annotations: str) -> Reading:
         ("/v2/$2", ["/shop(/|$)(.*)", "/a/b(/|$)(.*)"], "/v2", True),
         ("/$1", ["/shop/(.*)"], "/", True),
         ("/v2$1", ["/shop(/.*)"], "/v2", True),
-        ("/v2", ["=/shop"], "/v2", False),
     ],
 )
 def test_targets_that_keep_the_rest_are_prefix_rewrites(
@@ -214,8 +218,39 @@ def test_targets_that_keep_the_rest_are_prefix_rewrites(
     assert (reading.regex_paths, reading.diagnostics) == (regex, ())
 
 
+@pytest.mark.parametrize("paths", [["/shop"], ["=/shop"], ["/shop", "/v2"]])
+def test_a_target_without_captures_is_the_whole_path_and_makes_paths_patterns(paths: list[str]) -> None:
+    reading = rewritten("/v2", *paths)
+
+    assert reading.policies.get(PrefixRewrite) == PrefixRewrite(whole="/v2")
+    assert (reading.regex_paths, reading.diagnostics) == (True, ())
+
+
+@pytest.mark.parametrize("target", ["/a/../b", "/a//b", "//b", "/a b", "/a?b=c"])
+def test_a_target_that_is_no_path_is_reported_and_rewrites_nothing(target: str) -> None:
+    reading = rewritten(target, "/shop")
+
+    assert (reading.policies.get(PrefixRewrite), reading.regex_paths) == (None, False)
+    assert only(reading).reason is Reason.ANNOTATION_INVALID
+
+
+@pytest.mark.parametrize(
+    ("paths", "sent", "reason"),
+    [
+        (["/"], False, Reason.ANNOTATION_IGNORED),
+        (["/", "/shop"], True, Reason.ANNOTATION_UNSUPPORTED),
+    ],
+)
+def test_a_forwarded_prefix_beside_a_target_that_is_a_path_is_reported(
+    paths: list[str], sent: bool, reason: Reason
+) -> None:
+    reading = rewritten("/", *paths, x_forwarded_prefix="/shop")
+
+    assert (RequestHeaders in reading.policies, only(reading).reason) == (sent, reason)
+
+
 def test_a_target_that_is_the_path_rewrites_nothing() -> None:
-    reading = rewritten("/", "/", "/")
+    reading = rewritten("/", "/", "")
 
     assert reading.policies.get(PrefixRewrite) is None
     assert (reading.regex_paths, reading.diagnostics) == (False, ())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ingresskit.diagnostics import Reason
-from ingresskit.graph import PathKind
+from ingresskit.filters import decide
+from ingresskit.graph import PathKind, Request
 from ingresskit.models import Ingress, KubeObject, Snapshot
 from ingresskit.policies import IngressNginxDialect, NativeDialect, PolicyRegistry
 from ingresskit.testing import endpoint_slice, ingress, ingress_class, service
@@ -69,12 +70,25 @@ def test_a_pattern_outside_the_grammar_is_not_served_and_says_which_rule_it_brea
     assert _taken(translation, "/ok") == "web ImplementationSpecific /ok"
 
 
+def test_a_path_that_another_object_makes_a_pattern_is_not_reported_as_taken_literally() -> None:
+    plain = ingress("plain", {"a.test": {"/v[0-9]+/x": "one"}, "b.test": {"/v[0-9]+": "one"}})
+    translation = _translate(ingress("web", {"a.test": {"~/y": "one"}}, annotations=_REGEX), plain)
+
+    assert _taken(translation, "/v1/x") == "plain Prefix /v[0-9]+/x"
+    (told,) = translation.diagnostics
+    assert (told.reason, told.field) == (
+        Reason.PATH_LOOKS_LIKE_REGEX,
+        "spec.rules[1].http.paths[0].path",
+    )
+
+
 def test_a_path_that_cannot_be_a_pattern_is_taken_letter_by_letter() -> None:
     translation = _translate(
         ingress("web", {"a.test": {"~/x": "one"}}, annotations=_REGEX),
         ingress("plain", {"a.test": {"/a+(b": "one"}}),
     )
 
+    assert not translation.diagnostics
     assert _taken(translation, "/a+(b/c") == "plain Prefix /a+(b"
     assert _taken(translation, "/aa") == ""
 
@@ -114,3 +128,68 @@ def test_paths_of_other_namespaces_stay_what_they_are_behind_the_patterns() -> N
     assert _taken(translation, "/ADMIN/x") == "old ImplementationSpecific /admin/.*"
     assert _taken(translation, "/admin") == "new Prefix /admin"
     assert _taken(translation, "/X") == ""
+
+
+def _forwarded(translation: Translation, path: str) -> str:
+    return decide(translation.graph, Request.of(f"http://a.test{path}", client="192.0.2.1")).forwarded
+
+
+@pytest.mark.parametrize("kind", ["", "="])
+def test_a_prefix_is_rewritten_on_a_host_whose_paths_are_patterns(kind: str) -> None:
+    rewriting = {"rewrite-prefix": "/v2"}
+    translation = _translate(
+        ingress("web", {"a.test": {"~/y": "one"}}, annotations=_REGEX),
+        ingress("plain", {"a.test": {f"{kind}/shop/old": "one"}}, annotations=rewriting),
+    )
+
+    assert not translation.diagnostics
+    assert _forwarded(translation, "/shop/old") == "/v2"
+    assert _forwarded(translation, "/shop/old/cart") == "/v2/cart"
+    assert _taken(translation, "/shop/older") == ""
+
+
+def test_a_path_that_rewrites_its_prefix_is_still_held_by_the_older_object() -> None:
+    translation = _translate(
+        ingress("web", {"a.test": {"~/shop": "one"}}, created=1, annotations=_REGEX),
+        ingress("plain", {"a.test": {"/shop": "one"}}, created=2, annotations={"rewrite-prefix": "/v2"}),
+    )
+
+    (told,) = translation.diagnostics
+    assert (told.reason, told.subject.key.name) == (Reason.ROUTE_CONFLICT, "plain")
+    assert _forwarded(translation, "/shop/x") == "/shop/x"
+
+
+def test_a_pattern_of_whole_elements_beside_the_path_is_no_second_route() -> None:
+    translation = _translate(
+        ingress("web", {"a.test": {"~/shop(?:/|$)": "one"}}, created=1, annotations=_REGEX),
+        ingress("plain", {"a.test": {"/shop": "one"}}, created=2, annotations={"rewrite-prefix": "/v2"}),
+    )
+
+    assert _taken(translation, "/shop/x") == "web ImplementationSpecific /shop(?:/|$)"
+    assert _forwarded(translation, "/shopping") == "/shopping"
+
+
+def test_a_path_too_long_for_whole_elements_is_reported_and_not_rewritten() -> None:
+    path = "/" + "a" * 993
+    translation = _translate(
+        ingress("web", {"a.test": {"~/y": "one"}}, annotations=_REGEX),
+        ingress("plain", {"a.test": {path: "one"}}, annotations={"rewrite-prefix": "/v2"}),
+    )
+
+    assert _forwarded(translation, path) == path
+    (told,) = translation.diagnostics
+    assert told.reason is Reason.ANNOTATION_IGNORED
+    assert "paths are sent as clients ask for them" in told.message
+
+
+_TARGET = "nginx.ingress.kubernetes.io/rewrite-target"
+
+
+def test_a_target_without_captures_is_the_path_of_every_request_and_paths_are_patterns() -> None:
+    translation = _translate(
+        ingress("web", {"a.test": {"/old": "one", "/new/": "one"}}, annotations={_TARGET: "/new/"})
+    )
+
+    assert not translation.diagnostics
+    assert _forwarded(translation, "/OLDER/x?a=b") == "/new/"
+    assert _forwarded(translation, "/new/x") == "/new/x"

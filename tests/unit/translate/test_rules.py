@@ -38,6 +38,11 @@ def _one_path(kind: str | None, path: str | None, to: IngressBackend | None = No
     return _read(Ingress(metadata=ObjectMeta(name="web", namespace="shop"), spec=IngressSpec(rules=(rule,))))
 
 
+def _told(claimant: Claimant) -> list[Diagnostic]:
+    """Everything that is reported of *claimant* on a host whose paths are no regular expressions."""
+    return [*claimant.diagnostics, *(claim.doubt for claim in claimant.claims if claim.doubt is not None)]
+
+
 @pytest.mark.parametrize(
     ("kind", "path", "match"),
     [
@@ -105,7 +110,7 @@ def test_a_path_is_refused(kind: str | None, path: str | None, reason: Reason, m
 def test_a_pattern_is_told_and_read_letter_by_letter(kind: str, path: str) -> None:
     claimant = _one_path(kind, path)
 
-    (told,) = claimant.diagnostics
+    (told,) = _told(claimant)
     assert (told.reason, told.severity) == (Reason.PATH_LOOKS_LIKE_REGEX, Severity.WARNING)
     assert len(claimant.claims) == 1
 
@@ -115,7 +120,7 @@ def test_a_pattern_is_told_and_read_letter_by_letter(kind: str, path: str) -> No
     "path", ["/a.b", "/a+b", "/(a", "/a$b", "/v1", "/~user", "/v1/x:cancel", "/a%20b", "/a%3Fb"]
 )
 def test_what_only_resembles_a_notation_is_not_told(kind: str, path: str) -> None:
-    assert not _one_path(kind, path).diagnostics
+    assert not _told(_one_path(kind, path))
 
 
 @pytest.mark.parametrize(
@@ -149,7 +154,7 @@ def test_what_only_resembles_a_notation_is_not_told(kind: str, path: str) -> Non
 def test_a_notation_of_others_is_told_with_the_path_that_means_the_same(
     kind: str, path: str, reason: Reason, says: str
 ) -> None:
-    (told,) = _one_path(kind, path).diagnostics
+    (told,) = _told(_one_path(kind, path))
 
     assert (told.reason, told.severity) == (reason, Severity.WARNING)
     assert told.field == "spec.rules[0].http.paths[0].path"
@@ -168,7 +173,7 @@ def test_a_notation_of_others_is_told_with_the_path_that_means_the_same(
     ],
 )
 def test_a_path_that_is_refused_is_told_with_what_to_write(path: str, says: str) -> None:
-    (told,) = _one_path("Prefix", path).diagnostics
+    (told,) = _told(_one_path("Prefix", path))
 
     assert (told.reason, told.severity) == (Reason.INVALID_PATH, Severity.ERROR)
     assert says in told.message
@@ -382,7 +387,7 @@ def test_what_is_not_ours_leaves_a_note_for_each_host() -> None:
 def test_hostile_text_is_shown_on_one_short_line(text: str) -> None:
     told: list[Diagnostic] = [*_read(ingress("web", {text: {"/": "one"}})).diagnostics]
     told += _one_path(text, "/").diagnostics
-    told += _one_path("Prefix", f"\x00{text}").diagnostics
+    told += _told(_one_path("Prefix", f"\x00{text}"))
 
     assert len(told) == 3
     for diagnostic in told:
@@ -456,7 +461,7 @@ def test_rule_paths_are_read_as_those_of_requests(
     ],
 )
 def test_the_path_that_is_served_is_named_where_it_is_another(path: str, said: str) -> None:
-    found = _one_path("ImplementationSpecific", path).diagnostics
+    found = _told(_one_path("ImplementationSpecific", path))
 
     assert [item.reason for item in found] == ([Reason.PATH_SERVED_OTHERWISE] if said else [])
     assert all(said in item.message for item in found)

@@ -31,25 +31,17 @@ def read_rewrites(annotations: Annotations) -> None:
     annotations.regex_paths = bool(annotations.value("use-regex", parse_go_boolean))
     target = annotations.text(_TARGET)
     paths = annotations.context.paths
-    if not target or (paths and all(path.text == target for path in paths)):
+    if not target or (paths and all((path.text or "/") == target for path in paths)):
         return  # ingress-nginx does not rewrite a path to itself
     if "$" in target:
         _captured(annotations, target, paths)
         return
-    prefix = annotations.value(_TARGET, parse_path_prefix)
-    if prefix is None:
+    whole = annotations.value(_TARGET, _path)
+    if whole is None:
         return
-    if annotations.regex_paths:
-        message = "beside use-regex only captures are built; paths are sent as clients ask for them"
-        annotations.warn(_TARGET, Reason.ANNOTATION_UNSUPPORTED, message)
-        return
-    if any(path.kind != "Exact" for path in paths):
-        message = (
-            "ingress-nginx sends every request to this very path; here what follows the matched path is kept"
-            " behind it"
-        )
-        annotations.warn(_TARGET, Reason.ANNOTATION_UNSUPPORTED, message)
-    annotations.add(PrefixRewrite(prefix=prefix), prefix=_TARGET)
+    # A host on which anything is rewritten has regular expressions only.
+    annotations.regex_paths = True
+    annotations.add(PrefixRewrite(whole=whole), whole=_TARGET)
 
 
 def _captured(annotations: Annotations, target: str, paths: tuple[RulePath, ...]) -> None:
@@ -70,13 +62,27 @@ def forwarded_prefix(annotations: Annotations) -> str | None:
     name = "x-forwarded-prefix"
     if not annotations.text(name):
         return None
-    if not annotations.text(_TARGET):
+    target = annotations.text(_TARGET)
+    if not target:
         annotations.warn(name, Reason.ANNOTATION_IGNORED, "it has no effect without rewrite-target")
         return None
+    paths = annotations.context.paths
+    if same := [path for path in paths if (path.text or "/") == target]:
+        if len(same) == len(paths):
+            message = "it has no effect where rewrite-target is the path itself"
+            annotations.warn(name, Reason.ANNOTATION_IGNORED, message)
+            return None
+        message = (
+            f"ingress-nginx does not set it for the path {target[:80]!a}, which is the target itself; here"
+            " it is set for all paths of this object"
+        )
+        annotations.warn(name, Reason.ANNOTATION_UNSUPPORTED, message)
     return annotations.value(name, _path)
 
 
 def _path(text: str) -> str:
     if not re.fullmatch(r"/[A-Za-z0-9\-._~/]{0,1000}", text):
         raise ValueError("must be a path of letters, digits, -, ., _, ~ and /")
+    if "//" in text or any(element in (".", "..") for element in text.split("/")):
+        raise ValueError("must be a path without //, . or .. elements")
     return text

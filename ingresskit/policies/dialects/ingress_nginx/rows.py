@@ -198,7 +198,7 @@ NOTES: Final = {
     "permanent-redirect-code": "301, 302, 303, 307 and 308",
     "proxy-http-version": "1.1",
     "proxy-next-upstream": "error, timeout and off; no status of a response causes another try",
-    "rewrite-target": "/$2 with /x(/|$)(.*), /$1 with /x/(.*); without captures, what follows the path is kept",
+    "rewrite-target": "/$2 with /x(/|$)(.*), /$1 with /x/(.*); without captures, the whole path",
     "server-alias": "names and wildcards, no regular expressions; they hold for the paths of this Ingress",
     "server-snippet": "no snippet is ever executed",
     "service-upstream": "requests are sent to the endpoints of the Service",

@@ -20,11 +20,16 @@ class _PrefixRewrite(Handler[PrefixRewrite]):
 
     policy = PrefixRewrite
     flag = "w"
-    words = "What the rule matched of the path is cut off, in powers of two, and the new prefix put in front."
+    words = (
+        "What the rule matched of the path is cut off, in powers of two, and the new prefix (after =) put in"
+        " front; a setting that begins with / takes the place of the whole path."
+    )
 
     @override
     def rows(self, policy: PrefixRewrite) -> Iterator[SettingRow]:
-        if policy.prefix is not None:
+        if policy.whole is not None:
+            yield MapName.SETTINGS, "rewrite", policy.whole
+        elif policy.prefix is not None:
             # A prefix of "/" is empty, and a map has no empty values.
             yield MapName.SETTINGS, "rewrite", "=" + policy.prefix.rstrip("/")
 
@@ -35,8 +40,9 @@ class _PrefixRewrite(Handler[PrefixRewrite]):
         yield f"set-var(txn.rest) path if {on}"
         for size in (2**power for power in range(13)):
             yield f"set-var(txn.rest) var(txn.rest),bytes({size}) if {on} {{ var(txn.cut),and({size}) gt 0 }}"
-        yield f"set-var(txn.rewrite) {setting('rewrite')},bytes(1) if {on}"
-        yield f"set-var-fmt(txn.rest) %[var(txn.rewrite)]%[var(txn.rest)] if {on}"
+        yield f"set-var(txn.rewrite) {setting('rewrite')} if {on}"
+        yield f"set-var-fmt(txn.rest) %[var(txn.rewrite),bytes(1)]%[var(txn.rest)] if {on}"
+        yield f"set-var(txn.rest) var(txn.rewrite) if {on} {{ var(txn.rewrite) -m beg / }}"
         yield f"set-path / if {on} {{ var(txn.rest) -m len 0 }}"
         yield f"set-path %[var(txn.rest)] if {on} {{ var(txn.rest) -m beg / }}"
 

@@ -53,6 +53,7 @@ class StaticDraft:
         over_tls: Those to set for clients that use TLS only, with their values.
         algorithm: How an endpoint is chosen.
         prefix: What takes the place of the matched path, without a slash at its end; ``None``: nothing.
+        whole: What takes the place of the whole path, and goes before *prefix*; ``None``: nothing.
     """
 
     guards: list[StaticGuard] = field(default_factory=list[StaticGuard])
@@ -64,6 +65,7 @@ class StaticDraft:
     over_tls: list[HeaderField] = field(default_factory=list[HeaderField])
     algorithm: Algorithm = Algorithm.ROUND_ROBIN
     prefix: str | None = None
+    whole: str | None = None
 
 
 @dataclass(slots=True)

@@ -14,12 +14,13 @@ __all__ = ["DYNAMIC", "STATIC", "DynamicPrefixRewrite", "StaticPrefixRewrite"]
 
 
 class StaticPrefixRewrite(PolicyHandler[PrefixRewrite, StaticDraft]):
-    """A ``rewrite`` of the matched octets, which differ from location to location."""
+    """A ``rewrite`` of the matched octets, which differ from location to location, or of all."""
 
     policy = PrefixRewrite
 
     @override
     def contribute(self, policy: PrefixRewrite, draft: StaticDraft) -> None:
+        draft.whole = policy.whole
         draft.prefix = None if policy.prefix is None else policy.prefix.rstrip("/")
 
 
@@ -30,7 +31,9 @@ class DynamicPrefixRewrite(PolicyHandler[PrefixRewrite, DynamicDraft]):
 
     @override
     def contribute(self, policy: PrefixRewrite, draft: DynamicDraft) -> None:
-        if policy.prefix is not None:
+        if policy.whole is not None:
+            draft.edit(self.stage, "rewrite", {"path": policy.whole})
+        elif policy.prefix is not None:
             change = {"prefix": policy.prefix.rstrip("/"), "matched": draft.matched}
             draft.edit(self.stage, "rewrite", change)
 

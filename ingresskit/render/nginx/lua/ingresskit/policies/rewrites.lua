@@ -4,9 +4,10 @@ local sub = string.sub
 
 local M = { request = {} }
 
--- Put a prefix in place of the matched part. change: {prefix =, matched = its length}.
+-- Put a prefix in place of the matched part, or a path in place of all.
+-- change: {prefix =, matched = its length} or {path =}.
 function M.request.rewrite(change, context)
-    local path = change.prefix .. sub(context.path, change.matched + 1)
+    local path = change.path or change.prefix .. sub(context.path, change.matched + 1)
     context.path = path ~= "" and path or "/"
 end
 
