@@ -8,17 +8,17 @@
     ├── ApplyError              an artifact that could not be put live; the old one still serves
     │   ├── ApplyPostponed      it can be, but not yet: a reload has to wait
     │   └── CheckFailed         the proxy's own checker refused the artifact
-    ├── ApiError                the API server answered, and said no
+    ├── ApiError                the API server responded with an error
     │   ├── Conflict            409: someone else changed or made the object first
     │   ├── Expired             410: the resource version or list token asked for is too old
     │   ├── Forbidden           403: a right is missing
     │   ├── NotFound            404: no such object, or no such API
     │   ├── TooManyRequests     429: come back later
     │   └── Unauthorized        401: the credentials are refused, also after being renewed
-    └── TransportError          the API server gave no usable answer: refused, reset, cut, garbled
-        ├── CredentialsError    the credentials for it cannot be had or read
-        ├── IdleTimeout         an open watch said nothing for too long
-        └── RequestTimeout      a request was not answered before its deadline
+    └── TransportError          no usable response of the API server: refused, reset, cut, garbled
+        ├── CredentialsError    credentials are missing or unreadable
+        ├── IdleTimeout         an open watch was silent for too long
+        └── RequestTimeout      a request got no whole response before its deadline
 
 A mistake of a cluster user is never an exception on its way through the pipeline: it is a
 :class:`ingresskit.diagnostics.Diagnostic`. `DecodeError` is the one that starts as an exception,
@@ -181,7 +181,7 @@ class CheckFailed(ApplyError):
 
 
 class StatusCause(NamedTuple):
-    """One cause in a ``Status`` answer: the field at fault, a CamelCase word, a sentence. Any may be empty."""
+    """One cause in a ``Status``: the field at fault, a CamelCase word, a sentence. Any may be empty."""
 
     field: str
     reason: str
@@ -189,7 +189,7 @@ class StatusCause(NamedTuple):
 
 
 class ApiError(IngressKitError):
-    """Raised when the API server answered a request, or ended a watch, with an error.
+    """Raised when the API server responded to a request, or ended a watch, with an error.
 
     Attributes:
         status: The HTTP status code; for an error inside a watch, the code its ``Status`` states.
@@ -217,7 +217,7 @@ class ApiError(IngressKitError):
         self.causes = causes
         self.request = request
         super().__init__(
-            f"{request or 'the watch'} was answered with {status}"
+            f"{request or 'the watch'} got {status}"
             + (f" {reason}" if reason else "")
             + (f": {message}" if message else "")
         )
@@ -248,7 +248,7 @@ class Unauthorized(ApiError):
 
 
 class TransportError(IngressKitError):
-    """Raised when the API server gave no usable answer. Trying again later is always allowed."""
+    """Raised when no usable response of the API server came. Trying again later is always allowed."""
 
 
 class CredentialsError(TransportError):
@@ -260,4 +260,4 @@ class IdleTimeout(TransportError):
 
 
 class RequestTimeout(TransportError):
-    """Raised when a request was not answered in full before its deadline."""
+    """Raised when a request got no whole response before its deadline."""

@@ -159,7 +159,7 @@ class ObjectDecoder(Generic[K]):
         return self._transformed(cast(K, item))
 
     def event(self, line: bytes) -> WatchEvent[K]:
-        """What one line of a watch says.
+        """The event in one line of a watch.
 
         Raises:
             TransportError: The line is not an event of the API. The watch cannot be trusted any more.
@@ -258,7 +258,7 @@ class ObjectDecoder(Generic[K]):
         if items is None:
             items = []  # an empty list, as some servers write it
         if not isinstance(items, list) or not isinstance(tree.get("metadata"), dict):
-            raise TransportError("what should be a list of the API is none")
+            raise TransportError("the response is not a list of the API")
         objects: list[K] = []
         failures: list[DecodeFailure] = []
         for index, item in enumerate(cast("list[object]", items)):

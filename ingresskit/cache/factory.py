@@ -121,7 +121,7 @@ class SharedInformerFactory:
                 running.scope.cancel()
 
     def informers(self) -> Sequence[SharedInformer[KubeObject]]:
-        """Those that there are, in the order they were asked for."""
+        """The informers created so far, in creation order."""
         return [running.informer for running in self._informers.values()]
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> NoReturn:

@@ -52,7 +52,7 @@ class EventHandler(Generic[K]):
 
 @dataclass(slots=True)
 class _Pending(Generic[K]):
-    """What a handler is yet to be told of one key.
+    """The change of one key that a handler has not got yet.
 
     Attributes:
         told: What it was told last; ``None`` if it knows of no such object.
@@ -90,7 +90,7 @@ class Registration(Generic[K]):
 
     @property
     def has_synced(self) -> bool:
-        """Whether the handler was told of every object that was there at first."""
+        """Whether the handler got every object that was there at first."""
         return self._synced.is_set()
 
     async def wait_synced(self) -> None:
@@ -115,7 +115,7 @@ class Registration(Generic[K]):
     # For the informer.
 
     def replay(self, objects: Iterable[K]) -> None:
-        """Tell a late handler what was there before it."""
+        """Give a late handler the objects that were there before it."""
         for item in objects:
             if self._passes(item):
                 self._pending[item.key] = _Pending(None, item, None)
@@ -147,7 +147,7 @@ class Registration(Generic[K]):
         self._wake.set()
 
     async def run(self) -> None:
-        """Tell the handler, until cancelled or removed."""
+        """Call the handler with changes, until cancelled or removed."""
         with self._scope:
             if self._handler.resync > timedelta(0):
                 async with anyio.create_task_group() as group:

@@ -1,4 +1,4 @@
-"""One kind, followed once and shared by all who want to know."""
+"""A shared informer: one list and watch of a kind, for any number of handlers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ K = TypeVar("K", bound=KubeObject)
 
 
 class SharedInformer(Generic[K]):
-    """A store that is kept equal to the server, and handlers that are told of what changes in it.
+    """A store that is kept equal to the server, and handlers that are called for each change.
 
     Reading needs no handler: `store` may be read at any time, and `Indexer.wait_changed` waits for a
     change of any kind. Several namespaces are followed by several reflectors into the one store.
@@ -125,7 +125,7 @@ class SharedInformer(Generic[K]):
 
     @property
     def last_contact(self) -> float:
-        """When the server last said anything, on the clock of the event loop; the earliest of several."""
+        """When the server last sent anything, on the clock of the event loop; the earliest of several."""
         return min(reflector.last_contact for reflector in self._reflectors)
 
     def healthy(self, max_silence: float) -> bool:
@@ -168,7 +168,7 @@ class SharedInformer(Generic[K]):
         return registration
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> NoReturn:
-        """Follow the server and tell the handlers, until cancelled. Once in the life of an informer.
+        """Follow the server and call the handlers, until cancelled. Once in the life of an informer.
 
         Reports itself as started at once; wait for the first state with `wait_for_sync`.
 

@@ -212,7 +212,7 @@ class WorkQueue(Generic[T]):
             del self._waiting[priority]
 
     def _shared_delay(self) -> float:
-        """Take a token from the bucket that all keys share, and say how long until it is there."""
+        """Take a token from the bucket that all keys share; gives the seconds until it is there."""
         now = anyio.current_time()
         if self._tokens_at is not None:
             self._tokens = min(self._burst, self._tokens + (now - self._tokens_at) * self._rate)

@@ -175,7 +175,7 @@ class Reflector(Generic[K]):
 
     @property
     def last_contact(self) -> float:
-        """When the server last said anything, on the clock of the event loop; minus infinity for never."""
+        """When the server last sent anything, on the clock of the event loop; minus infinity for never."""
         return self._last_contact
 
     @property
@@ -477,7 +477,7 @@ class Reflector(Generic[K]):
         await anyio.sleep(pause.total_seconds())
 
     def _obey(self, verdict: Verdict) -> bool:
-        """Do what a verdict says. Returns whether to go on without a pause."""
+        """Act on a verdict. Returns whether to go on without a pause."""
         if verdict.doubt:
             self._last_proof = float("-inf")
         if verdict.strike:

@@ -50,7 +50,7 @@ class DeletedFinalStateUnknown(Generic[K]):
 
 @dataclass(frozen=True, slots=True)
 class Change(Generic[K]):
-    """One step of one key, told to listeners after the store has taken it.
+    """One step of one key, passed to listeners after the store has taken it.
 
     Attributes:
         old: What was held; ``None`` for an object that is new.
@@ -144,7 +144,7 @@ class Store(Generic[K]):
     # What follows is for the one that keeps the store: a reflector.
 
     def apply(self, item: K) -> bool:
-        """Hold *item*, which a watch says was added or modified.
+        """Hold *item*, which a watch reported as added or modified.
 
         Late and doubled events change nothing: those of an object whose deletion was seen, and those with
         an older resource version than is held.
@@ -167,7 +167,7 @@ class Store(Generic[K]):
         return self._publish(self._steps(key, old, item))
 
     def discard(self, key: ObjectKey, *, uid: str, resource_version: str, final: K | None) -> bool:
-        """Drop the object that a watch says was deleted; *final* is how it ended, if it can be read.
+        """Drop the object that a watch reported as deleted; *final* is how it ended, if it can be read.
 
         Returns:
             Whether anything changed. Not when another object has the name by now, or the event is late.

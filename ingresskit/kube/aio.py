@@ -60,7 +60,7 @@ class AioTransport:
             request_timeout: For all of a request but a watch, from the first byte out to the last one in.
             open_timeout: For the headers of a watch.
             connect_timeout: For one connection, names and TLS included.
-            max_body_bytes: More in one answer is an error.
+            max_body_bytes: More in one response is an error.
             compression: Ask for compressed lists. Worth it over slow lines only: it costs the server more
                 time than it saves.
             user_agent: What the server's audit log shall say.

@@ -71,7 +71,7 @@ class Credentials(Protocol):
         ...
 
     async def renew(self, refused: Access) -> None:
-        """The server answered 401 to *refused*: get others, unless that was done already.
+        """Renew *refused*, to which the server responded 401, unless that was done already.
 
         Raises:
             CredentialsError: There are no others to be had.

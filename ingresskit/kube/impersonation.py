@@ -19,7 +19,7 @@ _PLAIN = frozenset((string.ascii_letters + string.digits + "!#$&'*+-.^_`|~").enc
 
 
 def impersonation_headers(user: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
-    """The headers that a kubeconfig's user asks for, in their order; none when it impersonates nobody.
+    """The headers that a kubeconfig's user asks for, in their order; none without impersonation.
 
     Raises:
         CredentialsError: Groups, a uid or extra fields without a user name, a value of another type, or

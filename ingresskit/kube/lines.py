@@ -85,7 +85,7 @@ class LineReader:
         """Wrap *stream*.
 
         Args:
-            stream: What to read. Closing it stays with whoever opened it.
+            stream: What to read. The caller closes it.
             idle_timeout: How long it may be silent. Longer than the time the server was asked to keep the
                 watch open, else healthy watches of quiet kinds are cut.
             max_line_bytes: More in one line is an error; 16 MiB unless given.

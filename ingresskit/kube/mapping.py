@@ -52,7 +52,7 @@ _LONGEST_PAUSE = timedelta(minutes=10)
 def api_error(
     status: int, headers: Mapping[str, str], body: bytes, *, request: str = "", now: datetime | None = None
 ) -> ApiError:
-    """The error that an answer other than 2xx stands for.
+    """The error for a response other than 2xx.
 
     Args:
         status: The HTTP status code.

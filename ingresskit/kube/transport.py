@@ -14,7 +14,7 @@ __all__ = ["ByteStream", "Response", "Transport"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """A successful answer.
+    """A successful response.
 
     Attributes:
         status: 200 to 299; everything else is an exception.
@@ -46,7 +46,7 @@ class ByteStream(Protocol):
 class Transport(Protocol):
     """Speaks to one API server.
 
-    What an implementation promises: an answer other than 2xx is raised as `ApiError`; no answer is
+    What an implementation promises: a response other than 2xx is raised as `ApiError`; none is
     raised as `TransportError`, and every wait for one has a deadline; on 401 the credentials are
     renewed once and the request is made once more, after which it is `Unauthorized`; any call may be
     cancelled; calls may run at the same time. Nothing else is retried: what to do about an error is for

@@ -1,4 +1,4 @@
-"""What Kubernetes says: typed, immutable models of the objects an ingress controller reads."""
+"""Typed, immutable models of the objects an ingress controller reads."""
 
 from ingresskit.models.claims import NO_CLAIMS, HostClaim, HostClaims
 from ingresskit.models.config import ConfigMap, Namespace, Secret

@@ -43,7 +43,7 @@ class HostClaims:
     by_host: Mapping[str, HostClaim] = field(default_factory=dict[str, HostClaim])
 
     def get(self, host: str) -> HostClaim | None:
-        """The claim on exactly that rule host; ``None`` when nobody holds it."""
+        """The claim on exactly that rule host; ``None`` when it is not held."""
         return self.by_host.get(host)
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""Where something is reached from outside, as Services and Ingresses say it in their status."""
+"""Where something is reached from outside: ``status.loadBalancer`` of Services and Ingresses."""
 
 from __future__ import annotations
 
@@ -39,4 +39,4 @@ class WithLoadBalancer(WireModel):
 
 
 NO_ADDRESSES = WithLoadBalancer()
-"""The status of what nobody has written one for."""
+"""The status of an object without one."""

@@ -1,4 +1,4 @@
-"""Nodes and Pods, as far as they say where a controller is reached.
+"""Nodes and Pods, as far as they show where a controller is reached.
 
 Neither is among `KINDS`: nothing that is served depends on them.
 """
@@ -31,7 +31,7 @@ class NodeAddress(WireModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStatus(WireModel):
-    """What a node's kubelet says."""
+    """What a node's kubelet reports."""
 
     addresses: Many[NodeAddress] = ()
     conditions: Many[Condition] = ()

@@ -1,4 +1,4 @@
-"""Service, and the two kinds that say where its pods are: EndpointSlice and the older Endpoints."""
+"""Service, and the two kinds that list its endpoints: EndpointSlice and the older Endpoints."""
 
 from __future__ import annotations
 

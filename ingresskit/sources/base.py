@@ -29,7 +29,7 @@ class Source(Protocol):
         ...
 
     def snapshot(self) -> Snapshot | None:
-        """What is known now; ``None`` until everything has been read once, so that nobody acts on half."""
+        """What is known now; ``None`` until everything has been read once, so that no reader acts on half."""
         ...
 
     async def wait_changed(self, revision: int) -> None:

@@ -89,8 +89,8 @@ class ClusterSource:
             namespace_labels: Whether Namespaces are followed too: a selector asks for their labels, or
                 administrators list hosts in their annotations.
             require_namespaces: Follow them, and deliver nothing before they could be read once.
-            assumed_classes: The IngressClasses that there are taken to be for as long as reading them has
-                never been possible, because the right or the kind is missing.
+            assumed_classes: IngressClasses to assume until they have been read once, because the right
+                or the kind is missing.
             options: Those of the controller: they say which Ingresses are ours.
             host_claims: The namespace and name of the record of host claims, whose ConfigMaps are followed;
                 ``None``: there is none.

@@ -58,7 +58,7 @@ class FileSource:
         self._locations: Mapping[ObjectRef, str] = {}
 
     def snapshot(self) -> Snapshot | None:
-        """What the files say now; ``None`` until all have been read once."""
+        """The objects in the files now; ``None`` until all have been read once."""
         return self._store.snapshot()
 
     async def wait_changed(self, revision: int) -> None:

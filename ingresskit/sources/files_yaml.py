@@ -298,7 +298,7 @@ class _Builder:
         try:
             return int(digits, 0)
         except ValueError:
-            self._fault(f"has the number {quoted(text, 60)}, which is none")
+            self._fault(f"has {quoted(text, 60)} tagged as a number, which it is not")
 
 
 _MERGE: Final = object()

@@ -1,4 +1,4 @@
-"""What goes into ``Ingress.status.loadBalancer``: pure functions from what the cluster says to addresses.
+"""What goes into ``Ingress.status.loadBalancer``: pure functions from objects of the cluster to addresses.
 
 All give sorted tuples without doubles: IPv4 addresses by number, IPv6 ones, host names. Addresses that the
 API server would refuse are left out. Nothing found is an empty tuple, which nobody ever writes.

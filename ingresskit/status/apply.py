@@ -96,7 +96,7 @@ def _tree(response: Response) -> Mapping[str, object]:
     try:
         return _map(json.loads(response.body))
     except ValueError as exc:
-        raise TransportError(f"the answer for an Ingress is not JSON: {exc}") from exc
+        raise TransportError(f"the response for an Ingress is not JSON: {exc}") from exc
 
 
 def _map(value: object) -> Mapping[str, object]:

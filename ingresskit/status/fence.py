@@ -8,7 +8,7 @@ __all__ = ["Fence", "NoFence"]
 
 
 class Fence(Protocol):
-    """Says whether this process may write now. A `ingresskit.controller.leader.Term` is one."""
+    """Decides whether this process may write now. A `ingresskit.controller.leader.Term` is one."""
 
     def is_valid(self) -> bool:
         """Whether it may. Asked directly before each write."""

@@ -14,7 +14,7 @@ __all__ = ["Ownership", "judge_ownership"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ownership:
-    """Which Ingresses are ours, and which are somebody else's for certain.
+    """Which Ingresses are ours, and which are another controller's for certain.
 
     Attributes:
         ours: Those that are served.

@@ -4,14 +4,14 @@ What can happen to one Ingress:
 
 1. Its status says what it should, or nothing is known of where we are reached: no request is made.
 2. It says something else: our addresses are applied (server-side apply, without force).
-3. Another field manager owns the field with another value: the server refuses. That is said once, loudly,
-   and not tried again until the status changes. The other one wins; nobody ping-pongs.
-4. Somebody who calls himself as we do writes something else, again and again, which no server refuses: after
-   three times we stop, loudly, until there is something new to say.
+3. Another field manager owns the field with another value: the server refuses. That is reported
+   once, and not tried again until the status changes: two managers never undo each other in turn.
+4. Another program with our field manager's name writes something else, again and again, which no server
+   refuses: after three times we report it and stop, until the status should change.
 5. It belongs to another class now: if the field is ours, by the server's own book, we give it up.
 
 One worker does all of it, from a queue in which each Ingress stands once. Nothing here is on the way of
-traffic: when the API server is gone the writer waits, and nobody waits for the writer.
+traffic: when the API server is gone the writer waits, and nothing else does.
 """
 
 from __future__ import annotations
@@ -319,7 +319,7 @@ class StatusWriter:
 
     async def _failed(self, item: Ingress, wanted: Addresses, error: Exception) -> _Next:
         self._counts["failures"] += 1
-        key, facts = item.key, {**_facts(item), "error": str(error) or "no answer in time"}
+        key, facts = item.key, {**_facts(item), "error": str(error) or "no response in time"}
         match error:
             case NotFound():
                 # Gone; the watch will say so. (An API that is not there cannot have given us the object.)
@@ -329,9 +329,7 @@ class StatusWriter:
                 self._counts["conflicts"] += 1
                 level = logging.DEBUG if (key, owners) in self._disputes else logging.WARNING
                 self._disputes.add((key, owners))
-                _logger.log(
-                    level, "the status belongs to another field manager, it is left as it is", extra=facts
-                )
+                _logger.log(level, "another field manager owns the status, it is left as it is", extra=facts)
                 self._holds[key] = _Hold(item.metadata.uid, wanted, _status(item))
                 return _Next.DONE
             case Forbidden():
@@ -406,7 +404,7 @@ def _status(item: Ingress) -> Addresses:
 
 
 def _owners(error: ApiError) -> str:
-    """Who owns the field, as the server says it; empty when the conflict is about something else."""
+    """The managers that own the field, as the server reports them; empty for another conflict."""
     return "; ".join(
         sorted({cause.message for cause in error.causes if cause.reason == "FieldManagerConflict"})
     )

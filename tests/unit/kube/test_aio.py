@@ -117,7 +117,7 @@ async def test_a_refusal_is_an_error_that_says_what_was_asked() -> None:
         await asked.answer(body, status=422, extra="Retry-After: 3\r\n")
 
     async with serving(refuse) as stub, transport(stub) as it:
-        with pytest.raises(ApiError, match="GET /api/v1/services was answered with 422 Invalid: no") as caught:
+        with pytest.raises(ApiError, match="GET /api/v1/services got 422 Invalid: no") as caught:
             await it.list(SERVICES, "", ListOptions())
 
     assert caught.value.retry_after == timedelta(seconds=3)

@@ -45,7 +45,7 @@ def test_each_status_has_its_error(code: int, kind: type[ApiError]) -> None:
 
     assert type(error) is kind
     assert (error.status, error.reason, error.message) == (code, "Because", "so")
-    assert str(error) == f"GET /api was answered with {code} Because: so"
+    assert str(error) == f"GET /api got {code} Because: so"
 
 
 def test_causes_are_kept() -> None:

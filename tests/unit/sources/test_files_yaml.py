@@ -94,7 +94,9 @@ def test_an_anchor_ends_with_its_document() -> None:
         pytest.param("!!python/name:os.system ''", 0, "has the tag", id="a Python object"),
         pytest.param("!!set {a}", 0, "has the tag", id="a set"),
         pytest.param("a: !!int x", 0, "has the tag", id="a number tag on text"),
-        pytest.param("a: 0x_", 0, "which is none", id="a hexadecimal number without digits"),
+        pytest.param(
+            "a: 0x_", 0, "tagged as a number, which it is not", id="a hexadecimal number without digits"
+        ),
         pytest.param("a: " + "9" * 5000, 0, "more than 64 digits", id="a number too long to be one"),
         pytest.param("a: [", 0, "is not YAML", id="an open bracket"),
         pytest.param("a: 1\nb: 'x", 1, "is not YAML", id="an open quote"),
