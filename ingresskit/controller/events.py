@@ -119,7 +119,7 @@ class Events:
             self._subscriptions.discard(subscription)
 
     def publish(self, event: Event) -> None:
-        """Hand *event* to everybody who listens now."""
+        """Hand *event* to all current readers."""
         for subscription in self._subscriptions:
             self._dropped += not subscription._offer(event)  # noqa: SLF001 - as above
 

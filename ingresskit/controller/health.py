@@ -15,7 +15,7 @@ Check = Callable[[], str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthReport:
-    """An answer to a probe.
+    """The result of a probe.
 
     Attributes:
         problems: What is wrong or missing, one clause each, in the order of the checks; empty when good.

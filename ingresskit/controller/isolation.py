@@ -26,7 +26,7 @@ class Fault:
     """That a graph cannot be taken.
 
     Attributes:
-        saying: In the words of whoever refused it.
+        saying: The message of the program that refused it.
         subjects: The objects that these words point at; may be empty.
     """
 

@@ -107,7 +107,7 @@ class Ledger:
         return self._last_failure
 
     def postpone(self, duration: timedelta) -> None:
-        """The pass under way is to be tried again, through no fault of anybody."""
+        """The pass under way is to be tried again, though no object is at fault."""
         self._finish(duration)
 
     def _finish(self, apply_duration: timedelta) -> None:

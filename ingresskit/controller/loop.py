@@ -58,7 +58,7 @@ _logger = fact_logger(__name__)
 
 
 class Controller(Generic[ArtifactT]):
-    """Keeps a proxy serving what a source says, until cancelled.
+    """Keeps a proxy serving the objects of a source, until cancelled.
 
     Building one does no I/O. All methods are for the event loop that `run` runs on.
 

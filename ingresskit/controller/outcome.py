@@ -1,4 +1,4 @@
-"""One pass without I/O: from a snapshot to an artifact, and all that is to be said about it."""
+"""One pass without I/O: from a snapshot to an artifact and its diagnostics."""
 
 from __future__ import annotations
 

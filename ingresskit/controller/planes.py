@@ -1,4 +1,4 @@
-"""What carries the traffic, as metrics see it.
+"""The metrics of a data plane, as metric families.
 
 The controller knows no proxy. Whatever carries traffic states its metrics itself, so that an in-process
 proxy, nginx, HAProxy and one of your own can all be scraped without the controller importing them.

@@ -40,7 +40,7 @@ class Refusal:
             subject=subject,
             field="",
             reason=Reason.PROXY_REFUSED,
-            message=f"the proxy cannot take what it asks for ({saying}); {_EFFECTS[self.measure]}",
+            message=f"the proxy refuses its configuration ({saying}); {_EFFECTS[self.measure]}",
         )
 
 
@@ -66,7 +66,7 @@ class Quarantine:
         )
 
     def reduce(self, graph: RouteGraph, served: RouteGraph | None) -> tuple[RouteGraph, tuple[Diagnostic, ...]]:
-        """*graph* without what is kept back, and what is said about that; forgets objects that changed."""
+        """*graph* without what is kept back, and diagnostics about that; forgets objects that changed."""
         if not self._held:
             return graph, ()
         found = contributions(graph)

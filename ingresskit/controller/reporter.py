@@ -35,7 +35,7 @@ _PASSING = (Conflict, TooManyRequests, Unauthorized)
 
 
 class StatusReporter:
-    """Follows a controller and keeps the cluster told. The controller never waits for it.
+    """Follows a controller and reports to the cluster. The controller never waits for it.
 
     Every replica follows, so that the next leader knows at once what is to be written; only the leader
     writes.

@@ -60,7 +60,7 @@ async def test_what_is_not_there_is_404_in_json() -> None:
 
     assert reply.status == 404
     assert reply.json == {
-        "error": {"status": 404, "title": "Not Found", "message": "there is nothing at /api/secrets"}
+        "error": {"status": 404, "title": "Not Found", "message": "no resource at /api/secrets"}
     }
 
 
@@ -172,7 +172,7 @@ async def test_explain_takes_repeated_headers_and_the_host_header_counts() -> No
         pytest.param("url=shop.test/cart", "not an http or https URL", id="no scheme"),
         pytest.param("url=http://[::1/", "is not", id="broken brackets"),
         pytest.param("url=http://a.test/&url=http://b.test/", "given 2 times", id="two urls"),
-        pytest.param("url=http://a.test/&uri=1", "no parameter 'uri'", id="unknown parameter"),
+        pytest.param("url=http://a.test/&uri=1", "unknown parameter 'uri'", id="unknown parameter"),
         pytest.param("url=http://a.test/&method=GE%20T", "not a method", id="bad method"),
         pytest.param("url=http://a.test/&header=nocolon", "Name: value", id="header without colon"),
         pytest.param("url=http://a.test/&header=A:%0Ab", "Name: value", id="header with line break"),

@@ -165,7 +165,7 @@ def test_when_the_controller_is_away_the_page_says_so_and_keeps_what_it_knows(
         served.portal.call(_hang_up, served.admin)
         page.evaluate("window.ahead = 60_000")
         page.wait_for("document.querySelector('#contact').textContent.startsWith('Last contact ')")
-        assert "does not answer" in page.text("#banners")
+        assert "does not respond" in page.text("#banners")
         assert page.rows("#routes-rows tr") == 3
 
         served.apply(ingress("meanwhile", "meanwhile.test"))

@@ -38,7 +38,7 @@ class Connection:
 
     Args:
         stream: The connection.
-        site: Answers the requests.
+        site: Responds to the requests.
         settings: The limits.
         local: Whether the client's address is a loopback one.
         idle: Told ``True`` when the wait for a request begins, ``False`` when a request is there.
@@ -61,7 +61,7 @@ class Connection:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=settings.max_head_bytes)
 
     async def serve(self) -> None:
-        """Answer requests until the client goes, is too slow, or breaks the protocol."""
+        """Respond to requests until the client disconnects, is too slow, or breaks the protocol."""
         try:
             while await self._serve_one():
                 self._http.start_next_cycle()
@@ -70,7 +70,7 @@ class Connection:
             pass  # the client went while it was answered
 
     async def _linger(self) -> None:
-        """Close our side and read on for a moment: a close with octets unread would reset the answer."""
+        """Close our side and read on for a moment: a close with octets unread would reset the response."""
         if self._http.their_state in (h11.DONE, h11.CLOSED, h11.MUST_CLOSE):
             return
         with anyio.move_on_after(_LINGER):
@@ -79,7 +79,7 @@ class Connection:
                 await self._stream.receive(_CHUNK)
 
     async def _serve_one(self) -> bool:
-        """Answer one request.
+        """Respond to one request.
 
         Returns:
             Whether another one may follow.
@@ -156,7 +156,7 @@ class Connection:
             return await self._site.answer(request)
         except Exception:
             _logger.exception("admin request failed", extra={"path": request.path})
-            return problem(500, "this is a fault of the server; its log says more")
+            return problem(500, "this is a fault of the server; see its log")
 
     async def _send(self, request: AdminRequest | None, answer: Answer, *, close: bool = True) -> None:
         headers = [*self._headers(answer.content_type), *answer.headers]

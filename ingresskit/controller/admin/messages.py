@@ -44,7 +44,7 @@ SECURITY_HEADERS: Final = (
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
 )
-"""Sent with every answer. Nothing may be framed, loaded from elsewhere, or run inline."""
+"""Sent with every response. Nothing may be framed, loaded from elsewhere, or run inline."""
 
 _WORTH_COMPRESSING = 2048
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -85,7 +85,7 @@ class AdminRequest:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What an answer carries, plain and compressed, and its entity tag."""
+    """The body of a response, plain and compressed, and its entity tag."""
 
     plain: bytes
     compressed: bytes | None
@@ -100,7 +100,7 @@ class Body:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An answer that is known whole."""
+    """A response whose body is known whole."""
 
     status: int = 200
     content_type: str = JSON
@@ -130,7 +130,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """An answer without end: *feed* is given a function that sends, and returns when there is no more."""
+    """A response without end: *feed* is given a function that sends, and returns when there is no more."""
 
     content_type: str
     feed: Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]]
@@ -177,7 +177,7 @@ def explained_request(query: str) -> Request:
     for name in values:
         if name not in _EXPLAIN_PARAMETERS:
             known = ", ".join(_EXPLAIN_PARAMETERS)
-            raise BadQuery(f"there is no parameter {name!r}; the parameters are {known}")
+            raise BadQuery(f"unknown parameter {name!r}; the parameters are {known}")
     url, method, client = (_single(values, name) for name in ("url", "method", "client"))
     if not url:
         raise BadQuery("the parameter 'url' is missing, such as url=http://shop.test/cart")

@@ -18,11 +18,11 @@ class AdminSettings:
     Attributes:
         max_connections: Connections at a time. One more ends the connection that has waited longest
             for its client's next request; when none waits, the new one is closed.
-        max_streams: Of these, how many may be event streams; one more is answered 503.
-        max_head_bytes: A longer request head is answered 431.
-        head_timeout: A client has this long, from connecting or from the last answer, to send a
+        max_streams: Of these, how many may be event streams; one more gets 503.
+        max_head_bytes: A longer request head gets 431.
+        head_timeout: A client has this long, from connecting or from the last response, to send a
             whole request head.
-        write_timeout: A client has this long to take 64 KiB of an answer.
+        write_timeout: A client has this long to take 64 KiB of a response.
         heartbeat: An event stream on which nothing happens says so this often.
         allowed_hosts: Names that a request may give as its host beside ``localhost`` and addresses,
             lower case. A page whose name was pointed at the server's address must not read what it

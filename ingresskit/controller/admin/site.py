@@ -61,7 +61,7 @@ _Send = Callable[[bytes], Awaitable[None]]
 
 
 class Site:
-    """Answers requests. Whatever takes more than a moment is done in a worker thread, two at a time."""
+    """Responds to requests. Work that takes more than a moment runs in a worker thread, two at a time."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class Site:
             return problem(405, f"{request.method} is not possible here; read only", ("Allow", "GET, HEAD"))
         handler = self._paths.get(request.path)
         if handler is None:
-            return problem(404, f"there is nothing at {request.path[:100]}")
+            return problem(404, f"no resource at {request.path[:100]}")
         return await handler(request)
 
     async def _healthz(self, _: AdminRequest) -> Answer:
@@ -249,7 +249,7 @@ def _health_answer(report: HealthReport) -> Answer:
 
 
 def _nothing_live() -> Answer:
-    return problem(503, "nothing is live yet; /readyz says what is missing", ("Retry-After", "1"))
+    return problem(503, "nothing is live yet; see /readyz for what is missing", ("Retry-After", "1"))
 
 
 def _load_pages() -> dict[str, tuple[Body, str]]:

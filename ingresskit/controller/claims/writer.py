@@ -223,7 +223,7 @@ class HostClaimWriter:
         self._held[name] = decode(ConfigMap, response.body)
 
     async def _read_again(self, name: str, fence: Fence) -> None:
-        """The ConfigMap as somebody else wrote it; one that is not of a record is left alone."""
+        """The ConfigMap as another writer left it; one that is not of a record is left alone."""
         response = await self._request("GET", _CONFIG_MAPS.path(self._key.namespace, name), fence)
         item = decode(ConfigMap, response.body)
         if not is_shard(item, self._key) and set(item.data) - {RECORD_KEY}:

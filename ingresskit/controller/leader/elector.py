@@ -1,4 +1,4 @@
-"""Leader election on a Lease: at most one at a time, by clocks that nobody can set.
+"""Leader election on a Lease: at most one at a time, by monotonic clocks.
 
 What makes two leaders impossible, as long as clocks run at about the same speed:
 
@@ -118,7 +118,7 @@ class LeaderElector:
 
     @property
     def leader(self) -> str:
-        """Who holds the Lease, as far as is known here; empty for nobody, or not known yet."""
+        """The holder of the Lease as last read; empty when there is none, or not known yet."""
         if self.is_leader:
             return self._identity
         holder = "" if self._seen is None else self._seen.holder
@@ -203,7 +203,7 @@ class LeaderElector:
             begun = self._clock()
             lease = await self._attempt(self._take, self._settings.attempt_timeout.total_seconds())
             until = begun + self._settings.renew_deadline.total_seconds()
-            # An answer that came too late, or was read after a long sleep, wins nothing.
+            # A response that came too late, or was read after a long sleep, wins nothing.
             if lease is not None and self._clock() < until:
                 self._counts["terms"] += 1
                 _logger.info("leadership won", extra=self._facts())
@@ -270,7 +270,7 @@ class LeaderElector:
             self._counts["renewals"] += 1
 
     async def _hold(self) -> Lease:
-        """The Lease after it was renewed, or as somebody else's.
+        """The Lease after it was renewed, or as another replica holds it.
 
         Raises:
             ApiError: The server refused. So did it if it could neither be updated nor made: the attempt ends
@@ -319,7 +319,7 @@ class LeaderElector:
             self._counts["failures"] += 1
             level = logging.WARNING if self._trouble is None else logging.DEBUG
             self._trouble = exc
-            error = str(exc) or f"no answer within {limit:.1f} s"
+            error = str(exc) or f"no response within {limit:.1f} s"
             _logger.log(level, "lease request failed", extra={**self._facts(), "error": error})
             return None
         self._trouble = None

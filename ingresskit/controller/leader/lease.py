@@ -40,7 +40,7 @@ class Lease:
 
     @classmethod
     def read(cls, body: bytes) -> Lease:
-        """Read an answer of the API server.
+        """Read a response of the API server.
 
         Raises:
             TransportError: It is not a Lease.
@@ -48,9 +48,9 @@ class Lease:
         try:
             tree: object = json.loads(body)
         except ValueError as exc:
-            raise TransportError(f"the answer for a Lease is not JSON: {exc}") from exc
+            raise TransportError(f"the response for a Lease is not JSON: {exc}") from exc
         if not isinstance(tree, dict) or not isinstance(cast("_Tree", tree).get("metadata"), dict):
-            raise TransportError("the answer for a Lease is something else")
+            raise TransportError("the response for a Lease is not a Lease")
         known = cast("_Tree", tree)
         spec = _map(known.get("spec"))
         seconds, transitions = spec.get("leaseDurationSeconds"), spec.get("leaseTransitions")

@@ -29,7 +29,7 @@ class Term:
         return self._identity
 
     def is_valid(self) -> bool:
-        """Whether this is still the leader. Ask directly before each write; never remember the answer."""
+        """Whether this is still the leader. Ask directly before each write; never remember the result."""
         return not self._ended and self._clock() < self._valid_until
 
     def remaining(self) -> float:
@@ -39,7 +39,7 @@ class Term:
     # What follows is for the elector.
 
     def prolong(self, valid_until: float) -> bool:
-        """Let it last until then, at least. A term that is over stays so, and the answer is false."""
+        """Let it last until then, at least. A term that is over stays so, and the result is false."""
         if not self.is_valid():
             self._ended = True
             return False

@@ -234,8 +234,8 @@ async def test_a_renderer_that_raises_for_one_object_serves_the_others() -> None
         outcome = await controller.wait_applied(1)
 
     assert applier.live == ("a.test", "c.test")
-    assert [item.message[:70] for item in outcome.diagnostics] == [
-        "the proxy cannot take what it asks for (ZeroDivisionError: b); it is l"
+    assert [item.message[:67] for item in outcome.diagnostics] == [
+        "the proxy refuses its configuration (ZeroDivisionError: b); it is l"
     ]
 
 

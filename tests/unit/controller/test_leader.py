@@ -354,7 +354,7 @@ def test_a_lease_that_can_neither_be_updated_nor_made_is_not_asked_for_without_a
     # Some four attempts in the ten seconds of the term, of up to five requests each.
     assert len(server.log) <= 25
     assert any(str(error.message) in caplog.text for error in errors.values())
-    assert "no answer within" not in caplog.text
+    assert "no response within" not in caplog.text
 
 
 @BACKENDS

@@ -200,7 +200,7 @@ function showBanners() {
   const banners = [];
   const { status } = known;
   if (!reachable && lastContact !== null) {
-    banners.push(["warn", "The controller does not answer. What was known last is still shown; this page keeps trying."]);
+    banners.push(["warn", "The controller does not respond. Its last known state is shown; this page keeps trying."]);
   }
   if (status?.live.status === "unavailable") banners.push(["bad", `Unhealthy: ${status.live.problems.join("; ")}`]);
   if (status?.failuresInRow && status.lastFailure) {
