@@ -84,7 +84,7 @@ class TranslationArguments(argparse.Namespace):
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """Says what is wrong in one line, where argparse prints every flag there is. Exits with 2."""
+    """Reports a mistake in one line, where argparse prints every flag there is. Exits with 2."""
 
     @override
     def error(self, message: str) -> NoReturn:
@@ -153,7 +153,7 @@ def add_translation_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def translate_options(arguments: TranslationArguments) -> TranslateOptions:
-    """What the arguments say."""
+    """The values of the arguments."""
     return TranslateOptions(
         controller_name=arguments.controller_name,
         ingress_class=arguments.ingress_class,
@@ -282,5 +282,5 @@ def _budget(text: str) -> int | None:
 
 def _ownership(text: str) -> HostOwnership:
     if text not in tuple(HostOwnership):
-        raise ValueError(f"{text!r} is none of strict, exact and shared")
+        raise ValueError(f"{text!r} is not strict, exact or shared")
     return HostOwnership(text)

@@ -56,7 +56,7 @@ class Collector:
                     self.settle(1)
 
     def settle(self, generation: int) -> None:
-        """Look at what is young, up to *generation*; what is left of it lasts.
+        """Collect young objects, up to *generation*; those that survive are taken to last.
 
         Only a look at all that was added (2) finds every cycle in it. After a large pass that takes as long
         as it did before.

@@ -14,7 +14,7 @@ _COMMANDS = {
     "serve": "serve a folder of manifests on this machine",
     "demo": "serve a demonstration on this machine, and print what to try",
     "check": "print what is wrong with a folder of manifests",
-    "explain": "say which rule takes a request, and why",
+    "explain": "show which rule takes a request, and why",
     "render": "print what a folder of manifests comes to",
     "version": "print the version",
 }
@@ -119,8 +119,8 @@ def _mistake(word: str) -> str:
     shown = word if word.isprintable() else word.encode("unicode_escape").decode("ascii")
     near = difflib.get_close_matches(word, commands, n=1)
     if near:
-        return f"there is no command {shown}; is {near[0]} meant?"
-    return f"there is no command {shown}; there are {', '.join(commands[:-1])} and {commands[-1]}"
+        return f"unknown command {shown}; did you mean {near[0]}?"
+    return f"unknown command {shown}; the commands are {', '.join(commands[:-1])} and {commands[-1]}"
 
 
 def _usage(program: str) -> str:

@@ -39,7 +39,7 @@ SWITCH_SECONDS = 0.001
 
 
 def run_command(argv: Sequence[str] | None = None, *, program: str, command: Command = "run") -> int:
-    """Do what the command line says.
+    """Run the command of the command line.
 
     Args:
         argv: The flags; ``None``: those of this process.

@@ -1,4 +1,4 @@
-"""What a laptop lacks to serve manifests for real: pods that answer, and certificates that clients can check.
+"""What a laptop lacks to serve manifests for real: pods that respond, and certificates that clients can check.
 
 `DemoSource` is a source of objects like any other, put around a folder: it starts a small server at
 each loopback address that an EndpointSlice names, and adds the TLS Secrets that Ingresses name.
@@ -152,7 +152,7 @@ class _Pod:
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
     async def run(self, host: str, port: int, *, task_status: anyio.abc.TaskStatus[_Pod]) -> None:
-        """Listen at that address, or at any free one, and answer until cancelled."""
+        """Listen at that address, or at any free one, and respond until cancelled."""
         with self.scope:
             try:
                 server = await anyio.create_tcp_listener(local_host=host, local_port=port)

@@ -143,6 +143,7 @@ def _dialect(text: str) -> str:
     names = [*BUILT_IN, *sorted(_installed())]
     if text not in names:
         near = difflib.get_close_matches(text, names, n=1)
-        hint = f"is {near[0]} meant?" if near else f"there are {', '.join(names[:-1])} and {names[-1]}"
-        raise ValueError(f"{text!r} is not known; {hint}")
+        known = f"{', '.join(names[:-1])} and {names[-1]}"
+        what = f"known; did you mean {near[0]}?" if near else f"one of {known}"
+        raise ValueError(f"{text!r} is not {what}")
     return text

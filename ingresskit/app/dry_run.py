@@ -39,7 +39,7 @@ Question = Literal["check", "explain", "render"]
 
 _DESCRIPTIONS: dict[Question, str] = {
     "check": "Print what is wrong with the objects of a folder of manifests.",
-    "explain": "Say which rule takes a request, and why every near miss does not.",
+    "explain": "Show which rule takes a request, and why every near miss does not.",
     "render": "Print the route graph that a folder of manifests comes to.",
 }
 

@@ -11,11 +11,11 @@ __all__ = ["CannotListen", "Failure", "exit_status"]
 
 
 class Failure(Exception):
-    """Ends the program with status 1. Its text is one line that says what to mend."""
+    """Ends the program with status 1. Its text is one line with what to mend."""
 
 
 class CannotListen(Failure):
-    """An address cannot be had. Its text says which."""
+    """An address cannot be bound; the text names it."""
 
 
 def exit_status(work: Callable[[], int], *, program: str) -> int:

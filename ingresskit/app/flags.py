@@ -65,7 +65,7 @@ class Address(NamedTuple):
 
 
 class Flags(DialectArguments):
-    """What the command line says, checked."""
+    """The checked values of the command line."""
 
     command: Command
     demo: bool
@@ -328,5 +328,5 @@ def _renderer(text: str) -> str:
 
 def _one_of(text: str, *known: str) -> str:
     if text not in known:
-        raise ValueError(f"{text!r} is not known; there are {', '.join(known[:-1])} and {known[-1]}")
+        raise ValueError(f"{text!r} is not one of {', '.join(known[:-1])} and {known[-1]}")
     return text

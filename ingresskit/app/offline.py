@@ -1,4 +1,4 @@
-"""A folder carried through the pipeline once, and what there is to say about it, line by line."""
+"""A folder carried through the pipeline once, and its report, line by line."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ class Offline:
             kept = tuple(item for item in diagnostics if item.reason is not Reason.NO_ENDPOINTS)
             if len(kept) < len(diagnostics):
                 notes.append(
-                    "there are no EndpointSlices in the folder, since a cluster makes them: no backend has"
-                    " endpoints here, which is said of none of them"
+                    "the folder has no EndpointSlices, which a cluster makes: no backend has endpoints here,"
+                    " and none is reported for that"
                 )
             diagnostics = kept
         return cls(

@@ -21,7 +21,7 @@ class CommandParser(OneLineParser):
     """Reports each mistake in one line, and suggests the nearest flag."""
 
     def read(self, argv: Sequence[str] | None, flags: NamespaceT) -> NamespaceT:
-        """Fill *flags* with what *argv* says; ``None``: the words of this process.
+        """Fill *flags* from *argv*; ``None``: the words of this process.
 
         Raises:
             SystemExit: With 2 for a mistake, with 0 after ``--help``.
@@ -29,7 +29,7 @@ class CommandParser(OneLineParser):
         flags, unknown = self.parse_known_args(argv, namespace=flags)
         for word in unknown:
             near = difflib.get_close_matches(word.partition("=")[0], self._known(), n=1)
-            self.error(f"there is no flag {word}" + (f"; is {near[0]} meant?" if near else "; see --help"))
+            self.error(f"unknown flag {word}" + (f"; did you mean {near[0]}?" if near else "; see --help"))
         return flags
 
     def _known(self) -> list[str]:

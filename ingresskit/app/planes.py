@@ -77,7 +77,7 @@ class Plane(Protocol):
         """Take requests. Called once, after the first configuration is live.
 
         Raises:
-            CannotListen: An address cannot be had.
+            CannotListen: An address cannot be bound.
         """
         ...
 

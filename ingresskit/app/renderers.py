@@ -55,10 +55,9 @@ def find_renderer(name: str) -> Callable[[], GraphLimits]:
             if name not in installed:
                 names = [*BUILT_IN, *sorted(installed)]
                 near = difflib.get_close_matches(name, names, n=1)
-                hint = (
-                    f"; is {near[0]} meant?" if near else f"; there are {', '.join(names[:-1])} and {names[-1]}"
-                )
-                raise ValueError(f"{name!r} is not known{hint}")
+                known = f"{', '.join(names[:-1])} and {names[-1]}"
+                what = f"known; did you mean {near[0]}?" if near else f"one of {known}"
+                raise ValueError(f"{name!r} is not {what}")
             return lambda: _load(installed[name])
 
 

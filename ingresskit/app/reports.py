@@ -31,7 +31,7 @@ __all__ = ["ClusterReports"]
 
 
 class ClusterReports:
-    """Tells the cluster what the controller does, while this replica leads. Serving never waits for it."""
+    """Writes statuses and Events, while this replica leads. Serving never waits for it."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""A whole controller as one object: `Service` puts the public parts of ingresskit together as flags say.
+"""A whole controller as one object: `Service` puts the public parts of ingresskit together by flags.
 
 This is the place to begin reading, and to copy from.
 """
@@ -33,7 +33,7 @@ __all__ = ["Service"]
 
 
 class Service:
-    """A proxy, a controller that keeps it up to date, and an admin server that says how they are."""
+    """A proxy, a controller that keeps it up to date, and an admin server that reports their state."""
 
     def __init__(
         self,
@@ -175,7 +175,7 @@ def _follow(transport: AioTransport, flags: Flags, options: TranslateOptions) ->
 
 
 def _admin_settings(flags: Flags) -> AdminSettings:
-    """Who may read the admin server, as the flags say.
+    """Who may read the admin server, by the flags.
 
     Raises:
         ConfigurationError: The file of ``--admin-auth`` cannot be used.

@@ -84,7 +84,7 @@ class Generations:
         small change costs little however much there is. Nobody may write into a generation afterwards.
 
         Raises:
-            ApplyError: It could not be written: the disk is full, read-only or somebody else's. What was
+            ApplyError: It could not be written: the disk is full, read-only or owned by another user. What was
                 written of it is gone again, and the current generation is as it was.
         """
         with _translated(f"could not write a configuration under {self._root}"):

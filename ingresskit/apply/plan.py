@@ -89,6 +89,6 @@ class CheckingApplier(Protocol[ArtifactT]):
 
         Raises:
             CheckFailed: It refuses the artifact.
-            ApplyError: It could not be asked: no such program, no room on the disk, no answer in time.
+            ApplyError: It could not be asked: no such program, no room on the disk, no response in time.
         """
         ...

@@ -15,7 +15,7 @@ __all__ = ["private_folder"]
 
 
 def private_folder(path: Path) -> None:
-    """Make sure that *path* is a folder of this user that nobody else can open. Blocks.
+    """Make sure that *path* is a folder that only this user can open. Blocks.
 
     The folder is made when it is not there, and its mode is set to 0700. Parents that are not there are
     made too; those that are there are not judged.
@@ -35,7 +35,7 @@ def private_folder(path: Path) -> None:
         found = os.fstat(folder)
         if found.st_uid != os.geteuid():
             raise ApplyError(
-                f"the state folder {path} cannot be used: it belongs to the user {found.st_uid}, "
+                f"the state folder {path} cannot be used: it is owned by user {found.st_uid}, "
                 f"not to {os.geteuid()}, who runs the controller"
             )
         if stat.S_IMODE(found.st_mode) != 0o700:

@@ -36,7 +36,7 @@ __all__ = ["ProcessSettings", "ProxyProcess", "find_program"]
 _logger = fact_logger(__name__)
 
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
-# Python ignores these, and what is ignored stays so in the programs it starts.
+# Python ignores these signals and children inherit that; reset them.
 _NOT_IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)
 _TRIM_SECONDS = 10.0
 _SESSION_SECONDS = 1.0
@@ -75,14 +75,14 @@ def find_program(name: str) -> Path:
     if "/" in name:
         path = Path(name).absolute()
         if not path.exists():
-            raise ApplyError(f"there is no program {path}")
+            raise ApplyError(f"no program at {path}")
         if path.is_dir() or not os.access(path, os.X_OK):
             raise ApplyError(f"{path} may not be executed")
         return path
     places = os.pathsep.join([os.environ.get("PATH", os.defpath), *_SBIN])
     if found := shutil.which(name, path=places):
         return Path(found).absolute()
-    raise ApplyError(f"there is no program {name} on the path; install it, or say where it is")
+    raise ApplyError(f"no program {name} on the path; install it, or give its path")
 
 
 @dataclass(slots=True)
@@ -91,7 +91,7 @@ class _Running:
 
     pid: int
     descriptor: int
-    """A pidfd: readable once the process has ended, and never somebody else's."""
+    """A pidfd: readable once the process has ended, and never another process's."""
     since: float
     ended: anyio.Event = field(default_factory=anyio.Event)
 
@@ -184,7 +184,7 @@ class ProxyProcess:
                     await before_restart()
                 except Exception:
                     _logger.exception("preparing a restart failed", extra={"program": self._name})
-            if self._running is not None or self._stopping:  # somebody else was quicker
+            if self._running is not None or self._stopping:  # another task already restarted it
                 continue
             try:
                 self._spawn()
@@ -356,7 +356,7 @@ def _is_zombie(pid: int) -> bool:
 
 
 def _end_session(leader: int) -> None:
-    """End what is left of a program whose first process is gone: workers that hold its sockets.
+    """End the remaining processes of a program whose first one is gone: workers that hold its sockets.
 
     They had the time that their master gave them, or their master was killed. Blocks for two seconds at
     most, in a worker thread: processes that are not our children cannot be waited for.

@@ -28,11 +28,11 @@ MISTAKES = str(MANIFESTS / "mistakes")
 FLAG_MISTAKES: dict[str, tuple[list[str], str]] = {
     "no folder": (["check"], "the following arguments are required: DIR"),
     "no URL": (["explain", HELLO], "the following arguments are required: URL"),
-    "unknown flag": (["check", HELLO, "--xyzzy"], "there is no flag --xyzzy; see --help"),
-    "misspelt flag": (["check", HELLO, "--stric"], "there is no flag --stric; is --strict meant?"),
+    "unknown flag": (["check", HELLO, "--xyzzy"], "unknown flag --xyzzy; see --help"),
+    "misspelt flag": (["check", HELLO, "--stric"], "unknown flag --stric; did you mean --strict?"),
     "unknown renderer": (
         ["check", HELLO, "--renderer=x"],
-        "--renderer: 'x' is not known; there are inprocess, haproxy and nginx",
+        "--renderer: 'x' is not one of inprocess, haproxy and nginx",
     ),
     "output": (["render", HELLO, "--output=xml"], "--output: invalid choice: 'xml'"),
     "range": (["check", HELLO, "--allow-endpoint=all"], "--allow-endpoint: 'all' is not an address range"),
@@ -44,7 +44,7 @@ FLAG_MISTAKES: dict[str, tuple[list[str], str]] = {
     "selector": (["check", HELLO, "--ingress-selector=a b"], "--ingress-selector: 'a b' in the label selector"),
     "ownership": (
         ["check", HELLO, "--host-ownership=x"],
-        "--host-ownership: 'x' is none of strict, exact and shared",
+        "--host-ownership: 'x' is not strict, exact or shared",
     ),
     "protections": (
         ["check", HELLO, "--foreign-protections=open"],
@@ -376,7 +376,7 @@ def test_a_folder_without_endpoint_slices_gives_one_note(
     said = capsys.readouterr()
     assert status == 0
     assert "NoEndpoints" not in said.out
-    assert said.err.count("note: there are no EndpointSlices in the folder") == 1
+    assert said.err.count("note: the folder has no EndpointSlices") == 1
     assert "warning SecretNotFound" in said.out
     assert "cert-manager (cert-manager.io/issuer) is expected to create" in said.out
 

@@ -25,11 +25,11 @@ SECONDS = pace.within(60)
 COMMANDS = "run, serve, demo, check, explain, render"
 MISTAKES: dict[str, tuple[list[str], str]] = {
     "no command": ([], f"give a command: {COMMANDS} or version; see --help"),
-    "a misspelt command": (["chekc", HELLO], "there is no command chekc; is check meant?"),
-    "a command like no other": (["xyzzy"], f"there is no command xyzzy; there are {COMMANDS} and version"),
+    "a misspelt command": (["chekc", HELLO], "unknown command chekc; did you mean check?"),
+    "a command like no other": (["xyzzy"], f"unknown command xyzzy; the commands are {COMMANDS} and version"),
     "a command that steers terminals": (
         ["\x1b[2J"],
-        rf"there is no command \x1b[2J; there are {COMMANDS} and version",
+        rf"unknown command \x1b[2J; the commands are {COMMANDS} and version",
     ),
     "a flag of version": (["version", "--json"], "version takes no flags"),
 }
@@ -201,7 +201,9 @@ def test_the_nearest_renderer_is_suggested(registered: None, capsys: pytest.Capt
     with pytest.raises(SystemExit):
         main(["check", HELLO, "--renderer=plane"])
 
-    assert capsys.readouterr().err == ("ingresskit check: --renderer: 'plane' is not known; is plain meant?\n")
+    assert capsys.readouterr().err == (
+        "ingresskit check: --renderer: 'plane' is not known; did you mean plain?\n"
+    )
 
 
 def test_run_says_which_renderers_it_can_run(registered: None, capsys: pytest.CaptureFixture[str]) -> None:
@@ -321,7 +323,7 @@ def test_a_dialect_is_found_by_the_metadata_of_its_package(tmp_path: Path) -> No
     assert '"prefix": "/v2"' in found.stdout
     assert wrong.returncode == 2
     assert "the dialect barred of acme is a Priority without prefix" in wrong.stderr
-    assert "is acme meant?" in near.stderr
+    assert "did you mean acme?" in near.stderr
 
 
 def test_a_policy_is_found_by_the_metadata_of_its_package(tmp_path: Path) -> None:

@@ -42,10 +42,10 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
         "--http off and --https off leave nothing",
     ),
     "nothing to print": (["--demo", "--print-config"], "--print-config needs the objects to render"),
-    "misspelt flag": ([*FOLDER, "--htpp=off"], "there is no flag --htpp=off; is --http meant?"),
-    "unknown flag": ([*FOLDER, "--xyzzy"], "there is no flag --xyzzy; see --help"),
-    "a word too many": ([*FOLDER, "other"], "there is no flag other; see --help"),
-    "abbreviated flag": ([*FOLDER, "--controller=a/b"], "there is no flag --controller=a/b"),
+    "misspelt flag": ([*FOLDER, "--htpp=off"], "unknown flag --htpp=off; did you mean --http?"),
+    "unknown flag": ([*FOLDER, "--xyzzy"], "unknown flag --xyzzy; see --help"),
+    "a word too many": ([*FOLDER, "other"], "unknown flag other; see --help"),
+    "abbreviated flag": ([*FOLDER, "--controller=a/b"], "unknown flag --controller=a/b"),
     "admin credentials of an unknown kind": (
         [*FOLDER, "--admin-auth=ldap:x"],
         "--admin-auth: 'ldap:x' is not none, token:FILE or basic:FILE",
@@ -100,7 +100,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "grace": ([*FOLDER, "--host-claim-grace=5"], "--host-claim-grace: '5' is not a duration"),
     "ownership": (
         [*FOLDER, "--host-ownership=mine"],
-        "--host-ownership: 'mine' is none of strict, exact and shared",
+        "--host-ownership: 'mine' is not strict, exact or shared",
     ),
     "default backend": ([*FOLDER, "--default-backend-service=web"], "--default-backend-service: 'web' is not"),
     "its port": (
@@ -114,7 +114,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "duration": ([*FOLDER, "--shutdown-grace=30"], "--shutdown-grace: '30' is not a duration"),
     "renderer": (
         [*FOLDER, "--renderer=apache"],
-        "--renderer: 'apache' is not known; there are inprocess, haproxy and nginx",
+        "--renderer: 'apache' is not one of inprocess, haproxy and nginx",
     ),
     "program of no renderer": (
         [*FOLDER, "--proxy-binary=/usr/sbin/haproxy"],
@@ -122,7 +122,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     ),
     "dialect": (
         [*FOLDER, "--dialect=traefik"],
-        "--dialect: 'traefik' is not known; there are native and ingress-nginx",
+        "--dialect: 'traefik' is not one of native and ingress-nginx",
     ),
     "prefix of no dialect": (
         [*FOLDER, "--annotations-prefix=example.com"],
@@ -139,7 +139,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "log format": ([*FOLDER, "--log-format=xml"], "--log-format: invalid choice: 'xml'"),
     "log level": ([*FOLDER, "--log-level=loud"], "--log-level: invalid choice: 'loud'"),
     "control characters": ([*FOLDER, "--http=\x1b[2J\n"], r"--http: '\x1b[2J\n' is not ADDR:PORT"),
-    "control characters in a flag": ([*FOLDER, "--\x1b\n"], r"there is no flag --\x1b\n"),
+    "control characters in a flag": ([*FOLDER, "--\x1b\n"], r"unknown flag --\x1b\n"),
 }
 
 

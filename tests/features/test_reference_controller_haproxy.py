@@ -79,7 +79,7 @@ def test_a_controller_that_is_killed_leaves_haproxy_serving_and_the_next_one_tak
 @pytest.mark.parametrize(
     ("program", "said"),
     [
-        ("/nowhere/haproxy", "there is no program /nowhere/haproxy"),
+        ("/nowhere/haproxy", "no program at /nowhere/haproxy"),
         ("/etc/passwd", "/etc/passwd may not be executed"),
         ("/bin/true", "is not a version of HAProxy"),
     ],

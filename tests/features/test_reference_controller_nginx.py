@@ -75,9 +75,9 @@ def test_a_controller_that_is_killed_leaves_nginx_serving_and_the_next_one_takes
 @pytest.mark.parametrize(
     ("program", "said"),
     [
-        ("/nowhere/nginx", "there is no program /nowhere/nginx"),
+        ("/nowhere/nginx", "no program at /nowhere/nginx"),
         ("/etc/passwd", "/etc/passwd may not be executed"),
-        ("/bin/true", "/bin/true does not say a version of nginx"),
+        ("/bin/true", "/bin/true does not report a version of nginx"),
     ],
     ids=["missing", "no program", "another program"],
 )

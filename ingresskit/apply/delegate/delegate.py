@@ -246,7 +246,7 @@ class Delegate:
         return self._process is not None or bool(self._table is not None and self._table.hosts)
 
     async def _start(self) -> None:
-        """Start it, or say why not, and wait before it is tried again."""
+        """Start it, or report why not, and wait before the next try."""
         process = self._make_process()
         self._watch(process)
         try:

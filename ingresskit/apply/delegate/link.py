@@ -20,7 +20,7 @@ _MOST_BYTES: Final = 256 << 20
 
 
 class Link:
-    """Asks and tells a delegate, one message at a time.
+    """Exchanges messages with a delegate, one at a time.
 
     Raises:
         ApplyError: The connection broke, or what came back is no message. So does each method.

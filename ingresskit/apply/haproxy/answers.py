@@ -1,4 +1,4 @@
-"""What HAProxy says of itself, as types. Each function reads the answer to one command."""
+"""HAProxy's state, as types. Each function reads the response to one command."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Processes:
 
 
 def read_processes(answer: str) -> Processes:
-    """The answer to ``show proc``.
+    """The response to ``show proc``.
 
     Raises:
         ValueError: It is not one.
@@ -76,24 +76,24 @@ def read_processes(answer: str) -> Processes:
 
 
 def read_info(answer: str) -> Mapping[str, str]:
-    """The answer to ``show info``, by name: ``{"CurrConns": "0", …}``."""
+    """The response to ``show info``, by name: ``{"CurrConns": "0", …}``."""
     pairs = (line.partition(": ") for line in answer.splitlines())
     return {name: value for name, colon, value in pairs if colon}
 
 
 def read_map_counts(answer: str) -> Mapping[str, int]:
-    """The answer to ``show map``: how many rows each map has, by its name."""
+    """The response to ``show map``: how many rows each map has, by its name."""
     found = (_ENTRY_COUNT.fullmatch(line.strip()) for line in answer.splitlines())
     return {item["name"]: int(item["count"]) for item in found if item}
 
 
 def read_stat(answer: str) -> Iterable[Mapping[str, str]]:
-    """The answer to ``show stat``: each row by the names of its columns, ``pxname`` and ``svname`` first."""
+    """The response to ``show stat``: each row by its columns' names, ``pxname`` and ``svname`` first."""
     return csv.DictReader(answer.removeprefix("# ").splitlines())
 
 
 def read_servers(answer: str) -> Mapping[str, Mapping[str, tuple[str, int]]]:
-    """The answer to ``show servers state``: by backend, then by server, its address and port."""
+    """The response to ``show servers state``: by backend, then by server, its address and port."""
     lines = [line for line in answer.splitlines() if line]
     head = next((line.removeprefix("# ").split() for line in lines if line.startswith("# ")), None)
     servers: dict[str, dict[str, tuple[str, int]]] = {}
@@ -122,7 +122,7 @@ class ListedCertificate:
 
 
 def read_crt_list(answer: str) -> tuple[ListedCertificate, ...]:
-    """The answer to ``show ssl crt-list -n LIST``, in its order."""
+    """The response to ``show ssl crt-list -n LIST``, in its order."""
     listed: list[ListedCertificate] = []
     for text in answer.splitlines():
         if found := _CRT_LINE.fullmatch(text.strip()):

@@ -1,7 +1,7 @@
-"""One command, one answer: the command line that a HAProxy master offers on a socket.
+"""One command, one response: the command line that a HAProxy master offers on a socket.
 
-Every command has a connection of its own. Its answer then ends where the connection does, so that no
-text in an answer can be taken for the end of one, and nothing that went wrong with one command is left
+Every command has a connection of its own. Its response then ends where the connection does, so that no
+text in a response can be taken for the end of one, and nothing that went wrong with one command is left
 for the next. It costs 0.1 ms (HAProxy 2.6, November 2026).
 
 Two rules keep texts from becoming commands. A command is words of a closed alphabet, without ``;``,
@@ -36,21 +36,21 @@ _LONGEST_PATH: Final = 107  # sockaddr_un(7)
 
 
 class Unreachable(ApplyError):
-    """Raised when no answer could be had: nobody listens, or the answer did not come in time."""
+    """Raised when no response came: no process listens, or it did not respond in time."""
 
 
 class CommandRefused(ApplyError):
-    """Raised when HAProxy answered something else than that the command was carried out.
+    """Raised when HAProxy responded that it did not carry the command out.
 
     Attributes:
         command: The words of the command, without payload.
-        answer: What HAProxy said, printable, at most 500 characters.
+        answer: The response of HAProxy, printable, at most 500 characters.
     """
 
     def __init__(self, command: str, answer: str) -> None:
         self.command = command
         self.answer: str = printable(answer.strip(), 500)
-        super().__init__(f"HAProxy refused {command!r}: {self.answer or 'no answer'}")
+        super().__init__(f"HAProxy refused {command!r}: {self.answer or 'empty response'}")
 
 
 class Cli:
@@ -71,7 +71,7 @@ class Cli:
         self._timeout = timeout
 
     async def master(self, *words: str) -> str:
-        """The master's answer to a command; may be empty.
+        """The master's response to a command; may be empty.
 
         Raises:
             ValueError: A word has a character outside the closed alphabet.
@@ -80,7 +80,7 @@ class Cli:
         return await self._exchange(_command(words) + "\n")
 
     async def worker(self, *words: str, payload: Sequence[str] | None = None) -> str:
-        """The answer of the newest worker, without white space around it; may be empty.
+        """The response of the newest worker, without white space around it; may be empty.
 
         Args:
             words: The command.
@@ -89,7 +89,7 @@ class Cli:
         Raises:
             ValueError: A word or a line is not as described; nothing was sent.
             CommandRefused: The master knows no worker.
-            Unreachable: There was no answer, or it ended before it began.
+            Unreachable: There was no response, or an empty one.
         """
         command = _command(words)
         text = f"@1 {command}\n"
@@ -103,11 +103,11 @@ class Cli:
         return answer.strip()
 
     async def expect(self, success: str, *words: str, payload: Sequence[str] | None = None) -> str:
-        """As `worker`; *success* is a regular expression that the whole answer matches, or else it is refused.
+        """As `worker`; *success* is a regular expression that the whole response must match.
 
         Raises:
             ValueError: As `worker`.
-            CommandRefused: The answer is another one.
+            CommandRefused: The response does not match.
             Unreachable: As `worker`.
         """
         answer = await self.worker(*words, payload=payload)
@@ -126,7 +126,7 @@ class Cli:
         except TimeoutError:
             seconds = self._timeout.total_seconds()
             raise Unreachable(
-                f"HAProxy did not answer {text.partition(chr(10))[0]!r} within {seconds:g} s"
+                f"HAProxy did not respond to {text.partition(chr(10))[0]!r} within {seconds:g} s"
             ) from None
         except (OSError, anyio.BrokenResourceError) as exc:
             raise Unreachable(f"HAProxy's master cannot be reached at {self._path}: {exc}") from exc

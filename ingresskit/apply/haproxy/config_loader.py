@@ -172,7 +172,7 @@ class ConfigLoader:
         return await anyio.to_thread.run_sync(made)
 
     async def _preflight(self, *, running: bool) -> None:
-        """What HAProxy's checker does not see: that somebody else listens where it should."""
+        """What HAProxy's checker does not see: that another process listens on its address."""
         for bind in (*self._settings.http, *self._settings.https):
             if why := await anyio.to_thread.run_sync(_occupied, bind.address, bind.port, running):
                 raise ApplyError(f"HAProxy cannot listen at {bind}: {why}")

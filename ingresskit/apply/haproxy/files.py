@@ -36,7 +36,7 @@ def made_files(
         capabilities: What HAProxy can do.
         pools: How many slots there are of each class.
         held: By the id of each backend, the slot it stands in.
-        marker: What HAProxy is to answer when it is asked which configuration it has.
+        marker: What HAProxy reports when it is asked which configuration it has.
         fallback_certificate: Key and chain in PEM where *artifact* has no default certificate.
     """
     slots = {held[item]: backend.servers for item, backend in artifact.backends.items()}

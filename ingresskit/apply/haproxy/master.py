@@ -107,7 +107,7 @@ class Master:
 
         Raises:
             CheckFailed: It refuses.
-            ApplyError: It could not be asked, or did not answer in time.
+            ApplyError: It could not be asked, or did not respond in time.
         """
         words = [str(find_program(self._program)), "-c", "-f", str(generation.path / PROGRAM)]
         ended = await run_command("check", words, limit=self._limit)
@@ -170,7 +170,7 @@ class Master:
         return await self.marker() == marker
 
     async def marker(self) -> str | None:
-        """The marker of the configuration that the newest worker has; ``None`` when it does not answer."""
+        """The marker of the configuration that the newest worker has; ``None`` when it does not respond."""
         try:
             info = await self.api.info()
         except (CommandRefused, Unreachable):

@@ -1,4 +1,4 @@
-"""What can be changed in a HAProxy that runs, each change checked by its answer.
+"""What can be changed in a running HAProxy, each change checked by its response.
 
 Names of maps, certificates and backends are those of the configuration file: paths relative to it, ids
 that a renderer made. Nothing here is text of a tenant, except rows of maps and server names of
@@ -62,7 +62,7 @@ class RuntimeApi:
         return None if found is None else found == "Success=1"
 
     async def info(self) -> Mapping[str, str]:
-        """What the worker says of itself, by name."""
+        """The worker's ``show info``, by name."""
         return read_info(await self._cli.worker("show", "info"))
 
     async def stat(self, *selection: str) -> Iterable[Mapping[str, str]]:

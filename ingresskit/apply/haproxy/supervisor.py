@@ -350,10 +350,10 @@ class HaproxySupervisor:
                 return 0
             said = await self._master.marker()
             if said is None:
-                raise ApplyError("HAProxy runs and does not answer")
+                raise ApplyError("HAProxy runs and does not respond")
             if said != live.marker and not self._broken:
                 self._broken = "HAProxy had another configuration than it was given"
-                _logger.error("haproxy was reloaded by somebody else, loading it again")
+                _logger.error("another process reloaded haproxy, loading it again")
             if self._broken:
                 await self._load(live.artifact, self._broken)
         return 0

@@ -85,7 +85,7 @@ def termination_of(
 
 
 def _refused(status: int, kind: str) -> Termination | None:
-    """Why HAProxy answered by itself."""
+    """Why HAProxy responded by itself."""
     if 200 <= status < 400:
         return None
     if kind.startswith(Kind.RESPONDS):

@@ -33,13 +33,13 @@ _SHARE: Final = 0.01
 
 
 class Traffic:
-    """Reads the counts of a HAProxy, and its access log where somebody wants it.
+    """Reads the counts of a HAProxy, and its access log where it is asked for.
 
     Args:
         api: The runtime API.
         supervisor: Knows what stands in which slot.
         interval: The least time between two readings; with many servers it is longer.
-        access_log: Called for each request; ``None``: nobody wants to know.
+        access_log: Called for each request; ``None``: the log is not read.
         socket: The path of the socket of the access log.
         delegate: What a delegate counted; ``None``: there is none.
         proxies: Whether some proxies are trusted, whose clients a redirect to TLS may bring back for ever.
@@ -64,7 +64,7 @@ class Traffic:
         self._tally = Tally()
         self._outages = Outages()
         self._old_workers = self._dropped = 0
-        self._puzzled = False
+        self._parse_failure_logged = False
         self._loop_awaited = proxies
         self._holders: dict[str, BackendKey] = {}
         self.log: AccessLogSocket | None = None
@@ -83,9 +83,9 @@ class Traffic:
                 except ApplyError:
                     pass  # it may be down, or replace itself just now: there is a next time
                 except (KeyError, ValueError) as exc:
-                    if not self._puzzled:
+                    if not self._parse_failure_logged:
                         _logger.warning("haproxy's counts could not be read", extra={"reason": repr(exc)})
-                    self._puzzled = True
+                    self._parse_failure_logged = True
                 took = anyio.current_time() - begun
                 await anyio.sleep(max(self._interval, took / _SHARE))
 

@@ -32,7 +32,7 @@ _END_SECONDS: Final = 2.0
 
 
 class Turns:
-    """Says when reloads of one HAProxy may come.
+    """Decides when one HAProxy may reload.
 
     Args:
         master: The process.

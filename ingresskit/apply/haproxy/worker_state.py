@@ -16,13 +16,13 @@ _LEAST_GARBAGE = 2000
 
 @dataclass(slots=True, kw_only=True)
 class WorkerState:
-    """The state of one worker. Changed by whoever changes the worker, after the worker said yes.
+    """The state of one worker, updated after the worker has acknowledged each change.
 
     Attributes:
         artifact: What it serves.
         needs: What its program was loaded with.
         slots: Who stands where.
-        marker: What it answers when it is asked which configuration it has.
+        marker: What it reports when it is asked which configuration it has.
         blocks: Those whose rows are in its maps: of *artifact*, and others that nothing leads to any more.
         leaving: By slot, the servers that get no new requests and are still there.
         unlisted: How many lines of the list of certificates were taken out. HAProxy keeps about 20 KB of

@@ -1,4 +1,4 @@
-"""The access log, request by request: nginx sends each line as a datagram and waits for nobody.
+"""The access log, request by request: nginx sends each line as a datagram and never waits.
 
 What nobody reads in time the system drops, and nginx goes on; so no reader can slow a request down.
 """
@@ -62,7 +62,7 @@ async def receive_records(
 
 
 def read_record(line: str, key: Callable[[str], BackendKey | None]) -> AccessRecord | None:
-    """The request that a line of `ingresskit.render.nginx.logline` tells of; ``None`` when it is none.
+    """The request of a line of `ingresskit.render.nginx.logline`; ``None`` when the line is not one.
 
     Args:
         line: With or without what syslog puts before it.
@@ -135,7 +135,7 @@ def _termination(text: Callable[[str], str], status: int, endpoints: list[str]) 
 
 def _detail(termination: Termination | None, said: str) -> str:
     if termination is Termination.NO_ENDPOINT and not said:
-        return "or the route is closed; nginx does not tell the two apart"
+        return "or the route is closed; nginx does not distinguish the two"
     return ""
 
 

@@ -39,7 +39,7 @@ def check_free(addresses: Iterable[str]) -> None:
 
 
 def remove_stale(path: str) -> None:
-    """Remove a Unix socket that nobody listens on; a killed nginx leaves it, and could not start again."""
+    """Remove a Unix socket that no process listens on; a killed nginx leaves it, and could not start again."""
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(path)

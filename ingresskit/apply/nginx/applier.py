@@ -149,7 +149,7 @@ class NginxApplier:
 
 
 def _reload_reason(old: NginxArtifact, new: NginxArtifact) -> str | None:
-    """What no table and no certificate file can say, for people; ``None``: nothing of it changed."""
+    """Changes beyond tables and certificate files, for people; ``None``: there are none."""
     if old.mode is not new.mode:
         return f"the mode is {new.mode} now"
     before = {item.path: item for item in old.config_files()}

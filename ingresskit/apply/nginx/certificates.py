@@ -1,4 +1,4 @@
-"""Certificates as files: each version in a folder of its own, and a link that says which one counts.
+"""Certificates as files: each version in a folder of its own, and a link to the one that counts.
 
 Chain and key stand in one file, and the link is followed once for each handshake, so that none ever sees
 the chain of one version with the key of another.

@@ -1,4 +1,4 @@
-"""What nginx's own checker says of a configuration, and whose doing it is."""
+"""The complaints of nginx's own checker about a configuration, and the objects at fault."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def check_folder(program: Path, folder: Path, artifact: NginxArtifact) -> 
 
 
 def complaints(lines: Sequence[str]) -> tuple[str, ...]:
-    """Those of the program's lines that say why it cannot go on."""
+    """Those of the program's lines that give the reason why it cannot go on."""
     return tuple(line for line in lines if _COMPLAINT.search(line))
 
 

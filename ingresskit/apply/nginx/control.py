@@ -74,7 +74,7 @@ class Control:
                 free=int(cast(int, found["free"])),
             )
         except (KeyError, TypeError, ValueError) as exc:
-            raise ApplyError(f"nginx said something odd about its tables: {found!r}") from exc
+            raise ApplyError(f"the state that nginx reports cannot be read: {found!r}") from exc
 
     async def counts(self) -> dict[str, object]:
         """The counts of the dynamic mode, as `lua/ingresskit/statistics.lua` names them."""

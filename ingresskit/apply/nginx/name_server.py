@@ -1,4 +1,4 @@
-"""The endpoints of upstreams as a name server tells them, so that nginx follows them without a reload.
+"""A name server for the endpoints of upstreams, so that nginx follows them without a reload.
 
 nginx from 1.27.4 on looks the servers of an upstream up once a second, where its files say so: first the
 ``SRV`` records of the upstream, whose targets are names that spell an address, then those addresses.
@@ -33,7 +33,7 @@ _PATIENCE = timedelta(seconds=10)
 
 
 class NameServer:
-    """Tells endpoints by the name of their upstream. One task changes them.
+    """Serves endpoints by the name of their upstream. One task changes them.
 
     Args:
         address: Where to be asked: ``"127.0.0.1:5300"``, by UDP and TCP.
@@ -48,7 +48,7 @@ class NameServer:
         self._heard = anyio.Event()
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Answer until cancelled.
+        """Respond until cancelled.
 
         Raises:
             ApplyError: The address cannot be had.
@@ -69,7 +69,7 @@ class NameServer:
             ) from exc
 
     def tell(self, endpoints: Mapping[str, tuple[Endpoint, ...]]) -> frozenset[str]:
-        """Answer with these from now on.
+        """Respond with these from now on.
 
         Returns:
             The names whose answer changed.
@@ -97,7 +97,7 @@ class NameServer:
             raise ApplyError(f"nginx did not ask for the endpoints of {len(waiting)} upstreams")
 
     def answer(self, packet: bytes, limit: int) -> bytes:
-        """The answer to a question, of *limit* bytes at most, else one that asks for TCP; empty: none."""
+        """The response to a query, of *limit* bytes at most, else one that asks for TCP; empty: none."""
         question = _read_question(packet)
         if question is None:
             return b""

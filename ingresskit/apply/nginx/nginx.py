@@ -1,4 +1,4 @@
-"""A running nginx, kept up and told what to serve.
+"""A running nginx, kept up, with its configuration.
 
     state/gen-000007/…   complete configurations, see `ingresskit.apply.Generations`
     state/current        the one nginx is started with, and reloads

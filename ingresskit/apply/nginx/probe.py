@@ -54,7 +54,7 @@ async def find_nginx(name: str) -> Found:
     found = _VERSION.search(text)
     if found is None:
         first = lines[0] if lines else f"status {status} and nothing else"
-        raise ApplyError(f"{program} does not say a version of nginx, but {first!r}")
+        raise ApplyError(f"{program} does not report a version of nginx, but {first!r}")
     version: Version = (int(found[1]), int(found[2]), int(found[3]))
     if version < OLDEST_VERSION:
         oldest = ".".join(map(str, OLDEST_VERSION))

@@ -21,7 +21,7 @@ def all_rows(artifact: NginxArtifact) -> list[Row]:
 
 
 def changed_rows(old: NginxArtifact | None, new: NginxArtifact) -> list[Row]:
-    """What has to be said to whoever serves *old* (``None``: nothing) so that *new* is served.
+    """The rows to send to a program that serves *old* (``None``: nothing) so that it serves *new*.
 
     In the order in which each row is there before another points at it; those to remove come last.
     """

@@ -61,5 +61,5 @@ def test_folder_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "state").mkdir(mode=0o700)
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
 
-    with pytest.raises(ApplyError, match="belongs to the user"):
+    with pytest.raises(ApplyError, match="is owned by user"):
         private_folder(tmp_path / "state")

@@ -211,7 +211,7 @@ async def test_a_program_that_does_not_run_takes_no_signal(tmp_path: Path) -> No
 
 
 async def test_a_missing_program_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ApplyError, match=r"there is no program /nowhere/haproxy"):
+    with pytest.raises(ApplyError, match=r"no program at /nowhere/haproxy"):
         await ProxyProcess("proxy", ["/nowhere/haproxy"], state=tmp_path).start()
 
 

@@ -239,7 +239,7 @@ async def test_an_answer_that_never_comes_is_not_waited_for(short_path: Path) ->
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(short_path / "silent"))
         silent.listen()
-        with pytest.raises(Unreachable, match="did not answer"):
+        with pytest.raises(Unreachable, match="did not respond"):
             await Cli(short_path / "silent", timeout=timedelta(milliseconds=20)).worker("show", "info")
 
 
