@@ -20,7 +20,7 @@ class FallbackCertificate(NamedTuple):
 
 
 def make_fallback_certificate() -> FallbackCertificate:
-    """A new self-signed certificate for a name that nobody can ask for, and its key.
+    """A new self-signed certificate for a name that no client can ask for, and its key.
 
     Raises:
         ImportError: The extra ``tls`` is not installed.

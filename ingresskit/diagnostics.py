@@ -94,7 +94,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnostic:
-    """One thing that is wrong with one object, said so that its author can mend it.
+    """One fault of one object, in words by which its author can mend it.
 
     Attributes:
         subject: The object at fault.

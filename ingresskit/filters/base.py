@@ -107,7 +107,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subrequest:
-    """A request to somebody else that must be answered before this one goes on.
+    """A request to another server whose response decides whether this one goes on.
 
     Attributes:
         url: Absolute.

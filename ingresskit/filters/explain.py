@@ -1,4 +1,4 @@
-"""Why a request is answered as it is: the winning rule, and a reason for each near miss.
+"""Why a request gets its response: the winning rule, and a reason for each near miss.
 
 A near miss is a rule that its author might have expected to win: it is served under a host or a
 path that takes the request, or would be if it were served at all.
@@ -29,12 +29,12 @@ class Explanation:
         path: The path in normal form; as sent when it has none.
         virtual_host: The rule host that took the request, ``None`` when none did.
         route: The route that took it, ``None`` when none did.
-        status: What the proxy answers by itself; ``None`` when it forwards the request.
+        status: That of the proxy's own response; ``None`` when it forwards the request.
         verdict: What happens, one sentence.
         order: The stages at which the route's policies act on the request, in the order in which they act;
             those after one that responds are not reached.
         near_misses: At most 50, nearest first: same host before other hosts, served before unserved.
-        holder: Who holds the host, since when and why; ``None`` when nobody does, or the record is not given.
+        holder: Who holds the host, since when and why; ``None`` without a holder or a record.
     """
 
     request: Request

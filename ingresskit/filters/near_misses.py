@@ -1,4 +1,4 @@
-"""Rules that somebody might have expected to take a request, each with the one thing that it lacks.
+"""Rules whose authors may have expected them to take a request, each with the one thing that it lacks.
 
 A near miss is served under a host or a path that takes the request, or nearly, or would be if it were
 served at all. The nearest comes first: of the hosts, the one asked for; of its rules, one that is not
@@ -215,7 +215,7 @@ def _alike(one: str, other: str) -> bool:
 
 
 def _hosts_like(graph: RouteGraph, host: str) -> list[VirtualHost]:
-    """Hosts that somebody who asks for *host* may have meant, likest first, a handful at most."""
+    """Hosts that a client who sent *host* may have meant, likest first, a handful at most."""
     mine = set(host_candidates(host))
     others = {item.host: item for item in graph.virtual_hosts if item.host not in mine}
     kin = nsmallest(

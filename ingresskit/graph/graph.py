@@ -1,4 +1,4 @@
-"""The route graph: what should be served, and the oracle that says which rule takes a request."""
+"""The route graph: what should be served, and the oracle that decides which rule takes a request."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class RouteGraph:
             host: As the client sent it, with or without port.
 
         Returns:
-            One at most, unless `host_fallthrough` is on; empty when nobody claims the host.
+            One at most, unless `host_fallthrough` is on; empty when no Ingress claims the host.
 
         Raises:
             HostRefused: *host* is not a host.

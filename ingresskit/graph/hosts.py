@@ -60,7 +60,7 @@ def normalise_host(text: str) -> str:
         It in lower case without port and without one trailing dot.
 
     Raises:
-        HostRefused: It is empty or has a character that no host has; the request is answered 400.
+        HostRefused: It is empty or has a character that no host has; the request gets 400.
 
     Source: RFC 9110, section 7.2; RFC 3986, section 3.2.2.
     """

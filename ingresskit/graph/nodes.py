@@ -83,7 +83,7 @@ class Backend:
 
     Attributes:
         endpoints: Sorted by address, then port; each once; empty when nothing can take requests, and
-            then its routes answer 503.
+            then its routes respond 503.
         protocol: What they speak.
         note: Why *endpoints* is empty, for people; empty otherwise.
         place: Where the port stands in its Service: ``"spec.ports[0]"``; empty when it stands nowhere.
@@ -118,7 +118,7 @@ class Forward:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redirect:
-    """Answer with a redirect.
+    """Respond with a redirect.
 
     Attributes:
         location: An absolute URL or a path, sent as it is.
@@ -131,7 +131,7 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Respond:
-    """Answer without asking an endpoint.
+    """Respond without an endpoint.
 
     Attributes:
         status: 400 to 599.
@@ -158,7 +158,7 @@ class Route:
             a *variant*, such as a canary. Requests that it leaves go on to the next route.
         origin: The Ingress and the field that asked for it.
         policies: Those of `PolicyScope.ROUTE`.
-        fallback: It stands in for a default backend: nobody wrote this path.
+        fallback: It stands in for a default backend: no Ingress has this path.
         written: Path type and path as the Ingress has them, printable; empty: as *match* has them.
         order: In which order the policies act on a request: that of the dialect which read them.
     """

@@ -17,7 +17,7 @@ MAX_PATH_BYTES = 8000
 
 
 class PathRefused(ValueError):
-    """Raised when a path has no normal form: the request is answered 400, the rule is not served.
+    """Raised when a path has no normal form: the request gets 400, the rule is not served.
 
     Its text is a clause that starts with "has" or "is": ``"has a control character"``.
     """

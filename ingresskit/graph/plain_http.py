@@ -32,7 +32,7 @@ def solves_http01(route: Route) -> bool:
 
 
 def redirects_to_tls(host: VirtualHost, route: Route) -> bool:
-    """Whether a plain HTTP request that *route* takes is answered with a redirect to HTTPS.
+    """Whether a plain HTTP request that *route* takes gets a redirect to HTTPS.
 
     Never one that `solves_http01`, whatever its policies say.
     """

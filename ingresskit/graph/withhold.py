@@ -1,7 +1,7 @@
 """The graph without what some objects ask for: what is served while a proxy cannot take them.
 
 A proxy's own checker may refuse what a translator let through. Then the object at fault keeps what it
-had, or answers 503, or is left out, in this order, and nobody else notices.
+had, or responds 503, or is left out, in this order, and no other object is affected.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Withholding(IntEnum):
     """What it asked for when it was last served is served; where it never was, as `CONTENT`. So is a path
     that it wants protected in a way that it was not."""
     CONTENT = 2
-    """Its paths are its own and answer 503."""
+    """Its paths stay its own and respond 503."""
     EVERYTHING = 3
     """Its paths are left out, and with the last of them the host. Another rule may take their requests."""
 

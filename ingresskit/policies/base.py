@@ -40,7 +40,7 @@ class PolicyScope(StrEnum):
 
 
 class Risk(StrEnum):
-    """What somebody who may write an annotation can do with it. Values are stable."""
+    """What the author of an annotation can do with it. Values are stable."""
 
     LOW = "low"
     """Change how their own paths are served."""
@@ -175,7 +175,7 @@ class PolicySet:
         self._hash = hash(tuple(held.values()))
 
     def get(self, kind: type[P]) -> P | None:
-        """The policy of that type, or ``None`` when nobody asked for one."""
+        """The policy of that type, or ``None`` without one."""
         return cast("P | None", self._policies.get(kind))
 
     def origin(self, kind: type[Policy], field_name: str) -> Origin | None:

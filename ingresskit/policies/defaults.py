@@ -1,4 +1,4 @@
-"""The registry that is used where nobody brings one."""
+"""The registry that is used unless another one is given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Annotations that other controllers read and nobody reads here: reported, and closed where they protect.
+"""Annotations of other controllers, which are not read here: reported, and closed where they protect.
 
 People bring their Ingresses along from other controllers. What such an annotation asks for is lost;
 where that is a protection, its route would be open to every client. `FOREIGN_FAMILIES` is the table of
@@ -276,7 +276,7 @@ class ForeignAnnotations:
         return f"{self._prefix}/{name}" in annotations
 
     def _meant(self, key: str, prefix: str, name: str) -> str | None:
-        """The native name that somebody who wrote *key* meant; ``None`` when it is for somebody else."""
+        """The native name that *key* is a misspelling of; ``None`` when it is another program's."""
         if not self._names:
             return None
         if "/" not in key:

@@ -31,7 +31,7 @@ class Stage(StrEnum):
 STAGE_REASONS: Final = MappingProxyType(
     {
         Stage.ADDRESS: "a client that is not let in learns nothing else",
-        Stage.PLAIN_HTTP: "a request that must not travel in plain text is not answered over it",
+        Stage.PLAIN_HTTP: "a request that must not travel in plain text gets no other response over it",
         Stage.TLS_REDIRECT: "credentials are asked for over TLS only",
         Stage.PREFLIGHT: "a browser sends a preflight without credentials",
         Stage.RATE: "what is costly comes after what bounds it",

@@ -20,24 +20,24 @@ class ProxySettings:
 
     Attributes:
         connect_timeout: For a connection to an endpoint, its TLS handshake included.
-        read_timeout: Between two reads of an answer; also how long a tunnel may be silent.
+        read_timeout: Between two reads of a response; also how long a tunnel may be silent.
         send_timeout: Between two writes to an endpoint.
         header_timeout: For a whole request head, from its first byte (from the connection, for the
             first one).
         body_timeout: Between two reads of a request body.
         min_body_rate: Octets a second that a client must send of a request body, chunk framing included, once
             *body_timeout* is used up: a body that is slower for longer is a 408.
-        client_write_timeout: How long a client may take nothing of an answer that waits for it.
+        client_write_timeout: How long a client may take nothing of a response that waits for it.
         idle_timeout: For a client connection between two requests.
         upstream_idle_timeout: For a pooled connection to an endpoint.
         unsafe_reuse: A request that must not be sent twice takes a pooled connection only when it was
             idle for no longer than this: the endpoint may be closing an older one just now.
         handshake_timeout: For the TLS handshake of a client.
-        max_request_line_bytes: A longer request line is answered 414.
-        max_header_bytes: For a request head as a whole; a larger one is answered 431.
-        max_headers: Fields in a request head; more are answered 431.
-        max_response_header_bytes: For the head of an answer; a larger one is a 502.
-        max_response_headers: Fields in the head of an answer.
+        max_request_line_bytes: A longer request line gets 414.
+        max_header_bytes: For a request head as a whole; a larger one gets 431.
+        max_headers: Fields in a request head; more get 431.
+        max_response_header_bytes: For the head of a response; a larger one is a 502.
+        max_response_headers: Fields in the head of a response.
         max_connections: Client connections at a time. At the limit an idle one is closed for a new one, of
             the client that has the most; without an idle one the new one is closed. ``None``: 16,384, or
             fewer where the memory limit of the control group is below 1 GiB (a quarter of it, 16 KiB each;

@@ -1,4 +1,4 @@
-"""Addresses told from names."""
+"""Distinguishes addresses from names."""
 
 from __future__ import annotations
 

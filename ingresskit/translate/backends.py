@@ -70,7 +70,7 @@ class ResolvedBackend:
 
 
 class BackendTable:
-    """Answers both questions for one snapshot after another, working out only what changed.
+    """Decides both for one snapshot after another, working out only what changed.
 
     Give it each snapshot with `advance`, in order; ask then.
 
@@ -206,7 +206,7 @@ def _ports_of(service: Service) -> _Ports:
 
 
 def _port_advice(ports: Sequence[ServicePort], wanted: str | int) -> str:
-    """What somebody meant who names a port that is not there."""
+    """A hint at the port that was meant, for a name or number that does not exist."""
     if isinstance(wanted, str) and any(str(port.port) == wanted for port in ports):
         return f"; write it as port.number: {wanted}"
     for port in ports:

@@ -1,4 +1,4 @@
-"""Which addresses requests may be sent to, whoever wrote them into an EndpointSlice."""
+"""Which addresses requests may be sent to, whatever an EndpointSlice holds."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ class HolderTable:
         return self.named_owner(wildcard_above(host)) if owner is None and covers else owner
 
     def why_not(self, namespace: str, host: str) -> str:
-        """Why *namespace* may not claim *host* whoever holds it, as a clause; empty when it may."""
+        """Why *namespace* may never claim *host*, as a clause; empty when it may."""
         return self._reservations.why_not(namespace, host)
 
     def advance(
@@ -303,7 +303,7 @@ class HolderTable:
     def _covered(
         self, host: str, oldest: Mapping[str, ResolvedClaims], above: _Decided | None, wildcard: Held
     ) -> bool:
-        """Whether a name that nobody holds falls to the holder of the wildcard above it."""
+        """Whether an unclaimed name falls to the holder of the wildcard above it."""
         if self._mode is not HostOwnership.STRICT or wildcard.owner is None:
             return False
         if self._reservations.why_not(wildcard.owner, host):

@@ -1,4 +1,4 @@
-"""Names below a wildcard of another namespace: both sides get a Diagnostic, whoever keeps the name."""
+"""Names below a wildcard of another namespace: both sides get a Diagnostic, whichever keeps the name."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class _Below:
 
 
 class OverlapTable:
-    """What holders of wildcards are told: at most two Diagnostics each, however many names lie below.
+    """Diagnostics for holders of wildcards: at most two Diagnostics each, however many names lie below.
 
     Args:
         index: The claims of the snapshot at hand.

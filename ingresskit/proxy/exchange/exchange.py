@@ -329,7 +329,7 @@ class Exchange(Attempts):
         return without(head.fields, edit.drop), edit.lines
 
     def _passing_trailers(self, trailers: bytes) -> bytes:
-        """Those that nobody decides by, less what the route takes out of responses."""
+        """Those that no recipient decides by, less what the route takes out of responses."""
         request = self._request
         trailers = safe_trailers(trailers)
         if (edits := request.target.response) is not None:

@@ -108,7 +108,7 @@ class Inquiry:
             self._downstream.pause_reading(NO_UPSTREAM)
 
     def client_lost(self) -> None:
-        """The client disconnected: nobody waits for the subrequest any more."""
+        """The client disconnected: abandon the subrequest."""
         if self._finished:
             return
         if self._runtime.closing:

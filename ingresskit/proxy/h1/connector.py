@@ -48,7 +48,7 @@ class H1Connector:
         return connection
 
     def _tls_context(self) -> ssl.SSLContext:
-        """For HTTPS endpoints. Pods have certificates nobody signed: TLS to them keeps secrets, no more.
+        """For HTTPS endpoints. Pods have self-signed certificates: TLS to them keeps secrets, no more.
 
         Not verified by default, as in every ingress controller.
         """

@@ -280,7 +280,7 @@ def _may_upgrade(protocol: bytes) -> bool:
 
 
 class ResponseReader(_Reader):
-    """Reads the heads of answers of one connection to an endpoint. The last one is remembered, as requests'."""
+    """Reads the response heads of one connection to an endpoint. The last one is remembered, as requests'."""
 
     __slots__ = ("_known", "_known_head", "_max_headers")
 

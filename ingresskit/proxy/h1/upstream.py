@@ -124,7 +124,7 @@ class H1Upstream(asyncio.Protocol):
             self._reusable = False
 
     def abort(self) -> None:
-        """Cut the connection; the exchange is told."""
+        """Cut the connection, and report that to the exchange."""
         self.transport.abort()
 
     # For the exchange.

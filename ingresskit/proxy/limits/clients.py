@@ -90,7 +90,7 @@ class Clients:
 def _most_connections(wanted: int) -> int:
     """As many as are wanted, if each can have the file descriptor of a connection to an endpoint too.
 
-    Without descriptors for those, every request would be answered 502, and nothing else could be opened
+    Without descriptors for those, every request would get 502, and nothing else could be opened
     by the program either.
     """
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -94,7 +94,7 @@ def _new_context() -> ssl.SSLContext:
 
 
 def _load(context: ssl.SSLContext, chain: bytes, key: bytes) -> None:
-    """Give OpenSSL a chain and a key. Python can only name files to it, so this makes one nobody else can read.
+    """Give OpenSSL a chain and a key. Python can only name files to it: this makes one only its user can read.
 
     In memory where the system can; else in a file of mode 0600 that is gone before this returns.
     """

@@ -224,7 +224,7 @@ _NO_TRAILER_PREFIXES: Final = (
 
 
 def safe_trailers(lines: bytes) -> bytes:
-    """The trailers of a response that may be sent on: those by which nobody decides anything.
+    """The trailers of a response that may be sent on: those that no recipient decides by.
 
     Args:
         lines: Field lines that were checked, each with its line end.

@@ -1,4 +1,4 @@
-"""Who the client is, and what endpoints are told about it.
+"""Who the client is, and the header fields about it that endpoints get.
 
 The whole family (``X-Forwarded-*``, ``X-Real-IP``, ``Forwarded``, what is said of client certificates)
 belongs to the proxy. What a peer sends of it is dropped, in any spelling, unless the peer is a trusted

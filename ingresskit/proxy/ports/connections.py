@@ -57,7 +57,7 @@ class UpstreamConnection(Protocol):
         ...
 
     def abort(self) -> None:
-        """Cut the connection; its exchanges are told."""
+        """Cut the connection, and report that to its exchanges."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What endpoints do wrong, told to the log: a warning with its reason, seldom repeated, and its end.
+"""Logs what endpoints do wrong: a warning with its reason, seldom repeated, and its end.
 
 A broken endpoint fails thousands of requests a second. The first failure for each reason is a warning;
 further ones are counted, and the next warning, a minute later at the earliest, has the count. Each failed

@@ -1,4 +1,4 @@
-"""What the program in front and the delegate say to each other about a request: one header field."""
+"""The header field by which the program in front and the delegate inform each other about a request."""
 
 from __future__ import annotations
 

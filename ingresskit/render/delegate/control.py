@@ -1,4 +1,4 @@
-"""What the controller and the delegate say to each other on the delegate's control socket.
+"""The messages between the controller and the delegate on the delegate's control socket.
 
 A frame is four octets of length, big-endian, and so many octets. The controller sends pickled values: tables
 are Python values, and the delegate believes its own user. The delegate sends JSON: it works on what

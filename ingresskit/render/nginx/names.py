@@ -28,7 +28,7 @@ def _asked(key: BackendKey) -> tuple[str, ...]:
 
 
 def certificate_id(secret: ObjectKey) -> str:
-    """A short name for the certificate of a Secret, that says nothing: 16 hexadecimal digits."""
+    """A short name for the certificate of a Secret, which reveals nothing: 16 hexadecimal digits."""
     return _hash(secret.namespace, secret.name)
 
 

@@ -64,7 +64,7 @@ def path_doubt(text: str, kind: str) -> Doubt | None:
 
 
 def served_otherwise(text: str, normal: str) -> Doubt | None:
-    """What is to be said of a path whose normal form is not what its author wrote; ``None``: nothing.
+    """The doubt about a path whose normal form is not what its author wrote; ``None`` without one.
 
     Escapes of letters, merged slashes and the like are said nothing of: they mean the same everywhere.
 

@@ -1,4 +1,4 @@
-"""The rules that say who the client is, and what endpoints are told about it.
+"""The rules that find out who the client is, and send that to endpoints.
 
 They say the same as `ingresskit.proxy.message.forwarded`. HAProxy has no loops, so the walk from the peer to
 the client is written out for as many trusted proxies as there can be in a row.

@@ -66,7 +66,7 @@ def to_json(value: object) -> bytes:
 
 @lru_cache(maxsize=65536)
 def backend_id(key: BackendKey) -> str:
-    """A short name for a backend, that says nothing: 20 hexadecimal digits."""
+    """A short name for a backend, which reveals nothing: 20 hexadecimal digits."""
     asked = (key.protocol,) if key.protocol else ()
     text = "\0".join((key.namespace, key.service, str(key.port), *asked))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:20]

@@ -1,4 +1,4 @@
-"""Who the client is, and what endpoints are told about it: maps, and the header fields of every request.
+"""Who the client is, and how endpoints get to know it: maps, and the header fields of every request.
 
 Whom we believe is decided by the address of the peer (``$realip_remote_addr``), not by that of the
 client, which a believed peer tells us (``$remote_addr``).

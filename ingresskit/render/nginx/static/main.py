@@ -1,4 +1,4 @@
-"""The files that are the same for every graph: what nginx is told once, by settings and version alone."""
+"""The files that are the same for every graph: they depend on settings and version alone."""
 
 from __future__ import annotations
 
