@@ -97,7 +97,14 @@ class _Delegate:
                 return
             while not self._stopping.is_set():
                 size = int.from_bytes(await reader.readexactly(4), "big")
-                order = read_order(await reader.readexactly(size))
+                payload = await reader.readexactly(size)
+                try:
+                    order = read_order(payload)
+                except ValueError as exc:
+                    # The module of a third party's policy is not there, most likely: its owner can tell people.
+                    writer.write(frame(json.dumps({"unread": str(exc)}).encode()))
+                    await writer.drain()
+                    continue
                 if isinstance(order, Follow):
                     await self._report(writer)
                     return

@@ -13,6 +13,8 @@ Nothing here raises because the delegate does not work: its routes respond 503 t
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import secrets
 import sys
 from collections.abc import Callable
@@ -55,6 +57,10 @@ _logger = fact_logger(__name__)
 
 _POLL_SECONDS: Final = 0.02
 _RETRY_SECONDS: Final = 0.2
+_UNTAKEN_SECONDS: Final = 5.0
+_LONGEST_PATH: Final = 107  # sockaddr_un(7)
+# What `pickle` raises for functions without a name, local classes, locks.
+_UNSENDABLE: Final = (pickle.PicklingError, AttributeError, TypeError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +97,9 @@ class Delegate:
             be short: sockets are in it.
         options: How it is run; the defaults when ``None``.
         access_log: Called for each of its requests, on the event loop: it must not block or raise.
+
+    Raises:
+        ConfigurationError: The path of *state* is too long for a socket in it.
     """
 
     def __init__(
@@ -103,6 +112,12 @@ class Delegate:
     ) -> None:
         self._settings = settings
         self._state = state.absolute()
+        longest = str(self._state / "control.sock")
+        if (size := len(os.fsencode(longest))) > _LONGEST_PATH:
+            raise ConfigurationError(
+                f"{longest} is too long for a socket: {size} bytes, {_LONGEST_PATH} at most;"
+                " choose a shorter folder"
+            )
         self._options = options or DelegateOptions()
         self._access_log = access_log
         self._process: ProxyProcess | None = None
@@ -359,7 +374,12 @@ class Delegate:
 
     async def _push(self, link: Link, number: int, table: RoutingTable) -> bool:
         order = Serve(version=number, owner=self._owner, table=table, settings=self._settings)
-        found = await link.ask(order)
+        try:
+            found = await link.ask(order)
+        except _UNSENDABLE as exc:
+            return await self._not_taken(f"a policy's filters cannot be sent to the delegate: {exc}")
+        if "unread" in found:
+            return await self._not_taken(f"the delegate cannot read its routes: {found['unread']}")
         if "refused" in found:
             _logger.info("replacing a delegate with other settings")
             await self._replace()
@@ -369,6 +389,14 @@ class Delegate:
         self._problem = ""
         self._advance()
         return True
+
+    async def _not_taken(self, reason: str) -> bool:
+        if self._problem != reason:
+            _logger.error("delegate does not get its routes", extra={"reason": reason})
+        self._problem = reason
+        with anyio.move_on_after(_UNTAKEN_SECONDS):
+            await self._wake.wait()
+        return False
 
     async def _replace(self) -> None:
         await self._end(timedelta(seconds=1))

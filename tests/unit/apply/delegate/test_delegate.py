@@ -6,10 +6,13 @@ import ipaddress
 import os
 import signal
 import stat
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import ModuleType
 
 import anyio
 import pytest
@@ -17,7 +20,8 @@ from typing_extensions import override
 
 from ingresskit.apply import ProcessSettings, ProxyProcess
 from ingresskit.apply.delegate import Delegate, DelegateOptions
-from ingresskit.graph import PathMatch, Redirect, Route, VirtualHost
+from ingresskit.errors import ConfigurationError
+from ingresskit.graph import BackendKey, PathMatch, Redirect, Route, VirtualHost
 from ingresskit.models import ObjectKey, ObjectRef
 from ingresskit.policies import Origin
 from ingresskit.render.access import AccessRecord
@@ -277,3 +281,48 @@ async def test_records_and_counts_reach_its_owner(state: Path) -> None:
 
         assert records[0].client == "203.0.113.7"
         assert (records[0].method, records[0].path, records[0].status) == ("GET", "/a", 308)
+
+
+def test_folder_that_is_too_long_for_its_sockets_is_refused_at_once() -> None:
+    fits = Path("/" + "x" * 93)
+
+    make_delegate(fits)
+    with pytest.raises(
+        ConfigurationError, match=r"/control\.sock is too long for a socket: 108 bytes, 107 at most"
+    ):
+        make_delegate(fits.with_name("x" * 94))
+
+
+async def test_table_that_cannot_be_sent_is_a_problem_and_ends_nothing(state: Path) -> None:
+    table = make_table(a="/one")
+    unsendable = replace(table, backends={BackendKey("a", "b", 1): lambda: None})  # type: ignore[dict-item]
+    with anyio.fail_after(DEADLINE):
+        async with make_delegate(state) as delegate:
+            await delegate.serve(table)
+            # What a wait for it ends in is another test's; here the reason counts.
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(delegate.serve, unsendable)
+                await until(lambda: delegate.problem.startswith("a policy's filters cannot be sent"))
+                assert await ask(delegate) == "308 /one"
+
+                await delegate.serve(make_table(a="/two"))
+
+            assert delegate.problem == ""
+            assert await ask(delegate) == "308 /two"
+
+
+async def test_table_of_a_module_that_the_delegate_lacks_is_a_problem(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType("only_the_controller_has_it")
+    kind = type("Filter", (), {"__module__": module.__name__})
+    vars(module)["Filter"] = kind
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    unreadable = replace(make_table(a="/two"), backends={BackendKey("a", "b", 1): kind()})
+    with anyio.fail_after(DEADLINE):
+        async with make_delegate(state) as delegate, anyio.create_task_group() as tasks:
+            await delegate.serve(make_table(a="/one"))
+            tasks.start_soon(delegate.serve, unreadable)
+            await until(lambda: "No module named 'only_the_controller_has_it'" in delegate.problem)
+            assert await ask(delegate) == "308 /one"
+            tasks.cancel_scope.cancel()
