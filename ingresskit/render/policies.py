@@ -8,9 +8,11 @@ documentation's matrix all come from that table.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Generic, Never, TypeVar, cast
+
+from typing_extensions import override
 
 from ingresskit.diagnostics import Severity
 from ingresskit.errors import ConfigurationError
@@ -152,6 +154,11 @@ class HandlerTable(Generic[H_co]):
             self._by_kind.get(kind) or _Declared(kind) for kind in sorted(kinds, key=lambda kind: kind.__name__)
         )
 
+    def with_delegated(self, kinds: Iterable[type[Policy]]) -> HandlerTable[PolicyHandler[Never, Never]]:
+        """This table and, for those types of policy that it lacks, handlers that leave them to a delegate."""
+        more = (_LeftToDelegate(kind) for kind in kinds if kind not in self._by_kind)
+        return HandlerTable((*self, *sorted(more, key=lambda handler: handler.policy.__name__)))
+
     def contribute(
         self: HandlerTable[PolicyHandler[Never, DraftT]],
         policies: PolicySet,
@@ -225,6 +232,18 @@ class _Declared(PolicyHandler[Policy, object]):
 
     def __init__(self, kind: type[Policy]) -> None:
         self.policy = kind
+
+
+class _LeftToDelegate(PolicyHandler[Policy, object]):
+    """The renderer knows nothing of a policy, and its delegate does."""
+
+    def __init__(self, kind: type[Policy]) -> None:
+        self.policy = kind
+        self.limitations = (replace(_unsupported(kind), support=Support.DELEGATED),)
+
+    @override
+    def losses(self, policy: Policy) -> Iterable[Loss]:
+        return self.limitations
 
 
 def _unsupported(kind: type[Policy]) -> Loss:

@@ -10,11 +10,14 @@ from typing import ClassVar, Final, Generic, NamedTuple, Never, assert_never
 from typing_extensions import override
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity, bounded
+from ingresskit.errors import ConfigurationError
+from ingresskit.filters import BUILTIN_EFFECTS, PolicyEffects
 from ingresskit.graph import (
     Backend,
     BackendKey,
     Endpoint,
     Forward,
+    PathKind,
     PathMatch,
     Redirect,
     Respond,
@@ -23,7 +26,7 @@ from ingresskit.graph import (
     VirtualHost,
     WeightedBackend,
 )
-from ingresskit.policies import PolicySet, Timeouts, TlsRedirect
+from ingresskit.policies import Policy, PolicyScope, PolicySet, Timeouts, TlsRedirect
 from ingresskit.render.base import ArtifactT, Renderer, Restricted
 from ingresskit.render.delegate.handover import DELEGATE, HandedOver, Handover
 from ingresskit.render.inprocess import InProcessRenderer, RoutingTable
@@ -86,27 +89,45 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
     Which routes that are, the handlers of *front* say: those with a policy that has a loss with
     `Support.DELEGATED`. A host with a route that *front* cannot match (`Renderer.can_match`) is handed over
     whole, unless requests fall through to other hosts, or endpoints of it speak what the delegate does not.
+    So is a host with such a policy at a variant or a regular expression; where it cannot be, that route
+    responds 503.
     All others are rendered as without a delegate.
+
+    Policies that *front* has no handler for, and the delegate an effect, are the delegate's: every route that
+    has one is handed over.
 
     Args:
         front: The renderer of the program. It belongs to this renderer from now on.
         socket: Where the delegate takes requests: the absolute path of a Unix socket.
+        effects: What policies do in the delegate, which imports the modules of the filters that they come to.
+
+    Raises:
+        ConfigurationError: A policy of *effects* stands where no other process can import it.
     """
 
     name: ClassVar[str] = "delegating"
 
-    def __init__(self, front: Renderer[ArtifactT], socket: str) -> None:
+    def __init__(
+        self, front: Renderer[ArtifactT], socket: str, *, effects: PolicyEffects = BUILTIN_EFFECTS
+    ) -> None:
+        for kind in effects.kinds:
+            _check_importable(kind)
         front.delegate = True
         self._front = front
         self._backend = Backend(key=DELEGATE, endpoints=(Endpoint(address=socket, port=1),))
-        self._inprocess = InProcessRenderer()
+        self._inprocess = InProcessRenderer(effects=effects)
         vars(self._inprocess).update(name="delegate's")
         self._beyond: frozenset[BackendKey] = frozenset()
+        self._fallthrough = False
         self._splits: Remembered[str, VirtualHost, _Split] = Remembered(self._split)
         self._matched: Remembered[str, VirtualHost, bool] = Remembered(self._can_match)
-        # To everybody else it is the renderer of the program.
-        vars(self).update(name=front.name, supports=front.supports, protocols=front.protocols)
+        # What a policy of a backend does is no effect, and so nothing that the delegate would do.
+        others = (kind for kind in effects.kinds if kind.scope is not PolicyScope.BACKEND)
+        front.handlers = front.handlers.with_delegated(others)
         self.handlers: HandlerTable[PolicyHandler[Never, Never]] = front.handlers
+        # To everybody else it is the renderer of the program.
+        supports = front.handlers.supports
+        vars(self).update(name=front.name, supports=supports, protocols=front.protocols)
 
     @property
     def front(self) -> Renderer[ArtifactT]:
@@ -155,9 +176,9 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
         return Delegated(front=self._front.render(divided.front), table=table)
 
     def _divide(self, graph: RouteGraph) -> _Divided:
-        beyond = _beyond(graph)
-        if beyond != self._beyond:
-            self._beyond, self._splits = beyond, Remembered(self._split)
+        beyond, fallthrough = _beyond(graph), graph.host_fallthrough
+        if (beyond, fallthrough) != (self._beyond, self._fallthrough):
+            self._beyond, self._fallthrough, self._splits = beyond, fallthrough, Remembered(self._split)
         splits = self._splits.follow({host.host: host for host in graph.virtual_hosts}).values()
         handed_over = [item.handed_over for item in splits if item.handed_over is not None]
         lost = [diagnostic for item in splits for diagnostic in item.diagnostics]
@@ -183,12 +204,7 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
 
     def _split(self, host: VirtualHost) -> _Split:
         if not self._can_match(host):
-            return _Split(
-                front=replace(host, routes=(_whole_route(host),), policies=PolicySet()),
-                handed_over=host,
-                front_keys=frozenset({DELEGATE}),
-                whole=True,
-            )
+            return _whole(host)
         front: list[Route] = []
         handed_over: list[Route] = []
         diagnostics: list[Diagnostic] = []
@@ -203,9 +219,15 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
             if requests is None or isinstance(route.action, Respond):
                 front.append(route)
                 continue
-            if len(route.match.value) > _LONGEST_PATH:
+            fault = _too_long(route) if len(route.match.value) > _LONGEST_PATH else ""
+            if route.selection or route.match.kind is PathKind.REGEX:
+                # It has no name: the delegate finds it by the request, among all routes of the host.
+                if not (self._fallthrough or self._needs_more(host)):
+                    return _whole(host)
+                fault = _NO_NAME
+            if fault:
                 front.append(replace(route, action=Respond(status=503, reason=Reason.POLICY_UNSUPPORTED)))
-                diagnostics.append(_too_long(route))
+                diagnostics.append(_not_handed_over(route, fault))
                 continue
             handed_over.append(route)
             front.append(_front_route(host, route, requests))
@@ -219,6 +241,10 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
             diagnostics=tuple(diagnostics),
         )
 
+    def _needs_more(self, host: VirtualHost) -> bool:
+        """Whether endpoints of *host* speak what the delegate does not."""
+        return not self._beyond.isdisjoint(key for route in host.routes for key in _keys(route))
+
     def _requests(self, policies: PolicySet) -> HandedOver | None:
         """Which requests of a route with *policies* are handed over; ``None``: none."""
         found: set[HandedOver] = set()
@@ -231,15 +257,33 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
         return found.pop() if len(found) == 1 else HandedOver.ALL
 
 
-def _too_long(route: Route) -> Diagnostic:
+def _check_importable(kind: type[Policy]) -> None:
+    if kind.__module__ == "__main__" or "<locals>" in kind.__qualname__:
+        raise ConfigurationError(
+            f"the delegate, a process of its own, cannot import the policy {kind.__qualname__}"
+            f" of {kind.__module__}; define it at the top of a module that both processes can import"
+        )
+
+
+def _too_long(route: Route) -> str:
+    return (
+        f"a path of {len(route.match.value)} characters is too long for the delegate, which its policies"
+        f" need ({_LONGEST_PATH} at most)"
+    )
+
+
+_NO_NAME: Final = (
+    "the delegate, which its policies need, cannot serve a variant or a regular expression of a host that falls"
+    " through to other hosts, or has endpoints that speak h2c"
+)
+
+
+def _not_handed_over(route: Route, fault: str) -> Diagnostic:
     return Diagnostic(
         subject=route.origin.subject,
         field=route.origin.field,
         reason=Reason.POLICY_UNSUPPORTED,
-        message=(
-            f"a path of {len(route.match.value)} characters is too long for the delegate, which its policies"
-            f" need ({_LONGEST_PATH} at most); the route responds 503"
-        ),
+        message=f"{fault}; the route responds 503",
         severity=Severity.ERROR,
     )
 
@@ -253,6 +297,15 @@ def _front_route(host: VirtualHost, route: Route, requests: HandedOver) -> Route
             return replace(route, policies=route.policies.merged(PolicySet((handover,))))
         case _:
             assert_never(requests)
+
+
+def _whole(host: VirtualHost) -> _Split:
+    return _Split(
+        front=replace(host, routes=(_whole_route(host),), policies=PolicySet()),
+        handed_over=host,
+        front_keys=frozenset({DELEGATE}),
+        whole=True,
+    )
 
 
 def _whole_route(host: VirtualHost) -> Route:
