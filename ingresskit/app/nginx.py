@@ -63,9 +63,9 @@ class NginxPlane(Plane):
             NginxProcessSettings(program=flags.proxy_binary or "nginx"),
             access_log=_without_handed_over(log.record) if log else None,
         )
-        # With its Lua module nginx does every policy by itself.
-        alone = not flags.delegate or (capabilities is not None and capabilities.lua)
-        self._delegate = None if alone else make_delegate(setting, log.record if log else None, self._https)
+        self._delegate = (
+            make_delegate(setting, log.record if log else None, self._https) if flags.delegate else None
+        )
 
     @override
     def controller(self, source: Source, settings: ControllerSettings | None) -> AnyController:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 
 from ingresskit.apply import ProcessSettings
 from ingresskit.apply.delegate import Delegate, DelegateOptions, DelegatingApplier
 from ingresskit.apply.haproxy import Haproxy, HaproxyApplier, HaproxyOptions
+from ingresskit.filters import BUILTIN_EFFECTS, PolicyEffects
 from ingresskit.policies import Policy
+from ingresskit.render import Renderer
 from ingresskit.render.access import AccessRecord
+from ingresskit.render.base import ArtifactT
 from ingresskit.render.delegate import Delegated, DelegateSettings, DelegatingRenderer
 from ingresskit.render.haproxy import Bind, HaproxyArtifact, HaproxyRenderer, HaproxySettings
 from ingresskit.render.policies import HandlerTable, Loss, PolicyHandler, Support
@@ -42,10 +46,15 @@ class _Beyond(PolicyHandler[Policy, object]):
         yield Loss(message="leaves this to the delegate", support=Support.DELEGATED)
 
 
-def all_delegated(renderer: HaproxyRenderer) -> HaproxyRenderer:
+def all_delegated(renderer: Renderer[ArtifactT]) -> Renderer[ArtifactT]:
     """*renderer*, which is made to believe that its program can do no policy."""
     vars(renderer).update(handlers=HandlerTable(_Beyond(kind) for kind in renderer.supports))
     return renderer
+
+
+def is_delegate(pid: int) -> bool:
+    """Whether the process is a delegate."""
+    return b"ingresskit.proxy.delegate" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 @asynccontextmanager
@@ -54,10 +63,11 @@ async def open_delegated_haproxy(
     *,
     program: str,
     everything: bool = False,
+    effects: PolicyEffects = BUILTIN_EFFECTS,
     options: DelegateOptions = OPTIONS,
     access_log: Callable[[AccessRecord], None] | None = None,
 ) -> AsyncGenerator[tuple[LivePlane[Delegated[HaproxyArtifact]], Delegate, Haproxy]]:
-    """HAProxy and its delegate; *everything*: no policy is HAProxy's."""
+    """HAProxy and its delegate; *everything*: no policy is HAProxy's; *effects*: as the delegate has them."""
     front = HaproxySettings(
         http=(Bind(*settings.http),),
         https=(Bind(*settings.https),),
@@ -79,11 +89,12 @@ async def open_delegated_haproxy(
         access_log=access_log,
     )
     haproxy = Haproxy(front, state=settings.state_dir, program=settings.program or program, options=IMPATIENT)
-    renderer = all_delegated(HaproxyRenderer()) if everything else HaproxyRenderer()
     async with delegate, haproxy:
         plane = LivePlane[Delegated[HaproxyArtifact]](
             renderer=DelegatingRenderer(
-                all_delegated(renderer) if everything else renderer, str(delegate.socket)
+                all_delegated(HaproxyRenderer()) if everything else HaproxyRenderer(),
+                str(delegate.socket),
+                effects=effects,
             ),
             applier=DelegatingApplier(HaproxyApplier(haproxy), delegate),
             http=settings.http,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -14,6 +14,8 @@ from ingresskit.apply import ProcessSettings
 from ingresskit.apply.delegate import Delegate, DelegateOptions, DelegatingApplier
 from ingresskit.apply.nginx import Nginx, NginxApplier, NginxProcessSettings
 from ingresskit.apply.nginx.probe import find_nginx
+from ingresskit.filters import BUILTIN_EFFECTS, PolicyEffects
+from ingresskit.render import Renderer
 from ingresskit.render.delegate import Delegated, DelegateSettings, DelegatingRenderer
 from ingresskit.render.nginx import Mode, NginxArtifact, NginxRenderer, NginxSettings
 from ingresskit.testing.loopback import Address
@@ -58,12 +60,31 @@ async def open_nginx(
 
 
 def open_nginx_dynamic(settings: PlaneSettings) -> AbstractAsyncContextManager[Plane]:
-    return open_nginx(settings, Mode.DYNAMIC)
+    """nginx in its dynamic mode, and its delegate."""
+    return open_delegated_nginx(settings, Mode.DYNAMIC)
+
+
+def open_nginx_static(settings: PlaneSettings) -> AbstractAsyncContextManager[Plane]:
+    """nginx in its static mode, and its delegate."""
+    return open_delegated_nginx(settings, Mode.STATIC)
 
 
 @asynccontextmanager
-async def open_nginx_static(settings: PlaneSettings) -> AsyncGenerator[Plane]:
-    """nginx and its delegate."""
+async def open_delegated_nginx(
+    settings: PlaneSettings,
+    mode: Mode,
+    *,
+    effects: PolicyEffects = BUILTIN_EFFECTS,
+    front: Callable[[Renderer[NginxArtifact]], Renderer[NginxArtifact]] = lambda made: made,
+) -> AsyncGenerator[Plane]:
+    """nginx and its delegate.
+
+    Args:
+        settings: As of every plane.
+        mode: How changes reach nginx.
+        effects: What policies do in the delegate.
+        front: Makes another renderer of nginx's.
+    """
     delegate = Delegate(
         DelegateSettings(
             https_port=settings.https[1],
@@ -73,10 +94,10 @@ async def open_nginx_static(settings: PlaneSettings) -> AsyncGenerator[Plane]:
         state=settings.state_dir / "delegate",
         options=DELEGATE_OPTIONS,
     )
-    async with delegate, open_nginx(settings, Mode.STATIC) as plane:
+    async with delegate, open_nginx(settings, mode) as plane:
         yield LivePlane[Delegated[NginxArtifact]](
             name=plane.name,
-            renderer=DelegatingRenderer(plane.renderer, str(delegate.socket)),
+            renderer=DelegatingRenderer(front(plane.renderer), str(delegate.socket), effects=effects),
             applier=DelegatingApplier(plane.applier, delegate),
             http=plane.http,
             https=plane.https,

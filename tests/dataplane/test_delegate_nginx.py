@@ -1,4 +1,4 @@
-"""nginx in its static mode with a delegate: it serves what nginx cannot, and nothing else depends on it."""
+"""nginx with a delegate: it serves what nginx cannot, and nothing else depends on it."""
 
 from __future__ import annotations
 
@@ -6,21 +6,20 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncGenerator
-from pathlib import Path
 
 import pytest
 
+from ingresskit.policies import RequestHeaders, ResponseHeaders
+from ingresskit.render import HandlerTable, Renderer
+from ingresskit.render.nginx import Mode, NginxArtifact
 from ingresskit.testing import ingress, pace, service
-from ingresskit.testing.planes import Plane
-from tests.dataplane.conftest import opened
-from tests.dataplane.nginx_plane import NGINX_STATIC
+from ingresskit.testing.planes import Plane, PlaneSettings, state_folder
+from tests.dataplane.delegated import is_delegate
+from tests.dataplane.nginx_plane import NGINX_DYNAMIC, NGINX_STATIC, open_delegated_nginx
 from tests.dataplane.stage import HOST, Stage, slices
 from tests.unit.proxy.conftest import Answer, Seen, get, reply
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.skipif(bool(NGINX_STATIC.missing), reason=NGINX_STATIC.missing or "there"),
-]
+pytestmark = pytest.mark.anyio
 
 BEYOND = {"response-headers-set": "Server: shop\nX-Outer: shop", "request-headers-set": "X-Tenant: shop"}
 NATIVE: dict[str, str] = {}
@@ -29,10 +28,38 @@ DEADLINE = pace.within(60.0)
 _CHANGES = 20
 
 
-@pytest.fixture(scope="module")
-async def plane(anyio_backend: str) -> AsyncGenerator[Plane]:
-    async with opened(NGINX_STATIC.name) as made:
-        yield made
+def _itself(renderer: Renderer[NginxArtifact]) -> Renderer[NginxArtifact]:
+    return renderer
+
+
+def _leaving(renderer: Renderer[NginxArtifact]) -> Renderer[NginxArtifact]:
+    """*renderer*, which is made to believe that its program sets no headers: the dynamic mode sets all."""
+    known = [
+        handler for handler in renderer.handlers if handler.policy not in (RequestHeaders, ResponseHeaders)
+    ]
+    renderer.handlers = HandlerTable(known).with_delegated((RequestHeaders, ResponseHeaders))
+    return renderer
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(
+            (mode, front),
+            id=kind.name,
+            marks=pytest.mark.skipif(bool(kind.missing), reason=kind.missing or "there"),
+        )
+        for kind, mode, front in (
+            (NGINX_STATIC, Mode.STATIC, _itself),
+            (NGINX_DYNAMIC, Mode.DYNAMIC, _leaving),
+        )
+    ],
+)
+async def plane(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncGenerator[Plane]:
+    mode, front = request.param
+    with state_folder() as folder:
+        async with open_delegated_nginx(PlaneSettings(state_dir=folder), mode, front=front) as made:
+            yield made
 
 
 async def serve(stage: Stage, port: int, annotations: dict[str, str]) -> None:
@@ -68,7 +95,7 @@ async def test_routes_of_a_delegate_that_is_killed_answer_503_and_no_others(stag
     endpoint = await stage.endpoint()
     await serve(stage, endpoint.port, BEYOND)
     assert (await ask(stage)).status == 200
-    (delegate,) = [pid for pid in stage.plane.pids() if _is_delegate(pid)]
+    (delegate,) = filter(is_delegate, stage.plane.pids())
     os.kill(delegate, signal.SIGKILL)
 
     statuses = [(await ask(stage)).status]
@@ -103,7 +130,3 @@ async def test_policies_of_a_route_apply_all_or_none_while_it_moves(stage: Stage
             item.cancel()
 
     assert seen == {None, "shop"}
-
-
-def _is_delegate(pid: int) -> bool:
-    return b"ingresskit.proxy.delegate" in Path(f"/proc/{pid}/cmdline").read_bytes()

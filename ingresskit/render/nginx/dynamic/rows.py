@@ -16,7 +16,8 @@ in seconds, ``retries`` beyond the first try, and ``balance``, an algorithm.
 Hosts with variants or regular expressions have ``mixed`` too, and targets with ``variants``: see
 `ingresskit.render.nginx.dynamic.selections`.
 
-The row of a backend: ``endpoints``, each ``[address, port]``; ``secure``: it speaks TLS.
+The row of a backend: ``endpoints``, each ``[address, port]``; ``secure``: it speaks TLS. That of the delegate
+has ``delegate``, and as its endpoint ``["unix:PATH"]``.
 The row of a certificate: ``chain`` and ``key``, both PEM.
 """
 
@@ -43,8 +44,9 @@ from ingresskit.graph import (
     redirects_to_tls,
     refuses_plain_http,
 )
-from ingresskit.policies import PrefixRewrite
+from ingresskit.policies import PrefixRewrite, Stage
 from ingresskit.render.addresses import is_address
+from ingresskit.render.delegate import DELEGATE, Handover
 from ingresskit.render.nginx.dynamic.selections import is_mixed, mixed_members, variants_target
 from ingresskit.render.nginx.policies import (
     DYNAMIC_HANDLERS,
@@ -160,12 +162,17 @@ class _Drafts:
             add_dynamic_plain_http(draft)
         if action is not None:
             add_dynamic_action(action, draft)
+        if (handover := policies.get(Handover)) is not None:
+            draft.edit(Stage.HEADERS, "handover", handover.words)
         members = self._known[key] = draft.members(route.order)
         return members
 
 
 def backend_row(backend: Backend) -> bytes:
     """The row of a backend. Endpoints that are named and not numbered are left out: nothing looks them up."""
+    if backend.key == DELEGATE:
+        sockets = [[f"unix:{item.address}"] for item in backend.endpoints]
+        return to_json({"endpoints": sockets, "delegate": True})
     members: dict[str, object] = {
         "endpoints": [[item.address, item.port] for item in backend.endpoints if is_address(item.address)],
     }

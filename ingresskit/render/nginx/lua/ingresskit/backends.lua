@@ -34,15 +34,18 @@ local function state_of(name)
     return state
 end
 
--- Make the decoded row of a backend ready: endpoints as {host, port, name, state}.
+-- Make the decoded row of a backend ready: endpoints as {host, port, name, state}; a Unix socket has no port.
 local function prepared(backend, name)
     if not backend.ready then
         local ready = {}
         for index, endpoint in ipairs(backend.endpoints) do
             local host, port = endpoint[1], endpoint[2]
-            local bracketed = string.find(host, ":", 1, true) and "[" .. host .. "]" or host
-            local shown = bracketed .. ":" .. port
-            ready[index] = { host = bracketed, port = port, name = shown, state = state_of(shown) }
+            local shown = host
+            if port then
+                host = string.find(host, ":", 1, true) and "[" .. host .. "]" or host
+                shown = host .. ":" .. port
+            end
+            ready[index] = { host = host, port = port, name = shown, state = state_of(shown) }
         end
         backend.ready = ready
         backend.name = name

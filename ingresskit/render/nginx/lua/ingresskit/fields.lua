@@ -44,6 +44,8 @@ local KINDS = {
     ["client-cert"] = CLIENT,
     ["client-cert-chain"] = CLIENT,
     ["x-client-cert"] = CLIENT,
+    -- Said to the delegate, and by this program only: see policies/handover.lua.
+    ["ingresskit-delegate"] = DROPPED,
     -- For this connection only.
     ["http2-settings"] = DROPPED,
     ["keep-alive"] = DROPPED,

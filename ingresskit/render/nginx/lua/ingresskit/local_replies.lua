@@ -75,6 +75,8 @@ function M.fail()
     local context = contexts.current()
     if context and context.refused then
         status = context.refused
+    elseif (status == 502 or status == 504) and context and context.backend and context.backend.delegate then
+        status = 503 -- the delegate takes no connection; what it says of endpoints is its response
     elseif status == 502 and context and context.timed_out then
         status = 504
     elseif status == 497 then
