@@ -126,7 +126,7 @@ def _print_notes(offline: Offline) -> None:
 
 def _explain(offline: Offline, flags: _Flags) -> int:
     request = Request.of(flags.url, method=flags.method, headers=dict(flags.header), client=flags.client)
-    explanation = explain(offline.graph, request, offline.claims)
+    explanation = explain(offline.graph, request, offline.claims, effects=offline.effects)
     if flags.json:
         print(json.dumps(dump_explanation(explanation), indent=2))
     else:

@@ -13,7 +13,7 @@ import anyio
 from ingresskit.app.renderers import GraphLimits
 from ingresskit.diagnostics import Diagnostic, Reason, Severity, sorted_diagnostics
 from ingresskit.errors import SourceError
-from ingresskit.filters import Explanation
+from ingresskit.filters import Explanation, PolicyEffects
 from ingresskit.graph import (
     BackendKey,
     Forward,
@@ -54,6 +54,7 @@ class Offline:
         ours: How many of them are of this controller.
         notes: What there is to know about the folder as a whole, a sentence each.
         source: What was read, and where.
+        effects: What the policies do in the renderer.
     """
 
     graph: RouteGraph
@@ -63,6 +64,7 @@ class Offline:
     notes: tuple[str, ...]
     source: FileSource
     claims: HostClaims
+    effects: PolicyEffects
 
     @classmethod
     def load(cls, folder: Path, options: TranslateOptions, renderer: GraphLimits) -> Offline:
@@ -107,6 +109,7 @@ class Offline:
             notes=tuple(notes),
             source=source,
             claims=_without_times(translation.claims),
+            effects=renderer.effects,
         )
 
     def count(self, severity: Severity) -> int:

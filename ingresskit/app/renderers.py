@@ -17,6 +17,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol, cast
 
 from ingresskit.errors import ConfigurationError
+from ingresskit.filters import PolicyEffects
 from ingresskit.graph import RouteGraph
 from ingresskit.render import Renderer, Restricted
 
@@ -29,6 +30,11 @@ BUILT_IN = ("inprocess", "haproxy", "nginx")
 
 class GraphLimits(Protocol):
     """What of a `Renderer` a dry run asks: its artifact, of whatever type, is not made."""
+
+    @property
+    def effects(self) -> PolicyEffects:
+        """As `Renderer.effects`."""
+        ...
 
     def restrict(self, graph: RouteGraph) -> Restricted:
         """As `Renderer.restrict`."""

@@ -47,6 +47,7 @@ from ingresskit.errors import (
     SourceError,
 )
 from ingresskit.facts import fact_logger
+from ingresskit.filters import PolicyEffects
 from ingresskit.models import Snapshot
 from ingresskit.render.base import ArtifactT, Renderer
 from ingresskit.sources import Source
@@ -85,6 +86,7 @@ class Controller(Generic[ArtifactT]):
     ) -> None:
         self._source = source
         self._renderer_name = renderer.name
+        self._effects = renderer.effects
         self._settings = settings or ControllerSettings()
         self._claims = claims or ClaimKeeper()
         self._passes = Passes(
@@ -108,6 +110,11 @@ class Controller(Generic[ArtifactT]):
     def renderer_name(self) -> str:
         """The name of the renderer."""
         return self._renderer_name
+
+    @property
+    def effects(self) -> PolicyEffects:
+        """What policies do in the renderer."""
+        return self._effects
 
     @property
     def settings(self) -> ControllerSettings:

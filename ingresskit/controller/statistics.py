@@ -13,6 +13,7 @@ from ingresskit.controller.events import Subscription
 from ingresskit.controller.outcome import Outcome
 from ingresskit.controller.settings import ControllerSettings
 from ingresskit.diagnostics import Diagnostic
+from ingresskit.filters import PolicyEffects
 
 __all__ = ["ApplyKind", "ControllerStatistics", "ControllerView", "Failure", "LastApply", "Stage", "State"]
 
@@ -129,6 +130,11 @@ class ControllerView(Protocol):
     @property
     def renderer_name(self) -> str:
         """The name of its renderer."""
+        ...
+
+    @property
+    def effects(self) -> PolicyEffects:
+        """What policies do in its renderer."""
         ...
 
     @property

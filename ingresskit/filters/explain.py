@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from ingresskit.filters.chain import BUILTIN_EFFECTS
 from ingresskit.filters.decide import Decision, decide, decide_all
+from ingresskit.filters.effects import PolicyEffects
 from ingresskit.filters.near_misses import NearMiss, near_misses
 from ingresskit.graph import Forward, HostHolder, Redirect, Request, Respond, Route, RouteGraph, holder_of
 from ingresskit.models import NO_CLAIMS, HostClaims
@@ -49,15 +51,22 @@ class Explanation:
     holder: HostHolder | None = None
 
 
-def explain(graph: RouteGraph, request: Request, claims: HostClaims = NO_CLAIMS) -> Explanation:
+def explain(
+    graph: RouteGraph,
+    request: Request,
+    claims: HostClaims = NO_CLAIMS,
+    *,
+    effects: PolicyEffects = BUILTIN_EFFECTS,
+) -> Explanation:
     """Why *request* gets the response it gets. The response is that of `decide`.
 
     Args:
         graph: What is served.
         request: The request; nothing is sent.
         claims: The record of the same translation, to say who holds the host.
+        effects: What policies do; those of the renderer, ``Renderer.effects``.
     """
-    decision = decide(graph, request)
+    decision = decide(graph, request, effects=effects)
     host, path, route = decision.host, decision.path, decision.route
     status = None if decision.reply is None else decision.reply.status
     if decision.fault:
@@ -71,7 +80,7 @@ def explain(graph: RouteGraph, request: Request, claims: HostClaims = NO_CLAIMS)
         virtual_host=decision.virtual_host.host if route and decision.virtual_host else None,
         route=route,
         status=status,
-        verdict=_verdict(graph, request, decision) + _others(graph, request, decision),
+        verdict=_verdict(graph, request, decision) + _others(graph, request, decision, effects),
         order=_order(request, decision),
         near_misses=near_misses(graph, request, decision, candidates)[:_MOST_NEAR_MISSES],
         holder=holder_of(claims, request.host),
@@ -96,9 +105,9 @@ def _verdict(graph: RouteGraph, request: Request, decision: Decision) -> str:
     return f"{reply.status}: {rule} takes it{_reason(graph, request, route, decision)}."
 
 
-def _others(graph: RouteGraph, request: Request, decision: Decision) -> str:
+def _others(graph: RouteGraph, request: Request, decision: Decision, effects: PolicyEffects) -> str:
     """What happens to the other part of such requests, where variants take shares; further sentences."""
-    others = [item for item in decide_all(graph, request) if item.route is not decision.route]
+    others = [item for item in decide_all(graph, request, effects=effects) if item.route is not decision.route]
     return "".join(
         f" Of such requests, {float(item.probability):.4g} take another way: {_verdict(graph, request, item)}"
         for item in others

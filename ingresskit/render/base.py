@@ -13,6 +13,7 @@ from typing import ClassVar, Generic, NamedTuple, Never, TypeVar
 from ingresskit._ledger import Ledger
 from ingresskit.diagnostics import Diagnostic, Reason, Severity, bounded
 from ingresskit.errors import ConfigurationError
+from ingresskit.filters import BUILTIN_EFFECTS, PolicyEffects
 from ingresskit.graph import (
     Backend,
     BackendKey,
@@ -249,6 +250,9 @@ class Renderer(ABC, Generic[ArtifactT]):
     """Whether it matches paths by regular expressions (`PathKind.REGEX`)."""
     matches_variants: ClassVar[bool] = False
     """Whether it tells the variants of a path apart (`Route.selection`)."""
+    effects: PolicyEffects = BUILTIN_EFFECTS
+    """What policies do, for `ingresskit.filters.explain`: a renderer that honours more policies than the
+    built-in ones names theirs too."""
     delegate: bool = False
     """Whether a delegate takes the requests of routes that the proxy cannot serve exactly by itself."""
     # What `restrict` made of the graphs before.

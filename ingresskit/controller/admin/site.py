@@ -173,7 +173,8 @@ class Site:
         if outcome is None:
             return _nothing_live()
         explanation = await anyio.to_thread.run_sync(
-            explain, outcome.graph, explained, outcome.claims, limiter=self._threads
+            partial(explain, outcome.graph, explained, outcome.claims, effects=self._controller.effects),
+            limiter=self._threads,
         )
         return Answer.json(dump_explanation(explanation))
 

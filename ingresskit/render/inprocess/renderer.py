@@ -40,7 +40,7 @@ class InProcessRenderer(Renderer[RoutingTable]):
 
     def __init__(self, *, effects: PolicyEffects = BUILTIN_EFFECTS) -> None:
         self.handlers = HandlerTable[PolicyHandler[Never, Never]]().only(_UPSTREAM | effects.kinds)
-        self._effects = effects
+        self.effects = effects
         self._hosts = Remembered[str, VirtualHost, HostTable](self._host_table)
         self._given: RouteGraph | None = None
         self._certificates: Mapping[str, Certificate | None] = {}
@@ -67,7 +67,7 @@ class InProcessRenderer(Renderer[RoutingTable]):
         )
 
     def _host_table(self, host: VirtualHost) -> HostTable:
-        return _host_table(host, self._effects)
+        return _host_table(host, self.effects)
 
 
 def _host_table(host: VirtualHost, effects: PolicyEffects) -> HostTable:

@@ -19,6 +19,7 @@ from ingresskit.controller.planes import StatisticsSource
 from ingresskit.models import KubeObject
 from ingresskit.render.inprocess import InProcessRenderer, RoutingTable
 from ingresskit.sources import MemorySource
+from ingresskit.translate import TranslateOptions
 from tests.unit.controller.doubles import DEADLINE, QUICK
 
 __all__ = ["Admin", "Holder", "Reply", "admin_over", "exchange"]
@@ -73,13 +74,16 @@ async def admin_over(
     host: str = "127.0.0.1",
     start: bool = True,
     deadline: float = DEADLINE,
+    options: TranslateOptions | None = None,
+    renderer: InProcessRenderer | None = None,
 ) -> AsyncGenerator[Admin]:
     """A controller over *objects* (running and live unless *start* is false) with an admin server."""
     source = MemorySource(objects)
     controller = Controller(
         source=source,
-        renderer=InProcessRenderer(),
+        renderer=renderer or InProcessRenderer(),
         applier=InProcessApplier(Holder()),
+        options=options,
         settings=controller_settings,
     )
     server = AdminServer(controller, host=host, port=0, settings=settings, planes=planes)
