@@ -35,11 +35,13 @@ __all__ = [
     "Directive",
     "Node",
     "Part",
+    "Prepared",
     "Span",
     "TextRefused",
     "Value",
     "Variable",
     "Written",
+    "prepared",
     "text_fault",
     "token",
     "write",
@@ -137,7 +139,13 @@ class Block(NamedTuple):
     origin: Origin | None = None
 
 
-Node = Directive | Block | Comment
+class Prepared(NamedTuple):
+    """Directives that were written before, each by `prepared`: ten thousand need not be written again."""
+
+    lines: tuple[str, ...]
+
+
+Node = Directive | Block | Comment | Prepared
 
 
 class Span(NamedTuple):
@@ -203,6 +211,15 @@ def write(nodes: Iterable[Node]) -> Written:
     return Written("\n".join(lines).encode("utf-8", "surrogateescape"), tuple(spans))
 
 
+def prepared(directive: Directive, depth: int = 1) -> str:
+    """The line of *directive*, which nobody in particular asked for, inside of so many blocks.
+
+    Raises:
+        TextRefused: A value cannot be written; see `token`.
+    """
+    return f"{_INDENT[depth]}{_head(directive.name, directive.args)};"
+
+
 _DOLLAR: Final = f"${{{DOLLAR.name}}}"
 
 
@@ -222,6 +239,8 @@ def _write(nodes: Iterable[Node], depth: int, lines: list[str], spans: list[Span
                 lines.append(f"{indent}}}")
                 if origin is not None:
                     spans.insert(place, Span(first, len(lines), origin))
+            case Prepared(written):
+                lines.extend(written)
             case Comment(text):
                 if not _REMARK.fullmatch(text):
                     raise ValueError(f"{text!r} is not a comment of ours")

@@ -136,6 +136,7 @@ def _nginx(mode: Mode) -> Renderer[Any]:
 _RENDERERS: Mapping[str, Callable[[], Renderer[Any]]] = {
     "inprocess": InProcessRenderer,
     "nginx-dynamic": lambda: _nginx(Mode.DYNAMIC),
+    "nginx-static": lambda: _nginx(Mode.STATIC),
 }
 
 

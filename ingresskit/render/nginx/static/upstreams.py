@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
+from typing import Final, NamedTuple, cast
 
+from ingresskit._sorted_map import SortedMap
 from ingresskit.graph import ANY_HOST, Backend, BackendKey, Endpoint
 from ingresskit.policies import Algorithm
 from ingresskit.render.delegate import DELEGATE
@@ -89,47 +91,94 @@ def kept_connections(upstreams: int, settings: NginxSettings) -> int:
     return max(1, min(64, 1 << each.bit_length() >> 1))
 
 
+class _Written(NamedTuple):
+    """An upstream as it stands in the file, and what it was written from."""
+
+    key: BackendKey
+    name: str
+    backend: Backend
+    endpoints: tuple[Endpoint, ...]
+    content: bytes
+
+
+_CONTENT: Final = cast("Callable[[_Written], bytes]", attrgetter("content"))
+_NAME_AND_KEY: Final = cast("Callable[[_Written], tuple[str, BackendKey]]", attrgetter("name", "key"))
+_NAME_AND_ENDPOINTS: Final = cast(
+    "Callable[[_Written], tuple[str, tuple[Endpoint, ...]]]", attrgetter("name", "endpoints")
+)
+
+
 class UpstreamsFile:
-    """The file of upstreams, and what each was written from.
+    """The file of upstreams, from one graph to the next: those that did not change are not written again.
 
     Args:
         named: Endpoints are looked up, and stand in `endpoints` instead of the file.
+
+    Attributes:
+        keys: By the name of an upstream, its backend.
     """
 
     def __init__(self, settings: NginxSettings, *, named: bool = False) -> None:
         self._settings = settings
         self._named = named
         self.endpoints: Mapping[str, tuple[Endpoint, ...]] = {}
-        self._written: dict[Upstream, tuple[Backend, int, bytes]] = {}
+        self.keys: Mapping[str, BackendKey] = {}
+        self._written: SortedMap[Upstream, _Written] = SortedMap(_itself)
+        self._by_backend: dict[BackendKey, set[Upstream]] = {}
+        self._kept = 0
         self._file: ConfigFile | None = None
 
-    def render(self, upstreams: tuple[Upstream, ...], backends: Mapping[BackendKey, Backend]) -> ConfigFile:
-        """The file for *upstreams*, each of which has endpoints in *backends*."""
-        kept = kept_connections(len(upstreams), self._settings)
-        written: dict[Upstream, tuple[Backend, int, bytes]] = {}
-        changed = self._file is None or len(upstreams) != len(self._written)
-        for upstream in upstreams:
-            backend = backends[upstream.key]
-            before = self._written.get(upstream)
-            if before is None or before[0] is not backend or before[1] != kept:
+    def put(self, upstream: Upstream) -> None:
+        """Have *upstream* in the file from now on."""
+        self._by_backend.setdefault(upstream.key, set()).add(upstream)
+
+    def drop(self, upstream: Upstream) -> None:
+        """Have *upstream* in the file no longer, if it was there."""
+        same = self._by_backend.get(upstream.key, set())
+        same.discard(upstream)
+        if not same:
+            self._by_backend.pop(upstream.key, None)
+        self._written.drop(upstream)
+
+    def render(
+        self, backends: Mapping[BackendKey, Backend], changed: Iterable[BackendKey] | None = None
+    ) -> ConfigFile:
+        """The file.
+
+        Args:
+            backends: In which each upstream has endpoints.
+            changed: At least the keys of those that are other objects than before, and of upstreams that
+                are new; ``None``: all may be.
+        """
+        total = sum(map(len, self._by_backend.values()))
+        kept = kept_connections(total, self._settings)
+        keys = self._by_backend if changed is None or kept != self._kept else changed
+        for upstream in [item for key in keys for item in self._by_backend.get(key, ())]:
+            backend, before = backends[upstream.key], self._written.get(upstream)
+            if before is None or before.backend is not backend or kept != self._kept:
                 named = self._named and upstream.key != DELEGATE
                 node = upstream_node(upstream, backend, self._settings, kept, named=named)
-                before = (backend, kept, write([node]).content)
-                changed = True
-            written[upstream] = before
-        self._written = written
-        if self._named and changed:
-            self.endpoints = {
-                upstream.name: item[0].endpoints
-                for upstream, item in written.items()
-                if upstream.key != DELEGATE
-            }
-        if not changed and self._file is not None:
-            return self._file
-        content = b"".join(item[2] for item in written.values())
+                content = write([node]).content
+                self._written.put(
+                    upstream, _Written(upstream.key, upstream.name, backend, backend.endpoints, content)
+                )
+        self._kept = kept
+        # From here on, calls that run no Python per upstream.
+        written = self._written.values()
+        self.keys = dict(map(_NAME_AND_KEY, written))
+        if self._named:
+            endpoints = dict(map(_NAME_AND_ENDPOINTS, written))
+            for upstream in self._by_backend.get(DELEGATE, ()):
+                del endpoints[upstream.name]
+            self.endpoints = endpoints
+        content = b"".join(map(_CONTENT, written))
         if self._file is None or self._file.content != content:
             self._file = ConfigFile(path="upstreams.conf", content=content)
         return self._file
+
+
+def _itself(upstream: Upstream) -> Upstream:
+    return upstream
 
 
 def _address(address: str, port: int) -> str:
