@@ -49,7 +49,7 @@ def _protected(annotations: Mapping[str, str]) -> Route:
         "allowsources",
         "allow-source-range",
         "whitelist-source-range",
-        "deny-sources",
+        "deny-source-range",
         "auth-url",
         "auth",
     ],
