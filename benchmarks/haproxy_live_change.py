@@ -114,7 +114,7 @@ async def measure(*, ingresses: int = 5000, changes: int = 40, program: str = "h
                     await anyio.sleep(0.1)
             report.loaded = await _worker_memory(haproxy)
             report.reloads = dict(haproxy.reloads)
-            slots = haproxy.keeper.live.slots.pools if haproxy.keeper.live else {}
+            slots = haproxy.supervisor.live.slots.pools if haproxy.supervisor.live else {}
             tasks.cancel_scope.cancel()
     report.empty = await _empty_memory(max(slots.values()), program)
     return report
