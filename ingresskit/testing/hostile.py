@@ -400,6 +400,12 @@ _FIELDS: Final[dict[str, _Place]] = {
             ("load-balancing", ""),
             ("read-timeout", "5s"),
             ("allow-sources", "10.0.0.0/8, "),
+            ("deny-sources", "10.0.0.0/8, "),
+            ("cors-origins", ""),
+            ("cors-origins", "https://good.test, "),
+            ("cors-methods", "GET, "),
+            ("cors-headers", "X-Good, "),
+            ("cors-expose-headers", "X-Good, "),
         )
     },
     "the name of an annotation": _annotation_name,

@@ -64,13 +64,13 @@ class Runtime:
         pool: UpstreamPool,
         send_subrequest: SendSubrequest,
     ) -> None:
-        self.settings = settings
-        self.timeouts = timeouts
-        self.deadlines = deadlines
-        self.counters = counters
-        self.memory = memory
-        self.pool = pool
-        self.send_subrequest = send_subrequest
+        self.settings: ProxySettings = settings
+        self.timeouts: Timeouts = timeouts
+        self.deadlines: Deadlines = deadlines
+        self.counters: Counters = counters
+        self.memory: Memory = memory
+        self.pool: UpstreamPool = pool
+        self.send_subrequest: SendSubrequest = send_subrequest
         self.troubles: Troubles = Troubles()
         self.draining: bool = False
         self.closing: bool = False

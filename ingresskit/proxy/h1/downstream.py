@@ -116,7 +116,7 @@ class H1Downstream(H1Responses):
 
     @override
     def resume_writing(self) -> None:
-        self.write_paused = False
+        self.write_paused: bool = False
         if self._charged:
             self.recharge()
         self._runtime.deadlines.now()

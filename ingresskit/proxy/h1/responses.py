@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = ["H1Responses"]
 
-_HEAD, _BODY, _, _TUNNEL, _, _CLOSED = State
+_HEAD: Final = State.HEAD
+_BODY: Final = State.BODY
+_TUNNEL: Final = State.TUNNEL
+_CLOSED: Final = State.CLOSED
 _NO_REQUEST: Final = RequestHead(b"GET", b"/", False, b"")
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from operator import attrgetter
-from typing import ClassVar, Final, TypeVar
+from typing import ClassVar, Final, Never, TypeVar
 
 from typing_extensions import override
 
@@ -39,6 +39,7 @@ from ingresskit.render.haproxy.route_row import SHARE_DIGITS
 from ingresskit.render.haproxy.routes import Routes, RoutesKeeper
 from ingresskit.render.haproxy.servers import make_server
 from ingresskit.render.haproxy.tables import Split, make_block
+from ingresskit.render.policies import HandlerTable, PolicyHandler
 from ingresskit.render.remember import Remembered
 
 __all__ = ["HaproxyRenderer"]
@@ -58,7 +59,7 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
     """Makes artifacts for HAProxy. What did not change since the last graph costs next to nothing."""
 
     name: ClassVar[str] = "haproxy"
-    handlers = TABLE
+    handlers: HandlerTable[PolicyHandler[Never, Never]] = TABLE
     protocols: ClassVar[frozenset[Protocol]] = frozenset({Protocol.HTTP, Protocol.HTTPS, Protocol.H2C})
     looks_names_up: ClassVar[bool] = False
 

@@ -39,7 +39,8 @@ class InProcessRenderer(Renderer[RoutingTable]):
     matches_variants: ClassVar[bool] = True
 
     def __init__(self, *, effects: PolicyEffects = BUILTIN_EFFECTS) -> None:
-        self.handlers = HandlerTable[PolicyHandler[Never, Never]]().only(_UPSTREAM | effects.kinds)
+        none = HandlerTable[PolicyHandler[Never, Never]]()
+        self.handlers: HandlerTable[PolicyHandler[Never, Never]] = none.only(_UPSTREAM | effects.kinds)
         self.effects = effects
         self._hosts = Remembered[str, VirtualHost, HostTable](self._host_table)
         self._given: RouteGraph | None = None

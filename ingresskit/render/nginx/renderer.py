@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Never
 
 from typing_extensions import override
 
@@ -15,6 +15,7 @@ from ingresskit.render.nginx.dynamic.renderer import DynamicRenderer
 from ingresskit.render.nginx.policies import DYNAMIC_HANDLERS, STATIC_HANDLERS
 from ingresskit.render.nginx.settings import NginxSettings
 from ingresskit.render.nginx.static.renderer import StaticRenderer
+from ingresskit.render.policies import HandlerTable, PolicyHandler
 
 __all__ = ["NginxRenderer"]
 
@@ -34,7 +35,9 @@ class NginxRenderer(Renderer[NginxArtifact]):
     """
 
     name: ClassVar[str] = ModeRenderer.name
-    handlers = STATIC_HANDLERS.only(STATIC_HANDLERS.supports & DYNAMIC_HANDLERS.supports)
+    handlers: HandlerTable[PolicyHandler[Never, Never]] = STATIC_HANDLERS.only(
+        STATIC_HANDLERS.supports & DYNAMIC_HANDLERS.supports
+    )
     """How the mode honours policies; of the class, those that both modes honour."""
     protocols: ClassVar[frozenset[Protocol]] = ModeRenderer.protocols
     looks_names_up: ClassVar[bool] = ModeRenderer.looks_names_up

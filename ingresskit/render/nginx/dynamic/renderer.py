@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import attrgetter
-from typing import ClassVar, Final, NamedTuple, cast
+from typing import ClassVar, Final, NamedTuple, Never, cast
 
 from typing_extensions import override
 
@@ -21,6 +21,7 @@ from ingresskit.render.nginx.dynamic.rows import backend_id, backend_row, host_r
 from ingresskit.render.nginx.names import certificate_id
 from ingresskit.render.nginx.policies import DYNAMIC_HANDLERS
 from ingresskit.render.nginx.settings import NginxSettings
+from ingresskit.render.policies import HandlerTable, PolicyHandler
 from ingresskit.render.remember import Remembered
 
 __all__ = ["DynamicRenderer"]
@@ -37,7 +38,7 @@ class DynamicRenderer(ModeRenderer):
         ConfigurationError: The program has no Lua, or cannot do what the settings ask for.
     """
 
-    handlers = DYNAMIC_HANDLERS
+    handlers: HandlerTable[PolicyHandler[Never, Never]] = DYNAMIC_HANDLERS
     matches_patterns: ClassVar[bool] = True
     matches_variants: ClassVar[bool] = True
 

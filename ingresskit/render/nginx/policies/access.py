@@ -7,7 +7,7 @@ from typing import Final
 from typing_extensions import override
 
 from ingresskit.graph import Route, refuses_plain_http
-from ingresskit.policies import AllowedSources, DeniedSources, PlainHttp, Stage
+from ingresskit.policies import AllowedSources, DeniedSources, PlainHttp, Policy, Stage
 from ingresskit.render.nginx.addresses import address_ranges
 from ingresskit.render.nginx.policies.drafts import ClientIn, DynamicDraft, StaticDraft, StaticGuard
 from ingresskit.render.nginx.policies.responses import local_response
@@ -31,7 +31,7 @@ __all__ = [
 class StaticAllowedSources(PolicyHandler[AllowedSources, StaticDraft]):
     """A ``geo`` of the client's address, and a 403 for those that are in none of its ranges."""
 
-    policy = AllowedSources
+    policy: type[Policy] = AllowedSources
 
     @override
     def contribute(self, policy: AllowedSources, draft: StaticDraft) -> None:
@@ -43,7 +43,7 @@ class StaticAllowedSources(PolicyHandler[AllowedSources, StaticDraft]):
 class DynamicAllowedSources(PolicyHandler[AllowedSources, DynamicDraft]):
     """The guard ``access``, with sorted ranges."""
 
-    policy = AllowedSources
+    policy: type[Policy] = AllowedSources
 
     @override
     def contribute(self, policy: AllowedSources, draft: DynamicDraft) -> None:
@@ -54,7 +54,7 @@ class DynamicAllowedSources(PolicyHandler[AllowedSources, DynamicDraft]):
 class StaticDeniedSources(PolicyHandler[DeniedSources, StaticDraft]):
     """A ``geo`` of the client's address, and a 403 for those that are in one of its ranges."""
 
-    policy = DeniedSources
+    policy: type[Policy] = DeniedSources
 
     @override
     def contribute(self, policy: DeniedSources, draft: StaticDraft) -> None:
@@ -66,7 +66,7 @@ class StaticDeniedSources(PolicyHandler[DeniedSources, StaticDraft]):
 class DynamicDeniedSources(PolicyHandler[DeniedSources, DynamicDraft]):
     """The guard ``denied``, with sorted ranges."""
 
-    policy = DeniedSources
+    policy: type[Policy] = DeniedSources
 
     @override
     def contribute(self, policy: DeniedSources, draft: DynamicDraft) -> None:
@@ -77,13 +77,13 @@ class DynamicDeniedSources(PolicyHandler[DeniedSources, DynamicDraft]):
 class StaticPlainHttp(PolicyHandler[PlainHttp, StaticDraft]):
     """As `static_plain_http` says: what it means depends on the path of the rule too."""
 
-    policy = PlainHttp
+    policy: type[Policy] = PlainHttp
 
 
 class DynamicPlainHttp(PolicyHandler[PlainHttp, DynamicDraft]):
     """As `add_dynamic_plain_http` says: what it means depends on the path of the rule too."""
 
-    policy = PlainHttp
+    policy: type[Policy] = PlainHttp
 
 
 def static_plain_http(route: Route) -> StaticGuard | None:

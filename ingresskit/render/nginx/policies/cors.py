@@ -17,8 +17,8 @@ __all__ = ["DYNAMIC", "STATIC", "DynamicCors", "StaticCors"]
 class StaticCors(PolicyHandler[Cors, StaticDraft]):
     """For the delegate: the fields of an endpoint cannot be hidden for some origins only."""
 
-    policy = Cors
-    limitations = (
+    policy: type[Policy] = Cors
+    limitations: tuple[Loss, ...] = (
         Loss(message="has no lists of origins", support=Support.DELEGATED, effect="the endpoint decides"),
     )
 
@@ -34,7 +34,7 @@ class StaticCors(PolicyHandler[Cors, StaticDraft]):
 class DynamicCors(PolicyHandler[Cors, DynamicDraft]):
     """The guard ``preflight``, which also finds the origin that the function ``cors`` for responses names."""
 
-    policy = Cors
+    policy: type[Policy] = Cors
 
     @override
     def contribute(self, policy: Cors, draft: DynamicDraft) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import Hsts, RequestHeaders, ResponseHeaders
+from ingresskit.policies import Hsts, Policy, RequestHeaders, ResponseHeaders
 from ingresskit.policies.values import HeaderField, plain_header_name
 from ingresskit.render.nginx.policies.drafts import DynamicDraft, StaticDraft
 from ingresskit.render.nginx.tree import Directive, Value, text_fault
@@ -46,7 +46,7 @@ _TOO_LONG: Final = Loss(
 class StaticHsts(PolicyHandler[Hsts, StaticDraft]):
     """``add_header`` with a variable that is empty for clients without TLS: nginx adds no empty field."""
 
-    policy = Hsts
+    policy: type[Policy] = Hsts
 
     @override
     def contribute(self, policy: Hsts, draft: StaticDraft) -> None:
@@ -58,7 +58,7 @@ class StaticHsts(PolicyHandler[Hsts, StaticDraft]):
 class DynamicHsts(PolicyHandler[Hsts, DynamicDraft]):
     """The function ``hsts`` for responses."""
 
-    policy = Hsts
+    policy: type[Policy] = Hsts
 
     @override
     def contribute(self, policy: Hsts, draft: DynamicDraft) -> None:
@@ -69,9 +69,9 @@ class DynamicHsts(PolicyHandler[Hsts, DynamicDraft]):
 class StaticRequestHeaders(PolicyHandler[RequestHeaders, StaticDraft]):
     """``proxy_set_header``; with an empty value nginx takes the field out."""
 
-    policy = RequestHeaders
+    policy: type[Policy] = RequestHeaders
 
-    limitations = (_TOO_LONG,)
+    limitations: tuple[Loss, ...] = (_TOO_LONG,)
 
     @override
     def contribute(self, policy: RequestHeaders, draft: StaticDraft) -> None:
@@ -94,9 +94,9 @@ class StaticRequestHeaders(PolicyHandler[RequestHeaders, StaticDraft]):
 class StaticResponseHeaders(PolicyHandler[ResponseHeaders, StaticDraft]):
     """``proxy_hide_header`` and ``add_header``."""
 
-    policy = ResponseHeaders
+    policy: type[Policy] = ResponseHeaders
 
-    limitations = (
+    limitations: tuple[Loss, ...] = (
         _TOO_LONG,
         *(_own_fields("set"), _own_fields("remove")),
     )
@@ -134,7 +134,7 @@ class StaticResponseHeaders(PolicyHandler[ResponseHeaders, StaticDraft]):
 class DynamicRequestHeaders(PolicyHandler[RequestHeaders, DynamicDraft]):
     """The edit ``headers``."""
 
-    policy = RequestHeaders
+    policy: type[Policy] = RequestHeaders
 
     @override
     def contribute(self, policy: RequestHeaders, draft: DynamicDraft) -> None:
@@ -144,7 +144,7 @@ class DynamicRequestHeaders(PolicyHandler[RequestHeaders, DynamicDraft]):
 class DynamicResponseHeaders(PolicyHandler[ResponseHeaders, DynamicDraft]):
     """The function ``headers`` for responses."""
 
-    policy = ResponseHeaders
+    policy: type[Policy] = ResponseHeaders
 
     @override
     def contribute(self, policy: ResponseHeaders, draft: DynamicDraft) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import BodyLimit
+from ingresskit.policies import BodyLimit, Policy
 from ingresskit.render.nginx.policies.drafts import DynamicDraft, StaticDraft
 from ingresskit.render.nginx.tree import Directive
 from ingresskit.render.policies import PolicyHandler
@@ -21,7 +21,7 @@ class StaticBodyLimit(PolicyHandler[BodyLimit, StaticDraft]):
     what comes before the body, see `ingresskit.render.nginx.static.hosts`.
     """
 
-    policy = BodyLimit
+    policy: type[Policy] = BodyLimit
 
     @override
     def contribute(self, policy: BodyLimit, draft: StaticDraft) -> None:
@@ -32,7 +32,7 @@ class StaticBodyLimit(PolicyHandler[BodyLimit, StaticDraft]):
 class DynamicBodyLimit(PolicyHandler[BodyLimit, DynamicDraft]):
     """The guard ``body``, with a number of bytes."""
 
-    policy = BodyLimit
+    policy: type[Policy] = BodyLimit
 
     @override
     def contribute(self, policy: BodyLimit, draft: DynamicDraft) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ingresskit.graph import Redirect, Respond
-from ingresskit.policies import Stage, TlsRedirect
+from ingresskit.policies import Policy, Stage, TlsRedirect
 from ingresskit.render.nginx.policies.drafts import DynamicDraft, StaticDraft, StaticGuard
 from ingresskit.render.nginx.static.forwarding import SECURE_PORT
 from ingresskit.render.nginx.static.normal_form import TARGET
@@ -26,13 +26,13 @@ __all__ = [
 class StaticTlsRedirect(PolicyHandler[TlsRedirect, StaticDraft]):
     """As `ingresskit.graph.redirects_to_tls` says: without the policy, the virtual host decides."""
 
-    policy = TlsRedirect
+    policy: type[Policy] = TlsRedirect
 
 
 class DynamicTlsRedirect(PolicyHandler[TlsRedirect, DynamicDraft]):
     """As `ingresskit.graph.redirects_to_tls` says: without the policy, the virtual host decides."""
 
-    policy = TlsRedirect
+    policy: type[Policy] = TlsRedirect
 
 
 def static_tls_redirect(insecure: Variable) -> StaticGuard:

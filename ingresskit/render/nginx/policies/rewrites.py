@@ -6,7 +6,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import PrefixRewrite
+from ingresskit.policies import Policy, PrefixRewrite
 from ingresskit.render.nginx.policies.drafts import DynamicDraft, StaticDraft
 from ingresskit.render.policies import PolicyHandler
 
@@ -16,7 +16,7 @@ __all__ = ["DYNAMIC", "STATIC", "DynamicPrefixRewrite", "StaticPrefixRewrite"]
 class StaticPrefixRewrite(PolicyHandler[PrefixRewrite, StaticDraft]):
     """A ``rewrite`` of the matched octets, which differ from location to location, or of all."""
 
-    policy = PrefixRewrite
+    policy: type[Policy] = PrefixRewrite
 
     @override
     def contribute(self, policy: PrefixRewrite, draft: StaticDraft) -> None:
@@ -27,7 +27,7 @@ class StaticPrefixRewrite(PolicyHandler[PrefixRewrite, StaticDraft]):
 class DynamicPrefixRewrite(PolicyHandler[PrefixRewrite, DynamicDraft]):
     """The edit ``rewrite``."""
 
-    policy = PrefixRewrite
+    policy: type[Policy] = PrefixRewrite
 
     @override
     def contribute(self, policy: PrefixRewrite, draft: DynamicDraft) -> None:

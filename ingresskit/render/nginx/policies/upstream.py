@@ -7,7 +7,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import Algorithm, LoadBalancing, Retries, Timeouts
+from ingresskit.policies import Algorithm, LoadBalancing, Policy, Retries, Timeouts
 from ingresskit.render.nginx.policies.drafts import DynamicDraft, StaticDraft
 from ingresskit.render.nginx.tree import Directive
 from ingresskit.render.nginx.values import duration
@@ -28,7 +28,7 @@ __all__ = [
 class StaticLoadBalancing(PolicyHandler[LoadBalancing, StaticDraft]):
     """Another upstream of the same backend: nginx balances a whole upstream by one algorithm."""
 
-    policy = LoadBalancing
+    policy: type[Policy] = LoadBalancing
 
     @override
     def contribute(self, policy: LoadBalancing, draft: StaticDraft) -> None:
@@ -38,7 +38,7 @@ class StaticLoadBalancing(PolicyHandler[LoadBalancing, StaticDraft]):
 class DynamicLoadBalancing(PolicyHandler[LoadBalancing, DynamicDraft]):
     """The member ``balance``."""
 
-    policy = LoadBalancing
+    policy: type[Policy] = LoadBalancing
 
     @override
     def contribute(self, policy: LoadBalancing, draft: DynamicDraft) -> None:
@@ -49,7 +49,7 @@ class DynamicLoadBalancing(PolicyHandler[LoadBalancing, DynamicDraft]):
 class StaticRetries(PolicyHandler[Retries, StaticDraft]):
     """``proxy_next_upstream_tries``, which counts the first try too."""
 
-    policy = Retries
+    policy: type[Policy] = Retries
 
     @override
     def contribute(self, policy: Retries, draft: StaticDraft) -> None:
@@ -62,7 +62,7 @@ class StaticRetries(PolicyHandler[Retries, StaticDraft]):
 class DynamicRetries(PolicyHandler[Retries, DynamicDraft]):
     """The member ``retries``."""
 
-    policy = Retries
+    policy: type[Policy] = Retries
 
     @override
     def contribute(self, policy: Retries, draft: DynamicDraft) -> None:
@@ -73,7 +73,7 @@ class DynamicRetries(PolicyHandler[Retries, DynamicDraft]):
 class StaticTimeouts(PolicyHandler[Timeouts, StaticDraft]):
     """``proxy_connect_timeout`` and its like."""
 
-    policy = Timeouts
+    policy: type[Policy] = Timeouts
 
     @override
     def contribute(self, policy: Timeouts, draft: StaticDraft) -> None:
@@ -84,7 +84,7 @@ class StaticTimeouts(PolicyHandler[Timeouts, StaticDraft]):
 class DynamicTimeouts(PolicyHandler[Timeouts, DynamicDraft]):
     """The members ``connect``, ``read`` and ``send``, in seconds."""
 
-    policy = Timeouts
+    policy: type[Policy] = Timeouts
 
     @override
     def contribute(self, policy: Timeouts, draft: DynamicDraft) -> None:

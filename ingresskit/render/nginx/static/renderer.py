@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Never
+
 from typing_extensions import override
 
 from ingresskit.errors import ConfigurationError, RenderError
@@ -17,6 +19,7 @@ from ingresskit.render.nginx.static.main import common_files, main_nodes
 from ingresskit.render.nginx.static.server_names import ServerNamesFile
 from ingresskit.render.nginx.static.upstreams import UpstreamsFile
 from ingresskit.render.nginx.tree import text_fault
+from ingresskit.render.policies import HandlerTable, PolicyHandler
 
 __all__ = ["StaticRenderer"]
 
@@ -32,7 +35,7 @@ class StaticRenderer(ModeRenderer):
         ConfigurationError: The program cannot do what the settings ask for.
     """
 
-    handlers = STATIC_HANDLERS
+    handlers: HandlerTable[PolicyHandler[Never, Never]] = STATIC_HANDLERS
 
     def __init__(self, settings: NginxSettings, capabilities: Capabilities | None = None) -> None:
         capabilities = capabilities or Capabilities()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
+from typing import ClassVar
 
 from typing_extensions import override
 
@@ -13,6 +14,9 @@ from tests.unit.render.haproxy.serving import needs_haproxy, open_restarting
 
 @needs_haproxy
 class TestServing(PlaneContract):
+    unsupported: ClassVar[frozenset[str]] = frozenset({"Cors"})
+    """Left to a delegate, which does not stand beside this program."""
+
     @override
     def plane(self, settings: PlaneSettings) -> AbstractAsyncContextManager[Plane]:
         return open_restarting(settings)

@@ -25,6 +25,7 @@ from ingresskit.render.nginx.tree import (
     Condition,
     Directive,
     Node,
+    Prepared,
     TextRefused,
     Value,
     Variable,
@@ -91,6 +92,8 @@ def meant(nodes: Iterable[Node]) -> tuple[Read, ...]:
                 found.append(Read(text_of(name), tuple(map(text_of, args)), None))
             case Block(name, args, body):
                 found.append(Read(name, tuple(map(text_of, args)), meant(body)))
+            case Prepared():
+                raise AssertionError("the mode that is read here prepares no lines")
     return tuple(found)
 
 
