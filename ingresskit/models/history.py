@@ -10,7 +10,7 @@ __all__ = ["Changed", "History"]
 Changed = Mapping[object, frozenset[object]]
 """For each part of a value, the keys of what became another object. Parts that did not change are absent."""
 
-# Whoever compares two versions has seldom missed more than one or two between them. The numbers bound
+# A reader that compares two versions has seldom missed more than one or two between them. The numbers bound
 # what the memory holds; beyond them versions are compared key by key.
 _MOST_STEPS = 32
 _MOST_KEYS = 20_000

@@ -35,7 +35,7 @@ class Link:
         """A connection to the socket at *path*.
 
         Raises:
-            ApplyError: Nobody listens there.
+            ApplyError: No process listens there.
         """
         try:
             return cls(await anyio.connect_unix(path))

@@ -2,7 +2,7 @@
 
 nginx says "ok" to a reload that it then does not do, such as when a port is taken. So nothing here goes
 by what a command returns: a configuration counts as live when fresh connections are answered by it and
-every worker of before is gone, or is only finishing what it has.
+every previous worker is gone, or is only finishing what it has.
 """
 
 from __future__ import annotations

@@ -71,5 +71,5 @@ def _origins(annotations: Annotations) -> tuple[str, ...]:
         annotations.warn(
             _ORIGINS, Reason.ANNOTATION_INVALID, f"must be {_MOST} origins at most; the others are left out"
         )
-    # A list in which nothing can be read allows nobody.
+    # A list without a readable origin allows no origin.
     return ("*",) if "*" in origins else tuple(dict.fromkeys(origins))
