@@ -1,6 +1,15 @@
 """What annotations mean: typed policies, the value types they are made of, and the registry."""
 
-from ingresskit.policies.base import Annotation, Origin, Policy, PolicyScope, PolicySet, Risk, annotated
+from ingresskit.policies.base import (
+    Annotation,
+    Origin,
+    Policy,
+    PolicyScope,
+    PolicySet,
+    Risk,
+    annotated,
+    annotated_object,
+)
 from ingresskit.policies.conditions import (
     EVERY_REQUEST,
     AnyValue,
@@ -135,6 +144,7 @@ __all__ = [
     "Values",
     "Variant",
     "annotated",
+    "annotated_object",
     "default_policies",
     "no_objects",
 ]

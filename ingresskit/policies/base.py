@@ -6,18 +6,29 @@ names the native annotation that sets it; other dialects map their annotations o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar, cast
 
 from ingresskit.errors import ConfigurationError
-from ingresskit.models import ObjectRef
+from ingresskit.models import KubeObject, ObjectRef, Secret
 from ingresskit.policies.order import Stage
 
-__all__ = ["Annotation", "Origin", "Policy", "PolicyScope", "PolicySet", "Risk", "annotated"]
+__all__ = [
+    "Annotation",
+    "Origin",
+    "Policy",
+    "PolicyScope",
+    "PolicySet",
+    "Risk",
+    "annotated",
+    "annotated_object",
+]
 
 V = TypeVar("V")
+K = TypeVar("K", bound=KubeObject)
 P = TypeVar("P", bound="Policy")
 
 _METADATA_KEY = "ingresskit.annotation"
@@ -71,8 +82,10 @@ class Annotation:
         parse: Text to value; raises `ValueError` whose text states the rule, ``"must be …"``.
         grammar: The rule in a few words for the documentation, ``"a duration: 500ms, 5s, 1m, 1h"``.
         summary: What setting it does, one sentence for the documentation.
-        secret: Whether values may hold credentials: no message, dump or log shows them.
+        secret: Whether the field may hold credentials: no dump or log shows it, and no message the text.
         risk: What it lets its author do.
+        kind: Of the object whose name the text is; ``None`` where the text is the value.
+        load: From that object to the value; raises `ValueError` as *parse* does.
     """
 
     name: str
@@ -81,6 +94,8 @@ class Annotation:
     summary: str
     secret: bool = False
     risk: Risk = Risk.LOW
+    kind: type[KubeObject] | None = None
+    load: Callable[[KubeObject], object] | None = None
 
 
 def annotated(
@@ -109,6 +124,57 @@ def annotated(
     """
     annotation = Annotation(name=name, parse=parse, grammar=grammar, summary=summary, secret=secret, risk=risk)
     return field(default=default, repr=not secret, metadata={_METADATA_KEY: annotation})
+
+
+def annotated_object(
+    name: str,
+    kind: type[K],
+    load: Callable[[K], V],
+    *,
+    default: V,
+    grammar: str,
+    summary: str,
+    risk: Risk = Risk.MEDIUM,
+) -> V:
+    """Declare a field of a `Policy` that comes from an object which a native annotation names.
+
+    The object is looked up in the namespace of the Ingress and nowhere else, and the Ingress is read again
+    when it changes. One that is not there, or that *load* refuses, costs the annotation; where the policy
+    protects, the routes respond 503.
+
+    Args:
+        name: As `Annotation.name`.
+        kind: Of the object; `Secret` makes the field secret, as `Annotation.secret` says.
+        load: From the object to the value; raises `ValueError` whose text states the rule, ``"must hold …"``,
+            and shows nothing of a Secret.
+        default: What the field holds when no annotation sets it.
+        grammar: As `Annotation.grammar`.
+        summary: As `Annotation.summary`.
+        risk: As `Annotation.risk`.
+
+    Returns:
+        A dataclass field; typed as its value.
+    """
+    annotation = Annotation(
+        name=name,
+        parse=_object_name,
+        grammar=grammar,
+        summary=summary,
+        secret=kind is Secret,
+        risk=risk,
+        kind=kind,
+        load=cast("Callable[[KubeObject], object]", load),
+    )
+    return field(default=default, repr=not annotation.secret, metadata={_METADATA_KEY: annotation})
+
+
+_OBJECT_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")
+
+
+def _object_name(text: str) -> str:
+    if _OBJECT_NAME.fullmatch(text) is None:
+        raise ValueError("must be the name of an object in the namespace of the Ingress")
+    return text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,11 +7,12 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import fields
 from datetime import timedelta
+from typing import cast
 
 from ingresskit._quoting import quoted
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.errors import ConfigurationError
-from ingresskit.models import ObjectRef
+from ingresskit.models import KubeObject, ObjectKey, ObjectRef
 from ingresskit.policies.base import Annotation, Origin, Policy, PolicySet
 from ingresskit.policies.dialects.base import (
     NOTHING_READ,
@@ -56,6 +57,8 @@ class NativeDialect(Dialect):
                         f"{policy.__name__} and {other.__name__} both read the annotation {annotation.name!r}"
                     )
                 self._fields[annotation.name] = (policy, field_name, annotation)
+        named = (annotation.kind for _, _, annotation in self._fields.values())
+        self.kinds: frozenset[type[KubeObject]] = frozenset(kind for kind in named if kind is not None)
 
     def annotations(self) -> tuple[tuple[Annotation, type[Policy]], ...]:
         """Every annotation and the policy it belongs to, sorted by name."""
@@ -96,9 +99,10 @@ class NativeDialect(Dialect):
                 continue
             policy, field_name, annotation = known
             try:
-                value = annotation.parse(annotations[key])
+                value = _value(annotation, annotations[key], context)
             except ValueError as exc:
-                written = "" if annotation.secret else annotations[key]
+                hidden = annotation.secret and annotation.kind is None
+                written = "" if hidden else annotations[key]
                 fault = _invalid(subject, place, written, str(exc), protects=policy.protects)
                 diagnostics.append(fault)
                 protection_fault = protection_fault or (fault if policy.protects else None)
@@ -141,6 +145,22 @@ class NativeDialect(Dialect):
             message=message,
             severity=Severity.ERROR if protection else Severity.WARNING,
         )
+
+
+def _value(annotation: Annotation, text: str, context: DialectContext) -> object:
+    """What *text* sets the field to.
+
+    Raises:
+        ValueError: It is not of the grammar, or names an object that is not there or does not hold it.
+    """
+    value = annotation.parse(text)
+    if annotation.kind is None or annotation.load is None:
+        return value
+    key = ObjectKey(context.subject.key.namespace, cast(str, value))
+    found = context.lookup(annotation.kind, key)
+    if found is None:
+        raise ValueError(f"must name a {annotation.kind.kind} of this namespace that is there and can be read")
+    return annotation.load(found)
 
 
 def _invalid(subject: ObjectRef, place: str, value: str, rule: str, *, protects: bool) -> Diagnostic:

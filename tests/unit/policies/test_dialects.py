@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar, cast
+from typing import ClassVar, TypeVar, cast
 
 import pytest
 
@@ -18,6 +18,7 @@ from ingresskit.policies import (
     NativeDialect,
     Order,
     Origin,
+    Policy,
     PolicyRegistry,
     PolicySet,
     Reading,
@@ -25,6 +26,7 @@ from ingresskit.policies import (
     Stage,
     Timeouts,
     Variant,
+    annotated_object,
 )
 
 SUBJECT = ObjectRef("Ingress", ObjectKey("shop", "web"))
@@ -170,3 +172,65 @@ def test_modes_of_two_dialects_are_both_held() -> None:
     assert (reading.regex_paths, reading.order, reading.variant) == (True, order, second.variant)
     assert reading.order is not None
     assert reading.order.stages[0] is Stage.UPSTREAM
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Badge(Policy):
+    """Protects by what a Secret holds."""
+
+    protects: ClassVar[bool] = True
+
+    key: str = annotated_object(
+        "badge-secret",
+        Secret,
+        lambda secret: _badge(secret),
+        default="",
+        grammar="the name of a Secret",
+        summary="Whose badge.",
+    )
+
+
+def _badge(secret: Secret) -> str:
+    if "badge" not in secret.data:
+        raise ValueError("must hold the key badge")
+    return secret.data["badge"].decode()
+
+
+def secret(key: ObjectKey, data: Mapping[str, bytes]) -> Secret:
+    return Secret(metadata=ObjectMeta(namespace=key.namespace, name=key.name), data=data)
+
+
+def read_badge(*items: KubeObject, name: str = "x") -> Reading:
+    registry = PolicyRegistry((NativeDialect((Badge,)),))
+    assert registry.kinds == {Secret}
+    return registry.read({"ingresskit.dev/badge-secret": name}, SUBJECT, Cluster(items))
+
+
+def test_annotation_that_names_a_secret_gets_what_it_holds() -> None:
+    reading = read_badge(secret(OWN, {"badge": b"s3cr3t"}))
+
+    assert reading.policies.get(Badge) == Badge(key="s3cr3t")
+    assert reading.diagnostics == ()
+    assert "s3cr3t" not in repr(reading)
+
+
+@pytest.mark.parametrize(
+    ("items", "name", "rule"),
+    [
+        ((), "x", "'x' must name a Secret of this namespace that is there and can be read"),
+        ((secret(OTHER, {"badge": b"b"}),), "x", "'x' must name a Secret of this namespace that is there"),
+        ((secret(OTHER, {"badge": b"b"}),), "bank/x", "must be the name of an object in the namespace"),
+        ((secret(OWN, {"other": b"s3cr3t"}),), "x", "'x' must hold the key badge"),
+    ],
+    ids=["absent", "of-another-namespace", "with-a-namespace", "without-the-key"],
+)
+def test_secret_that_gives_no_value_closes_the_routes(
+    items: tuple[KubeObject, ...], name: str, rule: str
+) -> None:
+    reading = read_badge(*items, name=name)
+
+    assert len(reading.policies) == 0
+    assert reading.protection_fault is not None
+    assert rule in reading.protection_fault.message
+    assert "respond 503" in reading.protection_fault.message
+    assert "s3cr3t" not in reading.protection_fault.message
