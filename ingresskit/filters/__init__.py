@@ -4,6 +4,7 @@ from ingresskit.filters.access import AddressFilter, DeniedAddressFilter, PlainH
 from ingresskit.filters.base import (
     Filter,
     Memory,
+    Question,
     Reply,
     RequestView,
     ResponseFilter,
@@ -11,6 +12,8 @@ from ingresskit.filters.base import (
     Resuming,
     Subrequest,
     SubrequestReply,
+    Verification,
+    Verifying,
 )
 from ingresskit.filters.chain import BUILTIN_EFFECTS, Chain, chain_of
 from ingresskit.filters.decide import Decision, decide, decide_all
@@ -43,6 +46,7 @@ __all__ = [
     "PathEdit",
     "PlainHttpFilter",
     "PolicyEffects",
+    "Question",
     "Reply",
     "RequestView",
     "ResponseFilter",
@@ -51,6 +55,8 @@ __all__ = [
     "Subrequest",
     "SubrequestReply",
     "TlsRedirectFilter",
+    "Verification",
+    "Verifying",
     "chain_of",
     "decide",
     "decide_all",

@@ -3,7 +3,8 @@
 A filter is compiled once per policy set, when a table is made, and then asked for each request. It holds
 data only, so that it can be pushed to worker processes. What outlives a request (the counts of a rate
 limit) belongs to the runtime and is reached through `Memory`. A filter that must ask somebody else returns
-a `Subrequest`; the runtime sends it and gives the response to `Resuming.resume`.
+a `Subrequest`; the runtime sends it and gives the response to `Resuming.resume`. One that must compute for
+long returns a `Verification`, and the result comes to `Verifying.verified`.
 
 What a policy does to header fields and paths alone is no filter but an edit, merged with those of the other
 policies when the table is made.
@@ -12,7 +13,8 @@ policies when the table is made.
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -23,6 +25,7 @@ from ingresskit.policies import Stage
 __all__ = [
     "Filter",
     "Memory",
+    "Question",
     "Reply",
     "RequestView",
     "ResponseFilter",
@@ -30,6 +33,8 @@ __all__ = [
     "Resuming",
     "Subrequest",
     "SubrequestReply",
+    "Verification",
+    "Verifying",
 ]
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -113,12 +118,14 @@ class Subrequest:
         url: Absolute.
         fields: All header fields but those of framing and ``Host``.
         timeout: For the whole of it.
+        then: Who gets the response; ``None``: the filter that asked.
     """
 
     url: str
     method: bytes = b"GET"
     fields: Fields = ()
     timeout: timedelta = timedelta(seconds=5)
+    then: Resuming | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,12 +141,41 @@ class SubrequestReply:
     fields: Fields = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """Whether a secret of the client is right, where finding out would hold up all other requests.
+
+    The runtime calls *function* in a thread, bounds how many wait for one, and remembers under a keyed digest
+    what was right. Where too many wait, the request gets 503.
+
+    Attributes:
+        function: Given *stored* and *given*; pure, safe in any thread, and defined at the top of a module.
+        stored: What the route knows, such as the hash of a password.
+        given: What the client sent.
+        then: Who gets the result; ``None``: the filter that asked.
+    """
+
+    function: Callable[[str, bytes], bool]
+    stored: str = field(repr=False)
+    given: bytes = field(repr=False)
+    then: Verifying | None = field(default=None, repr=False, compare=False)
+
+
+Question = Subrequest | Verification
+"""What a filter waits for."""
+
+
 class Memory(Protocol):
     """State that outlives a request. The runtime owns it, bounds it and gives it a clock."""
 
     @property
     def now(self) -> float:
         """Seconds on a clock that never goes back."""
+        ...
+
+    @property
+    def unix_time(self) -> float:
+        """Seconds since 1970, as the machine has them: for what others dated."""
         ...
 
     def take(self, key: tuple[object, ...], rate: float, burst: int) -> bool:
@@ -156,7 +192,7 @@ class Filter(Protocol):
 
     stage: ClassVar[Stage]
 
-    def request(self, request: RequestView, memory: Memory) -> Reply | Subrequest | HeaderEdit | None:
+    def request(self, request: RequestView, memory: Memory) -> Reply | Question | HeaderEdit | None:
         """What the proxy responds instead of going on; ``None`` lets the request go on.
 
         A `HeaderEdit` lets it go on with other header fields. A filter that raises is a fault of its own:
@@ -169,8 +205,17 @@ class Filter(Protocol):
 class Resuming(Protocol):
     """A filter that returns `Subrequest`."""
 
-    def resume(self, request: RequestView, reply: SubrequestReply) -> Reply | HeaderEdit | None:
+    def resume(self, request: RequestView, reply: SubrequestReply) -> Reply | Question | HeaderEdit | None:
         """As `Filter.request`, once the subrequest is over."""
+        ...
+
+
+@runtime_checkable
+class Verifying(Protocol):
+    """A filter that returns `Verification`."""
+
+    def verified(self, request: RequestView, right: bool, /) -> Reply | Question | HeaderEdit | None:
+        """As `Filter.request`, once it is known whether the secret was *right*."""
         ...
 
 

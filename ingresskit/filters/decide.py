@@ -84,7 +84,7 @@ def decide_all(
     order in which they are asked, and one for the requests that they leave. The probabilities add up to 1.
     What an endpoint is chosen by is no part of it: `Decision.backends` has all.
 
-    Filters that need a `Memory` or send a `Subrequest` are taken to let the request go on: what they say
+    Filters that need a `Memory` or ask a `Question` are taken to let the request go on: what they say
     depends on more than the request.
 
     Args:
@@ -190,6 +190,7 @@ class _NoMemory:
     """Remembers nothing: every bucket is full."""
 
     now: float = 0.0
+    unix_time: float = 0.0
 
     def take(self, key: tuple[object, ...], rate: float, burst: int) -> bool:
         return True

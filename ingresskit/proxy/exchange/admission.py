@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from ingresskit.filters import Subrequest
+from ingresskit.filters import Question
 from ingresskit.graph import Forward, PathRefused, Termination, normalise_path
 from ingresskit.proxy.exchange.exchange import Exchange
 from ingresskit.proxy.exchange.guards import GuardedRequest
@@ -125,7 +125,7 @@ class Admission:
                 self.filters, peer, head, host, path, mark + query, target, forwarding, guards
             )
             outcome = guarded.go_on()
-            if isinstance(outcome, Subrequest):
+            if isinstance(outcome, Question):
                 return Inquiry(self.runtime, downstream, guarded, outcome, self._forward_guarded)
             if outcome is not None:
                 return outcome
@@ -136,7 +136,7 @@ class Admission:
     def _forward_guarded(
         self, downstream: Downstream, request: GuardedRequest, began: float
     ) -> Exchange | LocalReply:
-        """The same after a wait for a subrequest, which began at *began*."""
+        """The same after a wait for what a filter asked, which began at *began*."""
         forwarded = ForwardedRequest(
             request.head,
             request.requested_host,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ingresskit.facts import fact_logger
 from ingresskit.proxy.limits.buckets import TokenBuckets
+from ingresskit.proxy.limits.verifier import Verifier
 from ingresskit.proxy.message.forwarded import Peer, PublicPorts
 
 if TYPE_CHECKING:
@@ -22,12 +23,14 @@ class FilterContext:
 
     Attributes:
         buckets: What filters remember from one request to the next.
+        verifier: Finds out whether passwords are right.
         public_ports: The ports that clients reach the proxy at.
         https_listener_port: The port of the first TLS listener; ``None`` before there is one.
     """
 
     def __init__(self, settings: ProxySettings, deadlines: Deadlines) -> None:
         self.buckets: TokenBuckets = TokenBuckets(deadlines.now)
+        self.verifier: Verifier = Verifier()
         self.public_ports: PublicPorts = PublicPorts(
             http=settings.public_http_port, https=settings.public_https_port or 443
         )

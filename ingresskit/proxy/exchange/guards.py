@@ -9,10 +9,12 @@ from ingresskit.filters import (
     UNCHANGED,
     Filter,
     HeaderEdit,
+    Question,
     Reply,
     Resuming,
-    Subrequest,
     SubrequestReply,
+    Verification,
+    Verifying,
 )
 from ingresskit.graph import Termination
 from ingresskit.policies import Stage
@@ -44,6 +46,7 @@ class GuardedRequest:
     __slots__ = (
         "_asking",
         "_context",
+        "_guard",
         "_guards",
         "_next",
         "client",
@@ -91,7 +94,9 @@ class GuardedRequest:
         self.edit: HeaderEdit = target.request or UNCHANGED
         self._guards = guards
         self._next = 0
-        self._asking: Filter | None = None
+        # The filter whose question is open, and who gets the answer.
+        self._guard: Filter | None = None
+        self._asking: object = None
 
     @property
     def secure_location(self) -> str | None:
@@ -108,11 +113,11 @@ class GuardedRequest:
 
     # For the proxy.
 
-    def go_on(self) -> LocalReply | Subrequest | None:
+    def go_on(self) -> LocalReply | Question | None:
         """Ask the filters that were not asked yet.
 
         Returns:
-            ``None`` when all let it go on; a `Subrequest` to be sent before `resume`.
+            ``None`` when all let it go on; a `Question` whose answer `resume` is to get.
         """
         guards = self._guards
         while self._next < len(guards):
@@ -121,35 +126,53 @@ class GuardedRequest:
             if self.head.max_forwards == 0 and guard.stage in _FORWARDING:
                 continue
             try:
-                outcome = guard.request(self, self._context.buckets)
+                settled = self._settle(guard, guard.request(self, self._context.buckets))
             except Exception:  # noqa: BLE001 - a third party's code; logged
                 return self._failed(guard)
-            if isinstance(outcome, Subrequest):
-                self._asking = guard
-                return outcome
-            if isinstance(outcome, Reply):
-                return self._replied(guard, outcome)
-            if outcome is not None:
-                self.edit = self.edit.then(outcome)
+            if settled is not None:
+                return settled
         return None
 
-    def resume(self, reply: SubrequestReply) -> LocalReply | Subrequest | None:
-        """Give the filter that asked for a subrequest what came of it, and go on."""
-        guard, self._asking = self._asking, None
-        if not isinstance(guard, Resuming):
-            _logger.error(
-                "a filter asked for a subrequest and cannot be resumed", extra={"filter": type(guard).__name__}
-            )
+    def resume(self, result: SubrequestReply | bool) -> LocalReply | Question | None:
+        """Give who asked a question its answer, and go on."""
+        guard, asking = self._guard, self._asking
+        self._guard = self._asking = None
+        if guard is None:
             return self.reply(500, Termination.INTERNAL)
         try:
-            outcome = guard.resume(self, reply)
+            settled = self._settle(guard, self._told(asking, result))
         except Exception:  # noqa: BLE001 - a third party's code; logged
             return self._failed(guard)
-        if isinstance(outcome, Reply):
-            return self._replied(guard, outcome)
-        if outcome is not None:
-            self.edit = self.edit.then(outcome)
-        return self.go_on()
+        return self.go_on() if settled is None else settled
+
+    async def verify(self, question: Verification) -> bool | None:
+        """The answer to *question*; ``None`` where too many wait for theirs."""
+        return await self._context.verifier.verify(question, self.client)
+
+    def _settle(
+        self, guard: Filter, outcome: Reply | Question | HeaderEdit | None
+    ) -> LocalReply | Question | None:
+        """What comes of the outcome of *guard*; ``None``: the request goes on."""
+        while outcome is not None:
+            if isinstance(outcome, Reply):
+                return self._replied(guard, outcome)
+            if isinstance(outcome, HeaderEdit):
+                self.edit = self.edit.then(outcome)
+                return None
+            asking = outcome.then or guard
+            if not isinstance(outcome, Verification) or not self._context.verifier.knows(outcome):
+                self._guard, self._asking = guard, asking
+                return outcome
+            outcome = self._told(asking, True)
+        return None
+
+    def _told(self, asking: object, result: SubrequestReply | bool) -> Reply | Question | HeaderEdit | None:
+        if isinstance(result, SubrequestReply):
+            if isinstance(asking, Resuming):
+                return asking.resume(self, result)
+        elif isinstance(asking, Verifying):
+            return asking.verified(self, result)
+        raise TypeError(f"{type(asking).__name__} asked a question and cannot take the answer")
 
     def reply(
         self,

@@ -1,9 +1,9 @@
-"""A request that waits for a filter's subrequest: it stands where its exchange will stand.
+"""A request that waits for what a filter asked: it stands where its exchange will stand.
 
-    started ──reply of the subrequest──► filters ──all let it go on──► exchange
-                     ▲                      │
-                     └──another subrequest──┼──a filter responds──► local reply
-    client gone: the subrequest is cut, and nothing is forwarded
+    started ──the question is answered──► filters ──all let it go on──► exchange
+                     ▲                       │
+                     └───another question────┼──a filter responds──► local reply
+    client gone: a subrequest is cut, and nothing is forwarded
 
 What the client sends of the body meanwhile is kept, up to the size of a buffer; then it is not read.
 """
@@ -11,10 +11,10 @@ What the client sends of the body meanwhile is kept, up to the size of a buffer;
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, assert_never
 
 from ingresskit.facts import fact_logger
-from ingresskit.filters import Subrequest
+from ingresskit.filters import Question, Subrequest, Verification
 from ingresskit.graph import Termination
 from ingresskit.proxy.exchange.replies import LocalReply, count_reply
 from ingresskit.proxy.ports.streams import NO_UPSTREAM
@@ -22,6 +22,7 @@ from ingresskit.proxy.ports.streams import NO_UPSTREAM
 if TYPE_CHECKING:
     import asyncio
 
+    from ingresskit.filters import SubrequestReply
     from ingresskit.proxy.exchange.exchange import Exchange
     from ingresskit.proxy.exchange.guards import GuardedRequest
     from ingresskit.proxy.exchange.runtime import Runtime
@@ -68,13 +69,13 @@ class Inquiry:
         runtime: Runtime,
         downstream: Downstream,
         request: GuardedRequest,
-        first: Subrequest,
+        first: Question,
         forward: Callable[[Downstream, GuardedRequest, float], Exchange | LocalReply],
     ) -> None:
         self._runtime = runtime
         self._downstream = downstream
         self._request = request
-        self._first = first
+        self._first: Question = first
         self._forward = forward
         self._began: float = runtime.deadlines.recent
         self._kept: list[bytes] = []
@@ -91,7 +92,7 @@ class Inquiry:
         return self._kept_size
 
     def start(self, payload: bytes, *, complete: bool) -> None:
-        """Send the subrequest; the payload is what is there of the body."""
+        """Ask; the payload is what is there of the body."""
         self.request_data(payload, complete=complete)
         self._task = self._runtime.start(self._run())
 
@@ -108,7 +109,7 @@ class Inquiry:
             self._downstream.pause_reading(NO_UPSTREAM)
 
     def client_lost(self) -> None:
-        """The client disconnected: abandon the subrequest."""
+        """The client disconnected: abandon the question."""
         if self._finished:
             return
         if self._runtime.closing:
@@ -135,12 +136,10 @@ class Inquiry:
     # What the filters do.
 
     async def _run(self) -> None:
-        outcome: LocalReply | Subrequest | None = self._first
+        outcome: LocalReply | Question | None = self._first
         try:
-            while isinstance(outcome, Subrequest):
-                reply = await self._runtime.send_subrequest(outcome)
-                self._runtime.deadlines.now()
-                outcome = self._request.resume(reply)
+            while isinstance(outcome, Question):
+                outcome = await self._asked(outcome)
         except Exception:
             _logger.exception("a request could not be judged", extra={"host": self._request.target.host})
             outcome = self._request.reply(500, Termination.INTERNAL)
@@ -157,6 +156,19 @@ class Inquiry:
         self._kept_size = 0
         self._downstream.hand_over(result)
         result.start(payload, complete=self.request_complete)
+
+    async def _asked(self, question: Question) -> LocalReply | Question | None:
+        match question:
+            case Subrequest():
+                result: SubrequestReply | bool | None = await self._runtime.send_subrequest(question)
+            case Verification():
+                result = await self._request.verify(question)
+            case _:
+                assert_never(question)
+        self._runtime.deadlines.now()
+        if result is None:
+            return self._request.reply(503, Termination.OVERLOADED)
+        return self._request.resume(result)
 
     # The end.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -33,6 +34,11 @@ class TokenBuckets:
     def now(self) -> float:
         """As `Memory`."""
         return self._clock()
+
+    @property
+    def unix_time(self) -> float:
+        """As `Memory`."""
+        return time.time()
 
     def take(self, key: tuple[object, ...], rate: float, burst: int) -> bool:
         """As `Memory`."""
