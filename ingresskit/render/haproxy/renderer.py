@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Mapping
 from operator import attrgetter
-from typing import ClassVar, Final, Never, TypeVar
+from typing import ClassVar, Final, Never
 
 from typing_extensions import override
 
@@ -23,33 +22,22 @@ from ingresskit.graph import (
 from ingresskit.models import ObjectKey
 from ingresskit.render.base import Renderer, RouteLimit
 from ingresskit.render.haproxy.artifact import (
-    Block,
     Bundle,
     HaproxyArtifact,
-    MapName,
-    Pointer,
     Server,
     SlotBackend,
     SlotClass,
 )
-from ingresskit.render.haproxy.certificates import bundle_id, make_bundle, server_name_lines
-from ingresskit.render.haproxy.policies import TABLE, SettingRow
-from ingresskit.render.haproxy.prefixes import range_prefixes
-from ingresskit.render.haproxy.route_row import SHARE_DIGITS
-from ingresskit.render.haproxy.routes import Routes, RoutesKeeper
+from ingresskit.render.haproxy.certificates import ServerNameLines, bundle_id, make_bundle
+from ingresskit.render.haproxy.policies import TABLE
+from ingresskit.render.haproxy.routes import RoutesKeeper
 from ingresskit.render.haproxy.servers import make_server
-from ingresskit.render.haproxy.tables import Split, make_block
 from ingresskit.render.policies import HandlerTable, PolicyHandler
 from ingresskit.render.remember import Remembered
 
 __all__ = ["HaproxyRenderer"]
 
-K = TypeVar("K")
-V = TypeVar("V")
-
 _ROW_TEXT: Final = re.compile(r"[\x21-\x7e]{1,4000}")
-_SHARES: Final = 16**SHARE_DIGITS
-_ZEROS: Final = "0" * (16 - SHARE_DIGITS)
 
 
 _ID: Final = attrgetter("id")
@@ -65,14 +53,12 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
 
     def __init__(self) -> None:
         self._keeper = RoutesKeeper()
-        # What the last graph came to, and by backend key the names its backends have.
-        self._routes: Routes | None = None
-        self._layouts: dict[str, Block] = {}
         self._made_servers: Remembered[BackendKey, Backend, tuple[Server, ...]] = Remembered(_servers)
-        self._servers: Mapping[BackendKey, tuple[Server, ...]] = {}
+        # By backend key the ids of its backends.
+        self._names: dict[BackendKey, set[str]] = {}
         self._bundles: Remembered[ObjectKey, Certificate, Bundle] = Remembered(make_bundle)
-        self._names: Mapping[BackendKey, Sequence[str]] = {}
         self._made_bundles: Mapping[ObjectKey, Bundle] = {}
+        self._server_names = ServerNameLines()
         self._last = HaproxyArtifact()
         self._given: RouteGraph | None = None
 
@@ -80,81 +66,67 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
     def render(self, graph: RouteGraph) -> HaproxyArtifact:
         last = self._last
         keys = None if self._given is None else graph.changed_since(self._given)
-        routes = self._keeper.follow(graph.by_host, None if keys is None else keys.hosts)
-        self._servers = self._made_servers.follow(graph.backends, None if keys is None else keys.backends)
-        same, moved = routes is self._routes, self._made_servers.changed or self._made_servers.gone
-        layouts = self._layouts
-        if moved or not same:
-            layouts = {split.id: self._layout(split) for split in routes.splits.values()}
-        if same and layouts == self._layouts:
-            pointers, blocks = last.pointers, last.blocks
-        else:
-            splits = {Pointer(MapName.SPLITS, split): layout.id for split, layout in layouts.items()}
-            pointers = routes.pointers | splits
-            blocks = routes.blocks | {layout.id: layout for layout in layouts.values()}
-        if not same:
-            self._names = _by_key(routes.backends)
-        stale = {name for key in self._made_servers.changed for name in self._names.get(key, ())}
-        renewed = {name: self._backend(name, *routes.backends[name]) for name in stale}
-        known = last.backends
-        if same:
-            other = {name: item for name, item in renewed.items() if known.get(name) is not item}
-            found = {**known, **other} if other else known
-        else:
-            # A backend of a class that is new may have servers that are not.
-            every = {
-                name: renewed.get(name) or known.get(name) or self._backend(name, *used)
-                for name, used in routes.backends.items()
-            }
-            found = _kept(known, every)
+        servers = self._made_servers.follow(graph.backends, None if keys is None else keys.backends)
+        moved = (*self._made_servers.changed, *self._made_servers.gone)
+        routes = self._keeper
+        routes.follow(graph.by_host, None if keys is None else keys.hosts, servers, moved)
         bundles = self._bundles.follow(graph.certificates, None if keys is None else keys.certificates)
         certificates = last.certificates
         if bundles is not self._made_bundles:
+            self._made_bundles = bundles
+            # One call that runs no Python per certificate.
             certificates = dict(zip(map(_ID, bundles.values()), bundles.values(), strict=True))
-        if self._given is None or graph.server_names is not self._given.server_names:
-            server_names = server_name_lines(graph.server_names)
-        else:
-            server_names = last.server_names
-        self._routes, self._layouts, self._made_bundles = routes, layouts, bundles
         default = graph.default_certificate
         self._last = HaproxyArtifact(
             needs=routes.needs(host_fallthrough=graph.host_fallthrough, paths=graph.paths),
-            pointers=pointers,
-            blocks=blocks,
-            backends=found,
+            pointers=routes.pointers,
+            blocks=routes.blocks,
+            backends=self._backends(servers),
             certificates=certificates,
-            server_names=server_names,
+            server_names=self._server_names.follow(
+                graph.server_names, None if keys is None else keys.server_names
+            ),
             default_certificate=None if default is None else bundle_id(default),
         )
         self._given = graph
         return self._last
 
-    def _backend(self, name: str, key: BackendKey, slot_class: SlotClass) -> SlotBackend:
-        servers = self._servers[key]
+    def _backends(self, servers: Mapping[BackendKey, tuple[Server, ...]]) -> Mapping[str, SlotBackend]:
+        """The backends with their servers; the same object as before when they are the same objects."""
+        known, now = self._last.backends, self._keeper.backends
+        gone = [name for name in self._keeper.changed_backends if name not in now and name in known]
+        for name in gone:
+            key = known[name].key
+            self._names[key].discard(name)
+            if not self._names[key]:
+                del self._names[key]
+        stale = {name for name in self._keeper.changed_backends if name in now}
+        for name in stale:
+            self._names.setdefault(now[name][0], set()).add(name)
+        for key in self._made_servers.changed:
+            stale |= self._names.get(key, set())
+        made = {name: self._backend(name, *now[name], servers) for name in stale}
+        other = {name: item for name, item in made.items() if known.get(name) is not item}
+        if not other and not gone:
+            return known
+        found = {**known, **other}
+        for name in gone:
+            del found[name]
+        return found
+
+    def _backend(
+        self,
+        name: str,
+        key: BackendKey,
+        slot_class: SlotClass,
+        by_key: Mapping[BackendKey, tuple[Server, ...]],
+    ) -> SlotBackend:
+        servers = by_key[key]
         known = self._last.backends.get(name)
         # The same servers under another object of the graph are the same backend.
         if known is None or (known.servers is not servers and known.servers != servers):
             return SlotBackend(id=name, key=key, slot_class=slot_class, servers=servers)
         return known
-
-    def _layout(self, split: Split) -> Block:
-        """How a split shares requests among those of its backends that have servers."""
-        usable = [
-            (name, share.weight)
-            for name, share in zip(split.backends, split.shares, strict=True)
-            if self._servers[share.key]
-        ]
-        total = sum(weight for _, weight in usable)
-        bounds = [0]
-        for _, weight in usable:
-            bounds.append(bounds[-1] + weight)
-        rows: list[SettingRow] = []
-        for (name, _), (first, end) in zip(usable, pairwise(bounds), strict=True):
-            first, end = (round(bound * _SHARES / total) for bound in (first, end))
-            prefixes = range_prefixes(first, end, SHARE_DIGITS)
-            # HAProxy writes a number as 16 digits.
-            rows += ((MapName.SHARES, _ZEROS + prefix, name) for prefix in prefixes)
-        return make_block("l", rows)
 
     @override
     def limit(self, route: Route) -> RouteLimit | None:
@@ -168,16 +140,3 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
 
 def _servers(backend: Backend) -> tuple[Server, ...]:
     return tuple(make_server(item, backend.protocol) for item in backend.endpoints)
-
-
-def _by_key(backends: Mapping[str, tuple[BackendKey, SlotClass]]) -> dict[BackendKey, list[str]]:
-    names: dict[BackendKey, list[str]] = {}
-    for name, (key, _) in backends.items():
-        names.setdefault(key, []).append(name)
-    return names
-
-
-def _kept(before: Mapping[str, V], now: Mapping[str, V]) -> Mapping[str, V]:
-    """*before* itself when it holds the same objects as *now*."""
-    same = len(before) == len(now) and all(before.get(key) is item for key, item in now.items())
-    return before if same else now

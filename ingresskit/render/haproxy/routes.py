@@ -1,145 +1,176 @@
 """What all virtual hosts contribute together, kept from one graph to the next.
 
-Five thousand contributions take longer to put together than one takes to make. So hosts are put into
-buckets by their names; a host that changes costs its bucket, and putting the buckets together.
+A host that changes costs what it contributes: what others do is not looked at.
 """
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
 
 from ingresskit.graph import DEFAULT_PATHS, BackendKey, PathOptions, VirtualHost
 from ingresskit.policies import Order, Origin
-from ingresskit.render.haproxy.artifact import Block, Needs, Pointer, SlotClass
-from ingresskit.render.haproxy.tables import HostPart, Split, host_part
+from ingresskit.render.counted import CountedMap, FirstMap
+from ingresskit.render.haproxy.artifact import Block, MapName, Needs, Pointer, Server, SlotClass
+from ingresskit.render.haproxy.policies import SettingRow
+from ingresskit.render.haproxy.prefixes import range_prefixes
+from ingresskit.render.haproxy.route_row import SHARE_DIGITS
+from ingresskit.render.haproxy.tables import HostPart, Split, host_part, make_block
 from ingresskit.render.remember import Remembered
 
-__all__ = ["Routes", "RoutesKeeper"]
+__all__ = ["RoutesKeeper"]
 
-K = TypeVar("K")
-V = TypeVar("V")
+_SHARES: Final = 16**SHARE_DIGITS
+_ZEROS: Final = "0" * (16 - SHARE_DIGITS)
+_NOTHING: Final = HostPart(pointer=Pointer(MapName.HOSTS, ""), table="")
 
-_BUCKETS: Final = 64
 
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How a split shares requests among its backends: the row that leads to it, and its rows."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Routes:
-    """What some virtual hosts contribute together.
-
-    Attributes:
-        pointers: From each host to its table.
-        blocks, backends, splits, classes, statuses: As in `HostPart`.
-        request_headers, response_headers, orders: The same.
-    """
-
-    pointers: dict[Pointer, str] = field(default_factory=dict[Pointer, str])
-    blocks: dict[str, Block] = field(default_factory=dict[str, Block])
-    backends: dict[str, tuple[BackendKey, SlotClass]] = field(
-        default_factory=dict[str, tuple[BackendKey, SlotClass]]
-    )
-    splits: dict[str, Split] = field(default_factory=dict[str, Split])
-    classes: dict[str, tuple[SlotClass, Origin]] = field(default_factory=dict[str, tuple[SlotClass, Origin]])
-    statuses: dict[int, Origin] = field(default_factory=dict[int, Origin])
-    request_headers: dict[str, Origin] = field(default_factory=dict[str, Origin])
-    response_headers: dict[str, Origin] = field(default_factory=dict[str, Origin])
-    orders: dict[Order, Origin] = field(default_factory=dict[Order, Origin])
-
-    def needs(self, *, host_fallthrough: bool, paths: PathOptions = DEFAULT_PATHS) -> Needs:
-        """What a program must have for them."""
-        return Needs(
-            classes=dict(self.classes.values()),
-            statuses=self.statuses,
-            request_headers=self.request_headers,
-            response_headers=self.response_headers,
-            orders=self.orders,
-            host_fallthrough=host_fallthrough,
-            paths=paths,
-        )
+    pointers: Mapping[Pointer, str]
+    blocks: Mapping[str, Block]
 
 
 class RoutesKeeper:
-    """Follows the virtual hosts of successive graphs."""
+    """Follows the virtual hosts of successive graphs, and which backends have servers.
+
+    Attributes:
+        backends: What routes forward to: the key and the class, by id.
+        changed_backends: The ids of those that came or went in the last call of `follow`.
+    """
 
     def __init__(self) -> None:
         self._parts: Remembered[str, VirtualHost, HostPart] = Remembered(host_part)
-        self._held: list[dict[str, HostPart]] = [{} for _ in range(_BUCKETS)]
-        self._buckets: list[Routes] = [Routes()] * _BUCKETS
-        self._routes = Routes()
+        self._held: dict[str, HostPart] = {}
+        self._pointers = CountedMap[Pointer, str]()
+        self._blocks = CountedMap[str, Block]()
+        self._backends = CountedMap[str, tuple[BackendKey, SlotClass]]()
+        self._splits = CountedMap[str, Split]()
+        self._classes = FirstMap[str, tuple[SlotClass, Origin]]()
+        self._statuses = FirstMap[int, Origin]()
+        self._request_headers = FirstMap[str, Origin]()
+        self._response_headers = FirstMap[str, Origin]()
+        self._orders = FirstMap[Order, Origin]()
+        self._layouts: dict[str, _Layout] = {}
+        self._laid_out: dict[str, Split] = {}
+        self._by_backend: dict[BackendKey, set[str]] = {}
+        self.backends: Mapping[str, tuple[BackendKey, SlotClass]] = {}
+        self.changed_backends: frozenset[str] = frozenset()
 
-    def follow(self, hosts: Mapping[str, VirtualHost], changed: Collection[str] | None = None) -> Routes:
-        """What *hosts* contribute; the same object as before when they are the same objects.
+    def follow(
+        self,
+        hosts: Mapping[str, VirtualHost],
+        changed: Collection[str] | None,
+        servers: Mapping[BackendKey, tuple[Server, ...]],
+        moved: Iterable[BackendKey],
+    ) -> None:
+        """Let *hosts* be those that contribute.
 
         Args:
             hosts: The virtual hosts by host.
             changed: At least those that are other objects than in the call before; ``None``: all may be.
+            servers: The servers of each backend.
+            moved: At least the backends whose servers are others than in the call before.
 
         Raises:
-            RenderError: A row of one cannot be written.
+            RenderError: A row of a host cannot be written; nothing has changed then.
         """
         parts = self._parts.follow(hosts, changed)
-        # Nothing is remembered of a graph that cannot be expressed: the above raises before this.
-        touched = set(map(_bucket, self._parts.changed))
-        for name in self._parts.changed:
-            self._held[_bucket(name)][name] = parts[name]
-        for name in self._parts.gone:
-            touched.add(_bucket(name))
-            del self._held[_bucket(name)][name]
-        if touched:
-            for number in touched:
-                held = self._held[number]
-                self._buckets[number] = _of_hosts([held[name] for name in sorted(held)])
-            self._routes = _together(self._buckets)
-        return self._routes
+        for name in (*self._parts.changed, *self._parts.gone):
+            before, after = self._held.pop(name, _NOTHING), parts.get(name, _NOTHING)
+            self._replace(name, before, after)
+            if after is not _NOTHING:
+                self._held[name] = after
+        self.changed_backends = frozenset(self._backends.touched)
+        self.backends = self._backends.mapping()
+        self._lay_out(servers, moved)
+
+    @property
+    def pointers(self) -> Mapping[Pointer, str]:
+        """From each host to its table, and from each split to its layout."""
+        return self._pointers.mapping()
+
+    @property
+    def blocks(self) -> Mapping[str, Block]:
+        """All blocks, by id."""
+        return self._blocks.mapping()
+
+    def needs(self, *, host_fallthrough: bool, paths: PathOptions = DEFAULT_PATHS) -> Needs:
+        """What a program must have for them."""
+        return Needs(
+            classes=dict(self._classes.mapping().values()),
+            statuses=self._statuses.mapping(),
+            request_headers=self._request_headers.mapping(),
+            response_headers=self._response_headers.mapping(),
+            orders=self._orders.mapping(),
+            host_fallthrough=host_fallthrough,
+            paths=paths,
+        )
+
+    def _replace(self, name: str, before: HostPart, after: HostPart) -> None:
+        if _pointer(before) != _pointer(after):
+            # The same key with another value: an owner gives up what it had first.
+            self._pointers.replace(_pointer(before), {})
+            self._pointers.replace({}, _pointer(after))
+        self._blocks.replace(before.blocks, after.blocks)
+        self._backends.replace(before.backends, after.backends)
+        self._splits.replace(before.splits, after.splits)
+        self._classes.replace(name, after.classes)
+        self._statuses.replace(name, after.statuses)
+        self._request_headers.replace(name, after.request_headers)
+        self._response_headers.replace(name, after.response_headers)
+        self._orders.replace(name, after.orders)
+
+    def _lay_out(self, servers: Mapping[BackendKey, tuple[Server, ...]], moved: Iterable[BackendKey]) -> None:
+        """Lay out the splits that are new, or one of whose backends has other servers."""
+        stale = {split for key in moved for split in self._by_backend.get(key, ())} | self._splits.touched
+        splits = self._splits.mapping()
+        for name in stale:
+            known, split = self._laid_out.pop(name, None), splits.get(name)
+            for share in () if known is None else known.shares:
+                users = self._by_backend.get(share.key, set())
+                users.discard(name)
+                if not users:
+                    self._by_backend.pop(share.key, None)
+            before, after = self._layouts.pop(name, _NO_LAYOUT), _NO_LAYOUT
+            if split is not None:
+                after = self._layouts[name] = _layout(split, servers)
+                self._laid_out[name] = split
+                for share in split.shares:
+                    self._by_backend.setdefault(share.key, set()).add(name)
+            if before != after:
+                self._pointers.replace(before.pointers, {})
+                self._pointers.replace({}, after.pointers)
+                self._blocks.replace(before.blocks, after.blocks)
 
 
-def _bucket(host: str) -> int:
-    return zlib.crc32(host.encode()) % _BUCKETS
+_NO_LAYOUT: Final = _Layout({}, {})
 
 
-def _of_hosts(parts: Sequence[HostPart]) -> Routes:
-    return Routes(
-        pointers={part.pointer: part.table for part in parts},
-        blocks=_last(part.blocks for part in parts),
-        backends=_last(part.backends for part in parts),
-        splits=_last(part.splits for part in parts),
-        classes=_first(part.classes for part in parts),
-        statuses=_first(part.statuses for part in parts),
-        request_headers=_first(part.request_headers for part in parts),
-        response_headers=_first(part.response_headers for part in parts),
-        orders=_first(part.orders for part in parts),
-    )
+def _pointer(part: HostPart) -> Mapping[Pointer, str]:
+    return {} if part is _NOTHING else {part.pointer: part.table}
 
 
-def _together(buckets: Sequence[Routes]) -> Routes:
-    return Routes(
-        pointers=_last(item.pointers for item in buckets),
-        blocks=_last(item.blocks for item in buckets),
-        backends=_last(item.backends for item in buckets),
-        splits=_last(item.splits for item in buckets),
-        classes=_first(item.classes for item in buckets),
-        statuses=_first(item.statuses for item in buckets),
-        request_headers=_first(item.request_headers for item in buckets),
-        response_headers=_first(item.response_headers for item in buckets),
-        orders=_first(item.orders for item in buckets),
-    )
-
-
-def _last(items: Iterable[Mapping[K, V]]) -> dict[K, V]:
-    """All mappings in one, where equal keys have equal values."""
-    found: dict[K, V] = {}
-    for item in items:
-        found.update(item)
-    return found
-
-
-def _first(items: Iterable[Mapping[K, V]]) -> dict[K, V]:
-    """All mappings in one; of several values for a key, that of the first mapping that has it."""
-    found: dict[K, V] = {}
-    for item in items:
-        for key, value in item.items():
-            if key not in found:
-                found[key] = value
-    return found
+def _layout(split: Split, servers: Mapping[BackendKey, tuple[Server, ...]]) -> _Layout:
+    """How a split shares requests among those of its backends that have servers."""
+    usable = [
+        (name, share.weight)
+        for name, share in zip(split.backends, split.shares, strict=True)
+        if servers[share.key]
+    ]
+    total = sum(weight for _, weight in usable)
+    bounds = [0]
+    for _, weight in usable:
+        bounds.append(bounds[-1] + weight)
+    rows: list[SettingRow] = []
+    for (name, _), (first, end) in zip(usable, pairwise(bounds), strict=True):
+        first, end = (round(bound * _SHARES / total) for bound in (first, end))
+        prefixes = range_prefixes(first, end, SHARE_DIGITS)
+        # HAProxy writes a number as 16 digits.
+        rows += ((MapName.SHARES, _ZEROS + prefix, name) for prefix in prefixes)
+    block = make_block("l", rows)
+    return _Layout({Pointer(MapName.SPLITS, split.id): block.id}, {block.id: block})

@@ -134,6 +134,7 @@ def _nginx(mode: Mode) -> Renderer[Any]:
 
 
 _RENDERERS: Mapping[str, Callable[[], Renderer[Any]]] = {
+    "haproxy": HaproxyRenderer,
     "inprocess": InProcessRenderer,
     "nginx-dynamic": lambda: _nginx(Mode.DYNAMIC),
     "nginx-static": lambda: _nginx(Mode.STATIC),
