@@ -87,8 +87,9 @@ left out, as ingress-nginx leaves them out.
 Read are the keys that set an annotation for every Ingress (the table names them), and \
 `annotations-risk-level`, `allow-snippet-annotations`, `annotation-value-word-blocklist`, \
 `allow-cross-namespace-resources` and `global-allowed-response-headers`.
-`global-auth-url`, `block-user-agents`, `block-referers` and \
-`enable-modsecurity` protect every route and are not built: they close all of them.
+`block-user-agents` and `block-referers` are lists of texts and of regular expressions (`~`, `~*`) that can be \
+matched in linear time; one that cannot closes all routes.
+`global-auth-url` and `enable-modsecurity` protect every route and are not built: they close all of them.
 Any other key that would change how a route is served is reported once.
 
 An annotation may name Secrets and ConfigMaps of its own namespace only, unless the ConfigMap has \

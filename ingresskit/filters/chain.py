@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from ingresskit.filters import access, cors, headers, limits, rewrites
+from ingresskit.filters import access, cors, headers, limits, requests, rewrites
 from ingresskit.filters.access import PlainHttpFilter
 from ingresskit.filters.base import Filter, Reply, ResponseFilter
 from ingresskit.filters.edits import UNCHANGED, HeaderEdit, PathEdit
@@ -28,7 +28,14 @@ from ingresskit.policies import Order, Stage
 __all__ = ["BUILTIN_EFFECTS", "Chain", "chain_of"]
 
 BUILTIN_EFFECTS: Final = PolicyEffects(
-    (*access.COMPILERS, *cors.COMPILERS, *limits.COMPILERS, *rewrites.COMPILERS, *headers.COMPILERS)
+    (
+        *access.COMPILERS,
+        *requests.COMPILERS,
+        *cors.COMPILERS,
+        *limits.COMPILERS,
+        *rewrites.COMPILERS,
+        *headers.COMPILERS,
+    )
 )
 """The effects of the built-in policies. `PlainHttp` and `TlsRedirect`, which depend on the host too, and
 what only concerns the choice of an endpoint and the time it gets, are not among them."""

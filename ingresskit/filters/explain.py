@@ -119,6 +119,10 @@ def _reason(graph: RouteGraph, request: Request, route: Route, decision: Decisio
     match decision.stage:
         case Stage.ADDRESS:
             return f" and does not let {request.client} in"
+        case Stage.AGENT:
+            return ", and keeps out what its User-Agent or Referer names"
+        case Stage.RATE if decision.reply is not None and decision.reply.status == 405:
+            return f" and does not serve {request.method[:20]!a}"
         case Stage.PLAIN_HTTP:
             return f", and plain HTTP is refused ({_asked_by(route)})"
         case Stage.TLS_REDIRECT:

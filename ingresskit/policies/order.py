@@ -16,6 +16,7 @@ class Stage(StrEnum):
     """A place in the order. A policy acts at one stage; values are stable."""
 
     ADDRESS = "address"
+    AGENT = "agent"
     PLAIN_HTTP = "plain-http"
     TLS_REDIRECT = "tls-redirect"
     PREFLIGHT = "preflight"
@@ -31,6 +32,7 @@ class Stage(StrEnum):
 STAGE_REASONS: Final = MappingProxyType(
     {
         Stage.ADDRESS: "a client that is not let in learns nothing else",
+        Stage.AGENT: "a program that is kept out learns nothing else either",
         Stage.PLAIN_HTTP: "a request that must not travel in plain text gets no other response over it",
         Stage.TLS_REDIRECT: "credentials are asked for over TLS only",
         Stage.PREFLIGHT: "a browser sends a preflight without credentials",

@@ -29,8 +29,8 @@ class TestInProcess(PlaneContract):
 
 
 class TestHaproxy(PlaneContract):
-    unsupported: ClassVar[frozenset[str]] = frozenset({"Cors"})
-    """Left to a delegate, see `tests/dataplane/test_cors.py`."""
+    unsupported: ClassVar[frozenset[str]] = frozenset({"Cors", "DeniedAgents"})
+    """Left to a delegate, see `tests/dataplane/test_cors.py` and `test_requests.py`."""
 
     @override
     def plane(self, settings: PlaneSettings) -> AbstractAsyncContextManager[Plane]:

@@ -149,7 +149,26 @@ CASES: dict[str, Case] = {
         ask=at("/.well-known/acme-challenge/token"),
     ),
     "a snippet": Case(annotations={"configuration-snippet": "deny all;"}, status=503),
-    "a global protection that is not built": Case(settings={"block-user-agents": "curl"}, status=503),
+    "a program that is kept out, before all else": Case(
+        settings={"block-user-agents": "~*curl/[0-9], Evil Robot"},
+        annotations={"permanent-redirect": "https://b.test/"},
+        ask=at("/", User_Agent="my CURL/8"),
+        status=403,
+    ),
+    "a program that is kept out by its whole name": Case(
+        settings={"block-user-agents": "~*curl/[0-9], Evil Robot"},
+        ask=at("/", User_Agent="evil robot"),
+        status=403,
+    ),
+    "a program whose name has more to it": Case(
+        settings={"block-user-agents": "Evil Robot", "block-referers": "~^https://spam"},
+        ask=at("/", User_Agent="Evil Robot 2", Referer="http://a.test/?https://spam.test"),
+    ),
+    "a page that requests must not come from": Case(
+        settings={"block-referers": "~^https://spam"}, ask=at("/", Referer="https://spam.test/x"), status=403
+    ),
+    "a list of programs that cannot be matched": Case(settings={"block-user-agents": "~(?=x)"}, status=503),
+    "a global protection that is not built": Case(settings={"enable-modsecurity": "true"}, status=503),
     "a client that is blocked everywhere": Case(
         settings={"block-cidrs": "192.0.2.0/24, 127.0.0.0/8"}, status=403
     ),

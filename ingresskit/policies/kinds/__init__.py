@@ -14,6 +14,7 @@ from ingresskit.policies.kinds.cors import Cors
 from ingresskit.policies.kinds.headers import Hsts, RequestHeaders, ResponseHeaders
 from ingresskit.policies.kinds.limits import BodyLimit
 from ingresskit.policies.kinds.redirects import PermanentRedirect, RedirectStatus, TlsRedirect
+from ingresskit.policies.kinds.requests import AllowedMethods, DeniedAgents
 from ingresskit.policies.kinds.rewrites import PrefixRewrite
 from ingresskit.policies.kinds.upstream import (
     Algorithm,
@@ -31,9 +32,11 @@ if TYPE_CHECKING:
 __all__ = [
     "BUILTIN_POLICIES",
     "Algorithm",
+    "AllowedMethods",
     "AllowedSources",
     "BodyLimit",
     "Cors",
+    "DeniedAgents",
     "DeniedSources",
     "EndpointProtocol",
     "Hsts",
@@ -52,9 +55,11 @@ __all__ = [
 ]
 
 BUILTIN_POLICIES: tuple[type[Policy], ...] = (
+    AllowedMethods,
     AllowedSources,
     BodyLimit,
     Cors,
+    DeniedAgents,
     DeniedSources,
     Hsts,
     LoadBalancing,

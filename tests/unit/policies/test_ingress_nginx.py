@@ -471,7 +471,8 @@ def test_settings_hold_for_every_ingress_and_annotations_win() -> None:
     ("key", "value", "closes"),
     [
         ("block-cidrs", "all", True),
-        ("block-user-agents", "curl", True),
+        ("block-user-agents", "~(?=x)", True),
+        ("block-referers", "~(a+)+", True),
         ("denylist-source-range", "the office", True),
         ("whitelist-source-range", "the office", True),
         ("http-redirect-code", "301", False),

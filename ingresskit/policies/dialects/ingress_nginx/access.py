@@ -6,6 +6,7 @@ from ingresskit.diagnostics import Reason
 from ingresskit.policies.dialects.ingress_nginx.reader import Annotations
 from ingresskit.policies.dialects.ingress_nginx.values import parse_go_boolean, parse_networks_loosely
 from ingresskit.policies.kinds.access import AllowedSources, DeniedSources
+from ingresskit.policies.kinds.requests import DeniedAgents
 from ingresskit.policies.values import Network
 
 __all__ = ["read_access"]
@@ -15,11 +16,13 @@ _DENIED = "denylist-source-range"
 
 
 def read_access(annotations: Annotations) -> None:
-    """Ask for `AllowedSources` and `DeniedSources`.
+    """Ask for `AllowedSources`, `DeniedSources` and, as the ConfigMap says, `DeniedAgents`.
 
     Close the routes for a global authentication that is not built.
     """
     settings = annotations.settings
+    if settings.blocked_agents or settings.blocked_referers:
+        annotations.add(DeniedAgents(agents=settings.blocked_agents, referers=settings.blocked_referers))
     denied = _networks(annotations, _DENIED)
     # nginx forgets block-cidrs in a location that has a list of its own; here they hold everywhere.
     if networks := tuple(dict.fromkeys((*(settings.denied if denied is None else denied), *settings.blocked))):

@@ -33,6 +33,7 @@ INGRESS_NGINX_PREFIX = "nginx.ingress.kubernetes.io"
 
 INGRESS_NGINX_ORDER: Final = Order(
     (
+        Stage.AGENT,  # block-user-agents: of the server, before nginx looks for a location
         Stage.BODY,  # nginx compares Content-Length as soon as it has found the location
         Stage.PLAIN_HTTP,  # of Kubernetes' own dialect: nothing of the route is told over plain HTTP
         Stage.PREFLIGHT,  # before the phases of access

@@ -11,6 +11,7 @@ from ingresskit.policies.base import Risk
 from ingresskit.policies.dialects.ingress_nginx.values import (
     parse_go_boolean,
     parse_go_integer,
+    parse_map_patterns,
     parse_networks_loosely,
     parse_seconds,
     parse_size,
@@ -50,6 +51,8 @@ class Globals:
         allowed: The clients that are let in; empty: all.
         denied: The clients that are kept out, where the Ingress has no list of its own.
         blocked: The clients that are kept out everywhere.
+        blocked_agents: The programs that are kept out everywhere, see `ingresskit.policies.DeniedAgents`.
+        blocked_referers: The pages that requests must not come from, in the same form.
         response_headers: The names that ConfigMaps of ``custom-headers`` may set, in lower case.
         risk: The highest risk of an annotation that is read.
         snippets_allowed: ``allow-snippet-annotations``; ``None`` without the key.
@@ -75,6 +78,8 @@ class Globals:
     allowed: tuple[Network, ...] = ()
     denied: tuple[Network, ...] = ()
     blocked: tuple[Network, ...] = ()
+    blocked_agents: tuple[str, ...] = ()
+    blocked_referers: tuple[str, ...] = ()
     response_headers: frozenset[str] = frozenset()
     risk: Risk = Risk.HIGH
     snippets_allowed: bool | None = None
@@ -143,6 +148,8 @@ _KEYS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "whitelist-source-range": ("allowed", parse_networks_loosely),
     "denylist-source-range": ("denied", parse_networks_loosely),
     "block-cidrs": ("blocked", parse_networks_loosely),
+    "block-user-agents": ("blocked_agents", parse_map_patterns),
+    "block-referers": ("blocked_referers", parse_map_patterns),
     "global-allowed-response-headers": ("response_headers", _names),
     "annotations-risk-level": ("risk", _risk),
     "allow-snippet-annotations": ("snippets_allowed", parse_go_boolean),
@@ -154,8 +161,8 @@ _KEYS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "hsts-preload": ("hsts_preload", parse_go_boolean),
     "global-auth-url": ("global_auth", _text),
 }
-_PROTECTIONS: Final = frozenset({"block-user-agents", "block-referers", "enable-modsecurity"})
-_LISTS: Final = frozenset({"allowed", "denied", "blocked"})
+_PROTECTIONS: Final = frozenset({"enable-modsecurity"})
+_LISTS: Final = frozenset({"allowed", "denied", "blocked", "blocked_agents", "blocked_referers"})
 _OFF = frozenset({"0", "f", "F", "FALSE", "false", "False", "off"})
 _DEFAULTS: Final = {
     "http-redirect-code": "308",

@@ -10,12 +10,14 @@ import ipaddress
 import re
 from datetime import timedelta
 
+from ingresskit.policies.kinds.requests import exact_pattern, search_pattern
 from ingresskit.policies.values import Network, parse_byte_size, parse_location
 
 __all__ = [
     "parse_go_boolean",
     "parse_go_integer",
     "parse_key",
+    "parse_map_patterns",
     "parse_networks_loosely",
     "parse_seconds",
     "parse_size",
@@ -87,3 +89,21 @@ def parse_key(text: str) -> tuple[str, str]:
     if not (found := re.fullmatch(f"({_NAME})/({_NAME})", text)):
         raise ValueError("must be NAMESPACE/NAME")
     return found[1], found[2]
+
+
+def parse_map_patterns(text: str) -> tuple[str, ...]:
+    """Keys of a ``map`` of nginx, separated by commas, as patterns: a text in either case, ``~`` or ``~*``.
+
+    A text is the whole value; a regular expression, which ``~*`` matches in either case, is found anywhere.
+    """
+    found: dict[str, None] = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        try:
+            if part.startswith("~"):
+                ignore_case = part.startswith("~*")
+                found[search_pattern(part[2 if ignore_case else 1 :], ignore_case=ignore_case)] = None
+            else:
+                found[exact_pattern(part)] = None
+        except ValueError as exc:
+            raise ValueError(f"{part[:80]!a} {exc}") from None
+    return tuple(found)

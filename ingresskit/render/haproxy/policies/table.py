@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Final, Never
 
-from ingresskit.render.haproxy.policies import access, cors, headers, limits, redirects, rewrites, upstream
+from ingresskit.render.haproxy.policies import (
+    access,
+    cors,
+    headers,
+    limits,
+    redirects,
+    requests,
+    rewrites,
+    upstream,
+)
 from ingresskit.render.haproxy.policies.base import Handler
 from ingresskit.render.policies import HandlerTable
 
@@ -17,6 +26,7 @@ TABLE: Final = HandlerTable[Handler[Never]](
         *headers.HANDLERS,
         *limits.HANDLERS,
         *redirects.HANDLERS,
+        *requests.HANDLERS,
         *rewrites.HANDLERS,
         *upstream.HANDLERS,
     )

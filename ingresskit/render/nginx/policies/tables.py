@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Final, Never
 
-from ingresskit.render.nginx.policies import access, cors, headers, limits, redirects, rewrites, upstream
+from ingresskit.render.nginx.policies import (
+    access,
+    cors,
+    headers,
+    limits,
+    redirects,
+    requests,
+    rewrites,
+    upstream,
+)
 from ingresskit.render.nginx.policies.drafts import DynamicDraft, StaticDraft
 from ingresskit.render.policies import HandlerTable, PolicyHandler
 
@@ -17,6 +26,7 @@ STATIC_HANDLERS: Final[HandlerTable[PolicyHandler[Never, StaticDraft]]] = Handle
         *headers.STATIC,
         *limits.STATIC,
         *redirects.STATIC,
+        *requests.STATIC,
         *rewrites.STATIC,
         *upstream.STATIC,
     )
@@ -30,6 +40,7 @@ DYNAMIC_HANDLERS: Final[HandlerTable[PolicyHandler[Never, DynamicDraft]]] = Hand
         *headers.DYNAMIC,
         *limits.DYNAMIC,
         *redirects.DYNAMIC,
+        *requests.DYNAMIC,
         *rewrites.DYNAMIC,
         *upstream.DYNAMIC,
     )
