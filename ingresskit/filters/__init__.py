@@ -17,7 +17,7 @@ from ingresskit.filters.base import (
 )
 from ingresskit.filters.chain import BUILTIN_EFFECTS, Chain, chain_of
 from ingresskit.filters.decide import Decision, decide, decide_all
-from ingresskit.filters.edits import UNCHANGED, HeaderEdit, PathEdit
+from ingresskit.filters.edits import UNCHANGED, HeaderEdit, PathChange, PathChanges, PathEdit, PatternEdit
 from ingresskit.filters.effects import Compiler, Effect, PolicyEffects
 from ingresskit.filters.explain import Explanation, explain
 from ingresskit.filters.limits import BodyFilter
@@ -43,7 +43,10 @@ __all__ = [
     "Memory",
     "Miss",
     "NearMiss",
+    "PathChange",
+    "PathChanges",
     "PathEdit",
+    "PatternEdit",
     "PlainHttpFilter",
     "PolicyEffects",
     "Question",

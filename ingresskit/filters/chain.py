@@ -9,11 +9,13 @@ from typing import Final, assert_never
 from ingresskit.filters import access, cors, headers, limits, requests, rewrites
 from ingresskit.filters.access import PlainHttpFilter
 from ingresskit.filters.base import Filter, Reply, ResponseFilter
-from ingresskit.filters.edits import UNCHANGED, HeaderEdit, PathEdit
+from ingresskit.filters.edits import UNCHANGED, HeaderEdit, PathChange, PathChanges
 from ingresskit.filters.effects import Effect, PolicyEffects
 from ingresskit.filters.redirects import ActionFilter, TlsRedirectFilter
 from ingresskit.graph import (
+    DEFAULT_PATHS,
     Forward,
+    PathOptions,
     Redirect,
     Respond,
     Route,
@@ -52,6 +54,7 @@ class Chain:
         plain: The filters for requests without TLS, in order; empty for most routes of hosts without TLS.
         secure: Those for requests over TLS.
         path: What happens to the path; ``None``: nothing.
+        host: What endpoints get as ``Host`` in place of the client's; empty: that one.
         request: What happens to the header fields of the request.
         response: What happens to those of an endpoint's response to a client without TLS.
         secure_response: The same for a client with TLS.
@@ -61,7 +64,8 @@ class Chain:
 
     plain: tuple[Filter, ...] = ()
     secure: tuple[Filter, ...] = ()
-    path: PathEdit | None = None
+    path: PathChange | None = None
+    host: str = ""
     request: HeaderEdit = UNCHANGED
     response: HeaderEdit = UNCHANGED
     secure_response: HeaderEdit = UNCHANGED
@@ -71,15 +75,27 @@ class Chain:
     def stages(self, order: Order, *, https: bool) -> tuple[Stage, ...]:
         """The stages at which something acts on a request of that scheme, in the order in which they act."""
         found = {item.stage for item in (self.secure if https else self.plain)}
-        if self.path is not None:
+        if self.path is not None or self.host:
             found.add(Stage.REWRITE)
         if self.request:
             found.add(Stage.HEADERS)
         return tuple(stage for stage in order.stages if stage in found)
 
-    def forwarded(self, path: str, route: Route) -> str:
-        """The path that an endpoint gets for *path*, which *route* takes; both in normal form."""
-        return path if self.path is None else self.path.apply(path, route.match.elements)
+    def forwarded(
+        self, path: str, route: Route, query: bytes = b"", options: PathOptions = DEFAULT_PATHS
+    ) -> tuple[str, bytes]:
+        """The path and the query that an endpoint gets.
+
+        Args:
+            path: Of the request, in normal form.
+            route: The one that takes it.
+            query: With its question mark; empty without one.
+            options: Those of the graph.
+
+        Raises:
+            PathRefused: The path was rewritten to one that has no normal form.
+        """
+        return (path, query) if self.path is None else self.path.rewritten(path, query, route.match, options)
 
 
 def chain_of(
@@ -110,13 +126,20 @@ def chain_of(
     return Chain(
         plain=tuple(filters),
         secure=tuple(item for item in filters if item.stage not in _PLAIN_ONLY),
-        path=next((effect.path for effect in found if effect.path is not None), None),
+        path=_path(tuple(effect.path for effect in found if effect.path is not None)),
+        host=next((effect.host for effect in found if effect.host), ""),
         request=request,
         response=response,
         secure_response=secure_response,
         responses=tuple(item for effect in found for item in effect.responses),
         max_body_bytes=min((size for effect in found if (size := effect.max_body_bytes)), default=0),
     )
+
+
+def _path(changes: tuple[PathChange, ...]) -> PathChange | None:
+    if len(changes) > 1:
+        return PathChanges(changes)
+    return changes[0] if changes else None
 
 
 def _filters(host: VirtualHost, route: Route, effects: tuple[Effect, ...]) -> Iterator[Filter]:

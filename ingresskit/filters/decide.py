@@ -47,6 +47,8 @@ class Decision:
         backends: Those that may get the request: with endpoints, in the order of the route; empty
             when the proxy responds itself.
         forwarded: The path that the endpoint gets, without the query; empty when none gets it.
+        query: The query that the endpoint gets, with its question mark; empty without one.
+        upstream_host: What the endpoint gets as ``Host`` in place of the client's; empty: that one.
         chain: The filters of the route; ``None`` without one.
         probability: Which part of such requests this happens to: 1, unless variants take shares.
     """
@@ -60,6 +62,8 @@ class Decision:
     stage: Stage | None = None
     backends: tuple[Backend, ...] = ()
     forwarded: str = ""
+    query: str = ""
+    upstream_host: str = ""
     chain: Chain | None = None
     probability: Fraction = Fraction(1)
 
@@ -139,6 +143,19 @@ def _routed(
                 chain=chain,
             )
     # A route that does not forward has replied.
+    try:
+        path, query = chain.forwarded(view.path, route, view.query, graph.paths)
+    except PathRefused as exc:
+        return Decision(
+            host=view.host,
+            path=view.path,
+            fault=f"the path {view.path!r} {exc}",
+            virtual_host=host,
+            route=route,
+            reply=Reply(status=400, termination=Termination.BAD_REQUEST),
+            stage=Stage.REWRITE,
+            chain=chain,
+        )
     shares = route.action.backends if isinstance(route.action, Forward) else ()
     backends = [graph.backends[share.key] for share in shares if share.key in graph.backends]
     usable = tuple(backend for backend in backends if backend.endpoints)
@@ -150,7 +167,9 @@ def _routed(
         reply=None if usable else Reply(status=503, termination=Termination.NO_ENDPOINT),
         stage=None if usable else Stage.UPSTREAM,
         backends=usable,
-        forwarded=chain.forwarded(view.path, route) if usable else "",
+        forwarded=path if usable else "",
+        query=query.decode("ascii") if usable else "",
+        upstream_host=chain.host if usable else "",
         chain=chain,
     )
 

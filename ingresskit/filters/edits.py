@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
+from ingresskit.graph import DEFAULT_PATHS, PathKind, PathMatch, PathOptions, PathRefused, normalise_rewritten
+from ingresskit.policies import expand, match_groups
 from ingresskit.policies.values import HeaderField, plain_header_name
 
-__all__ = ["UNCHANGED", "HeaderEdit", "PathEdit"]
+__all__ = ["UNCHANGED", "HeaderEdit", "PathChange", "PathChanges", "PathEdit", "PatternEdit"]
 
 _LINE: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t\x20-\x7e\x80-\xff]*\r\n")
 
@@ -21,6 +23,30 @@ _FRAMING: Final = frozenset(
         *(b"transfer-encoding", b"upgrade"),
     )
 )
+
+
+# What of a path would end a value in a query, or begin another one there.
+_NOT_IN_VALUE: Final = re.compile("[^A-Za-z0-9._~%/:@-]")
+
+
+class PathChange(Protocol):
+    """What a route makes of the path of a request. A frozen value that can be pickled."""
+
+    def rewritten(
+        self, path: str, query: bytes, match: PathMatch, options: PathOptions = DEFAULT_PATHS
+    ) -> tuple[str, bytes]:
+        """The path and the query that the endpoint gets.
+
+        Args:
+            path: Of the request, in normal form.
+            query: With its question mark; empty without one.
+            match: Of the rule that takes the request.
+            options: Those of the graph.
+
+        Raises:
+            PathRefused: The path that came of it has no normal form; the request gets 400.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +71,60 @@ class PathEdit:
         if self.whole:
             return self.prefix
         return (self.prefix + path[len(matched) :]) or "/"
+
+    def rewritten(
+        self, path: str, query: bytes, match: PathMatch, options: PathOptions = DEFAULT_PATHS
+    ) -> tuple[str, bytes]:
+        """As `PathChange.rewritten`."""
+        return self.apply(path, match.elements), query
+
+
+@dataclass(frozen=True, slots=True)
+class PatternEdit:
+    """Makes a path anew from parts of it.
+
+    Attributes:
+        pattern: As `ingresskit.policies.RegexRewrite.pattern`.
+        replacement: As `ingresskit.policies.RegexRewrite.replacement`.
+    """
+
+    pattern: str | None
+    replacement: str
+
+    def rewritten(
+        self, path: str, query: bytes, match: PathMatch, options: PathOptions = DEFAULT_PATHS
+    ) -> tuple[str, bytes]:
+        """As `PathChange.rewritten`."""
+        groups: tuple[str, ...] | None = ()
+        pattern = match.value if self.pattern is None and match.kind is PathKind.REGEX else self.pattern
+        if pattern is not None:
+            try:
+                groups = match_groups(pattern, path)
+            except TimeoutError:
+                raise PathRefused("takes too long to be matched") from None
+        if groups is None:
+            return path, query
+        template, mark, own = self.replacement.partition("?")
+        made = expand(template, groups)
+        if mark:
+            values = [_NOT_IN_VALUE.sub(lambda found: f"%{ord(found[0]):02X}", group) for group in groups]
+            query = b"?" + expand(own, values).encode("ascii") + (b"&" + query[1:] if query[1:] else b"")
+        return normalise_rewritten(made if made.startswith("/") else f"/{made}", options), query
+
+
+@dataclass(frozen=True, slots=True)
+class PathChanges:
+    """Several changes, one after the other."""
+
+    changes: tuple[PathChange, ...]
+
+    def rewritten(
+        self, path: str, query: bytes, match: PathMatch, options: PathOptions = DEFAULT_PATHS
+    ) -> tuple[str, bytes]:
+        """As `PathChange.rewritten`."""
+        for change in self.changes:
+            path, query = change.rewritten(path, query, match, options)
+        return path, query
 
 
 @dataclass(frozen=True, slots=True)

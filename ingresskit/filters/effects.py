@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 
 from ingresskit.errors import ConfigurationError
 from ingresskit.filters.base import Filter, ResponseFilter
-from ingresskit.filters.edits import UNCHANGED, HeaderEdit, PathEdit
+from ingresskit.filters.edits import UNCHANGED, HeaderEdit, PathChange
 from ingresskit.policies import Policy
 
 __all__ = ["Compiler", "Effect", "PolicyEffects"]
@@ -35,6 +35,7 @@ class Effect:
         guards: Asked before the request goes on; each may respond instead. The order of a route's guards
             is that of their stages.
         path: What happens to the path; ``None``: nothing.
+        host: What endpoints get as ``Host`` in place of the client's; empty: that one.
         request: What happens to the header fields of the request.
         response: What happens to those of an endpoint's response.
         secure_response: The same for clients that use TLS, after *response*.
@@ -43,7 +44,8 @@ class Effect:
     """
 
     guards: tuple[Filter, ...] = ()
-    path: PathEdit | None = None
+    path: PathChange | None = None
+    host: str = ""
     request: HeaderEdit = UNCHANGED
     response: HeaderEdit = UNCHANGED
     secure_response: HeaderEdit = UNCHANGED

@@ -1,12 +1,12 @@
-"""How the path of a request changes on its way."""
+"""How the path and the host of a request change on their way."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from ingresskit.filters.edits import PathEdit
+from ingresskit.filters.edits import PathEdit, PatternEdit
 from ingresskit.filters.effects import Compiler, Effect
-from ingresskit.policies import PrefixRewrite
+from ingresskit.policies import PrefixRewrite, RegexRewrite, UpstreamHost
 
 __all__ = ["COMPILERS"]
 
@@ -17,4 +17,18 @@ def _prefix(policy: PrefixRewrite) -> Effect:
     return Effect() if policy.prefix is None else Effect(path=PathEdit(policy.prefix.rstrip("/")))
 
 
-COMPILERS: Final = (Compiler(PrefixRewrite, _prefix),)
+def _regex(policy: RegexRewrite) -> Effect:
+    return (
+        Effect() if policy.replacement is None else Effect(path=PatternEdit(policy.pattern, policy.replacement))
+    )
+
+
+def _host(policy: UpstreamHost) -> Effect:
+    return Effect(host=policy.host or "")
+
+
+COMPILERS: Final = (
+    Compiler(PrefixRewrite, _prefix),
+    Compiler(RegexRewrite, _regex),
+    Compiler(UpstreamHost, _host),
+)

@@ -29,7 +29,7 @@ from ingresskit.graph.nodes import (
     VirtualHost,
     WeightedBackend,
 )
-from ingresskit.graph.paths import DEFAULT_PATHS, PathOptions, PathRefused, normalise_path
+from ingresskit.graph.paths import DEFAULT_PATHS, PathOptions, PathRefused, normalise_path, normalise_rewritten
 from ingresskit.graph.plain_http import redirects_to_tls, refuses_plain_http, solves_http01
 from ingresskit.graph.request import JudgedRequest, Request
 from ingresskit.graph.termination import Termination
@@ -76,6 +76,7 @@ __all__ = [
     "host_candidates",
     "normalise_host",
     "normalise_path",
+    "normalise_rewritten",
     "redirects_to_tls",
     "refuses_plain_http",
     "rule_host",

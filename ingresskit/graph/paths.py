@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-__all__ = ["DEFAULT_PATHS", "PathOptions", "PathRefused", "normalise_path"]
+__all__ = ["DEFAULT_PATHS", "PathOptions", "PathRefused", "normalise_path", "normalise_rewritten"]
 
 MAX_PATH_BYTES = 8000
 
@@ -57,6 +57,7 @@ _MEANT = {
 _DOUBTFUL = re.compile("(;|%3B)|%2F|%5C")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]|%(?:0[0-9a-f]|1[0-9a-f]|7f)", re.IGNORECASE)
 # Dot elements that only some applications see: Tomcat drops what follows ";", many decode %2F, %5C.
+_DOTS = re.compile(r"/\.{1,2}(?:[/;]|$)")
 _HIDDEN_DOTS = re.compile(r"(?:/|%2F|%5C)\.{1,2}(?:%2F|%5C|;|%3B)|(?:%2F|%5C)\.{1,2}(?:/|$)")
 
 
@@ -83,6 +84,28 @@ def normalise_path(path: str, options: PathOptions = DEFAULT_PATHS) -> str:
     """
     if path and len(path) <= MAX_PATH_BYTES and _PLAIN.fullmatch(path) and not (options.strict and ";" in path):
         return path
+    return _resolved(_decoded(path, options), options)
+
+
+def normalise_rewritten(path: str, options: PathOptions = DEFAULT_PATHS) -> str:
+    """The normal form of a path that was made of parts of a request's path.
+
+    As `normalise_path`, but dot elements are not resolved: in parts of a path in normal form there were none,
+    so that a client who makes some means to leave the place that the rewrite leads to.
+
+    Raises:
+        PathRefused: As `normalise_path`, or for a ``.`` or ``..`` element.
+    """
+    if path and len(path) <= MAX_PATH_BYTES and _PLAIN.fullmatch(path) and not (options.strict and ";" in path):
+        return path
+    decoded = _decoded(path, options)
+    if _DOTS.search(decoded):
+        _refuse("has an element . or .. after it was rewritten")
+    return _resolved(decoded, options)
+
+
+def _decoded(path: str, options: PathOptions) -> str:
+    """*path* with its escapes in normal form, its dot elements not resolved."""
     if not path.startswith("/"):
         _refuse("is empty" if not path else "does not begin with /")
     if _CONTROL.search(path):
@@ -95,6 +118,10 @@ def normalise_path(path: str, options: PathOptions = DEFAULT_PATHS) -> str:
         _refuse("has an element that some applications read as . or ..")
     if options.strict and (doubtful := _DOUBTFUL.search(decoded)):
         _refuse("has a path parameter (;)" if doubtful[1] else "has an escaped separator")
+    return decoded
+
+
+def _resolved(decoded: str, options: PathOptions) -> str:
     resolved = _resolve(decoded, merge=options.merge_slashes)
     if len(resolved) > MAX_PATH_BYTES:
         _refuse(f"is longer than {MAX_PATH_BYTES} bytes")

@@ -64,17 +64,21 @@ from ingresskit.policies.kinds import (
     PlainHttp,
     PrefixRewrite,
     RedirectStatus,
+    RegexRewrite,
     RequestHeaders,
     ResponseHeaders,
     Retries,
     Timeouts,
     TlsRedirect,
     TrafficSplit,
+    UpstreamHost,
     UpstreamProtocol,
 )
 from ingresskit.policies.order import NATIVE_ORDER, STAGE_REASONS, Order, Stage
 from ingresskit.policies.patterns import Pattern, PatternRefused
 from ingresskit.policies.registry import PolicyRegistry
+from ingresskit.policies.templates import expand, places_in
+from ingresskit.policies.timed_patterns import is_portable, match_groups
 
 __all__ = [
     "BUILTIN_POLICIES",
@@ -131,6 +135,7 @@ __all__ = [
     "QueryCondition",
     "Reading",
     "RedirectStatus",
+    "RegexRewrite",
     "RequestHeaders",
     "ResponseHeaders",
     "Retries",
@@ -143,6 +148,7 @@ __all__ = [
     "Timeouts",
     "TlsRedirect",
     "TrafficSplit",
+    "UpstreamHost",
     "UpstreamProtocol",
     "ValueMatch",
     "Values",
@@ -150,5 +156,9 @@ __all__ = [
     "annotated",
     "annotated_object",
     "default_policies",
+    "expand",
+    "is_portable",
+    "match_groups",
     "no_objects",
+    "places_in",
 ]

@@ -48,6 +48,14 @@ class Pattern:
         """Whether *text* begins with a match."""
         return _compiled(self.text).expression.match(text) is not None
 
+    def groups(self, text: str) -> tuple[str, ...] | None:
+        """What the groups match where *text* begins with a match; empty texts for those that took no part.
+
+        ``None`` where it does not begin with one.
+        """
+        found = _compiled(self.text).expression.match(text)
+        return None if found is None else found.groups(default="")
+
     @property
     def ignores_case(self) -> bool:
         """Whether letters match in either case."""

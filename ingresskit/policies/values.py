@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 __all__ = [
     "HeaderField",
     "Network",
+    "parse_authority",
     "parse_boolean",
     "parse_byte_size",
     "parse_choice",
@@ -63,6 +64,11 @@ _MOST_HEADERS = 64
 _MAX_HEADERS_SIZE = 8192
 _MOST_SHARES = 16
 _NETWORK = re.compile(r"[0-9A-Fa-f.:]{2,45}(?:/[0-9]{1,3})?")
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_AUTHORITY = re.compile(
+    rf"(?P<host>{_LABEL}(?:\.{_LABEL})*|\[(?P<six>[0-9a-f:.]+)\])(?::(?P<port>[0-9]{{1,5}}))?"
+)
+_LONGEST_NAME = 253
 _SERVICE_NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 
 # Framing, hop-by-hop (RFC 9110, 7.6.1) and proxy-owned fields: a tenant who could set these could
@@ -228,6 +234,24 @@ def parse_location(text: str) -> str:
         raise ValueError(rule) from None
     if parts.scheme not in ("http", "https") or not host or "@" in parts.netloc:
         raise ValueError(rule)
+    return stripped
+
+
+def parse_authority(text: str) -> str:
+    """A host as ``Host`` fields name it, in lower case: a name or an address, and maybe a port.
+
+    IPv6 addresses stand in brackets.
+    """
+    stripped = text.strip().lower()
+    rule = "must be a host name or address, optionally with : and a port, without variables"
+    found = _AUTHORITY.fullmatch(stripped)
+    if not found or len(found["host"]) > _LONGEST_NAME or int(found["port"] or 1) not in range(1, 65536):
+        raise ValueError(rule)
+    if (literal := found["six"]) is not None:
+        try:
+            ipaddress.IPv6Address(literal)
+        except ValueError:
+            raise ValueError(rule) from None
     return stripped
 
 

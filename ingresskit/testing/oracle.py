@@ -71,7 +71,7 @@ def _answer(decision: Decision, certificate: str | None, query: str) -> Answer:
             for endpoint in item.endpoints
         ),
         certificate=certificate,
-        forwarded=decision.forwarded + query,
+        forwarded=decision.forwarded + decision.query,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.graph import PathKind, PathMatch, Route
-from ingresskit.policies import Pattern, PatternRefused, PolicySet, PrefixRewrite
+from ingresskit.policies import Pattern, PatternRefused, PolicySet, PrefixRewrite, RegexRewrite
 from ingresskit.translate.claims import Claim
 
 __all__ = ["ElementRoute", "rewrites_for", "whole_elements"]
@@ -21,10 +21,14 @@ def rewrites_for(claim: Claim, policies: PolicySet) -> PolicySet:
 
     Source: ingress-nginx, ``buildProxyPass``: a location that is the target is not rewritten.
     """
-    rewrite = policies.get(PrefixRewrite)
-    if rewrite is None or rewrite.whole is None or rewrite.whole != (claim.pattern or "/"):
-        return policies
-    return policies.without(PrefixRewrite)
+    path = claim.pattern or "/"
+    prefix = policies.get(PrefixRewrite)
+    if prefix is not None and prefix.whole == path:
+        return policies.without(PrefixRewrite)
+    regex = policies.get(RegexRewrite)
+    if regex is not None and regex.pattern is None and regex.replacement == path:
+        return policies.without(RegexRewrite)
+    return policies
 
 
 class ElementRoute(NamedTuple):

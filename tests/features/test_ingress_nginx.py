@@ -114,6 +114,31 @@ CASES: dict[str, Case] = {
     "a capture behind a prefix": Case(
         annotations={"rewrite-target": "/v2/$1"}, paths=("~/api/(.*)",), ask=at("/api/x/y"), forwarded="/v2/x/y"
     ),
+    "two captures, turned round": Case(
+        annotations={"rewrite-target": "/$2/$1"},
+        paths=("~/api/([a-z]+)/([0-9]+)",),
+        ask=at("/API/x/9/z?a=b"),
+        forwarded="/9/x?a=b",
+    ),
+    "a capture of everything, with its slash": Case(
+        annotations={"rewrite-target": "$1"}, paths=("~/api(/.*)",), ask=at("/api/x"), forwarded="/x"
+    ),
+    "a capture that makes two slashes": Case(
+        annotations={"rewrite-target": "/v2/$1"}, paths=("~/api(.*)",), ask=at("/api/x"), forwarded="/v2/x"
+    ),
+    "a capture that leads away": Case(
+        annotations={"rewrite-target": "/v2/$1"}, paths=("~/api(.*)",), ask=at("/api..%2Fadmin"), status=400
+    ),
+    "a capture beside a path without groups": Case(
+        annotations={"rewrite-target": "/v2/$1"},
+        paths=("~/api/(.*)", "/plain"),
+        ask=at("/plain/x"),
+        forwarded="/v2/",
+    ),
+    "another host for endpoints": Case(
+        annotations={"upstream-vhost": "inner.example"},
+        request={"Host": "inner.example", "X-Forwarded-Host": "a.test"},
+    ),
     "a target that is the path": Case(annotations={"rewrite-target": "/"}, ask=at("/x"), forwarded="/x"),
     "a target without captures": Case(
         annotations={"rewrite-target": "/v2/", "x-forwarded-prefix": "/shop"},

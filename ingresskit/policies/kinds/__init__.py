@@ -15,7 +15,7 @@ from ingresskit.policies.kinds.headers import Hsts, RequestHeaders, ResponseHead
 from ingresskit.policies.kinds.limits import BodyLimit
 from ingresskit.policies.kinds.redirects import PermanentRedirect, RedirectStatus, TlsRedirect
 from ingresskit.policies.kinds.requests import AllowedMethods, DeniedAgents
-from ingresskit.policies.kinds.rewrites import PrefixRewrite
+from ingresskit.policies.kinds.rewrites import PrefixRewrite, RegexRewrite, UpstreamHost
 from ingresskit.policies.kinds.upstream import (
     Algorithm,
     EndpointProtocol,
@@ -45,12 +45,14 @@ __all__ = [
     "PlainHttp",
     "PrefixRewrite",
     "RedirectStatus",
+    "RegexRewrite",
     "RequestHeaders",
     "ResponseHeaders",
     "Retries",
     "Timeouts",
     "TlsRedirect",
     "TrafficSplit",
+    "UpstreamHost",
     "UpstreamProtocol",
 ]
 
@@ -65,12 +67,14 @@ BUILTIN_POLICIES: tuple[type[Policy], ...] = (
     LoadBalancing,
     PermanentRedirect,
     PrefixRewrite,
+    RegexRewrite,
     RequestHeaders,
     ResponseHeaders,
     Retries,
     Timeouts,
     TlsRedirect,
     TrafficSplit,
+    UpstreamHost,
     UpstreamProtocol,
 )
 """Every policy that comes with ingresskit, by name."""

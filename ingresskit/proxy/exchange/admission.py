@@ -155,6 +155,13 @@ class Admission:
         target = request.target
         if request.head.max_forwards == 0:
             return LocalReply(200, None, host=request.host, path=request.path, rule_host=target.host)
+        if target.path is not None:
+            try:
+                request.rewrite(self.table.paths)
+            except PathRefused:
+                return LocalReply(
+                    400, Termination.BAD_REQUEST, host=request.host, path=request.path, rule_host=target.host
+                )
         action = target.route.action
         # A route that does not forward has a filter that responds.
         state = self._balancer.choose_backend(action, self.table) if isinstance(action, Forward) else None

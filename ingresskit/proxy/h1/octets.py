@@ -62,8 +62,8 @@ def request_octets(request: ForwardedRequest, body: Sequence[bytes], *, last: bo
         (
             head.method,
             b" ",
-            request.sent_path().encode("ascii"),
-            request.query,
+            request.sent_path.encode("ascii"),
+            request.sent_query,
             b" HTTP/1.1\r\nHost: ",
             request.wire_host,
             b"\r\n",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from ingresskit.graph import HostRefused, rule_host
+from ingresskit.graph import HostRefused, normalise_host, rule_host
 from ingresskit.proxy.message.fields import without
 from ingresskit.proxy.message.views import field_of
 
 if TYPE_CHECKING:
     from ingresskit.filters import HeaderEdit
+    from ingresskit.graph import PathOptions
     from ingresskit.proxy.message.forwarded import Address, Forwarding
     from ingresskit.proxy.message.head import RequestHead
     from ingresskit.proxy.message.hosts import RequestedHost
@@ -26,15 +27,19 @@ class ForwardedRequest:
         head: As the client sent it.
         host: In normal form, as it was matched.
         wire_host: What is sent as ``Host``.
-        path: In normal form, as it was matched; see `sent_path`.
-        query: With its question mark; empty without one.
+        path: In normal form, as it was matched.
+        query: As the client sent it, with its question mark; empty without one.
+        sent_path: The path that the endpoint gets; so `sent_query`.
         target: Its route.
         forwarding: Who the client is.
         edit: What policies and filters change of its header fields; ``None``: nothing.
         request_id: What is sent as ``X-Request-ID``.
     """
 
-    __slots__ = ("edit", "forwarding", "head", "host", "path", "query", "request_id", "target", "wire_host")
+    __slots__ = (
+        *("_client_host", "edit", "forwarding", "head", "host", "path", "query", "request_id", "sent_path"),
+        *("sent_query", "target", "wire_host"),
+    )
 
     def __init__(
         self,
@@ -48,9 +53,12 @@ class ForwardedRequest:
     ) -> None:
         self.head: RequestHead = head
         self.host: str = host.name
-        self.wire_host: bytes = host.wire
+        self._client_host = host.wire
+        self.wire_host: bytes = target.upstream_host.encode("ascii") if target.upstream_host else host.wire
         self.path: str = path
         self.query: bytes = query
+        self.sent_path: str = path
+        self.sent_query: bytes = query
         self.target: Target = target
         self.forwarding: Forwarding = forwarding
         self.edit: HeaderEdit | None = edit
@@ -58,14 +66,27 @@ class ForwardedRequest:
 
     @property
     def server_name(self) -> str:
-        """The TLS server name: the host the client asked for, as endpoints expect their own name.
+        """The TLS server name: the host that the endpoint gets, as endpoints expect their own name.
 
         Empty when the host cannot be one.
         """
         try:
+            if upstream := self.target.upstream_host:
+                return rule_host(normalise_host(upstream))
             return rule_host(self.host)
         except HostRefused:
             return ""
+
+    def rewrite(self, options: PathOptions) -> None:
+        """Do to the path and the query what the route says.
+
+        Raises:
+            PathRefused: The path that came of it has no normal form.
+        """
+        if (change := self.target.path) is not None:
+            self.sent_path, self.sent_query = change.rewritten(
+                self.path, self.query, self.target.route.match, options
+            )
 
     # For filters.
 
@@ -96,14 +117,9 @@ class ForwardedRequest:
 
     def field(self, name: bytes) -> bytes | None:
         """As `RequestView`."""
-        return field_of(name, self.head, self.wire_host, self.forwarding)
+        return field_of(name, self.head, self._client_host, self.forwarding)
 
     # For codecs.
-
-    def sent_path(self) -> str:
-        """The path that the endpoint gets."""
-        edit = self.target.path
-        return self.path if edit is None else edit.apply(self.path, self.target.matched)
 
     def field_lines(self) -> tuple[bytes, bytes, bytes]:
         """The field lines to send, in this order. What the proxy owns is last: nothing can take it away."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ingresskit.filters import UNCHANGED, Filter, HeaderEdit, PathEdit, ResponseFilter
+from ingresskit.filters import UNCHANGED, Filter, HeaderEdit, PathChange, ResponseFilter
 from ingresskit.graph import (
     ANY_HOST,
     DEFAULT_PATHS,
@@ -49,6 +49,7 @@ class Target:
         plain: The filters that a request without TLS must pass, in order.
         secure: Those for a request over TLS.
         path: What happens to the path; ``None``: nothing.
+        upstream_host: What endpoints get as ``Host`` in place of the client's; empty: that one.
         request: What happens to the header fields of the request; ``None``: nothing.
         response: What happens to an endpoint's response; ``None``: nothing.
         connect_timeout: Seconds; ``None`` is the proxy's default; so the next two.
@@ -62,7 +63,8 @@ class Target:
     is_variant: bool = False
     plain: tuple[Filter, ...] = ()
     secure: tuple[Filter, ...] = ()
-    path: PathEdit | None = None
+    path: PathChange | None = None
+    upstream_host: str = ""
     request: HeaderEdit | None = None
     response: ResponseEdits | None = None
     connect_timeout: float | None = None

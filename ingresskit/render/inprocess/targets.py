@@ -64,6 +64,7 @@ def _target(host: VirtualHost, route: Route, chain: Chain) -> Target:
         plain=chain.plain,
         secure=chain.secure,
         path=chain.path,
+        upstream_host=chain.host,
         request=chain.request or None,
         response=response,
         connect_timeout=_seconds(timeouts.connect),

@@ -29,6 +29,7 @@ from ingresskit.policies import (
     PrefixRewrite,
     Reading,
     RedirectStatus,
+    RegexRewrite,
     RequestHeaders,
     ResponseHeaders,
     Retries,
@@ -38,6 +39,7 @@ from ingresskit.policies import (
     Status,
     Timeouts,
     TlsRedirect,
+    UpstreamHost,
     UpstreamProtocol,
     Variant,
 )
@@ -201,21 +203,27 @@ def rewritten(target: str, *paths: str, **annotations: str) -> Reading:
 
 
 @pytest.mark.parametrize(
-    ("target", "paths", "prefix", "regex"),
+    ("target", "paths"),
     [
-        ("/$2", ["/shop(/|$)(.*)"], "/", True),
-        ("/v2/$2", ["/shop(/|$)(.*)", "/a/b(/|$)(.*)"], "/v2", True),
-        ("/$1", ["/shop/(.*)"], "/", True),
-        ("/v2$1", ["/shop(/.*)"], "/v2", True),
+        ("/$2", ["/shop(/|$)(.*)"]),
+        ("/v2/$2", ["/shop(/|$)(.*)", "/a/b(/|$)(.*)"]),
+        ("$1", ["/shop(/.*)"]),
+        ("/$1/$2", ["/(a)/(.*)"]),
+        ("/$1", ["/shop/?(.*)"]),
     ],
 )
-def test_targets_that_keep_the_rest_are_prefix_rewrites(
-    target: str, paths: list[str], prefix: str, regex: bool
-) -> None:
+def test_targets_with_captures_are_rewrites_by_the_path(target: str, paths: list[str]) -> None:
     reading = rewritten(target, *paths)
 
-    assert reading.policies.get(PrefixRewrite) == PrefixRewrite(prefix=prefix)
-    assert (reading.regex_paths, reading.diagnostics) == (regex, ())
+    assert reading.policies.get(RegexRewrite) == RegexRewrite(replacement=target)
+    assert (reading.regex_paths, reading.diagnostics) == (True, ())
+
+
+def test_a_capture_that_a_path_lacks_is_reported() -> None:
+    reading = rewritten("/$2", "/shop(/|$)(.*)", "/other")
+
+    assert reading.policies.get(RegexRewrite) == RegexRewrite(replacement="/$2")
+    assert "the path '/other' has no group for $2" in only(reading).message
 
 
 @pytest.mark.parametrize("paths", [["/shop"], ["=/shop"], ["/shop", "/v2"]])
@@ -226,7 +234,7 @@ def test_a_target_without_captures_is_the_whole_path_and_makes_paths_patterns(pa
     assert (reading.regex_paths, reading.diagnostics) == (True, ())
 
 
-@pytest.mark.parametrize("target", ["/a/../b", "/a//b", "//b", "/a b", "/a?b=c"])
+@pytest.mark.parametrize("target", ["/a/../b", "x", "/a b", "/a?b=c", "/$x", "/$uri", "/${1}", "/$0", "/$1/.."])
 def test_a_target_that_is_no_path_is_reported_and_rewrites_nothing(target: str) -> None:
     reading = rewritten(target, "/shop")
 
@@ -256,20 +264,20 @@ def test_a_target_that_is_the_path_rewrites_nothing() -> None:
     assert (reading.regex_paths, reading.diagnostics) == (False, ())
 
 
-@pytest.mark.parametrize(
-    ("target", "paths"),
-    [
-        ("/$1/$2", ["/(a)/(.*)"]),
-        ("/$1", ["/shop/?(.*)"]),
-        ("/$2", ["/shop(/|$)(.*)", "/other"]),
-        ("/x?y=$1", ["/shop/(.*)"]),
-    ],
-)
-def test_other_captures_are_reported_and_rewrite_nothing(target: str, paths: list[str]) -> None:
-    reading = rewritten(target, *paths)
+@pytest.mark.parametrize("host", ["inner.example", "Inner.example:8080", "10.0.0.1", "[2001:db8::1]:80"])
+def test_endpoints_get_another_host(host: str) -> None:
+    reading = read({"upstream-vhost": host})
 
-    assert reading.policies.get(PrefixRewrite) is None
-    assert only(reading).reason is Reason.ANNOTATION_UNSUPPORTED
+    assert reading.policies.get(UpstreamHost) == UpstreamHost(host=host.lower())
+
+
+@pytest.mark.parametrize(
+    "host", ["$service_name.svc", "a b", "a:0", "a:65536", "http://a", "a/b", "[::x]", "a..b"]
+)
+def test_what_is_no_host_leaves_that_of_the_client(host: str) -> None:
+    reading = read({"upstream-vhost": host})
+
+    assert (UpstreamHost in reading.policies, only(reading).reason) == (False, Reason.ANNOTATION_INVALID)
 
 
 def test_the_temporal_redirect_wins() -> None:

@@ -110,7 +110,7 @@ class EndpointStream:
         timeout: float,
     ) -> None:
         self.receiver = receiver
-        self.sent.append((request.method, request.sent_path(), b"".join(body), last))
+        self.sent.append((request.method, request.sent_path, b"".join(body), last))
 
     def send_data(self, data: bytes, *, last: bool, trailers: bytes = b"") -> None:
         self.sent.append((data, last, trailers))

@@ -66,10 +66,10 @@ app-root | path | | rm? | | Redirect the path / there.
 """
 
 _REWRITES: Final = """
-rewrite-target | path | | rm~ | | Replace the path that matched.
+rewrite-target | path with captures | | rm+ | | Replace the path that matched.
 use-regex | boolean | false | hl~ | | Read all paths of the host as regular expressions.
 x-forwarded-prefix | path | | rm+ | | The header field X-Forwarded-Prefix, beside rewrite-target.
-upstream-vhost | host | | rl? | | The Host header field for endpoints.
+upstream-vhost | host | | rl+ | | The Host header field for endpoints.
 enable-rewrite-log | boolean | false | rl. | | Log rewrites.
 """
 
@@ -191,6 +191,7 @@ NOTES: Final = {
     "canary-by-header-pattern": "patterns that take linear time",
     "configuration-snippet": "no snippet is ever executed",
     "default-backend": "use spec.defaultBackend",
+    "enable-rewrite-log": "`ingresskit explain` shows what becomes of a path",
     "from-to-www-redirect": "an Ingress for the other host with {native}/redirect does it",
     "limit-rate": "a bound on bandwidth is not built",
     "load-balance": "ewma is not built: the endpoint with the fewest requests is chosen",
@@ -198,7 +199,7 @@ NOTES: Final = {
     "permanent-redirect-code": "301, 302, 303, 307 and 308",
     "proxy-http-version": "1.1",
     "proxy-next-upstream": "error, timeout and off; no status of a response causes another try",
-    "rewrite-target": "/$2 with /x(/|$)(.*), /$1 with /x/(.*); without captures, the whole path",
+    "rewrite-target": "the result is in normal form: one with .. elements is refused",
     "server-alias": "names and wildcards, no regular expressions; they hold for the paths of this Ingress",
     "server-snippet": "no snippet is ever executed",
     "service-upstream": "requests are sent to the endpoints of the Service",
@@ -206,7 +207,7 @@ NOTES: Final = {
     "stream-snippet": "no snippet is ever executed",
     "temporal-redirect-code": "301, 302, 303 and 307",
     "upstream-hash-by": "$remote_addr and $binary_remote_addr",
-    "upstream-vhost": "the endpoint gets the host that the client asked for",
+    "upstream-vhost": "a host, maybe with a port; no variables",
     "use-regex": "patterns that can be matched in linear time, see Matching",
 }
 """What is honoured of an annotation, or what to do instead; ``{native}`` stands for the native prefix."""

@@ -1,16 +1,17 @@
-"""Other paths for endpoints."""
+"""Other paths and hosts for endpoints."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import PrefixRewrite
+from ingresskit.policies import Policy, PrefixRewrite, RegexRewrite, UpstreamHost
 from ingresskit.render.haproxy.artifact import MapName
 from ingresskit.render.haproxy.lines import flagged, setting
 from ingresskit.render.haproxy.policies.base import Context, Handler, SettingRow
+from ingresskit.render.policies import Loss, Support
 
 __all__ = ["HANDLERS"]
 
@@ -47,4 +48,44 @@ class _PrefixRewrite(Handler[PrefixRewrite]):
         yield f"set-path %[var(txn.rest)] if {on} {{ var(txn.rest) -m beg / }}"
 
 
-HANDLERS: Final = (_PrefixRewrite(),)
+class _RegexRewrite(Handler[RegexRewrite]):
+    """For the delegate: the normal form of what came of it has to be looked at once more."""
+
+    policy = RegexRewrite
+    limitations = (
+        Loss(
+            message="has no rewrites by patterns", support=Support.DELEGATED, effect="the path stays as it is"
+        ),
+    )
+
+    @override
+    def losses(self, policy: RegexRewrite) -> Iterable[Loss]:
+        return () if policy.replacement is None else self.limitations
+
+    @override
+    def honoured(self, policy: RegexRewrite) -> Policy | None:
+        return policy if policy.replacement is None else None
+
+
+class _UpstreamHost(Handler[UpstreamHost]):
+    """For the delegate."""
+
+    policy = UpstreamHost
+    limitations = (
+        Loss(
+            message="sends the host of the client",
+            support=Support.DELEGATED,
+            effect="endpoints get the client's host",
+        ),
+    )
+
+    @override
+    def losses(self, policy: UpstreamHost) -> Iterable[Loss]:
+        return () if policy.host is None else self.limitations
+
+    @override
+    def honoured(self, policy: UpstreamHost) -> Policy | None:
+        return policy if policy.host is None else None
+
+
+HANDLERS: Final = (_PrefixRewrite(), _RegexRewrite(), _UpstreamHost())

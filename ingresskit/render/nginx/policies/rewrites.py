@@ -1,16 +1,25 @@
-"""The path that an endpoint gets."""
+"""The path and the host that an endpoint gets."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import Policy, PrefixRewrite
+from ingresskit.policies import Policy, PrefixRewrite, RegexRewrite, UpstreamHost
 from ingresskit.render.nginx.policies.drafts import DynamicDraft, StaticDraft
-from ingresskit.render.policies import PolicyHandler
+from ingresskit.render.policies import Loss, PolicyHandler, Support
 
-__all__ = ["DYNAMIC", "STATIC", "DynamicPrefixRewrite", "StaticPrefixRewrite"]
+__all__ = [
+    "DYNAMIC",
+    "STATIC",
+    "DynamicPrefixRewrite",
+    "DynamicUpstreamHost",
+    "RegexRewriteHandler",
+    "StaticPrefixRewrite",
+    "StaticUpstreamHost",
+]
 
 
 class StaticPrefixRewrite(PolicyHandler[PrefixRewrite, StaticDraft]):
@@ -38,5 +47,59 @@ class DynamicPrefixRewrite(PolicyHandler[PrefixRewrite, DynamicDraft]):
             draft.edit(self.stage, "rewrite", change)
 
 
-STATIC: Final = (StaticPrefixRewrite(),)
-DYNAMIC: Final = (DynamicPrefixRewrite(),)
+class RegexRewriteHandler(PolicyHandler[RegexRewrite, object]):
+    """For the delegate: the normal form of what came of it has to be looked at once more."""
+
+    policy: type[Policy] = RegexRewrite
+    limitations: tuple[Loss, ...] = (
+        Loss(
+            message="has no rewrites by patterns", support=Support.DELEGATED, effect="the path stays as it is"
+        ),
+    )
+
+    @override
+    def losses(self, policy: RegexRewrite) -> Iterable[Loss]:
+        return () if policy.replacement is None else self.limitations
+
+    @override
+    def honoured(self, policy: RegexRewrite) -> Policy | None:
+        return policy if policy.replacement is None else None
+
+
+_HOST_LOSS: Final = Loss(
+    message="sends the host of the client", support=Support.DELEGATED, effect="endpoints get the client's host"
+)
+
+
+class StaticUpstreamHost(PolicyHandler[UpstreamHost, StaticDraft]):
+    """For the delegate."""
+
+    policy: type[Policy] = UpstreamHost
+    limitations: tuple[Loss, ...] = (_HOST_LOSS,)
+
+    @override
+    def losses(self, policy: UpstreamHost) -> Iterable[Loss]:
+        return () if policy.host is None else self.limitations
+
+    @override
+    def honoured(self, policy: UpstreamHost) -> Policy | None:
+        return policy if policy.host is None else None
+
+
+class DynamicUpstreamHost(PolicyHandler[UpstreamHost, DynamicDraft]):
+    """For the delegate."""
+
+    policy: type[Policy] = UpstreamHost
+    limitations: tuple[Loss, ...] = (_HOST_LOSS,)
+
+    @override
+    def losses(self, policy: UpstreamHost) -> Iterable[Loss]:
+        return () if policy.host is None else self.limitations
+
+    @override
+    def honoured(self, policy: UpstreamHost) -> Policy | None:
+        return policy if policy.host is None else None
+
+
+STATIC: Final = (StaticPrefixRewrite(), RegexRewriteHandler(), StaticUpstreamHost())
+DYNAMIC: Final = (DynamicPrefixRewrite(), RegexRewriteHandler(), DynamicUpstreamHost())
