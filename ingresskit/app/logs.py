@@ -193,4 +193,6 @@ def _access_line(ended: float, request: AccessRecord) -> str:
         "firstByteMs": _milliseconds(request.first_byte_time),
         "upstreamStatus": request.upstream_status,
     }
+    if request.shadow:
+        line["shadow"] = request.shadow
     return json.dumps(line)

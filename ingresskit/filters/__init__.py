@@ -20,7 +20,7 @@ from ingresskit.filters.decide import Decision, decide, decide_all
 from ingresskit.filters.edits import UNCHANGED, HeaderEdit, PathChange, PathChanges, PathEdit, PatternEdit
 from ingresskit.filters.effects import Compiler, Effect, PolicyEffects
 from ingresskit.filters.explain import Explanation, explain
-from ingresskit.filters.limits import BodyFilter
+from ingresskit.filters.limits import BodyFilter, ConnectionFilter, RateFilter
 from ingresskit.filters.near_misses import Miss, NearMiss
 from ingresskit.filters.ranges import AddressRanges
 from ingresskit.filters.redirects import ActionFilter, TlsRedirectFilter
@@ -34,6 +34,7 @@ __all__ = [
     "BodyFilter",
     "Chain",
     "Compiler",
+    "ConnectionFilter",
     "Decision",
     "DeniedAddressFilter",
     "Effect",
@@ -50,6 +51,7 @@ __all__ = [
     "PlainHttpFilter",
     "PolicyEffects",
     "Question",
+    "RateFilter",
     "Reply",
     "RequestView",
     "ResponseFilter",

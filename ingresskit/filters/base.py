@@ -13,7 +13,7 @@ policies when the table is made.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import ClassVar, Protocol, runtime_checkable
@@ -39,6 +39,7 @@ __all__ = [
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Fields = tuple[tuple[bytes, bytes], ...]
+Bucket = tuple[tuple[object, ...], float, int]
 
 
 class RequestView(Protocol):
@@ -183,6 +184,25 @@ class Memory(Protocol):
 
         Returns:
             Whether there was one.
+        """
+        ...
+
+    def take_all(self, buckets: Sequence[Bucket]) -> bool:
+        """Take one token of each bucket, or of none where one of them is empty.
+
+        Args:
+            buckets: The arguments of `take`, for each.
+
+        Returns:
+            Whether there was one in each.
+        """
+        ...
+
+    def hold(self, key: tuple[object, ...], most: int) -> bool:
+        """Hold one of *most* places until the request is over: its response, or its tunnel, has ended.
+
+        Returns:
+            Whether there was a place.
         """
         ...
 

@@ -25,7 +25,7 @@ from ingresskit.graph import (
     refuses_plain_http,
     solves_http01,
 )
-from ingresskit.policies import Order, Stage
+from ingresskit.policies import Order, Shadow, Stage
 
 __all__ = ["BUILTIN_EFFECTS", "Chain", "chain_of"]
 
@@ -60,6 +60,7 @@ class Chain:
         secure_response: The same for a client with TLS.
         responses: The filters for an endpoint's response, whose edits come after those, in order.
         max_body_bytes: The limit of a body whose length is not declared; 0 is no limit.
+        shadow: The stages at which the replies of filters are only counted.
     """
 
     plain: tuple[Filter, ...] = ()
@@ -71,6 +72,7 @@ class Chain:
     secure_response: HeaderEdit = UNCHANGED
     responses: tuple[ResponseFilter, ...] = ()
     max_body_bytes: int = 0
+    shadow: frozenset[Stage] = frozenset()
 
     def stages(self, order: Order, *, https: bool) -> tuple[Stage, ...]:
         """The stages at which something acts on a request of that scheme, in the order in which they act."""
@@ -116,7 +118,11 @@ def chain_of(
         effects: What the policies do.
     """
     order = order or route.order
-    found = effects.of(host.policies_of(route))
+    policies = host.policies_of(route)
+    found = effects.of(policies)
+    shadow = policies.get(Shadow)
+    on_trial = frozenset[Stage]() if shadow is None else shadow.stages
+    largest = min((size for effect in found if (size := effect.max_body_bytes)), default=0)
     filters = sorted(_filters(host, route, found), key=lambda item: order.place(item.stage))
     request = response = secure_response = UNCHANGED
     for effect in found:
@@ -132,7 +138,8 @@ def chain_of(
         response=response,
         secure_response=secure_response,
         responses=tuple(item for effect in found for item in effect.responses),
-        max_body_bytes=min((size for effect in found if (size := effect.max_body_bytes)), default=0),
+        max_body_bytes=0 if Stage.BODY in on_trial else largest,
+        shadow=on_trial,
     )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from ingresskit.filters.base import Address, Reply
+from ingresskit.filters.base import Address, Bucket, Reply
 from ingresskit.filters.chain import BUILTIN_EFFECTS, Chain, chain_of
 from ingresskit.filters.effects import PolicyEffects
 from ingresskit.graph import (
@@ -128,6 +129,8 @@ def _routed(
 ) -> Decision:
     chain = chain_of(host, route, effects=effects)
     for item in chain.secure if view.https else chain.plain:
+        if item.stage in chain.shadow:
+            continue
         if item.stage is Stage.ADDRESS and view.request.client is None:
             continue
         refused = item.stage is Stage.ADDRESS and not view.has_address
@@ -212,6 +215,12 @@ class _NoMemory:
     unix_time: float = 0.0
 
     def take(self, key: tuple[object, ...], rate: float, burst: int) -> bool:
+        return True
+
+    def take_all(self, buckets: Sequence[Bucket]) -> bool:
+        return True
+
+    def hold(self, key: tuple[object, ...], most: int) -> bool:
         return True
 
 

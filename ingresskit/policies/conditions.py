@@ -24,6 +24,7 @@ __all__ = [
     "Share",
     "ValueMatch",
     "Variant",
+    "cookie_value",
 ]
 
 
@@ -135,8 +136,9 @@ class CookieCondition:
 
     def holds(self, request: Judged) -> bool:
         """Whether *request* fulfils it."""
-        found = _cookie(request.field(b"cookie"), self.name)
-        return (found is not None and self.value.holds(found)) is not self.negated
+        found = cookie_value(request.field(b"cookie"), self.name)
+        held = found is not None and self.value.holds(found.decode("latin-1"))
+        return held is not self.negated
 
     def __str__(self) -> str:
         return _sentence(f"cookie {self.name} {self.value}", negated=self.negated)
@@ -322,10 +324,17 @@ def _sentence(text: str, *, negated: bool) -> str:
     return f"not ({text})" if negated else text
 
 
-def _cookie(header: bytes | None, name: str) -> str | None:
-    for pair in (header or b"").decode("latin-1").split(";"):
-        key, mark, value = pair.partition("=")
-        if mark and key.strip() == name:
+def cookie_value(header: bytes | None, name: str) -> bytes | None:
+    """The value of the first cookie of a ``Cookie`` field with that name; ``None`` without one.
+
+    Args:
+        header: The value of the field; ``None`` without one.
+        name: Letter by letter.
+    """
+    wanted = name.encode("latin-1")
+    for pair in (header or b"").split(b";"):
+        key, mark, value = pair.partition(b"=")
+        if mark and key.strip() == wanted:
             return value.strip()
     return None
 

@@ -164,6 +164,7 @@ class _Delegate:
             "terminations": dict(found.terminations),
             "upstream_failures": dict(found.upstream_failures),
             "upstream_failed": found.upstream_failed,
+            "shadowed": dict(found.shadowed),
             "retries": found.retries,
             "connections_open": found.connections_open,
             "tunnels_open": found.tunnels_open,

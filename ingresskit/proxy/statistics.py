@@ -83,6 +83,7 @@ class Counters:
         "requests",
         "retries",
         "sent_bytes",
+        "shadowed",
         "statuses",
         "terminations",
         "tunnels_open",
@@ -104,6 +105,7 @@ class Counters:
         self.requests: dict[str, list[int]] = {}
         self.retries: int = 0
         self.sent_bytes: int = 0
+        self.shadowed: dict[str, int] = {}
         self.statuses: list[int] = [0] * 600
         self.terminations: dict[Termination, int] = {}
         self.tunnels_open: int = 0
@@ -126,6 +128,10 @@ class Counters:
         classes[status // 100] += 1
         self.durations[bisect_left(DURATION_BOUNDS, duration)] += 1
         self.duration_sum += duration
+
+    def count_shadow(self, stage: str) -> None:
+        """Count a request that a policy in shadow would have refused at *stage*."""
+        self.shadowed[stage] = self.shadowed.get(stage, 0) + 1
 
     def count_failure(self, termination: Termination) -> None:
         """Count an attempt that got no response of an endpoint, or not the whole of it."""
@@ -159,6 +165,7 @@ class Counters:
             ),
             statuses=MappingProxyType({status: count for status, count in enumerate(self.statuses) if count}),
             terminations=MappingProxyType(dict(sorted(self.terminations.items()))),
+            shadowed=MappingProxyType(dict(sorted(self.shadowed.items()))),
             durations=tuple(self.durations),
             duration_sum=self.duration_sum,
             retries=self.retries,

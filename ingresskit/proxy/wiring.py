@@ -57,7 +57,7 @@ class Parts:
             send_subrequest=lambda subrequest: send_subrequest(subrequest, settings),
         )
         self.admission: Admission = Admission(
-            self.runtime, FilterContext(settings, deadlines), self.balancer, table
+            self.runtime, FilterContext(settings, deadlines, counters), self.balancer, table
         )
 
     def plain_client(self, proxied: tuple[Address, int] | None) -> asyncio.Protocol:

@@ -39,6 +39,7 @@ class AccessRecord:
         first_byte_time: Seconds from the end of the request head to the first octet of the final
             response from the endpoint; ``None`` when there was none.
         upstream_status: The status of the endpoint's response; ``None`` when there was none.
+        shadow: The stages whose policies would have refused the request, and only count in shadow.
     """
 
     client: str
@@ -59,3 +60,4 @@ class AccessRecord:
     connect_time: float | None = None
     first_byte_time: float | None = None
     upstream_status: int | None = None
+    shadow: tuple[str, ...] = ()

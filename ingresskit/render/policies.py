@@ -18,7 +18,7 @@ from ingresskit.diagnostics import Severity
 from ingresskit.errors import ConfigurationError
 from ingresskit.policies import NATIVE_ORDER, Order, Policy, PolicySet, Stage
 
-__all__ = ["HandlerTable", "Judgement", "Loss", "PolicyHandler", "Support"]
+__all__ = ["HandlerTable", "Judgement", "LeftToDelegate", "Loss", "PolicyHandler", "Support"]
 
 P_contra = TypeVar("P_contra", bound=Policy, contravariant=True)
 Draft_contra = TypeVar("Draft_contra", contravariant=True)
@@ -156,7 +156,7 @@ class HandlerTable(Generic[H_co]):
 
     def with_delegated(self, kinds: Iterable[type[Policy]]) -> HandlerTable[PolicyHandler[Never, Never]]:
         """This table and, for those types of policy that it lacks, handlers that leave them to a delegate."""
-        more = (_LeftToDelegate(kind) for kind in kinds if kind not in self._by_kind)
+        more = (LeftToDelegate(kind) for kind in kinds if kind not in self._by_kind)
         return HandlerTable((*self, *sorted(more, key=lambda handler: handler.policy.__name__)))
 
     def contribute(
@@ -234,12 +234,18 @@ class _Declared(PolicyHandler[Policy, object]):
         self.policy = kind
 
 
-class _LeftToDelegate(PolicyHandler[Policy, object]):
-    """The renderer knows nothing of a policy, and its delegate does."""
+class LeftToDelegate(PolicyHandler[Policy, object]):
+    """Leaves a policy whole to the delegate: the program cannot do it exactly.
 
-    def __init__(self, kind: type[Policy]) -> None:
-        self.policy = kind
-        self.limitations = (replace(_unsupported(kind), support=Support.DELEGATED),)
+    Args:
+        kind: The policy.
+        message: Why, as `Loss.message`; empty: the renderer knows nothing of it.
+    """
+
+    def __init__(self, kind: type[Policy], message: str = "") -> None:
+        self.policy: type[Policy] = kind
+        loss = Loss(message=message) if message else _unsupported(kind)
+        self.limitations: tuple[Loss, ...] = (replace(loss, support=Support.DELEGATED),)
 
     @override
     def losses(self, policy: Policy) -> Iterable[Loss]:

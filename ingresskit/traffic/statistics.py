@@ -71,6 +71,7 @@ class ProxyStatistics:
         statuses: Requests by status, sorted; 499 is a client that left before a response began.
         terminations: Requests that did not end with a whole response of an endpoint or a redirect, by the
             reason; sorted; reasons without a request are left out.
+        shadowed: Requests that policies would have refused which only count in shadow, by stage.
         received_bytes: From clients, heads included, TLS not.
         sent_bytes: To clients, likewise.
     """
@@ -80,6 +81,7 @@ class ProxyStatistics:
     requests: Mapping[str, Mapping[int, int]] = field(default_factory=dict[str, Mapping[int, int]])
     statuses: Mapping[int, int] = field(default_factory=dict[int, int])
     terminations: Mapping[Termination, int] = field(default_factory=dict[Termination, int])
+    shadowed: Mapping[str, int] = field(default_factory=dict[str, int])
     retries: int = 0
     received_bytes: int = 0
     sent_bytes: int = 0
@@ -109,6 +111,8 @@ class ProxyStatistics:
             "reason",
             _by_reason(self.terminations, Termination),
         )
+        shadowed = "Requests that policies in shadow would have refused, by stage."
+        yield labelled("shadow_refusals", shadowed, "stage", self.shadowed)
         yield counter("retries", "Retries since the start.", self.retries)
         yield counter("received_bytes", "Received bytes since the start.", self.received_bytes)
         yield counter("sent_bytes", "Sent bytes since the start.", self.sent_bytes)

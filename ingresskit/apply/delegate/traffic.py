@@ -48,6 +48,7 @@ def with_delegate(front: StatisticsT, counts: DelegateCounts) -> StatisticsT:
     return replace(
         front,
         retries=front.retries + counts.retries,
+        shadowed=_sum(front.shadowed, counts.shadowed),
         backends=MappingProxyType(dict(sorted(backends.items()))),
     )
 
@@ -64,6 +65,7 @@ def added(first: DelegateCounts, second: DelegateCounts) -> DelegateCounts:
         upstream_failures=_sum(first.upstream_failures, second.upstream_failures),
         upstream_failed=first.upstream_failed + second.upstream_failed,
         retries=first.retries + second.retries,
+        shadowed=_sum(first.shadowed, second.shadowed),
         backends={
             key: (
                 first.backends.get(key, _NONE)[0] + now[0],

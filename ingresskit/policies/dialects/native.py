@@ -112,7 +112,7 @@ class NativeDialect(Dialect):
         built: list[Policy] = []
         for policy, found in values.items():
             try:
-                built.append(policy.build(found))
+                built.append(policy.build(found).owned_by(subject))
             except ValueError as exc:
                 place = next(iter(origins[policy].values())).field
                 fault = _invalid(subject, place, "", str(exc), protects=policy.protects)

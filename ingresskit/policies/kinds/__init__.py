@@ -12,10 +12,18 @@ from typing import TYPE_CHECKING
 from ingresskit.policies.kinds.access import AllowedSources, DeniedSources, PlainHttp
 from ingresskit.policies.kinds.cors import Cors
 from ingresskit.policies.kinds.headers import Hsts, RequestHeaders, ResponseHeaders
-from ingresskit.policies.kinds.limits import BodyLimit
+from ingresskit.policies.kinds.limits import (
+    BodyLimit,
+    ClientKey,
+    ConnectionLimit,
+    KeySource,
+    Rate,
+    RateLimit,
+)
 from ingresskit.policies.kinds.redirects import PermanentRedirect, RedirectStatus, TlsRedirect
 from ingresskit.policies.kinds.requests import AllowedMethods, DeniedAgents
 from ingresskit.policies.kinds.rewrites import PrefixRewrite, RegexRewrite, UpstreamHost
+from ingresskit.policies.kinds.shadow import Shadow, Shadowed
 from ingresskit.policies.kinds.upstream import (
     Algorithm,
     EndpointProtocol,
@@ -35,20 +43,27 @@ __all__ = [
     "AllowedMethods",
     "AllowedSources",
     "BodyLimit",
+    "ClientKey",
+    "ConnectionLimit",
     "Cors",
     "DeniedAgents",
     "DeniedSources",
     "EndpointProtocol",
     "Hsts",
+    "KeySource",
     "LoadBalancing",
     "PermanentRedirect",
     "PlainHttp",
     "PrefixRewrite",
+    "Rate",
+    "RateLimit",
     "RedirectStatus",
     "RegexRewrite",
     "RequestHeaders",
     "ResponseHeaders",
     "Retries",
+    "Shadow",
+    "Shadowed",
     "Timeouts",
     "TlsRedirect",
     "TrafficSplit",
@@ -60,6 +75,7 @@ BUILTIN_POLICIES: tuple[type[Policy], ...] = (
     AllowedMethods,
     AllowedSources,
     BodyLimit,
+    ConnectionLimit,
     Cors,
     DeniedAgents,
     DeniedSources,
@@ -67,10 +83,12 @@ BUILTIN_POLICIES: tuple[type[Policy], ...] = (
     LoadBalancing,
     PermanentRedirect,
     PrefixRewrite,
+    RateLimit,
     RegexRewrite,
     RequestHeaders,
     ResponseHeaders,
     Retries,
+    Shadow,
     Timeouts,
     TlsRedirect,
     TrafficSplit,

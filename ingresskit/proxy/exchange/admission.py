@@ -119,7 +119,7 @@ class Admission:
             # will do.
             return LocalReply(503, Termination.UNAVAILABLE, host=host.name, path=path, rule_host=chosen.host)
         forwarding = peer.forwarding(host.wire, host.port, head.client_fields)
-        edit = target.request
+        edit, marks = target.request, None
         if guards := target.secure if forwarding.https else target.plain:
             guarded = GuardedRequest(
                 self.filters, peer, head, host, path, mark + query, target, forwarding, guards
@@ -129,8 +129,8 @@ class Admission:
                 return Inquiry(self.runtime, downstream, guarded, outcome, self._forward_guarded)
             if outcome is not None:
                 return outcome
-            edit = guarded.edit or None
-        request = ForwardedRequest(head, host, path, mark + query, target, forwarding, edit)
+            edit, marks = guarded.edit or None, guarded.marks
+        request = ForwardedRequest(head, host, path, mark + query, target, forwarding, edit, marks)
         return self._forward(downstream, request, self.runtime.deadlines.recent)
 
     def _forward_guarded(
@@ -145,6 +145,7 @@ class Admission:
             request.target,
             request.forwarding,
             request.edit or None,
+            request.marks,
         )
         return self._forward(downstream, forwarded, began)
 
@@ -154,22 +155,32 @@ class Admission:
         """What becomes of a request that all filters let go on."""
         target = request.target
         if request.head.max_forwards == 0:
-            return LocalReply(200, None, host=request.host, path=request.path, rule_host=target.host)
+            return _not_forwarded(request, 200, None)
         if target.path is not None:
             try:
                 request.rewrite(self.table.paths)
             except PathRefused:
-                return LocalReply(
-                    400, Termination.BAD_REQUEST, host=request.host, path=request.path, rule_host=target.host
-                )
+                return _not_forwarded(request, 400, Termination.BAD_REQUEST)
         action = target.route.action
         # A route that does not forward has a filter that responds.
         state = self._balancer.choose_backend(action, self.table) if isinstance(action, Forward) else None
         if state is None:
-            return LocalReply(
-                503, Termination.NO_ENDPOINT, host=request.host, path=request.path, rule_host=target.host
-            )
+            return _not_forwarded(request, 503, Termination.NO_ENDPOINT)
         return Exchange(self.runtime, downstream, request, state, began)
+
+
+def _not_forwarded(request: ForwardedRequest, status: int, termination: Termination | None) -> LocalReply:
+    """The response to a request that all filters let go on, and that goes no further."""
+    if (marks := request.marks) is not None:
+        marks.end()
+    return LocalReply(
+        status,
+        termination,
+        host=request.host,
+        path=request.path,
+        rule_host=request.target.host,
+        shadow=() if marks is None else marks.shadow,
+    )
 
 
 def _from_absolute(target: bytes, host: RequestedHost, method: bytes) -> bytes:

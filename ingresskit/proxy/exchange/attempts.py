@@ -202,6 +202,8 @@ class Attempts(ABC):
 
     def _release_endpoint(self) -> None:
         self._state.active -= 1
+        if (marks := self._request.marks) is not None:
+            marks.end()
         if (endpoint := self._endpoint) is not None:
             endpoint.active -= 1
             self._endpoint = None

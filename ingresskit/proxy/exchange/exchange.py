@@ -402,5 +402,6 @@ class Exchange(Attempts):
                     connect_time=self._connect_time,
                     first_byte_time=None if first is None else first - self._began,
                     upstream_status=self._status or None,
+                    shadow=() if request.marks is None else request.marks.shadow,
                 )
             )

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from ingresskit.facts import fact_logger
 from ingresskit.proxy.limits.buckets import TokenBuckets
+from ingresskit.proxy.limits.places import Places
 from ingresskit.proxy.limits.verifier import Verifier
 from ingresskit.proxy.message.forwarded import Peer, PublicPorts
 
 if TYPE_CHECKING:
     from ingresskit.proxy.deadlines import Deadlines
     from ingresskit.proxy.settings import ProxySettings
+    from ingresskit.proxy.statistics import Counters
 
 __all__ = ["FilterContext"]
 
@@ -24,13 +26,17 @@ class FilterContext:
     Attributes:
         buckets: What filters remember from one request to the next.
         verifier: Finds out whether passwords are right.
+        places: What requests hold while they are under way.
+        counters: Where refusals in shadow are counted.
         public_ports: The ports that clients reach the proxy at.
         https_listener_port: The port of the first TLS listener; ``None`` before there is one.
     """
 
-    def __init__(self, settings: ProxySettings, deadlines: Deadlines) -> None:
+    def __init__(self, settings: ProxySettings, deadlines: Deadlines, counters: Counters) -> None:
         self.buckets: TokenBuckets = TokenBuckets(deadlines.now)
         self.verifier: Verifier = Verifier()
+        self.places: Places = Places()
+        self.counters: Counters = counters
         self.public_ports: PublicPorts = PublicPorts(
             http=settings.public_http_port, https=settings.public_https_port or 443
         )

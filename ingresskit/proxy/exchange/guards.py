@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from ingresskit.facts import fact_logger
@@ -19,6 +20,7 @@ from ingresskit.filters import (
 from ingresskit.graph import Termination
 from ingresskit.policies import Stage
 from ingresskit.proxy.exchange.replies import LocalReply
+from ingresskit.proxy.message.marks import Marks
 from ingresskit.proxy.message.views import field_of
 
 if TYPE_CHECKING:
@@ -37,10 +39,11 @@ _FORWARDING: Final = frozenset({Stage.ACTION, Stage.BODY})
 
 
 class GuardedRequest:
-    """A request whose route has filters: their `RequestView`, and how far it has come.
+    """A request whose route has filters: their `RequestView` and `Memory`, and how far it has come.
 
     Attributes:
         edit: What filters and policies change of its header fields.
+        marks: What its end and its record need to know; ``None``: nothing.
     """
 
     __slots__ = (
@@ -56,6 +59,7 @@ class GuardedRequest:
         "host",
         "https",
         "length",
+        "marks",
         "method",
         "path",
         "peer",
@@ -92,6 +96,7 @@ class GuardedRequest:
         self.target: Target = target
         self.forwarding: Forwarding = forwarding
         self.edit: HeaderEdit = target.request or UNCHANGED
+        self.marks: Marks | None = None
         self._guards = guards
         self._next = 0
         # The filter whose question is open, and who gets the answer.
@@ -111,6 +116,45 @@ class GuardedRequest:
         """As `RequestView`."""
         return field_of(name, self.head, self.requested_host.wire, self.forwarding)
 
+    @property
+    def now(self) -> float:
+        """As `Memory`."""
+        return self._context.buckets.now
+
+    @property
+    def unix_time(self) -> float:
+        """As `Memory`."""
+        return self._context.buckets.unix_time
+
+    def take(self, key: tuple[object, ...], rate: float, burst: int) -> bool:
+        """As `Memory`."""
+        return self._context.buckets.take(key, rate, burst)
+
+    def take_all(self, buckets: Sequence[tuple[tuple[object, ...], float, int]]) -> bool:
+        """As `Memory`."""
+        return self._context.buckets.take_all(buckets)
+
+    def hold(self, key: tuple[object, ...], most: int) -> bool:
+        """As `Memory`."""
+        if not self._context.places.take(key, most):
+            return False
+        self._marked().held += (key,)
+        return True
+
+    def _is_on_trial(self, guard: Filter) -> bool:
+        """Whether what the filter replies is only counted; if so, it is counted now."""
+        stage = guard.stage
+        if stage not in self.target.shadow:
+            return False
+        self._context.counters.count_shadow(stage)
+        self._marked().shadow += (str(stage),)
+        return True
+
+    def _marked(self) -> Marks:
+        if self.marks is None:
+            self.marks = Marks(self._context.places.leave)
+        return self.marks
+
     # For the proxy.
 
     def go_on(self) -> LocalReply | Question | None:
@@ -126,7 +170,7 @@ class GuardedRequest:
             if self.head.max_forwards == 0 and guard.stage in _FORWARDING:
                 continue
             try:
-                settled = self._settle(guard, guard.request(self, self._context.buckets))
+                settled = self._settle(guard, guard.request(self, self))
             except Exception:  # noqa: BLE001 - a third party's code; logged
                 return self._failed(guard)
             if settled is not None:
@@ -155,7 +199,7 @@ class GuardedRequest:
         """What comes of the outcome of *guard*; ``None``: the request goes on."""
         while outcome is not None:
             if isinstance(outcome, Reply):
-                return self._replied(guard, outcome)
+                return None if self._is_on_trial(guard) else self._replied(guard, outcome)
             if isinstance(outcome, HeaderEdit):
                 self.edit = self.edit.then(outcome)
                 return None
@@ -183,7 +227,9 @@ class GuardedRequest:
         location: str = "",
         fields: tuple[tuple[bytes, bytes], ...] = (),
     ) -> LocalReply:
-        """A response of the proxy to this request."""
+        """A response of the proxy to this request, which is over with it."""
+        if (marks := self.marks) is not None:
+            marks.end()
         return LocalReply(
             status,
             termination,
@@ -193,6 +239,7 @@ class GuardedRequest:
             rule_host=self.target.host,
             location=location,
             fields=fields,
+            shadow=() if marks is None else marks.shadow,
         )
 
     def _replied(self, guard: Filter, reply: Reply) -> LocalReply:

@@ -22,9 +22,10 @@ class LocalReply:
         detail: What exactly, in fixed words; may be empty.
         location: Of a redirect; empty otherwise.
         fields: Further header fields.
+        shadow: The stages that would have refused the request.
     """
 
-    __slots__ = ("detail", "fields", "host", "location", "path", "rule_host", "status", "termination")
+    __slots__ = ("detail", "fields", "host", "location", "path", "rule_host", "shadow", "status", "termination")
 
     def __init__(
         self,
@@ -37,6 +38,7 @@ class LocalReply:
         rule_host: str = "",
         location: str = "",
         fields: tuple[tuple[bytes, bytes], ...] = (),
+        shadow: tuple[str, ...] = (),
     ) -> None:
         self.status: int = status
         self.termination: Termination | None = termination
@@ -46,6 +48,7 @@ class LocalReply:
         self.rule_host: str = rule_host
         self.location: str = location
         self.fields: tuple[tuple[bytes, bytes], ...] = fields
+        self.shadow: tuple[str, ...] = shadow
 
 
 def count_reply(
@@ -79,5 +82,6 @@ def count_reply(
                 request_id="",
                 termination=reply.termination,
                 detail=reply.detail,
+                shadow=reply.shadow,
             )
         )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ingresskit.proxy.message.forwarded import Address, Forwarding
     from ingresskit.proxy.message.head import RequestHead
     from ingresskit.proxy.message.hosts import RequestedHost
+    from ingresskit.proxy.message.marks import Marks
     from ingresskit.render.inprocess import Target
 
 __all__ = ["ForwardedRequest"]
@@ -34,10 +35,22 @@ class ForwardedRequest:
         forwarding: Who the client is.
         edit: What policies and filters change of its header fields; ``None``: nothing.
         request_id: What is sent as ``X-Request-ID``.
+        marks: What filters left at it; ``None``: nothing.
     """
 
     __slots__ = (
-        *("_client_host", "edit", "forwarding", "head", "host", "path", "query", "request_id", "sent_path"),
+        *(
+            "_client_host",
+            "edit",
+            "forwarding",
+            "head",
+            "host",
+            "marks",
+            "path",
+            "query",
+            "request_id",
+            "sent_path",
+        ),
         *("sent_query", "target", "wire_host"),
     )
 
@@ -50,6 +63,7 @@ class ForwardedRequest:
         target: Target,
         forwarding: Forwarding,
         edit: HeaderEdit | None,
+        marks: Marks | None = None,
     ) -> None:
         self.head: RequestHead = head
         self.host: str = host.name
@@ -62,6 +76,7 @@ class ForwardedRequest:
         self.target: Target = target
         self.forwarding: Forwarding = forwarding
         self.edit: HeaderEdit | None = edit
+        self.marks: Marks | None = marks
         self.request_id: bytes = head.request_id or b"%032x" % random.getrandbits(128)
 
     @property

@@ -94,6 +94,7 @@ class DelegateCounts:
     terminations: Mapping[Termination, int] = field(default_factory=dict[Termination, int])
     upstream_failures: Mapping[Termination, int] = field(default_factory=dict[Termination, int])
     upstream_failed: int = 0
+    shadowed: Mapping[str, int] = field(default_factory=dict[str, int])
     retries: int = 0
     connections_open: int = 0
     tunnels_open: int = 0
@@ -146,7 +147,8 @@ def read_record(found: Mapping[str, object]) -> AccessRecord:
         values["backend"] = _key(key) if key is not None else None
         if (reason := values.get("termination")) is not None:
             values["termination"] = Termination(cast(str, reason))
-        values["tried"] = tuple(map(str, cast("list[object]", values.get("tried", []))))
+        for name in ("tried", "shadow"):
+            values[name] = tuple(map(str, cast("list[object]", values.get(name, []))))
         return AccessRecord(**cast("dict[str, str]", values))  # type: ignore[arg-type]
     except (KeyError, TypeError, ValueError) as exc:
         raise ValueError("not a record of a request") from exc
@@ -169,6 +171,7 @@ def read_counts(payload: bytes) -> DelegateCounts:
             terminations=_reasons(found["terminations"]),
             upstream_failures=_reasons(found["upstream_failures"]),
             upstream_failed=int(cast(int, found["upstream_failed"])),
+            shadowed={stage: int(n) for stage, n in cast("dict[str, int]", found["shadowed"]).items()},
             retries=int(cast(int, found["retries"])),
             connections_open=int(cast(int, found["connections_open"])),
             tunnels_open=int(cast(int, found["tunnels_open"])),

@@ -16,7 +16,7 @@ from ingresskit.graph import (
     Route,
     host_candidates,
 )
-from ingresskit.policies import Algorithm, Judged
+from ingresskit.policies import Algorithm, Judged, Stage
 
 __all__ = ["HostTable", "ResponseEdits", "RoutingTable", "Target"]
 
@@ -54,6 +54,7 @@ class Target:
         response: What happens to an endpoint's response; ``None``: nothing.
         connect_timeout: Seconds; ``None`` is the proxy's default; so the next two.
         max_body_bytes: The limit of a body whose length is not declared; 0 is no limit.
+        shadow: The stages at which the replies of filters are only counted.
         is_variant: It takes some of the requests for its path only; `RoutingTable.choose` says which.
     """
 
@@ -72,6 +73,7 @@ class Target:
     send_timeout: float | None = None
     retries: int = 1
     max_body_bytes: int = 0
+    shadow: frozenset[Stage] = frozenset()
     algorithm: Algorithm = Algorithm.ROUND_ROBIN
 
 

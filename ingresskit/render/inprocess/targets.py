@@ -72,6 +72,7 @@ def _target(host: VirtualHost, route: Route, chain: Chain) -> Target:
         send_timeout=_seconds(timeouts.send),
         retries=(policies.get(Retries) or Retries()).attempts,
         max_body_bytes=chain.max_body_bytes,
+        shadow=chain.shadow,
         algorithm=(policies.get(LoadBalancing) or LoadBalancing()).algorithm,
     )
 

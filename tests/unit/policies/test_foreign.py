@@ -149,7 +149,7 @@ def test_nothing_is_said_where_nothing_is_lost(key: str, value: str) -> None:
         (f"{NGINX}/backend-protocol", "HTTPS", "set appProtocol"),
         (f"{NGINX}/use-regex", "true", "letter by letter"),
         (f"{NGINX}/ssl-redirect", "false", "use ingresskit.dev/tls-redirect"),
-        (f"{NGINX}/limit-rps", "5", "there is no native annotation for it"),
+        (f"{NGINX}/limit-rps", "5", "use ingresskit.dev/rate-limit"),
         (f"{NGINX}/cors-allow-origin", "*", "use ingresskit.dev/cors-origins"),
         (f"{NGINX}/proxy-cookie-path", "/a /b", "there is no native annotation for it"),
         (f"{NGINX}/auth-realm", "Staff", "there is no native annotation for it"),

@@ -383,8 +383,6 @@ PROTECTIONS: dict[str, dict[str, str]] = {
     "basic authentication": {"auth-type": "basic", "auth-secret": "users", "auth-realm": "shop"},
     "external authentication": {"auth-url": "https://auth.test/", "auth-signin": "https://auth.test/in"},
     "client certificates": {"auth-tls-secret": "shop/ca", "auth-tls-verify-client": "on"},
-    "a limit on requests": {"limit-rps": "5"},
-    "a limit on connections": {"limit-connections": "5"},
     "a firewall": {"enable-modsecurity": "true"},
     "a snippet": {"configuration-snippet": "deny all;"},
     "verified endpoints": {"proxy-ssl-verify": "on", "proxy-ssl-secret": "shop/ca"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ingresskit.proxy.limits.buckets import TokenBuckets
+from ingresskit.proxy.limits.places import Places
 
 
 class Clock:
@@ -58,3 +59,26 @@ def test_there_are_never_more_buckets_than_allowed_and_the_one_in_use_stays() ->
         assert not buckets.take(("in use",), 0.0, 1)
 
     assert len(buckets) == 3
+
+
+def test_a_request_takes_of_all_buckets_or_of_none() -> None:
+    clock = Clock()
+    buckets = TokenBuckets(clock)
+
+    wide, narrow = (("wide",), 0.0, 3), (("narrow",), 1.0, 1)
+    found = [buckets.take_all([wide, narrow]) for _ in range(3)]
+    left = [buckets.take(*wide) for _ in range(3)]
+
+    assert found == [True, False, False]
+    assert left == [True, True, False]
+
+
+def test_places_are_known_only_while_they_are_held() -> None:
+    places = Places()
+
+    assert [places.take(("a",), 2) for _ in range(3)] == [True, True, False]
+    places.leave(("a",))
+    assert places.take(("a",), 2)
+    places.leave(("a",))
+    places.leave(("a",))
+    assert len(places) == 0

@@ -188,7 +188,7 @@ class Bench:
             pool=pool,
             send_subrequest=lambda subrequest: send_subrequest(subrequest, given),
         )
-        filters = FilterContext(given, self.deadlines)
+        filters = FilterContext(given, self.deadlines, self.counters)
         self.admission = Admission(runtime, filters, Balancer(pool), forward(9))
 
     async def connect(self, pool: Pool, endpoint: EndpointState, address: str, server_name: str) -> Connection:

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from ingresskit.policies.base import Risk
 from ingresskit.policies.dialects.ingress_nginx.values import (
+    parse_client_variable,
     parse_go_boolean,
     parse_go_integer,
     parse_map_patterns,
@@ -16,6 +17,7 @@ from ingresskit.policies.dialects.ingress_nginx.values import (
     parse_seconds,
     parse_size,
 )
+from ingresskit.policies.kinds.limits import BY_ADDRESS, ClientKey
 from ingresskit.policies.values import Network, parse_integer
 
 __all__ = ["Fault", "Globals"]
@@ -62,6 +64,9 @@ class Globals:
         hsts_max_age: For how many seconds.
         hsts_subdomains: Whether names below the host are included.
         hsts_preload: Whether hosts may be in the lists of browsers.
+        limit_key: What a client is, for limits of its requests.
+        rate_status: What requests beyond a rate get.
+        connection_status: What requests beyond the number at a time get.
         global_auth: The URL that is asked before every request; empty: none.
         faults: What cannot be honoured.
     """
@@ -89,6 +94,9 @@ class Globals:
     hsts_max_age: int = 31_536_000
     hsts_subdomains: bool = True
     hsts_preload: bool = False
+    limit_key: ClientKey = BY_ADDRESS
+    rate_status: int = 503
+    connection_status: int = 503
     global_auth: str = ""
     faults: tuple[Fault, ...] = field(default=())
 
@@ -159,6 +167,9 @@ _KEYS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "hsts-max-age": ("hsts_max_age", parse_integer(0, 315_360_000)),
     "hsts-include-subdomains": ("hsts_subdomains", parse_go_boolean),
     "hsts-preload": ("hsts_preload", parse_go_boolean),
+    "limit-conn-zone-variable": ("limit_key", parse_client_variable),
+    "limit-req-status-code": ("rate_status", parse_integer(400, 599)),
+    "limit-conn-status-code": ("connection_status", parse_integer(400, 599)),
     "global-auth-url": ("global_auth", _text),
 }
 _PROTECTIONS: Final = frozenset({"enable-modsecurity"})
@@ -169,8 +180,6 @@ _DEFAULTS: Final = {
     "no-tls-redirect-locations": "/.well-known/acme-challenge",
     "no-auth-locations": "/.well-known/acme-challenge",
     "strict-validate-path-type": "true",
-    "limit-req-status-code": "503",
-    "limit-conn-status-code": "503",
     "use-http2": "true",
     "server-tokens": "false",
     "allow-backend-server-header": "false",
@@ -202,7 +211,7 @@ _NOT_OF_ROUTES: Final = frozenset(
         *("global-auth-response-headers", "global-auth-request-redirect", "global-auth-cache-duration"),
         *("global-auth-signin-redirect-param", "global-auth-always-set-cookie", "error-log-level"),
         *("upstream-keepalive-connections", "upstream-keepalive-requests", "upstream-keepalive-time"),
-        *("upstream-keepalive-timeout", "limit-conn-zone-variable", "enable-owasp-modsecurity-crs"),
+        *("upstream-keepalive-timeout", "enable-owasp-modsecurity-crs"),
         *("modsecurity-snippet", "global-auth-snippet"),
     }
 )

@@ -83,7 +83,7 @@ class Annotations:
 
     def add(self, policy: Policy, **names: str) -> None:
         """Ask for *policy*; *names* gives for its fields the annotations that set them."""
-        self._policies.append(policy)
+        self._policies.append(policy.owned_by(self.context.subject))
         if names:
             self._origins[type(policy)] = {field: self.origin(self.key(name)) for field, name in names.items()}
 

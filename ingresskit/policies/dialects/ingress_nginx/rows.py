@@ -128,12 +128,12 @@ modsecurity-transaction-id | nginx variable | | rh. | | The identity of a reques
 _LIMITS: Final = """
 proxy-body-size | size | 1m | rm+ | = | The largest request body.
 client-body-buffer-size | size | 8k | rl. | = | How much of a body is kept in memory.
-limit-rps | number | 0 | rl! | | Requests of one client in a second.
-limit-rpm | number | 0 | rl! | | Requests of one client in a minute.
-limit-connections | number | 0 | rl! | | Connections of one client at a time.
-limit-burst-multiplier | number | 5 | rl. | | How many times the limit may come at once.
-limit-allowlist | addresses | | rl. | | Clients without limits.
-limit-whitelist | addresses | | rl. | | The old name of limit-allowlist.
+limit-rps | number | 0 | rl+ | | Requests of one client in a second.
+limit-rpm | number | 0 | rl+ | | Requests of one client in a minute.
+limit-connections | number | 0 | rl+ | | Connections of one client at a time.
+limit-burst-multiplier | number | 5 | rl+ | | How many times the limit may come at once.
+limit-allowlist | addresses | | rl+ | | Clients without limits.
+limit-whitelist | addresses | | rl+ | | The old name of limit-allowlist.
 limit-rate | KiB a second | 0 | rl? | = | How fast a response is sent.
 limit-rate-after | KiB | 0 | rl. | = | How much of it is sent faster.
 proxy-buffering | on or off | off | rl. | = | Whether responses are gathered before they are sent.

@@ -10,10 +10,13 @@ import ipaddress
 import re
 from datetime import timedelta
 
+from ingresskit.policies.kinds.limits import BY_ADDRESS, ClientKey, parse_client_key
 from ingresskit.policies.kinds.requests import exact_pattern, search_pattern
 from ingresskit.policies.values import Network, parse_byte_size, parse_location
 
 __all__ = [
+    "parse_client_variable",
+    "parse_count",
     "parse_go_boolean",
     "parse_go_integer",
     "parse_key",
@@ -44,6 +47,24 @@ def parse_go_integer(text: str) -> int:
     if not re.fullmatch(r"[+-]?[0-9]{1,10}", text):
         raise ValueError("must be a whole number")
     return int(text)
+
+
+def parse_count(text: str) -> int:
+    """A whole number from 0, which is no limit, to a million."""
+    if not 0 <= (count := parse_go_integer(text)) <= 1_000_000:
+        raise ValueError("must be a whole number from 0, which is no limit, to 1000000")
+    return count
+
+
+def parse_client_variable(text: str) -> ClientKey:
+    """A variable that tells clients apart: ``$binary_remote_addr``, ``$http_NAME``, ``$cookie_NAME``."""
+    if text in ("$binary_remote_addr", "$remote_addr"):
+        return BY_ADDRESS
+    if found := re.fullmatch(r"\$http_([a-z0-9_]{1,100})", text):
+        return parse_client_key(f"header:{found[1].replace('_', '-')}")
+    if found := re.fullmatch(r"\$cookie_([A-Za-z0-9_]{1,100})", text):
+        return parse_client_key(f"cookie:{found[1]}")
+    raise ValueError("must be $binary_remote_addr, $http_NAME or $cookie_NAME")
 
 
 def parse_seconds(text: str) -> timedelta:

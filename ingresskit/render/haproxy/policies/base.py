@@ -7,7 +7,7 @@ no jumps; so each rule begins with the flag of its policy, a letter in the row o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, Generic, TypeVar
 
@@ -17,9 +17,9 @@ from ingresskit.policies import Policy, Stage
 from ingresskit.render.haproxy.artifact import MapName, Needs, SlotClass
 from ingresskit.render.haproxy.capabilities import Capabilities
 from ingresskit.render.haproxy.settings import HaproxySettings
-from ingresskit.render.policies import PolicyHandler
+from ingresskit.render.policies import Loss, PolicyHandler, Support
 
-__all__ = ["DECIDING", "Context", "Draft", "Handler", "SettingRow"]
+__all__ = ["DECIDING", "Beyond", "Context", "Draft", "Handler", "SettingRow"]
 
 P_contra = TypeVar("P_contra", bound=Policy, contravariant=True)
 
@@ -126,3 +126,22 @@ class Handler(PolicyHandler[P_contra, Draft], Generic[P_contra]):
             draft.request_names.setdefault(name, (self.policy, field_name))
         for field_name, name in self.response_names(policy):
             draft.response_names.setdefault(name, (self.policy, field_name))
+
+
+class Beyond(Handler[Policy]):
+    """Leaves a policy whole to the delegate.
+
+    Args:
+        kind: The policy.
+        message: Why, as `Loss.message`.
+        effect: As `Loss.effect`, without a delegate.
+    """
+
+    def __init__(self, kind: type[Policy], message: str, effect: str = "it is ignored") -> None:
+        self.policy: type[Policy] = kind
+        loss = Loss(message=message, support=Support.DELEGATED, effect=effect)
+        self.limitations: tuple[Loss, ...] = (loss,)
+
+    @override
+    def losses(self, policy: Policy) -> Iterable[Loss]:
+        return self.limitations

@@ -8,11 +8,11 @@ from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import BodyLimit
+from ingresskit.policies import BodyLimit, ConnectionLimit, RateLimit, Shadow
 from ingresskit.render.answers import sentence
 from ingresskit.render.haproxy.artifact import MapName
 from ingresskit.render.haproxy.lines import flagged, plain_text, setting
-from ingresskit.render.haproxy.policies.base import Context, Handler, SettingRow
+from ingresskit.render.haproxy.policies.base import Beyond, Context, Handler, SettingRow
 from ingresskit.render.haproxy.route_row import HANDOVER_FLAG
 from ingresskit.render.policies import Loss, Support
 
@@ -81,4 +81,9 @@ class _BodyLimit(Handler[BodyLimit]):
         yield f"{refusal} if {waits} {{ req.body_len gt {_SHORT_BODY} }}"
 
 
-HANDLERS: Final = (_BodyLimit(),)
+HANDLERS: Final = (
+    _BodyLimit(),
+    Beyond(ConnectionLimit, "counts no requests at a time"),
+    Beyond(RateLimit, "counts requests in windows of time"),
+    Beyond(Shadow, "cannot only count what it would refuse", "the policies refuse requests"),
+)

@@ -6,10 +6,10 @@ from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import BodyLimit, Policy
+from ingresskit.policies import BodyLimit, ConnectionLimit, Policy, RateLimit, Shadow
 from ingresskit.render.nginx.policies.drafts import DynamicDraft, StaticDraft
 from ingresskit.render.nginx.tree import Directive
-from ingresskit.render.policies import PolicyHandler
+from ingresskit.render.policies import LeftToDelegate, PolicyHandler
 
 __all__ = ["DYNAMIC", "STATIC", "DynamicBodyLimit", "StaticBodyLimit"]
 
@@ -40,5 +40,17 @@ class DynamicBodyLimit(PolicyHandler[BodyLimit, DynamicDraft]):
             draft.guard(self.stage, "body", policy.max_bytes)
 
 
-STATIC: Final = (StaticBodyLimit(),)
-DYNAMIC: Final = (DynamicBodyLimit(),)
+_ON_TRIAL: Final = LeftToDelegate(Shadow, "cannot only count what it would refuse")
+
+STATIC: Final = (
+    StaticBodyLimit(),
+    LeftToDelegate(ConnectionLimit, "counts requests behind redirects, and has a zone for each limit"),
+    LeftToDelegate(RateLimit, "counts requests behind redirects, and has a zone for each rate"),
+    _ON_TRIAL,
+)
+DYNAMIC: Final = (
+    DynamicBodyLimit(),
+    LeftToDelegate(ConnectionLimit, "counts no requests at a time"),
+    LeftToDelegate(RateLimit, "counts no requests"),
+    _ON_TRIAL,
+)
