@@ -22,7 +22,13 @@ from ingresskit.models import (
     ObjectMeta,
     Snapshot,
 )
-from ingresskit.policies import AllowedSources
+from ingresskit.policies import (
+    AllowedSources,
+    IngressNginxDialect,
+    KubernetesDialect,
+    NativeDialect,
+    PolicyRegistry,
+)
 from ingresskit.render import Renderer
 from ingresskit.render.delegate import DelegatingRenderer
 from ingresskit.render.haproxy import HaproxyRenderer
@@ -65,6 +71,11 @@ _OPTIONS: Sequence[TranslateOptions] = (
         scope=Scope(namespace_selector=LabelSelector.parse("team=web")),
         default_backend=DefaultBackend(ObjectKey("alpha", "one")),
         host_claim_grace=timedelta(seconds=25),
+    ),
+    # Patterns and variants, whose hosts a delegate may get whole.
+    TranslateOptions(
+        policies=PolicyRegistry((NativeDialect(), IngressNginxDialect(), KubernetesDialect())),
+        host_ownership=HostOwnership.SHARED,
     ),
 )
 
@@ -161,6 +172,8 @@ class _World:
             notes["body-limit"] = self.other.choice(("1k", "2k"))
         if chance() < 0.1:
             notes["nginx.ingress.kubernetes.io/canary"] = "true"
+        if self.other.random() < 0.1:
+            notes["nginx.ingress.kubernetes.io/use-regex"] = "true"
         return ingress(
             pick(("i", "j", "k")),
             rules,
@@ -173,7 +186,10 @@ class _World:
         )
 
     def _service(self) -> KubeObject:
-        return service(self.chance.choice(_SERVICES[:2]), self.chance.choice((80, 81)), namespace=self._where())
+        name, port = self.chance.choice(_SERVICES[:2]), self.chance.choice((80, 81))
+        # What the delegate does not speak.
+        protocol = "kubernetes.io/h2c" if self.other.random() < 0.1 else None
+        return service(name, port, namespace=self._where(), app_protocol=protocol)
 
     def _slice(self) -> KubeObject:
         name = self.chance.choice(_SERVICES[:2])

@@ -16,6 +16,7 @@ import ingresskit
 from ingresskit.graph import RouteGraph, diff
 from ingresskit.models import NO_CLAIMS, KubeObject, Secret, Snapshot
 from ingresskit.render import Renderer
+from ingresskit.render.delegate import DelegatingRenderer
 from ingresskit.render.haproxy import HaproxyRenderer
 from ingresskit.render.inprocess import InProcessRenderer
 from ingresskit.render.nginx import Capabilities, Mode, NginxRenderer, NginxSettings
@@ -58,7 +59,8 @@ class _Cluster:
             yield service(name, namespace=namespace)
             yield endpoint_slice(name, f"10.1.{number // 250}.{number % 250 + 1}", namespace=namespace)
             tls = {f"cert-{number}": [f"{name}.test"]}
-            notes = {"read-timeout": "5s"} if number % 3 else {"unknown": "yes"}
+            # The second is the delegate's where there is one.
+            notes = ({"read-timeout": "5s"}, {"body-limit": "1m"}, {"unknown": "yes"})[number % 3]
             yield ingress(name, {f"{name}.test": {"/": name}}, namespace=namespace, tls=tls, annotations=notes)
             meta = replace(_CERTIFICATES["a"].metadata, name=f"cert-{number}", namespace=namespace)
             yield Secret(metadata=meta, data=_CERTIFICATES["a"].data)
@@ -135,6 +137,7 @@ def _nginx(mode: Mode) -> Renderer[Any]:
 
 _RENDERERS: Mapping[str, Callable[[], Renderer[Any]]] = {
     "haproxy": HaproxyRenderer,
+    "haproxy-delegate": lambda: DelegatingRenderer(HaproxyRenderer(), "/run/ik.sock"),
     "inprocess": InProcessRenderer,
     "nginx-dynamic": lambda: _nginx(Mode.DYNAMIC),
     "nginx-static": lambda: _nginx(Mode.STATIC),
@@ -151,12 +154,3 @@ def test_one_change_runs_as_many_lines_in_a_small_cluster_as_in_one_ten_times_as
     more = {place: (small[place], count) for place, count in large.items() if count > small[place] + 2}
     assert not more
     assert sum(small.values()) > 50
-
-
-@pytest.mark.parametrize("change", [_endpoint, _certificate])
-def test_haproxy_follows_what_changes_no_route_by_as_many_lines_in_a_large_cluster(
-    change: Callable[[MemorySource], None],
-) -> None:
-    small, large = (_lines_of(change, size, HaproxyRenderer()) for size in (_SMALL, _LARGE))
-
-    assert not {place: (small[place], count) for place, count in large.items() if count > small[place] + 2}
