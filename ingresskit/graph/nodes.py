@@ -43,20 +43,33 @@ class Protocol(StrEnum):
 
 
 class BackendKey(NamedTuple):
-    """Which backend: a port of a Service, by its number, as routes speak to it.
+    """Which backend: a port of a Service, by its number, as routes use it.
+
+    Routes that ask for different policies of a backend have different backends of one Service port. So the
+    key determines `Backend.policies`, up to where they were asked for.
 
     Attributes:
         protocol: The `Protocol` that its routes ask for; empty: the one that the Service names.
+        policies: The digest of the policies of `PolicyScope.BACKEND` that its routes ask for, as
+            `ingresskit.policies.identity_of` has it; empty: none.
     """
 
     namespace: str
     service: str
     port: int
     protocol: str = ""
+    policies: str = ""
 
     def __str__(self) -> str:
         asked = f"+{self.protocol}" if self.protocol else ""
-        return f"{self.namespace}/{self.service}:{self.port}{asked}"
+        held = f"@{self.policies}" if self.policies else ""
+        return f"{self.namespace}/{self.service}:{self.port}{asked}{held}"
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What a name for the backend is made of; what is empty at the end is left out."""
+        found = (self.namespace, self.service, str(self.port), self.protocol, self.policies)
+        return found if self.policies else found[:4] if self.protocol else found[:3]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +92,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
-    """The endpoints of a port of a Service.
+    """The endpoints of a port of a Service, and how they are used.
 
     Attributes:
         endpoints: Sorted by address, then port; each once; empty when nothing can take requests, and

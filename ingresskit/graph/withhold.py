@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from enum import IntEnum
+from typing import NamedTuple
 
 from ingresskit.diagnostics import Reason
 from ingresskit.graph.graph import RouteGraph
@@ -23,7 +24,7 @@ from ingresskit.graph.nodes import (
     VirtualHost,
 )
 from ingresskit.models import ObjectKey, ObjectRef, Secret
-from ingresskit.policies import PolicySet
+from ingresskit.policies import Policy, PolicySet
 
 __all__ = ["Contribution", "Withholding", "contributions", "withhold"]
 
@@ -71,7 +72,10 @@ def withhold(
     if not measures:
         return graph
     before = _by_host(served, measures) if served is not None else {}
-    reduced = ((host, _host(host, measures, before.pop(host.host, {}))) for host in graph.virtual_hosts)
+    protection = _Protection(graph, served)
+    reduced = (
+        (host, _host(host, measures, before.pop(host.host, {}), protection)) for host in graph.virtual_hosts
+    )
     hosts = [new for old, new in reduced if new.routes or not old.routes]
     # Hosts that an object had and has given up in the very version that is kept back.
     if before and served is not None:
@@ -114,7 +118,12 @@ def _by_host(served: RouteGraph, measures: Mapping[ObjectRef, Withholding]) -> d
     return found
 
 
-def _host(host: VirtualHost, measures: Mapping[ObjectRef, Withholding], before: Routes) -> VirtualHost:
+def _host(
+    host: VirtualHost,
+    measures: Mapping[ObjectRef, Withholding],
+    before: Routes,
+    protection: _Protection,
+) -> VirtualHost:
     if not before and not any(route.origin.subject in measures for route in host.routes):
         return host
     main = {route.match for route in host.routes if not route.selection}
@@ -123,11 +132,11 @@ def _host(host: VirtualHost, measures: Mapping[ObjectRef, Withholding], before: 
         match measures.get(route.origin.subject):
             case None:
                 routes[route.key] = route
-            case Withholding.CHANGE if (old := before.get(route.key)) and not _unprotected(old, route):
+            case Withholding.CHANGE if (old := before.get(route.key)) and not protection.lost(old, route):
                 pass  # from *before*, below
             case Withholding.CHANGE | Withholding.CONTENT:
                 # Without a variant such as a canary, the main route serves its requests.
-                if not route.selection or _protects(route) or route.match not in main:
+                if not route.selection or protection.of(route) or route.match not in main:
                     routes[route.key] = _closed(route)
             case Withholding.EVERYTHING:
                 pass
@@ -137,13 +146,29 @@ def _host(host: VirtualHost, measures: Mapping[ObjectRef, Withholding], before: 
     return replace(host, routes=_ordered(routes.values()))
 
 
-def _unprotected(old: Route, new: Route) -> bool:
-    """Whether going back from *new* to *old* would open what its author wants protected."""
-    return any(policy.protects and old.policies.get(type(policy)) != policy for policy in new.policies)
+class _Protection(NamedTuple):
+    """What protects routes: policies of their own, and of the backends that they forward to."""
+
+    graph: RouteGraph
+    served: RouteGraph | None
+
+    def lost(self, old: Route, new: Route) -> bool:
+        """Whether going back from *new* to *old* would open what its author wants protected."""
+        wanted, held = _guards(new, self.graph), _guards(old, self.served or self.graph)
+        return any(policy not in held for policy in wanted)
+
+    def of(self, route: Route) -> bool:
+        """Whether anything protects *route*."""
+        return bool(_guards(route, self.graph))
 
 
-def _protects(route: Route) -> bool:
-    return any(policy.protects for policy in route.policies)
+def _guards(route: Route, graph: RouteGraph) -> list[Policy]:
+    found = [policy for policy in route.policies if policy.protects]
+    if isinstance(route.action, Forward):
+        for key, _ in route.action.backends:
+            if key.policies and (backend := graph.backends.get(key)) is not None:
+                found += (policy for policy in backend.policies if policy.protects)
+    return found
 
 
 def _closed(route: Route) -> Route:
@@ -169,10 +194,18 @@ def _backends(
     for key in sorted(set(_forwarded(hosts))):
         if key in graph.backends:
             found[key] = graph.backends[key]
-        else:
-            old = served.backends.get(key) if served is not None else None
-            found[key] = old or Backend(key=key, note="the Service is not known any more")
+            continue
+        old = served.backends.get(key) if served is not None else None
+        old = old or Backend(key=key, note="the Service is not known any more")
+        if key.policies and (now := _same_port(key, graph)) is not None:
+            # With the policies that are served now, at the endpoints that there are now.
+            old = replace(now, key=key, policies=old.policies)
+        found[key] = old
     return found
+
+
+def _same_port(key: BackendKey, graph: RouteGraph) -> Backend | None:
+    return next((item for other, item in graph.backends.items() if other[:4] == key[:4]), None)
 
 
 def _forwarded(hosts: Iterable[VirtualHost]) -> Iterator[BackendKey]:

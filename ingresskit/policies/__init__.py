@@ -49,6 +49,7 @@ from ingresskit.policies.dialects import (
 )
 from ingresskit.policies.foreign import ForeignAnnotations, ForeignFamily, ForeignProtections, Values
 from ingresskit.policies.foreign_table import FOREIGN_FAMILIES
+from ingresskit.policies.identity import identity_of
 from ingresskit.policies.kinds import (
     BUILTIN_POLICIES,
     Algorithm,
@@ -173,6 +174,7 @@ __all__ = [
     "cookie_value",
     "default_policies",
     "expand",
+    "identity_of",
     "is_portable",
     "match_groups",
     "no_objects",

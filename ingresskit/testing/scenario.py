@@ -204,12 +204,15 @@ class Scenario:
             for policy in route.policies
             if type(policy) not in renderer.supports
         }
-        judged = (
-            renderer.handlers.judge(host.policies_of(route))
-            for host in graph.virtual_hosts
-            for route in host.routes
-            if not isinstance(renderer, DelegatingRenderer)
-        )
+        policies |= {
+            type(policy).__name__
+            for backend in graph.backends.values()
+            for policy in backend.policies
+            if type(policy) not in renderer.supports
+        }
+        held = [host.policies_of(route) for host in graph.virtual_hosts for route in host.routes]
+        held += (backend.policies for backend in graph.backends.values())
+        judged = map(renderer.handlers.judge, () if isinstance(renderer, DelegatingRenderer) else held)
         policies |= {
             kind.__name__
             for judgement in judged

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from ingresskit._ledger import Ledger
@@ -10,16 +11,20 @@ from ingresskit._sorted_map import SortedMap
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.graph import Backend, BackendKey, Forward, VirtualHost
 from ingresskit.models import ObjectKey, ObjectRef, Service
+from ingresskit.policies import PolicySet
 from ingresskit.translate.backends import BackendTable
 
 __all__ = ["BackendPlane", "HostChange"]
 
 
 class HostChange(NamedTuple):
-    """A host whose routes changed: the backends that it needed, those that it needs, and its routes now."""
+    """A host whose routes changed: the backends that it needed, those that it needs, and its routes now.
 
-    before: frozenset[BackendKey]
-    after: frozenset[BackendKey]
+    Each backend has the policies that its key stands for, with the fields where an object of the host asked.
+    """
+
+    before: Mapping[BackendKey, PolicySet]
+    after: Mapping[BackendKey, PolicySet]
     host: VirtualHost | None
 
 
@@ -34,7 +39,9 @@ class BackendPlane:
     def __init__(self, table: BackendTable, notes: Ledger[ObjectRef, Diagnostic]) -> None:
         self._table = table
         self._notes = notes
-        self._users: dict[BackendKey, set[str]] = {}
+        self._users: dict[BackendKey, dict[str, PolicySet]] = {}
+        # Of backends with policies, the first host by name: where its objects asked stands in the graph.
+        self._first: dict[BackendKey, str] = {}
         self._of_service: dict[ObjectKey, set[BackendKey]] = {}
         self._backends: SortedMap[BackendKey, Backend] = SortedMap(_itself)
         self._without_endpoints: dict[BackendKey, str] = {}
@@ -63,12 +70,20 @@ class BackendPlane:
         moved: set[BackendKey] = set()
         stale = {key for service in services for key in self._of_service.get(service, ())}
         for name, change in changed.items():
-            for key in change.before - change.after:
-                self._users[key].discard(name)
+            for key in change.before.keys() - change.after.keys():
+                del self._users[key][name]
                 moved.add(key)
-            for key in change.after - change.before:
-                self._users.setdefault(key, set()).add(name)
-                moved.add(key)
+                if self._first.get(key) == name:
+                    self._first[key] = min(self._users[key], default="")
+                    stale.add(key)
+            for key, policies in change.after.items():
+                users = self._users.setdefault(key, {})
+                if name not in users:
+                    moved.add(key)
+                users[name] = policies
+                if key.policies and name <= self._first.get(key, name):
+                    self._first[key] = name
+                    stale.add(key)
         concerned = set(changed)
         different: set[BackendKey] = set()
         for key in moved | stale:
@@ -87,20 +102,24 @@ class BackendPlane:
 
     def _resolve(self, key: BackendKey) -> bool:
         """Look for the endpoints of a backend; whether it is another object than before."""
-        resolved, before = self._table.backend(key), self._backends.get(key)
+        resolved, before = self._table.backend(key._replace(policies="")), self._backends.get(key)
+        backend = resolved.backend
+        if key.policies:
+            backend = replace(backend, key=key, policies=self._users[key][self._first[key]])
         self._notes.put(("backend", key), resolved.diagnostics)
         self._of_service.setdefault(_service(key), set()).add(key)
-        if before == resolved.backend:
+        if before == backend:
             return False
-        self._backends.put(key, resolved.backend)
-        if resolved.backend.endpoints:
+        self._backends.put(key, backend)
+        if backend.endpoints:
             self._without_endpoints.pop(key, None)
         else:
-            self._without_endpoints[key] = resolved.backend.note
+            self._without_endpoints[key] = backend.note
         return True
 
     def _drop(self, key: BackendKey) -> None:
         self._users.pop(key, None)
+        self._first.pop(key, None)
         self._backends.drop(key)
         self._without_endpoints.pop(key, None)
         self._notes.put(("backend", key))

@@ -6,7 +6,7 @@ host is decided anew only when one of those things is another one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import is_
 
@@ -21,7 +21,7 @@ from ingresskit.graph import (
     VirtualHost,
 )
 from ingresskit.models import ObjectRef
-from ingresskit.policies import Origin, Variant
+from ingresskit.policies import Origin, PolicySet, Variant
 from ingresskit.translate.backends import Resolution
 from ingresskit.translate.claims import Claim, Claimant
 from ingresskit.translate.host_policies import HostPolicies, decide_host_policies
@@ -102,11 +102,11 @@ class DecidedHost:
 
     Attributes:
         host: ``None`` when none of its claims is served.
-        needs: The backends its routes forward to.
+        needs: The backends its routes forward to, and the policies that they have.
     """
 
     host: VirtualHost | None
-    needs: frozenset[BackendKey] = frozenset()
+    needs: Mapping[BackendKey, PolicySet] = field(default_factory=dict[BackendKey, PolicySet])
     diagnostics: tuple[Diagnostic, ...] = ()
     unserved: tuple[Unserved, ...] = ()
 
@@ -153,15 +153,13 @@ def decide_host(inputs: HostInputs) -> DecidedHost:
             owner=inputs.held.owner,
             policies=scoped.policies,
         ),
-        needs=frozenset(
-            share.key
-            for route in routes
-            if isinstance(route.action, Forward)
-            for share in route.action.backends
-        ),
+        needs=decision.needs(routes),
         diagnostics=(*inputs.held.diagnostics, *decision.diagnostics, *scoped.diagnostics),
         unserved=tuple(decision.unserved),
     )
+
+
+_NO_POLICIES = PolicySet()
 
 
 class _Decision:
@@ -173,6 +171,20 @@ class _Decision:
         self.variants: list[Route] = []
         self.diagnostics: list[Diagnostic] = []
         self.unserved: list[Unserved] = []
+
+    def needs(self, routes: Iterable[Route]) -> dict[BackendKey, PolicySet]:
+        """The backends of *routes*, each with its policies as the oldest object that asks for them has them."""
+        inputs = self._inputs
+        items = inputs.claims if inputs.default is None else (*inputs.claims, inputs.default)
+        asked: dict[str, PolicySet] = {"": _NO_POLICIES}
+        for item in items:
+            asked.setdefault(item.backend_identity, item.backend_policies)
+        return {
+            share.key: asked[share.key.policies]
+            for route in routes
+            if isinstance(route.action, Forward)
+            for share in route.action.backends
+        }
 
     def refuse(self, item: ResolvedClaims) -> None:
         host, held, namespace = self._inputs.host, self._inputs.held, item.namespace
@@ -226,7 +238,8 @@ class _Decision:
             message = f"no other Ingress has {where}, of which this canary would take a part; it is not served"
             self._lose(claim.origin, Reason.ROUTE_CONFLICT, message, claim.host, claim, None)
             return
-        own = route_of(item, claim)
+        # Under the policies of the main path, and so with its policies for backends.
+        own = route_of(replace(item, backend_identity=holder.backend_identity), claim)
         why = ""
         if holder.namespace != item.namespace:
             why = f"belongs to another namespace ({winner.origin})"

@@ -15,6 +15,7 @@ from ingresskit.policies import (
     PolicySet,
     TrafficSplit,
     UpstreamProtocol,
+    identity_of,
 )
 from ingresskit.translate.backends import Resolution
 from ingresskit.translate.claims import Claim, Claimant, ServiceRef
@@ -36,6 +37,8 @@ class ResolvedClaims:
         services: Those that the references name.
         policies: What is left for renderers to honour, of its routes.
         host_policies: What it asks for its hosts.
+        backend_policies: What it asks for the backends of its routes.
+        backend_identity: What tells backends with these policies from others, as `BackendKey.policies`.
         diagnostics: One for each backend that does not exist.
     """
 
@@ -45,6 +48,8 @@ class ResolvedClaims:
     claims: Mapping[str, Sequence[Claim]]
     policies: PolicySet
     host_policies: PolicySet = PolicySet()
+    backend_policies: PolicySet = PolicySet()
+    backend_identity: str = ""
     diagnostics: tuple[Diagnostic, ...] = ()
 
     @property
@@ -68,6 +73,7 @@ class ResolvedClaims:
         """The claims of *claimant*, with a Diagnostic for each backend that does not exist."""
         policies = claimant.policies.policies.without(*_CONSUMED)
         for_hosts = policies.of_scope(PolicyScope.HOST)
+        for_backends = policies.of_scope(PolicyScope.BACKEND)
         faults = tuple(_backend_faults(claimant, resolutions))
         claims: dict[str, list[Claim]] = {}
         for claim in claimant.claims:
@@ -77,9 +83,10 @@ class ResolvedClaims:
             resolutions=resolutions,
             services=frozenset(ref.service for ref in resolutions),
             claims=claims,
-            # What belongs to a backend acts on the routes of its claimant: another may want it otherwise.
-            policies=policies.without(*map(type, for_hosts)),
+            policies=policies.of_scope(PolicyScope.ROUTE),
             host_policies=for_hosts,
+            backend_policies=for_backends,
+            backend_identity=identity_of(for_backends),
             diagnostics=faults,
         )
 

@@ -50,12 +50,22 @@ def _action(resolved: ResolvedClaims, claim: Claim) -> Action:
     if isinstance(claim.backend, BackendFault):
         return Respond(status=503, reason=claim.backend.reason, message=claim.backend.message)
     divided = shares(claim.backend, parsed.policies.get(TrafficSplit)) or [(claim.backend, 1)]
-    return forward([(resolved.resolutions[ref], weight) for ref, weight in divided])
+    divided_by_backend = [(resolved.resolutions[ref], weight) for ref, weight in divided]
+    return forward(divided_by_backend, resolved.backend_identity)
 
 
-def forward(shares: Sequence[tuple[Resolution, int]]) -> Action:
-    """Forward to these backends by weight; those without a weight get no requests."""
-    weights = {resolution.key: weight for resolution, weight in shares if resolution.key and weight}
+def forward(shares: Sequence[tuple[Resolution, int]], policies: str = "") -> Action:
+    """Forward to these backends by weight; those without a weight get no requests.
+
+    Args:
+        shares: The backends.
+        policies: The identity of the policies that they have, as `BackendKey.policies`.
+    """
+    weights = {
+        resolution.key._replace(policies=policies): weight
+        for resolution, weight in shares
+        if resolution.key and weight
+    }
     if weights:
         return Forward(backends=tuple(WeightedBackend(key, weights[key]) for key in sorted(weights)))
     fault = next((resolution.fault for resolution, _ in shares if resolution.fault), None)

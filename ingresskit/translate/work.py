@@ -36,6 +36,7 @@ from ingresskit.models import (
     Snapshot,
     SnapshotChanges,
 )
+from ingresskit.policies import PolicySet
 from ingresskit.translate.backend_plane import BackendPlane, HostChange
 from ingresskit.translate.backends import BackendTable, Resolution
 from ingresskit.translate.budgets import NamespaceBudgets
@@ -55,7 +56,7 @@ from ingresskit.translate.unseen import UnseenClaims, namespaces_in_doubt
 __all__ = ["Translation", "Work"]
 
 _NOBODY = Held()
-_NO_KEYS: frozenset[BackendKey] = frozenset()
+_NO_KEYS: Mapping[BackendKey, PolicySet] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from hypothesis.strategies import SearchStrategy
 
 from ingresskit.graph import Backend, BackendKey, Endpoint, PathRefused, RouteGraph, normalise_path
 from ingresskit.models import Snapshot
-from ingresskit.policies import Algorithm
+from ingresskit.policies import Algorithm, LoadBalancing, PolicySet
 from ingresskit.render.nginx.static.upstreams import Upstream, upstream_node
 from ingresskit.render.nginx.tree import (
     DOLLAR,
@@ -306,8 +306,9 @@ def test_any_number_of_endpoints_fits_into_what_workers_share() -> None:
                 )
                 for number in range(count)
             )
-            upstream = Upstream(key, Algorithm.LEAST_CONNECTIONS, f"h{count}.test")
-            blocks.append(upstream_node(upstream, Backend(key=key, endpoints=endpoints), nginx.settings, 1))
+            held = PolicySet([LoadBalancing(algorithm=Algorithm.LEAST_CONNECTIONS)])
+            backend = Backend(key=key, endpoints=endpoints, policies=held)
+            blocks.append(upstream_node(Upstream(key, f"h{count}.test"), backend, nginx.settings, 1))
         temporary = [
             Directive(f"{kind}_temp_path", (f"{nginx.state}/temp/{kind}",))
             for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")

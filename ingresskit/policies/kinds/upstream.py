@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from typing import ClassVar
 
-from ingresskit.policies.base import Policy, Risk, annotated
+from ingresskit.policies.base import Policy, PolicyScope, Risk, annotated
 from ingresskit.policies.values import parse_choice, parse_duration, parse_integer, parse_weights
 
 __all__ = [
@@ -87,12 +88,14 @@ class Algorithm(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadBalancing(Policy):
-    """How an endpoint is chosen.
+    """How an endpoint is chosen. The Service ports of routes that want it otherwise are other backends.
 
     Attributes:
         algorithm: ``round-robin`` in turn; ``least-connections`` the one with the fewest requests
             under way; ``random``; ``client-hash`` by the client's address, so that a client stays.
     """
+
+    scope: ClassVar[PolicyScope] = PolicyScope.BACKEND
 
     algorithm: Algorithm = annotated(
         "load-balancing",

@@ -97,9 +97,9 @@ class Attempts(ABC):
 
     def _try(self) -> None:
         """Choose an endpoint, and send the request there."""
-        algorithm = self._request.target.algorithm
-        client = str(self._request.forwarding.client) if algorithm is _CLIENT_HASH else ""
-        endpoint = self._state.choose(algorithm, client, self._tried, self._began)
+        state = self._state
+        client = str(self._request.forwarding.client) if state.algorithm is _CLIENT_HASH else ""
+        endpoint = state.choose(client, self._tried, self._began)
         if endpoint is None:
             self._fail(503, Termination.NO_ENDPOINT)
             return

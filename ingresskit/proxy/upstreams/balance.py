@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
 from ingresskit.graph import Backend, BackendKey, Forward, WeightedBackend
-from ingresskit.policies import Algorithm
+from ingresskit.policies import Algorithm, LoadBalancing
 from ingresskit.proxy.endpoints import EndpointState
 from ingresskit.proxy.statistics import BackendStatistics
 from ingresskit.proxy.upstreams.pool import Pool
@@ -19,15 +19,18 @@ if TYPE_CHECKING:
 __all__ = ["BackendState", "Balancer"]
 
 _ROUND_ROBIN: Final = Algorithm.ROUND_ROBIN
+_BY_DEFAULT: Final = LoadBalancing()
 
 
 class BackendState:
     """What is known of one backend. It follows the table: see `Balancer.backend`."""
 
-    __slots__ = ("_next", "active", "backend", "endpoints", "failures", "requests")
+    __slots__ = ("_next", "active", "algorithm", "backend", "endpoints", "failures", "requests")
 
     def __init__(self, backend: Backend, endpoints: list[EndpointState]) -> None:
         self.backend: Backend = backend
+        # The key of a backend determines its policies.
+        self.algorithm: Algorithm = (backend.policies.get(LoadBalancing) or _BY_DEFAULT).algorithm
         self.endpoints: list[EndpointState] = endpoints
         self.requests: int = 0
         self.failures: int = 0
@@ -35,13 +38,10 @@ class BackendState:
         # Not 0: many proxies that start together would all begin with the same endpoint.
         self._next = random.randrange(max(1, len(endpoints)))  # noqa: S311 - spreads load, guards nothing
 
-    def choose(
-        self, algorithm: Algorithm, client: str, tried: Collection[EndpointState], now: float
-    ) -> EndpointState | None:
+    def choose(self, client: str, tried: Collection[EndpointState], now: float) -> EndpointState | None:
         """The endpoint for a request.
 
         Args:
-            algorithm: As the policy has it.
             client: The client's address, for `Algorithm.CLIENT_HASH`.
             tried: Not these.
             now: Of the loop's clock.
@@ -49,7 +49,7 @@ class BackendState:
         Returns:
             One that is well if there is any, else one that is not; ``None`` when all were tried.
         """
-        endpoints = self.endpoints
+        endpoints, algorithm = self.endpoints, self.algorithm
         count = len(endpoints)
         if algorithm is _ROUND_ROBIN:
             # The common case without building a list: the next one that is well.

@@ -182,8 +182,8 @@ def read_counts(payload: bytes) -> DelegateCounts:
 
 
 def _key(found: object) -> BackendKey:
-    namespace, service, port, protocol = cast("list[object]", found)
-    return BackendKey(str(namespace), str(service), int(cast(int, port)), str(protocol))
+    namespace, service, port, protocol, policies = cast("list[object]", found)
+    return BackendKey(str(namespace), str(service), int(cast(int, port)), str(protocol), str(policies))
 
 
 def _reasons(found: object) -> dict[Termination, int]:

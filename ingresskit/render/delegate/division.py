@@ -133,12 +133,14 @@ class Division:
     """Divides one graph after another.
 
     Args:
-        split: Divides a host. It depends on the host, on `beyond` and on `fallthrough` alone.
+        split: Divides a host. It depends on the host, on `beyond` and on `fallthrough` alone, and on the
+            policies of its `backends`, which their keys determine.
         delegate: The backend that stands for the delegate.
 
     Attributes:
         beyond: The backends that the delegate cannot speak to.
         fallthrough: As `RouteGraph.host_fallthrough`.
+        backends: As `RouteGraph.backends`.
     """
 
     def __init__(self, split: Callable[[VirtualHost], HostSplit], delegate: Backend) -> None:
@@ -146,6 +148,7 @@ class Division:
         self._delegate = delegate
         self._beyond = Beyond()
         self.fallthrough: bool = False
+        self.backends: Mapping[BackendKey, Backend] = {}
         self._given: RouteGraph | None = None
         self._divided = Divided(RouteGraph())
         self._begin()
@@ -173,6 +176,7 @@ class Division:
         if changed or graph.host_fallthrough != self.fallthrough:
             self.fallthrough, keys = graph.host_fallthrough, None
             self._begin()
+        self.backends = graph.backends
         splits = self._splits.follow(graph.by_host, None if keys is None else keys.hosts)
         for name in (*self._splits.changed, *self._splits.gone):
             self._replace(name, splits.get(name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import ClassVar, Final, Generic, Never, assert_never
@@ -12,6 +13,7 @@ from ingresskit.diagnostics import Diagnostic, Reason, Severity, bounded
 from ingresskit.errors import ConfigurationError
 from ingresskit.filters import BUILTIN_EFFECTS, PolicyEffects
 from ingresskit.graph import (
+    Action,
     Backend,
     Endpoint,
     Forward,
@@ -132,11 +134,12 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
         handed_over: list[Route] = []
         diagnostics: list[Diagnostic] = []
         # The paths of an Ingress share their policies, and may be ten thousand.
-        known: dict[PolicySet, HandedOver | None] = {}
+        known: dict[tuple[PolicySet, Action], HandedOver | None] = {}
         for route in host.routes:
-            if route.policies not in known:
-                known[route.policies] = self._requests(route.policies)
-            requests = known[route.policies]
+            asked = (route.policies, route.action)
+            if asked not in known:
+                known[asked] = self._requests(route)
+            requests = known[asked]
             if requests is not HandedOver.ALL and not self._division.beyond.isdisjoint(backend_keys(route)):
                 requests = None  # The delegate does not speak what its endpoints do.
             if requests is None or isinstance(route.action, Respond):
@@ -166,16 +169,21 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
         """Whether endpoints of *host* speak what the delegate does not."""
         return not self._division.beyond.isdisjoint(keys_of(host))
 
-    def _requests(self, policies: PolicySet) -> HandedOver | None:
-        """Which requests of a route with *policies* are handed over; ``None``: none."""
+    def _requests(self, route: Route) -> HandedOver | None:
+        """Which requests of *route* its policies and those of its backends hand over; ``None``: none."""
         found: set[HandedOver] = set()
-        for policy in policies:
+        for policy in (*route.policies, *self._backend_policies(route)):
             for loss in self._front.handlers.losses(policy):
                 if loss.support is Support.DELEGATED:
                     found.add(HandedOver(loss.requests))
         if not found:
             return None
         return found.pop() if len(found) == 1 else HandedOver.ALL
+
+    def _backend_policies(self, route: Route) -> Iterator[Policy]:
+        for key in backend_keys(route):
+            if key.policies and (backend := self._division.backends.get(key)) is not None:
+                yield from backend.policies
 
 
 def _check_importable(kind: type[Policy]) -> None:

@@ -69,7 +69,7 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
         servers = self._made_servers.follow(graph.backends, None if keys is None else keys.backends)
         moved = (*self._made_servers.changed, *self._made_servers.gone)
         routes = self._keeper
-        routes.follow(graph.by_host, None if keys is None else keys.hosts, servers, moved)
+        routes.follow(graph.by_host, None if keys is None else keys.hosts, servers, moved, graph.backends)
         bundles = self._bundles.follow(graph.certificates, None if keys is None else keys.certificates)
         certificates = last.certificates
         if bundles is not self._made_bundles:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Final
 
-from ingresskit.graph import DEFAULT_PATHS, BackendKey, PathOptions, VirtualHost
-from ingresskit.policies import Order, Origin
+from ingresskit.graph import DEFAULT_PATHS, Backend, BackendKey, PathOptions, VirtualHost
+from ingresskit.policies import Order, Origin, PolicySet
 from ingresskit.render.counted import CountedMap, FirstMap
 from ingresskit.render.haproxy.artifact import Block, MapName, Needs, Pointer, Server, SlotClass
 from ingresskit.render.haproxy.policies import SettingRow
@@ -44,7 +45,8 @@ class RoutesKeeper:
     """
 
     def __init__(self) -> None:
-        self._parts: Remembered[str, VirtualHost, HostPart] = Remembered(host_part)
+        self._parts: Remembered[str, VirtualHost, HostPart] = Remembered(self._part)
+        self._given: Mapping[BackendKey, Backend] = {}
         self._held: dict[str, HostPart] = {}
         self._pointers = CountedMap[Pointer, str]()
         self._blocks = CountedMap[str, Block]()
@@ -67,6 +69,7 @@ class RoutesKeeper:
         changed: Collection[str] | None,
         servers: Mapping[BackendKey, tuple[Server, ...]],
         moved: Iterable[BackendKey],
+        backends: Mapping[BackendKey, Backend] = MappingProxyType({}),
     ) -> None:
         """Let *hosts* be those that contribute.
 
@@ -75,10 +78,12 @@ class RoutesKeeper:
             changed: At least those that are other objects than in the call before; ``None``: all may be.
             servers: The servers of each backend.
             moved: At least the backends whose servers are others than in the call before.
+            backends: Those that have policies, of which a class of slots may be made.
 
         Raises:
             RenderError: A row of a host cannot be written; nothing has changed then.
         """
+        self._given = backends
         parts = self._parts.follow(hosts, changed)
         for name in (*self._parts.changed, *self._parts.gone):
             before, after = self._held.pop(name, _NOTHING), parts.get(name, _NOTHING)
@@ -110,6 +115,13 @@ class RoutesKeeper:
             host_fallthrough=host_fallthrough,
             paths=paths,
         )
+
+    def _part(self, host: VirtualHost) -> HostPart:
+        return host_part(host, self._policies_of)
+
+    def _policies_of(self, key: BackendKey) -> PolicySet:
+        backend = self._given.get(key)
+        return PolicySet() if backend is None else backend.policies
 
     def _replace(self, name: str, before: HostPart, after: HostPart) -> None:
         if _pointer(before) != _pointer(after):

@@ -7,7 +7,7 @@ Ids are digests of what they stand for, so that equal things are one thing and a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -82,6 +82,11 @@ class HostPart:
     orders: Mapping[Order, Origin] = field(default_factory=dict[Order, Origin])
 
 
+def _no_policies(key: BackendKey) -> PolicySet:
+    del key
+    return PolicySet()
+
+
 def digest(letter: str, *parts: object) -> str:
     """An id: *letter*, and a digest of *parts*, each apart from the next."""
     total = hashlib.sha256()
@@ -93,9 +98,7 @@ def digest(letter: str, *parts: object) -> str:
 
 
 def _backend_id(key: BackendKey, slot_class: SlotClass) -> str:
-    # No part for a protocol that the Service names, so that ids stay what they were.
-    asked = (key.protocol,) if key.protocol else ()
-    return digest("b", key.namespace, key.service, key.port, *asked, slot_class.id)
+    return digest("b", *key.parts, slot_class.id)
 
 
 def make_block(letter: str, rows: Iterable[SettingRow], join: str = "/") -> Block:
@@ -107,9 +110,14 @@ def make_block(letter: str, rows: Iterable[SettingRow], join: str = "/") -> Bloc
     )
 
 
-def host_part(host: VirtualHost) -> HostPart:
-    """What *host* contributes."""
-    maker = _Maker()
+def host_part(host: VirtualHost, policies_of: Callable[[BackendKey], PolicySet] = _no_policies) -> HostPart:
+    """What *host* contributes.
+
+    Args:
+        host: The virtual host.
+        policies_of: The policies of a backend, which its key determines.
+    """
+    maker = _Maker(policies_of)
     rows = [row for route in host.routes for row in maker.route_rows(host, route)]
     table = make_block("t", rows, join="")
     maker.blocks[table.id] = table
@@ -140,7 +148,8 @@ class _Settings:
 class _Maker:
     """Collects what the routes of one host amount to."""
 
-    def __init__(self) -> None:
+    def __init__(self, policies_of: Callable[[BackendKey], PolicySet]) -> None:
+        self._policies_of = policies_of
         self.blocks: dict[str, Block] = {}
         self.backends: dict[str, tuple[BackendKey, SlotClass]] = {}
         self.splits: dict[str, Split] = {}
@@ -188,6 +197,18 @@ class _Maker:
         self.blocks[block.id] = block
         return _Settings(block.id, "".join(draft.flags), draft.slot_class, frozenset(draft.stages))
 
+    def _backend(self, key: BackendKey, slot_class: SlotClass, route: Route) -> str:
+        """The id of a backend in slots of the class that *route* and the policies of the backend ask for."""
+        if key.policies:
+            draft = Draft(slot_class=slot_class)
+            # Nothing but the class: HAProxy has rows of settings for routes only.
+            TABLE.contribute(self._policies_of(key), draft)
+            slot_class = draft.slot_class
+        self.classes.setdefault(slot_class.id, (slot_class, route.origin))
+        name = _backend_id(key, slot_class)
+        self.backends[name] = (key, slot_class)
+        return name
+
     def _order(self, route: Route, settings: _Settings, flags: str) -> str:
         """The mark of the order in which the policies of *route* act; empty where it makes no difference."""
         stages = settings.stages & DECIDING
@@ -214,9 +235,7 @@ class _Maker:
     def _action(self, route: Route, slot_class: SlotClass) -> tuple[str, str]:
         match route.action:
             case Forward(backends=shares):
-                self.classes.setdefault(slot_class.id, (slot_class, route.origin))
-                names = tuple(_backend_id(share.key, slot_class) for share in shares)
-                self.backends.update(zip(names, ((share.key, slot_class) for share in shares), strict=True))
+                names = tuple(self._backend(share.key, slot_class, route) for share in shares)
                 if len(shares) == 1:
                     return Kind.FORWARD, names[0]
                 name = digest("s", *names, *(share.weight for share in shares))

@@ -16,7 +16,7 @@ from ingresskit.graph import (
     Route,
     host_candidates,
 )
-from ingresskit.policies import Algorithm, Judged, Stage
+from ingresskit.policies import Judged, Stage
 
 __all__ = ["HostTable", "ResponseEdits", "RoutingTable", "Target"]
 
@@ -74,7 +74,6 @@ class Target:
     retries: int = 1
     max_body_bytes: int = 0
     shadow: frozenset[Stage] = frozenset()
-    algorithm: Algorithm = Algorithm.ROUND_ROBIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from ingresskit.graph import (
     refuses_plain_http,
     solves_http01,
 )
-from ingresskit.policies import LoadBalancing, Order, PolicySet, Retries, Timeouts
+from ingresskit.policies import Order, PolicySet, Retries, Timeouts
 from ingresskit.render.inprocess.table import ResponseEdits, Target
 
 __all__ = ["TargetMaker"]
@@ -73,7 +73,6 @@ def _target(host: VirtualHost, route: Route, chain: Chain) -> Target:
         retries=(policies.get(Retries) or Retries()).attempts,
         max_body_bytes=chain.max_body_bytes,
         shadow=chain.shadow,
-        algorithm=(policies.get(LoadBalancing) or LoadBalancing()).algorithm,
     )
 
 

@@ -7,7 +7,6 @@ import re
 
 from ingresskit.graph import ANY_HOST, BackendKey
 from ingresskit.models import ObjectKey
-from ingresskit.policies import Algorithm
 
 __all__ = ["certificate_id", "host_id", "server_name", "upstream_name"]
 
@@ -17,14 +16,10 @@ def host_id(host: str) -> str:
     return "any" if host == ANY_HOST else _hash(host)
 
 
-def upstream_name(key: BackendKey, algorithm: Algorithm, host: str = "") -> str:
-    """The name of an upstream: a backend as one algorithm balances it, for TLS as one host asks for it."""
-    return f"ik_{_hash(key.namespace, key.service, str(key.port), algorithm, host, *_asked(key))}"
-
-
-def _asked(key: BackendKey) -> tuple[str, ...]:
-    # Nothing where the Service says it, so that names stay what they were.
-    return (key.protocol,) if key.protocol else ()
+def upstream_name(key: BackendKey, host: str = "") -> str:
+    """The name of an upstream: a backend, for TLS as one host asks for it."""
+    # The word keeps names what they were when they had the algorithm in them: they outlive an update.
+    return f"ik_{_hash(*key.parts[:3], 'round-robin', host, *key.parts[3:])}"
 
 
 def certificate_id(secret: ObjectKey) -> str:

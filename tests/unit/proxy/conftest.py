@@ -270,9 +270,15 @@ def make_table(
     )
 
 
-def forward(*ports: int, protocol: Protocol = Protocol.HTTP, host: str = "*", **more: Any) -> RoutingTable:  # noqa: ANN401 - handed on
-    """A table that sends everything to endpoints on these ports."""
-    backend = make_backend(*ports, protocol=protocol)
+def forward(
+    *ports: int,
+    protocol: Protocol = Protocol.HTTP,
+    host: str = "*",
+    held: tuple[Policy, ...] = (),
+    **more: Any,  # noqa: ANN401 - handed on
+) -> RoutingTable:
+    """A table that sends everything to endpoints on these ports; *held* are policies of the backend."""
+    backend = replace(make_backend(*ports, protocol=protocol), policies=PolicySet(held))
     action = Forward(backends=(WeightedBackend(backend.key),))
     return make_table(make_target(action, host=host, **more), backends=[backend])
 

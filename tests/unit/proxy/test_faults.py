@@ -10,7 +10,7 @@ import pytest
 
 from ingresskit.graph import Forward, Redirect, Respond
 from ingresskit.graph.nodes import WeightedBackend
-from ingresskit.policies import Algorithm, BodyLimit, PrefixRewrite
+from ingresskit.policies import Algorithm, BodyLimit, LoadBalancing, PrefixRewrite
 from ingresskit.testing import pace
 from tests.unit.proxy.conftest import (
     Seen,
@@ -457,7 +457,9 @@ async def test_prefix_is_taken_away(stage: Stage) -> None:
 @pytest.mark.parametrize("algorithm", Algorithm)
 async def test_every_endpoint_gets_requests_except_by_client_hash(stage: Stage, algorithm: Algorithm) -> None:
     endpoints = [await stage.endpoint() for _ in range(3)]
-    proxy = await stage.proxy(forward(*(one.port for one in endpoints), algorithm=algorithm))
+    proxy = await stage.proxy(
+        forward(*(one.port for one in endpoints), held=(LoadBalancing(algorithm=algorithm),))
+    )
     client = await stage.connect(proxy)
 
     for _ in range(60):
@@ -481,7 +483,9 @@ async def test_busy_endpoint_is_spared_by_least_connections(stage: Stage) -> Non
         writer.write(reply())
 
     slow, fast = await stage.endpoint(dawdle), await stage.endpoint()
-    proxy = await stage.proxy(forward(slow.port, fast.port, algorithm=Algorithm.LEAST_CONNECTIONS))
+    proxy = await stage.proxy(
+        forward(slow.port, fast.port, held=(LoadBalancing(algorithm=Algorithm.LEAST_CONNECTIONS),))
+    )
     waiting = [await stage.connect(proxy) for _ in range(2)]
     for one in waiting:
         await one.send(get())

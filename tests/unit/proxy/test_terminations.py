@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from ingresskit.graph import Protocol, Termination
-from ingresskit.policies import Algorithm
+from ingresskit.policies import Algorithm, LoadBalancing, PolicySet
 from ingresskit.proxy import AccessRecord
 from ingresskit.proxy.endpoints import EndpointState
 from ingresskit.proxy.upstreams.balance import BackendState
@@ -277,16 +278,17 @@ async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 
 @pytest.mark.parametrize("algorithm", [Algorithm.ROUND_ROBIN, Algorithm.LEAST_CONNECTIONS])
 def test_one_request_probes_an_endpoint_whose_back_off_is_over(algorithm: Algorithm) -> None:
-    backend = make_backend(1, 2)
+    held = PolicySet([LoadBalancing(algorithm=algorithm)])
+    backend = replace(make_backend(1, 2), policies=held)
     failed, well = [EndpointState(one.address, one.port, Protocol.HTTP) for one in backend.endpoints]
     state = BackendState(backend, [failed, well])
     failed.failed(100.0)
     after = failed.retry_at + 0.1
 
-    within = [state.choose(algorithm, "", (), 100.1) for _ in range(10)]
-    probing = [state.choose(algorithm, "", (), after) for _ in range(10)]
+    within = [state.choose("", (), 100.1) for _ in range(10)]
+    probing = [state.choose("", (), after) for _ in range(10)]
     failed.worked()
-    later = [state.choose(algorithm, "", (), after) for _ in range(10)]
+    later = [state.choose("", (), after) for _ in range(10)]
 
     assert failed not in within
     assert probing.count(failed) == 1

@@ -11,12 +11,13 @@ prefix (-1: there is none).
 A target has ``backends``, each ``[id, weight]``; without them one of its guards responds to every request.
 ``guards``, ``request`` and ``response`` are lists of ``[name, argument]``: functions of
 ``lua/ingresskit/policies/`` in the order in which they run. ``upstream`` has ``connect``, ``read`` and ``send``
-in seconds, ``retries`` beyond the first try, and ``balance``, an algorithm.
+in seconds, and ``retries`` beyond the first try.
 
 Hosts with variants or regular expressions have ``mixed`` too, and targets with ``variants``: see
 `ingresskit.render.nginx.dynamic.selections`.
 
-The row of a backend: ``endpoints``, each ``[address, port]``; ``secure``: it speaks TLS. That of the delegate
+The row of a backend: ``endpoints``, each ``[address, port]``; ``secure``: it speaks TLS; ``balance``: how an
+endpoint is chosen, an algorithm. That of the delegate
 has ``delegate``, and as its endpoint ``["unix:PATH"]``.
 The row of a certificate: ``chain`` and ``key``, both PEM.
 """
@@ -69,8 +70,7 @@ def to_json(value: object) -> bytes:
 @lru_cache(maxsize=65536)
 def backend_id(key: BackendKey) -> str:
     """A short name for a backend, which reveals nothing: 20 hexadecimal digits."""
-    asked = (key.protocol,) if key.protocol else ()
-    text = "\0".join((key.namespace, key.service, str(key.port), *asked))
+    text = "\0".join(key.parts)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
 
@@ -178,6 +178,10 @@ def backend_row(backend: Backend) -> bytes:
     }
     if backend.protocol is Protocol.HTTPS:
         members["secure"] = True
+    if backend.policies:
+        draft = DynamicDraft()
+        DYNAMIC_HANDLERS.contribute(backend.policies, draft)
+        members |= draft.upstream
     return to_json(members)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ingresskit.policies import Algorithm, Order, Stage
+from ingresskit.policies import Order, Stage
 from ingresskit.policies.values import HeaderField, Network, plain_header_name
 from ingresskit.render.nginx.tree import Argument, Directive, Variable
 from ingresskit.render.nginx.values import EMPTY_VALUE
@@ -41,7 +41,7 @@ class StaticGuard(NamedTuple):
 
 @dataclass(slots=True)
 class StaticDraft:
-    """A location of the static mode.
+    """A location of the static mode, or an upstream, which has the last two attributes only.
 
     Attributes:
         guards: What is judged before the action, in any order.
@@ -51,9 +51,10 @@ class StaticDraft:
         hidden: Fields of the response to drop.
         added: Fields of the response to set.
         over_tls: Those to set for clients that use TLS only, with their values.
-        algorithm: How an endpoint is chosen.
         prefix: What takes the place of the matched path, without a slash at its end; ``None``: nothing.
         whole: What takes the place of the whole path, and goes before *prefix*; ``None``: nothing.
+        balance: The directives for the choice of an endpoint.
+        shares_counts: Whether that choice needs what all workers know.
     """
 
     guards: list[StaticGuard] = field(default_factory=list[StaticGuard])
@@ -63,9 +64,10 @@ class StaticDraft:
     hidden: list[str] = field(default_factory=list[str])
     added: list[Directive] = field(default_factory=list[Directive])
     over_tls: list[HeaderField] = field(default_factory=list[HeaderField])
-    algorithm: Algorithm = Algorithm.ROUND_ROBIN
     prefix: str | None = None
     whole: str | None = None
+    balance: tuple[Directive, ...] = ()
+    shares_counts: bool = False
 
 
 @dataclass(slots=True)
@@ -99,7 +101,7 @@ class _Step(NamedTuple):
 
 @dataclass(slots=True)
 class DynamicDraft:
-    """A target of the dynamic mode.
+    """A target of the dynamic mode, or a backend, which has *upstream* only.
 
     Names of functions are those of ``lua/ingresskit/policies/``; their arguments are values of JSON.
 

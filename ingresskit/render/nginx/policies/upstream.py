@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -9,7 +10,7 @@ from typing_extensions import override
 
 from ingresskit.policies import Algorithm, LoadBalancing, Policy, Retries, Timeouts
 from ingresskit.render.nginx.policies.drafts import DynamicDraft, StaticDraft
-from ingresskit.render.nginx.tree import Directive
+from ingresskit.render.nginx.tree import Directive, Value, Variable
 from ingresskit.render.nginx.values import duration
 from ingresskit.render.policies import PolicyHandler
 
@@ -25,18 +26,27 @@ __all__ = [
 ]
 
 
+_METHODS: Final[Mapping[Algorithm, tuple[Directive, ...]]] = {
+    Algorithm.ROUND_ROBIN: (),
+    Algorithm.LEAST_CONNECTIONS: (Directive("least_conn"),),
+    Algorithm.RANDOM: (Directive("random"),),
+    Algorithm.CLIENT_HASH: (Directive("hash", (Value(Variable("remote_addr")), "consistent")),),
+}
+
+
 class StaticLoadBalancing(PolicyHandler[LoadBalancing, StaticDraft]):
-    """Another upstream of the same backend: nginx balances a whole upstream by one algorithm."""
+    """``least_conn`` and its like, in the upstream of the backend."""
 
     policy: type[Policy] = LoadBalancing
 
     @override
     def contribute(self, policy: LoadBalancing, draft: StaticDraft) -> None:
-        draft.algorithm = policy.algorithm
+        draft.balance = _METHODS[policy.algorithm]
+        draft.shares_counts = policy.algorithm is Algorithm.LEAST_CONNECTIONS
 
 
 class DynamicLoadBalancing(PolicyHandler[LoadBalancing, DynamicDraft]):
-    """The member ``balance``."""
+    """The member ``balance`` of the backend."""
 
     policy: type[Policy] = LoadBalancing
 

@@ -152,7 +152,7 @@ def _body(server: Server, taker: Served, written: str, path: str, *, hoisted: bo
     match action:
         case Forward():
             yield from _body_limit(server, route, made, guards)
-            target = server.target(action, made.algorithm)
+            target = server.target(action)
             if target is None:
                 yield local_response(503)
                 return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ingresskit.graph import ANY_HOST, Backend, BackendKey, Forward, Protocol, VirtualHost
-from ingresskit.policies import Algorithm, Order, PolicySet
+from ingresskit.policies import Order, PolicySet
 from ingresskit.render.delegate import DELEGATE_FIELD, Handover
 from ingresskit.render.nginx.names import host_id
 from ingresskit.render.nginx.policies import STATIC_HANDLERS, ClientIn, StaticDraft, StaticGuard, local_response
@@ -91,7 +91,7 @@ class Server:
             self._over_tls[value] = variable
         return variable
 
-    def target(self, action: Forward, algorithm: Algorithm) -> Value | None:
+    def target(self, action: Forward) -> Value | None:
         """Where requests go, for ``proxy_pass``; ``None`` when no backend has an endpoint."""
         shares: list[tuple[Upstream, str, int]] = []
         host = self.host.host
@@ -101,7 +101,7 @@ class Server:
                 continue
             secure = backend.protocol is Protocol.HTTPS
             kept = "" if not secure else ANY_HOST if host.startswith("*") else host
-            shares.append((Upstream(key, algorithm, kept), "https" if secure else "http", weight))
+            shares.append((Upstream(key, kept), "https" if secure else "http", weight))
         if not shares:
             return None
         self.upstreams.update(dict.fromkeys(upstream for upstream, _, _ in shares))

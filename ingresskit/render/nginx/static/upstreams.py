@@ -8,12 +8,12 @@ from typing import Final, NamedTuple, cast
 
 from ingresskit._sorted_map import SortedMap
 from ingresskit.graph import ANY_HOST, Backend, BackendKey, Endpoint
-from ingresskit.policies import Algorithm
 from ingresskit.render.delegate import DELEGATE
 from ingresskit.render.nginx.artifact import ConfigFile
 from ingresskit.render.nginx.names import upstream_name
+from ingresskit.render.nginx.policies import STATIC_HANDLERS, StaticDraft
 from ingresskit.render.nginx.settings import NginxSettings
-from ingresskit.render.nginx.tree import Block, Directive, Node, Value, Variable, write
+from ingresskit.render.nginx.tree import Block, Directive, Node, write
 from ingresskit.render.nginx.values import duration
 
 __all__ = ["LOOKED_UP_AS", "Upstream", "UpstreamsFile", "kept_connections", "upstream_node"]
@@ -24,19 +24,17 @@ class Upstream(NamedTuple):
 
     Attributes:
         key: The backend.
-        algorithm: How an endpoint is chosen; nginx sets that for a whole upstream.
         host: To endpoints that speak TLS, the one host whose connections it keeps; ``ANY_HOST`` when
             there is no one host, and then connections are not kept. Empty without TLS.
     """
 
     key: BackendKey
-    algorithm: Algorithm
     host: str = ""
 
     @property
     def name(self) -> str:
         """As `upstream_name`."""
-        return upstream_name(self.key, self.algorithm, self.host)
+        return upstream_name(self.key, self.host)
 
 
 class _LookedUp(NamedTuple):
@@ -46,13 +44,6 @@ class _LookedUp(NamedTuple):
 
 LOOKED_UP_AS: Final = _LookedUp("ik", "ik")
 """Endpoints of an upstream are the SRV records of ``_<service>._tcp.<upstream>.<domain>``."""
-
-_METHODS: Mapping[Algorithm, tuple[Directive, ...]] = {
-    Algorithm.ROUND_ROBIN: (),
-    Algorithm.LEAST_CONNECTIONS: (Directive("least_conn"),),
-    Algorithm.RANDOM: (Directive("random"),),
-    Algorithm.CLIENT_HASH: (Directive("hash", (Value(Variable("remote_addr")), "consistent")),),
-}
 
 
 def upstream_node(
@@ -68,8 +59,10 @@ def upstream_node(
     )
     # nginx needs up to 1.1 KiB an endpoint. Doubled, not just enough: another size takes a reload.
     zone = Directive("zone", (upstream.name, f"{128 << (len(servers) // 64).bit_length()}k"))
+    draft = StaticDraft()
+    STATIC_HANDLERS.contribute(backend.policies, draft)
     # Shared, so that all workers know how busy an endpoint is, and which there are.
-    shared = (zone,) if named or upstream.algorithm is Algorithm.LEAST_CONNECTIONS else ()
+    shared = (zone,) if named or draft.shares_counts else ()
     if named:
         looked_up = (f"{upstream.name}.{LOOKED_UP_AS.domain}", f"service={LOOKED_UP_AS.service}", "resolve")
         servers = (Directive("server", (*looked_up, "max_fails=1", "fail_timeout=2s")),)
@@ -78,7 +71,7 @@ def upstream_node(
         Directive("keepalive_timeout", (duration(settings.upstream_idle_timeout),)),
         Directive("keepalive_requests", ("100000",)),
     )
-    body = (*shared, *_METHODS[upstream.algorithm], *servers, *(() if upstream.host == ANY_HOST else keepalive))
+    body = (*shared, *draft.balance, *servers, *(() if upstream.host == ANY_HOST else keepalive))
     return Block("upstream", (upstream.name,), body)
 
 

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from ingresskit.graph import Forward, PathKind, PathMatch, Protocol, Respond, RouteGraph
 from ingresskit.models import KubeObject, Snapshot
-from ingresskit.policies import BodyLimit, Policy, RequestHeaders, TlsRedirect
+from ingresskit.policies import Algorithm, BodyLimit, LoadBalancing, Policy, RequestHeaders, TlsRedirect
 from ingresskit.render import Renderer
 from ingresskit.render.delegate import DELEGATE, Delegated, DelegatingRenderer, HandedOver, Handover
 from ingresskit.render.policies import HandlerTable, Loss, PolicyHandler, Support
@@ -176,3 +176,30 @@ def test_path_that_is_too_long_to_be_named_is_closed_and_reported() -> None:
     assert not made.table.hosts
     (message,) = [item.message for item in restricted.diagnostics]
     assert message.startswith("a path of 3002 characters is too long for the delegate")
+
+
+class _Balances(PolicyHandler[LoadBalancing, object]):
+    policy = LoadBalancing
+
+    @override
+    def losses(self, policy: LoadBalancing) -> Iterable[Loss]:
+        if policy.algorithm is Algorithm.CLIENT_HASH:
+            yield Loss(message="hashes nothing", support=Support.DELEGATED)
+
+
+class Balancing(Front):
+    handlers = HandlerTable((_Balances(), _Redirects()))
+
+
+def test_route_to_a_backend_whose_policies_are_beyond_the_program_leads_to_the_delegate() -> None:
+    renderer = DelegatingRenderer(Balancing(), "/run/front.sock")
+    for algorithm, delegated in (("random", False), ("client-hash", True), ("random", False)):
+        objects = world(load_balancing=algorithm)
+        restricted = renderer.restrict(translate(Snapshot.of([ingress_class(), *objects])).graph)
+        made = renderer.render(restricted.graph)
+
+        assert restricted.diagnostics == ()
+        assert (DELEGATE in made.front.backends) is delegated
+        held = made.table.backends if delegated else made.front.backends
+        (backend,) = (item for key, item in held.items() if key.service == "web")
+        assert backend.policies.get(LoadBalancing) == LoadBalancing(algorithm=Algorithm(algorithm))

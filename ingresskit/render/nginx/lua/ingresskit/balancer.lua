@@ -37,7 +37,7 @@ local function judge_last(context)
     local endpoint = context.endpoint
     local _, status = balancer.get_last_failure()
     local sent = failed(context, status, true)
-    backends.count(endpoint, context.target.upstream.balance, -1)
+    backends.count(endpoint, context.backend.balance, -1)
     context.endpoint = nil
     local tried = context.tried or {}
     context.tried = tried
@@ -67,14 +67,14 @@ function M.balance()
         context.attempts = 1
         begin(upstream, #backend.ready)
     end
-    if upstream.balance == "client-hash" and not context.client_name then
+    if backend.balance == "client-hash" and not context.client_name then
         context.client_name = addresses.show(context.client)
     end
-    local endpoint = backends.endpoint(backend, upstream.balance, context.client_name, context.tried) or context.last
+    local endpoint = backends.endpoint(backend, backend.balance, context.client_name, context.tried) or context.last
     if not endpoint then
         return ngx.exit(GIVE_UP)
     end
-    backends.count(endpoint, upstream.balance, 1)
+    backends.count(endpoint, backend.balance, 1)
     context.endpoint = endpoint
     local done, fault = balancer.set_current_peer(endpoint.host, endpoint.port)
     if not done then
@@ -90,7 +90,7 @@ function M.finish(context)
         return
     end
     local state = endpoint.state
-    backends.count(endpoint, context.target.upstream.balance, -1)
+    backends.count(endpoint, context.backend.balance, -1)
     if context.own then -- nginx's error became a local reply
         local status = ngx.status
         if (status == 502 or status == 504) and failed(context, status, false) == 0 then

@@ -1,7 +1,7 @@
--- How a request is sent to an endpoint: time-outs, retries, and how the endpoint is chosen.
+-- How a request is sent to an endpoint: time-outs and retries.
 --
--- These are no functions that rows name, but members of a row's `upstream`: connect, read and send in seconds,
--- retries beyond the first try, and balance, an algorithm of `ingresskit.backends`.
+-- These are no functions that rows name, but members of a row's `upstream`: connect, read and send in seconds, and
+-- retries beyond the first try. How an endpoint is chosen stands in the row of the backend: `ingresskit.backends`.
 
 local balancer = require "ngx.balancer"
 local settings = require "ingresskit.settings"
