@@ -251,6 +251,10 @@ class ResponseView(Protocol):
         """As `RequestView.field`."""
         ...
 
+    def values(self, name: bytes) -> tuple[bytes, ...]:
+        """The value of each header field of that name, in order: of ``Set-Cookie``, which cannot be joined."""
+        ...
+
 
 class ResponseFilter(Protocol):
     """What a policy does to an endpoint's responses, where that depends on the request. Can be pickled."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from ingresskit.filters import access, cors, headers, limits, requests, rewrites
+from ingresskit.filters import access, cors, headers, limits, requests, response_rewrites, rewrites
 from ingresskit.filters.access import PlainHttpFilter
 from ingresskit.filters.base import Filter, Reply, ResponseFilter
 from ingresskit.filters.edits import UNCHANGED, HeaderEdit, PathChange, PathChanges
@@ -36,6 +36,7 @@ BUILTIN_EFFECTS: Final = PolicyEffects(
         *cors.COMPILERS,
         *limits.COMPILERS,
         *rewrites.COMPILERS,
+        *response_rewrites.COMPILERS,
         *headers.COMPILERS,
     )
 )
@@ -58,6 +59,7 @@ class Chain:
         request: What happens to the header fields of the request.
         response: What happens to those of an endpoint's response to a client without TLS.
         secure_response: The same for a client with TLS.
+        rewrites: The filters for an endpoint's response whose edits come before those, in order.
         responses: The filters for an endpoint's response, whose edits come after those, in order.
         max_body_bytes: The limit of a body whose length is not declared; 0 is no limit.
         shadow: The stages at which the replies of filters are only counted.
@@ -70,6 +72,7 @@ class Chain:
     request: HeaderEdit = UNCHANGED
     response: HeaderEdit = UNCHANGED
     secure_response: HeaderEdit = UNCHANGED
+    rewrites: tuple[ResponseFilter, ...] = ()
     responses: tuple[ResponseFilter, ...] = ()
     max_body_bytes: int = 0
     shadow: frozenset[Stage] = frozenset()
@@ -137,6 +140,7 @@ def chain_of(
         request=request,
         response=response,
         secure_response=secure_response,
+        rewrites=tuple(item for effect in found for item in effect.rewrites),
         responses=tuple(item for effect in found for item in effect.responses),
         max_body_bytes=0 if Stage.BODY in on_trial else largest,
         shadow=on_trial,

@@ -39,6 +39,8 @@ class Effect:
         request: What happens to the header fields of the request.
         response: What happens to those of an endpoint's response.
         secure_response: The same for clients that use TLS, after *response*.
+        rewrites: Asked for each response of an endpoint, for changes of what it says itself: their edits come
+            before all others.
         responses: Asked for each response of an endpoint, for edits that depend on the request.
         max_body_bytes: The runtime counts the body while it passes, and refuses more; 0 is no limit.
     """
@@ -49,6 +51,7 @@ class Effect:
     request: HeaderEdit = UNCHANGED
     response: HeaderEdit = UNCHANGED
     secure_response: HeaderEdit = UNCHANGED
+    rewrites: tuple[ResponseFilter, ...] = ()
     responses: tuple[ResponseFilter, ...] = ()
     max_body_bytes: int = 0
 

@@ -58,6 +58,7 @@ from ingresskit.policies.kinds import (
     BodyLimit,
     ClientKey,
     ConnectionLimit,
+    CookieRewrite,
     Cors,
     DeniedAgents,
     DeniedSources,
@@ -65,6 +66,7 @@ from ingresskit.policies.kinds import (
     Hsts,
     KeySource,
     LoadBalancing,
+    LocationRewrite,
     PermanentRedirect,
     PlainHttp,
     PrefixRewrite,
@@ -87,10 +89,12 @@ from ingresskit.policies.order import NATIVE_ORDER, STAGE_REASONS, Order, Stage
 from ingresskit.policies.patterns import Pattern, PatternRefused
 from ingresskit.policies.registry import PolicyRegistry
 from ingresskit.policies.templates import expand, places_in
+from ingresskit.policies.text_changes import CLIENT_NAMES, TextChange
 from ingresskit.policies.timed_patterns import is_portable, match_groups
 
 __all__ = [
     "BUILTIN_POLICIES",
+    "CLIENT_NAMES",
     "EVERY_REQUEST",
     "FOREIGN_FAMILIES",
     "INGRESS_NGINX_ORDER",
@@ -111,6 +115,7 @@ __all__ = [
     "Condition",
     "ConnectionLimit",
     "CookieCondition",
+    "CookieRewrite",
     "Cors",
     "DeniedAgents",
     "DeniedSources",
@@ -129,6 +134,7 @@ __all__ = [
     "KeySource",
     "KubernetesDialect",
     "LoadBalancing",
+    "LocationRewrite",
     "MethodCondition",
     "NativeDialect",
     "Objects",
@@ -161,6 +167,7 @@ __all__ = [
     "Share",
     "Stage",
     "Status",
+    "TextChange",
     "Timeouts",
     "TlsRedirect",
     "TrafficSplit",

@@ -13,7 +13,9 @@ from ingresskit.policies.values import Network
 from ingresskit.testing.planes import Plane, PlaneSettings, free_port, state_folder
 from ingresskit.testing.traffic import Endpoints, open_endpoints
 from tests.dataplane.controller_process import Plan
+from tests.dataplane.delegated import open_delegated_haproxy
 from tests.dataplane.faults_scene import end_all_below
+from tests.dataplane.haproxy_plane import HAPROXY, PROGRAM
 from tests.dataplane.kind import Kind
 from tests.dataplane.planes import KINDS
 from tests.dataplane.stage import Stage
@@ -67,6 +69,19 @@ async def opened(
         )
         async with KINDS[name].open(settings) as plane:
             yield plane
+
+
+@asynccontextmanager
+async def opened_with_delegate(name: str) -> AsyncGenerator[Plane]:
+    """As `opened`, HAProxy with its delegate too."""
+    if name != HAPROXY.name:
+        async with opened(name) as made:
+            yield made
+        return
+    with state_folder() as folder:
+        settings = PlaneSettings(state_dir=folder)
+        async with open_delegated_haproxy(settings, program=PROGRAM) as (made, _, _):
+            yield made
 
 
 @pytest.fixture(scope="module", params=EVERY_PLANE)

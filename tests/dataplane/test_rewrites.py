@@ -2,46 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 
 import pytest
 
 from ingresskit.models import Snapshot
 from ingresskit.policies import IngressNginxDialect, NativeDialect, PolicyRegistry
-from ingresskit.render.nginx import Mode
 from ingresskit.testing import ingress, ingress_class, service
-from ingresskit.testing.planes import Plane, PlaneSettings, state_folder
+from ingresskit.testing.planes import Plane
 from ingresskit.translate import TranslateOptions, translate
-from tests.dataplane.conftest import EVERY_PLANE, opened
-from tests.dataplane.delegated import open_delegated_haproxy
-from tests.dataplane.haproxy_plane import HAPROXY, PROGRAM
-from tests.dataplane.nginx_plane import NGINX_DYNAMIC, NGINX_STATIC, open_delegated_nginx
+from tests.dataplane.conftest import EVERY_PLANE, opened_with_delegate
 from tests.dataplane.stage import HOST, OPTIONS, Stage, slices
 from tests.unit.proxy.conftest import Answer, FakeEndpoint, Seen, get
 
 pytestmark = pytest.mark.anyio
 
 _NGINX = "nginx.ingress.kubernetes.io/"
-_MODES = {NGINX_STATIC.name: Mode.STATIC, NGINX_DYNAMIC.name: Mode.DYNAMIC}
 
 
 @pytest.fixture(scope="module", params=EVERY_PLANE)
 async def plane(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncGenerator[Plane]:
-    if request.param == HAPROXY.name:
-        with state_folder() as folder:
-            settings = PlaneSettings(state_dir=folder)
-            async with open_delegated_haproxy(settings, program=PROGRAM) as (made, _, _):
-                yield made
-    elif request.param in _MODES:
-        with state_folder() as folder:
-            async with open_delegated_nginx(PlaneSettings(state_dir=folder), _MODES[request.param]) as plane:
-                yield plane
-    else:
-        async with opened(request.param) as plane:
-            yield plane
+    async with opened_with_delegate(request.param) as made:
+        yield made
 
 
-async def serve(stage: Stage, endpoint: FakeEndpoint, paths: list[str], annotations: Mapping[str, str]) -> None:
+async def serve(
+    stage: Stage, endpoint: FakeEndpoint, paths: Sequence[str], annotations: Mapping[str, str]
+) -> None:
     """Serve the paths of an Ingress with annotations of ingress-nginx (``nginx:``) and native ones."""
     written = {name.replace("nginx:", _NGINX): text for name, text in annotations.items()}
     snapshot = Snapshot.of(

@@ -22,6 +22,7 @@ from ingresskit.policies.kinds.limits import (
 )
 from ingresskit.policies.kinds.redirects import PermanentRedirect, RedirectStatus, TlsRedirect
 from ingresskit.policies.kinds.requests import AllowedMethods, DeniedAgents
+from ingresskit.policies.kinds.response_rewrites import CookieRewrite, LocationRewrite
 from ingresskit.policies.kinds.rewrites import PrefixRewrite, RegexRewrite, UpstreamHost
 from ingresskit.policies.kinds.shadow import Shadow, Shadowed
 from ingresskit.policies.kinds.upstream import (
@@ -45,6 +46,7 @@ __all__ = [
     "BodyLimit",
     "ClientKey",
     "ConnectionLimit",
+    "CookieRewrite",
     "Cors",
     "DeniedAgents",
     "DeniedSources",
@@ -52,6 +54,7 @@ __all__ = [
     "Hsts",
     "KeySource",
     "LoadBalancing",
+    "LocationRewrite",
     "PermanentRedirect",
     "PlainHttp",
     "PrefixRewrite",
@@ -76,11 +79,13 @@ BUILTIN_POLICIES: tuple[type[Policy], ...] = (
     AllowedSources,
     BodyLimit,
     ConnectionLimit,
+    CookieRewrite,
     Cors,
     DeniedAgents,
     DeniedSources,
     Hsts,
     LoadBalancing,
+    LocationRewrite,
     PermanentRedirect,
     PrefixRewrite,
     RateLimit,

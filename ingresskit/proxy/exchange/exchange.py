@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from typing_extensions import override
 
 from ingresskit.facts import fact_logger
+from ingresskit.filters import UNCHANGED
 from ingresskit.graph import Termination
 from ingresskit.proxy.access import AccessRecord
 from ingresskit.proxy.deadlines import NEVER
@@ -324,6 +325,10 @@ class Exchange(Attempts):
             return head.fields, b""
         edit = edits.secure if request.forwarding.https else edits.plain
         if not interim:
+            early = UNCHANGED
+            for item in edits.rewrites:
+                early = early.then(item.response(request, EndpointResponse(head)))
+            edit = early.then(edit)
             for item in edits.filters:
                 edit = edit.then(item.response(request, EndpointResponse(head)))
         return without(head.fields, edit.drop), edit.lines

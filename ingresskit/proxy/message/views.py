@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from ingresskit.proxy.message.head import RequestHead, ResponseHead
     from ingresskit.proxy.message.hosts import RequestedHost
 
-__all__ = ["EndpointResponse", "JudgedHead", "field_of", "value_in"]
+__all__ = ["EndpointResponse", "JudgedHead", "field_of", "value_in", "values_in"]
 
 
 class EndpointResponse:
@@ -28,6 +28,10 @@ class EndpointResponse:
     def field(self, name: bytes) -> bytes | None:
         """As `ResponseView`."""
         return value_in(self._head.fields, name)
+
+    def values(self, name: bytes) -> tuple[bytes, ...]:
+        """As `ResponseView`."""
+        return values_in(self._head.fields, name)
 
 
 class JudgedHead:
@@ -65,12 +69,19 @@ def field_of(name: bytes, head: RequestHead, host: bytes, forwarding: Forwarding
 
 def value_in(lines: bytes, name: bytes) -> bytes | None:
     """The value of a field in lines of a head; several are joined, cookies by semicolons."""
-    found = [
-        value.strip(b" \t\r\n")
-        for line in lines.splitlines(keepends=True)
-        for key, _, value in (line.partition(b":"),)
-        if key.lower() == name
-    ]
+    found = values_in(lines, name)
     if not found:
         return None
     return (b"; " if name == b"cookie" else b", ").join(found)
+
+
+def values_in(lines: bytes, name: bytes) -> tuple[bytes, ...]:
+    """The value of each field of that name in lines of a head, in order."""
+    return tuple(
+        [
+            value.strip(b" \t\r\n")
+            for line in lines.splitlines(keepends=True)
+            for key, _, value in (line.partition(b":"),)
+            if key.lower() == name
+        ]
+    )

@@ -28,11 +28,13 @@ class ResponseEdits:
     Attributes:
         plain: Header fields for clients without TLS.
         secure: Those for clients with TLS.
+        rewrites: Asked for each response; their edits come before those.
         filters: Asked for each response; their edits come after those.
     """
 
     plain: HeaderEdit = UNCHANGED
     secure: HeaderEdit = UNCHANGED
+    rewrites: tuple[ResponseFilter, ...] = ()
     filters: tuple[ResponseFilter, ...] = ()
 
 

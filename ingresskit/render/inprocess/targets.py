@@ -55,8 +55,13 @@ def _target(host: VirtualHost, route: Route, chain: Chain) -> Target:
     policies = host.policies_of(route)
     timeouts = policies.get(Timeouts) or Timeouts()
     response = None
-    if chain.response or chain.secure_response or chain.responses:
-        response = ResponseEdits(plain=chain.response, secure=chain.secure_response, filters=chain.responses)
+    if chain.response or chain.secure_response or chain.rewrites or chain.responses:
+        response = ResponseEdits(
+            plain=chain.response,
+            secure=chain.secure_response,
+            rewrites=chain.rewrites,
+            filters=chain.responses,
+        )
     return Target(
         route=route,
         host=host.host,

@@ -18,6 +18,7 @@ from ingresskit.policies.dialects.ingress_nginx.headers import read_headers
 from ingresskit.policies.dialects.ingress_nginx.limits import read_limits
 from ingresskit.policies.dialects.ingress_nginx.reader import Annotations
 from ingresskit.policies.dialects.ingress_nginx.redirects import read_redirects
+from ingresskit.policies.dialects.ingress_nginx.response_rewrites import read_response_rewrites
 from ingresskit.policies.dialects.ingress_nginx.rewrites import read_rewrites
 from ingresskit.policies.dialects.ingress_nginx.snippets import read_snippets
 from ingresskit.policies.dialects.ingress_nginx.table import TABLE
@@ -107,6 +108,7 @@ class IngressNginxDialect(Dialect):
             read_redirects,
             read_rewrites,
             read_headers,
+            read_response_rewrites,
             read_cors,
             read_access,
             read_limits,

@@ -8,6 +8,11 @@ from datetime import timedelta
 from typing import Any, Final, NamedTuple, cast
 
 from ingresskit.policies.base import Risk
+from ingresskit.policies.dialects.ingress_nginx.text_changes import (
+    parse_cookie_domain,
+    parse_cookie_path,
+    parse_redirect_text,
+)
 from ingresskit.policies.dialects.ingress_nginx.values import (
     parse_client_variable,
     parse_go_boolean,
@@ -18,6 +23,7 @@ from ingresskit.policies.dialects.ingress_nginx.values import (
     parse_size,
 )
 from ingresskit.policies.kinds.limits import BY_ADDRESS, ClientKey
+from ingresskit.policies.text_changes import TextChange
 from ingresskit.policies.values import Network, parse_integer
 
 __all__ = ["Fault", "Globals"]
@@ -67,6 +73,9 @@ class Globals:
         limit_key: What a client is, for limits of its requests.
         rate_status: What requests beyond a rate get.
         connection_status: What requests beyond the number at a time get.
+        cookie_domains: See `ingresskit.policies.CookieRewrite`, and so the next one.
+        redirect_from: What to replace in redirects of endpoints: ``off``, ``default`` or a text.
+        redirect_to: What takes its place.
         global_auth: The URL that is asked before every request; empty: none.
         faults: What cannot be honoured.
     """
@@ -97,6 +106,10 @@ class Globals:
     limit_key: ClientKey = BY_ADDRESS
     rate_status: int = 503
     connection_status: int = 503
+    cookie_domains: tuple[TextChange, ...] = ()
+    cookie_paths: tuple[TextChange, ...] = ()
+    redirect_from: str = "off"
+    redirect_to: str = "off"
     global_auth: str = ""
     faults: tuple[Fault, ...] = field(default=())
 
@@ -170,6 +183,10 @@ _KEYS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "limit-conn-zone-variable": ("limit_key", parse_client_variable),
     "limit-req-status-code": ("rate_status", parse_integer(400, 599)),
     "limit-conn-status-code": ("connection_status", parse_integer(400, 599)),
+    "proxy-cookie-domain": ("cookie_domains", parse_cookie_domain),
+    "proxy-cookie-path": ("cookie_paths", parse_cookie_path),
+    "proxy-redirect-from": ("redirect_from", parse_redirect_text),
+    "proxy-redirect-to": ("redirect_to", parse_redirect_text),
     "global-auth-url": ("global_auth", _text),
 }
 _PROTECTIONS: Final = frozenset({"enable-modsecurity"})

@@ -82,10 +82,10 @@ cors-allow-headers | names | usual ones | rm+ | | With which header fields.
 cors-allow-credentials | boolean | true | rl+ | | Whether with credentials.
 cors-max-age | seconds | 1728000 | rl+ | | How long a browser may keep the permission.
 cors-expose-headers | names | | rm+ | | Which response header fields a page may read.
-proxy-cookie-domain | from to | off | rm? | = | Replace the domain of the endpoint's cookies.
-proxy-cookie-path | from to | off | rm? | = | Replace the path of the endpoint's cookies.
-proxy-redirect-from | text | off | rm? | = | Replace this in the endpoint's Location header field.
-proxy-redirect-to | text | off | rm. | = | What to put in its place.
+proxy-cookie-domain | from to | off | rm+ | = | Replace the domain of the endpoint's cookies.
+proxy-cookie-path | from to | off | rm+ | = | Replace the path of the endpoint's cookies.
+proxy-redirect-from | text | off | rm+ | = | Replace this in the endpoint's Location header field.
+proxy-redirect-to | text | off | rm+ | = | What to put in its place.
 """
 
 _ACCESS: Final = """
@@ -198,6 +198,7 @@ NOTES: Final = {
     "modsecurity-snippet": "no snippet is ever executed",
     "permanent-redirect-code": "301, 302, 303, 307 and 308",
     "proxy-http-version": "1.1",
+    "proxy-redirect-to": "a path is sent as it is, without scheme and host",
     "proxy-next-upstream": "error, timeout and off; no status of a response causes another try",
     "rewrite-target": "the result is in normal form: one with .. elements is refused",
     "server-alias": "names and wildcards, no regular expressions; they hold for the paths of this Ingress",

@@ -11,6 +11,7 @@ from ingresskit.render.haproxy.policies import (
     limits,
     redirects,
     requests,
+    response_rewrites,
     rewrites,
     upstream,
 )
@@ -27,6 +28,7 @@ TABLE: Final = HandlerTable[Handler[Never]](
         *limits.HANDLERS,
         *redirects.HANDLERS,
         *requests.HANDLERS,
+        *response_rewrites.HANDLERS,
         *rewrites.HANDLERS,
         *upstream.HANDLERS,
     )

@@ -11,6 +11,7 @@ from ingresskit.render.nginx.policies import (
     limits,
     redirects,
     requests,
+    response_rewrites,
     rewrites,
     upstream,
 )
@@ -27,6 +28,7 @@ STATIC_HANDLERS: Final[HandlerTable[PolicyHandler[Never, StaticDraft]]] = Handle
         *limits.STATIC,
         *redirects.STATIC,
         *requests.STATIC,
+        *response_rewrites.STATIC,
         *rewrites.STATIC,
         *upstream.STATIC,
     )
@@ -41,6 +43,7 @@ DYNAMIC_HANDLERS: Final[HandlerTable[PolicyHandler[Never, DynamicDraft]]] = Hand
         *limits.DYNAMIC,
         *redirects.DYNAMIC,
         *requests.DYNAMIC,
+        *response_rewrites.DYNAMIC,
         *rewrites.DYNAMIC,
         *upstream.DYNAMIC,
     )
