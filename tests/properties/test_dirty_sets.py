@@ -172,7 +172,7 @@ class _World:
             notes["body-limit"] = self.other.choice(("1k", "2k"))
         if chance() < 0.1:
             notes["nginx.ingress.kubernetes.io/canary"] = "true"
-        if self.other.random() < 0.1:
+        if self.other.random() < 0.4:
             notes["nginx.ingress.kubernetes.io/use-regex"] = "true"
         return ingress(
             pick(("i", "j", "k")),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain, compress
 from operator import attrgetter
-from typing import Final, NamedTuple, assert_never
+from typing import Final, NamedTuple, assert_never, cast
 
 from ingresskit.diagnostics import Diagnostic
 from ingresskit.graph import (
@@ -58,9 +58,9 @@ class Divided(NamedTuple):
     diagnostics: tuple[Diagnostic, ...] = ()
 
 
-_FRONT: Final = attrgetter("front")
-_HANDED_OVER: Final = attrgetter("handed_over")
-_HOST: Final = attrgetter("host")
+_FRONT: Final = cast("Callable[[HostSplit], VirtualHost]", attrgetter("front"))
+_HANDED_OVER: Final = cast("Callable[[HostSplit], VirtualHost | None]", attrgetter("handed_over"))
+_HOST: Final = cast("Callable[[VirtualHost], str]", attrgetter("host"))
 
 
 class Beyond:
