@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from ingresskit.app.dialects import with_dialects
+from ingresskit.app.extensions import installed_effects
 from ingresskit.app.failures import Failure, exit_status
 from ingresskit.app.flags import Command, Flags, parse_flags
 from ingresskit.app.logs import AccessLog, set_up_logging
@@ -25,6 +26,7 @@ from ingresskit.controller.claims import ClaimKeeper
 from ingresskit.diagnostics import Severity
 from ingresskit.errors import IngressKitError
 from ingresskit.facts import FactLogger, fact_logger
+from ingresskit.filters import PolicyEffects
 from ingresskit.models import Snapshot
 from ingresskit.sources import FileSource
 from ingresskit.translate import HostOwnership, TranslateOptions
@@ -67,15 +69,15 @@ def run_flags(flags: Flags, *, program: str) -> int:
     logger = fact_logger(program.removesuffix(".py") if program.endswith(".py") else __name__)
 
     def work() -> int:
-        options = with_dialects(translate_options(flags), flags)
+        options, effects = with_dialects(translate_options(flags), flags), installed_effects()
         if flags.print_config:
-            return anyio.run(_print_config, flags, options, backend_options={"use_uvloop": uvloop})
-        return anyio.run(_serve, flags, options, logger, backend_options={"use_uvloop": uvloop})
+            return anyio.run(_print_config, flags, options, effects, backend_options={"use_uvloop": uvloop})
+        return anyio.run(_serve, flags, options, effects, logger, backend_options={"use_uvloop": uvloop})
 
     return exit_status(work, program=program)
 
 
-async def _serve(flags: Flags, options: TranslateOptions, logger: FactLogger) -> int:
+async def _serve(flags: Flags, options: TranslateOptions, effects: PolicyEffects, logger: FactLogger) -> int:
     """Serve until a signal; returns the exit status."""
     if flags.manifests:
         _check_folder(flags.manifests, flags)
@@ -95,7 +97,14 @@ async def _serve(flags: Flags, options: TranslateOptions, logger: FactLogger) ->
             transport = await _reach(flags, options, connections) if flags.cluster else None
             claims = _claims(flags, options)
             plane = await prepared(
-                Setting(flags=flags, options=options, state=state, access_log=access_log, claims=claims)
+                Setting(
+                    flags=flags,
+                    options=options,
+                    state=state,
+                    access_log=access_log,
+                    claims=claims,
+                    effects=effects,
+                )
             )
             service = Service(
                 flags,
@@ -132,7 +141,7 @@ def _claims(flags: Flags, options: TranslateOptions) -> ClaimKeeper:
     return ClaimKeeper(record, covers_names=options.host_ownership is HostOwnership.STRICT)
 
 
-async def _print_config(flags: Flags, options: TranslateOptions) -> int:
+async def _print_config(flags: Flags, options: TranslateOptions, effects: PolicyEffects) -> int:
     """Print what the manifests come to; returns 1 when a part of an object was refused."""
     folder = flags.manifests or Path()
     _check_folder(folder, flags)
@@ -144,7 +153,8 @@ async def _print_config(flags: Flags, options: TranslateOptions) -> int:
     snapshot: Snapshot | None = source.snapshot()
     if snapshot is None:
         raise Failure(f"the folder {folder} cannot be read")
-    plane = await prepared(Setting(flags=flags, options=options, state=Path()), previewing=True)
+    setting = Setting(flags=flags, options=options, state=Path(), effects=effects)
+    plane = await prepared(setting, previewing=True)
     outcome, text = plane.preview(snapshot)
     sys.stdout.write(text)
     for diagnostic in outcome.diagnostics:

@@ -1,27 +1,22 @@
 """Which annotations a command understands: the package's own dialects, and those that other packages register.
 
 A package registers a dialect in its metadata, in the group ``ingresskit.dialects``: under a name, what to call
-without arguments for a `Dialect`, which its class may be. Policies that the native dialect is to read stand in
-the group ``ingresskit.policies``, each under a name of its own: a subclass of `Policy`.
+without arguments for a `Dialect`, which its class may be.
 
     [project.entry-points."ingresskit.dialects"]
     acme = "acme_ingress:AcmeDialect"
-
-    [project.entry-points."ingresskit.policies"]
-    priority = "acme_ingress:Priority"
 """
 
 from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Iterator
 from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import cast
 
+from ingresskit.app.extensions import installed_policies, refused
 from ingresskit.arguments import TranslationArguments, checked, read_key, read_prefix
-from ingresskit.errors import ConfigurationError
 from ingresskit.models import ObjectKey
 from ingresskit.policies import (
     BUILTIN_POLICIES,
@@ -31,7 +26,6 @@ from ingresskit.policies import (
     IngressNginxDialect,
     KubernetesDialect,
     NativeDialect,
-    Policy,
     PolicyRegistry,
 )
 from ingresskit.translate import TranslateOptions
@@ -39,7 +33,6 @@ from ingresskit.translate import TranslateOptions
 __all__ = [
     "BUILT_IN",
     "DIALECTS",
-    "POLICIES",
     "DialectArguments",
     "add_dialect_arguments",
     "check_dialects",
@@ -47,7 +40,6 @@ __all__ = [
 ]
 
 DIALECTS = "ingresskit.dialects"
-POLICIES = "ingresskit.policies"
 _NATIVE, _INGRESS_NGINX = "native", "ingress-nginx"
 BUILT_IN = (_NATIVE, _INGRESS_NGINX)
 """The package's own; no other package can take their names."""
@@ -96,7 +88,7 @@ def with_dialects(options: TranslateOptions, flags: DialectArguments) -> Transla
 def _made(name: str, options: TranslateOptions, flags: DialectArguments) -> Dialect:
     match name:
         case "native":
-            return NativeDialect((*BUILTIN_POLICIES, *_installed_policies()))
+            return NativeDialect((*BUILTIN_POLICIES, *installed_policies().values()))
         case "ingress-nginx":
             return IngressNginxDialect(
                 prefix=flags.annotations_prefix or INGRESS_NGINX_PREFIX,
@@ -112,31 +104,15 @@ def _installed() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=DIALECTS) if entry.name not in BUILT_IN}
 
 
-def _installed_policies() -> Iterator[type[Policy]]:
-    for entry in sorted(entry_points(group=POLICIES), key=lambda entry: entry.name):
-        try:
-            policy: object = entry.load()
-        except Exception as exc:
-            raise _refused("policy", entry, f"cannot be loaded: {exc!r}") from exc
-        if not (isinstance(policy, type) and issubclass(policy, Policy)):
-            raise _refused("policy", entry, "is not a subclass of ingresskit.Policy")
-        yield policy
-
-
 def _loaded(entry: EntryPoint) -> Dialect:
     try:
         dialect: object = entry.load()()
     except Exception as exc:
-        raise _refused("dialect", entry, f"cannot be loaded: {exc!r}") from exc
+        raise refused("dialect", entry, f"cannot be loaded: {exc!r}") from exc
     missing = [name for name in ("prefix", "read", "table", "kinds") if not hasattr(dialect, name)]
     if missing:
-        raise _refused("dialect", entry, f"is a {type(dialect).__name__} without {', '.join(missing)}")
+        raise refused("dialect", entry, f"is a {type(dialect).__name__} without {', '.join(missing)}")
     return cast("Dialect", dialect)
-
-
-def _refused(what: str, entry: EntryPoint, why: str) -> ConfigurationError:
-    origin = f"of {entry.dist.name}" if entry.dist else f"at {entry.value}"
-    return ConfigurationError(f"the {what} {entry.name} {origin} {why}")
 
 
 def _dialect(text: str) -> str:

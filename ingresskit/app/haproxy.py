@@ -64,7 +64,7 @@ class HaproxyPlane(Plane):
         if (delegate := self._delegate) is not None:
             return Controller(
                 source=source,
-                renderer=DelegatingRenderer(HaproxyRenderer(), str(delegate.socket)),
+                renderer=_delegating(delegate, self._setting),
                 applier=DelegatingApplier(applier, delegate),
                 options=self._setting.options,
                 settings=settings,
@@ -115,6 +115,10 @@ class HaproxyPlane(Plane):
         if self._delegate is None:
             plain = reconcile(snapshot, HaproxyRenderer(), options)
             return plain, shown(self.files(plain.artifact))
-        renderer = DelegatingRenderer(HaproxyRenderer(), str(self._delegate.socket))
+        renderer = _delegating(self._delegate, self._setting)
         outcome = reconcile(snapshot, renderer, options)
         return outcome, shown(self.files(outcome.artifact))
+
+
+def _delegating(delegate: Delegate, setting: Setting) -> DelegatingRenderer[HaproxyArtifact]:
+    return DelegatingRenderer(HaproxyRenderer(), str(delegate.socket), effects=setting.effects)

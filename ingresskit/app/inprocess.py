@@ -49,7 +49,7 @@ class InProcessPlane(Plane):
     def controller(self, source: Source, settings: ControllerSettings | None) -> AnyController:
         return Controller(
             source=source,
-            renderer=InProcessRenderer(),
+            renderer=InProcessRenderer(effects=self._setting.effects),
             applier=InProcessApplier(self._proxy),
             options=self._setting.options,
             settings=settings,
@@ -94,5 +94,5 @@ class InProcessPlane(Plane):
 
     @override
     def preview(self, snapshot: Snapshot) -> tuple[Outcome[object], str]:
-        outcome = reconcile(snapshot, InProcessRenderer(), self._setting.options)
+        outcome = reconcile(snapshot, InProcessRenderer(effects=self._setting.effects), self._setting.options)
         return outcome, to_json(outcome.graph).decode()

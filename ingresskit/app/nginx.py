@@ -73,7 +73,7 @@ class NginxPlane(Plane):
         if (delegate := self._delegate) is not None:
             return Controller(
                 source=source,
-                renderer=DelegatingRenderer(renderer, str(delegate.socket)),
+                renderer=DelegatingRenderer(renderer, str(delegate.socket), effects=self._setting.effects),
                 applier=DelegatingApplier(applier, delegate),
                 options=self._setting.options,
                 settings=settings,
@@ -124,7 +124,8 @@ class NginxPlane(Plane):
         if self._delegate is None:
             plain = reconcile(snapshot, renderer, options)
             return plain, shown(self.files(plain.artifact))
-        outcome = reconcile(snapshot, DelegatingRenderer(renderer, str(self._delegate.socket)), options)
+        delegating = DelegatingRenderer(renderer, str(self._delegate.socket), effects=self._setting.effects)
+        outcome = reconcile(snapshot, delegating, options)
         return outcome, shown(self.files(outcome.artifact))
 
 

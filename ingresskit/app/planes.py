@@ -21,6 +21,7 @@ from ingresskit.app.flags import Address, Flags
 from ingresskit.app.logs import AccessLog
 from ingresskit.controller import Controller, ControllerSettings, Outcome
 from ingresskit.controller.claims import ClaimKeeper
+from ingresskit.filters import BUILTIN_EFFECTS, PolicyEffects
 from ingresskit.models import Snapshot
 from ingresskit.render import RenderedFile
 from ingresskit.sources import Source
@@ -52,6 +53,7 @@ class Setting:
     state: Path
     access_log: AccessLog | None = None
     claims: ClaimKeeper = field(default_factory=ClaimKeeper)
+    effects: PolicyEffects = BUILTIN_EFFECTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

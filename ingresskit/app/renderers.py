@@ -16,6 +16,7 @@ from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol, cast
 
+from ingresskit.app.extensions import installed_effects
 from ingresskit.errors import ConfigurationError
 from ingresskit.filters import PolicyEffects
 from ingresskit.graph import RouteGraph
@@ -88,7 +89,7 @@ def _load(entry: EntryPoint) -> GraphLimits:
 def _inprocess() -> GraphLimits:
     from ingresskit.render.inprocess import InProcessRenderer
 
-    return InProcessRenderer()
+    return InProcessRenderer(effects=installed_effects())
 
 
 def _haproxy() -> GraphLimits:

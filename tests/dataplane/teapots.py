@@ -9,7 +9,7 @@ from ingresskit.filters import BUILTIN_EFFECTS, Effect, Memory, Reply, RequestVi
 from ingresskit.policies import Policy, Stage, annotated
 from ingresskit.policies.values import parse_boolean
 
-__all__ = ["EFFECTS", "Teapot"]
+__all__ = ["EFFECTS", "Teapot", "compile_teapot"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +35,9 @@ class _NoCoffee:
         return Reply(status=418) if request.path.endswith("/coffee") else None
 
 
-def _compile(policy: Teapot) -> Effect:
+def compile_teapot(policy: Teapot) -> Effect:
+    """The effect of the policy."""
     return Effect(guards=(_NoCoffee(),)) if policy.enabled else Effect()
 
 
-EFFECTS = BUILTIN_EFFECTS.with_policy(Teapot, _compile)
+EFFECTS = BUILTIN_EFFECTS.with_policy(Teapot, compile_teapot)

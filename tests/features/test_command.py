@@ -336,6 +336,25 @@ def test_a_policy_is_found_by_the_metadata_of_its_package(tmp_path: Path) -> Non
     assert "ingresskit.dev/priority" in found.stdout
 
 
+@pytest.mark.parametrize(
+    ("entry", "fault"),
+    [
+        ("other = acme:Acme", "the effect other of acme has no policy of the same name in the group"),
+        ("priority = acme:Missing", "the effect priority of acme cannot be loaded: "),
+        ("priority = acme:__name__", "the effect priority of acme is not a function from a policy"),
+    ],
+)
+def test_an_effect_that_cannot_be_used_is_one_line(tmp_path: Path, entry: str, fault: str) -> None:
+    entries = f"[ingresskit.policies]\npriority = acme:Priority\n[ingresskit.effects]\n{entry}\n"
+    environment = _installed(tmp_path, entries, _ACME)
+
+    found = run("-m", "ingresskit", "check", HELLO, "--renderer=inprocess", **environment)
+
+    assert found.returncode == 2
+    assert fault in found.stderr
+    assert found.stderr.count("\n") == 1
+
+
 def test_the_annotations_of_ingress_nginx_are_read_when_asked_for(tmp_path: Path) -> None:
     folder = _manifest(tmp_path, "nginx.ingress.kubernetes.io/proxy-body-size", "8m")
 

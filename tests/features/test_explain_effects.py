@@ -109,7 +109,7 @@ def test_the_command_explains_with_the_policies_of_the_renderer(
 
     found = {"ingresskit.renderers": "GateRenderer", "ingresskit.policies": "Gate"}
     monkeypatch.setattr("ingresskit.app.renderers.entry_points", installed)
-    monkeypatch.setattr("ingresskit.app.dialects.entry_points", installed)
+    monkeypatch.setattr("ingresskit.app.extensions.entry_points", installed)
     text = FOLDER % {"name": "web", "annotations": "ingresskit.dev/gate: 'true'"}
     (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
     asked = ["explain", str(tmp_path), "--json", "--renderer", "gate", "http://a.test/"]

@@ -149,3 +149,31 @@ def test_without_a_delegate_haproxy_does_what_it_can(folder: Path, endpoint: int
 
     assert status == 411
     assert "do not say their length" in str(told)
+
+
+@pytest.mark.parametrize("renderer", ["haproxy", "inprocess"])
+def test_policy_of_another_package_has_its_effect_by_the_metadata_of_the_package(
+    folder: Path, renderer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package, manifests = folder / "packages", folder / "manifests"
+    metadata = package / "acme-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    manifests.mkdir()
+    teapots = Path(__file__).parents[1] / "dataplane" / "teapots.py"
+    (package / "acme.py").write_text(teapots.read_text())
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(
+        "[ingresskit.policies]\nteapot = acme:Teapot\n[ingresskit.effects]\nteapot = acme:compile_teapot\n"
+    )
+    marked = MANIFEST.replace('body-limit: "100000"', 'teapot: "true"')
+    (manifests / "shop.yaml").write_text(marked.format(port=9))
+    monkeypatch.setenv("PYTHONPATH", str(package))
+
+    flags = (f"--manifests={manifests}", f"--renderer={renderer}", f"--state-dir={folder / 'state'}")
+    with ReferenceController(*flags) as controller:
+        controller.wait_ready()
+        wait_until(lambda: controller.get(HOST, "/coffee").status == 418)
+        other = controller.get(HOST, "/tea").status
+        controller.stop()
+
+    assert other == 503  # no endpoint is let in

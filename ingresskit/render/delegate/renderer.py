@@ -96,7 +96,7 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
         self.handlers: HandlerTable[PolicyHandler[Never, Never]] = front.handlers
         # To everybody else it is the renderer of the program.
         supports = front.handlers.supports
-        vars(self).update(name=front.name, supports=supports, protocols=front.protocols)
+        vars(self).update(name=front.name, supports=supports, protocols=front.protocols, effects=effects)
 
     @property
     def front(self) -> Renderer[ArtifactT]:
