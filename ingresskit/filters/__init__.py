@@ -1,6 +1,7 @@
 """What each policy does to a request, and in which order: one definition for every data plane. Pure."""
 
 from ingresskit.filters.access import AddressFilter, DeniedAddressFilter, PlainHttpFilter
+from ingresskit.filters.any_of import AnyOf
 from ingresskit.filters.base import (
     Filter,
     Memory,
@@ -16,7 +17,9 @@ from ingresskit.filters.base import (
     Verifying,
 )
 from ingresskit.filters.chain import BUILTIN_EFFECTS, Chain, chain_of
+from ingresskit.filters.credentials import BasicAuthFilter
 from ingresskit.filters.decide import Decision, decide, decide_all
+from ingresskit.filters.digest import DigestAuthFilter
 from ingresskit.filters.edits import UNCHANGED, HeaderEdit, PathChange, PathChanges, PathEdit, PatternEdit
 from ingresskit.filters.effects import Compiler, Effect, PolicyEffects
 from ingresskit.filters.explain import Explanation, explain
@@ -31,12 +34,15 @@ __all__ = [
     "ActionFilter",
     "AddressFilter",
     "AddressRanges",
+    "AnyOf",
+    "BasicAuthFilter",
     "BodyFilter",
     "Chain",
     "Compiler",
     "ConnectionFilter",
     "Decision",
     "DeniedAddressFilter",
+    "DigestAuthFilter",
     "Effect",
     "Explanation",
     "Filter",

@@ -6,8 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from ingresskit.filters import access, cors, headers, limits, requests, response_rewrites, rewrites
+from ingresskit.filters import (
+    access,
+    cors,
+    credentials,
+    digest,
+    headers,
+    limits,
+    requests,
+    response_rewrites,
+    rewrites,
+)
 from ingresskit.filters.access import PlainHttpFilter
+from ingresskit.filters.any_of import combined
 from ingresskit.filters.base import Filter, Reply, ResponseFilter
 from ingresskit.filters.edits import UNCHANGED, HeaderEdit, PathChange, PathChanges
 from ingresskit.filters.effects import Effect, PolicyEffects
@@ -25,7 +36,7 @@ from ingresskit.graph import (
     refuses_plain_http,
     solves_http01,
 )
-from ingresskit.policies import Order, Shadow, Stage
+from ingresskit.policies import Order, Satisfaction, Satisfy, Shadow, Stage
 
 __all__ = ["BUILTIN_EFFECTS", "Chain", "chain_of"]
 
@@ -34,6 +45,8 @@ BUILTIN_EFFECTS: Final = PolicyEffects(
         *access.COMPILERS,
         *requests.COMPILERS,
         *cors.COMPILERS,
+        *credentials.COMPILERS,
+        *digest.COMPILERS,
         *limits.COMPILERS,
         *rewrites.COMPILERS,
         *response_rewrites.COMPILERS,
@@ -127,6 +140,8 @@ def chain_of(
     on_trial = frozenset[Stage]() if shadow is None else shadow.stages
     largest = min((size for effect in found if (size := effect.max_body_bytes)), default=0)
     filters = sorted(_filters(host, route, found), key=lambda item: order.place(item.stage))
+    if (satisfy := policies.get(Satisfy)) is not None and satisfy.mode is Satisfaction.ANY:
+        filters = list(combined(filters))
     request = response = secure_response = UNCHANGED
     for effect in found:
         request = request.then(effect.request)

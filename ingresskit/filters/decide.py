@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from ingresskit.filters.any_of import AnyOf
 from ingresskit.filters.base import Address, Bucket, Reply
 from ingresskit.filters.chain import BUILTIN_EFFECTS, Chain, chain_of
 from ingresskit.filters.effects import PolicyEffects
@@ -131,7 +132,8 @@ def _routed(
     for item in chain.secure if view.https else chain.plain:
         if item.stage in chain.shadow:
             continue
-        if item.stage is Stage.ADDRESS and view.request.client is None:
+        judges_address = item.stage is Stage.ADDRESS or (isinstance(item, AnyOf) and item.judges_addresses)
+        if judges_address and view.request.client is None:
             continue
         refused = item.stage is Stage.ADDRESS and not view.has_address
         reply = Reply(status=403) if refused else item.request(view, _NO_MEMORY)

@@ -165,9 +165,8 @@ CASES: dict[str, Case] = {
         response={"X-Served-By": "us"},
     ),
     "header fields that are not allowed": Case(annotations={"custom-headers": "default/headers"}, status=503),
-    "a protection that is not built": Case(
-        annotations={"auth-type": "basic", "auth-secret": "users"}, status=503
-    ),
+    "users that are not there": Case(annotations={"auth-type": "basic", "auth-secret": "users"}, status=503),
+    "a protection that is not built": Case(annotations={"enable-modsecurity": "true"}, status=503),
     "a solver's path beside it": Case(
         annotations={"auth-url": "https://auth.test/"},
         paths=("=/.well-known/acme-challenge/token",),

@@ -281,7 +281,7 @@ def test_the_settings_and_the_open_protections_reach_the_dialect_of_ingress_ngin
     )
 
     registry = with_dialects(translate_options(flags), flags).policies
-    annotations = {"nginx.ingress.kubernetes.io/auth-type": "basic"}
+    annotations = {"nginx.ingress.kubernetes.io/enable-modsecurity": "true"}
     reading = registry.read(annotations, ObjectRef("Ingress", ObjectKey("a", "b")))
     assert registry.settings == {ObjectKey("ops", "settings")}
     assert reading.protection_fault is None

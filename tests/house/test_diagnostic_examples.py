@@ -316,7 +316,7 @@ CASES: dict[Reason, Case] = {
         annotated("nginx.ingress.kubernetes.io/whitelist-source-range", "10.11.0.0/16")
     ),
     Reason.ANNOTATION_UNSUPPORTED: case(
-        annotated("nginx.ingress.kubernetes.io/auth-type", "basic"),
+        annotated("nginx.ingress.kubernetes.io/enable-modsecurity", "true"),
         options=TranslateOptions(policies=PolicyRegistry([IngressNginxDialect()])),
     ),
     Reason.CONFIG_MAP_NOT_FOUND: case(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ingresskit.policies.kinds.access import AllowedSources, DeniedSources, PlainHttp
 from ingresskit.policies.kinds.cors import Cors
+from ingresskit.policies.kinds.credentials import BasicAuth, DigestAuth, Satisfaction, Satisfy
 from ingresskit.policies.kinds.headers import Hsts, RequestHeaders, ResponseHeaders
 from ingresskit.policies.kinds.limits import (
     BodyLimit,
@@ -43,6 +44,7 @@ __all__ = [
     "Algorithm",
     "AllowedMethods",
     "AllowedSources",
+    "BasicAuth",
     "BodyLimit",
     "ClientKey",
     "ConnectionLimit",
@@ -50,6 +52,7 @@ __all__ = [
     "Cors",
     "DeniedAgents",
     "DeniedSources",
+    "DigestAuth",
     "EndpointProtocol",
     "Hsts",
     "KeySource",
@@ -65,6 +68,8 @@ __all__ = [
     "RequestHeaders",
     "ResponseHeaders",
     "Retries",
+    "Satisfaction",
+    "Satisfy",
     "Shadow",
     "Shadowed",
     "Timeouts",
@@ -77,12 +82,14 @@ __all__ = [
 BUILTIN_POLICIES: tuple[type[Policy], ...] = (
     AllowedMethods,
     AllowedSources,
+    BasicAuth,
     BodyLimit,
     ConnectionLimit,
     CookieRewrite,
     Cors,
     DeniedAgents,
     DeniedSources,
+    DigestAuth,
     Hsts,
     LoadBalancing,
     LocationRewrite,
@@ -93,6 +100,7 @@ BUILTIN_POLICIES: tuple[type[Policy], ...] = (
     RequestHeaders,
     ResponseHeaders,
     Retries,
+    Satisfy,
     Shadow,
     Timeouts,
     TlsRedirect,

@@ -116,9 +116,9 @@ def test_a_grant_is_for_one_kind() -> None:
 def test_a_registry_names_the_kinds_and_settings_of_its_dialects() -> None:
     registry = PolicyRegistry([NativeDialect(), Banner()])
 
-    assert registry.kinds == {ConfigMap}
+    assert registry.kinds == {ConfigMap, Secret}
     assert registry.settings == {SETTINGS}
-    assert PolicyRegistry([NativeDialect()]).kinds == frozenset()
+    assert PolicyRegistry([Banner()]).kinds == {ConfigMap}
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from functools import lru_cache
 from typing import Final
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
-from ingresskit.models import ConfigMap, KubeObject, ObjectKey, ObjectRef
+from ingresskit.models import ConfigMap, KubeObject, ObjectKey, ObjectRef, Secret
 from ingresskit.policies.base import Risk
 from ingresskit.policies.dialects.base import AnnotationDoc, Dialect, DialectContext, Grants, Reading, Status
 from ingresskit.policies.dialects.ingress_nginx.access import read_access
 from ingresskit.policies.dialects.ingress_nginx.cors import read_cors
+from ingresskit.policies.dialects.ingress_nginx.credentials import read_credentials
 from ingresskit.policies.dialects.ingress_nginx.globals import RISKS, Fault, Globals
 from ingresskit.policies.dialects.ingress_nginx.headers import read_headers
 from ingresskit.policies.dialects.ingress_nginx.limits import read_limits
@@ -74,7 +75,7 @@ class IngressNginxDialect(Dialect):
 
     prefix: str
     globals_ref: ObjectKey | None
-    kinds: frozenset[type[KubeObject]] = frozenset({ConfigMap})
+    kinds: frozenset[type[KubeObject]] = frozenset({ConfigMap, Secret})
 
     def __init__(
         self,
@@ -111,6 +112,7 @@ class IngressNginxDialect(Dialect):
             read_response_rewrites,
             read_cors,
             read_access,
+            read_credentials,
             read_limits,
             read_traffic,
         ):

@@ -92,11 +92,11 @@ _ACCESS: Final = """
 allowlist-source-range | addresses | | rm+ | whitelist-source-range | Only these clients are let in.
 whitelist-source-range | addresses | | rm+ | = | The old name of allowlist-source-range.
 denylist-source-range | addresses | | rm+ | = | These clients are kept out.
-satisfy | any or all | all | rl. | | Whether the address or credentials suffice.
-auth-type | basic or digest | | rl! | | Ask for a user name and password.
-auth-secret | namespace/name | | rm! | | The Secret with their users.
-auth-secret-type | auth-file or auth-map | auth-file | rl. | | The form of that Secret.
-auth-realm | text | | rm. | | What the browser shows when it asks for them.
+satisfy | any or all | all | rl+ | | Whether the address or credentials suffice.
+auth-type | basic or digest | | rl+ | | Ask for a user name and password.
+auth-secret | namespace/name | | rm+ | | The Secret with their users.
+auth-secret-type | auth-file or auth-map | auth-file | rl+ | | The form of that Secret.
+auth-realm | text | | rm+ | | What the browser shows when it asks for them.
 auth-url | URL | | rh! | global-auth-url | Ask this service whether a request may pass.
 auth-method | method | | rl. | global-auth-method | The method of that question.
 auth-signin | URL | | rh. | global-auth-signin | Where to send those who may not.

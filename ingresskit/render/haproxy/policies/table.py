@@ -7,6 +7,7 @@ from typing import Final, Never
 from ingresskit.render.haproxy.policies import (
     access,
     cors,
+    credentials,
     headers,
     limits,
     redirects,
@@ -24,6 +25,7 @@ TABLE: Final = HandlerTable[Handler[Never]](
     (
         *access.HANDLERS,
         *cors.HANDLERS,
+        *credentials.HANDLERS,
         *headers.HANDLERS,
         *limits.HANDLERS,
         *redirects.HANDLERS,

@@ -7,6 +7,7 @@ from typing import Final, Never
 from ingresskit.render.nginx.policies import (
     access,
     cors,
+    credentials,
     headers,
     limits,
     redirects,
@@ -24,6 +25,7 @@ STATIC_HANDLERS: Final[HandlerTable[PolicyHandler[Never, StaticDraft]]] = Handle
     (
         *access.STATIC,
         *cors.STATIC,
+        *credentials.STATIC,
         *headers.STATIC,
         *limits.STATIC,
         *redirects.STATIC,
@@ -39,6 +41,7 @@ DYNAMIC_HANDLERS: Final[HandlerTable[PolicyHandler[Never, DynamicDraft]]] = Hand
     (
         *access.DYNAMIC,
         *cors.DYNAMIC,
+        *credentials.DYNAMIC,
         *headers.DYNAMIC,
         *limits.DYNAMIC,
         *redirects.DYNAMIC,

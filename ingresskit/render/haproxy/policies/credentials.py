@@ -1,0 +1,59 @@
+"""Who is let in by name and password: for the delegate.
+
+HAProxy's ``userlist`` computes hashes in the thread that serves everybody, and takes a reload for each change
+of a user. It has no digest authentication.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from typing_extensions import override
+
+from ingresskit.policies import BasicAuth, DigestAuth, Policy, Satisfaction, Satisfy
+from ingresskit.render.haproxy.policies.base import Handler
+from ingresskit.render.policies import Loss, Support
+
+__all__ = ["HANDLERS"]
+
+
+class _Left(Handler[Policy]):
+    def __init__(self, kind: type[Policy], message: str) -> None:
+        self.policy: type[Policy] = kind
+        self.limitations: tuple[Loss, ...] = (Loss(message=message, support=Support.DELEGATED),)
+
+    @override
+    def losses(self, policy: Policy) -> Iterable[Loss]:
+        return self.limitations
+
+    @override
+    def honoured(self, policy: Policy) -> Policy | None:
+        return None
+
+
+class _Satisfy(Handler[Satisfy]):
+    policy = Satisfy
+    limitations = (
+        Loss(
+            field="mode",
+            message="does not combine addresses and credentials",
+            support=Support.DELEGATED,
+            effect="clients need both",
+        ),
+    )
+
+    @override
+    def losses(self, policy: Satisfy) -> Iterable[Loss]:
+        return self.limitations if policy.mode is Satisfaction.ANY else ()
+
+    @override
+    def honoured(self, policy: Satisfy) -> Policy | None:
+        return None if policy.mode is Satisfaction.ANY else policy
+
+
+HANDLERS: Final = (
+    _Left(BasicAuth, "computes the hashes of passwords in the thread that serves everybody"),
+    _Left(DigestAuth, "has no digest authentication"),
+    _Satisfy(),
+)
