@@ -194,7 +194,7 @@ def _concerned(route: Route) -> frozenset[ObjectRef]:
     """The objects that decide what becomes of the requests of a route: its Ingress and its Services."""
     services: tuple[ObjectKey, ...] = ()
     if isinstance(route.action, Forward):
-        services = tuple(ObjectKey(share.key.namespace, share.key.service) for share in route.action.backends)
+        services = tuple(ObjectKey(key.namespace, key.service) for key in route.action.keys)
     return frozenset((route.origin.subject, *(ObjectRef(Service.kind, key) for key in services)))
 
 

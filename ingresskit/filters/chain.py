@@ -16,6 +16,7 @@ from ingresskit.filters import (
     requests,
     response_rewrites,
     rewrites,
+    traffic,
 )
 from ingresskit.filters.access import PlainHttpFilter
 from ingresskit.filters.any_of import combined
@@ -51,6 +52,7 @@ BUILTIN_EFFECTS: Final = PolicyEffects(
         *rewrites.COMPILERS,
         *response_rewrites.COMPILERS,
         *headers.COMPILERS,
+        *traffic.COMPILERS,
     )
 )
 """The effects of the built-in policies. `PlainHttp` and `TlsRedirect`, which depend on the host too, and
@@ -76,6 +78,7 @@ class Chain:
         responses: The filters for an endpoint's response, whose edits come after those, in order.
         max_body_bytes: The limit of a body whose length is not declared; 0 is no limit.
         shadow: The stages at which the replies of filters are only counted.
+        errors: The statuses that get a page of the default backend.
     """
 
     plain: tuple[Filter, ...] = ()
@@ -89,6 +92,7 @@ class Chain:
     responses: tuple[ResponseFilter, ...] = ()
     max_body_bytes: int = 0
     shadow: frozenset[Stage] = frozenset()
+    errors: frozenset[int] = frozenset()
 
     def stages(self, order: Order, *, https: bool) -> tuple[Stage, ...]:
         """The stages at which something acts on a request of that scheme, in the order in which they act."""
@@ -159,6 +163,7 @@ def chain_of(
         responses=tuple(item for effect in found for item in effect.responses),
         max_body_bytes=0 if Stage.BODY in on_trial else largest,
         shadow=on_trial,
+        errors=frozenset[int]().union(*(effect.errors for effect in found)),
     )
 
 

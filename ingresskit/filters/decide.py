@@ -164,6 +164,9 @@ def _routed(
     shares = route.action.backends if isinstance(route.action, Forward) else ()
     backends = [graph.backends[share.key] for share in shares if share.key in graph.backends]
     usable = tuple(backend for backend in backends if backend.endpoints)
+    if not usable and isinstance(route.action, Forward) and route.action.fallback is not None:
+        default = graph.backends.get(route.action.fallback)
+        usable = () if default is None or not default.endpoints else (default,)
     return Decision(
         host=view.host,
         path=view.path,

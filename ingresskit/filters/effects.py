@@ -43,6 +43,7 @@ class Effect:
             before all others.
         responses: Asked for each response of an endpoint, for edits that depend on the request.
         max_body_bytes: The runtime counts the body while it passes, and refuses more; 0 is no limit.
+        errors: The statuses of responses in whose place the runtime sends a page of `Forward.fallback`.
     """
 
     guards: tuple[Filter, ...] = ()
@@ -54,6 +55,7 @@ class Effect:
     rewrites: tuple[ResponseFilter, ...] = ()
     responses: tuple[ResponseFilter, ...] = ()
     max_body_bytes: int = 0
+    errors: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,7 +170,9 @@ def _action(action: Action) -> dict[str, object]:
     match action:
         case Forward():
             shares = [{"backend": str(backend.key), "weight": backend.weight} for backend in action.backends]
-            return {"forward": shares}
+            beside = {"fallback": action.fallback, "pages": action.pages}
+            shown = {name: str(key) for name, key in beside.items() if key is not None}
+            return {"forward": shares, **shown}
         case Redirect():
             return {"redirect": {"location": action.location, "status": action.status}}
         case Respond():

@@ -212,7 +212,7 @@ def _forwarded(hosts: Iterable[VirtualHost]) -> Iterator[BackendKey]:
     for host in hosts:
         for route in host.routes:
             if isinstance(route.action, Forward):
-                yield from (share.key for share in route.action.backends)
+                yield from route.action.keys
 
 
 def _certificates(

@@ -15,7 +15,6 @@ __all__ = [
     "ADVICE",
     "ALL",
     "ALWAYS",
-    "DEFAULT",
     "EMPTY",
     "HOSTS",
     "OFF",
@@ -47,7 +46,6 @@ PROTOCOL: Final = (
 )
 PATHS: Final = "paths are taken letter by letter, as Exact or Prefix: write out the prefixes"
 HOSTS: Final = "write a rule for each host"
-DEFAULT: Final = "use spec.defaultBackend"
 ROOT: Final = "an Ingress with the path Exact / and {native}/redirect does it"
 WWW: Final = "an Ingress for the other host with {native}/redirect does it"
 PASSTHROUGH: Final = (
@@ -90,7 +88,6 @@ ADVICE: Final[Mapping[str, str]] = {
     "grpc-backend": PROTOCOL,
     "use-regex": PATHS,
     "server-alias": HOSTS,
-    "default-backend": DEFAULT,
     "app-root": ROOT,
     "from-to-www-redirect": WWW,
     "ssl-passthrough": PASSTHROUGH,

@@ -34,6 +34,8 @@ COINED_BY_INGRESS_NGINX: Final[Mapping[str, str]] = {
     "upstream-hash-by": "load-balancing",
     "custom-headers": "response-headers-set",
     "x-forwarded-prefix": "request-headers-set",
+    "default-backend": "fallback-service",
+    "custom-http-errors": "error-pages",
     "enable-cors": "cors-origins",
     "cors-allow-origin": "cors-origins",
     "cors-allow-methods": "cors-methods",

@@ -139,7 +139,11 @@ def _routes_without_endpoints(host: VirtualHost, notes: Mapping[BackendKey, str]
         shares = route.action.backends
         for share in shares:
             if share.key in notes:
-                effect = "its share goes to the others" if len(shares) > 1 else "the route responds 503"
+                effect = "the route responds 503"
+                if len(shares) > 1:
+                    effect = "its share goes to the others"
+                elif route.action.fallback is not None:
+                    effect = f"its requests go to {route.action.fallback}"
                 yield Diagnostic(
                     subject=route.origin.subject,
                     field=route.origin.field,

@@ -25,7 +25,7 @@ from ingresskit.translate.claims import BackendFault, ServiceRef
 from ingresskit.translate.destinations import DestinationPolicy
 from ingresskit.translate.endpoints import EndpointTable
 
-__all__ = ["BackendTable", "Resolution", "ResolvedBackend"]
+__all__ = ["FIRST_PORT", "BackendTable", "Resolution", "ResolvedBackend"]
 
 _EXTERNAL_NAME = "ExternalName"
 
@@ -35,6 +35,9 @@ _MOST_PORTS_TOLD = 8
 _MOST_SERVICE_PORTS = 256
 
 _NOTHING_LOST = Reading()
+
+FIRST_PORT = 0
+"""Stands for the number of the first port of a Service, where its name alone is given."""
 
 _Ports = dict["str | int", ServicePort]
 
@@ -148,8 +151,8 @@ class BackendTable:
             has = ", ".join(map(_port_text, ports[:_MOST_PORTS_TOLD])) or "none"
             if len(ports) > _MOST_PORTS_TOLD:
                 has += f" and {len(ports) - _MOST_PORTS_TOLD} more"
-            what = f"named {ref.port!r}" if isinstance(ref.port, str) else str(ref.port)
-            message = f"Service {ref.service} has no port {what}; it has {has}"
+            what = f" named {ref.port!r}" if isinstance(ref.port, str) else f" {ref.port}" if ref.port else ""
+            message = f"Service {ref.service} has no port{what}; it has {has}"
             message += _port_advice(ports, ref.port)
             if len(ports) > _MOST_SERVICE_PORTS:
                 message += f"; no more than {_MOST_SERVICE_PORTS} of them are looked at"
@@ -199,6 +202,7 @@ def _ports_of(service: Service) -> _Ports:
     found: _Ports = {}
     looked_at = service.spec.ports[:_MOST_SERVICE_PORTS]
     for port in sorted(looked_at, key=lambda port: (port.protocol or "TCP") != "TCP"):
+        found.setdefault(FIRST_PORT, port)
         found.setdefault(port.port, port)
         if port.name is not None:
             found.setdefault(port.name, port)

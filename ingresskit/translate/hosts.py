@@ -21,7 +21,7 @@ from ingresskit.graph import (
     VirtualHost,
 )
 from ingresskit.models import ObjectRef
-from ingresskit.policies import Origin, PolicySet, Variant
+from ingresskit.policies import FallbackService, Origin, PolicySet, Variant
 from ingresskit.translate.backends import Resolution
 from ingresskit.translate.claims import Claim, Claimant
 from ingresskit.translate.host_policies import HostPolicies, decide_host_policies
@@ -180,10 +180,10 @@ class _Decision:
         for item in items:
             asked.setdefault(item.backend_identity, item.backend_policies)
         return {
-            share.key: asked[share.key.policies]
+            key: asked[key.policies]
             for route in routes
             if isinstance(route.action, Forward)
-            for share in route.action.backends
+            for key in route.action.keys
         }
 
     def refuse(self, item: ResolvedClaims) -> None:
@@ -222,9 +222,38 @@ class _Decision:
         )
 
     def _route(self, item: ResolvedClaims, claim: Claim) -> Route:
-        route = route_of(item, claim)
+        route = self._with_pages(route_of(item, claim))
         closed = self._closed.get(item.claimant.ref)
         return route if closed is None else replace(route, action=closed)
+
+    def _with_pages(self, route: Route) -> Route:
+        """*route*, whose errors get the pages of the controller's default backend if it names none itself.
+
+        Where nothing stands in for its backend and nothing makes pages, the policy is not there either: no
+        renderer need do anything for it.
+        """
+        asked = route.policies.get(FallbackService)
+        if asked is None:
+            return route
+        action, own = route.action, self._inputs.default_backend
+        if isinstance(action, Forward):
+            if asked.service is None and asked.errors and own is not None and own.key is not None:
+                return replace(route, action=replace(action, pages=own.key))
+            if action.fallback is not None:
+                return route
+        origin = route.policies.origin(FallbackService, "errors")
+        if origin is not None and asked.service is None:
+            fault = Diagnostic(
+                subject=origin.subject,
+                field=origin.field,
+                reason=Reason.ANNOTATION_IGNORED,
+                message="no Service makes pages of errors: none is named, and the controller has no default"
+                " backend; errors are sent as endpoints make them",
+                severity=Severity.WARNING,
+            )
+            if fault not in self.diagnostics:
+                self.diagnostics.append(fault)
+        return replace(route, policies=route.policies.without(FallbackService))
 
     def vary(self, item: ResolvedClaims, claim: Claim, variant: Variant) -> None:
         """Let a claim have its part of the requests of its main path, under the policies of that path.
@@ -247,13 +276,14 @@ class _Decision:
             why = f"is not forwarded ({winner.origin})"
         elif not isinstance(own.action, Forward):
             why = f"stays with {winner.origin} whole"
-        if why:
+        if why or not (isinstance(main.action, Forward) and isinstance(own.action, Forward)):
             message = f"{where} {why}: this canary takes no part of its requests"
             subject = winner.origin.subject
             self._lose(claim.origin, Reason.ROUTE_CONFLICT, message, claim.host, claim, subject)
             return
+        action = replace(own.action, fallback=main.action.fallback, pages=main.action.pages)
         self.variants += (
-            replace(main, action=own.action, origin=claim.origin, selection=selection, written=claim.written)
+            replace(main, action=action, origin=claim.origin, selection=selection, written=claim.written)
             for selection in variant.selections
         )
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ingresskit.diagnostics import Diagnostic
+from ingresskit.diagnostics import Diagnostic, Severity
 from ingresskit.graph import ANY_HOST
 from ingresskit.models import ObjectKey
 from ingresskit.policies import (
+    FallbackService,
+    NamedService,
     Origin,
     PermanentRedirect,
     PolicyScope,
@@ -20,7 +22,7 @@ from ingresskit.policies import (
 from ingresskit.translate.backends import Resolution
 from ingresskit.translate.claims import Claim, Claimant, ServiceRef
 
-__all__ = ["ResolvedClaims", "backend_refs", "shares"]
+__all__ = ["ResolvedClaims", "backend_refs", "fallback_ref", "shares"]
 
 _CONSUMED = (PermanentRedirect, TrafficSplit, UpstreamProtocol)
 """Policies that the action of a route and its backends express completely; no renderer needs to know them."""
@@ -100,7 +102,24 @@ def backend_refs(claimant: Claimant) -> Iterable[ServiceRef]:
             refs[claim.backend] = None
             for share in shares(claim.backend, split):
                 refs[share[0]] = None
+    if refs and (fallback := fallback_ref(claimant)) is not None:
+        refs[fallback] = None
     return refs
+
+
+def fallback_ref(claimant: Claimant) -> ServiceRef | None:
+    """The Service that stands in for the backends of *claimant*; ``None``: none does.
+
+    A canary has none of its own: its requests have the policies of their main path.
+    """
+    asked = claimant.policies.policies.get(FallbackService)
+    if asked is None or asked.service is None or claimant.policies.variant is not None:
+        return None
+    return _named(claimant, asked.service)
+
+
+def _named(claimant: Claimant, service: NamedService) -> ServiceRef:
+    return ServiceRef(service=ObjectKey(claimant.namespace, service.name), port=service.port)
 
 
 def shares(backend: ServiceRef, split: TrafficSplit | None) -> list[tuple[ServiceRef, int]]:
@@ -136,3 +155,21 @@ def _backend_faults(claimant: Claimant, resolutions: Mapping[ServiceRef, Resolut
                 message=f"{resolution.fault.message}; {effect}",
                 related=(resolution.service,),
             )
+    yield from _fallback_faults(claimant, resolutions)
+
+
+def _fallback_faults(claimant: Claimant, resolutions: Mapping[ServiceRef, Resolution]) -> Iterable[Diagnostic]:
+    """A Service that an annotation names and that does not exist: it costs the annotation only."""
+    ref = fallback_ref(claimant)
+    found = None if ref is None else resolutions.get(ref)
+    if found is None or found.fault is None:
+        return
+    origin = claimant.policies.policies.origin(FallbackService, "service")
+    yield Diagnostic(
+        subject=claimant.ref,
+        field=origin.field if origin else "",
+        reason=found.fault.reason,
+        message=f"{found.fault.message}; it stands in for no backend, and errors have no pages",
+        severity=Severity.WARNING,
+        related=(found.service,),
+    )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ingresskit.diagnostics import Diagnostic, Reason
 from ingresskit.graph import Action, Forward, Redirect, Respond, Route, WeightedBackend, solves_http01
-from ingresskit.policies import NATIVE_ORDER, PermanentRedirect, TrafficSplit
+from ingresskit.policies import NATIVE_ORDER, FallbackService, PermanentRedirect, PolicySet, TrafficSplit
 from ingresskit.translate.backends import Resolution
 from ingresskit.translate.claims import BackendFault, Claim
-from ingresskit.translate.resolved import ResolvedClaims, shares
+from ingresskit.translate.resolved import ResolvedClaims, fallback_ref, shares
 from ingresskit.translate.rewrites import rewrites_for
 
 __all__ = ["forward", "route_of"]
@@ -51,7 +52,20 @@ def _action(resolved: ResolvedClaims, claim: Claim) -> Action:
         return Respond(status=503, reason=claim.backend.reason, message=claim.backend.message)
     divided = shares(claim.backend, parsed.policies.get(TrafficSplit)) or [(claim.backend, 1)]
     divided_by_backend = [(resolved.resolutions[ref], weight) for ref, weight in divided]
-    return forward(divided_by_backend, resolved.backend_identity)
+    action = forward(divided_by_backend, resolved.backend_identity)
+    if (ref := fallback_ref(resolved.claimant)) is None:
+        return action
+    return _beside(action, resolved.resolutions[ref], parsed.policies)
+
+
+def _beside(action: Action, fallback: Resolution, policies: PolicySet) -> Action:
+    """*action* with a backend that stands in for its own, also where those do not exist."""
+    if fallback.key is None or isinstance(action, Redirect):
+        return action
+    if isinstance(action, Respond):
+        return Forward(backends=(WeightedBackend(fallback.key),))
+    asked = policies.get(FallbackService)
+    return replace(action, fallback=fallback.key, pages=fallback.key if asked and asked.errors else None)
 
 
 def forward(shares: Sequence[tuple[Resolution, int]], policies: str = "") -> Action:

@@ -26,6 +26,7 @@ from ingresskit.policies.kinds.requests import AllowedMethods, DeniedAgents
 from ingresskit.policies.kinds.response_rewrites import CookieRewrite, LocationRewrite
 from ingresskit.policies.kinds.rewrites import PrefixRewrite, RegexRewrite, UpstreamHost
 from ingresskit.policies.kinds.shadow import Shadow, Shadowed
+from ingresskit.policies.kinds.traffic import FallbackService, NamedService
 from ingresskit.policies.kinds.upstream import (
     Algorithm,
     EndpointProtocol,
@@ -54,10 +55,12 @@ __all__ = [
     "DeniedSources",
     "DigestAuth",
     "EndpointProtocol",
+    "FallbackService",
     "Hsts",
     "KeySource",
     "LoadBalancing",
     "LocationRewrite",
+    "NamedService",
     "PermanentRedirect",
     "PlainHttp",
     "PrefixRewrite",
@@ -90,6 +93,7 @@ BUILTIN_POLICIES: tuple[type[Policy], ...] = (
     DeniedAgents,
     DeniedSources,
     DigestAuth,
+    FallbackService,
     Hsts,
     LoadBalancing,
     LocationRewrite,

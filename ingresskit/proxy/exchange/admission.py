@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from ingresskit.filters import Question
 from ingresskit.graph import Forward, PathRefused, Termination, normalise_path
+from ingresskit.proxy.exchange.error_pages import PageExchange
 from ingresskit.proxy.exchange.exchange import Exchange
 from ingresskit.proxy.exchange.guards import GuardedRequest
 from ingresskit.proxy.exchange.inquiry import Inquiry
@@ -22,11 +23,12 @@ from ingresskit.proxy.message.request import ForwardedRequest
 from ingresskit.proxy.message.views import JudgedHead
 
 if TYPE_CHECKING:
+    from ingresskit.graph import BackendKey
     from ingresskit.proxy.exchange.filter_context import FilterContext
     from ingresskit.proxy.exchange.runtime import Runtime
     from ingresskit.proxy.message.forwarded import Peer
     from ingresskit.proxy.ports.streams import Downstream
-    from ingresskit.proxy.upstreams.balance import Balancer
+    from ingresskit.proxy.upstreams.balance import BackendState, Balancer
     from ingresskit.render.inprocess import RoutingTable
 
 __all__ = ["Admission"]
@@ -164,9 +166,34 @@ class Admission:
         action = target.route.action
         # A route that does not forward has a filter that responds.
         state = self._balancer.choose_backend(action, self.table) if isinstance(action, Forward) else None
+        if target.errors or (state is None and isinstance(action, Forward) and action.fallback is not None):
+            return self._forward_beside(downstream, request, state, began)
         if state is None:
             return _not_forwarded(request, 503, Termination.NO_ENDPOINT)
         return Exchange(self.runtime, downstream, request, state, began)
+
+    def _forward_beside(
+        self, downstream: Downstream, request: ForwardedRequest, state: BackendState | None, began: float
+    ) -> Exchange | LocalReply:
+        """The same where other backends than those of the route may do their work."""
+        target = request.target
+        action = target.route.action
+        if not isinstance(action, Forward):
+            return _not_forwarded(request, 503, Termination.NO_ENDPOINT)
+        if state is None and (fallback := self._usable(action.fallback)) is not None:
+            # What it sends is its page.
+            return Exchange(self.runtime, downstream, request, fallback, began)
+        pages = self._usable(action.pages) if target.errors else None
+        if pages is not None:
+            return PageExchange(self.runtime, downstream, request, state, began, pages)
+        if state is None:
+            return _not_forwarded(request, 503, Termination.NO_ENDPOINT)
+        return Exchange(self.runtime, downstream, request, state, began)
+
+    def _usable(self, key: BackendKey | None) -> BackendState | None:
+        """The backend with that key, if it has endpoints."""
+        backend = None if key is None else self.table.backends.get(key)
+        return None if backend is None or not backend.endpoints else self._balancer.backend(backend)
 
 
 def _not_forwarded(request: ForwardedRequest, status: int, termination: Termination | None) -> LocalReply:

@@ -259,8 +259,8 @@ def keys_of(host: VirtualHost) -> Iterable[BackendKey]:
 def backend_keys(route: Route) -> Iterable[BackendKey]:
     """The backends that *route* forwards to."""
     match route.action:
-        case Forward(backends=shares):
-            return [share.key for share in shares]
+        case Forward():
+            return route.action.keys
         case Redirect() | Respond():
             return ()
         case _:

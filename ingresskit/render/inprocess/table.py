@@ -57,6 +57,7 @@ class Target:
         connect_timeout: Seconds; ``None`` is the proxy's default; so the next two.
         max_body_bytes: The limit of a body whose length is not declared; 0 is no limit.
         shadow: The stages at which the replies of filters are only counted.
+        errors: The statuses that get a page of the default backend.
         is_variant: It takes some of the requests for its path only; `RoutingTable.choose` says which.
     """
 
@@ -76,6 +77,7 @@ class Target:
     retries: int = 1
     max_body_bytes: int = 0
     shadow: frozenset[Stage] = frozenset()
+    errors: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,6 +78,7 @@ def _target(host: VirtualHost, route: Route, chain: Chain) -> Target:
         retries=(policies.get(Retries) or Retries()).attempts,
         max_body_bytes=chain.max_body_bytes,
         shadow=chain.shadow,
+        errors=chain.errors,
     )
 
 

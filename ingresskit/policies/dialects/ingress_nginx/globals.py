@@ -23,6 +23,7 @@ from ingresskit.policies.dialects.ingress_nginx.values import (
     parse_size,
 )
 from ingresskit.policies.kinds.limits import BY_ADDRESS, ClientKey
+from ingresskit.policies.kinds.traffic import parse_statuses
 from ingresskit.policies.text_changes import TextChange
 from ingresskit.policies.values import Network, parse_integer
 
@@ -77,6 +78,8 @@ class Globals:
         redirect_from: What to replace in redirects of endpoints: ``off``, ``default`` or a text.
         redirect_to: What takes its place.
         global_auth: The URL that is asked before every request; empty: none.
+        errors: The statuses that get a page of the default backend.
+        no_error_pages: None does where the Ingress has no statuses of its own.
         faults: What cannot be honoured.
     """
 
@@ -111,6 +114,8 @@ class Globals:
     redirect_from: str = "off"
     redirect_to: str = "off"
     global_auth: str = ""
+    errors: tuple[int, ...] = ()
+    no_error_pages: bool = False
     faults: tuple[Fault, ...] = field(default=())
 
     @classmethod
@@ -188,6 +193,8 @@ _KEYS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "proxy-redirect-from": ("redirect_from", parse_redirect_text),
     "proxy-redirect-to": ("redirect_to", parse_redirect_text),
     "global-auth-url": ("global_auth", _text),
+    "custom-http-errors": ("errors", parse_statuses),
+    "disable-proxy-intercept-errors": ("no_error_pages", parse_go_boolean),
 }
 _PROTECTIONS: Final = frozenset({"enable-modsecurity"})
 _LISTS: Final = frozenset({"allowed", "denied", "blocked", "blocked_agents", "blocked_referers"})

@@ -155,9 +155,9 @@ canary-by-cookie | name | | rm+ | | Take requests in which this cookie is always
 mirror-target | URL | | rh? | | Send a copy of each request there.
 mirror-host | host | the target's | rh. | | The Host header field of the copy.
 mirror-request-body | on or off | on | rl. | | Whether the copy has the body.
-custom-http-errors | statuses | | rl? | = | Ask the default backend for these responses.
-default-backend | Service | | rl? | | The Service for errors, and for a backend without endpoints.
-disable-proxy-intercept-errors | boolean | false | rl. | = | No custom-http-errors of the ConfigMap here.
+custom-http-errors | statuses | | rl+ | = | Ask the default backend for these responses.
+default-backend | Service | | rl+ | | The Service for errors, and for a backend without endpoints.
+disable-proxy-intercept-errors | boolean | false | rl+ | = | No custom-http-errors of the ConfigMap here.
 server-alias | hosts | | hh~ | | Further names for the host.
 ssl-passthrough | boolean | false | hl? | | Pass TLS on to the endpoint as it is.
 ssl-ciphers | list | | hl? | = | The ciphers of the host.
@@ -190,8 +190,8 @@ NOTES: Final = {
     "backend-protocol": "HTTP, HTTPS and GRPC",
     "canary-by-header-pattern": "patterns that take linear time",
     "configuration-snippet": "no snippet is ever executed",
-    "default-backend": "use spec.defaultBackend",
     "enable-rewrite-log": "`ingresskit explain` shows what becomes of a path",
+    "custom-http-errors": "400 to 599; the status stays that of the error",
     "from-to-www-redirect": "an Ingress for the other host with {native}/redirect does it",
     "limit-rate": "a bound on bandwidth is not built",
     "load-balance": "ewma is not built: the endpoint with the fewest requests is chosen",

@@ -6,6 +6,7 @@ from ingresskit.diagnostics import Reason
 from ingresskit.policies.conditions import ExactValue, PatternValue, ValueMatch, Variant
 from ingresskit.policies.dialects.ingress_nginx.reader import Annotations
 from ingresskit.policies.dialects.ingress_nginx.values import parse_go_boolean, parse_go_integer
+from ingresskit.policies.kinds.traffic import FallbackService, NamedService, parse_service, parse_statuses
 from ingresskit.policies.patterns import Pattern
 
 __all__ = ["read_traffic"]
@@ -14,7 +15,8 @@ _SELECTORS = ("canary-weight", "canary-by-header", "canary-by-cookie")
 
 
 def read_traffic(annotations: Annotations) -> None:
-    """Set the further hosts of an Ingress, and the variant of a canary."""
+    """Set the further hosts of an Ingress, the variant of a canary, and pages of errors."""
+    _read_errors(annotations)
     names = map(str.strip, annotations.text("server-alias").split(","))
     annotations.aliases = list(dict.fromkeys(name for name in names if name))
     if not annotations.value("canary", parse_go_boolean):
@@ -31,6 +33,26 @@ def read_traffic(annotations: Annotations) -> None:
         weight=max(weight, 0),
         total=max(total, 100),  # a smaller one has no effect in ingress-nginx either
     )
+
+
+def _read_errors(annotations: Annotations) -> None:
+    service = annotations.value("default-backend", _service)
+    errors = annotations.value("custom-http-errors", parse_statuses)
+    names = {} if service is None else {"service": "default-backend"}
+    if errors is not None:
+        names["errors"] = "custom-http-errors"
+    elif not annotations.value("disable-proxy-intercept-errors", parse_go_boolean):
+        errors = () if annotations.settings.no_error_pages else annotations.settings.errors
+    if service is not None or errors:
+        annotations.add(FallbackService(service=service, errors=errors or ()), **names)
+
+
+def _service(text: str) -> NamedService:
+    """A Service of the namespace, by its name alone: the first of its ports counts."""
+    service = parse_service(text)
+    if service.port:
+        raise ValueError("must be the name of a Service, without a port")
+    return service
 
 
 def _header_value(annotations: Annotations) -> ValueMatch | None:

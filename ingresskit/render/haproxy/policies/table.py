@@ -14,6 +14,7 @@ from ingresskit.render.haproxy.policies import (
     requests,
     response_rewrites,
     rewrites,
+    traffic,
     upstream,
 )
 from ingresskit.render.haproxy.policies.base import Handler
@@ -32,6 +33,7 @@ TABLE: Final = HandlerTable[Handler[Never]](
         *requests.HANDLERS,
         *response_rewrites.HANDLERS,
         *rewrites.HANDLERS,
+        *traffic.HANDLERS,
         *upstream.HANDLERS,
     )
 )

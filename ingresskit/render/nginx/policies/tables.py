@@ -14,6 +14,7 @@ from ingresskit.render.nginx.policies import (
     requests,
     response_rewrites,
     rewrites,
+    traffic,
     upstream,
 )
 from ingresskit.render.nginx.policies.drafts import DynamicDraft, StaticDraft
@@ -32,6 +33,7 @@ STATIC_HANDLERS: Final[HandlerTable[PolicyHandler[Never, StaticDraft]]] = Handle
         *requests.STATIC,
         *response_rewrites.STATIC,
         *rewrites.STATIC,
+        *traffic.STATIC,
         *upstream.STATIC,
     )
 )
@@ -48,6 +50,7 @@ DYNAMIC_HANDLERS: Final[HandlerTable[PolicyHandler[Never, DynamicDraft]]] = Hand
         *requests.DYNAMIC,
         *response_rewrites.DYNAMIC,
         *rewrites.DYNAMIC,
+        *traffic.DYNAMIC,
         *upstream.DYNAMIC,
     )
 )

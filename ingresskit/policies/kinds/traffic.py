@@ -1,0 +1,101 @@
+"""Where requests go beside their backend: pages of errors, and copies."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from ingresskit.policies.base import Policy, Risk, annotated
+from ingresskit.policies.values import parse_integer
+
+__all__ = ["FallbackService", "NamedService", "parse_service", "parse_statuses"]
+
+_SERVICE: Final = re.compile(r"([a-z](?:[a-z0-9-]{0,61}[a-z0-9])?)(?::([A-Za-z0-9-]{1,15}))?")
+_PORT_NAME: Final = re.compile(r"(?=.*[a-z])[a-z0-9](?:-?[a-z0-9])*")
+_MOST_STATUSES: Final = 64
+
+_parse_port = parse_integer(1, 65535)
+_parse_status = parse_integer(400, 599)
+
+
+class NamedService(NamedTuple):
+    """A port of a Service of the namespace in which it is named.
+
+    Attributes:
+        name: Of the Service.
+        port: Its number or name; ``0``: the first one.
+    """
+
+    name: str
+    port: str | int = 0
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.port}" if self.port else self.name
+
+
+def parse_service(text: str) -> NamedService:
+    """A Service, and a port of it by number or name: ``errors``, ``errors:80``, ``errors:http``."""
+    rule = "must be the name of a Service, or name:port with the number or name of a port"
+    found = _SERVICE.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(rule)
+    name, port = found[1], found[2]
+    if port is None:
+        return NamedService(name)
+    if _PORT_NAME.fullmatch(port):
+        return NamedService(name, port)
+    try:
+        return NamedService(name, _parse_port(port))
+    except ValueError:
+        raise ValueError(rule) from None
+
+
+def parse_statuses(text: str) -> tuple[int, ...]:
+    """Statuses of errors separated by commas, sorted, each once: ``404, 502, 503``."""
+    rule = f"must be statuses from 400 to 599 separated by commas, {_MOST_STATUSES} at most"
+    parts = text.split(",")
+    if len(parts) > _MOST_STATUSES:
+        raise ValueError(rule)
+    try:
+        return tuple(sorted({_parse_status(part) for part in parts}))
+    except ValueError:
+        raise ValueError(rule) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FallbackService(Policy):
+    """A Service that stands in for the backend: while that has no endpoint, and for the pages of errors.
+
+    A response of an endpoint with one of the statuses is not sent to the client. The Service is asked for
+    ``/`` instead, and the client gets what it sends, with the status of the error: a page never turns an
+    error into a success. The same holds for 502, 503 and 504 of the proxy itself, when no endpoint responded.
+    The Service gets the header fields ``X-Code`` (the status), ``X-Format`` (what the client accepts),
+    ``X-Original-URI``, ``X-Namespace``, ``X-Ingress-Name``, ``X-Service-Name``, ``X-Service-Port`` and
+    ``X-Request-ID``, and neither cookies nor credentials. Where it does not respond, or fails itself, the
+    client gets the error of the proxy with that status. What the proxy refuses by itself, such as a client
+    that is not let in, has no page.
+
+    While the backend has no endpoint, the Service gets the requests themselves, as clients send them.
+
+    Attributes:
+        service: ``None`` is none.
+        errors: The statuses that get a page, sorted. Without a Service, the default backend of the controller
+            makes them, if it has one.
+    """
+
+    service: NamedService | None = annotated(
+        "fallback-service",
+        parse_service,
+        default=None,
+        grammar="the name of a Service of the same namespace, or `name:port`; without a port, its first",
+        summary="The Service that gets requests while the backend has no endpoint, and makes pages of errors.",
+        risk=Risk.MEDIUM,
+    )
+    errors: tuple[int, ...] = annotated(
+        "error-pages",
+        parse_statuses,
+        default=(),
+        grammar="statuses from 400 to 599, separated by commas",
+        summary="Statuses whose pages fallback-service makes, or else the controller's default backend.",
+    )

@@ -1,0 +1,35 @@
+"""Where requests go beside their backend: for the delegate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from typing_extensions import override
+
+from ingresskit.policies import FallbackService, Policy
+from ingresskit.render.haproxy.policies.base import Handler
+from ingresskit.render.policies import Loss, Support
+
+__all__ = ["HANDLERS"]
+
+
+class _FallbackService(Handler[FallbackService]):
+    """HAProxy has sent the response on when it could ask another backend."""
+
+    policy: type[Policy] = FallbackService
+    limitations: tuple[Loss, ...] = (
+        Loss(message="asks no second backend about a request", support=Support.DELEGATED),
+    )
+
+    @override
+    def losses(self, policy: FallbackService) -> Iterable[Loss]:
+        del policy
+        return self.limitations
+
+    @override
+    def honoured(self, policy: FallbackService) -> Policy | None:
+        return None
+
+
+HANDLERS: Final = (_FallbackService(),)

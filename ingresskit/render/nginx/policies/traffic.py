@@ -1,0 +1,35 @@
+"""Where requests go beside their backend: for the delegate, in both modes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from typing_extensions import override
+
+from ingresskit.policies import FallbackService, Policy
+from ingresskit.render.policies import Loss, PolicyHandler, Support
+
+__all__ = ["DYNAMIC", "STATIC"]
+
+
+class _FallbackService(PolicyHandler[FallbackService, object]):
+    """nginx would take the status of the page, and send the fields of the client along."""
+
+    policy: type[Policy] = FallbackService
+    limitations: tuple[Loss, ...] = (
+        Loss(message="cannot keep the status of an error whose page it asks for", support=Support.DELEGATED),
+    )
+
+    @override
+    def losses(self, policy: FallbackService) -> Iterable[Loss]:
+        del policy
+        return self.limitations
+
+    @override
+    def honoured(self, policy: FallbackService) -> Policy | None:
+        return None
+
+
+STATIC: Final = (_FallbackService(),)
+DYNAMIC: Final = (_FallbackService(),)
