@@ -27,7 +27,7 @@ from ingresskit.app.offline import Offline, diagnostic_lines, explanation_lines,
 from ingresskit.app.parser import CommandParser
 from ingresskit.app.renderers import GraphLimits, find_renderer
 from ingresskit.arguments import add_translation_arguments, checked, translate_options
-from ingresskit.controller.admin.answers import dump_explanation
+from ingresskit.controller.admin.shapes import dump_explanation
 from ingresskit.diagnostics import Severity
 from ingresskit.errors import ConfigurationError, SourceError
 from ingresskit.filters import explain

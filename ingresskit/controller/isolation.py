@@ -13,16 +13,16 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ingresskit.controller.quarantine import Refusal
-from ingresskit.graph import RouteGraph, Withholding, contributions, withhold
+from ingresskit.graph import RouteGraph, Withholding, parts_by_object, withhold
 from ingresskit.models import ObjectRef
 
-__all__ = ["Fault", "Probe", "isolate"]
+__all__ = ["GraphRefusal", "Probe", "isolate"]
 
 _MOST_TRIALS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class GraphRefusal:
     """That a graph cannot be taken.
 
     Attributes:
@@ -34,12 +34,12 @@ class Fault:
     subjects: frozenset[ObjectRef] = frozenset()
 
 
-Probe = Callable[[RouteGraph], Awaitable[Fault | None]]
+Probe = Callable[[RouteGraph], Awaitable[GraphRefusal | None]]
 """Tries a graph without putting it live. Raises `ApplyError` when it could not be tried."""
 
 
 async def isolate(
-    graph: RouteGraph, served: RouteGraph | None, fault: Fault, probe: Probe
+    graph: RouteGraph, served: RouteGraph | None, fault: GraphRefusal, probe: Probe
 ) -> Mapping[ObjectRef, Refusal]:
     """The objects without which *graph* can be taken.
 
@@ -71,10 +71,10 @@ class _Search:
         self._probe = probe
         self._trials = 0
         self._found: dict[ObjectRef, Refusal] = {}
-        self._known = contributions(graph)
-        self._before = {} if served is None else contributions(served)
+        self._known = parts_by_object(graph)
+        self._before = {} if served is None else parts_by_object(served)
 
-    async def run(self, fault: Fault) -> Mapping[ObjectRef, Refusal]:
+    async def run(self, fault: GraphRefusal) -> Mapping[ObjectRef, Refusal]:
         while True:
             # An object that is served as it stands is blamed last: what changed is likelier, and what is
             # served must not be lost for a checker's loose words.
@@ -91,7 +91,7 @@ class _Search:
     def _changed(self, subject: ObjectRef) -> bool:
         return subject in self._known and self._before.get(subject) != self._known[subject]
 
-    def _keep_back(self, fault: Fault, subjects: frozenset[ObjectRef]) -> bool:
+    def _keep_back(self, fault: GraphRefusal, subjects: frozenset[ObjectRef]) -> bool:
         """Keep back more of *subjects*; false when there is nothing more of any of them."""
         pointed = False
         for subject in sorted(subjects & self._known.keys()):
@@ -110,7 +110,7 @@ class _Search:
             return (Withholding.CONTENT, Withholding.EVERYTHING)
         return tuple(Withholding)
 
-    async def _bisect(self, fault: Fault) -> bool:
+    async def _bisect(self, fault: GraphRefusal) -> bool:
         """Find one object whose admission makes the difference, and keep it back."""
         suspects = sorted(
             subject for subject in self._known if subject not in self._found and self._changed(subject)
@@ -139,7 +139,7 @@ class _Search:
             for subject in subjects
         }
 
-    async def _try(self, measures: Mapping[ObjectRef, Withholding]) -> Fault | None:
+    async def _try(self, measures: Mapping[ObjectRef, Withholding]) -> GraphRefusal | None:
         self._trials += 1
         if self._trials > _MOST_TRIALS:
             raise _TooManyTrials

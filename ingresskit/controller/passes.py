@@ -13,7 +13,7 @@ import anyio.to_thread
 
 from ingresskit.apply import Applier, CheckingApplier, Plan
 from ingresskit.controller.claims import ClaimKeeper
-from ingresskit.controller.isolation import Fault, isolate
+from ingresskit.controller.isolation import GraphRefusal, isolate
 from ingresskit.controller.ledger import error_line
 from ingresskit.controller.outcome import Outcome, Restriction, restrict
 from ingresskit.controller.quarantine import Quarantine
@@ -160,7 +160,7 @@ class Passes(Generic[ArtifactT]):
         if attempt.plan is not None:
             await self._apply(attempt, attempt.plan)
 
-    async def _isolate(self, attempt: Attempt[ArtifactT], fault: Fault) -> bool:
+    async def _isolate(self, attempt: Attempt[ArtifactT], fault: GraphRefusal) -> bool:
         """Find the objects that were refused, and keep them back; false when none can be found."""
         if attempt.restriction is None:
             return False
@@ -176,12 +176,12 @@ class Passes(Generic[ArtifactT]):
         self._quarantine.add(attempt.restriction.graph, found)
         return bool(found)
 
-    async def _probe(self, graph: RouteGraph) -> Fault | None:
+    async def _probe(self, graph: RouteGraph) -> GraphRefusal | None:
         try:
             render = partial(self._renderer.render, graph)
             artifact = await anyio.to_thread.run_sync(render, limiter=self._limiter, abandon_on_cancel=True)
         except Exception as exc:  # noqa: BLE001 - what is looked for
-            return Fault(saying=error_line(exc))
+            return GraphRefusal(saying=error_line(exc))
         if isinstance(self._applier, CheckingApplier):
             try:
                 await self._applier.check(artifact)
@@ -207,16 +207,16 @@ class Passes(Generic[ArtifactT]):
         attempt.apply_duration += timedelta(seconds=anyio.current_time() - begun)
 
 
-def _fault(attempt: Attempt[ArtifactT]) -> Fault | None:
+def _fault(attempt: Attempt[ArtifactT]) -> GraphRefusal | None:
     """Why a pass failed, if leaving objects out may help."""
     error = attempt.error
     if isinstance(error, CheckFailed):
         return _check_fault(error)
     if error is not None and attempt.stage is Stage.RENDER and attempt.restriction is not None:
-        return Fault(saying=error_line(error))
+        return GraphRefusal(saying=error_line(error))
     return None
 
 
-def _check_fault(error: CheckFailed) -> Fault:
+def _check_fault(error: CheckFailed) -> GraphRefusal:
     subjects = frozenset(ObjectRef(kind, ObjectKey(*key)) for kind, key in error.subjects)
-    return Fault(saying=str(error), subjects=subjects)
+    return GraphRefusal(saying=str(error), subjects=subjects)

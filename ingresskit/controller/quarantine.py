@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ingresskit.controller.redact import redacted
 from ingresskit.diagnostics import Diagnostic, Reason
-from ingresskit.graph import Contribution, RouteGraph, Withholding, contributions, withhold
+from ingresskit.graph import ObjectParts, RouteGraph, Withholding, parts_by_object, withhold
 from ingresskit.models import ObjectRef
 
 __all__ = ["Quarantine", "Refusal"]
@@ -48,7 +48,7 @@ class Quarantine:
     """Holds refusals for as long as their objects ask for the same."""
 
     def __init__(self) -> None:
-        self._held: dict[ObjectRef, tuple[Contribution, Refusal]] = {}
+        self._held: dict[ObjectRef, tuple[ObjectParts, Refusal]] = {}
 
     def __len__(self) -> int:
         return len(self._held)
@@ -60,7 +60,7 @@ class Quarantine:
 
     def add(self, graph: RouteGraph, refusals: Mapping[ObjectRef, Refusal]) -> None:
         """Keep objects back from now on, until what they contribute is not what it is in *graph*."""
-        found = contributions(graph)
+        found = parts_by_object(graph)
         self._held.update(
             (subject, (found[subject], refusal)) for subject, refusal in refusals.items() if subject in found
         )
@@ -69,7 +69,7 @@ class Quarantine:
         """*graph* without what is kept back, and diagnostics about that; forgets objects that changed."""
         if not self._held:
             return graph, ()
-        found = contributions(graph)
+        found = parts_by_object(graph)
         self._held = {
             subject: (contribution, refusal)
             for subject, (contribution, refusal) in self._held.items()

@@ -1,6 +1,6 @@
 """What should be served: virtual hosts, routes, backends and certificates, and which rule takes what."""
 
-from ingresskit.graph.diff import Changes, GraphDiff, diff
+from ingresskit.graph.diff import GraphChanges, GraphDiff, diff
 from ingresskit.graph.dump import digest, dump, to_json
 from ingresskit.graph.graph import GraphKeys, Outcome, RouteGraph
 from ingresskit.graph.holder import HostHolder, holder_of
@@ -33,7 +33,7 @@ from ingresskit.graph.paths import DEFAULT_PATHS, PathOptions, PathRefused, norm
 from ingresskit.graph.plain_http import redirects_to_tls, refuses_plain_http, solves_http01
 from ingresskit.graph.request import JudgedRequest, Request
 from ingresskit.graph.termination import Termination
-from ingresskit.graph.withhold import Contribution, Withholding, contributions, withhold
+from ingresskit.graph.withhold import ObjectParts, Withholding, parts_by_object, withhold
 
 __all__ = [
     "ANY_HOST",
@@ -42,15 +42,15 @@ __all__ = [
     "Backend",
     "BackendKey",
     "Certificate",
-    "Changes",
-    "Contribution",
     "Endpoint",
     "Forward",
+    "GraphChanges",
     "GraphDiff",
     "GraphKeys",
     "HostHolder",
     "HostRefused",
     "JudgedRequest",
+    "ObjectParts",
     "Outcome",
     "PathKind",
     "PathMatch",
@@ -68,7 +68,6 @@ __all__ = [
     "VirtualHost",
     "WeightedBackend",
     "Withholding",
-    "contributions",
     "diff",
     "digest",
     "dump",
@@ -77,6 +76,7 @@ __all__ = [
     "normalise_host",
     "normalise_path",
     "normalise_rewritten",
+    "parts_by_object",
     "redirects_to_tls",
     "refuses_plain_http",
     "rule_host",

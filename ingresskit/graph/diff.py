@@ -14,13 +14,13 @@ from ingresskit.graph.graph import RouteGraph
 from ingresskit.graph.nodes import BackendKey
 from ingresskit.models import ObjectKey
 
-__all__ = ["Changes", "GraphDiff", "diff"]
+__all__ = ["GraphChanges", "GraphDiff", "diff"]
 
 K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Changes(Generic[K]):
+class GraphChanges(Generic[K]):
     """Which members of one plane changed; each tuple is sorted, no member is in two."""
 
     added: tuple[K, ...] = ()
@@ -46,10 +46,10 @@ class GraphDiff:
         settings: The default certificate or host fall-through changed.
     """
 
-    hosts: Changes[str] = Changes()
-    backends: Changes[BackendKey] = Changes()
-    certificates: Changes[ObjectKey] = Changes()
-    server_names: Changes[str] = Changes()
+    hosts: GraphChanges[str] = GraphChanges()
+    backends: GraphChanges[BackendKey] = GraphChanges()
+    certificates: GraphChanges[ObjectKey] = GraphChanges()
+    server_names: GraphChanges[str] = GraphChanges()
     settings: bool = False
 
     def __bool__(self) -> bool:
@@ -96,13 +96,13 @@ def _served(graph: RouteGraph) -> Callable[[str], object | None]:
     return lambda name: (names[name],) if name in names else None
 
 
-def _compared(old: Mapping[K, object], new: Mapping[K, object]) -> Changes[K]:
-    return Changes() if old is new else _changes({**old, **new}, old.get, new.get)
+def _compared(old: Mapping[K, object], new: Mapping[K, object]) -> GraphChanges[K]:
+    return GraphChanges() if old is new else _changes({**old, **new}, old.get, new.get)
 
 
 def _changes(
     keys: Iterable[K], old: Callable[[K], object | None], new: Callable[[K], object | None]
-) -> Changes[K]:
+) -> GraphChanges[K]:
     """The *keys* for which the two look-ups differ; ``None`` stands for what is not there."""
     added: list[K] = []
     removed: list[K] = []
@@ -117,7 +117,7 @@ def _changes(
             removed.append(key)
         elif before != after:
             changed.append(key)
-    return Changes(added=_sorted(added), removed=_sorted(removed), changed=_sorted(changed))
+    return GraphChanges(added=_sorted(added), removed=_sorted(removed), changed=_sorted(changed))
 
 
 def _sorted(keys: list[K]) -> tuple[K, ...]:

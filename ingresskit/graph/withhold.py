@@ -26,7 +26,7 @@ from ingresskit.graph.nodes import (
 from ingresskit.models import ObjectKey, ObjectRef, Secret
 from ingresskit.policies import Policy, PolicySet
 
-__all__ = ["Contribution", "Withholding", "contributions", "withhold"]
+__all__ = ["ObjectParts", "Withholding", "parts_by_object", "withhold"]
 
 
 class Withholding(IntEnum):
@@ -41,17 +41,17 @@ class Withholding(IntEnum):
     """Its paths are left out, and with the last of them the host. Another rule may take their requests."""
 
 
-Contribution = tuple[tuple[str, Route], ...] | Certificate
+ObjectParts = tuple[tuple[str, Route], ...] | Certificate
 """What one object asks for: its routes with their hosts, in the order of the graph; or its certificate."""
 
 
-def contributions(graph: RouteGraph) -> dict[ObjectRef, Contribution]:
+def parts_by_object(graph: RouteGraph) -> dict[ObjectRef, ObjectParts]:
     """For each object that routes or certificates come from, what it contributes to *graph*."""
     routes: dict[ObjectRef, list[tuple[str, Route]]] = {}
     for host in graph.virtual_hosts:
         for route in host.routes:
             routes.setdefault(route.origin.subject, []).append((host.host, route))
-    found: dict[ObjectRef, Contribution] = {subject: tuple(items) for subject, items in routes.items()}
+    found: dict[ObjectRef, ObjectParts] = {subject: tuple(items) for subject, items in routes.items()}
     found.update((ObjectRef(Secret.kind, key), item) for key, item in graph.certificates.items())
     return found
 

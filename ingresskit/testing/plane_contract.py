@@ -28,7 +28,7 @@ from ingresskit.testing.oracle import answer_faults
 from ingresskit.testing.planes import Plane, PlaneSettings, state_folder
 from ingresskit.testing.scenario import Answer, Ask, Scenario
 from ingresskit.testing.scenario_files import load_scenarios
-from ingresskit.testing.traffic import Changes, TrafficSettings, open_endpoints, open_traffic
+from ingresskit.testing.traffic import TrafficScript, TrafficSettings, open_endpoints, open_traffic
 from ingresskit.translate import translate
 
 __all__ = ["PlaneContract"]
@@ -126,7 +126,7 @@ class PlaneContract(ABC):
 
         async def check(plane: Plane) -> None:
             async with open_endpoints(6) as endpoints:
-                changes = Changes(endpoints.ports)
+                changes = TrafficScript(endpoints.ports)
                 await plane.serve(changes.first())
                 reloads, faults = plane.applied[ApplyKind.RELOAD], list[str]()
                 secure = changes.hosts if plane.https else ()

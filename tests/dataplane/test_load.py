@@ -12,7 +12,7 @@ import pytest
 from ingresskit.controller.statistics import ApplyKind
 from ingresskit.models import Snapshot
 from ingresskit.testing.planes import Plane
-from ingresskit.testing.traffic import Changes, TrafficSettings, open_endpoints, open_traffic
+from ingresskit.testing.traffic import TrafficScript, TrafficSettings, open_endpoints, open_traffic
 from ingresskit.translate import translate
 from tests.dataplane.planes import KINDS
 from tests.dataplane.worlds import OPTIONS, STEADY, world
@@ -27,7 +27,7 @@ async def test_nothing_fails_while_everything_changes(plane: Plane, changes_want
     kind = KINDS[plane.name]
     promise = kind.promise
     async with open_endpoints(8) as endpoints:
-        changes = Changes(endpoints.ports)
+        changes = TrafficScript(endpoints.ports)
         await plane.serve(changes.first())
         settings = TrafficSettings(
             http=plane.http, https=plane.https, hosts=changes.hosts, secure_hosts=changes.hosts
@@ -83,7 +83,7 @@ async def test_nothing_fails_at_full_speed_either(plane: Plane, changes_wanted: 
     kind = KINDS[plane.name]
     promise = kind.promise
     async with open_endpoints(8) as endpoints:
-        changes = Changes(endpoints.ports, seed=1)
+        changes = TrafficScript(endpoints.ports, seed=1)
         await plane.serve(changes.first())
         address = f"http://{plane.http[0]}:{plane.http[1]}/"
         command = ["wrk", "-t1", "-c16", "-d5s", "--timeout", "5s", "-H", "Host: steady-0.test", address]

@@ -30,7 +30,7 @@ from ingresskit import (
 from ingresskit.controller.quarantine import Quarantine, Refusal
 from ingresskit.controller.waiting import waiting_diagnostics
 from ingresskit.errors import ApplyPostponed, DecodeError, ProblemCause
-from ingresskit.graph import Withholding, contributions
+from ingresskit.graph import Withholding, parts_by_object
 from ingresskit.models import KubeObject, Snapshot, decode_any
 from ingresskit.policies import Dialect, DialectContext, IngressNginxDialect, Reading, RequestHeaders
 from ingresskit.render.inprocess import InProcessRenderer
@@ -358,7 +358,7 @@ def told(wanted: Case) -> list[str]:
     quarantine = Quarantine()
     if wanted.refused:
         refusal = Refusal(measure=Withholding.CONTENT, saying=wanted.refused)
-        quarantine.add(restricted.graph, dict.fromkeys(contributions(restricted.graph), refusal))
+        quarantine.add(restricted.graph, dict.fromkeys(parts_by_object(restricted.graph), refusal))
     refused = quarantine.reduce(restricted.graph, None)[1]
     subjects = [("Ingress", ("shop", "web"))] if wanted.waits else []
     waiting = waiting_diagnostics(

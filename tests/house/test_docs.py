@@ -19,7 +19,7 @@ import pytest
 import ingresskit
 import ingresskit.testing
 from ingresskit.diagnostics import Reason
-from ingresskit.render.answers import SENTENCES
+from ingresskit.render.error_bodies import SENTENCES
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from ingresskit.apply.haproxy.answers import (
+from ingresskit.apply.haproxy.cli import Cli, CommandRefused, Unreachable, chunks
+from ingresskit.apply.haproxy.cli_responses import (
     ListedCertificate,
     Processes,
     read_crt_list,
@@ -20,7 +21,6 @@ from ingresskit.apply.haproxy.answers import (
     read_servers,
     read_stat,
 )
-from ingresskit.apply.haproxy.cli import Cli, CommandRefused, Unreachable, chunks
 from ingresskit.errors import ApplyError
 
 __all__ = ["RuntimeApi"]

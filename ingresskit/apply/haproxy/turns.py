@@ -15,7 +15,7 @@ from typing import Final
 
 import anyio
 
-from ingresskit.apply.haproxy.answers import Worker
+from ingresskit.apply.haproxy.cli_responses import Worker
 from ingresskit.apply.haproxy.master import Master
 from ingresskit.apply.haproxy.options import HaproxyOptions
 from ingresskit.errors import ApplyPostponed

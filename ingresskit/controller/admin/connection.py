@@ -15,7 +15,7 @@ from ingresskit.controller.admin.access import OPEN_PATHS
 from ingresskit.controller.admin.messages import (
     SECURITY_HEADERS,
     AdminRequest,
-    Answer,
+    AdminResponse,
     Stream,
     host_allowed,
     problem,
@@ -120,7 +120,7 @@ class Connection:
                     self._http.receive_data(b"")
         return None
 
-    def _judge(self, head: h11.Request) -> tuple[AdminRequest, Answer | None]:
+    def _judge(self, head: h11.Request) -> tuple[AdminRequest, AdminResponse | None]:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
         path, _, query = head.target.decode("ascii").partition("?")
         request = AdminRequest(method=head.method.decode("ascii"), path=path, query=query, headers=headers)
@@ -138,7 +138,7 @@ class Connection:
             return request, problem(400, f"the request target {path!r} does not begin with a slash")
         return request, None
 
-    async def _refused(self, request: AdminRequest) -> Answer | None:
+    async def _refused(self, request: AdminRequest) -> AdminResponse | None:
         """Why the client may not read that path; ``None`` when it may."""
         if request.path in OPEN_PATHS:
             return None
@@ -151,14 +151,14 @@ class Connection:
             return None
         return problem(401, "valid credentials are missing", ("WWW-Authenticate", authenticator.challenge))
 
-    async def _answer(self, request: AdminRequest) -> Answer | Stream:
+    async def _answer(self, request: AdminRequest) -> AdminResponse | Stream:
         try:
             return await self._site.answer(request)
         except Exception:
             _logger.exception("admin request failed", extra={"path": request.path})
             return problem(500, "this is a fault of the server; see its log")
 
-    async def _send(self, request: AdminRequest | None, answer: Answer, *, close: bool = True) -> None:
+    async def _send(self, request: AdminRequest | None, answer: AdminResponse, *, close: bool = True) -> None:
         headers = [*self._headers(answer.content_type), *answer.headers]
         if answer.status != 304:
             headers.append(("Content-Length", str(len(answer.body))))

@@ -20,7 +20,7 @@ __all__ = [
     "JSON",
     "SECURITY_HEADERS",
     "AdminRequest",
-    "Answer",
+    "AdminResponse",
     "BadQuery",
     "Body",
     "Stream",
@@ -99,7 +99,7 @@ class Body:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class AdminResponse:
     """A response whose body is known whole."""
 
     status: int = 200
@@ -108,12 +108,12 @@ class Answer:
     headers: tuple[tuple[str, str], ...] = (("Cache-Control", "no-store"),)
 
     @classmethod
-    def json(cls, value: object, *, status: int = 200) -> Answer:
+    def json(cls, value: object, *, status: int = 200) -> AdminResponse:
         """*value* as JSON."""
         return cls(status=status, body=json.dumps(value, ensure_ascii=False).encode() + b"\n")
 
     @classmethod
-    def cached(cls, request: AdminRequest, body: Body, content_type: str, cache_control: str) -> Answer:
+    def cached(cls, request: AdminRequest, body: Body, content_type: str, cache_control: str) -> AdminResponse:
         """*body* as the client can take it, or 304 when it holds that already."""
         headers: tuple[tuple[str, str], ...] = (
             ("Cache-Control", cache_control),
@@ -136,11 +136,11 @@ class Stream:
     feed: Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]]
 
 
-def problem(status: int, text: str, *headers: tuple[str, str]) -> Answer:
+def problem(status: int, text: str, *headers: tuple[str, str]) -> AdminResponse:
     """An error: ``{"error": {"status": 404, "title": "Not Found", "message": "…"}}``."""
     value = {"error": {"status": status, "title": HTTPStatus(status).phrase, "message": text}}
     body = json.dumps(value, ensure_ascii=False).encode() + b"\n"
-    return Answer(status=status, body=body, headers=(("Cache-Control", "no-store"), *headers))
+    return AdminResponse(status=status, body=body, headers=(("Cache-Control", "no-store"), *headers))
 
 
 def host_allowed(host: str, allowed: frozenset[str]) -> bool:

@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import anyio
 import anyio.to_thread
 
-from ingresskit.controller.admin.answers import (
+from ingresskit.controller.admin.messages import (
+    JSON,
+    AdminRequest,
+    AdminResponse,
+    BadQuery,
+    Body,
+    Stream,
+    explained_request,
+    problem,
+)
+from ingresskit.controller.admin.settings import AdminSettings
+from ingresskit.controller.admin.shapes import (
     dump_config,
     dump_diagnostics,
     dump_event,
@@ -22,17 +33,6 @@ from ingresskit.controller.admin.answers import (
     dump_hosts,
     dump_status,
 )
-from ingresskit.controller.admin.messages import (
-    JSON,
-    AdminRequest,
-    Answer,
-    BadQuery,
-    Body,
-    Stream,
-    explained_request,
-    problem,
-)
-from ingresskit.controller.admin.settings import AdminSettings
 from ingresskit.controller.health import Health, HealthReport
 from ingresskit.controller.metrics import CONTENT_TYPE, Metrics
 from ingresskit.controller.statistics import ControllerView
@@ -88,7 +88,7 @@ class Site:
         self._diagnostics = _Memory(self._threads)
         self._config = _Memory(self._threads)
         self._pages: Mapping[str, tuple[Body, str]] = {}
-        self._paths: Mapping[str, Callable[[AdminRequest], Awaitable[Answer | Stream]]] = {
+        self._paths: Mapping[str, Callable[[AdminRequest], Awaitable[AdminResponse | Stream]]] = {
             "/healthz": self._healthz,
             "/readyz": self._readyz,
             "/metrics": self._metrics_text,
@@ -106,7 +106,7 @@ class Site:
         """Read the dashboard's files. Called once, before the first `answer`."""
         self._pages = await anyio.to_thread.run_sync(_load_pages)
 
-    async def answer(self, request: AdminRequest) -> Answer | Stream:
+    async def answer(self, request: AdminRequest) -> AdminResponse | Stream:
         """The response to *request*. Never raises for anything a client can do."""
         if request.method not in ("GET", "HEAD"):
             return problem(405, f"{request.method} is not possible here; read only", ("Allow", "GET, HEAD"))
@@ -115,18 +115,18 @@ class Site:
             return problem(404, f"no resource at {request.path[:100]}")
         return await handler(request)
 
-    async def _healthz(self, _: AdminRequest) -> Answer:
+    async def _healthz(self, _: AdminRequest) -> AdminResponse:
         return _health_answer(self._health.liveness())
 
-    async def _readyz(self, _: AdminRequest) -> Answer:
+    async def _readyz(self, _: AdminRequest) -> AdminResponse:
         return _health_answer(self._health.readiness())
 
-    async def _metrics_text(self, _: AdminRequest) -> Answer:
-        return Answer(content_type=CONTENT_TYPE, body=self._metrics.text())
+    async def _metrics_text(self, _: AdminRequest) -> AdminResponse:
+        return AdminResponse(content_type=CONTENT_TYPE, body=self._metrics.text())
 
-    async def _status(self, _: AdminRequest) -> Answer:
+    async def _status(self, _: AdminRequest) -> AdminResponse:
         live, ready = self._health.liveness(), self._health.readiness()
-        return Answer.json(
+        return AdminResponse.json(
             dump_status(
                 self._controller,
                 live,
@@ -137,34 +137,34 @@ class Site:
             )
         )
 
-    async def _graph_json(self, request: AdminRequest) -> Answer:
+    async def _graph_json(self, request: AdminRequest) -> AdminResponse:
         outcome = self._controller.outcome
         if outcome is None:
             return _nothing_live()
         body = await self._graph.body(outcome.graph, partial(to_json, outcome.graph))
-        return Answer.cached(request, body, JSON, "no-store")
+        return AdminResponse.cached(request, body, JSON, "no-store")
 
-    async def _hosts_json(self, request: AdminRequest) -> Answer:
+    async def _hosts_json(self, request: AdminRequest) -> AdminResponse:
         outcome = self._controller.outcome
         if outcome is None:
             return _nothing_live()
         body = await self._hosts.body(outcome.claims, partial(_json_of, dump_hosts, outcome.claims))
-        return Answer.cached(request, body, JSON, "no-store")
+        return AdminResponse.cached(request, body, JSON, "no-store")
 
-    async def _diagnostics_json(self, request: AdminRequest) -> Answer:
+    async def _diagnostics_json(self, request: AdminRequest) -> AdminResponse:
         held = self._controller.diagnostics
         body = await self._diagnostics.body(held, partial(_json_of, dump_diagnostics, held))
-        return Answer.cached(request, body, JSON, "no-store")
+        return AdminResponse.cached(request, body, JSON, "no-store")
 
-    async def _config_json(self, request: AdminRequest) -> Answer:
+    async def _config_json(self, request: AdminRequest) -> AdminResponse:
         outcome = self._controller.outcome
         if outcome is None:
             return _nothing_live()
         dump = partial(dump_config, self._controller.renderer_name, as_files=self._as_files)
         body = await self._config.body(outcome, partial(_json_of, dump, outcome))
-        return Answer.cached(request, body, JSON, "no-store")
+        return AdminResponse.cached(request, body, JSON, "no-store")
 
-    async def _explain(self, request: AdminRequest) -> Answer:
+    async def _explain(self, request: AdminRequest) -> AdminResponse:
         try:
             explained = explained_request(request.query)
         except BadQuery as exc:
@@ -176,19 +176,19 @@ class Site:
             partial(explain, outcome.graph, explained, outcome.claims, effects=self._controller.effects),
             limiter=self._threads,
         )
-        return Answer.json(dump_explanation(explanation))
+        return AdminResponse.json(dump_explanation(explanation))
 
-    async def _page(self, request: AdminRequest) -> Answer:
+    async def _page(self, request: AdminRequest) -> AdminResponse:
         body, content_type = self._pages[request.path]
         # Held by the browser, but asked about each time: after an upgrade the old page must not stay.
-        return Answer.cached(request, body, content_type, "no-cache")
+        return AdminResponse.cached(request, body, content_type, "no-cache")
 
-    async def _events(self, request: AdminRequest) -> Answer | Stream:
+    async def _events(self, request: AdminRequest) -> AdminResponse | Stream:
         if self._streams >= self._settings.max_streams:
             text = f"there are {self._streams} event streams already"
             return problem(503, text, ("Retry-After", "10"))
         if request.method == "HEAD":
-            return Answer(content_type="text/event-stream")
+            return AdminResponse(content_type="text/event-stream")
         return Stream("text/event-stream; charset=utf-8", self._feed)
 
     async def _feed(self, send: _Send) -> None:
@@ -245,11 +245,11 @@ def _dropped(events: Subscription) -> bytes:
     return f'event: dropped\ndata: {{"count": {count}}}\n\n'.encode() if count else b""
 
 
-def _health_answer(report: HealthReport) -> Answer:
-    return Answer.json(dump_health(report), status=200 if report.ok else 503)
+def _health_answer(report: HealthReport) -> AdminResponse:
+    return AdminResponse.json(dump_health(report), status=200 if report.ok else 503)
 
 
-def _nothing_live() -> Answer:
+def _nothing_live() -> AdminResponse:
     return problem(503, "nothing is live yet; see /readyz for what is missing", ("Retry-After", "1"))
 
 

@@ -6,7 +6,7 @@ import time
 from email.utils import formatdate
 from http import HTTPStatus
 
-from ingresskit.render.answers import sentence as usual_sentence
+from ingresskit.render.error_bodies import sentence as usual_sentence
 
 __all__ = ["build_local_reply", "reason_phrase"]
 

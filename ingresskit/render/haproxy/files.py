@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from ingresskit.render.answers import sentence
 from ingresskit.render.base import RenderedFile
+from ingresskit.render.error_bodies import sentence
 from ingresskit.render.haproxy.artifact import HaproxyArtifact, MapName, ServerNames
 from ingresskit.render.haproxy.fields import masked_fields
 from ingresskit.render.haproxy.quoting import map_line

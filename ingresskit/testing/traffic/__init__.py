@@ -4,18 +4,18 @@ Endpoints and clients are processes: what a test does in its event loop delays n
 in that loop is measured as any other. Everything is on 127.0.0.1 and bounded in time.
 """
 
-from ingresskit.testing.traffic.changes import Change, Changes
+from ingresskit.testing.traffic.changes import Change, TrafficScript
 from ingresskit.testing.traffic.probe import Look, look_at
 from ingresskit.testing.traffic.processes import Endpoints, Traffic, open_endpoints, open_traffic
 from ingresskit.testing.traffic.report import TrafficReport, TrafficSettings
 
 __all__ = [
     "Change",
-    "Changes",
     "Endpoints",
     "Look",
     "Traffic",
     "TrafficReport",
+    "TrafficScript",
     "TrafficSettings",
     "look_at",
     "open_endpoints",

@@ -15,7 +15,7 @@ from ingresskit.testing.loopback import Address
 from ingresskit.testing.traffic.probe import look_at
 from ingresskit.translate import DestinationPolicy, TranslateOptions, Translator
 
-__all__ = ["Change", "Changes"]
+__all__ = ["Change", "TrafficScript"]
 
 _STEADY = 4
 _ENDPOINTS = 3
@@ -61,7 +61,7 @@ class Change:
         return tuple(found)
 
 
-class Changes:
+class TrafficScript:
     """A cluster that keeps changing: every kind of change in turn, its details by *seed*.
 
     ``steady-0.test`` to ``steady-3.test`` are served from the first graph to the last, whatever becomes

@@ -8,11 +8,11 @@ from typing_extensions import override
 
 from ingresskit.apply import NoOp, Plan
 from ingresskit.controller import Controller, State
-from ingresskit.controller.isolation import Fault, isolate
+from ingresskit.controller.isolation import GraphRefusal, isolate
 from ingresskit.controller.quarantine import Refusal
 from ingresskit.diagnostics import Reason
 from ingresskit.errors import ApplyError, ApplyPostponed, CheckFailed
-from ingresskit.graph import Respond, RouteGraph, Withholding, contributions
+from ingresskit.graph import Respond, RouteGraph, Withholding, parts_by_object
 from ingresskit.models import Ingress, ObjectKey, ObjectRef, Snapshot
 from ingresskit.sources import MemorySource
 from ingresskit.translate import translate
@@ -51,12 +51,14 @@ class Checker:
         self.structure = structure
         self.asked = 0
 
-    async def probe(self, graph: RouteGraph) -> Fault | None:
+    async def probe(self, graph: RouteGraph) -> GraphRefusal | None:
         self.asked += 1
         found = sorted(subject for subject in self.bad if self._has(graph, subject))
         if not found:
             return None
-        return Fault(saying=f"no {found[0].key.name}", subjects=frozenset(found[:1] if self.telling else ()))
+        return GraphRefusal(
+            saying=f"no {found[0].key.name}", subjects=frozenset(found[:1] if self.telling else ())
+        )
 
     def _has(self, graph: RouteGraph, subject: ObjectRef) -> bool:
         routes = [route for host in graph.virtual_hosts for route in host.routes]
@@ -101,15 +103,15 @@ def test_the_change_is_kept_back_where_there_was_something_before() -> None:
     graph = graph_of(A, ingress("b", "b.test", "/new"))
     asked: list[RouteGraph] = []
 
-    async def probe(tried: RouteGraph) -> Fault | None:
+    async def probe(tried: RouteGraph) -> GraphRefusal | None:
         asked.append(tried)
         return (
-            Fault(saying="no")
+            GraphRefusal(saying="no")
             if tried.resolve("b.test", "/new") and not tried.resolve("b.test", "/x")
             else None
         )
 
-    found = anyio.run(isolate, graph, served, Fault(saying="no"), probe)
+    found = anyio.run(isolate, graph, served, GraphRefusal(saying="no"), probe)
 
     assert found == {named("b"): Refusal(measure=Withholding.CHANGE, saying="no")}
 
@@ -122,25 +124,25 @@ def test_an_object_whose_very_paths_are_refused_is_left_out() -> None:
 
 
 def test_words_that_point_at_what_is_served_as_it_is_do_not_cost_it() -> None:
-    async def probe(graph: RouteGraph) -> Fault | None:
+    async def probe(graph: RouteGraph) -> GraphRefusal | None:
         return (
-            Fault(saying="duplicate", subjects=frozenset({named("a")}))
+            GraphRefusal(saying="duplicate", subjects=frozenset({named("a")}))
             if graph.virtual_host("b.test")
             else None
         )
 
     found = anyio.run(
-        isolate, graph_of(A, B), graph_of(A), Fault(saying="x", subjects=frozenset({named("a")})), probe
+        isolate, graph_of(A, B), graph_of(A), GraphRefusal(saying="x", subjects=frozenset({named("a")})), probe
     )
 
     assert set(found) == {named("b")}
 
 
 def test_a_fault_that_is_no_objects_doing_blames_nobody() -> None:
-    async def probe(graph: RouteGraph) -> Fault | None:
-        return Fault(saying="no such user")
+    async def probe(graph: RouteGraph) -> GraphRefusal | None:
+        return GraphRefusal(saying="no such user")
 
-    found = anyio.run(isolate, graph_of(A, B), graph_of(A), Fault(saying="no such user"), probe)
+    found = anyio.run(isolate, graph_of(A, B), graph_of(A), GraphRefusal(saying="no such user"), probe)
 
     assert found == {}
 
@@ -224,7 +226,7 @@ async def test_one_object_that_the_checker_refuses_costs_only_itself(telling: bo
 @pytest.mark.anyio
 async def test_a_renderer_that_raises_for_one_object_serves_the_others() -> None:
     def before(graph: RouteGraph) -> None:
-        if named("b") in contributions(graph):
+        if named("b") in parts_by_object(graph):
             raise ZeroDivisionError("b")
 
     source, applier = MemorySource([A, B, C, *web()]), RecordingApplier()

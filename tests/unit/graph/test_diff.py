@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from ingresskit.graph import (
     BackendKey,
-    Changes,
+    GraphChanges,
     GraphDiff,
     GraphKeys,
     PathOptions,
@@ -28,7 +28,7 @@ def test_hosts_are_added_removed_and_changed() -> None:
 
     found = diff(OLD, new)
 
-    assert found.hosts == Changes(added=("c.test", "d.test"), removed=("a.test",), changed=("b.test",))
+    assert found.hosts == GraphChanges(added=("c.test", "d.test"), removed=("a.test",), changed=("b.test",))
     assert len(found.hosts) == 4
     assert found
     assert not found.endpoints_only
@@ -37,7 +37,7 @@ def test_hosts_are_added_removed_and_changed() -> None:
 def test_a_change_of_endpoints_alone_is_told_apart() -> None:
     found = diff(OLD, replace(OLD, backends={WEB: backend(WEB, "10.0.0.2")}))
 
-    assert found.backends == Changes(changed=(WEB,))
+    assert found.backends == GraphChanges(changed=(WEB,))
     assert found.endpoints_only
 
 
@@ -46,7 +46,7 @@ def test_a_new_backend_is_more_than_a_change_of_endpoints() -> None:
 
     found = diff(OLD, replace(OLD, backends={WEB: backend(WEB, "10.0.0.2"), api: backend(api)}))
 
-    assert found.backends == Changes(added=(api,), changed=(WEB,))
+    assert found.backends == GraphChanges(added=(api,), changed=(WEB,))
     assert not found.endpoints_only
 
 
@@ -55,7 +55,7 @@ def test_certificates_names_and_settings_are_planes_of_their_own() -> None:
     new = replace(OLD, certificates={key: certificate("tls")}, server_names={"a.test": key})
 
     assert diff(OLD, new) == GraphDiff(
-        certificates=Changes(added=(key,)), server_names=Changes(added=("a.test",))
+        certificates=GraphChanges(added=(key,)), server_names=GraphChanges(added=("a.test",))
     )
     assert diff(OLD, replace(OLD, host_fallthrough=True)) == GraphDiff(settings=True)
     assert diff(OLD, replace(OLD, paths=PathOptions(strict=True))) == GraphDiff(settings=True)
@@ -64,7 +64,7 @@ def test_certificates_names_and_settings_are_planes_of_their_own() -> None:
 
 def test_everything_is_new_to_an_empty_graph() -> None:
     assert diff(RouteGraph(), OLD) == GraphDiff(
-        hosts=Changes(added=("a.test", "b.test")), backends=Changes(added=(WEB,))
+        hosts=GraphChanges(added=("a.test", "b.test")), backends=GraphChanges(added=(WEB,))
     )
 
 
@@ -83,10 +83,10 @@ def test_successive_graphs_are_compared_where_their_maker_says_they_differ() -> 
     second = _successor(first, (hidden, new), GraphKeys(hosts=frozenset({"b.test"})))
     third = _successor(second, (hidden,), GraphKeys(hosts=frozenset({"b.test"})))
 
-    assert diff(first, second).hosts == Changes(changed=("b.test",))
-    assert diff(second, first).hosts == Changes(changed=("b.test",))
-    assert diff(first, third).hosts == Changes(removed=("b.test",))
-    assert diff(third, second).hosts == Changes(added=("b.test",))
+    assert diff(first, second).hosts == GraphChanges(changed=("b.test",))
+    assert diff(second, first).hosts == GraphChanges(changed=("b.test",))
+    assert diff(first, third).hosts == GraphChanges(removed=("b.test",))
+    assert diff(third, second).hosts == GraphChanges(added=("b.test",))
 
 
 def test_a_graph_that_was_altered_by_hand_is_compared_host_by_host() -> None:
@@ -97,7 +97,7 @@ def test_a_graph_that_was_altered_by_hand_is_compared_host_by_host() -> None:
 
     assert altered.changed_since(first) is None
     assert altered.virtual_host("b.test") is not None
-    assert diff(first, altered).hosts == Changes(added=("b.test",))
+    assert diff(first, altered).hosts == GraphChanges(added=("b.test",))
 
 
 def test_graphs_of_two_makers_are_compared_host_by_host() -> None:
@@ -105,4 +105,4 @@ def test_graphs_of_two_makers_are_compared_host_by_host() -> None:
     second = RouteGraph(virtual_hosts=(VirtualHost(host="b.test"),), after=(None, GraphKeys()))
 
     assert second.changed_since(first) is None
-    assert diff(first, second).hosts == Changes(added=("b.test",), removed=("a.test",))
+    assert diff(first, second).hosts == GraphChanges(added=("b.test",), removed=("a.test",))

@@ -13,7 +13,7 @@ from ingresskit.graph import (
     RouteGraph,
     VirtualHost,
     Withholding,
-    contributions,
+    parts_by_object,
     withhold,
 )
 from ingresskit.models import ObjectKey, ObjectRef
@@ -149,8 +149,8 @@ def test_a_certificate_goes_back_to_the_one_before_or_to_the_default() -> None:
 
 
 def test_contributions_are_told_by_object() -> None:
-    found = contributions(old())
+    found = parts_by_object(old())
 
     assert set(found) == {BAD, ObjectRef("Ingress", ObjectKey("shop", "good"))}
-    assert contributions(old()) == found
-    assert contributions(new())[BAD] != found[BAD]
+    assert parts_by_object(old()) == found
+    assert parts_by_object(new())[BAD] != found[BAD]

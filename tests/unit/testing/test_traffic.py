@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from ingresskit.testing.planes import PlaneSettings
-from ingresskit.testing.traffic import Changes, TrafficReport, TrafficSettings, open_endpoints, open_traffic
+from ingresskit.testing.traffic import (
+    TrafficReport,
+    TrafficScript,
+    TrafficSettings,
+    open_endpoints,
+    open_traffic,
+)
 from tests.dataplane.planes import open_inprocess
 
 pytestmark = pytest.mark.anyio
@@ -124,7 +130,7 @@ def test_nothing_asked_is_no_success() -> None:
 async def test_changes_that_are_not_live_are_found(tmp_path: Path) -> None:
     unlike = 0
     async with open_endpoints(8) as endpoints, open_inprocess(PlaneSettings(state_dir=tmp_path)) as plane:
-        changes = Changes(endpoints.ports)
+        changes = TrafficScript(endpoints.ports)
         await plane.serve(changes.first())
         for change in changes.take(40):
             unlike += bool(await change.faults(http=plane.http, https=plane.https))
@@ -136,7 +142,7 @@ async def test_changes_that_are_not_live_are_found(tmp_path: Path) -> None:
 
 
 def test_the_same_seed_makes_the_same_changes() -> None:
-    one, other = ([change.what for change in Changes((1, 2, 3, 4), seed=7).take(50)] for _ in range(2))
+    one, other = ([change.what for change in TrafficScript((1, 2, 3, 4), seed=7).take(50)] for _ in range(2))
 
     assert one == other
     assert len(set(one)) > 20

@@ -9,7 +9,7 @@ from typing import Final
 from typing_extensions import override
 
 from ingresskit.policies import BodyLimit, ConnectionLimit, RateLimit, Shadow
-from ingresskit.render.answers import sentence
+from ingresskit.render.error_bodies import sentence
 from ingresskit.render.haproxy.artifact import MapName
 from ingresskit.render.haproxy.lines import flagged, plain_text, setting
 from ingresskit.render.haproxy.policies.base import Beyond, Context, Handler, SettingRow

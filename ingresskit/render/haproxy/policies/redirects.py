@@ -8,7 +8,7 @@ from typing import Final
 from typing_extensions import override
 
 from ingresskit.policies import TlsRedirect
-from ingresskit.render.answers import sentence
+from ingresskit.render.error_bodies import sentence
 from ingresskit.render.haproxy.lines import SCHEME_SAID, flagged, plain_text, refused
 from ingresskit.render.haproxy.policies.base import Context, Handler
 from ingresskit.render.haproxy.route_row import REDIRECT_LOOP, TLS_FLAG

@@ -8,7 +8,7 @@ from typing import Final
 from typing_extensions import override
 
 from ingresskit.policies import AllowedMethods, DeniedAgents, Policy
-from ingresskit.render.answers import sentence
+from ingresskit.render.error_bodies import sentence
 from ingresskit.render.haproxy.artifact import MapName
 from ingresskit.render.haproxy.lines import flagged, lookup, plain_text, refused, setting
 from ingresskit.render.haproxy.policies.base import Context, Handler, SettingRow

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final, Never
 
 from ingresskit.policies import NATIVE_ORDER, Algorithm, Order, Stage
-from ingresskit.render.answers import sentence
+from ingresskit.render.error_bodies import sentence
 from ingresskit.render.haproxy.artifact import Needs, Server, SlotClass
 from ingresskit.render.haproxy.capabilities import Capabilities
 from ingresskit.render.haproxy.lines import Lines, flagged, plain_text

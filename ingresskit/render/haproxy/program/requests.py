@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Final
 
 from ingresskit.graph import PathOptions
-from ingresskit.render.answers import sentence
+from ingresskit.render.error_bodies import sentence
 from ingresskit.render.haproxy.capabilities import Capabilities
 from ingresskit.render.haproxy.lines import Lines, plain_text, refused, substituted
 from ingresskit.render.haproxy.quoting import quote

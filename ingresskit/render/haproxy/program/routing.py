@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ingresskit.render.answers import sentence
+from ingresskit.render.error_bodies import sentence
 from ingresskit.render.haproxy.artifact import MapName
 from ingresskit.render.haproxy.capabilities import Capabilities
 from ingresskit.render.haproxy.lines import AWAITED, Lines, lookup, plain_text, refused, substituted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ingresskit.render.answers import sentence
+from ingresskit.render.error_bodies import sentence
 from ingresskit.render.nginx.tree import LINE_END, Directive, Value
 
 __all__ = ["local_response"]

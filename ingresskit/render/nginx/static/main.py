@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ingresskit.render.answers import SENTENCES, sentence
+from ingresskit.render.error_bodies import SENTENCES, sentence
 from ingresskit.render.nginx.artifact import ConfigFile, config_file
 from ingresskit.render.nginx.capabilities import Capabilities
 from ingresskit.render.nginx.logline import LOG_LINE

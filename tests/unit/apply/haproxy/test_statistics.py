@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from ingresskit.apply.haproxy.accesslog import AccessLogSocket, read_record
-from ingresskit.apply.haproxy.answers import read_crt_list, read_processes, read_stat
+from ingresskit.apply.haproxy.cli_responses import read_crt_list, read_processes, read_stat
 from ingresskit.apply.haproxy.statistics import HaproxyBackendStatistics, HaproxyStatistics, Tally
 from ingresskit.graph import BackendKey
 from ingresskit.render.access import AccessRecord

@@ -9,8 +9,8 @@ import pytest
 from typing_extensions import override
 
 from ingresskit.apply.haproxy import HaproxyOptions
-from ingresskit.apply.haproxy.answers import Processes, Worker
 from ingresskit.apply.haproxy.cli import Cli
+from ingresskit.apply.haproxy.cli_responses import Processes, Worker
 from ingresskit.apply.haproxy.master import Master
 from ingresskit.apply.haproxy.runtime import RuntimeApi
 from ingresskit.apply.haproxy.turns import Turns
