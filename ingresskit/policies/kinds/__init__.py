@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ingresskit.policies.kinds.access import AllowedSources, DeniedSources, PlainHttp
+from ingresskit.policies.kinds.connections import ConnectionUse, UpstreamConnection
 from ingresskit.policies.kinds.cors import Cors
 from ingresskit.policies.kinds.credentials import BasicAuth, DigestAuth, Satisfaction, Satisfy
 from ingresskit.policies.kinds.headers import Hsts, RequestHeaders, ResponseHeaders
@@ -49,6 +50,7 @@ __all__ = [
     "BodyLimit",
     "ClientKey",
     "ConnectionLimit",
+    "ConnectionUse",
     "CookieRewrite",
     "Cors",
     "DeniedAgents",
@@ -78,6 +80,7 @@ __all__ = [
     "Timeouts",
     "TlsRedirect",
     "TrafficSplit",
+    "UpstreamConnection",
     "UpstreamHost",
     "UpstreamProtocol",
 ]
@@ -109,6 +112,7 @@ BUILTIN_POLICIES: tuple[type[Policy], ...] = (
     Timeouts,
     TlsRedirect,
     TrafficSplit,
+    UpstreamConnection,
     UpstreamHost,
     UpstreamProtocol,
 )

@@ -23,6 +23,7 @@ from typing_extensions import override
 from ingresskit.facts import fact_logger
 from ingresskit.filters import UNCHANGED
 from ingresskit.graph import Termination
+from ingresskit.policies import ConnectionUse
 from ingresskit.proxy.access import AccessRecord
 from ingresskit.proxy.deadlines import NEVER
 from ingresskit.proxy.exchange.attempts import Attempts
@@ -220,7 +221,7 @@ class Exchange(Attempts):
 
     def switch_protocols(self, head: ResponseHead, data: bytes) -> None:
         """The endpoint responded 101: from now on bytes pass both ways, if that is what was asked for."""
-        asked = self._request.head.upgrade
+        asked = self._request.upgrade
         upstream = self._upstream
         if not asked or head.upgrade.lower() != asked.lower() or upstream is None:
             self.response_broken("switch to a protocol that was not asked for")
@@ -349,7 +350,9 @@ class Exchange(Attempts):
         if (endpoint := self._endpoint) is not None and endpoint.trouble is not None:
             self._attempt_succeeded(endpoint)
         if upstream is not None:
-            upstream.release(reusable=self.request_complete and not self._request.head.connection_auth)
+            request = self._request
+            once = request.head.connection_auth or request.target.connection is ConnectionUse.CLOSE
+            upstream.release(reusable=self.request_complete and not once)
         self._end(self._status)
         self._downstream.finish()
 

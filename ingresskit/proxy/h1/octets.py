@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from ingresskit.policies import ConnectionUse
+
 if TYPE_CHECKING:
     from ingresskit.proxy.message.request import ForwardedRequest
 
@@ -52,8 +54,10 @@ def request_octets(request: ForwardedRequest, body: Sequence[bytes], *, last: bo
         framing = b"Transfer-Encoding: chunked\r\n"
     elif head.has_length:
         framing = b"Content-Length: %d\r\n" % length
-    if head.upgrade:
-        framing += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade
+    if request.target.connection is ConnectionUse.CLOSE:
+        framing += b"Connection: close\r\n"
+    elif head.upgrade and (upgrade := request.upgrade):
+        framing += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade
     if head.expects_continue and length != 0:
         framing += b"Expect: 100-continue\r\n"
     if length is None:

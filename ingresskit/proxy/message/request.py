@@ -103,6 +103,11 @@ class ForwardedRequest:
                 self.path, self.query, self.target.route.match, options
             )
 
+    @property
+    def upgrade(self) -> bytes:
+        """The protocol that the endpoint is asked to speak from now on; empty for most requests."""
+        return self.head.upgrade if self.target.connection is None else b""
+
     # For filters.
 
     @property

@@ -10,7 +10,15 @@ from typing_extensions import override
 from ingresskit.filters import BUILTIN_EFFECTS, PolicyEffects
 from ingresskit.graph import Certificate, PathKind, Protocol, RouteGraph, VirtualHost
 from ingresskit.models import ObjectKey
-from ingresskit.policies import LoadBalancing, PlainHttp, Policy, Retries, Timeouts, TlsRedirect
+from ingresskit.policies import (
+    LoadBalancing,
+    PlainHttp,
+    Policy,
+    Retries,
+    Timeouts,
+    TlsRedirect,
+    UpstreamConnection,
+)
 from ingresskit.render.base import Renderer
 from ingresskit.render.inprocess.mixed import mixed_host_table
 from ingresskit.render.inprocess.table import HostTable, RoutingTable, Target
@@ -22,7 +30,7 @@ __all__ = ["InProcessRenderer"]
 
 
 # What acts beside the filters: on the way to TLS, and on the choice of an endpoint.
-_UPSTREAM: Final = frozenset({LoadBalancing, PlainHttp, Retries, Timeouts, TlsRedirect})
+_UPSTREAM: Final = frozenset({LoadBalancing, PlainHttp, Retries, Timeouts, TlsRedirect, UpstreamConnection})
 
 
 class InProcessRenderer(Renderer[RoutingTable]):

@@ -16,7 +16,7 @@ from ingresskit.graph import (
     Route,
     host_candidates,
 )
-from ingresskit.policies import Judged, Stage
+from ingresskit.policies import ConnectionUse, Judged, Stage
 
 __all__ = ["HostTable", "ResponseEdits", "RoutingTable", "Target"]
 
@@ -58,6 +58,7 @@ class Target:
         max_body_bytes: The limit of a body whose length is not declared; 0 is no limit.
         shadow: The stages at which the replies of filters are only counted.
         errors: The statuses that get a page of the default backend.
+        connection: What becomes of the connection to an endpoint; ``None``: the proxy decides.
         is_variant: It takes some of the requests for its path only; `RoutingTable.choose` says which.
     """
 
@@ -78,6 +79,7 @@ class Target:
     max_body_bytes: int = 0
     shadow: frozenset[Stage] = frozenset()
     errors: frozenset[int] = frozenset()
+    connection: ConnectionUse | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

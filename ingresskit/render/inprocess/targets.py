@@ -15,7 +15,7 @@ from ingresskit.graph import (
     refuses_plain_http,
     solves_http01,
 )
-from ingresskit.policies import Order, PolicySet, Retries, Timeouts
+from ingresskit.policies import Order, PolicySet, Retries, Timeouts, UpstreamConnection
 from ingresskit.render.inprocess.table import ResponseEdits, Target
 
 __all__ = ["TargetMaker"]
@@ -79,6 +79,7 @@ def _target(host: VirtualHost, route: Route, chain: Chain) -> Target:
         max_body_bytes=chain.max_body_bytes,
         shadow=chain.shadow,
         errors=chain.errors,
+        connection=(policies.get(UpstreamConnection) or UpstreamConnection()).use,
     )
 
 

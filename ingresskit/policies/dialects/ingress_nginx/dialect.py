@@ -91,8 +91,13 @@ class IngressNginxDialect(Dialect):
         self._native = native_prefix
 
     def grants(self, settings: Mapping[str, str], /) -> Grants:
-        """Every namespace, where the ConfigMap has ``allow-cross-namespace-resources: "true"``."""
-        return Grants(other_namespaces=_globals(tuple(settings.items())).cross_namespace)
+        """What the ConfigMap itself names; with ``allow-cross-namespace-resources: "true"`` everything."""
+        known = _globals(tuple(settings.items()))
+        named = (known.request_fields, known.response_fields)
+        return Grants(
+            other_namespaces=known.cross_namespace,
+            objects=frozenset(ObjectRef(ConfigMap.kind, key) for key in named if key is not None),
+        )
 
     def table(self) -> tuple[AnnotationDoc, ...]:
         """All 138 annotations, sorted by name."""
@@ -128,7 +133,11 @@ class IngressNginxDialect(Dialect):
             variant=annotations.variant,
             order=INGRESS_NGINX_ORDER,
             protection_fault=annotations.protection_fault or next(iter(closing), None),
-            diagnostics=(*faults, *annotations.diagnostics),
+            diagnostics=(
+                *faults,
+                *self._global_faults(tuple(annotations.operator_faults)),
+                *annotations.diagnostics,
+            ),
         )
 
     def _refuse(self, annotations: Annotations) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final, NamedTuple, cast
 
+from ingresskit.models import ObjectKey
 from ingresskit.policies.base import Risk
 from ingresskit.policies.dialects.ingress_nginx.text_changes import (
     parse_cookie_domain,
@@ -17,6 +18,7 @@ from ingresskit.policies.dialects.ingress_nginx.values import (
     parse_client_variable,
     parse_go_boolean,
     parse_go_integer,
+    parse_key,
     parse_map_patterns,
     parse_networks_loosely,
     parse_seconds,
@@ -25,7 +27,7 @@ from ingresskit.policies.dialects.ingress_nginx.values import (
 from ingresskit.policies.kinds.limits import BY_ADDRESS, ClientKey
 from ingresskit.policies.kinds.traffic import parse_statuses
 from ingresskit.policies.text_changes import TextChange
-from ingresskit.policies.values import Network, parse_integer
+from ingresskit.policies.values import Network, parse_header_names, parse_integer
 
 __all__ = ["Fault", "Globals"]
 
@@ -77,6 +79,9 @@ class Globals:
         cookie_domains: See `ingresskit.policies.CookieRewrite`, and so the next one.
         redirect_from: What to replace in redirects of endpoints: ``off``, ``default`` or a text.
         redirect_to: What takes its place.
+        request_fields: The ConfigMap with header fields for endpoints; ``None``: there is none.
+        response_fields: The same for clients.
+        hidden_fields: Names of header fields of endpoints that clients do not get.
         global_auth: The URL that is asked before every request; empty: none.
         errors: The statuses that get a page of the default backend.
         no_error_pages: None does where the Ingress has no statuses of its own.
@@ -113,6 +118,9 @@ class Globals:
     cookie_paths: tuple[TextChange, ...] = ()
     redirect_from: str = "off"
     redirect_to: str = "off"
+    request_fields: ObjectKey | None = None
+    response_fields: ObjectKey | None = None
+    hidden_fields: tuple[str, ...] = ()
     global_auth: str = ""
     errors: tuple[int, ...] = ()
     no_error_pages: bool = False
@@ -161,6 +169,10 @@ def _text(text: str) -> str:
     return text
 
 
+def _key(text: str) -> ObjectKey:
+    return ObjectKey(*parse_key(text))
+
+
 _KEYS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "proxy-connect-timeout": ("connect", parse_seconds),
     "proxy-read-timeout": ("read", parse_seconds),
@@ -192,6 +204,9 @@ _KEYS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "proxy-cookie-path": ("cookie_paths", parse_cookie_path),
     "proxy-redirect-from": ("redirect_from", parse_redirect_text),
     "proxy-redirect-to": ("redirect_to", parse_redirect_text),
+    "proxy-set-headers": ("request_fields", _key),
+    "add-headers": ("response_fields", _key),
+    "hide-headers": ("hidden_fields", parse_header_names),
     "global-auth-url": ("global_auth", _text),
     "custom-http-errors": ("errors", parse_statuses),
     "disable-proxy-intercept-errors": ("no_error_pages", parse_go_boolean),
@@ -206,9 +221,20 @@ _DEFAULTS: Final = {
     "strict-validate-path-type": "true",
     "use-http2": "true",
     "server-tokens": "false",
-    "allow-backend-server-header": "false",
+    "allow-backend-server-header": "true",
+    "generate-request-id": "true",
+    "ignore-invalid-headers": "true",
+    "forwarded-for-header": "X-Forwarded-For",
 }
 _INSTEAD: Final = {
+    "allow-backend-server-header": ": endpoints may name their server; hide-headers: Server takes it out",
+    "compute-full-forwarded-for": ": addresses that trusted proxies name are kept, those of others are not",
+    "enable-real-ip": ": name the proxies in front with --trusted-proxy",
+    "forwarded-for-header": ": trusted proxies name addresses in X-Forwarded-For or Forwarded",
+    "generate-request-id": ": every request has an X-Request-ID",
+    "ignore-invalid-headers": ": a header name that is none is refused",
+    "proxy-add-original-uri-header": ": a header field with the URI of the client is not built",
+    "server-tokens": ": the proxy does not name itself",
     "http-redirect-code": ": redirects to HTTPS have the status 308",
     "use-forwarded-headers": ": name the proxies in front with --trusted-proxy",
     "use-proxy-protocol": ": give --proxy-protocol and --trusted-proxy",

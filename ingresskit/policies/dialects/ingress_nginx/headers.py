@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from ingresskit.diagnostics import Reason
 from ingresskit.models import ConfigMap, ObjectKey
+from ingresskit.policies.dialects.ingress_nginx.header_maps import merged, operators_fields
 from ingresskit.policies.dialects.ingress_nginx.reader import Annotations
 from ingresskit.policies.dialects.ingress_nginx.rewrites import forwarded_prefix
 from ingresskit.policies.dialects.ingress_nginx.values import parse_key
+from ingresskit.policies.kinds.connections import ConnectionUse, UpstreamConnection
 from ingresskit.policies.kinds.headers import Hsts, RequestHeaders, ResponseHeaders
-from ingresskit.policies.values import HeaderField, parse_headers
+from ingresskit.policies.values import HeaderField, parse_choice, parse_headers
 
 __all__ = ["read_headers"]
 
 _NAME = "custom-headers"
+_CONNECTION = "connection-proxy-header"
 
 
 def read_headers(annotations: Annotations) -> None:
@@ -25,10 +28,30 @@ def read_headers(annotations: Annotations) -> None:
             preload=settings.hsts_preload,
         )
         annotations.add(policy)
-    if (prefix := forwarded_prefix(annotations)) is not None:
-        annotations.add(RequestHeaders(set=(("X-Forwarded-Prefix", prefix),)), set="x-forwarded-prefix")
-    if fields := _custom(annotations):
-        annotations.add(ResponseHeaders(set=fields), set=_NAME)
+    _requests(annotations)
+    _responses(annotations)
+    if (use := annotations.value(_CONNECTION, parse_choice(ConnectionUse))) is not None:
+        annotations.add(UpstreamConnection(use=use), use=_CONNECTION)
+
+
+def _requests(annotations: Annotations) -> None:
+    fields = operators_fields(annotations, "proxy-set-headers", annotations.settings.request_fields)
+    prefix = forwarded_prefix(annotations)
+    asked: dict[str, str] = {}
+    if prefix is not None:
+        fields = (*fields, ("X-Forwarded-Prefix", prefix))
+        asked["set"] = "x-forwarded-prefix"
+    if fields:
+        annotations.add(RequestHeaders(set=fields), **asked)
+
+
+def _responses(annotations: Annotations) -> None:
+    settings = annotations.settings
+    fields = operators_fields(annotations, "add-headers", settings.response_fields)
+    own = _custom(annotations)
+    if fields or own or settings.hidden_fields:
+        policy = ResponseHeaders(set=merged(fields, own), remove=settings.hidden_fields)
+        annotations.add(policy, **({"set": _NAME} if own else {}))
 
 
 def _custom(annotations: Annotations) -> tuple[HeaderField, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from ingresskit._quoting import quoted
@@ -11,7 +12,7 @@ from ingresskit.models import KubeObject, ObjectKey
 from ingresskit.policies.base import Origin, Policy, PolicySet
 from ingresskit.policies.conditions import Variant
 from ingresskit.policies.dialects.base import DialectContext
-from ingresskit.policies.dialects.ingress_nginx.globals import Globals
+from ingresskit.policies.dialects.ingress_nginx.globals import Fault, Globals
 from ingresskit.policies.dialects.ingress_nginx.table import ALIASES, TABLE, Row
 
 __all__ = ["Annotations"]
@@ -33,13 +34,16 @@ class Annotations:
     """
 
     def __init__(self, context: DialectContext, prefix: str, settings: Globals, *, close: bool) -> None:
-        self.context = context
+        # What the operator's settings name is not what an annotation may name.
+        self.context: DialectContext = replace(context, grants=replace(context.grants, objects=frozenset()))
+        self._operator = context
         self.settings = settings
         self.aliases: list[str] = []
         self.regex_paths: bool = False
         self.variant: Variant | None = None
         self.protection_fault: Diagnostic | None = None
         self.diagnostics: list[Diagnostic] = []
+        self.operator_faults: list[Fault] = []
         self._prefix = prefix
         self._close = close
         self._policies: list[Policy] = []
@@ -92,12 +96,20 @@ class Annotations:
         return Origin(self.context.subject, f"metadata.annotations[{self._prefix}/{name}]")
 
     def lookup(self, kind: type[K], key: ObjectKey) -> K | None:
-        """See `DialectContext.lookup`."""
+        """An object that an annotation names; see `DialectContext.lookup`."""
         return self.context.lookup(kind, key)
+
+    def lookup_operators(self, kind: type[K], key: ObjectKey) -> K | None:
+        """An object that the ConfigMap of the operator names, in whatever namespace."""
+        return self._operator.lookup(kind, key)
 
     def warn(self, name: str, reason: Reason, message: str) -> None:
         """Report a fault that costs the annotation only."""
         self.diagnostics.append(self._fault(name, reason, message, Severity.WARNING))
+
+    def warn_operator(self, key: str, message: str) -> None:
+        """Report a fault of what a key of the ConfigMap names; it costs what *message* says."""
+        self.operator_faults.append(Fault(key, message))
 
     def close(self, name: str, reason: Reason, message: str) -> None:
         """Report an annotation without which the routes must not be served; *message* says why it is lost."""

@@ -39,7 +39,7 @@ session-cookie-change-on-failure | boolean | false | bl. | | A new cookie when t
 service-upstream | boolean | false | bl? | = | Send requests to the address of the Service.
 backend-protocol | protocol | HTTP | bl~ | | What the endpoints speak.
 proxy-http-version | 1.0 or 1.1 | 1.1 | rl~ | | The version of HTTP that endpoints are spoken to in.
-connection-proxy-header | field value | | rl? | | The Connection header field for endpoints.
+connection-proxy-header | keep-alive or close | | rl+ | | The Connection header field for endpoints.
 proxy-ssl-secret | namespace/name | | bm? | | The Secret with client certificate and CA for endpoints.
 proxy-ssl-verify | on or off | off | bl! | | Whether the certificates of endpoints are verified.
 proxy-ssl-verify-depth | number | 1 | bl. | | How long their chains may be.

@@ -6,6 +6,7 @@ from typing import Final, Never
 
 from ingresskit.render.haproxy.policies import (
     access,
+    connections,
     cors,
     credentials,
     headers,
@@ -25,6 +26,7 @@ __all__ = ["TABLE"]
 TABLE: Final = HandlerTable[Handler[Never]](
     (
         *access.HANDLERS,
+        *connections.HANDLERS,
         *cors.HANDLERS,
         *credentials.HANDLERS,
         *headers.HANDLERS,

@@ -6,6 +6,7 @@ from typing import Final, Never
 
 from ingresskit.render.nginx.policies import (
     access,
+    connections,
     cors,
     credentials,
     headers,
@@ -25,6 +26,7 @@ __all__ = ["DYNAMIC_HANDLERS", "STATIC_HANDLERS"]
 STATIC_HANDLERS: Final[HandlerTable[PolicyHandler[Never, StaticDraft]]] = HandlerTable(
     (
         *access.STATIC,
+        *connections.STATIC,
         *cors.STATIC,
         *credentials.STATIC,
         *headers.STATIC,
@@ -42,6 +44,7 @@ STATIC_HANDLERS: Final[HandlerTable[PolicyHandler[Never, StaticDraft]]] = Handle
 DYNAMIC_HANDLERS: Final[HandlerTable[PolicyHandler[Never, DynamicDraft]]] = HandlerTable(
     (
         *access.DYNAMIC,
+        *connections.DYNAMIC,
         *cors.DYNAMIC,
         *credentials.DYNAMIC,
         *headers.DYNAMIC,

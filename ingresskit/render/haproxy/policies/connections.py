@@ -1,0 +1,37 @@
+"""What becomes of a connection to an endpoint: for the delegate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from typing_extensions import override
+
+from ingresskit.policies import Policy, UpstreamConnection
+from ingresskit.render.haproxy.policies.base import Handler
+from ingresskit.render.policies import Loss, Support
+
+__all__ = ["HANDLERS"]
+
+
+class _UpstreamConnection(Handler[UpstreamConnection]):
+    """HAProxy owns the field, and decides for a whole backend."""
+
+    policy = UpstreamConnection
+    limitations = (
+        Loss(
+            message="decides for all routes of a backend whether connections are used again",
+            support=Support.DELEGATED,
+        ),
+    )
+
+    @override
+    def losses(self, policy: UpstreamConnection) -> Iterable[Loss]:
+        return () if policy.use is None else self.limitations
+
+    @override
+    def honoured(self, policy: UpstreamConnection) -> Policy | None:
+        return policy if policy.use is None else None
+
+
+HANDLERS: Final = (_UpstreamConnection(),)
