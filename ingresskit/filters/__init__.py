@@ -23,6 +23,7 @@ from ingresskit.filters.digest import DigestAuthFilter
 from ingresskit.filters.edits import UNCHANGED, HeaderEdit, PathChange, PathChanges, PathEdit, PatternEdit
 from ingresskit.filters.effects import Compiler, Effect, PolicyEffects
 from ingresskit.filters.explain import Explanation, explain
+from ingresskit.filters.jwt import JwtFilter
 from ingresskit.filters.limits import BodyFilter, ConnectionFilter, RateFilter
 from ingresskit.filters.near_misses import Miss, NearMiss
 from ingresskit.filters.ranges import AddressRanges
@@ -47,6 +48,7 @@ __all__ = [
     "Explanation",
     "Filter",
     "HeaderEdit",
+    "JwtFilter",
     "Memory",
     "Miss",
     "NearMiss",

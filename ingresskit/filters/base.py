@@ -176,7 +176,10 @@ class Memory(Protocol):
 
     @property
     def unix_time(self) -> float:
-        """Seconds since 1970, as the machine has them: for what others dated."""
+        """Seconds since 1970, as the machine has them: for what others dated.
+
+        Not a number where there is no clock, as in `decide`: compare so that a request goes on then.
+        """
         ...
 
     def take(self, key: tuple[object, ...], rate: float, burst: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -217,7 +218,7 @@ class _NoMemory:
     """Remembers nothing: every bucket is full."""
 
     now: float = 0.0
-    unix_time: float = 0.0
+    unix_time: float = math.nan
 
     def take(self, key: tuple[object, ...], rate: float, burst: int) -> bool:
         return True

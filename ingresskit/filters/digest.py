@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -65,7 +66,7 @@ class DigestAuthFilter:
         if not hmac.compare_digest(proof, given[b"response"].lower()) or not known:
             return self._refused(memory)
         age = self._age(given[b"nonce"], memory)
-        if age is None or not -_SKEW <= age <= _LIFETIME:
+        if age is None or age < -_SKEW or age > _LIFETIME:
             return self._refused(memory, stale=True)
         # A proof covers the nonce and its count: the same one again is a replay.
         if not memory.take(("digest", proof), 1 / (2 * _LIFETIME), 1):
@@ -73,7 +74,8 @@ class DigestAuthFilter:
         return None
 
     def _refused(self, memory: Memory, *, stale: bool = False) -> Reply:
-        stamp = b"%012x" % int(memory.unix_time * 1000)
+        now = memory.unix_time
+        stamp = b"%012x" % (0 if math.isnan(now) else int(now * 1000))
         common = b'Digest realm=%b, qop="auth", nonce="%b", algorithm=%b, charset=UTF-8'
         challenges = [
             common % (quoted_string(self.realm), stamp + self._seal(stamp), algorithm.encode("ascii"))

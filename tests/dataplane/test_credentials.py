@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import json
 import re
+import time
 from collections.abc import AsyncGenerator, Mapping
 
+import jwt
 import pytest
 
 from ingresskit.models import KubeObject, ObjectMeta, Secret, Snapshot
@@ -31,6 +34,7 @@ USERS = {
     )
 }
 BASIC = {"basic-auth-secret": "users"}
+SHARED = b"0123456789abcdef0123456789abcdef"
 NOBODY_HERE = "192.0.2.0/24"
 EVERYBODY_HERE = "127.0.0.0/8, ::1"
 
@@ -296,3 +300,62 @@ async def test_a_proof_holds_once_and_for_what_it_was_made_for(stage: Stage) -> 
     stale = await wire.ask(get(fields=[client.field()]))
     assert stale.status == 401
     assert all("stale=true" in challenge for challenge in stale.values("www-authenticate"))
+
+
+def shared_keys() -> Secret:
+    key = {"kty": "oct", "k": base64.urlsafe_b64encode(SHARED).rstrip(b"=").decode()}
+    return Secret(
+        metadata=ObjectMeta(namespace="default", name="keys"),
+        data={"jwks.json": json.dumps({"keys": [key]}).encode()},
+    )
+
+
+def bearer(**changed: object) -> str:
+    claims = {"sub": "alice", "aud": "shop", "exp": int(time.time()) + 300, **changed}
+    return f"Authorization: Bearer {jwt.encode(claims, SHARED, algorithm='HS256')}"
+
+
+async def test_a_token_lets_in_and_its_claims_take_the_place_of_what_the_client_says(stage: Stage) -> None:
+    endpoint = await stage.endpoint()
+    annotations = {
+        "jwt-keys-secret": "keys",
+        "jwt-audiences": "shop",
+        "jwt-headers": "X-User: sub\nX-Role: role",
+    }
+    await stage.serve(endpoint, annotations=annotations, more=[shared_keys()])
+    client = await stage.connect()
+
+    asked = await client.ask(get())
+    invalid = await client.ask(get(fields=[bearer(aud="bank")]))
+    let_in = await client.ask(get(fields=[bearer(), "x-user: root", "X_User: root", "X-ROLE: admin"]))
+
+    assert (asked.status, asked.value("www-authenticate")) == (401, "Bearer")
+    assert (invalid.status, invalid.value("www-authenticate")) == (401, 'Bearer error="invalid_token"')
+    assert let_in.status == 200
+    (seen,) = endpoint.seen
+    assert seen.values("x-user") == ["alice"]
+    assert (seen.values("x_user"), seen.values("x-role")) == ([], [])
+    assert (seen.value("authorization") or "").startswith("Bearer ")
+
+
+async def test_a_token_or_an_address_may_suffice_and_no_claim_is_forged(stage: Stage) -> None:
+    endpoint = await stage.endpoint()
+    annotations = {
+        "jwt-keys-secret": "keys",
+        "jwt-headers": "X-User: sub",
+        "jwt-forward": "false",
+        "allow-sources": EVERYBODY_HERE,
+        "satisfy": "any",
+    }
+    await stage.serve(endpoint, annotations=annotations, more=[shared_keys()])
+
+    assert await statuses(stage, ["X-User: root"], ["X-User: root", bearer()]) == [200, 200]
+    assert [seen.value("x-user") for seen in endpoint.seen] == [None, None]
+    assert [seen.value("authorization") for seen in endpoint.seen] == [None, None]
+
+
+async def test_keys_that_are_gone_close_the_route(stage: Stage) -> None:
+    endpoint = await stage.endpoint()
+    await stage.serve(endpoint, annotations={"jwt-keys-secret": "keys"})
+
+    assert await statuses(stage, [], [bearer()]) == [503, 503]

@@ -14,6 +14,7 @@ from ingresskit.policies.kinds.connections import ConnectionUse, UpstreamConnect
 from ingresskit.policies.kinds.cors import Cors
 from ingresskit.policies.kinds.credentials import BasicAuth, DigestAuth, Satisfaction, Satisfy
 from ingresskit.policies.kinds.headers import Hsts, RequestHeaders, ResponseHeaders
+from ingresskit.policies.kinds.jwt import JwtAuth
 from ingresskit.policies.kinds.limits import (
     BodyLimit,
     ClientKey,
@@ -59,6 +60,7 @@ __all__ = [
     "EndpointProtocol",
     "FallbackService",
     "Hsts",
+    "JwtAuth",
     "KeySource",
     "LoadBalancing",
     "LocationRewrite",
@@ -98,6 +100,7 @@ BUILTIN_POLICIES: tuple[type[Policy], ...] = (
     DigestAuth,
     FallbackService,
     Hsts,
+    JwtAuth,
     LoadBalancing,
     LocationRewrite,
     PermanentRedirect,

@@ -11,7 +11,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import BasicAuth, DigestAuth, Policy, Satisfaction, Satisfy
+from ingresskit.policies import BasicAuth, DigestAuth, JwtAuth, Policy, Satisfaction, Satisfy
 from ingresskit.render.haproxy.policies.base import Handler
 from ingresskit.render.policies import Loss, Support
 
@@ -55,5 +55,6 @@ class _Satisfy(Handler[Satisfy]):
 HANDLERS: Final = (
     _Left(BasicAuth, "computes the hashes of passwords in the thread that serves everybody"),
     _Left(DigestAuth, "has no digest authentication"),
+    _Left(JwtAuth, "judges no claims of tokens"),
     _Satisfy(),
 )

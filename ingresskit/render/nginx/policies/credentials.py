@@ -11,7 +11,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import BasicAuth, DigestAuth, Policy, Satisfaction, Satisfy
+from ingresskit.policies import BasicAuth, DigestAuth, JwtAuth, Policy, Satisfaction, Satisfy
 from ingresskit.render.policies import Loss, PolicyHandler, Support
 
 __all__ = ["DYNAMIC", "STATIC", "LeftCredentials", "LeftSatisfy"]
@@ -63,6 +63,7 @@ class LeftSatisfy(PolicyHandler[Satisfy, object]):
 STATIC: Final = (
     LeftCredentials(BasicAuth, "computes the hashes of passwords in the worker that serves everybody"),
     LeftCredentials(DigestAuth, "has no digest authentication"),
+    LeftCredentials(JwtAuth, "has no tokens"),
     LeftSatisfy(),
 )
 DYNAMIC: Final = STATIC
