@@ -3,7 +3,9 @@
 from ingresskit.filters.access import AddressFilter, DeniedAddressFilter, PlainHttpFilter
 from ingresskit.filters.any_of import AnyOf
 from ingresskit.filters.base import (
+    ClientCertificate,
     Filter,
+    Handshake,
     Memory,
     Question,
     Reply,
@@ -16,6 +18,7 @@ from ingresskit.filters.base import (
     Verification,
     Verifying,
 )
+from ingresskit.filters.certificates import CERTIFICATE_FIELDS, CertificateFilter, read_certificate
 from ingresskit.filters.chain import BUILTIN_EFFECTS, Chain, chain_of
 from ingresskit.filters.credentials import BasicAuthFilter
 from ingresskit.filters.decide import Decision, decide, decide_all
@@ -31,6 +34,7 @@ from ingresskit.filters.redirects import ActionFilter, TlsRedirectFilter
 
 __all__ = [
     "BUILTIN_EFFECTS",
+    "CERTIFICATE_FIELDS",
     "UNCHANGED",
     "ActionFilter",
     "AddressFilter",
@@ -38,7 +42,9 @@ __all__ = [
     "AnyOf",
     "BasicAuthFilter",
     "BodyFilter",
+    "CertificateFilter",
     "Chain",
+    "ClientCertificate",
     "Compiler",
     "ConnectionFilter",
     "Decision",
@@ -47,6 +53,7 @@ __all__ = [
     "Effect",
     "Explanation",
     "Filter",
+    "Handshake",
     "HeaderEdit",
     "JwtFilter",
     "Memory",
@@ -74,4 +81,5 @@ __all__ = [
     "decide",
     "decide_all",
     "explain",
+    "read_certificate",
 ]

@@ -20,10 +20,12 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 from ingresskit.filters.edits import HeaderEdit
 from ingresskit.graph import Termination
-from ingresskit.policies import Stage
+from ingresskit.policies import ClientCertificates, Stage
 
 __all__ = [
+    "ClientCertificate",
     "Filter",
+    "Handshake",
     "Memory",
     "Question",
     "Reply",
@@ -40,6 +42,40 @@ __all__ = [
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Fields = tuple[tuple[bytes, bytes], ...]
 Bucket = tuple[tuple[object, ...], float, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientCertificate:
+    """A certificate that a client showed and that was verified.
+
+    Attributes:
+        subject: Its distinguished name, RFC 2253, in printable ASCII.
+        issuer: That of its issuer.
+        common_name: The last one of the subject; empty without one.
+        escaped: PEM, escaped as in URLs.
+        depth: How many certificates stand between it and that of the CA.
+    """
+
+    subject: str
+    issuer: str
+    common_name: str
+    escaped: str = field(repr=False)
+    depth: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handshake:
+    """The TLS handshake of a connection, as far as it says who the client is.
+
+    Attributes:
+        rule_host: The rule host that its server name belonged to; ``None``: to none.
+        asked: What that host asked of certificates.
+        certificate: The one that the client showed; ``None``: none.
+    """
+
+    rule_host: str | None = None
+    asked: ClientCertificates | None = None
+    certificate: ClientCertificate | None = None
 
 
 class RequestView(Protocol):
@@ -73,6 +109,11 @@ class RequestView(Protocol):
     @property
     def https(self) -> bool:
         """Whether the client used TLS, as far as trusted proxies say."""
+        ...
+
+    @property
+    def handshake(self) -> Handshake | None:
+        """The TLS handshake of the connection to this proxy; ``None`` without TLS on it."""
         ...
 
     @property

@@ -22,6 +22,7 @@ from ingresskit.filters import (
 from ingresskit.filters.access import PlainHttpFilter
 from ingresskit.filters.any_of import combined
 from ingresskit.filters.base import Filter, Reply, ResponseFilter
+from ingresskit.filters.certificates import CertificateFilter
 from ingresskit.filters.edits import UNCHANGED, HeaderEdit, PathChange, PathChanges
 from ingresskit.filters.effects import Effect, PolicyEffects
 from ingresskit.filters.redirects import ActionFilter, TlsRedirectFilter
@@ -38,7 +39,7 @@ from ingresskit.graph import (
     refuses_plain_http,
     solves_http01,
 )
-from ingresskit.policies import Order, Satisfaction, Satisfy, Shadow, Stage
+from ingresskit.policies import ClientCertificates, Order, Satisfaction, Satisfy, Shadow, Stage
 
 __all__ = ["BUILTIN_EFFECTS", "Chain", "chain_of"]
 
@@ -57,8 +58,8 @@ BUILTIN_EFFECTS: Final = PolicyEffects(
         *traffic.COMPILERS,
     )
 )
-"""The effects of the built-in policies. `PlainHttp` and `TlsRedirect`, which depend on the host too, and
-what only concerns the choice of an endpoint and the time it gets, are not among them."""
+"""The effects of the built-in policies. `ClientCertificates`, `PlainHttp` and `TlsRedirect`, which depend
+on the host too, and what only concerns the choice of an endpoint and the time it gets, are not among them."""
 
 # These act on requests without TLS only.
 _PLAIN_ONLY: Final = frozenset({Stage.PLAIN_HTTP, Stage.TLS_REDIRECT})
@@ -182,6 +183,9 @@ def _filters(host: VirtualHost, route: Route, effects: tuple[Effect, ...]) -> It
         for item in effect.guards:
             if not (http01 and item.stage is Stage.AUTHENTICATION):
                 yield item
+    policy = host.policies_of(route).get(ClientCertificates)
+    if policy is not None and not http01:
+        yield CertificateFilter(host.host, policy, redirects_to_tls(host, route))
     if refuses_plain_http(route):
         yield PlainHttpFilter()
     if redirects_to_tls(host, route):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ingresskit.filters.any_of import AnyOf
-from ingresskit.filters.base import Address, Bucket, Reply
+from ingresskit.filters.base import Address, Bucket, Handshake, Reply
 from ingresskit.filters.chain import BUILTIN_EFFECTS, Chain, chain_of
 from ingresskit.filters.effects import PolicyEffects
 from ingresskit.graph import (
@@ -27,7 +27,7 @@ from ingresskit.graph import (
     normalise_host,
     normalise_path,
 )
-from ingresskit.policies import Stage
+from ingresskit.policies import ClientCertificates, Stage
 
 __all__ = ["Decision", "decide", "decide_all"]
 
@@ -91,6 +91,7 @@ def decide_all(
     order in which they are asked, and one for the requests that they leave. The probabilities add up to 1.
     What an endpoint is chosen by is no part of it: `Decision.backends` has all.
 
+    Over TLS the client shows no certificate, and makes its handshake for the host that it asks for.
     Filters that need a `Memory` or ask a `Question` are taken to let the request go on: what they say
     depends on more than the request.
 
@@ -130,6 +131,7 @@ def _routed(
     graph: RouteGraph, host: VirtualHost, route: Route, view: _View, effects: PolicyEffects
 ) -> Decision:
     chain = chain_of(host, route, effects=effects)
+    view = view.under(host)
     for item in chain.secure if view.https else chain.plain:
         if item.stage in chain.shadow:
             continue
@@ -191,7 +193,7 @@ def _malformed(request: Request, fault: str) -> Decision:
 class _View(JudgedRequest):
     """A `Request` as filters see it."""
 
-    __slots__ = ("_tls_served", "client", "has_address", "host", "https", "path")
+    __slots__ = ("_tls_served", "client", "handshake", "has_address", "host", "https", "path")
 
     def __init__(self, request: Request, host: str, path: str, *, tls_served: bool) -> None:
         super().__init__(request)
@@ -203,6 +205,13 @@ class _View(JudgedRequest):
         # What is not an address is in no range.
         self.has_address: bool = address is not None
         self._tls_served = tls_served
+        self.handshake: Handshake | None = None
+
+    def under(self, host: VirtualHost) -> _View:
+        """The request as *host* sees it, for which its connection was made."""
+        if self.https:
+            self.handshake = Handshake(rule_host=host.host, asked=host.policies.get(ClientCertificates))
+        return self
 
     @property
     def length(self) -> int | None:

@@ -1,5 +1,6 @@
 """What annotations mean: typed policies, the value types they are made of, and the registry."""
 
+from ingresskit.policies.authorities import Authorities
 from ingresskit.policies.base import (
     Annotation,
     Origin,
@@ -57,6 +58,8 @@ from ingresskit.policies.kinds import (
     AllowedSources,
     BasicAuth,
     BodyLimit,
+    CertificateMode,
+    ClientCertificates,
     ClientKey,
     ConnectionLimit,
     ConnectionUse,
@@ -67,6 +70,7 @@ from ingresskit.policies.kinds import (
     DigestAuth,
     EndpointProtocol,
     FallbackService,
+    HostTls,
     Hsts,
     JwtAuth,
     KeySource,
@@ -119,8 +123,11 @@ __all__ = [
     "Annotation",
     "AnnotationDoc",
     "AnyValue",
+    "Authorities",
     "BasicAuth",
     "BodyLimit",
+    "CertificateMode",
+    "ClientCertificates",
     "ClientKey",
     "Condition",
     "ConnectionLimit",
@@ -141,6 +148,7 @@ __all__ = [
     "ForeignProtections",
     "Grants",
     "HeaderCondition",
+    "HostTls",
     "Hsts",
     "IngressNginxDialect",
     "Judged",

@@ -190,6 +190,9 @@ class Policy:
     scope: ClassVar[PolicyScope] = PolicyScope.ROUTE
     stage: ClassVar[Stage] = Stage.UPSTREAM
     """When it acts on a request; by default last."""
+    handshake: ClassVar[bool] = False
+    """Whether it acts in the TLS handshake with the client too, where a host is known and no route: such a
+    policy of a host stays with its host when renderers put the others into its routes."""
 
     @classmethod
     def annotations(cls) -> Mapping[str, Annotation]:
@@ -271,6 +274,10 @@ class PolicySet:
     def of_scope(self, scope: PolicyScope) -> PolicySet:
         """The policies that belong to what *scope* names; itself when all do."""
         return self.without(*(kind for kind in self._policies if kind.scope is not scope))
+
+    def of_handshake(self) -> PolicySet:
+        """The policies that act in the TLS handshake; itself when all do."""
+        return self.without(*(kind for kind in self._policies if not kind.handshake))
 
     def merged(self, other: PolicySet) -> PolicySet:
         """Both sets; a policy of *other* replaces one of the same type here, whole."""

@@ -19,6 +19,7 @@ class Stage(StrEnum):
     AGENT = "agent"
     PLAIN_HTTP = "plain-http"
     TLS_REDIRECT = "tls-redirect"
+    CERTIFICATE = "certificate"
     PREFLIGHT = "preflight"
     RATE = "rate"
     AUTHENTICATION = "authentication"
@@ -35,6 +36,7 @@ STAGE_REASONS: Final = MappingProxyType(
         Stage.AGENT: "a program that is kept out learns nothing else either",
         Stage.PLAIN_HTTP: "a request that must not travel in plain text gets no other response over it",
         Stage.TLS_REDIRECT: "credentials are asked for over TLS only",
+        Stage.CERTIFICATE: "what belongs to the connection is judged before what a request asks for",
         Stage.PREFLIGHT: "a browser sends a preflight without credentials",
         Stage.RATE: "what is costly comes after what bounds it",
         Stage.AUTHENTICATION: "who asks is known before anything is done",

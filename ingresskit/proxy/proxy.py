@@ -103,7 +103,7 @@ class Proxy:
         if tls:
             if self._contexts is None:
                 self._contexts = CertificateContexts(lambda: self._table)
-            context = self._contexts.entrance
+            context = self._contexts.for_connection
         listener = await open_listener(
             self.settings, parts.clients, parts.tls_client if tls else parts.plain_client, host, port, context
         )

@@ -301,7 +301,8 @@ class Renderer(ABC, Generic[ArtifactT]):
         """*graph* as this renderer can serve it: fail closed, say so, and leave the rest untouched.
 
         What `handlers` cannot honour of a policy is reported; where it closes, the route responds 503, or
-        all routes to the backend. The policies of a host stand in its routes afterwards. A route that it
+        all routes to the backend. The policies of a host stand in its routes afterwards; those of the handshake
+        stand with the host too. A route that it
         cannot match (`can_match`) is reported and left out; where that could open what is protected, its
         paths respond 503.
         A route that has a `limit` is reported, and responds 503 or is left out. A backend whose protocol
@@ -334,13 +335,14 @@ class Renderer(ABC, Generic[ArtifactT]):
                     judgements[route.policies] = judgement
                 kept = self._honoured(kept, judgement, host.policies_of(route), diagnostics)
             routes.append(kept)
+        handshake = host.policies.of_handshake()
         if (
-            not host.policies
+            handshake is host.policies
             and len(routes) == len(host.routes)
             and all(map(operator.is_, routes, host.routes))
         ):
             return _Judged(host, host, tuple(diagnostics))
-        return _Judged(host, replace(host, routes=tuple(routes), policies=PolicySet()), tuple(diagnostics))
+        return _Judged(host, replace(host, routes=tuple(routes), policies=handshake), tuple(diagnostics))
 
     def _within_limits(self, route: Route, diagnostics: list[Diagnostic]) -> Route | None:
         limit = self.limit(route)

@@ -1,5 +1,6 @@
 """What users test their renderers and controllers with."""
 
+from ingresskit.testing.authorities import SampleAuthority, ca_secret, make_authority
 from ingresskit.testing.builders import (
     EPOCH,
     backend,
@@ -22,12 +23,14 @@ __all__ = [
     "Answer",
     "Ask",
     "RendererContract",
+    "SampleAuthority",
     "SampleCertificate",
     "Scenario",
     "Want",
     "answer_faults",
     "ask_graph",
     "backend",
+    "ca_secret",
     "diagnostic_line",
     "endpoint",
     "endpoint_slice",
@@ -35,6 +38,7 @@ __all__ = [
     "ingress",
     "ingress_class",
     "load_scenarios",
+    "make_authority",
     "make_certificate",
     "moment",
     "path",

@@ -19,11 +19,13 @@ class HostPolicies:
     """What holds for a host, and who wanted something else.
 
     Attributes:
+        closes: The response of every route of the host, where a protection of all of it cannot be built.
         closed: Objects that want a protection of the host which it does not get, and the response of their
             routes in its place.
     """
 
     policies: PolicySet = PolicySet()
+    closes: Respond | None = None
     closed: Mapping[ObjectRef, Respond] = field(default_factory=dict[ObjectRef, Respond])
     diagnostics: tuple[Diagnostic, ...] = ()
 
@@ -41,17 +43,26 @@ def decide_host_policies(host: str, items: Sequence[ResolvedClaims]) -> HostPoli
         host: Its name, for messages.
         items: Those that are served on the host, oldest first.
     """
-    wanted = [item for item in items if item.host_policies]
+    wanted = [item for item in items if item.host_policies or item.claimant.policies.host_faults]
     if not wanted:
         return _NONE
     holders: dict[type[Policy], ResolvedClaims] = {}
     for asked in (True, False):
         for item in wanted:
+            if asked:
+                for kind, _ in item.claimant.policies.host_faults:
+                    holders.setdefault(kind, item)
             for policy in item.host_policies:
                 if asked is bool(item.host_policies.origins(type(policy))):
                     holders.setdefault(type(policy), item)
     policies = PolicySet()
+    closes: Respond | None = None
     for kind, holder in holders.items():
+        fault = next((item for of, item in holder.claimant.policies.host_faults if of is kind), None)
+        if fault is not None:
+            message = f"{fault.subject}, {fault.field} is not honoured and would protect the host"
+            closes = Respond(status=503, reason=fault.reason, message=message)
+            continue
         others = (type(policy) for policy in holder.host_policies if type(policy) is not kind)
         policies = policies.merged(holder.host_policies.without(*others))
     closed: dict[ObjectRef, Respond] = {}
@@ -67,7 +78,7 @@ def decide_host_policies(host: str, items: Sequence[ResolvedClaims]) -> HostPoli
             diagnostics += _conflict(item, origins.values(), f"{held}; {effect}", protects=kind.protects)
             if kind.protects:
                 closed[item.claimant.ref] = Respond(status=503, reason=Reason.ROUTE_CONFLICT, message=held)
-    return HostPolicies(policies=policies, closed=closed, diagnostics=tuple(diagnostics))
+    return HostPolicies(policies=policies, closes=closes, closed=closed, diagnostics=tuple(diagnostics))
 
 
 def _conflict(

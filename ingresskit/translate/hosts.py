@@ -19,6 +19,7 @@ from ingresskit.graph import (
     Route,
     Unserved,
     VirtualHost,
+    solves_http01,
 )
 from ingresskit.models import ObjectRef
 from ingresskit.policies import FallbackService, Origin, PolicySet, Variant
@@ -145,6 +146,8 @@ def decide_host(inputs: HostInputs) -> DecidedHost:
     decision.fill_up()
     # Of one precedence, the variant of the older object is asked first.
     routes = sorted(decision.all_routes(patterns), key=lambda route: route.precedence)
+    if scoped.closes is not None:
+        routes = [route if solves_http01(route) else replace(route, action=scoped.closes) for route in routes]
     return DecidedHost(
         host=VirtualHost(
             host=inputs.host,

@@ -131,6 +131,8 @@ class Reading:
         order: In which order its policies act on a request; ``None``: in the native one.
         protection_fault: The first fault of an annotation that protects; when set, the routes of the object
             must not be served.
+        host_faults: Protections of whole hosts that the object asks for and that cannot be built, each with a
+            fault: where it would decide them for a host, no route there must be served, whosever it is.
         diagnostics: What is wrong with its annotations.
     """
 
@@ -140,6 +142,7 @@ class Reading:
     variant: Variant | None = None
     order: Order | None = None
     protection_fault: Diagnostic | None = None
+    host_faults: tuple[tuple[type[Policy], Diagnostic], ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
 
     def and_also(self, other: Reading) -> Reading:
@@ -159,6 +162,7 @@ class Reading:
             variant=other.variant or self.variant,
             order=other.order or self.order,
             protection_fault=self.protection_fault or other.protection_fault,
+            host_faults=(*self.host_faults, *other.host_faults),
             diagnostics=(*self.diagnostics, *other.diagnostics),
         )
 

@@ -13,7 +13,7 @@ from ingresskit._quoting import quoted
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.errors import ConfigurationError
 from ingresskit.models import KubeObject, ObjectKey, ObjectRef
-from ingresskit.policies.base import Annotation, Origin, Policy, PolicySet
+from ingresskit.policies.base import Annotation, Origin, Policy, PolicyScope, PolicySet
 from ingresskit.policies.dialects.base import (
     NOTHING_READ,
     AnnotationDoc,
@@ -89,6 +89,7 @@ class NativeDialect(Dialect):
         origins: dict[type[Policy], dict[str, Origin]] = {}
         diagnostics: list[Diagnostic] = []
         protection_fault: Diagnostic | None = None
+        host_faults: dict[type[Policy], Diagnostic] = {}
         for key in ours:
             place = f"metadata.annotations[{key}]"
             known = self._fields.get(key.removeprefix(start))
@@ -105,7 +106,9 @@ class NativeDialect(Dialect):
                 written = "" if hidden else annotations[key]
                 fault = _invalid(subject, place, written, str(exc), protects=policy.protects)
                 diagnostics.append(fault)
-                protection_fault = protection_fault or (fault if policy.protects else None)
+                if policy.protects:
+                    protection_fault = protection_fault or fault
+                    host_faults.setdefault(policy, fault)
                 continue
             values.setdefault(policy, {})[field_name] = value
             origins.setdefault(policy, {})[field_name] = Origin(subject, place)
@@ -117,11 +120,15 @@ class NativeDialect(Dialect):
                 place = next(iter(origins[policy].values())).field
                 fault = _invalid(subject, place, "", str(exc), protects=policy.protects)
                 diagnostics.append(fault)
-                protection_fault = protection_fault or (fault if policy.protects else None)
+                if policy.protects:
+                    protection_fault = protection_fault or fault
+                    host_faults.setdefault(policy, fault)
+        of_hosts = ((kind, fault) for kind, fault in host_faults.items() if kind.scope is PolicyScope.HOST)
         return Reading(
             policies=PolicySet(built, origins),
             diagnostics=tuple(diagnostics),
             protection_fault=protection_fault,
+            host_faults=tuple(of_hosts),
         )
 
     def _unknown(self, key: str, subject: ObjectRef, place: str, *, guess: bool) -> Diagnostic:

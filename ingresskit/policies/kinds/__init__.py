@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ingresskit.policies.kinds.access import AllowedSources, DeniedSources, PlainHttp
+from ingresskit.policies.kinds.certificates import CertificateMode, ClientCertificates, HostTls
 from ingresskit.policies.kinds.connections import ConnectionUse, UpstreamConnection
 from ingresskit.policies.kinds.cors import Cors
 from ingresskit.policies.kinds.credentials import BasicAuth, DigestAuth, Satisfaction, Satisfy
@@ -49,6 +50,8 @@ __all__ = [
     "AllowedSources",
     "BasicAuth",
     "BodyLimit",
+    "CertificateMode",
+    "ClientCertificates",
     "ClientKey",
     "ConnectionLimit",
     "ConnectionUse",
@@ -59,6 +62,7 @@ __all__ = [
     "DigestAuth",
     "EndpointProtocol",
     "FallbackService",
+    "HostTls",
     "Hsts",
     "JwtAuth",
     "KeySource",
@@ -92,6 +96,7 @@ BUILTIN_POLICIES: tuple[type[Policy], ...] = (
     AllowedSources,
     BasicAuth,
     BodyLimit,
+    ClientCertificates,
     ConnectionLimit,
     CookieRewrite,
     Cors,
@@ -99,6 +104,7 @@ BUILTIN_POLICIES: tuple[type[Policy], ...] = (
     DeniedSources,
     DigestAuth,
     FallbackService,
+    HostTls,
     Hsts,
     JwtAuth,
     LoadBalancing,

@@ -9,6 +9,7 @@ from ingresskit.facts import fact_logger
 from ingresskit.filters import (
     UNCHANGED,
     Filter,
+    Handshake,
     HeaderEdit,
     Question,
     Reply,
@@ -102,6 +103,11 @@ class GuardedRequest:
         # The filter whose question is open, and who gets the answer.
         self._guard: Filter | None = None
         self._asking: object = None
+
+    @property
+    def handshake(self) -> Handshake | None:
+        """As `RequestView`."""
+        return self.peer.handshake
 
     @property
     def secure_location(self) -> str | None:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final, cast
 from typing_extensions import override
 
 from ingresskit.proxy.deadlines import NEVER
+from ingresskit.proxy.handshakes import handshake_of
 from ingresskit.proxy.limits.crowd import Owner, owner_of
 from ingresskit.proxy.message.forwarded import Address, Peer, parse_address
 from ingresskit.proxy.message.head import BadRequest
@@ -328,6 +329,7 @@ class H1Connection(asyncio.Protocol, ABC):
         remote = self.transport.get_extra_info("peername")
         if not local or not remote:
             return None
+        connection = self.transport.get_extra_info("ssl_object") if self._tls else None
         address = self._proxied[0] if self._proxied else parse_address(str(remote[0]))
         return Peer(
             address,
@@ -336,4 +338,5 @@ class H1Connection(asyncio.Protocol, ABC):
             proxied_port=self._proxied[1] if self._proxied else 0,
             trusted=self._runtime.settings.trusted_proxies,
             public=self._admission.filters.public_ports,
+            handshake=handshake_of(connection),
         )

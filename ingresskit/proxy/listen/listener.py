@@ -12,7 +12,7 @@ import asyncio
 import errno
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from ingresskit.proxy.limits.crowd import owner_of
@@ -27,6 +27,9 @@ __all__ = ["Listener", "MakeProtocol", "open_listener"]
 
 MakeProtocol = Callable[[tuple[Address, int] | None], asyncio.Protocol]
 """Makes the protocol of one accepted connection, with what a PROXY header says of it, if it has one."""
+
+MakeContext = Callable[[socket.socket], Awaitable[ssl.SSLContext]]
+"""Gives the context for the TLS handshake of a connection, of which it reads nothing."""
 
 _BACKLOG: Final = 1024
 # Out of file descriptors or memory: accepting again at once would only spin.
@@ -49,7 +52,7 @@ class Listener:
         clients: Clients,
         make_protocol: MakeProtocol,
         bound: socket.socket,
-        context: ssl.SSLContext | None,
+        context: MakeContext | None,
     ) -> None:
         self._settings = settings
         self._clients = clients
@@ -122,11 +125,15 @@ class Listener:
                 async with asyncio.timeout(settings.header_timeout.total_seconds()):
                     proxied = await read_proxy_header(connection)
             handshake = settings.handshake_timeout.total_seconds()
+            context = None
+            if self._context is not None:
+                async with asyncio.timeout(handshake):
+                    context = await self._context(connection)
             taken = True  # from here on the transport owns the socket, also when the handshake fails
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: self._make_protocol(proxied),
                 connection,
-                ssl=self._context,
+                ssl=context,
                 ssl_handshake_timeout=handshake if self.tls else None,
             )
         except (BadProxyHeader, OSError):
@@ -145,7 +152,7 @@ async def open_listener(
     make_protocol: MakeProtocol,
     host: str,
     port: int,
-    context: ssl.SSLContext | None,
+    context: MakeContext | None,
 ) -> Listener:
     """A listener that takes connections.
 
@@ -155,7 +162,7 @@ async def open_listener(
         make_protocol: Makes the protocol of each connection.
         host: A numeric address, or a name; empty is every address of both families, where there are both.
         port: 0 takes a free one.
-        context: For TLS; ``None`` is plain.
+        context: Gives the one for the next TLS handshake; ``None`` is plain.
 
     Raises:
         OSError: The address cannot be bound to.

@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from ingresskit.filters import Handshake
 from ingresskit.graph import HostRefused, normalise_host
 from ingresskit.policies.values import Network
 from ingresskit.proxy.message.fields import Field
@@ -77,6 +78,7 @@ class Peer:
         tls: It speaks TLS to us.
         listener_port: The port of our listener that took the connection.
         proxied_port: The destination port that a PROXY header named; 0 without one.
+        handshake: That of its TLS; ``None`` without.
         chosen: The route that a proxy program in front chose; ``None``: this proxy finds it.
     """
 
@@ -87,6 +89,7 @@ class Peer:
         "_trusted_networks",
         "address",
         "chosen",
+        "handshake",
         "listener_port",
         "proxied_port",
         "text",
@@ -103,11 +106,13 @@ class Peer:
         trusted: tuple[Network, ...],
         public: PublicPorts,
         proxied_port: int = 0,
+        handshake: Handshake | None = None,
     ) -> None:
         self.address: Address = address
         self.text: str = str(address)
         self.chosen: ChosenRoute | None = None
         self.tls: bool = tls
+        self.handshake: Handshake | None = handshake
         self.listener_port: int = listener_port
         self.proxied_port: int = proxied_port
         self._public = public
@@ -131,6 +136,9 @@ class Peer:
                 self._known = self._lines([], self.address, proto, host, self._port(proto, host_port), b"")
                 self._known_host = host
             return self._known
+        if self.handshake is not None and self.handshake.asked is not None:
+            # Of certificates only what this proxy saw itself counts.
+            said = tuple(field for field in said if not _of_certificates(field[0]))
         values: dict[bytes, list[str]] = {}
         for name, value in said:
             values.setdefault(name.lower(), []).append(value.decode("latin-1"))
@@ -198,6 +206,10 @@ _OURS = frozenset(
         b"x-real-ip",
     )
 )
+
+
+def _of_certificates(name: bytes) -> bool:
+    return b"client-cert" in name.lower() or name.lower().startswith((b"ssl-client-", b"x-ssl-client-"))
 
 
 def _within(address: Address, networks: Iterable[Network]) -> bool:

@@ -10,7 +10,7 @@ from ingresskit.proxy.message.fields import without
 from ingresskit.proxy.message.views import field_of
 
 if TYPE_CHECKING:
-    from ingresskit.filters import HeaderEdit
+    from ingresskit.filters import Handshake, HeaderEdit
     from ingresskit.graph import PathOptions
     from ingresskit.proxy.message.forwarded import Address, Forwarding
     from ingresskit.proxy.message.head import RequestHead
@@ -124,6 +124,11 @@ class ForwardedRequest:
     def https(self) -> bool:
         """As `RequestView`."""
         return self.forwarding.https
+
+    @property
+    def handshake(self) -> Handshake | None:
+        """As `RequestView`; nothing is known of it here."""
+        return None
 
     @property
     def length(self) -> int | None:

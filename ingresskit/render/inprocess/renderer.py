@@ -11,15 +11,18 @@ from ingresskit.filters import BUILTIN_EFFECTS, PolicyEffects
 from ingresskit.graph import Certificate, PathKind, Protocol, RouteGraph, VirtualHost
 from ingresskit.models import ObjectKey
 from ingresskit.policies import (
+    ClientCertificates,
+    HostTls,
     LoadBalancing,
     PlainHttp,
-    Policy,
+    PolicySet,
     Retries,
     Timeouts,
     TlsRedirect,
     UpstreamConnection,
 )
 from ingresskit.render.base import Renderer
+from ingresskit.render.inprocess.certificates import CERTIFICATE_LOSSES
 from ingresskit.render.inprocess.mixed import mixed_host_table
 from ingresskit.render.inprocess.table import HostTable, RoutingTable, Target
 from ingresskit.render.inprocess.targets import TargetMaker
@@ -30,7 +33,10 @@ __all__ = ["InProcessRenderer"]
 
 
 # What acts beside the filters: on the way to TLS, and on the choice of an endpoint.
-_UPSTREAM: Final = frozenset({LoadBalancing, PlainHttp, Retries, Timeouts, TlsRedirect, UpstreamConnection})
+_UPSTREAM: Final = frozenset(
+    {ClientCertificates, HostTls, LoadBalancing, PlainHttp, Retries, Timeouts, TlsRedirect, UpstreamConnection}
+)
+_LOSSES: Final = HandlerTable[PolicyHandler[Never, Never]](CERTIFICATE_LOSSES)
 
 
 class InProcessRenderer(Renderer[RoutingTable]):
@@ -41,16 +47,16 @@ class InProcessRenderer(Renderer[RoutingTable]):
     """
 
     name: ClassVar[str] = "inprocess"
-    supports: ClassVar[frozenset[type[Policy]]] = _UPSTREAM | BUILTIN_EFFECTS.kinds
+    handlers: HandlerTable[PolicyHandler[Never, Never]] = _LOSSES.only(_UPSTREAM | BUILTIN_EFFECTS.kinds)
     protocols: ClassVar[frozenset[Protocol]] = frozenset({Protocol.HTTP, Protocol.HTTPS})
     matches_patterns: ClassVar[bool] = True
     matches_variants: ClassVar[bool] = True
 
     def __init__(self, *, effects: PolicyEffects = BUILTIN_EFFECTS) -> None:
-        none = HandlerTable[PolicyHandler[Never, Never]]()
-        self.handlers: HandlerTable[PolicyHandler[Never, Never]] = none.only(_UPSTREAM | effects.kinds)
+        self.handlers: HandlerTable[PolicyHandler[Never, Never]] = _LOSSES.only(_UPSTREAM | effects.kinds)
         self.effects = effects
         self._hosts = Remembered[str, VirtualHost, HostTable](self._host_table)
+        self._handshakes: Mapping[str, PolicySet] = {}
         self._given: RouteGraph | None = None
         self._certificates: Mapping[str, Certificate | None] = {}
 
@@ -58,6 +64,7 @@ class InProcessRenderer(Renderer[RoutingTable]):
     def render(self, graph: RouteGraph) -> RoutingTable:
         keys = None if self._given is None else graph.changed_since(self._given)
         hosts = self._hosts.follow(graph.by_host, None if keys is None else keys.hosts)
+        self._follow_handshakes(graph)
         if self._given is None or keys is None or keys.certificates or keys.server_names:
             # One call, which runs no Python per name.
             held: dict[ObjectKey | None, Certificate | None] = {None: None}
@@ -71,9 +78,22 @@ class InProcessRenderer(Renderer[RoutingTable]):
             backends=graph.backends,
             certificates=self._certificates,
             default_certificate=None if default is None else graph.certificates[default],
+            handshakes=self._handshakes,
             host_fallthrough=graph.host_fallthrough,
             paths=graph.paths,
         )
+
+    def _follow_handshakes(self, graph: RouteGraph) -> None:
+        """Note the hosts that changed; nearly all have nothing to say in a handshake."""
+        before = self._handshakes
+        gone = [name for name in (*self._hosts.gone, *self._hosts.changed) if name in before]
+        found = {
+            name: policies
+            for name in self._hosts.changed
+            if (policies := graph.by_host[name].policies.of_handshake())
+        }
+        if gone or found:
+            self._handshakes = {**{name: before[name] for name in before if name not in gone}, **found}
 
     def _host_table(self, host: VirtualHost) -> HostTable:
         return _host_table(host, self.effects)

@@ -16,7 +16,7 @@ from ingresskit.graph import (
     Route,
     host_candidates,
 )
-from ingresskit.policies import ConnectionUse, Judged, Stage
+from ingresskit.policies import ConnectionUse, Judged, PolicySet, Stage
 
 __all__ = ["HostTable", "ResponseEdits", "RoutingTable", "Target"]
 
@@ -132,6 +132,7 @@ class RoutingTable:
         backends: By key; exactly those the targets forward to.
         certificates: By TLS server name (a name, or ``*.`` and a name); ``None``: the default one.
         default_certificate: For all other server names; ``None``: the proxy's own.
+        handshakes: By rule host, the policies that act in the TLS handshake; hosts without any are left out.
         paths: As `RouteGraph.paths`.
         whole_hosts: In the table of a delegate, the rule hosts all of whose routes it has: of the others it
             has those only that the program in front cannot serve.
@@ -141,6 +142,7 @@ class RoutingTable:
     backends: Mapping[BackendKey, Backend] = field(default_factory=dict[BackendKey, Backend])
     certificates: Mapping[str, Certificate | None] = field(default_factory=dict[str, "Certificate | None"])
     default_certificate: Certificate | None = None
+    handshakes: Mapping[str, PolicySet] = field(default_factory=dict[str, PolicySet])
     host_fallthrough: bool = False
     paths: PathOptions = DEFAULT_PATHS
     whole_hosts: frozenset[str] = frozenset()
@@ -195,6 +197,16 @@ class RoutingTable:
                 if candidate != ANY_HOST and candidate in self.certificates:
                     return self.certificates[candidate] or self.default_certificate
         return self.default_certificate
+
+    def rule_host_of(self, server_name: str | None) -> str | None:
+        """The rule host that a TLS server name belongs to, as the requests do that name it in ``Host``."""
+        name = server_name.lower().removesuffix(".") if server_name else ""
+        try:
+            # Without a name, only rules for any host are meant.
+            candidates = host_candidates(name) if name else (ANY_HOST,)
+            return next((candidate for candidate in candidates if candidate in self.hosts), None)
+        except ValueError:
+            return ANY_HOST if ANY_HOST in self.hosts else None
 
     def _candidates(self, host: str) -> Iterator[HostTable]:
         hosts = self.hosts

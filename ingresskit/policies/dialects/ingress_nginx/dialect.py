@@ -12,6 +12,7 @@ from ingresskit.models import ConfigMap, KubeObject, ObjectKey, ObjectRef, Secre
 from ingresskit.policies.base import Risk
 from ingresskit.policies.dialects.base import AnnotationDoc, Dialect, DialectContext, Grants, Reading, Status
 from ingresskit.policies.dialects.ingress_nginx.access import read_access
+from ingresskit.policies.dialects.ingress_nginx.certificates import read_certificates
 from ingresskit.policies.dialects.ingress_nginx.cors import read_cors
 from ingresskit.policies.dialects.ingress_nginx.credentials import read_credentials
 from ingresskit.policies.dialects.ingress_nginx.globals import RISKS, Fault, Globals
@@ -35,6 +36,7 @@ INGRESS_NGINX_PREFIX = "nginx.ingress.kubernetes.io"
 
 INGRESS_NGINX_ORDER: Final = Order(
     (
+        Stage.CERTIFICATE,  # nginx judges the handshake before it looks at the request
         Stage.AGENT,  # block-user-agents: of the server, before nginx looks for a location
         Stage.BODY,  # nginx compares Content-Length as soon as it has found the location
         Stage.PLAIN_HTTP,  # of Kubernetes' own dialect: nothing of the route is told over plain HTTP
@@ -54,11 +56,6 @@ INGRESS_NGINX_ORDER: Final = Order(
 Source: nginx, "Phases"; ingress-nginx at dbb11b92d, ``rootfs/etc/nginx/template/nginx.tmpl``.
 """
 
-# Without effect where another annotation has this value.
-_SWITCHED_OFF: Final = {
-    "auth-tls-secret": ("auth-tls-verify-client", "off"),
-    "auth-tls-match-cn": ("auth-tls-verify-client", "off"),
-}
 # Read by the readers of the themes, which judge their values.
 _JUDGED: Final = frozenset({Status.HONOURED, Status.PARTLY, Status.WITHOUT_EFFECT})
 
@@ -118,6 +115,7 @@ class IngressNginxDialect(Dialect):
             read_cors,
             read_access,
             read_credentials,
+            read_certificates,
             read_limits,
             read_traffic,
         ):
@@ -133,6 +131,7 @@ class IngressNginxDialect(Dialect):
             variant=annotations.variant,
             order=INGRESS_NGINX_ORDER,
             protection_fault=annotations.protection_fault or next(iter(closing), None),
+            host_faults=tuple(annotations.host_faults),
             diagnostics=(
                 *faults,
                 *self._global_faults(tuple(annotations.operator_faults)),
@@ -166,9 +165,6 @@ class IngressNginxDialect(Dialect):
         if row.doc.status in _JUDGED or row.doc.risk is Risk.CRITICAL:
             return
         if not annotations.asks(row):
-            return
-        switch, off = _SWITCHED_OFF.get(name, ("", ""))
-        if switch and annotations.text(switch) == off:
             return
         note = row.doc.note.format(native=self._native)
         if row.doc.status is Status.CLOSED:

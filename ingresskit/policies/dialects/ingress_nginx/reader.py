@@ -42,6 +42,7 @@ class Annotations:
         self.regex_paths: bool = False
         self.variant: Variant | None = None
         self.protection_fault: Diagnostic | None = None
+        self.host_faults: list[tuple[type[Policy], Diagnostic]] = []
         self.diagnostics: list[Diagnostic] = []
         self.operator_faults: list[Fault] = []
         self._prefix = prefix
@@ -125,6 +126,11 @@ class Annotations:
         fault = self._fault(name, reason, message, Severity.ERROR)
         self.diagnostics.append(fault)
         self.protection_fault = self.protection_fault or fault
+
+    def refuse_host(self, kind: type[Policy], name: str, reason: Reason, message: str) -> None:
+        """As `refuse`, for a protection of whole hosts: no route of a host that it would decide is served."""
+        self.refuse(name, reason, message)
+        self.host_faults.append((kind, self.diagnostics[-1]))
 
     def policies(self) -> PolicySet:
         """Everything that was asked for."""

@@ -113,12 +113,12 @@ auth-keepalive-requests | number | 1000 | rl. | | Questions on one connection.
 auth-keepalive-timeout | seconds | 60 | rl. | | How long a connection is kept open.
 auth-snippet | nginx text | | rc! | global-auth-snippet | Text for nginx in the question.
 enable-global-auth | boolean | true | rl+ | | Whether global-auth-url of the ConfigMap holds here.
-auth-tls-secret | namespace/name | | hm! | | Ask clients for certificates of this CA.
-auth-tls-verify-client | on, off, optional or optional_no_ca | on | hm. | | Whether they must have one.
-auth-tls-verify-depth | number | 1 | hl. | | How long their chains may be.
-auth-tls-match-cn | CN=pattern | | hh! | | Which subject they must have.
-auth-tls-error-page | URL | | hh. | | Where to send those without one.
-auth-tls-pass-certificate-to-upstream | boolean | false | hl. | | Whether endpoints get the certificate.
+auth-tls-secret | namespace/name | | hm+ | | Ask clients for certificates of this CA.
+auth-tls-verify-client | on, off, optional or optional_no_ca | on | hm+ | | Whether they must have one.
+auth-tls-verify-depth | number | 1 | hl+ | | How long their chains may be.
+auth-tls-match-cn | CN=pattern | | hh~ | | Which subject they must have.
+auth-tls-error-page | URL | | hh+ | | Where to send those without one.
+auth-tls-pass-certificate-to-upstream | boolean | false | hl+ | | Whether endpoints get the certificate.
 enable-modsecurity | boolean | false | rl! | = | Have ModSecurity look at requests.
 enable-owasp-core-rules | boolean | false | rl! | enable-owasp-modsecurity-crs | With the OWASP core rules.
 modsecurity-snippet | rules | | rc! | = | With these rules.
@@ -160,8 +160,8 @@ default-backend | Service | | rl+ | | The Service for errors, and for a backend 
 disable-proxy-intercept-errors | boolean | false | rl+ | = | No custom-http-errors of the ConfigMap here.
 server-alias | hosts | | hh~ | | Further names for the host.
 ssl-passthrough | boolean | false | hl? | | Pass TLS on to the endpoint as it is.
-ssl-ciphers | list | | hl? | = | The ciphers of the host.
-ssl-prefer-server-ciphers | boolean | off | hl? | | Whether their order counts.
+ssl-ciphers | list | | hl~ | = | The ciphers of the host.
+ssl-prefer-server-ciphers | boolean | off | hl+ | | Whether their order counts.
 enable-access-log | boolean | true | rl? | | Whether requests are logged.
 enable-opentelemetry | boolean | of the ConfigMap | rl? | = | Whether requests are traced.
 opentelemetry-trust-incoming-span | boolean | true | rl. | = | Whether traces of clients go on.
@@ -187,6 +187,7 @@ NOTES: Final = {
     "affinity": "{native}/load-balancing: client-hash is the nearest",
     "app-root": "an Ingress with the path Exact / and {native}/redirect does it",
     "auth-snippet": "no snippet is ever executed",
+    "auth-tls-match-cn": "the whole common name must match, by a pattern that takes linear time",
     "backend-protocol": "HTTP, HTTPS and GRPC",
     "canary-by-header-pattern": "patterns that take linear time",
     "configuration-snippet": "no snippet is ever executed",
@@ -204,6 +205,7 @@ NOTES: Final = {
     "server-alias": "names and wildcards, no regular expressions; they hold for the paths of this Ingress",
     "server-snippet": "no snippet is ever executed",
     "service-upstream": "requests are sent to the endpoints of the Service",
+    "ssl-ciphers": "names of ciphers, no exclusions; per host, not in the ConfigMap",
     "ssl-passthrough": "set appProtocol: https on the port of the Service to speak TLS to it",
     "stream-snippet": "no snippet is ever executed",
     "temporal-redirect-code": "301, 302, 303 and 307",
