@@ -89,7 +89,9 @@ Read are the keys that set an annotation for every Ingress (the table names them
 `allow-cross-namespace-resources` and `global-allowed-response-headers`.
 `block-user-agents` and `block-referers` are lists of texts and of regular expressions (`~`, `~*`) that can be \
 matched in linear time; one that cannot closes all routes.
-`global-auth-url` and `enable-modsecurity` protect every route and are not built: they close all of them.
+`enable-modsecurity` protects every route and is not built: it closes all of them.
+`global-auth-url` and the keys that begin with `global-auth-` hold for every Ingress without `auth-url` and \
+`enable-global-auth: "false"`; `no-auth-locations` names the rules, by their own paths, that ask nobody.
 Any other key that would change how a route is served is reported once.
 
 An annotation may name Secrets and ConfigMaps of its own namespace only, unless the ConfigMap has \

@@ -3,9 +3,11 @@
 from ingresskit.filters.access import AddressFilter, DeniedAddressFilter, PlainHttpFilter
 from ingresskit.filters.any_of import AnyOf
 from ingresskit.filters.base import (
+    Admitted,
     ClientCertificate,
     Filter,
     Handshake,
+    Keepalive,
     Memory,
     Question,
     Reply,
@@ -15,6 +17,8 @@ from ingresskit.filters.base import (
     Resuming,
     Subrequest,
     SubrequestReply,
+    Verdict,
+    VerdictKey,
     Verification,
     Verifying,
 )
@@ -39,6 +43,7 @@ __all__ = [
     "ActionFilter",
     "AddressFilter",
     "AddressRanges",
+    "Admitted",
     "AnyOf",
     "BasicAuthFilter",
     "BodyFilter",
@@ -56,6 +61,7 @@ __all__ = [
     "Handshake",
     "HeaderEdit",
     "JwtFilter",
+    "Keepalive",
     "Memory",
     "Miss",
     "NearMiss",
@@ -75,6 +81,8 @@ __all__ = [
     "Subrequest",
     "SubrequestReply",
     "TlsRedirectFilter",
+    "Verdict",
+    "VerdictKey",
     "Verification",
     "Verifying",
     "chain_of",

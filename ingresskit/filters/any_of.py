@@ -16,10 +16,10 @@ from ingresskit.filters.base import (
     Resuming,
     Subrequest,
     SubrequestReply,
+    Verdict,
     Verification,
     Verifying,
 )
-from ingresskit.filters.edits import HeaderEdit
 from ingresskit.policies import Stage
 
 __all__ = ["AnyOf", "combined"]
@@ -44,7 +44,7 @@ class AnyOf:
         """Whether one of the guards lets addresses in."""
         return any(isinstance(item, AddressFilter) for item in self.guards)
 
-    def request(self, request: RequestView, memory: Memory) -> Reply | Question | HeaderEdit | None:
+    def request(self, request: RequestView, memory: Memory) -> Reply | Question | Verdict:
         """As `Filter.request`."""
         return _first(self.guards, request, memory, None)
 
@@ -58,19 +58,17 @@ class _Rest:
         self._memory = memory
         self._refusal = refusal
 
-    def resume(self, request: RequestView, reply: SubrequestReply) -> Reply | Question | HeaderEdit | None:
+    def resume(self, request: RequestView, reply: SubrequestReply) -> Reply | Question | Verdict:
         if not isinstance(self._asking, Resuming):
             raise TypeError(f"{type(self._asking).__name__} sent a subrequest and cannot be resumed")
         return self._weigh(request, self._asking.resume(request, reply))
 
-    def verified(self, request: RequestView, right: bool, /) -> Reply | Question | HeaderEdit | None:
+    def verified(self, request: RequestView, right: bool, /) -> Reply | Question | Verdict:
         if not isinstance(self._asking, Verifying):
             raise TypeError(f"{type(self._asking).__name__} asked for a verification and cannot take it")
         return self._weigh(request, self._asking.verified(request, right))
 
-    def _weigh(
-        self, request: RequestView, outcome: Reply | Question | HeaderEdit | None
-    ) -> Reply | Question | HeaderEdit | None:
+    def _weigh(self, request: RequestView, outcome: Reply | Question | Verdict) -> Reply | Question | Verdict:
         if isinstance(outcome, Question):
             rest = _Rest(outcome.then or self._asking, self._rest, self._memory, self._refusal)
             return _to(rest, outcome)
@@ -81,7 +79,7 @@ class _Rest:
 
 def _first(
     guards: Sequence[Filter], request: RequestView, memory: Memory, refusal: Reply | None
-) -> Reply | Question | HeaderEdit | None:
+) -> Reply | Question | Verdict:
     """The outcome of the first of *guards* that lets the request go on, or asks."""
     for number, guard in enumerate(guards, 1):
         outcome = guard.request(request, memory)

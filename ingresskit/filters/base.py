@@ -18,14 +18,16 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import ClassVar, Protocol, runtime_checkable
 
-from ingresskit.filters.edits import HeaderEdit
+from ingresskit.filters.edits import UNCHANGED, HeaderEdit
 from ingresskit.graph import Termination
 from ingresskit.policies import ClientCertificates, Stage
 
 __all__ = [
+    "Admitted",
     "ClientCertificate",
     "Filter",
     "Handshake",
+    "Keepalive",
     "Memory",
     "Question",
     "Reply",
@@ -35,6 +37,8 @@ __all__ = [
     "Resuming",
     "Subrequest",
     "SubrequestReply",
+    "Verdict",
+    "VerdictKey",
     "Verification",
     "Verifying",
 ]
@@ -153,12 +157,46 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Keepalive:
+    """Connections to a server that are kept for further subrequests.
+
+    Attributes:
+        connections: How many may be idle at a time; 0: none is kept.
+        requests: How many one of them carries.
+        timeout: How long one may be idle.
+    """
+
+    connections: int = 0
+    requests: int = 1000
+    timeout: timedelta = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictKey:
+    """Under what the reply to a subrequest is kept. It never leaves the route whose filter asked.
+
+    Attributes:
+        parts: What the reply depends on. No part is joined with another one.
+        times: For how long, by the status of the reply; with no other status it is kept.
+    """
+
+    parts: tuple[str, ...] = field(repr=False)
+    times: tuple[tuple[int, timedelta], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Subrequest:
     """A request to another server whose response decides whether this one goes on.
 
     Attributes:
         url: Absolute.
         fields: All header fields but those of framing and ``Host``.
+        host: What is sent as ``Host``; empty: the authority of *url*.
+        passes: The header fields of the request that waits are sent too, less those of *drop*, and its
+            ``X-Request-ID``, which the endpoint gets as well.
+        drop: Names, in any spelling, as `HeaderEdit.drop` has them.
+        keepalive: The connections that are kept.
+        kept: Under what the reply is kept; ``None``: it is not.
         timeout: For the whole of it.
         then: Who gets the response; ``None``: the filter that asked.
     """
@@ -166,6 +204,11 @@ class Subrequest:
     url: str
     method: bytes = b"GET"
     fields: Fields = ()
+    host: str = ""
+    passes: bool = False
+    drop: frozenset[bytes] = frozenset()
+    keepalive: Keepalive = Keepalive()
+    kept: VerdictKey | None = None
     timeout: timedelta = timedelta(seconds=5)
     then: Resuming | None = field(default=None, repr=False, compare=False)
 
@@ -176,7 +219,7 @@ class SubrequestReply:
 
     Attributes:
         status: 0 when there was no response: refused, too late, malformed.
-        fields: Its header fields, names in lower case.
+        fields: Its header fields in order, names in lower case; several of one name are not joined.
     """
 
     status: int
@@ -205,6 +248,23 @@ class Verification:
 
 Question = Subrequest | Verification
 """What a filter waits for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """The request goes on, with changes on both ways.
+
+    Attributes:
+        request: Of its header fields.
+        response: Of those of the endpoint's response; ``None``: none.
+    """
+
+    request: HeaderEdit = UNCHANGED
+    response: ResponseFilter | None = None
+
+
+Verdict = HeaderEdit | Admitted | None
+"""That a request goes on."""
 
 
 class Memory(Protocol):
@@ -256,11 +316,11 @@ class Filter(Protocol):
 
     stage: ClassVar[Stage]
 
-    def request(self, request: RequestView, memory: Memory) -> Reply | Question | HeaderEdit | None:
+    def request(self, request: RequestView, memory: Memory) -> Reply | Question | Verdict:
         """What the proxy responds instead of going on; ``None`` lets the request go on.
 
-        A `HeaderEdit` lets it go on with other header fields. A filter that raises is a fault of its own:
-        the runtime responds 500.
+        A `HeaderEdit` lets it go on with other header fields, `Admitted` changes the response too. A filter
+        that raises is a fault of its own: the runtime responds 500.
         """
         ...
 
@@ -269,7 +329,7 @@ class Filter(Protocol):
 class Resuming(Protocol):
     """A filter that returns `Subrequest`."""
 
-    def resume(self, request: RequestView, reply: SubrequestReply) -> Reply | Question | HeaderEdit | None:
+    def resume(self, request: RequestView, reply: SubrequestReply) -> Reply | Question | Verdict:
         """As `Filter.request`, once the subrequest is over."""
         ...
 
@@ -278,7 +338,7 @@ class Resuming(Protocol):
 class Verifying(Protocol):
     """A filter that returns `Verification`."""
 
-    def verified(self, request: RequestView, right: bool, /) -> Reply | Question | HeaderEdit | None:
+    def verified(self, request: RequestView, right: bool, /) -> Reply | Question | Verdict:
         """As `Filter.request`, once it is known whether the secret was *right*."""
         ...
 

@@ -11,6 +11,7 @@ from ingresskit.filters import (
     cors,
     credentials,
     digest,
+    external_auth,
     headers,
     jwt,
     limits,
@@ -25,8 +26,10 @@ from ingresskit.filters.base import Filter, Reply, ResponseFilter
 from ingresskit.filters.certificates import CertificateFilter
 from ingresskit.filters.edits import UNCHANGED, HeaderEdit, PathChange, PathChanges
 from ingresskit.filters.effects import Effect, PolicyEffects
+from ingresskit.filters.external_auth import CLOSED, ExternalAuthFilter
 from ingresskit.filters.redirects import ActionFilter, TlsRedirectFilter
 from ingresskit.graph import (
+    ANY_HOST,
     DEFAULT_PATHS,
     Forward,
     PathOptions,
@@ -35,6 +38,7 @@ from ingresskit.graph import (
     Route,
     Termination,
     VirtualHost,
+    is_open,
     redirects_to_tls,
     refuses_plain_http,
     solves_http01,
@@ -51,6 +55,7 @@ BUILTIN_EFFECTS: Final = PolicyEffects(
         *credentials.COMPILERS,
         *digest.COMPILERS,
         *jwt.COMPILERS,
+        *external_auth.COMPILERS,
         *limits.COMPILERS,
         *rewrites.COMPILERS,
         *response_rewrites.COMPILERS,
@@ -181,8 +186,15 @@ def _filters(host: VirtualHost, route: Route, effects: tuple[Effect, ...]) -> It
     http01 = solves_http01(route)
     for effect in effects:
         for item in effect.guards:
-            if not (http01 and item.stage is Stage.AUTHENTICATION):
+            if item.stage is not Stage.AUTHENTICATION:
                 yield item
+            elif not isinstance(item, ExternalAuthFilter):
+                if not http01:
+                    yield item
+            elif not is_open(route, item.open_paths):
+                # Where a client may ask for any host, it would choose the service that decides about it.
+                stranger = host.host == ANY_HOST and item.asks_requested_host
+                yield CLOSED if stranger else item
     policy = host.policies_of(route).get(ClientCertificates)
     if policy is not None and not http01:
         yield CertificateFilter(host.host, policy, redirects_to_tls(host, route))

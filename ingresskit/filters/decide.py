@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ingresskit.filters.any_of import AnyOf
-from ingresskit.filters.base import Address, Bucket, Handshake, Reply
+from ingresskit.filters.base import Address, Bucket, Handshake, Question, Reply
 from ingresskit.filters.chain import BUILTIN_EFFECTS, Chain, chain_of
 from ingresskit.filters.effects import PolicyEffects
 from ingresskit.graph import (
@@ -53,6 +53,8 @@ class Decision:
         query: The query that the endpoint gets, with its question mark; empty without one.
         upstream_host: What the endpoint gets as ``Host`` in place of the client's; empty: that one.
         chain: The filters of the route; ``None`` without one.
+        questions: What filters ask others before it comes to that, in order: all the rest holds for a request
+            that they let go on. What the others say decides.
         probability: Which part of such requests this happens to: 1, unless variants take shares.
     """
 
@@ -68,6 +70,7 @@ class Decision:
     query: str = ""
     upstream_host: str = ""
     chain: Chain | None = None
+    questions: tuple[Question, ...] = ()
     probability: Fraction = Fraction(1)
 
 
@@ -93,7 +96,7 @@ def decide_all(
 
     Over TLS the client shows no certificate, and makes its handshake for the host that it asks for.
     Filters that need a `Memory` or ask a `Question` are taken to let the request go on: what they say
-    depends on more than the request.
+    depends on more than the request. `Decision.questions` has what is asked.
 
     Args:
         graph: What is served.
@@ -132,6 +135,7 @@ def _routed(
 ) -> Decision:
     chain = chain_of(host, route, effects=effects)
     view = view.under(host)
+    questions: list[Question] = []
     for item in chain.secure if view.https else chain.plain:
         if item.stage in chain.shadow:
             continue
@@ -140,6 +144,8 @@ def _routed(
             continue
         refused = item.stage is Stage.ADDRESS and not view.has_address
         reply = Reply(status=403) if refused else item.request(view, _NO_MEMORY)
+        if isinstance(reply, Question):
+            questions.append(reply)
         if isinstance(reply, Reply):
             return Decision(
                 host=view.host,
@@ -149,6 +155,7 @@ def _routed(
                 reply=reply,
                 stage=item.stage,
                 chain=chain,
+                questions=tuple(questions),
             )
     # A route that does not forward has replied.
     try:
@@ -163,6 +170,7 @@ def _routed(
             reply=Reply(status=400, termination=Termination.BAD_REQUEST),
             stage=Stage.REWRITE,
             chain=chain,
+            questions=tuple(questions),
         )
     shares = route.action.backends if isinstance(route.action, Forward) else ()
     backends = [graph.backends[share.key] for share in shares if share.key in graph.backends]
@@ -182,6 +190,7 @@ def _routed(
         query=query.decode("ascii") if usable else "",
         upstream_host=chain.host if usable else "",
         chain=chain,
+        questions=tuple(questions),
     )
 
 

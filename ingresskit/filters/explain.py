@@ -7,8 +7,10 @@ path that takes the request, or would be if it were served at all.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, assert_never
+from urllib.parse import urlsplit
 
+from ingresskit.filters.base import Question, Subrequest, Verification
 from ingresskit.filters.chain import BUILTIN_EFFECTS
 from ingresskit.filters.decide import Decision, decide, decide_all
 from ingresskit.filters.effects import PolicyEffects
@@ -101,8 +103,23 @@ def _verdict(graph: RouteGraph, request: Request, decision: Decision) -> str:
         return f"404: the host {host.host} has no rule that takes {decision.path}."
     rule = f"{route.shown} of {host.host} ({route.origin})"
     if reply is None:
-        return f"{rule} takes it and forwards it to {', '.join(str(item.key) for item in decision.backends)}."
-    return f"{reply.status}: {rule} takes it{_reason(graph, request, route, decision)}."
+        said = f"{rule} takes it and forwards it to {', '.join(str(item.key) for item in decision.backends)}."
+    else:
+        said = f"{reply.status}: {rule} takes it{_reason(graph, request, route, decision)}."
+    return said + "".join(map(_asked, decision.questions))
+
+
+def _asked(question: Question) -> str:
+    """Who decides whether it comes to that, as a further sentence."""
+    match question:
+        case Subrequest(url=url):
+            # Path and query may hold what a client sent.
+            parts = urlsplit(url)
+            return f" Before that, {parts.scheme}://{parts.netloc} is asked whether the request may go on."
+        case Verification():
+            return " Before that, the credentials of the request are verified."
+        case _:
+            assert_never(question)
 
 
 def _others(graph: RouteGraph, request: Request, decision: Decision, effects: PolicyEffects) -> str:

@@ -30,7 +30,7 @@ from ingresskit.graph.nodes import (
     WeightedBackend,
 )
 from ingresskit.graph.paths import DEFAULT_PATHS, PathOptions, PathRefused, normalise_path, normalise_rewritten
-from ingresskit.graph.plain_http import redirects_to_tls, refuses_plain_http, solves_http01
+from ingresskit.graph.plain_http import is_open, redirects_to_tls, refuses_plain_http, solves_http01
 from ingresskit.graph.request import JudgedRequest, Request
 from ingresskit.graph.termination import Termination
 from ingresskit.graph.withhold import ObjectParts, Withholding, parts_by_object, withhold
@@ -73,6 +73,7 @@ __all__ = [
     "dump",
     "holder_of",
     "host_candidates",
+    "is_open",
     "normalise_host",
     "normalise_path",
     "normalise_rewritten",

@@ -1,15 +1,16 @@
-"""What becomes of requests without TLS: served, redirected, or refused. The renderers ask here."""
+"""What becomes of requests without TLS, and which rules are open to all. The renderers ask here."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from ingresskit.graph.match import PathKind
 from ingresskit.graph.nodes import Route, VirtualHost
 from ingresskit.policies import PlainHttp, TlsRedirect
 
-__all__ = ["redirects_to_tls", "refuses_plain_http", "solves_http01"]
+__all__ = ["is_open", "redirects_to_tls", "refuses_plain_http", "solves_http01"]
 
 _HTTP01_PATH: Final = "/.well-known/acme-challenge"
 # Of a pattern, only what stands for one path: a solver of cert-manager on a host whose paths are patterns.
@@ -29,6 +30,24 @@ def solves_http01(route: Route) -> bool:
     if route.match.kind is PathKind.REGEX:
         return _HTTP01_PATTERN.fullmatch(path) is not None
     return path == _HTTP01_PATH or path.startswith(f"{_HTTP01_PATH}/")
+
+
+def is_open(route: Route, paths: Iterable[str]) -> bool:
+    """Whether nobody is authenticated for the rule of *route*.
+
+    It `solves_http01`, or its own path is at or below one of *paths*. As for challenges, the path that a
+    request asks for does not matter.
+
+    Args:
+        route: The rule; a regular expression is below no path.
+        paths: Each begins with ``/``.
+    """
+    if solves_http01(route):
+        return True
+    if route.match.kind is PathKind.REGEX:
+        return False
+    path = route.match.value
+    return any(path == top or path.startswith(f"{top.rstrip('/')}/") for top in paths)
 
 
 def redirects_to_tls(host: VirtualHost, route: Route) -> bool:

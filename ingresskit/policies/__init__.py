@@ -69,6 +69,7 @@ from ingresskit.policies.kinds import (
     DeniedSources,
     DigestAuth,
     EndpointProtocol,
+    ExternalAuth,
     FallbackService,
     HostTls,
     Hsts,
@@ -104,6 +105,7 @@ from ingresskit.policies.registry import PolicyRegistry
 from ingresskit.policies.templates import expand, places_in
 from ingresskit.policies.text_changes import CLIENT_NAMES, TextChange
 from ingresskit.policies.timed_patterns import is_portable, match_groups
+from ingresskit.policies.variables import RequestText, Variable
 
 __all__ = [
     "BUILTIN_POLICIES",
@@ -142,6 +144,7 @@ __all__ = [
     "DigestAuth",
     "EndpointProtocol",
     "ExactValue",
+    "ExternalAuth",
     "FallbackService",
     "ForeignAnnotations",
     "ForeignFamily",
@@ -180,6 +183,7 @@ __all__ = [
     "RedirectStatus",
     "RegexRewrite",
     "RequestHeaders",
+    "RequestText",
     "ResponseHeaders",
     "Retries",
     "Risk",
@@ -201,6 +205,7 @@ __all__ = [
     "UpstreamProtocol",
     "ValueMatch",
     "Values",
+    "Variable",
     "Variant",
     "annotated",
     "annotated_object",

@@ -176,6 +176,7 @@ class Proxy:
             client.abort()
         parts.pool.abort_all()
         await parts.runtime.cancel_tasks()
+        parts.subrequests.close()
         parts.admission.filters.verifier.close()
         parts.pool.abort_all()
         if parts.clients.connections:

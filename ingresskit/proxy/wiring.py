@@ -11,7 +11,7 @@ from ingresskit.proxy.exchange.filter_context import FilterContext
 from ingresskit.proxy.exchange.runtime import Runtime
 from ingresskit.proxy.h1.connector import H1Connector
 from ingresskit.proxy.h1.downstream import H1Downstream
-from ingresskit.proxy.h1.subrequests import send_subrequest
+from ingresskit.proxy.h1.subrequests import Subrequests
 from ingresskit.proxy.limits.clients import Clients
 from ingresskit.proxy.message.front import Front
 from ingresskit.proxy.timeouts import Timeouts
@@ -34,6 +34,7 @@ class Parts:
         clients: The connections of clients.
         pool: Those to endpoints.
         balancer: Which endpoint takes a request.
+        subrequests: Sends those of filters.
         runtime: What exchanges share.
         admission: What happens with each request.
     """
@@ -47,6 +48,7 @@ class Parts:
         connector = H1Connector(settings, timeouts, deadlines)
         self.pool: Pool = Pool(settings, timeouts, deadlines, counters, connector)
         self.balancer: Balancer = Balancer(self.pool)
+        self.subrequests: Subrequests = Subrequests(settings, deadlines.now)
         self.runtime: Runtime = Runtime(
             settings=settings,
             timeouts=timeouts,
@@ -54,7 +56,7 @@ class Parts:
             counters=counters,
             memory=self.clients.memory,
             pool=self.pool,
-            send_subrequest=lambda subrequest: send_subrequest(subrequest, settings),
+            send_subrequest=self.subrequests,
         )
         self.admission: Admission = Admission(
             self.runtime, FilterContext(settings, deadlines, counters), self.balancer, table

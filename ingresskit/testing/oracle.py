@@ -15,6 +15,8 @@ __all__ = ["answer_faults", "ask_graph", "possible_answers"]
 # RFC 3986, appendix A: what may stand in a path and a query.
 _URL = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*")
 _CLIENT: Final = "127.0.0.1"
+# What becomes of a request that others do not let go on, or who do not respond.
+_REFUSALS: Final = frozenset({302, 401, 403, 500, 503})
 
 
 def ask_graph(graph: RouteGraph, ask: Ask) -> Answer:
@@ -22,21 +24,22 @@ def ask_graph(graph: RouteGraph, ask: Ask) -> Answer:
 
     As `possible_answers`, of which it is the likeliest.
     """
-    return _answers(graph, ask)[0]
+    return next(answer for _, answer in _answers(graph, ask))
 
 
 def possible_answers(graph: RouteGraph, ask: Ask) -> tuple[Answer, ...]:
     """All that a proxy which serves *graph* may answer to a client on this machine, the likeliest first.
 
-    Several where variants (canaries) take shares of the requests.
+    Several where variants (canaries) take shares of the requests. Where a filter asks others, as
+    `Decision.questions` says, these are the answers to a request that they let go on.
 
     Judges what a graph decides: host, path, endpoints, redirects, who is let in, certificates, the
     target that the endpoint sees. Not what only a proxy does: it leaves out header fields.
     """
-    return _answers(graph, ask)
+    return tuple(answer for _, answer in _answers(graph, ask))
 
 
-def _answers(graph: RouteGraph, ask: Ask) -> tuple[Answer, ...]:
+def _answers(graph: RouteGraph, ask: Ask) -> tuple[tuple[Decision, Answer], ...]:
     certificate = None
     if ask.tls:
         chosen = graph.certificate_for(ask.server_name)
@@ -55,7 +58,7 @@ def _answers(graph: RouteGraph, ask: Ask) -> tuple[Answer, ...]:
     # Of equally likely ones the last, as `decide` has it.
     decisions = list(decide_all(graph, request))[::-1]
     decisions.sort(key=lambda item: -item.probability)
-    return tuple(_answer(decision, certificate, mark + query) for decision in decisions)
+    return tuple((decision, _answer(decision, certificate, mark + query)) for decision in decisions)
 
 
 def _answer(decision: Decision, certificate: str | None, query: str) -> Answer:
@@ -86,11 +89,14 @@ def answer_faults(graph: RouteGraph, ask: Ask, answer: Answer) -> tuple[str, ...
     Returns:
         Each fault as a sentence; empty when it is right. A request that no client may send (characters
         that stand in no URL, a port above 65535) may be refused as well as answered. The mark of an
-        empty query may get lost.
+        empty query may get lost. Where others are asked who may say no, so may the answer.
     """
     if answer.status == 400 and _is_doubtful(ask):
         return ()
-    found = [_faults(ask, right, answer) for right in possible_answers(graph, ask)]
+    possible = _answers(graph, ask)
+    if not answer.services and answer.status in _REFUSALS and any(item.questions for item, _ in possible):
+        return ()
+    found = [_faults(ask, right, answer) for _, right in possible]
     return found[0] if all(found) else ()
 
 

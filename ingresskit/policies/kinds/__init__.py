@@ -14,6 +14,7 @@ from ingresskit.policies.kinds.certificates import CertificateMode, ClientCertif
 from ingresskit.policies.kinds.connections import ConnectionUse, UpstreamConnection
 from ingresskit.policies.kinds.cors import Cors
 from ingresskit.policies.kinds.credentials import BasicAuth, DigestAuth, Satisfaction, Satisfy
+from ingresskit.policies.kinds.external_auth import ExternalAuth
 from ingresskit.policies.kinds.headers import Hsts, RequestHeaders, ResponseHeaders
 from ingresskit.policies.kinds.jwt import JwtAuth
 from ingresskit.policies.kinds.limits import (
@@ -61,6 +62,7 @@ __all__ = [
     "DeniedSources",
     "DigestAuth",
     "EndpointProtocol",
+    "ExternalAuth",
     "FallbackService",
     "HostTls",
     "Hsts",
@@ -103,6 +105,7 @@ BUILTIN_POLICIES: tuple[type[Policy], ...] = (
     DeniedAgents,
     DeniedSources,
     DigestAuth,
+    ExternalAuth,
     FallbackService,
     HostTls,
     Hsts,

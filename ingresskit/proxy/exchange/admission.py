@@ -131,6 +131,8 @@ class Admission:
                 return Inquiry(self.runtime, downstream, guarded, outcome, self._forward_guarded)
             if outcome is not None:
                 return outcome
+            if guarded.responses:
+                return self._forward_guarded(downstream, guarded, self.runtime.deadlines.recent)
             edit, marks = guarded.edit or None, guarded.marks
         request = ForwardedRequest(head, host, path, mark + query, target, forwarding, edit, marks)
         return self._forward(downstream, request, self.runtime.deadlines.recent)
@@ -149,6 +151,8 @@ class Admission:
             request.edit or None,
             request.marks,
         )
+        forwarded.responses = request.responses
+        forwarded.request_id = request.request_id or forwarded.request_id
         return self._forward(downstream, forwarded, began)
 
     def _forward(

@@ -183,7 +183,7 @@ class Exchange(Attempts):
     def response(self, head: ResponseHead, payload: bytes, *, complete: bool) -> None:
         """The head of the response, and the present part of its body: in one write."""
         fields, extra = head.fields, b""
-        if self._request.target.response is not None:
+        if self._request.target.response is not None or self._request.responses:
             try:
                 fields, extra = self._edited(head)
             except Exception:
@@ -322,15 +322,18 @@ class Exchange(Attempts):
         """The field lines of a response that its route lets pass, and those that it adds."""
         request = self._request
         edits = request.target.response
-        if edits is None:
+        if edits is None and not request.responses:
             return head.fields, b""
-        edit = edits.secure if request.forwarding.https else edits.plain
+        edit, filters = UNCHANGED, request.responses
+        if edits is not None:
+            edit = edits.secure if request.forwarding.https else edits.plain
+            filters = (*edits.filters, *filters)
         if not interim:
             early = UNCHANGED
-            for item in edits.rewrites:
+            for item in edits.rewrites if edits is not None else ():
                 early = early.then(item.response(request, EndpointResponse(head)))
             edit = early.then(edit)
-            for item in edits.filters:
+            for item in filters:
                 edit = edit.then(item.response(request, EndpointResponse(head)))
         return without(head.fields, edit.drop), edit.lines
 

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from ingresskit.facts import fact_logger
 from ingresskit.filters import (
     UNCHANGED,
+    Admitted,
     Filter,
     Handshake,
     HeaderEdit,
     Question,
     Reply,
+    ResponseFilter,
     Resuming,
+    Subrequest,
     SubrequestReply,
+    Verdict,
     Verification,
     Verifying,
 )
 from ingresskit.graph import Termination
 from ingresskit.policies import Stage
 from ingresskit.proxy.exchange.replies import LocalReply
+from ingresskit.proxy.message.fields import without
 from ingresskit.proxy.message.marks import Marks
 from ingresskit.proxy.message.views import field_of
 
@@ -45,6 +51,8 @@ class GuardedRequest:
     Attributes:
         edit: What filters and policies change of its header fields.
         marks: What its end and its record need to know; ``None``: nothing.
+        responses: What filters of this request change of its response.
+        request_id: What is sent as ``X-Request-ID``.
     """
 
     __slots__ = (
@@ -65,7 +73,9 @@ class GuardedRequest:
         "path",
         "peer",
         "query",
+        "request_id",
         "requested_host",
+        "responses",
         "target",
     )
 
@@ -98,6 +108,8 @@ class GuardedRequest:
         self.forwarding: Forwarding = forwarding
         self.edit: HeaderEdit = target.request or UNCHANGED
         self.marks: Marks | None = None
+        self.responses: tuple[ResponseFilter, ...] = ()
+        self.request_id: bytes = head.request_id
         self._guards = guards
         self._next = 0
         # The filter whose question is open, and who gets the answer.
@@ -199,15 +211,27 @@ class GuardedRequest:
         """The answer to *question*; ``None`` where too many wait for theirs."""
         return await self._context.verifier.verify(question, self.client)
 
-    def _settle(
-        self, guard: Filter, outcome: Reply | Question | HeaderEdit | None
-    ) -> LocalReply | Question | None:
+    def fields_for(self, subrequest: Subrequest) -> bytes:
+        """The header fields of this request that go with a subrequest, each with its line end."""
+        if not subrequest.passes:
+            return b""
+        if not self.request_id:
+            self.request_id = b"%032x" % random.getrandbits(128)
+        own = b"" if b"x-request-id" in subrequest.drop else b"X-Request-ID: %b\r\n" % self.request_id
+        return without(self.head.fields, subrequest.drop) + own
+
+    def _settle(self, guard: Filter, outcome: Reply | Question | Verdict) -> LocalReply | Question | None:
         """What comes of the outcome of *guard*; ``None``: the request goes on."""
         while outcome is not None:
             if isinstance(outcome, Reply):
                 return None if self._is_on_trial(guard) else self._replied(guard, outcome)
             if isinstance(outcome, HeaderEdit):
                 self.edit = self.edit.then(outcome)
+                return None
+            if isinstance(outcome, Admitted):
+                self.edit = self.edit.then(outcome.request)
+                if outcome.response is not None:
+                    self.responses += (outcome.response,)
                 return None
             asking = outcome.then or guard
             if not isinstance(outcome, Verification) or not self._context.verifier.knows(outcome):
@@ -216,7 +240,7 @@ class GuardedRequest:
             outcome = self._told(asking, True)
         return None
 
-    def _told(self, asking: object, result: SubrequestReply | bool) -> Reply | Question | HeaderEdit | None:
+    def _told(self, asking: object, result: SubrequestReply | bool) -> Reply | Question | Verdict:
         if isinstance(result, SubrequestReply):
             if isinstance(asking, Resuming):
                 return asking.resume(self, result)

@@ -11,10 +11,11 @@ What the client sends of the body meanwhile is kept, up to the size of a buffer;
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, assert_never
 
 from ingresskit.facts import fact_logger
-from ingresskit.filters import Question, Subrequest, Verification
+from ingresskit.filters import Keepalive, Question, Subrequest, Verification
 from ingresskit.graph import Termination
 from ingresskit.proxy.exchange.replies import LocalReply, count_reply
 from ingresskit.proxy.ports.streams import NO_UPSTREAM
@@ -160,7 +161,7 @@ class Inquiry:
     async def _asked(self, question: Question) -> LocalReply | Question | None:
         match question:
             case Subrequest():
-                result: SubrequestReply | bool | None = await self._runtime.send_subrequest(question)
+                result: SubrequestReply | bool | None = await self._reply_to(question)
             case Verification():
                 result = await self._request.verify(question)
             case _:
@@ -169,6 +170,21 @@ class Inquiry:
         if result is None:
             return self._request.reply(503, Termination.OVERLOADED)
         return self._request.resume(result)
+
+    async def _reply_to(self, subrequest: Subrequest) -> SubrequestReply:
+        """The reply to a subrequest, which may be one that was kept."""
+        runtime, request = self._runtime, self._request
+        if request.head.connection_auth:
+            # The server would take the next client for this one.
+            subrequest = replace(subrequest, keepalive=Keepalive())
+        kept = subrequest.kept
+        digest = b"" if kept is None else runtime.verdicts.digest(request.target, kept)
+        if digest and (known := runtime.verdicts.find(digest)) is not None:
+            return known
+        reply = await runtime.send_subrequest(subrequest, request.fields_for(subrequest))
+        if kept is not None:
+            runtime.verdicts.keep(digest, reply, kept.times)
+        return reply
 
     # The end.
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING
 
 from ingresskit.filters import Subrequest, SubrequestReply
+from ingresskit.proxy.exchange.verdicts import Verdicts
 from ingresskit.proxy.upstreams.troubles import Troubles
 
 if TYPE_CHECKING:
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Runtime", "SendSubrequest"]
 
-SendSubrequest = Callable[[Subrequest], Awaitable[SubrequestReply]]
-"""Sends a subrequest of a filter. A reply with status 0: there was none in time, or none to be trusted."""
+SendSubrequest = Callable[[Subrequest, bytes], Awaitable[SubrequestReply]]
+"""Sends a subrequest of a filter, with further lines of header fields, each with its line end.
+
+A reply with status 0: there was none in time, or none to be trusted.
+"""
 
 
 class Runtime:
@@ -34,6 +38,7 @@ class Runtime:
         memory: What clients make the proxy hold.
         pool: Lends streams to endpoints.
         send_subrequest: Sends the subrequest of a filter; never raises.
+        verdicts: Replies to subrequests that are still good.
         troubles: Tells the log what endpoints do wrong.
         draining: No connection outlives the request it serves.
         closing: Connections are cut; what ends now ends for that reason.
@@ -51,6 +56,7 @@ class Runtime:
         "settings",
         "timeouts",
         "troubles",
+        "verdicts",
     )
 
     def __init__(
@@ -71,6 +77,7 @@ class Runtime:
         self.memory: Memory = memory
         self.pool: UpstreamPool = pool
         self.send_subrequest: SendSubrequest = send_subrequest
+        self.verdicts: Verdicts = Verdicts(deadlines.now)
         self.troubles: Troubles = Troubles()
         self.draining: bool = False
         self.closing: bool = False

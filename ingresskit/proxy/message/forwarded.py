@@ -14,7 +14,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ingresskit.filters import Handshake
 from ingresskit.graph import HostRefused, normalise_host
@@ -22,7 +22,7 @@ from ingresskit.policies.values import Network
 from ingresskit.proxy.message.fields import Field
 from ingresskit.render.delegate import ChosenRoute
 
-__all__ = ["Address", "Forwarding", "Peer", "PublicPorts", "parse_address"]
+__all__ = ["OWN_NAMES", "Address", "Forwarding", "Peer", "PublicPorts", "parse_address"]
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -153,7 +153,7 @@ class Peer:
         port = int(port_text) if re.fullmatch(r"[0-9]{1,5}", port_text) and int(port_text) < 65536 else 0
         port = port or self._port(proto, host_port)
         said_host = _decent_host(_first(values.get(b"x-forwarded-host")))
-        kept = b"".join(name + b": " + value + b"\r\n" for name, value in said if name.lower() not in _OURS)
+        kept = b"".join(name + b": " + value + b"\r\n" for name, value in said if name.lower() not in OWN_NAMES)
         if elements:
             ours = f'"[{self.text}]"' if self.address.version == 6 else self.text
             joined = ", ".join([*elements, f"for={ours};proto={proto}"])
@@ -195,7 +195,7 @@ class Peer:
 
 
 # Said anew; of what else a trusted proxy says, nothing is known here, and all of it is passed on.
-_OURS = frozenset(
+OWN_NAMES: Final = frozenset(
     (
         b"forwarded",
         b"ingresskit-delegate",
@@ -206,6 +206,7 @@ _OURS = frozenset(
         b"x-real-ip",
     )
 )
+"""The fields that are always the proxy's own, in lower case."""
 
 
 def _of_certificates(name: bytes) -> bool:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ingresskit.graph import HostRefused, normalise_host, rule_host
 from ingresskit.proxy.message.fields import without
+from ingresskit.proxy.message.forwarded import OWN_NAMES
 from ingresskit.proxy.message.views import field_of
 
 if TYPE_CHECKING:
-    from ingresskit.filters import Handshake, HeaderEdit
+    from ingresskit.filters import Handshake, HeaderEdit, ResponseFilter
     from ingresskit.graph import PathOptions
     from ingresskit.proxy.message.forwarded import Address, Forwarding
     from ingresskit.proxy.message.head import RequestHead
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from ingresskit.render.inprocess import Target
 
 __all__ = ["ForwardedRequest"]
+
+_OWN_LINES: Final = 5  # that `Forwarding.lines` always has
 
 
 class ForwardedRequest:
@@ -36,22 +39,12 @@ class ForwardedRequest:
         edit: What policies and filters change of its header fields; ``None``: nothing.
         request_id: What is sent as ``X-Request-ID``.
         marks: What filters left at it; ``None``: nothing.
+        responses: What filters of this request change of its response, after those of the route.
     """
 
     __slots__ = (
-        *(
-            "_client_host",
-            "edit",
-            "forwarding",
-            "head",
-            "host",
-            "marks",
-            "path",
-            "query",
-            "request_id",
-            "sent_path",
-        ),
-        *("sent_query", "target", "wire_host"),
+        *("_client_host", "edit", "forwarding", "head", "host", "marks", "path", "query", "request_id"),
+        *("responses", "sent_path", "sent_query", "target", "wire_host"),
     )
 
     def __init__(
@@ -78,6 +71,7 @@ class ForwardedRequest:
         self.edit: HeaderEdit | None = edit
         self.marks: Marks | None = marks
         self.request_id: bytes = head.request_id or b"%032x" % random.getrandbits(128)
+        self.responses: tuple[ResponseFilter, ...] = ()
 
     @property
     def server_name(self) -> str:
@@ -149,8 +143,12 @@ class ForwardedRequest:
     def field_lines(self) -> tuple[bytes, bytes, bytes]:
         """The field lines to send, in this order. What the proxy owns is last: nothing can take it away."""
         fields = self.head.fields
+        said = self.forwarding.lines
         own = b"X-Request-ID: %b\r\n" % self.request_id
         if (edit := self.edit) is not None:
             fields = without(fields, edit.drop)
             own = edit.lines if b"x-request-id" in edit.drop else own + edit.lines
-        return fields, self.forwarding.lines, own
+            # A trusted proxy may pass on more than it says itself: X-Forwarded-User, made up by a client.
+            if said.count(b"\n") > _OWN_LINES and (more := edit.drop - OWN_NAMES):
+                said = without(said, more)
+        return fields, said, own

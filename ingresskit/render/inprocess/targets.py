@@ -11,11 +11,12 @@ from ingresskit.graph import (
     Forward,
     Route,
     VirtualHost,
+    is_open,
     redirects_to_tls,
     refuses_plain_http,
     solves_http01,
 )
-from ingresskit.policies import Order, PolicySet, Retries, Timeouts, UpstreamConnection
+from ingresskit.policies import ExternalAuth, Order, PolicySet, Retries, Timeouts, UpstreamConnection
 from ingresskit.render.inprocess.table import ResponseEdits, Target
 
 __all__ = ["TargetMaker"]
@@ -31,7 +32,7 @@ class TargetMaker:
     def __init__(self, host: VirtualHost, effects: PolicyEffects = BUILTIN_EFFECTS) -> None:
         self._host = host
         self._effects = effects
-        self._made: dict[tuple[PolicySet, Order, Action | None, bool, bool, bool], Target] = {}
+        self._made: dict[tuple[PolicySet, Order, Action | None, bool, bool, bool, bool], Target] = {}
 
     def target(self, route: Route) -> Target:
         """The target of a route of the host."""
@@ -43,12 +44,19 @@ class TargetMaker:
             redirects_to_tls(self._host, route),
             refuses_plain_http(route),
             solves_http01(route),
+            _asks_nobody(route),
         )
         made = self._made.get(key)
         if made is None:
             chain = chain_of(self._host, route, effects=self._effects)
             made = self._made[key] = _target(self._host, route, chain)
         return replace(made, route=route, matched=route.match.elements, is_variant=bool(route.selection))
+
+
+def _asks_nobody(route: Route) -> bool:
+    """Whether the route has a service that authenticates, and is one for which it is not asked."""
+    auth = route.policies.get(ExternalAuth)
+    return auth is not None and is_open(route, auth.open_paths)
 
 
 def _target(host: VirtualHost, route: Route, chain: Chain) -> Target:

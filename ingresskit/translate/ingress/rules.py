@@ -44,6 +44,7 @@ from ingresskit.policies import (
 )
 from ingresskit.translate.claims import BackendFault, Claim, Claimant, ServiceRef, TlsClaim
 from ingresskit.translate.ingress.aliases import alias_claims, alias_hosts
+from ingresskit.translate.ingress.external_auth import external_auth_faults
 from ingresskit.translate.ingress.notations import host_advice, path_advice, path_doubt, served_otherwise
 from ingresskit.translate.ingress.promises import promise_of
 from ingresskit.translate.pattern_hosts import pattern_match
@@ -135,6 +136,7 @@ def read_ingress(
             reader.hosts.update(dict.fromkeys(aliases, Origin(ingress.ref, "metadata.annotations")))
     claims = (*paths_claimed, *reader.fallbacks())
     reader.judge_split(policies.policies, claims)
+    reader.diagnostics += external_auth_faults(ingress.ref, policies.policies, claims)
     tls = tuple(reader.tls())
     return Claimant(
         ref=ingress.ref,

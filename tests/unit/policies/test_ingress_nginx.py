@@ -380,7 +380,6 @@ def test_an_origin_that_cannot_be_read_is_left_out(value: str, origins: tuple[st
 
 
 PROTECTIONS: dict[str, dict[str, str]] = {
-    "external authentication": {"auth-url": "https://auth.test/", "auth-signin": "https://auth.test/in"},
     "a firewall": {"enable-modsecurity": "true"},
     "a snippet": {"configuration-snippet": "deny all;"},
     "verified endpoints": {"proxy-ssl-verify": "on", "proxy-ssl-secret": "shop/ca"},
@@ -492,13 +491,6 @@ def test_a_setting_that_is_not_honoured_is_reported_once_for_its_config_map(
     assert only(reading).subject == ObjectRef("ConfigMap", SETTINGS)
     assert only(reading).field == f"data[{key}]"
     assert (reading.protection_fault is not None) is closes
-
-
-def test_a_global_authentication_closes_all_routes_but_those_that_opt_out() -> None:
-    settings = {"global-auth-url": "https://auth.test/"}
-
-    assert read({}, settings).protection_fault is not None
-    assert read({"enable-global-auth": "false"}, settings).protection_fault is None
 
 
 def test_an_annotation_above_the_risk_level_is_refused() -> None:

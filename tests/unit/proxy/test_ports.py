@@ -16,7 +16,7 @@ from ingresskit.proxy.exchange.admission import Admission
 from ingresskit.proxy.exchange.exchange import Exchange
 from ingresskit.proxy.exchange.filter_context import FilterContext
 from ingresskit.proxy.exchange.runtime import Runtime
-from ingresskit.proxy.h1.subrequests import send_subrequest
+from ingresskit.proxy.h1.subrequests import Subrequests
 from ingresskit.proxy.limits.memory import Memory
 from ingresskit.proxy.message.forwarded import Peer, PublicPorts, parse_address
 from ingresskit.proxy.message.head import RequestHead, ResponseHead
@@ -186,7 +186,7 @@ class Bench:
             counters=self.counters,
             memory=Memory(1 << 20, 1 << 20),
             pool=pool,
-            send_subrequest=lambda subrequest: send_subrequest(subrequest, given),
+            send_subrequest=Subrequests(given, self.deadlines.now),
         )
         filters = FilterContext(given, self.deadlines, self.counters)
         self.admission = Admission(runtime, filters, Balancer(pool), forward(9))

@@ -100,7 +100,7 @@ def test_a_canary_without_a_main_ingress_is_not_served() -> None:
     ("main", "why"),
     [
         (_main(permanent_redirect="https://b.test/"), "is not forwarded"),
-        (_main(auth_url="https://auth.test/"), "is not forwarded"),
+        (_main(configuration_snippet="deny all;"), "is not forwarded"),
         (ingress("main", {"a.test": {"/": "gone"}}, created=2), "is not forwarded"),
     ],
     ids=["redirects", "is closed", "has no Service"],
@@ -117,9 +117,9 @@ def test_of_a_path_that_is_not_forwarded_a_canary_takes_nothing(main: Ingress, w
     "canary",
     [
         _canary(service="gone", canary_weight="10"),
-        _canary(canary_weight="10", auth_url="https://auth.test/"),
+        _canary(canary_weight="10", auth_url="auth.test"),
     ],
-    ids=["whose Service is missing", "that asks for a protection which is not built"],
+    ids=["whose Service is missing", "whose protection cannot be read"],
 )
 def test_all_requests_stay_with_the_main_ingress_of_a_canary(canary: Ingress) -> None:
     translation = _translate(canary, _main())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ingresskit.diagnostics import Reason
 from ingresskit.policies.dialects.ingress_nginx.reader import Annotations
-from ingresskit.policies.dialects.ingress_nginx.values import parse_go_boolean, parse_networks_loosely
+from ingresskit.policies.dialects.ingress_nginx.values import parse_networks_loosely
 from ingresskit.policies.kinds.access import AllowedSources, DeniedSources
 from ingresskit.policies.kinds.requests import DeniedAgents
 from ingresskit.policies.values import Network
@@ -16,10 +16,7 @@ _DENIED = "denylist-source-range"
 
 
 def read_access(annotations: Annotations) -> None:
-    """Ask for `AllowedSources`, `DeniedSources` and, as the ConfigMap says, `DeniedAgents`.
-
-    Close the routes for a global authentication that is not built.
-    """
+    """Ask for `AllowedSources`, `DeniedSources` and, as the ConfigMap says, `DeniedAgents`."""
     settings = annotations.settings
     if settings.blocked_agents or settings.blocked_referers:
         annotations.add(DeniedAgents(agents=settings.blocked_agents, referers=settings.blocked_referers))
@@ -30,10 +27,6 @@ def read_access(annotations: Annotations) -> None:
     allowed = _networks(annotations, _ALLOWED)
     if networks := settings.allowed if allowed is None else allowed:
         annotations.add(AllowedSources(networks=networks), **({"networks": _ALLOWED} if allowed else {}))
-    everywhere = annotations.value("enable-global-auth", parse_go_boolean) is not False
-    if settings.global_auth and everywhere:
-        message = "global-auth-url of the ConfigMap asks a service before every request, which is not built"
-        annotations.close("enable-global-auth", Reason.ANNOTATION_UNSUPPORTED, message)
 
 
 def _networks(annotations: Annotations, name: str) -> tuple[Network, ...] | None:

@@ -15,6 +15,7 @@ from ingresskit.policies.dialects.ingress_nginx.access import read_access
 from ingresskit.policies.dialects.ingress_nginx.certificates import read_certificates
 from ingresskit.policies.dialects.ingress_nginx.cors import read_cors
 from ingresskit.policies.dialects.ingress_nginx.credentials import read_credentials
+from ingresskit.policies.dialects.ingress_nginx.external_auth import read_external_auth
 from ingresskit.policies.dialects.ingress_nginx.globals import RISKS, Fault, Globals
 from ingresskit.policies.dialects.ingress_nginx.headers import read_headers
 from ingresskit.policies.dialects.ingress_nginx.limits import read_limits
@@ -116,6 +117,7 @@ class IngressNginxDialect(Dialect):
             read_access,
             read_credentials,
             read_certificates,
+            read_external_auth,
             read_limits,
             read_traffic,
         ):

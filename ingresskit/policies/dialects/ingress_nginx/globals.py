@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from ingresskit.models import ObjectKey
 from ingresskit.policies.base import Risk
+from ingresskit.policies.dialects.ingress_nginx.global_auth import GLOBAL_AUTH_KEYS, GLOBAL_AUTH_PROTECTS
 from ingresskit.policies.dialects.ingress_nginx.text_changes import (
     parse_cookie_domain,
     parse_cookie_path,
@@ -24,6 +25,7 @@ from ingresskit.policies.dialects.ingress_nginx.values import (
     parse_seconds,
     parse_size,
 )
+from ingresskit.policies.kinds.external_auth import DEFAULT_KEPT, KeptVerdicts
 from ingresskit.policies.kinds.limits import BY_ADDRESS, ClientKey
 from ingresskit.policies.kinds.traffic import parse_statuses
 from ingresskit.policies.text_changes import TextChange
@@ -82,9 +84,12 @@ class Globals:
         request_fields: The ConfigMap with header fields for endpoints; ``None``: there is none.
         response_fields: The same for clients.
         hidden_fields: Names of header fields of endpoints that clients do not get.
-        global_auth: The URL that is asked before every request; empty: none.
         errors: The statuses that get a page of the default backend.
         no_error_pages: None does where the Ingress has no statuses of its own.
+        global_auth: The URL that is asked before every request, with variables; empty: none. See
+            `ingresskit.policies.ExternalAuth` for this and the others that begin so.
+        global_auth_snippet: Whether there is text for nginx in that question.
+        open_paths: The rules for which nobody is authenticated.
         faults: What cannot be honoured.
     """
 
@@ -124,6 +129,16 @@ class Globals:
     global_auth: str = ""
     errors: tuple[int, ...] = ()
     no_error_pages: bool = False
+    global_auth_method: str = "GET"
+    global_auth_signin: str = ""
+    global_auth_signin_parameter: str = "rd"
+    global_auth_request_redirect: str = ""
+    global_auth_response_headers: tuple[str, ...] = ()
+    global_auth_always_set_cookie: bool = False
+    global_auth_cache_key: str = ""
+    global_auth_cache_times: KeptVerdicts = DEFAULT_KEPT
+    global_auth_snippet: bool = False
+    open_paths: tuple[str, ...] = ("/.well-known/acme-challenge",)
     faults: tuple[Fault, ...] = field(default=())
 
     @classmethod
@@ -140,7 +155,7 @@ class Globals:
                 try:
                     values[name] = parse(value)
                 except ValueError as exc:
-                    faults.append(Fault(key, f"{exc!s}; the default holds", protects=name in _LISTS))
+                    faults.append(Fault(key, f"{exc!s}; the default holds", protects=name in _PROTECTING))
             elif key in _PROTECTIONS:
                 if value not in _OFF:
                     message = "it protects every route and is not honoured, so all of them respond 503"
@@ -207,17 +222,18 @@ _KEYS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "proxy-set-headers": ("request_fields", _key),
     "add-headers": ("response_fields", _key),
     "hide-headers": ("hidden_fields", parse_header_names),
-    "global-auth-url": ("global_auth", _text),
     "custom-http-errors": ("errors", parse_statuses),
     "disable-proxy-intercept-errors": ("no_error_pages", parse_go_boolean),
+    **GLOBAL_AUTH_KEYS,
 }
 _PROTECTIONS: Final = frozenset({"enable-modsecurity"})
-_LISTS: Final = frozenset({"allowed", "denied", "blocked", "blocked_agents", "blocked_referers"})
+_PROTECTING: Final = GLOBAL_AUTH_PROTECTS | {
+    *("allowed", "denied", "blocked", "blocked_agents", "blocked_referers"),
+}
 _OFF = frozenset({"0", "f", "F", "FALSE", "false", "False", "off"})
 _DEFAULTS: Final = {
     "http-redirect-code": "308",
     "no-tls-redirect-locations": "/.well-known/acme-challenge",
-    "no-auth-locations": "/.well-known/acme-challenge",
     "strict-validate-path-type": "true",
     "use-http2": "true",
     "server-tokens": "false",
@@ -257,12 +273,10 @@ _NOT_OF_ROUTES: Final = frozenset(
         *("large-client-header-buffers", "proxy-max-temp-file-size", "preserve-trailing-slash"),
         *("variables-hash-bucket-size", "variables-hash-max-size", "server-name-hash-bucket-size"),
         *("server-name-hash-max-size", "map-hash-bucket-size", "proxy-headers-hash-bucket-size"),
-        *("proxy-headers-hash-max-size", "global-auth-method", "global-auth-signin", "global-auth-cache-key"),
-        *("global-auth-response-headers", "global-auth-request-redirect", "global-auth-cache-duration"),
-        *("global-auth-signin-redirect-param", "global-auth-always-set-cookie", "error-log-level"),
+        *("proxy-headers-hash-max-size", "error-log-level"),
         *("upstream-keepalive-connections", "upstream-keepalive-requests", "upstream-keepalive-time"),
         *("upstream-keepalive-timeout", "enable-owasp-modsecurity-crs"),
-        *("modsecurity-snippet", "global-auth-snippet"),
+        "modsecurity-snippet",
     }
 )
 

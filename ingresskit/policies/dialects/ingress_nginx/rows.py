@@ -97,20 +97,20 @@ auth-type | basic or digest | | rl+ | | Ask for a user name and password.
 auth-secret | namespace/name | | rm+ | | The Secret with their users.
 auth-secret-type | auth-file or auth-map | auth-file | rl+ | | The form of that Secret.
 auth-realm | text | | rm+ | | What the browser shows when it asks for them.
-auth-url | URL | | rh! | global-auth-url | Ask this service whether a request may pass.
-auth-method | method | | rl. | global-auth-method | The method of that question.
-auth-signin | URL | | rh. | global-auth-signin | Where to send those who may not.
-auth-signin-redirect-param | name | rd | rm. | global-auth-signin-redirect-param | The way back.
-auth-request-redirect | URL | | rm. | global-auth-request-redirect | The field X-Auth-Request-Redirect.
-auth-response-headers | names | | rm. | global-auth-response-headers | What of it endpoints get.
-auth-proxy-set-headers | namespace/name | | rm. | | Further header fields of the question.
-auth-always-set-cookie | boolean | false | rl. | global-auth-always-set-cookie | Its cookies also with errors.
-auth-cache-key | nginx variables | | rm. | global-auth-cache-key | What its response is kept under.
-auth-cache-duration | list | 200 202 401 5m | rm. | global-auth-cache-duration | How long it is kept.
-auth-keepalive | number | 0 | rl. | | Connections to it that are kept open.
+auth-url | URL | | rh+ | global-auth-url | Ask this service whether a request may pass.
+auth-method | method | | rl+ | global-auth-method | The method of that question.
+auth-signin | URL | | rh+ | global-auth-signin | Where to send those who may not.
+auth-signin-redirect-param | name | rd | rm+ | global-auth-signin-redirect-param | The way back.
+auth-request-redirect | URL | | rm+ | global-auth-request-redirect | The field X-Auth-Request-Redirect.
+auth-response-headers | names | | rm+ | global-auth-response-headers | What of it endpoints get.
+auth-proxy-set-headers | namespace/name | | rm+ | | Further header fields of the question.
+auth-always-set-cookie | boolean | false | rl+ | global-auth-always-set-cookie | Its cookies also with errors.
+auth-cache-key | nginx variables | | rm+ | global-auth-cache-key | What its response is kept under.
+auth-cache-duration | list | 200 202 401 5m | rm+ | global-auth-cache-duration | How long it is kept.
+auth-keepalive | number | 0 | rl+ | | Connections to it that are kept open.
 auth-keepalive-share-vars | boolean | false | rl. | | Whether the question shares nginx variables.
-auth-keepalive-requests | number | 1000 | rl. | | Questions on one connection.
-auth-keepalive-timeout | seconds | 60 | rl. | | How long a connection is kept open.
+auth-keepalive-requests | number | 1000 | rl+ | | Questions on one connection.
+auth-keepalive-timeout | seconds | 60 | rl+ | | How long a connection is kept open.
 auth-snippet | nginx text | | rc! | global-auth-snippet | Text for nginx in the question.
 enable-global-auth | boolean | true | rl+ | | Whether global-auth-url of the ConfigMap holds here.
 auth-tls-secret | namespace/name | | hm+ | | Ask clients for certificates of this CA.
@@ -186,8 +186,11 @@ ROWS: Final = {
 NOTES: Final = {
     "affinity": "{native}/load-balancing: client-hash is the nearest",
     "app-root": "an Ingress with the path Exact / and {native}/redirect does it",
+    "auth-cache-key": "a key that is the same for all clients keeps nothing",
+    "auth-keepalive-share-vars": "there are no nginx variables to share",
     "auth-snippet": "no snippet is ever executed",
     "auth-tls-match-cn": "the whole common name must match, by a pattern that takes linear time",
+    "auth-url": "the certificate of an https service is verified, and a part of a host may be $host only",
     "backend-protocol": "HTTP, HTTPS and GRPC",
     "canary-by-header-pattern": "patterns that take linear time",
     "configuration-snippet": "no snippet is ever executed",

@@ -11,7 +11,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import BasicAuth, DigestAuth, JwtAuth, Policy, Satisfaction, Satisfy
+from ingresskit.policies import BasicAuth, DigestAuth, ExternalAuth, JwtAuth, Policy, Satisfaction, Satisfy
 from ingresskit.render.haproxy.policies.base import Handler
 from ingresskit.render.policies import Loss, Support
 
@@ -56,5 +56,6 @@ HANDLERS: Final = (
     _Left(BasicAuth, "computes the hashes of passwords in the thread that serves everybody"),
     _Left(DigestAuth, "has no digest authentication"),
     _Left(JwtAuth, "judges no claims of tokens"),
+    _Left(ExternalAuth, "asks no other service by itself"),
     _Satisfy(),
 )

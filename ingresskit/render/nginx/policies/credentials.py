@@ -11,7 +11,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import BasicAuth, DigestAuth, JwtAuth, Policy, Satisfaction, Satisfy
+from ingresskit.policies import BasicAuth, DigestAuth, ExternalAuth, JwtAuth, Policy, Satisfaction, Satisfy
 from ingresskit.render.policies import Loss, PolicyHandler, Support
 
 __all__ = ["DYNAMIC", "STATIC", "LeftCredentials", "LeftSatisfy"]
@@ -64,6 +64,7 @@ STATIC: Final = (
     LeftCredentials(BasicAuth, "computes the hashes of passwords in the worker that serves everybody"),
     LeftCredentials(DigestAuth, "has no digest authentication"),
     LeftCredentials(JwtAuth, "has no tokens"),
+    LeftCredentials(ExternalAuth, "asks other services by a module that does a part of it only"),
     LeftSatisfy(),
 )
 DYNAMIC: Final = STATIC
