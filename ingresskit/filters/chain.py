@@ -27,7 +27,7 @@ from ingresskit.filters.certificates import CertificateFilter
 from ingresskit.filters.edits import UNCHANGED, HeaderEdit, PathChange, PathChanges
 from ingresskit.filters.effects import Effect, PolicyEffects
 from ingresskit.filters.external_auth import CLOSED, ExternalAuthFilter
-from ingresskit.filters.redirects import ActionFilter, TlsRedirectFilter
+from ingresskit.filters.redirects import ActionFilter, RedirectFilter, TlsRedirectFilter
 from ingresskit.graph import (
     ANY_HOST,
     DEFAULT_PATHS,
@@ -43,7 +43,16 @@ from ingresskit.graph import (
     refuses_plain_http,
     solves_http01,
 )
-from ingresskit.policies import ClientCertificates, Order, Satisfaction, Satisfy, Shadow, Stage
+from ingresskit.policies import (
+    ClientCertificates,
+    KeptTarget,
+    Order,
+    Satisfaction,
+    Satisfy,
+    Shadow,
+    Stage,
+    TlsRedirect,
+)
 
 __all__ = ["BUILTIN_EFFECTS", "Chain", "chain_of"]
 
@@ -201,11 +210,15 @@ def _filters(host: VirtualHost, route: Route, effects: tuple[Effect, ...]) -> It
     if refuses_plain_http(route):
         yield PlainHttpFilter()
     if redirects_to_tls(host, route):
-        yield TlsRedirectFilter()
+        how = route.policies.get(TlsRedirect) or TlsRedirect()
+        yield TlsRedirectFilter(int(how.status), how.keeps_slash, how.shows_port)
     match route.action:
         case Forward():
             return
-        case Redirect(location=location, status=status):
+        case Redirect(location=location, status=status, keeps=keeps):
+            if keeps is not KeptTarget.NOTHING or location.startswith("//"):
+                yield RedirectFilter(location, status, keeps)
+                return
             yield ActionFilter(Reply(status=status, location=location, termination=None))
         case Respond(status=status):
             yield ActionFilter(Reply(status=status, termination=Termination.UNAVAILABLE))

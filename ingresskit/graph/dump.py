@@ -32,6 +32,7 @@ from ingresskit.policies import (
     CookieCondition,
     ExactValue,
     HeaderCondition,
+    KeptTarget,
     MethodCondition,
     Origin,
     PatternValue,
@@ -174,7 +175,8 @@ def _action(action: Action) -> dict[str, object]:
             shown = {name: str(key) for name, key in beside.items() if key is not None}
             return {"forward": shares, **shown}
         case Redirect():
-            return {"redirect": {"location": action.location, "status": action.status}}
+            kept = {} if action.keeps is KeptTarget.NOTHING else {"keeps": str(action.keeps)}
+            return {"redirect": {"location": action.location, "status": action.status, **kept}}
         case Respond():
             return {
                 "respond": {"status": action.status, "reason": _json(action.reason), "message": action.message}

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ingresskit.diagnostics import Reason, printable
 from ingresskit.graph.match import PathMatch
 from ingresskit.models import ObjectKey, ObjectRef
-from ingresskit.policies import EVERY_REQUEST, NATIVE_ORDER, Order, Origin, PolicySet, Selection
+from ingresskit.policies import EVERY_REQUEST, NATIVE_ORDER, KeptTarget, Order, Origin, PolicySet, Selection
 
 __all__ = [
     "Action",
@@ -147,12 +147,16 @@ class Redirect:
     """Respond with a redirect.
 
     Attributes:
-        location: An absolute URL or a path, sent as it is.
-        status: 301, 302, 303, 307 or 308.
+        location: An absolute URL, a path, or ``//`` and a host, which stands for a URL with the scheme that the
+            client used.
+        status: 300, 301, 302, 303, 307 or 308.
+        keeps: What of the request's target follows the location. Anything but nothing only where that has
+            neither ``?`` nor ``#``.
     """
 
     location: str
     status: int = 308
+    keeps: KeptTarget = KeptTarget.NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

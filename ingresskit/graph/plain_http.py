@@ -58,7 +58,14 @@ def redirects_to_tls(host: VirtualHost, route: Route) -> bool:
     if solves_http01(route) or refuses_plain_http(route):
         return False
     policy = route.policies.get(TlsRedirect)
-    return policy.enabled if policy is not None else host.tls
+    if policy is None:
+        return host.tls
+    enabled = host.tls if policy.enabled is None else policy.enabled
+    return enabled and policy.applies_to(_path(route))
+
+
+def _path(route: Route) -> str:
+    return route.match.value.removeprefix("(?i)")
 
 
 def refuses_plain_http(route: Route) -> bool:

@@ -56,6 +56,7 @@ from ingresskit.policies.kinds import (
     Algorithm,
     AllowedMethods,
     AllowedSources,
+    AppRoot,
     BasicAuth,
     BodyLimit,
     CertificateMode,
@@ -74,6 +75,7 @@ from ingresskit.policies.kinds import (
     HostTls,
     Hsts,
     JwtAuth,
+    KeptTarget,
     KeySource,
     LoadBalancing,
     LocationRewrite,
@@ -98,6 +100,7 @@ from ingresskit.policies.kinds import (
     UpstreamConnection,
     UpstreamHost,
     UpstreamProtocol,
+    WwwRedirect,
 )
 from ingresskit.policies.order import NATIVE_ORDER, STAGE_REASONS, Order, Stage
 from ingresskit.policies.patterns import Pattern, PatternRefused
@@ -125,6 +128,7 @@ __all__ = [
     "Annotation",
     "AnnotationDoc",
     "AnyValue",
+    "AppRoot",
     "Authorities",
     "BasicAuth",
     "BodyLimit",
@@ -156,6 +160,7 @@ __all__ = [
     "IngressNginxDialect",
     "Judged",
     "JwtAuth",
+    "KeptTarget",
     "KeySource",
     "KubernetesDialect",
     "LoadBalancing",
@@ -207,6 +212,7 @@ __all__ = [
     "Values",
     "Variable",
     "Variant",
+    "WwwRedirect",
     "annotated",
     "annotated_object",
     "cookie_value",

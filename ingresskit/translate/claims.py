@@ -63,6 +63,7 @@ class Claim:
             empty for a fallback.
         doubt: Why the path is hardly meant as it is matched. It is reported with the host, which may turn
             the path into a regular expression: then there is no doubt.
+        twin_of: The host that requests are redirected to, where this one is its twin; empty for all others.
     """
 
     host: str
@@ -73,6 +74,7 @@ class Claim:
     written: str = ""
     pattern: str = ""
     doubt: Diagnostic | None = None
+    twin_of: str = ""
 
     @property
     def shown(self) -> str:
@@ -88,10 +90,12 @@ class TlsClaim:
         hosts: Valid rule hosts, in the order written, each once; empty: the names of the certificate.
         fields: For each of *hosts*, the field that names it.
         secret: ``None``: the default certificate.
+        twins: Names that the certificate is served for too, where it is for them.
     """
 
     hosts: tuple[str, ...]
     fields: tuple[str, ...] = ()
+    twins: tuple[str, ...] = ()
     secret: ObjectKey | None
     origin: Origin
 

@@ -22,10 +22,11 @@ from ingresskit.graph import (
     solves_http01,
 )
 from ingresskit.models import ObjectRef
-from ingresskit.policies import FallbackService, Origin, PolicySet, Variant
+from ingresskit.policies import AppRoot, FallbackService, Origin, PolicySet, Variant
 from ingresskit.translate.backends import Resolution
 from ingresskit.translate.claims import Claim, Claimant
 from ingresskit.translate.host_policies import HostPolicies, decide_host_policies
+from ingresskit.translate.host_redirects import twin_ignored, twin_route, with_root
 from ingresskit.translate.pattern_hosts import NO_PATTERNS, PatternHost, pattern_host
 from ingresskit.translate.resolved import ResolvedClaims
 from ingresskit.translate.rewrites import whole_elements
@@ -115,7 +116,10 @@ class DecidedHost:
 def decide_host(inputs: HostInputs) -> DecidedHost:
     """The virtual host that *inputs* amount to."""
     admitted = [item for item in inputs.claims if inputs.held.admits(item.namespace)]
-    scoped = decide_host_policies(inputs.host, [item for item in admitted if not item.claimant.canary])
+    # A host that rules name is theirs, and no twin of another one.
+    ruling = [item for item in admitted if not _only_twin(item, inputs.host)]
+    wanting = [item for item in ruling or admitted if not item.claimant.canary]
+    scoped = decide_host_policies(inputs.host, wanting)
     decision = _Decision(inputs, scoped)
     patterns = pattern_host(admitted)
     for item in inputs.claims:
@@ -129,7 +133,9 @@ def decide_host(inputs: HostInputs) -> DecidedHost:
     ):
         for item in group:
             for claim in patterns.claims(item, inputs.host):
-                if patterns.refuses(item, claim):
+                if claim.twin_of:
+                    decision.admit_twin(item, claim, ruled=bool(ruling))
+                elif patterns.refuses(item, claim):
                     decision.keep_pattern_from(claim)
                 elif item.claimant.policies.variant is not None:
                     decision.vary(item, claim, item.claimant.policies.variant)
@@ -145,7 +151,8 @@ def decide_host(inputs: HostInputs) -> DecidedHost:
         return DecidedHost(host=None, diagnostics=diagnostics, unserved=tuple(decision.unserved))
     decision.fill_up()
     # Of one precedence, the variant of the older object is asked first.
-    routes = sorted(decision.all_routes(patterns), key=lambda route: route.precedence)
+    rooted = with_root(list(decision.all_routes(patterns)), scoped.policies, ruling)
+    routes = sorted(rooted, key=lambda route: route.precedence)
     if scoped.closes is not None:
         routes = [route if solves_http01(route) else replace(route, action=scoped.closes) for route in routes]
     return DecidedHost(
@@ -154,7 +161,7 @@ def decide_host(inputs: HostInputs) -> DecidedHost:
             routes=tuple(routes),
             tls=inputs.tls,
             owner=inputs.held.owner,
-            policies=scoped.policies,
+            policies=scoped.policies.without(AppRoot),
         ),
         needs=decision.needs(routes),
         diagnostics=(*inputs.held.diagnostics, *decision.diagnostics, *scoped.diagnostics),
@@ -163,6 +170,12 @@ def decide_host(inputs: HostInputs) -> DecidedHost:
 
 
 _NO_POLICIES = PolicySet()
+
+
+def _only_twin(item: ResolvedClaims, host: str) -> bool:
+    """Whether *item* claims *host* as the twin of another one."""
+    claims = item.claims.get(host, ())
+    return bool(claims) and all(claim.twin_of for claim in claims)
 
 
 class _Decision:
@@ -223,6 +236,14 @@ class _Decision:
             winner.origin.subject,
             severity,
         )
+
+    def admit_twin(self, item: ResolvedClaims, claim: Claim, *, ruled: bool) -> None:
+        """Let a host be redirected to its twin, unless rules name it, or an older object redirects it."""
+        if ruled:
+            self.diagnostics.append(twin_ignored(claim))
+        elif claim.match not in self.routes:
+            self.routes[claim.match] = twin_route(item, claim)
+            self._winners[claim.match] = (item, claim)
 
     def _route(self, item: ResolvedClaims, claim: Claim) -> Route:
         route = self._with_pages(route_of(item, claim))

@@ -92,7 +92,7 @@ def _is_pattern(claim: Claim) -> bool:
 
 def _as_pattern(claim: Claim) -> Claim:
     """*claim* by an object that does not know its path is a pattern; one that cannot be is taken literally."""
-    if claim.fallback:
+    if claim.fallback or claim.twin_of:
         return claim
     # What is not in the grammar is taken letter by letter; what is too long for a pattern stays a path.
     for text in (claim.pattern, _META.sub(r"\\\g<0>", claim.match.value)):

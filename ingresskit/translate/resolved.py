@@ -17,6 +17,7 @@ from ingresskit.policies import (
     PolicySet,
     TrafficSplit,
     UpstreamProtocol,
+    WwwRedirect,
     identity_of,
 )
 from ingresskit.translate.backends import Resolution
@@ -24,7 +25,7 @@ from ingresskit.translate.claims import Claim, Claimant, ServiceRef
 
 __all__ = ["ResolvedClaims", "backend_refs", "fallback_ref", "shares"]
 
-_CONSUMED = (PermanentRedirect, TrafficSplit, UpstreamProtocol)
+_CONSUMED = (PermanentRedirect, TrafficSplit, UpstreamProtocol, WwwRedirect)
 """Policies that the action of a route and its backends express completely; no renderer needs to know them."""
 
 

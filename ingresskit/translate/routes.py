@@ -47,7 +47,7 @@ def _action(resolved: ResolvedClaims, claim: Claim) -> Action:
         return Respond(status=503, reason=parsed.protection_fault.reason, message=message)
     redirect = parsed.policies.get(PermanentRedirect)
     if redirect is not None and redirect.location is not None:
-        return Redirect(location=redirect.location, status=int(redirect.status))
+        return Redirect(location=redirect.location, status=int(redirect.status), keeps=redirect.keeps)
     if isinstance(claim.backend, BackendFault):
         return Respond(status=503, reason=claim.backend.reason, message=claim.backend.message)
     divided = shares(claim.backend, parsed.policies.get(TrafficSplit)) or [(claim.backend, 1)]

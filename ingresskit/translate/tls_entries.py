@@ -10,7 +10,7 @@ from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.graph import Certificate, HostRefused, rule_host, wildcard_above
 from ingresskit.models import ObjectKey, ObjectRef, Secret
 from ingresskit.policies import Origin
-from ingresskit.translate.certificates import CertificateTable
+from ingresskit.translate.certificates import CertificateTable, covers
 from ingresskit.translate.claim_index import ClaimIndex
 from ingresskit.translate.claims import Age, Claimant, TlsClaim
 
@@ -100,9 +100,16 @@ class TlsEntries:
                         self._certificates, claim.secret, origin, _EFFECT, claimant.promise, faults
                     )
                     names = names or _own_names(certificate)
+                    if claim.twins and certificate is not None:
+                        names = (*names, *(twin for twin in claim.twins if covers(certificate, twin)))
                 found.append((claim, names))
                 for name in names:
-                    entry = TlsEntry((claimant.precedence, number), claimant, claim, bool(claim.hosts))
+                    entry = TlsEntry(
+                        (claimant.precedence, number),
+                        claimant,
+                        claim,
+                        bool(claim.hosts) and name not in claim.twins,
+                    )
                     added.setdefault(name, []).append(entry)
             self._claims[ref] = tuple(found)
             self._notes.put(("tls", ref), faults)

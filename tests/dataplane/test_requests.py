@@ -1,4 +1,4 @@
-"""Which requests are served at all, on every plane; on HAProxy with its delegate."""
+"""Which requests are served at all, and which are sent elsewhere; HAProxy has its delegate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.dataplane.haproxy_plane import HAPROXY, PROGRAM
 
 pytestmark = pytest.mark.anyio
 
-SCENARIOS = [scenario for scenario in load_scenarios() if str(scenario).startswith("requests")]
+SCENARIOS = [scenario for scenario in load_scenarios() if str(scenario).startswith(("requests", "redirects"))]
 
 
 @pytest.fixture(scope="module", params=EVERY_PLANE)

@@ -84,6 +84,61 @@ CASES: dict[str, Case] = {
         status=308,
         location="https://a.test/x?a=b",
     ),
+    "a slash at the end that goes": Case(
+        annotations={"force-ssl-redirect": "true"}, ask=at("/x/"), status=308, location="https://a.test/x"
+    ),
+    "a slash at the end that stays": Case(
+        annotations={"force-ssl-redirect": "true", "preserve-trailing-slash": "true"},
+        ask=at("/x/"),
+        status=308,
+        location="https://a.test/x/",
+    ),
+    "the code and the port of redirects": Case(
+        annotations={"force-ssl-redirect": "true"},
+        settings={"http-redirect-code": "301", "use-port-in-redirects": "true"},
+        ask=at("/x"),
+        status=301,
+        location="https://a.test:443/x",
+    ),
+    "a path without a redirect": Case(
+        annotations={"force-ssl-redirect": "true"},
+        settings={"no-tls-redirect-locations": "/.well-known/acme-challenge,/open"},
+        paths=("/", "/open"),
+        ask=at("/open/x"),
+    ),
+    "the root of an application before everything": Case(
+        annotations={
+            "app-root": "/app",
+            "force-ssl-redirect": "true",
+            "whitelist-source-range": "192.0.2.0/24",
+            "temporal-redirect": "https://b.test/",
+        },
+        status=302,
+        location="/app",
+    ),
+    "the root of an application whose paths are patterns": Case(
+        annotations={"app-root": "/app", "use-regex": "true"},
+        paths=("~/()(.*)", "~/app"),
+        status=302,
+        location="/app",
+    ),
+    "not the root of an application": Case(
+        annotations={"app-root": "/app", "use-regex": "true"}, paths=("~/()(.*)", "~/app"), ask=at("/x")
+    ),
+    "a twin": Case(
+        annotations={"from-to-www-redirect": "true", "whitelist-source-range": "192.0.2.0/24"},
+        settings={"http-redirect-code": "302"},
+        ask=Ask(host="www.a.test", path="/x?y=1"),
+        status=302,
+        location="http://a.test/x?y=1",
+    ),
+    "a twin of a host whose paths are patterns": Case(
+        annotations={"from-to-www-redirect": "true", "use-regex": "true"},
+        paths=("~/x.*",),
+        ask=Ask(host="www.a.test", path="/y"),
+        status=308,
+        location="http://a.test/y",
+    ),
     "a redirect before the address is judged": Case(
         annotations={"permanent-redirect": "https://b.test/", "whitelist-source-range": "192.0.2.0/24"},
         status=301,

@@ -25,7 +25,14 @@ from ingresskit.policies.kinds.limits import (
     Rate,
     RateLimit,
 )
-from ingresskit.policies.kinds.redirects import PermanentRedirect, RedirectStatus, TlsRedirect
+from ingresskit.policies.kinds.redirects import (
+    AppRoot,
+    KeptTarget,
+    PermanentRedirect,
+    RedirectStatus,
+    TlsRedirect,
+    WwwRedirect,
+)
 from ingresskit.policies.kinds.requests import AllowedMethods, DeniedAgents
 from ingresskit.policies.kinds.response_rewrites import CookieRewrite, LocationRewrite
 from ingresskit.policies.kinds.rewrites import PrefixRewrite, RegexRewrite, UpstreamHost
@@ -49,6 +56,7 @@ __all__ = [
     "Algorithm",
     "AllowedMethods",
     "AllowedSources",
+    "AppRoot",
     "BasicAuth",
     "BodyLimit",
     "CertificateMode",
@@ -67,6 +75,7 @@ __all__ = [
     "HostTls",
     "Hsts",
     "JwtAuth",
+    "KeptTarget",
     "KeySource",
     "LoadBalancing",
     "LocationRewrite",
@@ -91,11 +100,13 @@ __all__ = [
     "UpstreamConnection",
     "UpstreamHost",
     "UpstreamProtocol",
+    "WwwRedirect",
 ]
 
 BUILTIN_POLICIES: tuple[type[Policy], ...] = (
     AllowedMethods,
     AllowedSources,
+    AppRoot,
     BasicAuth,
     BodyLimit,
     ClientCertificates,
@@ -127,5 +138,6 @@ BUILTIN_POLICIES: tuple[type[Policy], ...] = (
     UpstreamConnection,
     UpstreamHost,
     UpstreamProtocol,
+    WwwRedirect,
 )
 """Every policy that comes with ingresskit, by name."""

@@ -50,6 +50,9 @@ HANDOVER_FLAG: Final = "D"
 TLS_FLAG: Final = "T"
 """The flag of a route whose plain HTTP requests are redirected to HTTPS."""
 
+TLS_HOW_FLAG: Final = "H"
+"""The flag of a route whose policy says how they are redirected: the status, the slash, the port."""
+
 REDIRECT_LOOP: Final = "proc.redirect_loop"
 """The variable of the process that says whether a redirect to TLS may have come back to a trusted proxy."""
 

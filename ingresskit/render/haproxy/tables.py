@@ -23,7 +23,7 @@ from ingresskit.graph import (
     redirects_to_tls,
     refuses_plain_http,
 )
-from ingresskit.policies import NATIVE_ORDER, Order, Origin, PolicySet, Stage
+from ingresskit.policies import NATIVE_ORDER, KeptTarget, Order, Origin, PolicySet, Stage
 from ingresskit.render.delegate import DELEGATE, Handover
 from ingresskit.render.haproxy.artifact import Block, MapName, MapRow, Pointer, SlotClass
 from ingresskit.render.haproxy.policies import DECIDING, TABLE, Draft, SettingRow
@@ -216,6 +216,8 @@ class _Maker:
             stages -= {Stage.PLAIN_HTTP}
         if TLS_FLAG in flags:
             stages |= {Stage.TLS_REDIRECT}
+        else:
+            stages -= {Stage.TLS_REDIRECT}
         if not isinstance(route.action, Forward):
             stages |= {Stage.ACTION}
         if sorted(stages, key=route.order.place) == sorted(stages, key=NATIVE_ORDER.place):
@@ -241,8 +243,11 @@ class _Maker:
                 name = digest("s", *names, *(share.weight for share in shares))
                 self.splits[name] = Split(id=name, shares=shares, backends=names)
                 return Kind.SPLIT, name
-            case Redirect(location=location, status=status):
-                block = make_block("r", [(MapName.SETTINGS, "location", location)])
+            case Redirect(location=location, status=status, keeps=keeps):
+                rows: list[SettingRow] = [(MapName.SETTINGS, "location", location)]
+                if keeps is not KeptTarget.NOTHING:
+                    rows.append((MapName.SETTINGS, "keeps", str(keeps)))
+                block = make_block("r", rows)
                 self.blocks[block.id] = block
                 return Kind.redirect(status), block.id
             case Respond(status=status):

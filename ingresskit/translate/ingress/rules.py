@@ -7,6 +7,7 @@ as long as that Ingress does not change, and so that a bad Ingress can cost nobo
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from sys import intern
 
 from ingresskit._quoting import quoted
@@ -47,6 +48,7 @@ from ingresskit.translate.ingress.aliases import alias_claims, alias_hosts
 from ingresskit.translate.ingress.external_auth import external_auth_faults
 from ingresskit.translate.ingress.notations import host_advice, path_advice, path_doubt, served_otherwise
 from ingresskit.translate.ingress.promises import promise_of
+from ingresskit.translate.ingress.twins import Twins
 from ingresskit.translate.pattern_hosts import pattern_match
 
 __all__ = ["not_ours", "read_ingress", "rule_paths"]
@@ -138,6 +140,11 @@ def read_ingress(
     reader.judge_split(policies.policies, claims)
     reader.diagnostics += external_auth_faults(ingress.ref, policies.policies, claims)
     tls = tuple(reader.tls())
+    twins = Twins(ingress.ref, policies, reader.hosts)
+    if twins.by_host:
+        reader.hosts.update(twins.places)
+        claims = (*claims, *twins.claims())
+        tls = tuple(replace(claim, twins=twins.of(claim.hosts)) for claim in tls)
     return Claimant(
         ref=ingress.ref,
         age=age_order(ingress),
@@ -148,7 +155,7 @@ def read_ingress(
         promise=promise_of(annotations),
         policies=policies,
         canary=canary,
-        diagnostics=(*reader.diagnostics, *policies.diagnostics),
+        diagnostics=(*reader.diagnostics, *policies.diagnostics, *twins.diagnostics),
         unserved=tuple(reader.unserved),
     )
 

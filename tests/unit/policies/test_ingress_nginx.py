@@ -14,6 +14,7 @@ from ingresskit.policies import (
     INGRESS_NGINX_ORDER,
     Algorithm,
     AllowedSources,
+    AppRoot,
     BodyLimit,
     Cors,
     DeniedSources,
@@ -42,6 +43,7 @@ from ingresskit.policies import (
     UpstreamHost,
     UpstreamProtocol,
     Variant,
+    WwwRedirect,
 )
 from ingresskit.policies.dialects.ingress_nginx.table import TABLE
 from ingresskit.policies.values import parse_networks
@@ -88,6 +90,7 @@ def test_an_ingress_without_annotations_has_the_defaults_of_ingress_nginx() -> N
             Retries(attempts=2),
             BodyLimit(max_bytes=1024 * 1024),
             Hsts(max_age=31_536_000, include_subdomains=True),
+            TlsRedirect(keeps_slash=False),
         ]
     )
     assert reading.order == INGRESS_NGINX_ORDER
@@ -109,10 +112,28 @@ POLICIES: dict[str, tuple[dict[str, str], Policy]] = {
     "tries count the first one": ({"proxy-next-upstream-tries": "2"}, Retries(attempts=1)),
     "tries without end": ({"proxy-next-upstream-tries": "0"}, Retries(attempts=10)),
     "no further try": ({"proxy-next-upstream": "off", "proxy-next-upstream-tries": "3"}, Retries(attempts=0)),
-    "a Go boolean": ({"ssl-redirect": "F"}, TlsRedirect(enabled=False)),
+    "a Go boolean": ({"ssl-redirect": "F"}, TlsRedirect(enabled=False, keeps_slash=False)),
     "a redirect that is forced": (
         {"force-ssl-redirect": "1", "ssl-redirect": "false"},
-        TlsRedirect(enabled=True),
+        TlsRedirect(enabled=True, keeps_slash=False),
+    ),
+    "a slash at the end and the port": (
+        {"preserve-trailing-slash": "true", "use-port-in-redirects": "true"},
+        TlsRedirect(shows_port=True),
+    ),
+    "the root of an application": ({"app-root": "/app"}, AppRoot(location="/app", first=True)),
+    "a twin": ({"from-to-www-redirect": "true"}, WwwRedirect(enabled=True, first=True)),
+    "a redirect with a choice": (
+        {"permanent-redirect": "https://b.test/x", "permanent-redirect-code": "300"},
+        PermanentRedirect(location="https://b.test/x", status=RedirectStatus.MULTIPLE_CHOICES),
+    ),
+    "a redirect with a status that has no location": (
+        {"permanent-redirect": "https://b.test/x", "permanent-redirect-code": "304"},
+        PermanentRedirect(location="https://b.test/x", status=RedirectStatus.MOVED_PERMANENTLY),
+    ),
+    "a temporal redirect with a permanent status": (
+        {"temporal-redirect": "https://b.test/x", "temporal-redirect-code": "308"},
+        PermanentRedirect(location="https://b.test/x", status=RedirectStatus.FOUND),
     ),
     "a permanent redirect is 301": (
         {"permanent-redirect": "https://b.test/x"},
@@ -464,7 +485,7 @@ def test_settings_hold_for_every_ingress_and_annotations_win() -> None:
 
     policies = read({"proxy-body-size": "2m"}, settings).policies
     assert policies.get(BodyLimit) == BodyLimit(max_bytes=2 * 1024**2)
-    assert policies.get(TlsRedirect) == TlsRedirect(enabled=False)
+    assert policies.get(TlsRedirect) == TlsRedirect(enabled=False, keeps_slash=False)
     assert policies.get(AllowedSources) == AllowedSources(networks=parse_networks("10.0.0.0/8"))
     assert policies.get(LoadBalancing) == LoadBalancing(algorithm=Algorithm.LEAST_CONNECTIONS)
     assert policies.origins(AllowedSources) == {}
@@ -478,7 +499,7 @@ def test_settings_hold_for_every_ingress_and_annotations_win() -> None:
         ("block-referers", "~(a+)+", True),
         ("denylist-source-range", "the office", True),
         ("whitelist-source-range", "the office", True),
-        ("http-redirect-code", "301", False),
+        ("http-redirect-code", "303", False),
         ("proxy-body-size", "large", False),
         ("main-snippet", "x;", False),
     ],

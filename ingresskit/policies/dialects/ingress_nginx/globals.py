@@ -27,6 +27,7 @@ from ingresskit.policies.dialects.ingress_nginx.values import (
 )
 from ingresskit.policies.kinds.external_auth import DEFAULT_KEPT, KeptVerdicts
 from ingresskit.policies.kinds.limits import BY_ADDRESS, ClientKey
+from ingresskit.policies.kinds.redirects import RedirectStatus, parse_paths
 from ingresskit.policies.kinds.traffic import parse_statuses
 from ingresskit.policies.text_changes import TextChange
 from ingresskit.policies.values import Network, parse_header_names, parse_integer
@@ -60,6 +61,9 @@ class Globals:
         tries: How many endpoints are tried at most; 0: all.
         ssl_redirect: Whether plain HTTP is redirected where the host has TLS.
         force_ssl_redirect: Whether it is redirected everywhere.
+        redirect_status: Of redirects to HTTPS and between a host and its twin.
+        keeps_slash: See `ingresskit.policies.TlsRedirect`, and so the next two.
+        relative_redirects: Read so that its value is judged: redirects that could be relative are so anyway.
         load_balance: How an endpoint is chosen.
         allowed: The clients that are let in; empty: all.
         denied: The clients that are kept out, where the Ingress has no list of its own.
@@ -101,6 +105,11 @@ class Globals:
     tries: int = 3
     ssl_redirect: bool = True
     force_ssl_redirect: bool = False
+    redirect_status: RedirectStatus = RedirectStatus.PERMANENT
+    keeps_slash: bool = False
+    shows_port: bool = False
+    no_tls_redirect: tuple[str, ...] = ()  # what ingress-nginx has here is never redirected anyway
+    relative_redirects: bool = False
     load_balance: str = "round_robin"
     allowed: tuple[Network, ...] = ()
     denied: tuple[Network, ...] = ()
@@ -172,6 +181,12 @@ def _risk(text: str) -> Risk:
         raise ValueError("must be Low, Medium, High or Critical") from None
 
 
+def _redirect_status(text: str) -> RedirectStatus:
+    if text not in ("301", "302", "307", "308"):
+        raise ValueError("must be 301, 302, 307 or 308")
+    return RedirectStatus(text)
+
+
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
@@ -197,6 +212,11 @@ _KEYS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "proxy-next-upstream-tries": ("tries", parse_go_integer),
     "ssl-redirect": ("ssl_redirect", parse_go_boolean),
     "force-ssl-redirect": ("force_ssl_redirect", parse_go_boolean),
+    "http-redirect-code": ("redirect_status", _redirect_status),
+    "preserve-trailing-slash": ("keeps_slash", parse_go_boolean),
+    "use-port-in-redirects": ("shows_port", parse_go_boolean),
+    "relative-redirects": ("relative_redirects", parse_go_boolean),
+    "no-tls-redirect-locations": ("no_tls_redirect", parse_paths),
     "load-balance": ("load_balance", _text),
     "whitelist-source-range": ("allowed", parse_networks_loosely),
     "denylist-source-range": ("denied", parse_networks_loosely),
@@ -234,6 +254,7 @@ _OFF = frozenset({"0", "f", "F", "FALSE", "false", "False", "off"})
 _DEFAULTS: Final = {
     "http-redirect-code": "308",
     "no-tls-redirect-locations": "/.well-known/acme-challenge",
+    "no-auth-locations": "/.well-known/acme-challenge",
     "strict-validate-path-type": "true",
     "use-http2": "true",
     "server-tokens": "false",
@@ -270,7 +291,7 @@ _NOT_OF_ROUTES: Final = frozenset(
         ),
         *("proxy-buffering", "proxy-buffer-size", "proxy-buffers-number", "proxy-busy-buffers-size"),
         *("proxy-request-buffering", "client-body-buffer-size", "client-header-buffer-size"),
-        *("large-client-header-buffers", "proxy-max-temp-file-size", "preserve-trailing-slash"),
+        *("large-client-header-buffers", "proxy-max-temp-file-size"),
         *("variables-hash-bucket-size", "variables-hash-max-size", "server-name-hash-bucket-size"),
         *("server-name-hash-max-size", "map-hash-bucket-size", "proxy-headers-hash-bucket-size"),
         *("proxy-headers-hash-max-size", "error-log-level"),

@@ -54,15 +54,15 @@ fastcgi-params-configmap | namespace/name | | rm. | | The parameters of FastCGI 
 _REDIRECTS: Final = """
 ssl-redirect | boolean | true | rl+ | = | Redirect plain HTTP where the host has TLS.
 force-ssl-redirect | boolean | false | rm+ | = | Redirect plain HTTP also where the host has none.
-preserve-trailing-slash | boolean | false | rm. | = | Keep the slash at the end in redirects to HTTPS.
+preserve-trailing-slash | boolean | false | rm+ | = | Keep the slash at the end in redirects to HTTPS.
 permanent-redirect | URL | | rm+ | | Redirect every request there.
-permanent-redirect-code | 300 to 308 | 301 | rl~ | | The status of that redirect.
+permanent-redirect-code | 300 to 308 | 301 | rl+ | | The status of that redirect.
 temporal-redirect | URL | | rm+ | | Redirect every request there; before permanent-redirect.
-temporal-redirect-code | 300 to 307 | 302 | rl~ | | The status of that redirect.
-relative-redirects | boolean | false | rl? | = | Redirects without scheme and host.
-use-port-in-redirects | boolean | false | rl? | = | Redirects of the proxy name the port.
-from-to-www-redirect | boolean | false | hl? | | Redirect the name with or without www. to this host.
-app-root | path | | rm? | | Redirect the path / there.
+temporal-redirect-code | 300 to 307 | 302 | rl+ | | The status of that redirect.
+relative-redirects | boolean | false | rl+ | = | Redirects without scheme and host.
+use-port-in-redirects | boolean | false | rl+ | = | Redirects of the proxy name the port.
+from-to-www-redirect | boolean | false | hl+ | | Redirect the name with or without www. to this host.
+app-root | path | | hm+ | | Redirect the path / there.
 """
 
 _REWRITES: Final = """
@@ -185,9 +185,9 @@ ROWS: Final = {
 
 NOTES: Final = {
     "affinity": "{native}/load-balancing: client-hash is the nearest",
-    "app-root": "an Ingress with the path Exact / and {native}/redirect does it",
     "auth-cache-key": "a key that is the same for all clients keeps nothing",
     "auth-keepalive-share-vars": "there are no nginx variables to share",
+    "app-root": "the location is sent as a path",
     "auth-snippet": "no snippet is ever executed",
     "auth-tls-match-cn": "the whole common name must match, by a pattern that takes linear time",
     "auth-url": "the certificate of an https service is verified, and a part of a host may be $host only",
@@ -196,11 +196,12 @@ NOTES: Final = {
     "configuration-snippet": "no snippet is ever executed",
     "enable-rewrite-log": "`ingresskit explain` shows what becomes of a path",
     "custom-http-errors": "400 to 599; the status stays that of the error",
-    "from-to-www-redirect": "an Ingress for the other host with {native}/redirect does it",
     "limit-rate": "a bound on bandwidth is not built",
     "load-balance": "ewma is not built: the endpoint with the fewest requests is chosen",
     "modsecurity-snippet": "no snippet is ever executed",
-    "permanent-redirect-code": "301, 302, 303, 307 and 308",
+    "permanent-redirect-code": "300, 301, 302, 303, 307 and 308: with the others nginx sends no Location",
+    "preserve-trailing-slash": "the slash of the path / always stays, as it means the same",
+    "relative-redirects": "all redirects that could be relative are paths",
     "proxy-http-version": "1.1",
     "proxy-redirect-to": "a path is sent as it is, without scheme and host",
     "proxy-next-upstream": "error, timeout and off; no status of a response causes another try",
@@ -211,7 +212,7 @@ NOTES: Final = {
     "ssl-ciphers": "names of ciphers, no exclusions; per host, not in the ConfigMap",
     "ssl-passthrough": "set appProtocol: https on the port of the Service to speak TLS to it",
     "stream-snippet": "no snippet is ever executed",
-    "temporal-redirect-code": "301, 302, 303 and 307",
+    "temporal-redirect-code": "300, 301, 302, 303 and 307: with the others nginx sends no Location",
     "upstream-hash-by": "$remote_addr and $binary_remote_addr",
     "upstream-vhost": "a host, maybe with a port; no variables",
     "use-regex": "patterns that can be matched in linear time, see Matching",

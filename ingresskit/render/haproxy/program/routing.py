@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ingresskit.policies import KeptTarget, RedirectStatus
 from ingresskit.render.error_bodies import sentence
 from ingresskit.render.haproxy.artifact import MapName
 from ingresskit.render.haproxy.capabilities import Capabilities
@@ -108,12 +109,20 @@ def add_local_replies(section: Lines, statuses: tuple[int, ...], capabilities: C
         section.note("A client that still uploads would not see the response.")
         section.request(f"wait-for-body time 1s if {AWAITED}")
     section.note("A redirect.")
-    section.request(f"set-var(txn.location) {lookup('var(txn.id),concat(/location)', MapName.SETTINGS)}")
+    section.request(
+        f"set-var(txn.location) {lookup('var(txn.id),concat(/location)', MapName.SETTINGS)}",
+        f"set-var(txn.keeps) {lookup('var(txn.id),concat(/keeps)', MapName.SETTINGS)}",
+        "set-var-fmt(txn.location) %[var(txn.proto)]:%[var(txn.location)] if { var(txn.location) -m beg // }",
+        "set-var-fmt(txn.location) %[var(txn.location)]%[var(txn.path)]"
+        f" if {{ var(txn.keeps) -m str {KeptTarget.PATH} }}",
+        "set-var-fmt(txn.location) %[var(txn.location)]?%[query]"
+        " if { var(txn.keeps) -m found } { query -m found }",
+    )
     section.request(
         *(
             f"return status {status} hdr Location %[var(txn.location)] {plain_text(sentence(status))}"
             f" if {{ var(txn.kind) -m str {Kind.redirect(status)} }} {{ var(txn.location) -m found }}"
-            for status in (301, 302, 303, 307, 308)
+            for status in map(int, RedirectStatus)
         )
     )
     section.note("What stands for a backend or a protection that could not be built.")

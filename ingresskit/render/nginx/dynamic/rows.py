@@ -45,7 +45,7 @@ from ingresskit.graph import (
     redirects_to_tls,
     refuses_plain_http,
 )
-from ingresskit.policies import PrefixRewrite, Stage
+from ingresskit.policies import PrefixRewrite, Stage, TlsRedirect
 from ingresskit.render.addresses import is_address
 from ingresskit.render.delegate import DELEGATE, Handover
 from ingresskit.render.nginx.dynamic.selections import is_mixed, mixed_members, variants_target
@@ -157,7 +157,7 @@ class _Drafts:
         draft = DynamicDraft(matched=matched)
         DYNAMIC_HANDLERS.contribute(policies, draft, route.order)
         if redirected:
-            add_dynamic_tls_redirect(draft)
+            add_dynamic_tls_redirect(draft, policies.get(TlsRedirect))
         if refused:
             add_dynamic_plain_http(draft)
         if action is not None:

@@ -5,6 +5,7 @@ from ingresskit.render.nginx.policies.drafts import ClientIn, DynamicDraft, Stat
 from ingresskit.render.nginx.policies.redirects import (
     add_dynamic_action,
     add_dynamic_tls_redirect,
+    static_redirect,
     static_tls_redirect,
 )
 from ingresskit.render.nginx.policies.responses import local_response
@@ -22,5 +23,6 @@ __all__ = [
     "add_dynamic_tls_redirect",
     "local_response",
     "static_plain_http",
+    "static_redirect",
     "static_tls_redirect",
 ]

@@ -21,6 +21,7 @@ __all__ = [
     "INSECURE_REQUEST",
     "REQUEST_FIELDS",
     "SECURE_PORT",
+    "SHOWN_SECURE_PORT",
     "forwarding_maps",
     "realip_directives",
     "request_fields",
@@ -31,6 +32,9 @@ INSECURE: Final = Variable("ik_insecure")
 
 SECURE_PORT: Final = Variable("ik_secure_port")
 """What follows the host in a redirect to TLS: a colon and the port; empty for 443."""
+
+SHOWN_SECURE_PORT: Final = Variable("ik_shown_secure_port")
+"""The same, also for 443."""
 
 INSECURE_REQUEST: Final = Variable("ik_insecure_request")
 """The same for a whole server: empty while nginx makes a response of its own."""
@@ -313,6 +317,7 @@ def _client_port(settings: NginxSettings) -> tuple[Node, ...]:
             *((f"{port}:{port}", _port_suffix(target)) for port, target in settings.own_redirects),
             ("default", _port_suffix(settings.tls_port or 443)),
         ),
+        _map(Value(SECURE_PORT), SHOWN_SECURE_PORT.name, ("", ":443"), ("default", Value(SECURE_PORT))),
     )
 
 

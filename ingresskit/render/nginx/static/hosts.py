@@ -17,7 +17,7 @@ from ingresskit.graph import (
     VirtualHost,
     redirects_to_tls,
 )
-from ingresskit.policies import Stage
+from ingresskit.policies import Stage, TlsRedirect
 from ingresskit.render.delegate import Handover
 from ingresskit.render.nginx.names import server_name
 from ingresskit.render.nginx.policies import (
@@ -25,6 +25,7 @@ from ingresskit.render.nginx.policies import (
     StaticGuard,
     local_response,
     static_plain_http,
+    static_redirect,
     static_tls_redirect,
 )
 from ingresskit.render.nginx.settings import NginxSettings
@@ -68,7 +69,7 @@ def host_nodes(
         *_listen(host, settings),
         Directive("server_name", (server_name(host.host),)),
         Directive("include", ("server.conf",)),
-        *([server.guard(static_tls_redirect(INSECURE_REQUEST))] if hoisted else []),
+        *([server.guard(static_tls_redirect(INSECURE_REQUEST, _tls_policy(routes)))] if hoisted else []),
         *locations,
         *server.too_large,
         *([UNREACHED] if any(Handover in route.policies for _, route in routes) else []),
@@ -93,7 +94,13 @@ def _all_redirect(server: Server, routes: tuple[Served, ...]) -> bool:
         server.settings.tls_port is not None
         and any(route.match.kind is PathKind.PREFIX and route.match.value == "/" for _, route in routes)
         and all(redirects_to_tls(*item) and _redirects_first(server, item) for item in routes)
+        and len({route.policies.get(TlsRedirect) for _, route in routes}) == 1
     )
+
+
+def _tls_policy(routes: tuple[Served, ...]) -> TlsRedirect | None:
+    """How the routes of a server, all of which redirect in the same way, redirect to HTTPS."""
+    return next((route.policies.get(TlsRedirect) for _, route in routes), None)
 
 
 def _redirects_first(server: Server, taker: Served) -> bool:
@@ -159,9 +166,9 @@ def _body(server: Server, taker: Served, written: str, path: str, *, hoisted: bo
             if Handover in route.policies:
                 yield from unreached_pages()
             yield from _forward(server, made, route, written, path, target)
-        case Redirect(location=location, status=status):
+        case Redirect():
             yield from _early_body_limit(server, route, made, guards)
-            yield Directive("return", (str(status), Value(location)))
+            yield static_redirect(action)
         case Respond(status=status):
             yield from _early_body_limit(server, route, made, guards)
             yield local_response(status)
@@ -177,7 +184,7 @@ def _guards(server: Server, taker: Served, made: StaticDraft, *, hoisted: bool) 
     if (refusal := static_plain_http(route)) is not None:
         guards.append(refusal)
     if not hoisted and server.settings.tls_port is not None and redirects_to_tls(host, route):
-        guards.append(static_tls_redirect(INSECURE))
+        guards.append(static_tls_redirect(INSECURE, route.policies.get(TlsRedirect)))
     if not isinstance(route.action, Forward):
         guards = [guard for guard in guards if place(guard.stage) < place(Stage.ACTION)]
     return sorted(guards, key=lambda guard: place(guard.stage))

@@ -33,6 +33,7 @@ from typing import Final
 from ingresskit.render.nginx.tree import Block, Directive, Node, Value, Variable
 
 __all__ = [
+    "BARE_TARGET",
     "FORWARDED_URI",
     "LOCAL_REPLY_PATH",
     "TARGET",
@@ -50,6 +51,9 @@ LOCAL_REPLY_PATH: Final = "//ik-local-reply"
 
 TARGET: Final = Variable("ik_target")
 """Path and query for a redirect to the same place, in normal form; of a ``decoded`` one, as sent."""
+
+BARE_TARGET: Final = Variable("ik_bare_target")
+"""The same without a slash at its end, where it has no query."""
 
 _PASSES: Final = 6
 
@@ -116,6 +120,12 @@ def normal_form_maps() -> tuple[Node, ...]:
             ("mended", Value(last, query)),
             ("cleaned", whole),
             ("default", Value(Variable("request_uri"))),
+        ),
+        _map(
+            TARGET.name,
+            BARE_TARGET.name,
+            ("~^(?<ik_c_bare>[^?]+)/$", Value(Variable("ik_c_bare"))),
+            ("default", Value(TARGET)),
         ),
         _map(
             "ik_host_fault",

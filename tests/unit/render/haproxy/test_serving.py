@@ -14,7 +14,7 @@ from tests.unit.render.haproxy.serving import needs_haproxy, open_restarting
 
 @needs_haproxy
 class TestServing(PlaneContract):
-    unsupported: ClassVar[frozenset[str]] = frozenset({"Cors"})
+    unsupported: ClassVar[frozenset[str]] = frozenset({"Cors", "DeniedAgents"})
     """Left to a delegate, which does not stand beside this program."""
 
     @override

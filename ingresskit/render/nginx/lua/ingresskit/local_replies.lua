@@ -20,6 +20,7 @@ M.SENTENCES = {
     [503] = "No endpoint is available.",
     [504] = "The endpoint did not respond in time.",
     [505] = "HTTP Version Not Supported.",
+    [300] = "Multiple Choices.",
     [301] = "Moved Permanently.",
     [302] = "Found.",
     [303] = "See Other.",

@@ -4,15 +4,16 @@ local replies = require "ingresskit.local_replies"
 local clients = require "ingresskit.clients"
 local settings = require "ingresskit.settings"
 
-local tostring = tostring
+local tostring, gsub = tostring, string.gsub
 
 local M = { guards = {} }
 
 -- A trusted proxy that sends no scheme was redirected to TLS: its client may come back for ever. Logged once.
 local loop_suspected = false
 
--- Requests over TLS, and all where TLS is not served; those over plain HTTP are redirected.
-function M.guards.tls_redirect(_, context, var)
+-- Requests over TLS, and all where TLS is not served; those over plain HTTP are redirected. how: true, or {status =,
+-- bare = whether a slash at the end of a path without a query goes, port = whether 443 is named}.
+function M.guards.tls_redirect(how, context, var)
     local port = settings.redirect_port
     if port == 0 or clients.over_tls(context, var) then
         return
@@ -26,14 +27,33 @@ function M.guards.tls_redirect(_, context, var)
         -- A client that names the port of our own listener reaches us without a port mapping.
         port = settings.own_redirects[var.server_port] or port
     end
-    local authority = context.host .. (port == 443 and "" or ":" .. port)
-    replies.send(308, "https://" .. authority .. context.path .. context.query)
+    local status, path = 308, context.path
+    local unnamed = port == 443
+    if how ~= true then
+        status = how.status or status
+        unnamed = unnamed and not how.port
+        if how.bare and context.query == "" then
+            path = gsub(path, "(.)/$", "%1")
+        end
+    end
+    local authority = context.host .. (unnamed and "" or ":" .. port)
+    replies.send(status, "https://" .. authority .. path .. context.query)
     return true
 end
 
--- No request: each gets *response*, {status =, location =}.
-function M.guards.respond(response)
-    replies.send(response.status, response.location, not response.location and "unavailable" or nil)
+-- No request: each gets *response*, {status =, location =, scheme = whether the location lacks that of the request,
+-- keeps = "query" or "path": what of the target of the request follows the location}.
+function M.guards.respond(response, context, var)
+    local location = response.location
+    if response.scheme then
+        location = (clients.over_tls(context, var) and "https:" or "http:") .. location
+    end
+    if response.keeps == "path" then
+        location = location .. context.path .. context.query
+    elseif response.keeps then
+        location = location .. context.query
+    end
+    replies.send(response.status, location, not location and "unavailable" or nil)
     return true
 end
 
