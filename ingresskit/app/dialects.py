@@ -27,6 +27,8 @@ from ingresskit.policies import (
     KubernetesDialect,
     NativeDialect,
     PolicyRegistry,
+    Shadowed,
+    parse_shadowed,
 )
 from ingresskit.translate import TranslateOptions
 
@@ -51,6 +53,7 @@ class DialectArguments(TranslationArguments):
     dialect: list[str]
     annotations_prefix: str | None
     configmap: ObjectKey | None
+    shadow: tuple[Shadowed, ...]
 
 
 def add_dialect_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,11 +65,18 @@ def add_dialect_arguments(parser: argparse.ArgumentParser) -> None:
     add("--annotations-prefix", type=checked(read_prefix), metavar="PREFIX", help=text)
     text = "the ConfigMap with the settings of ingress-nginx"
     add("--configmap", type=checked(read_key), metavar="NS/NAME", help=text)
+    text = "policies of ingress-nginx that only count and log what they would refuse: limits, access, all"
+    add("--shadow", type=checked(parse_shadowed), default=(), metavar="POLICIES", help=text)
 
 
 def check_dialects(flags: DialectArguments, parser: argparse.ArgumentParser) -> None:
     """Refuse flags of a dialect that is not chosen, as a mistake on the command line."""
-    named = "--annotations-prefix" if flags.annotations_prefix else "--configmap" if flags.configmap else ""
+    given = {
+        "--annotations-prefix": flags.annotations_prefix,
+        "--configmap": flags.configmap,
+        "--shadow": flags.shadow,
+    }
+    named = next((name for name, value in given.items() if value), "")
     if named and _INGRESS_NGINX not in flags.dialect:
         parser.error(f"{named} is for the annotations of ingress-nginx; add --dialect {_INGRESS_NGINX}")
 
@@ -93,6 +103,7 @@ def _made(name: str, options: TranslateOptions, flags: DialectArguments) -> Dial
             return IngressNginxDialect(
                 prefix=flags.annotations_prefix or INGRESS_NGINX_PREFIX,
                 settings=flags.configmap,
+                shadow=flags.shadow,
                 close_protections=options.foreign_protections is ForeignProtections.CLOSE,
             )
         case _:

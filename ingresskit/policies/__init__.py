@@ -57,6 +57,7 @@ from ingresskit.policies.kinds import (
     AllowedMethods,
     AllowedSources,
     AppRoot,
+    BandwidthLimit,
     BasicAuth,
     BodyLimit,
     CertificateMode,
@@ -87,6 +88,7 @@ from ingresskit.policies.kinds import (
     RateLimit,
     RedirectStatus,
     RegexRewrite,
+    RequestBuffering,
     RequestHeaders,
     ResponseHeaders,
     Retries,
@@ -101,6 +103,7 @@ from ingresskit.policies.kinds import (
     UpstreamHost,
     UpstreamProtocol,
     WwwRedirect,
+    parse_shadowed,
 )
 from ingresskit.policies.order import NATIVE_ORDER, STAGE_REASONS, Order, Stage
 from ingresskit.policies.patterns import Pattern, PatternRefused
@@ -130,6 +133,7 @@ __all__ = [
     "AnyValue",
     "AppRoot",
     "Authorities",
+    "BandwidthLimit",
     "BasicAuth",
     "BodyLimit",
     "CertificateMode",
@@ -187,6 +191,7 @@ __all__ = [
     "Reading",
     "RedirectStatus",
     "RegexRewrite",
+    "RequestBuffering",
     "RequestHeaders",
     "RequestText",
     "ResponseHeaders",
@@ -222,5 +227,6 @@ __all__ = [
     "is_portable",
     "match_groups",
     "no_objects",
+    "parse_shadowed",
     "places_in",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 
 import pytest
@@ -249,3 +250,62 @@ async def test_policies_on_trial_refuse_no_request(stage: Stage) -> None:
     await stage.serve(endpoint, annotations={**policies, "shadow": "access"})
 
     assert await statuses(client, 2, by("192.0.2.15")) == [200, 429]
+
+
+async def test_a_response_is_sent_no_faster_than_its_rate(stage: Stage) -> None:
+    body = bytes(range(250)) * 240
+    endpoint = await stage.endpoint(reply(body=body))
+    await stage.serve(endpoint, annotations={"response-rate": "20000", "response-rate-after": "10000"})
+    client = await stage.connect()
+
+    began = time.monotonic()
+    answers = [await client.ask(get()) for _ in range(2)]
+    seconds = time.monotonic() - began
+
+    # Of each, 10,000 come at once, as do those of the first second, or, where seconds are counted whole, two.
+    assert [answer.body for answer in answers] == [body, body]
+    assert seconds >= 1
+
+
+async def test_a_client_may_leave_a_response_that_is_paced(stage: Stage) -> None:
+    endpoint = await stage.endpoint(reply(body=b"x" * 5_000_000))
+    await stage.serve(endpoint, annotations={"response-rate": "1000", "connection-limit": "1"})
+    slow, client = await stage.connect(), await stage.connect()
+    await slow.send(get(fields=[by("192.0.2.16")]))
+    await slow.reader.readexactly(100)
+
+    assert (await client.ask(get(method="HEAD", fields=[by("192.0.2.16")]), head_only=True)).status == 429
+    await slow.close()
+    async with asyncio.timeout(LONG):
+        while True:
+            other = await stage.connect()
+            answer = await other.ask(get(method="HEAD", fields=[by("192.0.2.16")]), head_only=True)
+            if answer.status == 200:
+                break
+
+
+async def test_a_body_is_gathered_before_the_endpoint_gets_it(stage: Stage) -> None:
+    endpoint = await stage.endpoint()
+    await stage.serve(endpoint, annotations={"request-buffering": "64k"})
+    client = await stage.connect()
+    await client.send(get(method="POST", fields=["Transfer-Encoding: chunked"]) + b"5\r\nhello\r\n")
+
+    # Another request is through meanwhile, and this one has not begun.
+    assert await statuses(await stage.connect(), 1) == [200]
+    assert len(endpoint.seen) == 1
+    await client.send(b"6\r\n world\r\n0\r\n\r\n")
+    assert (await client.answer()).status == 200
+    assert endpoint.seen[-1].body == b"hello world"
+    assert endpoint.seen[-1].value("content-length") == "11"
+
+
+async def test_a_body_that_is_too_long_to_be_gathered_is_streamed(stage: Stage) -> None:
+    endpoint = await stage.endpoint()
+    await stage.serve(endpoint, annotations={"request-buffering": "1k", "body-limit": "1m"})
+    client = await stage.connect()
+    await client.send(get(method="POST", fields=["Content-Length: 100000", "Expect: 100-continue"]))
+    await client.send(b"x" * 50_000)
+    await client.send(b"y" * 50_000)
+
+    assert (await client.answer()).status == 200
+    assert endpoint.seen[-1].body == b"x" * 50_000 + b"y" * 50_000

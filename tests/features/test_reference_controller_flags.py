@@ -13,6 +13,7 @@ from ingresskit.app.flags import Address, parse_flags
 from ingresskit.arguments import translate_options
 from ingresskit.graph import PathOptions
 from ingresskit.models import ObjectRef
+from ingresskit.policies import Shadow, Shadowed
 from ingresskit.translate import DefaultBackend
 
 FOLDER = ["--manifests", "somewhere"]
@@ -131,6 +132,14 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "settings of no dialect": (
         [*FOLDER, "--dialect=native", "--configmap=a/b"],
         "--configmap is for the annotations of ingress-nginx; add --dialect ingress-nginx",
+    ),
+    "trial of no dialect": (
+        [*FOLDER, "--shadow=limits"],
+        "--shadow is for the annotations of ingress-nginx; add --dialect ingress-nginx",
+    ),
+    "trial": (
+        [*FOLDER, "--dialect=ingress-nginx", "--shadow=everything"],
+        "--shadow: must be some of limits, access, authentication, all, separated by commas",
     ),
     "prefix": (
         [*FOLDER, "--dialect=ingress-nginx", "--annotations-prefix=a/b"],
@@ -277,7 +286,13 @@ def test_the_dialects_that_are_named_are_read_and_the_native_one_wins(
 
 def test_the_settings_and_the_open_protections_reach_the_dialect_of_ingress_nginx() -> None:
     flags = parse_flags(
-        [*FOLDER, "--dialect=ingress-nginx", "--configmap=ops/settings", "--foreign-protections=warn"]
+        [
+            *FOLDER,
+            "--dialect=ingress-nginx",
+            "--configmap=ops/settings",
+            "--foreign-protections=warn",
+            "--shadow=limits",
+        ]
     )
 
     registry = with_dialects(translate_options(flags), flags).policies
@@ -285,6 +300,7 @@ def test_the_settings_and_the_open_protections_reach_the_dialect_of_ingress_ngin
     reading = registry.read(annotations, ObjectRef("Ingress", ObjectKey("a", "b")))
     assert registry.settings == {ObjectKey("ops", "settings")}
     assert reading.protection_fault is None
+    assert reading.policies.get(Shadow) == Shadow(on_trial=(Shadowed.LIMITS,))
 
 
 def test_what_needs_no_cluster_is_taken() -> None:

@@ -18,12 +18,14 @@ from ingresskit.policies.kinds.external_auth import ExternalAuth
 from ingresskit.policies.kinds.headers import Hsts, RequestHeaders, ResponseHeaders
 from ingresskit.policies.kinds.jwt import JwtAuth
 from ingresskit.policies.kinds.limits import (
+    BandwidthLimit,
     BodyLimit,
     ClientKey,
     ConnectionLimit,
     KeySource,
     Rate,
     RateLimit,
+    RequestBuffering,
 )
 from ingresskit.policies.kinds.redirects import (
     AppRoot,
@@ -36,7 +38,7 @@ from ingresskit.policies.kinds.redirects import (
 from ingresskit.policies.kinds.requests import AllowedMethods, DeniedAgents
 from ingresskit.policies.kinds.response_rewrites import CookieRewrite, LocationRewrite
 from ingresskit.policies.kinds.rewrites import PrefixRewrite, RegexRewrite, UpstreamHost
-from ingresskit.policies.kinds.shadow import Shadow, Shadowed
+from ingresskit.policies.kinds.shadow import Shadow, Shadowed, parse_shadowed
 from ingresskit.policies.kinds.traffic import FallbackService, NamedService
 from ingresskit.policies.kinds.upstream import (
     Algorithm,
@@ -57,6 +59,7 @@ __all__ = [
     "AllowedMethods",
     "AllowedSources",
     "AppRoot",
+    "BandwidthLimit",
     "BasicAuth",
     "BodyLimit",
     "CertificateMode",
@@ -87,6 +90,7 @@ __all__ = [
     "RateLimit",
     "RedirectStatus",
     "RegexRewrite",
+    "RequestBuffering",
     "RequestHeaders",
     "ResponseHeaders",
     "Retries",
@@ -101,12 +105,14 @@ __all__ = [
     "UpstreamHost",
     "UpstreamProtocol",
     "WwwRedirect",
+    "parse_shadowed",
 ]
 
 BUILTIN_POLICIES: tuple[type[Policy], ...] = (
     AllowedMethods,
     AllowedSources,
     AppRoot,
+    BandwidthLimit,
     BasicAuth,
     BodyLimit,
     ClientCertificates,
@@ -127,6 +133,7 @@ BUILTIN_POLICIES: tuple[type[Policy], ...] = (
     PrefixRewrite,
     RateLimit,
     RegexRewrite,
+    RequestBuffering,
     RequestHeaders,
     ResponseHeaders,
     Retries,

@@ -22,12 +22,14 @@ from ingresskit.policies.values import (
 
 __all__ = [
     "BY_ADDRESS",
+    "BandwidthLimit",
     "BodyLimit",
     "ClientKey",
     "ConnectionLimit",
     "KeySource",
     "Rate",
     "RateLimit",
+    "RequestBuffering",
     "parse_client_key",
 ]
 
@@ -37,6 +39,7 @@ _MOST_RATES: Final = 4
 _MOST_AT_ONCE: Final = 1_000_000
 _COOKIE_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!~-]{0,127}")
+_MOST_GATHERED: Final = 1 << 20
 _STATUS: Final = "a whole number, 400 to 599"
 _KEY: Final = "`client`, `header:NAME` or `cookie:NAME`"
 _NETWORKS: Final = "addresses or ranges separated by commas: `10.0.0.0/8, 2001:db8::1`"
@@ -277,3 +280,68 @@ class ConnectionLimit(Policy):
     @override
     def owned_by(self, subject: ObjectRef) -> Self:
         return replace(self, owner=str(subject.key))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BandwidthLimit(Policy):
+    """How fast each response is sent; a tunnel (WebSocket) is not slowed down.
+
+    As in nginx, what comes in the first second is sent at once, and each response counts by itself.
+
+    Attributes:
+        rate: Bytes a second; 0 is no limit.
+        after: Bytes that are sent before the rate holds.
+    """
+
+    rate: int = annotated(
+        "response-rate",
+        parse_byte_size,
+        default=0,
+        grammar="bytes a second: `64k`, `1m`; `0` for no limit",
+        summary="How fast each response is sent.",
+    )
+    after: int = annotated(
+        "response-rate-after",
+        parse_byte_size,
+        default=0,
+        grammar="a size: `512k`, `8m`",
+        summary="How much of a response is sent before that rate holds.",
+    )
+
+    @classmethod
+    @override
+    def build(cls, values: Mapping[str, object]) -> Self:
+        """As `Policy.build`.
+
+        Raises:
+            ValueError: There is no rate.
+        """
+        if "rate" not in values:
+            raise ValueError("must stand beside response-rate, which is missing")
+        return cls(**values)  # type: ignore[arg-type]
+
+
+def _parse_gathered(text: str) -> int:
+    if (size := parse_byte_size(text)) > _MOST_GATHERED:
+        raise ValueError("must be a size up to 1m; 0 to stream")
+    return size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestBuffering(Policy):
+    """How much of a request body is gathered before an endpoint gets any of it.
+
+    So an endpoint is not held by clients that upload slowly, and is told the length of a body that did not say
+    it. A body that is larger is streamed from there on.
+
+    Attributes:
+        max_bytes: 1 MiB at most; 0 streams every body.
+    """
+
+    max_bytes: int = annotated(
+        "request-buffering",
+        _parse_gathered,
+        default=0,
+        grammar="a size up to `1m`; `0` to stream",
+        summary="Gather a body up to this size before an endpoint gets any of it.",
+    )

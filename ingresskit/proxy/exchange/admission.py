@@ -14,6 +14,7 @@ from ingresskit.filters import Question
 from ingresskit.graph import Forward, PathRefused, Termination, normalise_path
 from ingresskit.proxy.exchange.error_pages import PageExchange
 from ingresskit.proxy.exchange.exchange import Exchange
+from ingresskit.proxy.exchange.gathering import Gathering
 from ingresskit.proxy.exchange.guards import GuardedRequest
 from ingresskit.proxy.exchange.inquiry import Inquiry
 from ingresskit.proxy.exchange.replies import LocalReply
@@ -67,7 +68,7 @@ class Admission:
 
     def admit(
         self, downstream: Downstream, peer: Peer, head: RequestHead, host: RequestedHost
-    ) -> Exchange | Inquiry | LocalReply:
+    ) -> Exchange | Gathering | Inquiry | LocalReply:
         """What happens with a request.
 
         Args:
@@ -139,7 +140,7 @@ class Admission:
 
     def _forward_guarded(
         self, downstream: Downstream, request: GuardedRequest, began: float
-    ) -> Exchange | LocalReply:
+    ) -> Exchange | Gathering | LocalReply:
         """The same after a wait for what a filter asked, which began at *began*."""
         forwarded = ForwardedRequest(
             request.head,
@@ -157,7 +158,7 @@ class Admission:
 
     def _forward(
         self, downstream: Downstream, request: ForwardedRequest, began: float
-    ) -> Exchange | LocalReply:
+    ) -> Exchange | Gathering | LocalReply:
         """What becomes of a request that all filters let go on."""
         target = request.target
         if request.head.max_forwards == 0:
@@ -174,7 +175,10 @@ class Admission:
             return self._forward_beside(downstream, request, state, began)
         if state is None:
             return _not_forwarded(request, 503, Termination.NO_ENDPOINT)
-        return Exchange(self.runtime, downstream, request, state, began)
+        exchange = Exchange(self.runtime, downstream, request, state, began)
+        if target.gathered_bytes and request.head.length != 0:
+            return Gathering(self.runtime, downstream, request, exchange)
+        return exchange
 
     def _forward_beside(
         self, downstream: Downstream, request: ForwardedRequest, state: BackendState | None, began: float

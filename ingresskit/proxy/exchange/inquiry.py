@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from ingresskit.filters import SubrequestReply
     from ingresskit.proxy.exchange.exchange import Exchange
+    from ingresskit.proxy.exchange.gathering import Gathering
     from ingresskit.proxy.exchange.guards import GuardedRequest
     from ingresskit.proxy.exchange.runtime import Runtime
     from ingresskit.proxy.ports.streams import Downstream
@@ -71,7 +72,7 @@ class Inquiry:
         downstream: Downstream,
         request: GuardedRequest,
         first: Question,
-        forward: Callable[[Downstream, GuardedRequest, float], Exchange | LocalReply],
+        forward: Callable[[Downstream, GuardedRequest, float], Exchange | Gathering | LocalReply],
     ) -> None:
         self._runtime = runtime
         self._downstream = downstream

@@ -11,11 +11,13 @@ from ingresskit.filters import BUILTIN_EFFECTS, PolicyEffects
 from ingresskit.graph import Certificate, PathKind, Protocol, RouteGraph, VirtualHost
 from ingresskit.models import ObjectKey
 from ingresskit.policies import (
+    BandwidthLimit,
     ClientCertificates,
     HostTls,
     LoadBalancing,
     PlainHttp,
     PolicySet,
+    RequestBuffering,
     Retries,
     Timeouts,
     TlsRedirect,
@@ -34,7 +36,18 @@ __all__ = ["InProcessRenderer"]
 
 # What acts beside the filters: on the way to TLS, and on the choice of an endpoint.
 _UPSTREAM: Final = frozenset(
-    {ClientCertificates, HostTls, LoadBalancing, PlainHttp, Retries, Timeouts, TlsRedirect, UpstreamConnection}
+    {
+        BandwidthLimit,
+        RequestBuffering,
+        ClientCertificates,
+        HostTls,
+        LoadBalancing,
+        PlainHttp,
+        Retries,
+        Timeouts,
+        TlsRedirect,
+        UpstreamConnection,
+    }
 )
 _LOSSES: Final = HandlerTable[PolicyHandler[Never, Never]](CERTIFICATE_LOSSES)
 

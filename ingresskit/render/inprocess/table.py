@@ -56,6 +56,9 @@ class Target:
         response: What happens to an endpoint's response; ``None``: nothing.
         connect_timeout: Seconds; ``None`` is the proxy's default; so the next two.
         max_body_bytes: The limit of a body whose length is not declared; 0 is no limit.
+        gathered_bytes: So much of a body is gathered before an endpoint gets it; 0: none.
+        response_rate: Bytes of a response that are sent in a second; 0: as many as the client takes.
+        response_rate_after: Bytes that are sent before that rate holds.
         shadow: The stages at which the replies of filters are only counted.
         errors: The statuses that get a page of the default backend.
         connection: What becomes of the connection to an endpoint; ``None``: the proxy decides.
@@ -77,6 +80,9 @@ class Target:
     send_timeout: float | None = None
     retries: int = 1
     max_body_bytes: int = 0
+    gathered_bytes: int = 0
+    response_rate: int = 0
+    response_rate_after: int = 0
     shadow: frozenset[Stage] = frozenset()
     errors: frozenset[int] = frozenset()
     connection: ConnectionUse | None = None

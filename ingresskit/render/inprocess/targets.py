@@ -16,7 +16,16 @@ from ingresskit.graph import (
     refuses_plain_http,
     solves_http01,
 )
-from ingresskit.policies import ExternalAuth, Order, PolicySet, Retries, Timeouts, UpstreamConnection
+from ingresskit.policies import (
+    BandwidthLimit,
+    ExternalAuth,
+    Order,
+    PolicySet,
+    RequestBuffering,
+    Retries,
+    Timeouts,
+    UpstreamConnection,
+)
 from ingresskit.render.inprocess.table import ResponseEdits, Target
 
 __all__ = ["TargetMaker"]
@@ -62,6 +71,7 @@ def _asks_nobody(route: Route) -> bool:
 def _target(host: VirtualHost, route: Route, chain: Chain) -> Target:
     policies = host.policies_of(route)
     timeouts = policies.get(Timeouts) or Timeouts()
+    bandwidth = policies.get(BandwidthLimit) or BandwidthLimit()
     response = None
     if chain.response or chain.secure_response or chain.rewrites or chain.responses:
         response = ResponseEdits(
@@ -86,6 +96,9 @@ def _target(host: VirtualHost, route: Route, chain: Chain) -> Target:
         retries=(policies.get(Retries) or Retries()).attempts,
         max_body_bytes=chain.max_body_bytes,
         shadow=chain.shadow,
+        gathered_bytes=(policies.get(RequestBuffering) or RequestBuffering()).max_bytes,
+        response_rate=bandwidth.rate,
+        response_rate_after=bandwidth.after,
         errors=chain.errors,
         connection=(policies.get(UpstreamConnection) or UpstreamConnection()).use,
     )

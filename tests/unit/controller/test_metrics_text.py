@@ -36,6 +36,7 @@ def of_proxy() -> Statistics:
         requests={"": {4: 2}, "shop.test": {2: 7, 5: 1}},
         statuses={200: 7, 404: 2, 504: 1},
         terminations={Termination.NO_ROUTE: 2},
+        shadowed={"rate": 2},
         durations=DURATIONS,
         duration_sum=12.5,
         retries=5,

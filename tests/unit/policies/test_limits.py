@@ -10,6 +10,7 @@ import pytest
 from ingresskit.diagnostics import Reason, Severity
 from ingresskit.models import ConfigMap, KubeObject, ObjectKey, ObjectMeta, ObjectRef
 from ingresskit.policies import (
+    BandwidthLimit,
     ClientKey,
     ConnectionLimit,
     IngressNginxDialect,
@@ -18,6 +19,7 @@ from ingresskit.policies import (
     Rate,
     RateLimit,
     Reading,
+    RequestBuffering,
     Shadow,
     Shadowed,
     Stage,
@@ -182,3 +184,79 @@ def test_a_trial_that_cannot_be_read_leaves_policies_in_force() -> None:
 
 def test_words_for_trials_are_stable() -> None:
     assert [str(item) for item in Shadowed] == ["limits", "access", "authentication", "all"]
+
+
+def test_bandwidth_is_read_in_both_dialects() -> None:
+    asked = native(response_rate="64k", response_rate_after="1m").policies.get(BandwidthLimit)
+    read = nginx({"limit-rate": "64", "limit-rate-after": "1024"}).policies.get(BandwidthLimit)
+
+    assert asked == read == BandwidthLimit(rate=65_536, after=1 << 20)
+
+
+def test_bandwidth_of_the_configmap_holds_where_the_ingress_says_nothing() -> None:
+    settings = {"limit-rate": "10", "limit-rate-after": "20"}
+
+    assert nginx({}, settings).policies.get(BandwidthLimit) == BandwidthLimit(rate=10_240, after=20_480)
+    assert nginx({"limit-rate": "0"}, settings).policies.get(BandwidthLimit) is None
+
+
+def test_a_rate_that_cannot_be_read_is_reported_and_serves() -> None:
+    for reading in (
+        native(response_rate="fast"),
+        native(response_rate_after="1m"),
+        nginx({"limit-rate": "64k"}),
+    ):
+        assert reading.policies.get(BandwidthLimit) is None
+        assert [item.severity for item in reading.diagnostics] == [Severity.WARNING]
+        assert reading.protection_fault is None
+
+
+def test_bodies_are_gathered_where_somebody_asks_for_it() -> None:
+    asked = nginx({"proxy-request-buffering": "on"}).policies.get(RequestBuffering)
+
+    assert asked == RequestBuffering(max_bytes=1 << 20)
+    assert nginx({"proxy-request-buffering": "off"}).policies.get(RequestBuffering) is None
+    assert nginx({}).policies.get(RequestBuffering) is None
+    assert native(request_buffering="64k").policies.get(RequestBuffering) == RequestBuffering(max_bytes=65_536)
+    assert native(request_buffering="2m").diagnostics[0].reason is Reason.ANNOTATION_INVALID
+
+
+@pytest.mark.parametrize(
+    ("annotations", "settings"),
+    [
+        ({"proxy-buffer-size": "128k"}, {}),
+        ({}, {"proxy-buffer-size": "128k"}),
+        ({}, {"large-client-header-buffers": "4 16k"}),
+        ({}, {"large-client-header-buffers": "8 8k"}),
+        ({}, {"client-header-buffer-size": "16k"}),
+        ({"proxy-request-buffering": "true"}, {}),
+    ],
+)
+def test_buffers_that_would_let_more_through_are_reported(
+    annotations: Mapping[str, str], settings: Mapping[str, str]
+) -> None:
+    assert [item.severity for item in nginx(annotations, settings).diagnostics] == [Severity.WARNING]
+
+
+def test_buffers_that_lose_nothing_are_not_reported() -> None:
+    annotations = {
+        "client-body-buffer-size": "1m",
+        "proxy-buffer-size": "16k",
+        "proxy-buffering": "on",
+        "proxy-buffers-number": "8",
+        "proxy-busy-buffers-size": "32k",
+        "proxy-max-temp-file-size": "0",
+    }
+    settings = {
+        "large-client-header-buffers": "4 8k",
+        "client-header-buffer-size": "1k",
+        "proxy-buffer-size": "8k",
+    }
+
+    assert nginx(annotations, settings).diagnostics == ()
+
+
+def test_the_operator_puts_policies_of_ingress_nginx_on_trial() -> None:
+    registry = PolicyRegistry([IngressNginxDialect(shadow=(Shadowed.LIMITS,))])
+
+    assert registry.read({}, SUBJECT).policies.get(Shadow) == Shadow(on_trial=(Shadowed.LIMITS,))

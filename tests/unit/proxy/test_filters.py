@@ -28,7 +28,7 @@ from ingresskit.filters import (
 )
 from ingresskit.graph import Forward, Termination
 from ingresskit.graph.nodes import WeightedBackend
-from ingresskit.policies import AllowedSources, BodyLimit, Policy
+from ingresskit.policies import AllowedSources, BodyLimit, Policy, Shadow, Shadowed
 from ingresskit.policies import Stage as Place
 from ingresskit.policies.values import parse_networks
 from ingresskit.proxy import AccessRecord
@@ -198,6 +198,25 @@ async def test_a_count_is_kept_when_the_table_is_swapped(stage: Stage) -> None:
     proxy.swap(guarded(endpoint.port, RateLimit(burst=1)))
 
     assert (await client.ask(get())).status == 429
+
+
+async def test_a_refusal_on_trial_is_counted_and_logged_and_the_request_goes_on(stage: Stage) -> None:
+    auth = await stage.endpoint(judge)
+    endpoint = await stage.endpoint()
+    records: list[AccessRecord] = []
+    policies = (
+        RateLimit(burst=0),
+        ExternalAuth(url=f"http://127.0.0.1:{auth.port}/"),
+        Shadow(on_trial=(Shadowed.ALL,)),
+    )
+    proxy = await stage.proxy(guarded(endpoint.port, *policies), access_log=records.append)
+    client = await stage.connect(proxy)
+
+    answers = [await client.ask(get(fields=credentials(name))) for name in ("eve", "ann")]
+
+    assert [answer.status for answer in answers] == [200, 200]
+    assert [record.shadow for record in records] == [("rate", "authentication"), ("rate",)]
+    assert proxy.statistics().shadowed == {"authentication": 1, "rate": 2}
 
 
 async def test_pipelined_requests_are_each_counted(stage: Stage) -> None:

@@ -28,6 +28,7 @@ from ingresskit.policies.dialects.ingress_nginx.table import TABLE
 from ingresskit.policies.dialects.ingress_nginx.traffic import read_traffic
 from ingresskit.policies.dialects.ingress_nginx.upstream import read_upstream
 from ingresskit.policies.dialects.native import NATIVE_PREFIX
+from ingresskit.policies.kinds.shadow import Shadow, Shadowed
 from ingresskit.policies.order import Order, Stage
 
 __all__ = ["INGRESS_NGINX_ORDER", "INGRESS_NGINX_PREFIX", "IngressNginxDialect"]
@@ -68,6 +69,7 @@ class IngressNginxDialect(Dialect):
         prefix: What stands before the slash: ingress-nginx's ``--annotations-prefix``.
         settings: Its ConfigMap; ``None``: every setting has its default.
         close_protections: Whether routes respond 503 that an annotation protects which is not built.
+        shadow: Policies that refuse no request, and only count and log those that they would refuse.
         native_prefix: What messages name annotations of the native dialect by.
     """
 
@@ -81,12 +83,14 @@ class IngressNginxDialect(Dialect):
         prefix: str = INGRESS_NGINX_PREFIX,
         settings: ObjectKey | None = None,
         close_protections: bool = True,
+        shadow: tuple[Shadowed, ...] = (),
         native_prefix: str = NATIVE_PREFIX,
     ) -> None:
         self.prefix = prefix
         self.globals_ref = settings
         self._close = close_protections
         self._native = native_prefix
+        self._shadow = shadow
 
     def grants(self, settings: Mapping[str, str], /) -> Grants:
         """What the ConfigMap itself names; with ``allow-cross-namespace-resources: "true"`` everything."""
@@ -122,6 +126,8 @@ class IngressNginxDialect(Dialect):
             read_traffic,
         ):
             read(annotations)
+        if self._shadow:
+            annotations.add(Shadow(on_trial=self._shadow))
         read_snippets(annotations, self._native)
         for name in annotations.values:
             self._judge(annotations, name)

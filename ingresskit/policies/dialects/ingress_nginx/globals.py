@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, cast
 from ingresskit.models import ObjectKey
 from ingresskit.policies.base import Risk
 from ingresskit.policies.dialects.ingress_nginx.global_auth import GLOBAL_AUTH_KEYS, GLOBAL_AUTH_PROTECTS
+from ingresskit.policies.dialects.ingress_nginx.heads import head_fault
 from ingresskit.policies.dialects.ingress_nginx.text_changes import (
     parse_cookie_domain,
     parse_cookie_path,
@@ -17,6 +18,7 @@ from ingresskit.policies.dialects.ingress_nginx.text_changes import (
 )
 from ingresskit.policies.dialects.ingress_nginx.values import (
     parse_client_variable,
+    parse_count,
     parse_go_boolean,
     parse_go_integer,
     parse_key,
@@ -82,6 +84,8 @@ class Globals:
         limit_key: What a client is, for limits of its requests.
         rate_status: What requests beyond a rate get.
         connection_status: What requests beyond the number at a time get.
+        response_rate: KiB of a response that are sent in a second; 0: as many as the client takes.
+        response_rate_after: KiB that are sent before that rate holds.
         cookie_domains: See `ingresskit.policies.CookieRewrite`, and so the next one.
         redirect_from: What to replace in redirects of endpoints: ``off``, ``default`` or a text.
         redirect_to: What takes its place.
@@ -128,6 +132,8 @@ class Globals:
     limit_key: ClientKey = BY_ADDRESS
     rate_status: int = 503
     connection_status: int = 503
+    response_rate: int = 0
+    response_rate_after: int = 0
     cookie_domains: tuple[TextChange, ...] = ()
     cookie_paths: tuple[TextChange, ...] = ()
     redirect_from: str = "off"
@@ -169,6 +175,8 @@ class Globals:
                 if value not in _OFF:
                     message = "it protects every route and is not honoured, so all of them respond 503"
                     faults.append(Fault(key, message, protects=True))
+            elif message := head_fault(key, value):
+                faults.append(Fault(key, message))
             elif key not in _NOT_OF_ROUTES and _asks(key, value):
                 faults.append(Fault(key, f"it is not honoured{_INSTEAD.get(key, '')}"))
         return cls(**cast("dict[str, Any]", values), faults=tuple(faults))
@@ -235,6 +243,8 @@ _KEYS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "limit-conn-zone-variable": ("limit_key", parse_client_variable),
     "limit-req-status-code": ("rate_status", parse_integer(400, 599)),
     "limit-conn-status-code": ("connection_status", parse_integer(400, 599)),
+    "limit-rate": ("response_rate", parse_count),
+    "limit-rate-after": ("response_rate_after", parse_count),
     "proxy-cookie-domain": ("cookie_domains", parse_cookie_domain),
     "proxy-cookie-path": ("cookie_paths", parse_cookie_path),
     "proxy-redirect-from": ("redirect_from", parse_redirect_text),

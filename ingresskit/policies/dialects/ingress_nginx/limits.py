@@ -5,28 +5,40 @@ from __future__ import annotations
 from typing import Final
 
 from ingresskit.diagnostics import Reason
+from ingresskit.policies.dialects.ingress_nginx.heads import LARGEST_RESPONSE_HEAD, RESPONSE_HEAD_FAULT
 from ingresskit.policies.dialects.ingress_nginx.reader import Annotations
 from ingresskit.policies.dialects.ingress_nginx.values import (
     parse_count,
     parse_networks_loosely,
     parse_size,
+    parse_switch,
 )
-from ingresskit.policies.kinds.limits import BodyLimit, ConnectionLimit, Rate, RateLimit
+from ingresskit.policies.kinds.limits import (
+    BandwidthLimit,
+    BodyLimit,
+    ConnectionLimit,
+    Rate,
+    RateLimit,
+    RequestBuffering,
+)
 from ingresskit.policies.values import Network
 
 __all__ = ["read_limits"]
 
 _BURST: Final = 5
+_GATHERED: Final = 1 << 20
 
 
 def read_limits(annotations: Annotations) -> None:
-    """Ask for a `BodyLimit`, of 1 MiB where nothing says otherwise, a `RateLimit` and a `ConnectionLimit`."""
+    """Ask for a `BodyLimit`, of 1 MiB where nothing says otherwise, and for the limits that are asked for."""
     size = annotations.value("proxy-body-size", parse_size)
     asked = {"max_bytes": "proxy-body-size"} if size is not None else {}
     annotations.add(BodyLimit(max_bytes=annotations.settings.max_body if size is None else size), **asked)
-    exempt = _exempt(annotations)
+    exempt = annotations.value("limit-allowlist", parse_networks_loosely) or ()
     _rates(annotations, exempt)
     _connections(annotations, exempt)
+    _bandwidth(annotations)
+    _buffers(annotations)
 
 
 def _rates(annotations: Annotations, exempt: tuple[Network, ...]) -> None:
@@ -74,5 +86,22 @@ def _count(annotations: Annotations, name: str) -> int:
         return 0
 
 
-def _exempt(annotations: Annotations) -> tuple[Network, ...]:
-    return annotations.value("limit-allowlist", parse_networks_loosely) or ()
+def _bandwidth(annotations: Annotations) -> None:
+    settings = annotations.settings
+    rate, after = (annotations.value(name, parse_count) for name in ("limit-rate", "limit-rate-after"))
+    if kibibytes := settings.response_rate if rate is None else rate:
+        policy = BandwidthLimit(
+            rate=kibibytes * 1024, after=(settings.response_rate_after if after is None else after) * 1024
+        )
+        names = {"rate": ("limit-rate", rate), "after": ("limit-rate-after", after)}
+        annotations.add(policy, **{field: name for field, (name, asked) in names.items() if asked is not None})
+
+
+def _buffers(annotations: Annotations) -> None:
+    # By default ingress-nginx gathers every body; here only where somebody asks for it.
+    if annotations.value("proxy-request-buffering", parse_switch):
+        annotations.add(RequestBuffering(max_bytes=_GATHERED), max_bytes="proxy-request-buffering")
+    annotations.value("proxy-buffering", parse_switch)
+    size = annotations.value("proxy-buffer-size", parse_size)
+    if size is not None and size > LARGEST_RESPONSE_HEAD:
+        annotations.warn("proxy-buffer-size", Reason.ANNOTATION_UNSUPPORTED, RESPONSE_HEAD_FAULT)

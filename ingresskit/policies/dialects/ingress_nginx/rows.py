@@ -134,14 +134,14 @@ limit-connections | number | 0 | rl+ | | Connections of one client at a time.
 limit-burst-multiplier | number | 5 | rl+ | | How many times the limit may come at once.
 limit-allowlist | addresses | | rl+ | | Clients without limits.
 limit-whitelist | addresses | | rl+ | | The old name of limit-allowlist.
-limit-rate | KiB a second | 0 | rl? | = | How fast a response is sent.
-limit-rate-after | KiB | 0 | rl. | = | How much of it is sent faster.
+limit-rate | KiB a second | 0 | rl+ | = | How fast a response is sent.
+limit-rate-after | KiB | 0 | rl+ | = | How much of it is sent faster.
 proxy-buffering | on or off | off | rl. | = | Whether responses are gathered before they are sent.
-proxy-buffer-size | size | 4k | rl. | = | The buffer for the head of a response.
+proxy-buffer-size | size | 4k | rl~ | = | The buffer for the head of a response.
 proxy-buffers-number | number | 4 | rl. | = | The buffers for its body.
 proxy-busy-buffers-size | size | | rl. | = | How much of them may be on its way.
 proxy-max-temp-file-size | size | 1024m | rl. | = | How much of a response is kept in a file.
-proxy-request-buffering | on or off | on | rl. | = | Whether requests are gathered before they are sent.
+proxy-request-buffering | on or off | on | rl~ | = | Whether requests are gathered before they are sent.
 """
 
 _TRAFFIC: Final = """
@@ -193,18 +193,24 @@ NOTES: Final = {
     "auth-url": "the certificate of an https service is verified, and a part of a host may be $host only",
     "backend-protocol": "HTTP, HTTPS and GRPC",
     "canary-by-header-pattern": "patterns that take linear time",
+    "client-body-buffer-size": "bodies are streamed, and one that is gathered is in memory",
     "configuration-snippet": "no snippet is ever executed",
     "enable-rewrite-log": "`ingresskit explain` shows what becomes of a path",
     "custom-http-errors": "400 to 599; the status stays that of the error",
-    "limit-rate": "a bound on bandwidth is not built",
     "load-balance": "ewma is not built: the endpoint with the fewest requests is chosen",
     "modsecurity-snippet": "no snippet is ever executed",
     "permanent-redirect-code": "300, 301, 302, 303, 307 and 308: with the others nginx sends no Location",
     "preserve-trailing-slash": "the slash of the path / always stays, as it means the same",
     "relative-redirects": "all redirects that could be relative are paths",
+    "proxy-buffer-size": "heads of responses up to 16 KiB pass every plane",
+    "proxy-buffering": "responses are streamed; a slow client holds its endpoint no longer than buffers last",
+    "proxy-buffers-number": "responses are streamed",
+    "proxy-busy-buffers-size": "responses are streamed",
     "proxy-http-version": "1.1",
+    "proxy-max-temp-file-size": "no response is kept on disk",
     "proxy-redirect-to": "a path is sent as it is, without scheme and host",
     "proxy-next-upstream": "error, timeout and off; no status of a response causes another try",
+    "proxy-request-buffering": "on gathers bodies up to 1 MiB; without the annotation bodies are streamed",
     "rewrite-target": "the result is in normal form: one with .. elements is refused",
     "server-alias": "names and wildcards, no regular expressions; they hold for the paths of this Ingress",
     "server-snippet": "no snippet is ever executed",

@@ -24,6 +24,7 @@ __all__ = [
     "parse_networks_loosely",
     "parse_seconds",
     "parse_size",
+    "parse_switch",
     "parse_url",
 ]
 
@@ -47,6 +48,13 @@ def parse_go_integer(text: str) -> int:
     if not re.fullmatch(r"[+-]?[0-9]{1,10}", text):
         raise ValueError("must be a whole number")
     return int(text)
+
+
+def parse_switch(text: str) -> bool:
+    """``on`` or ``off``."""
+    if text not in ("on", "off"):
+        raise ValueError("must be on or off")
+    return text == "on"
 
 
 def parse_count(text: str) -> int:
