@@ -9,7 +9,18 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ingresskit.filters.any_of import AnyOf
-from ingresskit.filters.base import Address, Bucket, Handshake, Question, Reply
+from ingresskit.filters.base import (
+    Address,
+    Bucket,
+    Filter,
+    Handshake,
+    Question,
+    Reply,
+    Subrequest,
+    Verdict,
+    Verification,
+    Verifying,
+)
 from ingresskit.filters.chain import BUILTIN_EFFECTS, Chain, chain_of
 from ingresskit.filters.effects import PolicyEffects
 from ingresskit.graph import (
@@ -95,8 +106,9 @@ def decide_all(
     What an endpoint is chosen by is no part of it: `Decision.backends` has all.
 
     Over TLS the client shows no certificate, and makes its handshake for the host that it asks for.
-    Filters that need a `Memory` or ask a `Question` are taken to let the request go on: what they say
-    depends on more than the request. `Decision.questions` has what is asked.
+    Filters that need a `Memory` or send a `Subrequest` are taken to let the request go on: what they say
+    depends on more than the request. `Decision.questions` has what is asked. A `Verification` is made, and may
+    take a second.
 
     Args:
         graph: What is served.
@@ -143,8 +155,8 @@ def _routed(
         if judges_address and view.request.client is None:
             continue
         refused = item.stage is Stage.ADDRESS and not view.has_address
-        reply = Reply(status=403) if refused else item.request(view, _NO_MEMORY)
-        if isinstance(reply, Question):
+        reply = Reply(status=403) if refused else _asked(item, view)
+        if isinstance(reply, Subrequest):
             questions.append(reply)
         if isinstance(reply, Reply):
             return Decision(
@@ -192,6 +204,17 @@ def _routed(
         chain=chain,
         questions=tuple(questions),
     )
+
+
+def _asked(guard: Filter, view: _View) -> Reply | Subrequest | Verdict:
+    """What *guard* makes of the request; what it wants verified, this does."""
+    outcome = guard.request(view, _NO_MEMORY)
+    while isinstance(outcome, Verification):
+        asking = outcome.then or guard
+        if not isinstance(asking, Verifying):
+            return None
+        outcome = asking.verified(view, outcome.function(outcome.stored, outcome.given))
+    return outcome
 
 
 def _malformed(request: Request, fault: str) -> Decision:

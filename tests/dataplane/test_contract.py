@@ -29,8 +29,10 @@ class TestInProcess(PlaneContract):
 
 
 class TestHaproxy(PlaneContract):
-    unsupported: ClassVar[frozenset[str]] = frozenset({"Cors", "DeniedAgents"})
-    """Left to a delegate, see `tests/dataplane/test_cors.py` and `test_requests.py`."""
+    unsupported: ClassVar[frozenset[str]] = frozenset(
+        {"BasicAuth", "Cors", "DeniedAgents", "DigestAuth", "JwtAuth", "Satisfy"}
+    )
+    """Left to a delegate, see `tests/dataplane/test_credentials.py`, `test_cors.py` and `test_requests.py`."""
 
     @override
     def plane(self, settings: PlaneSettings) -> AbstractAsyncContextManager[Plane]:

@@ -15,7 +15,8 @@ import pytest
 
 from ingresskit.models import KubeObject, ObjectMeta, Secret, Snapshot
 from ingresskit.policies import IngressNginxDialect, PolicyRegistry
-from ingresskit.testing import ingress, ingress_class, service
+from ingresskit.testing import Scenario, ingress, ingress_class, load_scenarios, service
+from ingresskit.testing.loopback import open_loopback
 from ingresskit.testing.planes import Plane, PlaneSettings, state_folder
 from ingresskit.translate import TranslateOptions, translate
 from tests.dataplane.conftest import EVERY_PLANE, opened
@@ -46,8 +47,19 @@ async def plane(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncGene
             yield made
         return
     with state_folder() as folder:
-        async with open_delegated_haproxy(PlaneSettings(state_dir=folder), program=PROGRAM) as (made, _, _):
+        settings = PlaneSettings(state_dir=folder, public_https_port=443)
+        async with open_delegated_haproxy(settings, program=PROGRAM) as (made, _, _):
             yield made
+
+
+@pytest.mark.parametrize(
+    "scenario", [item for item in load_scenarios() if str(item).startswith("credentials")], ids=str
+)
+async def test_scenario_is_answered_as_it_says(plane: Plane, scenario: Scenario) -> None:
+    assert plane.missing(scenario) == ()
+    async with open_loopback(scenario.translate().graph) as world:
+        await plane.serve(world.graph)
+        assert await world.run(scenario, http=plane.http, https=plane.https) == ()
 
 
 def users(data: Mapping[str, str]) -> Secret:

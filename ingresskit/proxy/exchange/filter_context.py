@@ -53,7 +53,7 @@ class FilterContext:
         """
         own = self.https_listener_port
         # A client that names the port of our own listener reaches us without a port mapping.
-        if own is not None and not peer.tls and host_port == peer.listener_port:
+        if own is not None and not peer.tls and 0 != host_port == peer.listener_port:
             return own
         return None if own is None and not self._is_tls_public else self.public_ports.https
 
