@@ -15,15 +15,20 @@ _COMMANDS = {
     "demo": "serve a demonstration on this machine, and print what to try",
     "check": "print what is wrong with a folder of manifests",
     "explain": "show which rule takes a request, and why",
+    "diff": "show what differs between two folders, and for which requests",
     "render": "print what a folder of manifests comes to",
     "version": "print the version",
 }
 
 # What is not there without an extra, by the name of its module.
 _EXTRAS = {
+    "bcrypt": "auth",
     "cryptography": "tls",
     "h11": "admin",
+    "jwt": "auth",
+    "passlib": "auth",
     "prometheus_client": "admin",
+    "regex": "patterns",
     "yaml": "files",
 }
 
@@ -95,6 +100,10 @@ def _run(command: str, argv: Sequence[str], program: str) -> int:
             from ingresskit.app.controller import run_command
 
             return run_command(argv, program=program, command=command)
+        case "diff":
+            from ingresskit.app.difference import run_diff
+
+            return run_diff(argv, program=program)
         case _:
             from ingresskit.app.dry_run import Question, answer
 

@@ -36,7 +36,7 @@ from ingresskit.models import (
 from ingresskit.sources import FileSource
 from ingresskit.translate import TranslateOptions, translate
 
-__all__ = ["Offline", "diagnostic_lines", "explanation_lines", "graph_lines"]
+__all__ = ["Offline", "diagnostic_lines", "explanation_lines", "first_snapshot", "graph_lines"]
 
 _MOST_ENDPOINTS = 10
 _MOST_STRANGERS = 20
@@ -79,7 +79,7 @@ class Offline:
             SourceError: It is not a folder that can be read.
         """
         source = FileSource(folder)
-        snapshot = anyio.run(_first_snapshot, source)
+        snapshot = anyio.run(first_snapshot, source)
         translation = translate(snapshot, options, now=datetime.now(UTC))
         restricted = renderer.restrict(translation.graph)
         ingresses, strangers = len(snapshot.by_key(Ingress)), translation.not_ours
@@ -126,7 +126,12 @@ def _some(strangers: Mapping[ObjectRef, str]) -> Iterable[tuple[ObjectRef, str]]
     return islice(strangers.items(), _MOST_STRANGERS)
 
 
-async def _first_snapshot(source: FileSource) -> Snapshot:
+async def first_snapshot(source: FileSource) -> Snapshot:
+    """What *source* reads first.
+
+    Raises:
+        SourceError: Its folder cannot be read.
+    """
     failures: list[SourceError] = []
     async with anyio.create_task_group() as tasks:
 

@@ -1,0 +1,77 @@
+"""``ingresskit diff``: two folders, their differences, and the exit status."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ingresskit.app import main
+
+DEMO = Path(__file__).resolve().parents[2] / "examples" / "manifests" / "demo"
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder in (old, new):
+        shutil.copytree(DEMO, folder)
+    return old, new
+
+
+def edit(folder: Path, name: str, before: str, after: str) -> None:
+    text = (folder / name).read_text(encoding="utf-8")
+    assert before in text
+    (folder / name).write_text(text.replace(before, after), encoding="utf-8")
+
+
+def test_folders_alike_end_with_0_and_print_nothing(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["diff", *map(str, folders)]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_what_differs_is_printed_with_requests_and_ends_with_1(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = folders
+    edit(new, "shop.yaml", "pathType: Exact", "pathType: Prefix")
+
+    assert main(["diff", str(old), str(new)]) == 1
+
+    text = capsys.readouterr().out
+    assert "added route shop.demo.localhost Prefix /status: to demo/api:80" in text
+    assert "GET https://shop.demo.localhost/status/" in text
+    assert "before: demo/shop:80 gets /status/\n    after:  demo/api:80 gets /status/" in text
+
+
+def test_json_has_the_same(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = folders
+    edit(new, "shop.yaml", "pathType: Exact", "pathType: Prefix")
+
+    assert main(["diff", str(old), str(new), "--json", "--requests", "1"]) == 1
+
+    found = json.loads(capsys.readouterr().out)
+    assert {item["change"] for item in found["parts"]} == {"added", "removed"}
+    assert [item["url"] for item in found["requests"]] == ["https://shop.demo.localhost/status/"]
+    assert found["asked"] > 10
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        (["/nonexistent"], "cannot be read"),
+        (["cluster", "--kubeconfig", "/nonexistent"], "/nonexistent"),
+    ],
+)
+def test_what_cannot_be_read_ends_with_2_and_one_line(
+    folders: tuple[Path, Path], more: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["diff", str(folders[0]), *more]) == 2
+
+    text = capsys.readouterr().err
+    assert line in text
+    assert text.count("\n") == 1
