@@ -53,6 +53,7 @@ from ingresskit.policies.foreign_table import FOREIGN_FAMILIES
 from ingresskit.policies.identity import identity_of
 from ingresskit.policies.kinds import (
     BUILTIN_POLICIES,
+    BY_ADDRESS,
     Algorithm,
     AllowedMethods,
     AllowedSources,
@@ -115,6 +116,7 @@ from ingresskit.policies.variables import RequestText, Variable
 
 __all__ = [
     "BUILTIN_POLICIES",
+    "BY_ADDRESS",
     "CLIENT_NAMES",
     "EVERY_REQUEST",
     "FOREIGN_FAMILIES",

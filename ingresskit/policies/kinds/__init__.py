@@ -18,6 +18,7 @@ from ingresskit.policies.kinds.external_auth import ExternalAuth
 from ingresskit.policies.kinds.headers import Hsts, RequestHeaders, ResponseHeaders
 from ingresskit.policies.kinds.jwt import JwtAuth
 from ingresskit.policies.kinds.limits import (
+    BY_ADDRESS,
     BandwidthLimit,
     BodyLimit,
     ClientKey,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUILTIN_POLICIES",
+    "BY_ADDRESS",
     "Algorithm",
     "AllowedMethods",
     "AllowedSources",

@@ -43,6 +43,8 @@ def _http(settings: NginxSettings) -> Iterator[Node]:
     yield _d("lua_shared_dict", "ingresskit_rows_2", "256m")
     yield _d("lua_shared_dict", "ingresskit_counts", "32m")
     yield _d("lua_shared_dict", "ingresskit_interim", "2m")
+    # Some 100,000 clients, of which those are forgotten that were not seen for longest.
+    yield _d("lua_shared_dict", "ingresskit_limits", "16m")
     # Each pattern of a route or a condition takes one; beyond that they are compiled for each request.
     yield _d("lua_regex_cache_max_entries", "16384")
     yield _d("init_by_lua_file", "lua/init.lua")

@@ -13,6 +13,7 @@ M.SENTENCES = {
     [413] = "The request body is too large.",
     [414] = "The request line is too long.",
     [417] = "The expectation cannot be met.",
+    [429] = "Too Many Requests.",
     [431] = "The request header is too large.",
     [500] = "The proxy could not handle the request.",
     [501] = "The transfer coding is not understood.",

@@ -13,6 +13,7 @@ local contexts = require "ingresskit.contexts"
 local interim = require "ingresskit.interim"
 local handlers = require "ingresskit.handlers"
 local push = require "ingresskit.push"
+local rates = require "ingresskit.policies.rates"
 local router = require "ingresskit.router"
 local statistics = require "ingresskit.statistics"
 local terminations = require "ingresskit.terminations"
@@ -83,6 +84,9 @@ end
 -- log_by_lua
 function M.log()
     local context = contexts.finish()
+    if context and context.place then
+        rates.finished(context)
+    end
     if context and context.backend then
         balancer.finish(context)
     end
