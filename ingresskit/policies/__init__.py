@@ -109,7 +109,7 @@ from ingresskit.policies.kinds import (
 from ingresskit.policies.order import NATIVE_ORDER, STAGE_REASONS, Order, Stage
 from ingresskit.policies.patterns import Pattern, PatternRefused
 from ingresskit.policies.registry import PolicyRegistry
-from ingresskit.policies.templates import expand, places_in
+from ingresskit.policies.templates import Name, expand, places_in, template_pieces
 from ingresskit.policies.text_changes import CLIENT_NAMES, TextChange
 from ingresskit.policies.timed_patterns import is_portable, match_groups
 from ingresskit.policies.variables import RequestText, Variable
@@ -172,6 +172,7 @@ __all__ = [
     "LoadBalancing",
     "LocationRewrite",
     "MethodCondition",
+    "Name",
     "NamedService",
     "NativeDialect",
     "Objects",
@@ -231,4 +232,5 @@ __all__ = [
     "no_objects",
     "parse_shadowed",
     "places_in",
+    "template_pieces",
 ]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
-__all__ = ["expand", "parse_path_template", "places_in"]
+__all__ = ["Name", "expand", "parse_path_template", "places_in", "template_pieces"]
 
 _PIECE: Final = re.compile(r"\$(?:([1-9])|(\$)|([a-z_]+))")
 _PATH: Final = r"(?:[A-Za-z0-9\-._~!&'()*+,;=:@/]|%[0-9A-Fa-f]{2}|\$[1-9]|\$\$)*"
@@ -16,6 +16,12 @@ _DOTS: Final = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:[/;?]|$)", re.IGNORECASE)
 _LONGEST: Final = 1000
 
 _NO_NAMES: Final[Mapping[str, str]] = {}
+
+
+class Name(NamedTuple):
+    """A place with a name in a template: ``$host``."""
+
+    name: str
 
 
 def parse_path_template(text: str) -> str:
@@ -34,7 +40,7 @@ def parse_path_template(text: str) -> str:
 
 def places_in(text: str) -> frozenset[int]:
     """The numbers of the groups that a template names."""
-    return frozenset(piece for piece in _pieces(text) if isinstance(piece, int))
+    return frozenset(piece for piece in template_pieces(text) if isinstance(piece, int))
 
 
 def expand(text: str, groups: Sequence[str], names: Mapping[str, str] = _NO_NAMES) -> str:
@@ -46,27 +52,25 @@ def expand(text: str, groups: Sequence[str], names: Mapping[str, str] = _NO_NAME
         names: What stands for ``$name``, for every name that *text* has.
     """
     found: list[str] = []
-    for piece in _pieces(text):
+    for piece in template_pieces(text):
         if isinstance(piece, int):
             found.append(groups[piece - 1] if piece <= len(groups) else "")
-        elif piece.startswith("$") and piece != "$":
-            found.append(names[piece[1:]])
         else:
-            found.append(piece)
+            found.append(names[piece.name] if isinstance(piece, Name) else piece)
     return "".join(found)
 
 
 @lru_cache(maxsize=4096)
-def _pieces(text: str) -> tuple[str | int, ...]:
-    """Literal texts; numbers for groups; names with their dollar sign."""
-    pieces: list[str | int] = []
+def template_pieces(text: str) -> tuple[str | int | Name, ...]:
+    """A template in pieces: literal texts, numbers of groups, and names."""
+    pieces: list[str | int | Name] = []
     end = 0
     for found in _PIECE.finditer(text):
         if found.start() > end:
             pieces.append(text[end : found.start()])
         end = found.end()
         number, dollar, name = found.groups()
-        pieces.append(int(number) if number else dollar or f"${name}")
+        pieces.append(int(number) if number else dollar or Name(name))
     if end < len(text):
         pieces.append(text[end:])
     return tuple(pieces)

@@ -147,7 +147,18 @@ async def test_plain_requests_are_redirected(stage: Stage, host: str, path: str,
     assert (await secure.ask(get())).status == 200
 
 
-async def test_endpoints_may_speak_tls(stage: Stage, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("annotations", "name"),
+    [
+        ({}, HOST),
+        ({"upstream-host": "inner.example:8443"}, "inner.example"),
+        ({"upstream-host": "10.0.0.1"}, None),
+    ],
+    ids=["the client's host", "another host", "an address"],
+)
+async def test_endpoints_may_speak_tls(
+    stage: Stage, tmp_path: Path, annotations: dict[str, str], name: str | None
+) -> None:
     own = make_certificate("endpoint.example")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     pem = tmp_path / "endpoint.pem"
@@ -156,13 +167,14 @@ async def test_endpoints_may_speak_tls(stage: Stage, tmp_path: Path) -> None:
     asked: list[str | None] = []
     context.sni_callback = lambda _connection, name, _context: asked.append(name)
     endpoint = await stage.endpoint(tls=context)
-    await stage.serve(endpoint, app_protocol="https")
+    await stage.serve(endpoint, app_protocol="https", annotations=annotations)
     client = await stage.connect()
 
     statuses = [(await client.ask(get())).status for _ in range(3)]
 
     assert statuses == [200] * 3
-    assert HOST in asked
+    assert name in asked
+    assert asked.count(name) == len(asked)
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Final
 
 from typing_extensions import override
 
+from ingresskit.graph import HostRefused, normalise_host, rule_host
 from ingresskit.policies import Policy, PrefixRewrite, RegexRewrite, UpstreamHost
 from ingresskit.render.haproxy.artifact import MapName
 from ingresskit.render.haproxy.lines import flagged, setting
@@ -68,24 +70,26 @@ class _RegexRewrite(Handler[RegexRewrite]):
 
 
 class _UpstreamHost(Handler[UpstreamHost]):
-    """For the delegate."""
+    """Rows for the field and for the name that endpoints get by TLS."""
 
     policy = UpstreamHost
-    limitations = (
-        Loss(
-            message="sends the host of the client",
-            support=Support.DELEGATED,
-            effect="endpoints get the client's host",
-        ),
-    )
+    flag = "u"
+    words = "The endpoint gets another host than the client asked for."
 
     @override
-    def losses(self, policy: UpstreamHost) -> Iterable[Loss]:
-        return () if policy.host is None else self.limitations
+    def rows(self, policy: UpstreamHost) -> Iterator[SettingRow]:
+        if policy.host is None:
+            return
+        yield MapName.SETTINGS, "host", policy.host
+        with suppress(HostRefused):
+            yield MapName.SETTINGS, "server-name", rule_host(normalise_host(policy.host))
 
     @override
-    def honoured(self, policy: UpstreamHost) -> Policy | None:
-        return policy if policy.host is None else None
+    def request(self, context: Context) -> Iterator[str]:
+        on = flagged(self.flag)
+        yield f"set-header Host %[{setting('host')}] if {on}"
+        yield f"unset-var(txn.server_name) if {on}"
+        yield f"set-var(txn.server_name) {setting('server-name')} if {on}"
 
 
 HANDLERS: Final = (_PrefixRewrite(), _RegexRewrite(), _UpstreamHost())

@@ -45,7 +45,7 @@ from ingresskit.graph import (
     redirects_to_tls,
     refuses_plain_http,
 )
-from ingresskit.policies import PrefixRewrite, Stage, TlsRedirect
+from ingresskit.policies import Pattern, PrefixRewrite, RegexRewrite, Stage, TlsRedirect
 from ingresskit.render.addresses import is_address
 from ingresskit.render.delegate import DELEGATE, Handover
 from ingresskit.render.nginx.dynamic.selections import is_mixed, mixed_members, variants_target
@@ -151,10 +151,12 @@ class _Drafts:
             return _NO_MEMBERS
         matched = len(route.match.elements)
         length = matched if policies.get(PrefixRewrite) else 0
-        key = (policies, route.order, redirected, refused, action, length)
+        rewrites = RegexRewrite in policies and route.match.kind is PathKind.REGEX
+        pattern = Pattern(route.match.value).pcre if rewrites else None
+        key = (policies, route.order, redirected, refused, action, length, pattern)
         if (known := self._known.get(key)) is not None:
             return known
-        draft = DynamicDraft(matched=matched)
+        draft = DynamicDraft(matched=matched, pattern=pattern)
         DYNAMIC_HANDLERS.contribute(policies, draft, route.order)
         if redirected:
             add_dynamic_tls_redirect(draft, policies.get(TlsRedirect))

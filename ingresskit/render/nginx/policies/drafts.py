@@ -106,6 +106,7 @@ class DynamicDraft:
     Names of functions are those of ``lua/ingresskit/policies/``; their arguments are values of JSON.
 
     Attributes:
+        pattern: What the rule matches, where that is a regular expression; for PCRE.
         matched: The length of the path that the rule matches, without a slash at its end.
         upstream: How the request is sent to an endpoint; members that say the default are left out.
         request: Header fields of the request.
@@ -113,6 +114,7 @@ class DynamicDraft:
     """
 
     matched: int = 0
+    pattern: str | None = None
     upstream: dict[str, object] = field(default_factory=dict[str, object])
     request: HeaderChange = field(default_factory=HeaderChange)
     response: HeaderChange = field(default_factory=HeaderChange)

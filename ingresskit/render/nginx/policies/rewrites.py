@@ -7,17 +7,21 @@ from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import Policy, PrefixRewrite, RegexRewrite, UpstreamHost
+from ingresskit.graph import HostRefused, normalise_host, rule_host
+from ingresskit.policies import Pattern, Policy, PrefixRewrite, RegexRewrite, UpstreamHost, is_portable
 from ingresskit.render.nginx.policies.drafts import DynamicDraft, StaticDraft
+from ingresskit.render.nginx.templates import written_template
+from ingresskit.render.nginx.tree import Directive, Value
 from ingresskit.render.policies import Loss, PolicyHandler, Support
 
 __all__ = [
     "DYNAMIC",
     "STATIC",
     "DynamicPrefixRewrite",
+    "DynamicRegexRewrite",
     "DynamicUpstreamHost",
-    "RegexRewriteHandler",
     "StaticPrefixRewrite",
+    "StaticRegexRewrite",
     "StaticUpstreamHost",
 ]
 
@@ -47,7 +51,7 @@ class DynamicPrefixRewrite(PolicyHandler[PrefixRewrite, DynamicDraft]):
             draft.edit(self.stage, "rewrite", change)
 
 
-class RegexRewriteHandler(PolicyHandler[RegexRewrite, object]):
+class StaticRegexRewrite(PolicyHandler[RegexRewrite, StaticDraft]):
     """For the delegate: the normal form of what came of it has to be looked at once more."""
 
     policy: type[Policy] = RegexRewrite
@@ -66,40 +70,73 @@ class RegexRewriteHandler(PolicyHandler[RegexRewrite, object]):
         return policy if policy.replacement is None else None
 
 
-_HOST_LOSS: Final = Loss(
-    message="sends the host of the client", support=Support.DELEGATED, effect="endpoints get the client's host"
-)
+class DynamicRegexRewrite(PolicyHandler[RegexRewrite, DynamicDraft]):
+    """The edit ``pattern``; what cannot be matched in linear time is left to the delegate."""
+
+    policy: type[Policy] = RegexRewrite
+    limitations: tuple[Loss, ...] = (
+        Loss(
+            field="pattern",
+            message="has no time limit for patterns that look around or refer back",
+            support=Support.DELEGATED,
+            effect="the path stays as it is",
+        ),
+    )
+
+    @override
+    def contribute(self, policy: RegexRewrite, draft: DynamicDraft) -> None:
+        if policy.replacement is None:
+            return
+        path, mark, query = policy.replacement.partition("?")
+        change: dict[str, object] = {"path": written_template(path)}
+        if policy.pattern is not None:
+            change["pattern"] = Pattern(policy.pattern).pcre
+        elif draft.pattern is not None:
+            change["pattern"] = draft.pattern
+        if mark:
+            change["query"] = written_template(query)
+        draft.edit(self.stage, "pattern", change)
+
+    @override
+    def losses(self, policy: RegexRewrite) -> Iterable[Loss]:
+        return () if policy.pattern is None or is_portable(policy.pattern) else self.limitations
+
+    @override
+    def honoured(self, policy: RegexRewrite) -> Policy | None:
+        return None if any(self.losses(policy)) else policy
 
 
 class StaticUpstreamHost(PolicyHandler[UpstreamHost, StaticDraft]):
-    """For the delegate."""
+    """The field ``Host`` of a location, and the name for TLS."""
 
     policy: type[Policy] = UpstreamHost
-    limitations: tuple[Loss, ...] = (_HOST_LOSS,)
 
     @override
-    def losses(self, policy: UpstreamHost) -> Iterable[Loss]:
-        return () if policy.host is None else self.limitations
-
-    @override
-    def honoured(self, policy: UpstreamHost) -> Policy | None:
-        return policy if policy.host is None else None
+    def contribute(self, policy: UpstreamHost, draft: StaticDraft) -> None:
+        if policy.host is not None:
+            draft.request["host"] = ("Host", Value(policy.host))
+            draft.settings.append(Directive("proxy_ssl_name", (Value(_name(policy.host) or policy.host),)))
 
 
 class DynamicUpstreamHost(PolicyHandler[UpstreamHost, DynamicDraft]):
-    """For the delegate."""
+    """The edit ``host``."""
 
     policy: type[Policy] = UpstreamHost
-    limitations: tuple[Loss, ...] = (_HOST_LOSS,)
 
     @override
-    def losses(self, policy: UpstreamHost) -> Iterable[Loss]:
-        return () if policy.host is None else self.limitations
-
-    @override
-    def honoured(self, policy: UpstreamHost) -> Policy | None:
-        return policy if policy.host is None else None
+    def contribute(self, policy: UpstreamHost, draft: DynamicDraft) -> None:
+        if policy.host is not None:
+            name = _name(policy.host)
+            draft.edit(self.stage, "host", {"host": policy.host} | ({"name": name} if name else {}))
 
 
-STATIC: Final = (StaticPrefixRewrite(), RegexRewriteHandler(), StaticUpstreamHost())
-DYNAMIC: Final = (DynamicPrefixRewrite(), RegexRewriteHandler(), DynamicUpstreamHost())
+def _name(authority: str) -> str:
+    """The TLS server name of a host with or without a port; empty where it cannot be one."""
+    try:
+        return rule_host(normalise_host(authority))
+    except HostRefused:
+        return ""
+
+
+STATIC: Final = (StaticPrefixRewrite(), StaticRegexRewrite(), StaticUpstreamHost())
+DYNAMIC: Final = (DynamicPrefixRewrite(), DynamicRegexRewrite(), DynamicUpstreamHost())

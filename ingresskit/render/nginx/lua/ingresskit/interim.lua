@@ -130,6 +130,9 @@ local function changes(target, context, lines)
                         values[#values + 1] = match(sub(entry[2], #key + 2), "^%s*(.-)%s*$")
                     end
                 end
+                if key == "set-cookie" then
+                    return values[1] and values
+                end
                 return values[1] and concat(values, ", ") or nil
             end,
             __newindex = function(_, name, value)
@@ -169,7 +172,9 @@ local function edited(lines, start, context)
     for _, key in ipairs(order) do
         local field = changed[key]
         if field then
-            kept[#kept + 1] = field[1] .. ": " .. field[2]
+            for _, value in ipairs(type(field[2]) == "table" and field[2] or { field[2] }) do
+                kept[#kept + 1] = field[1] .. ": " .. value
+            end
         end
     end
     -- nginx cannot see where this response ends, and so takes no further request on the connection.

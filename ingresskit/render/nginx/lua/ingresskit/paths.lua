@@ -32,6 +32,9 @@ local function escape_byte(letter)
     return format("%%%02X", byte(letter))
 end
 
+-- Dot elements, which a path that was made of parts of another one must not have.
+local DOTS = [[/\.{1,2}(?:[/;]|\z)]]
+
 -- Separators that only some applications see.
 local DOUBTFUL = ";|%3B|%2F|%5C"
 
@@ -60,7 +63,7 @@ local function resolve(path, keep)
     return "/" .. concat(elements, "/", 1, count) .. slash
 end
 
-local function spell_out(path, options)
+local function spell_out(path, options, keep_no_dots)
     if byte(path) ~= 47 or find(path, CONTROL, "joi") then
         return nil
     end
@@ -75,6 +78,9 @@ local function spell_out(path, options)
         return nil
     end
     if options and options.strict and find(path, DOUBTFUL, "jo") then
+        return nil
+    end
+    if keep_no_dots and find(path, DOTS, "jo") then
         return nil
     end
     path = resolve(path, options and options.keep_slashes)
@@ -98,6 +104,14 @@ function M.normalise(path, options)
         return path ~= "" and path or nil
     end
     return spell_out(path, options)
+end
+
+-- The same for a path that was made of parts of a request's path: `ingresskit.graph.normalise_rewritten`.
+function M.rewritten(path, options)
+    if not (options and options.strict) and #path <= MAX_BYTES and find(path, PLAIN, "jo") then
+        return path
+    end
+    return spell_out(path, options, true)
 end
 
 return M

@@ -159,7 +159,7 @@ local function connect(var, context, backend)
         var.ik_pool = "ingresskit_young"
     end
     if backend.secure then
-        local host = context.host
+        local host = context.server_name or context.host
         var.ik_scheme = "https"
         var.ik_pool = "ingresskit_once"
         var.ik_name = match(host, "^[a-z0-9][a-z0-9.-]*$") and not match(host, "^[0-9.]+$") and host or ""
@@ -167,15 +167,18 @@ local function connect(var, context, backend)
 end
 
 local function forward(var, context, target, backend, path, query)
+    if target.request then
+        context.path_options = tables.get("s", "all", context.generation)
+        if run(target.request, context, var) then
+            return
+        end
+        path, query = context.path, context.query
+    end
     context.backend = backend
     context.counted = backend
     statistics.forwarded(backend)
     if settings.log then
         var.ik_backend = backend.name
-    end
-    if target.request then
-        run(target.request, context, var)
-        path = context.path
     end
     if path .. query ~= context.uri then
         var.ik_uri = path .. query
@@ -228,6 +231,7 @@ function M.route()
     end
     local name = host[1]
     context.host = name
+    context.http_host = host[2]
     if host[2] ~= var.host then -- else nginx's own $host says the same
         var.ik_host = host[2]
     end
