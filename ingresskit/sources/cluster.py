@@ -123,6 +123,7 @@ class ClusterSource:
         self._looked_at: tuple[object, ...] = ()  # by `_follow_named_secrets`, by identity
         self._named: frozenset[ObjectKey] = frozenset()
         self._left_out: tuple[ObjectKey, ...] = ()
+        self._unfollowed: dict[type[KubeObject], tuple[ObjectKey, ...]] = {}  # of what annotations name
         self._follow(Ingress, required=True)
         self._follow(Service, required=True)
         self._follow(EndpointSlice)
@@ -345,6 +346,7 @@ class ClusterSource:
         for kind in wanted_kinds:
             named = found.get(kind, frozenset()) - self._options.policies.settings
             chosen, held = choose(named, kinds.get(kind, {}).keys()), self._referenced.get(kind, frozenset())
+            self._unfollowed[kind] = tuple(sorted(named - chosen))
             for key in held - chosen:
                 self.forget(kind, key)
             if kind is Secret:
@@ -446,4 +448,13 @@ class ClusterSource:
             found.add(
                 DecodeError(kind="Secret", namespace=key.namespace, name=key.name, field="", reason=reason)
             )
+        for kind, keys in self._unfollowed.items():
+            reason = (
+                f"it is not followed: of those that annotations name, {MOST_NAMED_OF_ONE_NAMESPACE} are of one"
+                f" namespace, and {MOST_NAMED} of all"
+            )
+            found |= {
+                DecodeError(kind=kind.kind, namespace=key.namespace, name=key.name, field="", reason=reason)
+                for key in keys
+            }
         return found

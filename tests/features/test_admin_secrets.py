@@ -17,9 +17,18 @@ from ingresskit.controller import Controller, Event, Subscription
 from ingresskit.controller.admin import AdminServer
 from ingresskit.errors import ApplyError
 from ingresskit.graph import RouteGraph
-from ingresskit.models import Secret
+from ingresskit.models import ObjectMeta, Secret
+from ingresskit.policies import (
+    BasicAuth,
+    DigestAuth,
+    IngressNginxDialect,
+    JwtAuth,
+    NativeDialect,
+    PolicyRegistry,
+)
 from ingresskit.render.base import RenderedFile, Renderer, Rendering
 from ingresskit.sources import MemorySource
+from ingresskit.translate import TranslateOptions
 from tests.unit.controller.certificates import tls_secret
 from tests.unit.controller.client import Reply, admin_over, exchange
 from tests.unit.controller.doubles import DEADLINE, QUICK, ingress, web
@@ -131,3 +140,42 @@ async def _until_failure(events: Subscription) -> AsyncIterator[Event]:
         yield event
         if event.facts.get("ok") is False:
             return
+
+
+async def test_users_of_a_route_are_in_no_answer(caplog: pytest.LogCaptureFixture, anyio_backend: str) -> None:
+    caplog.set_level(logging.DEBUG)
+    stored = "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ="
+    users = Secret(
+        metadata=ObjectMeta(namespace="shop", name="users"),
+        data={"auth": f"canary-user:{stored}\nother-canary:DES\n".encode()},
+    )
+    digests = Secret(
+        metadata=ObjectMeta(namespace="shop", name="digests"),
+        data={"auth": f"canary-user:shop:{'c0ffee' * 5}ab\n".encode()},
+    )
+    keys = Secret(
+        metadata=ObjectMeta(namespace="shop", name="keys"),
+        data={"jwks.json": b'{"keys": [{"kty": "oct", "k": "' + CANARY.encode() * 2 + b'"}]}'},
+    )
+    asking = {
+        "shop": {
+            "nginx.ingress.kubernetes.io/auth-type": "basic",
+            "nginx.ingress.kubernetes.io/auth-secret": "users",
+        },
+        "bank": {"ingresskit.dev/digest-auth-secret": "digests"},
+        "app": {"ingresskit.dev/jwt-keys-secret": "keys"},
+        "closed": {"ingresskit.dev/basic-auth-secret": "users"},
+    }
+    ingresses = [ingress(name, f"{name}.test", annotations=annotations) for name, annotations in asking.items()]
+    options = TranslateOptions(policies=PolicyRegistry([IngressNginxDialect(), NativeDialect()]))
+    async with admin_over(*ingresses, users, digests, keys, *web(), options=options) as admin:
+        bodies = {path: (await admin.get(path)).body.decode() for path in PATHS}
+        outcome = admin.controller.outcome
+
+    assert outcome is not None
+    served = {host.host: [route.policies for route in host.routes] for host in outcome.graph.virtual_hosts}
+    kinds = {kind for found in served.values() for policies in found for kind in map(type, policies)}
+    assert {BasicAuth, DigestAuth, JwtAuth} <= kinds
+    canaries = (stored, "canary", "c0ffee", CANARY)
+    shown = [*bodies.values(), caplog.text, repr(outcome)]
+    assert [canary for canary in canaries for text in shown if canary in text] == []

@@ -27,11 +27,11 @@ from ingresskit.models import (
     Snapshot,
 )
 from ingresskit.models.ingress import IngressClassSpec
-from ingresskit.policies import IngressNginxDialect, PolicyRegistry
+from ingresskit.policies import BasicAuth, IngressNginxDialect, PolicyRegistry
 from ingresskit.sources import ClusterSettings, ClusterSource
 from ingresskit.testing import pace
 from ingresskit.testing.apiserver import Answer, ApiServer, Fault, HalfOpen, Match, Rule, SendLines
-from ingresskit.translate import TranslateOptions
+from ingresskit.translate import TranslateOptions, translate
 
 pytestmark = pytest.mark.anyio
 
@@ -663,3 +663,49 @@ async def test_config_maps_that_may_not_be_read_are_one_line_of_a_namespace(serv
     (problem,) = snapshot.problems
     assert (problem.kind, problem.namespace, problem.name) == ("ConfigMap", "shop", "*")
     assert "annotations that name one are reported" in problem.reason
+
+
+def users(password_hash: str) -> Object:
+    data = {"auth": base64.b64encode(f"alice:{password_hash}".encode()).decode()}
+    return {**secret("users"), "data": data}
+
+
+def asking_for_users(name: str, users: str) -> Object:
+    """An Ingress that lets users of a Secret in only."""
+    annotations = {"ingresskit.dev/basic-auth-secret": users}
+    return {**ingress(name), "metadata": {"name": name, "namespace": "shop", "annotations": annotations}}
+
+
+async def test_users_of_a_secret_count_as_soon_as_it_changes_and_close_the_route_when_it_goes(
+    server: ApiServer,
+) -> None:
+    options = TranslateOptions(watch_ingress_without_class=True)
+    first_hash, second_hash = ("{SHA}" + letter * 27 + "=" for letter in "AB")
+    server.load([asking_for_users("a", "users"), service("web"), slice_of("web"), users(first_hash)])
+    names = replace(SECRETS, names=["users"], namespaces=["shop"])
+
+    def state(snapshot: Snapshot) -> str:
+        routes = [route for host in translate(snapshot, options).graph.virtual_hosts for route in host.routes]
+        assert routes
+        policy = routes[0].policies.get(BasicAuth)
+        return "closed" if policy is None else policy.users[0].hash
+
+    async with following(server, rules=(*EVERYTHING, names), options=options) as source:
+        await until(source, lambda snapshot: state(snapshot) == first_hash)
+        server.put(users(second_hash))
+        await until(source, lambda snapshot: state(snapshot) == second_hash)
+        server.delete("v1", "Secret", "users", "shop")
+        await until(source, lambda snapshot: state(snapshot) == "closed")
+        server.load([users(first_hash)])
+        await until(source, lambda snapshot: state(snapshot) == first_hash)
+
+
+async def test_what_is_not_followed_because_there_is_too_much_of_it_is_told(server: ApiServer) -> None:
+    options = TranslateOptions(watch_ingress_without_class=True)
+    server.load([asking_for_users(f"a-{number:02}", f"users-{number:02}") for number in range(21)])
+    async with following(server, options=options) as source:
+        snapshot = await until(source, lambda snapshot: bool(snapshot.problems))
+
+    (problem,) = snapshot.problems
+    assert (problem.kind, problem.name) == ("Secret", "users-20")
+    assert "of those that annotations name, 20 are of one namespace" in problem.reason
