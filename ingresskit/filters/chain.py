@@ -193,17 +193,15 @@ def _path(changes: tuple[PathChange, ...]) -> PathChange | None:
 def _filters(host: VirtualHost, route: Route, effects: tuple[Effect, ...]) -> Iterator[Filter]:
     # The validation of ACME's challenge carries no credentials (RFC 8555, 8.3).
     http01 = solves_http01(route)
+    closed_to_strangers = not is_open(route)
     for effect in effects:
         for item in effect.guards:
             if item.stage is not Stage.AUTHENTICATION:
                 yield item
-            elif not isinstance(item, ExternalAuthFilter):
-                if not http01:
-                    yield item
-            elif not is_open(route, item.open_paths):
+            elif closed_to_strangers:
                 # Where a client may ask for any host, it would choose the service that decides about it.
-                stranger = host.host == ANY_HOST and item.asks_requested_host
-                yield CLOSED if stranger else item
+                chosen = isinstance(item, ExternalAuthFilter) and item.asks_requested_host
+                yield CLOSED if chosen and host.host == ANY_HOST else item
     policy = host.policies_of(route).get(ClientCertificates)
     if policy is not None and not http01:
         yield CertificateFilter(host.host, policy, redirects_to_tls(host, route))

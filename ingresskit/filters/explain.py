@@ -146,6 +146,10 @@ def _reason(graph: RouteGraph, request: Request, route: Route, decision: Decisio
             return " and sends plain HTTP to HTTPS"
         case Stage.PREFLIGHT:
             return " and responds to the preflight itself"
+        case Stage.AUTHENTICATION if decision.reply is not None and decision.reply.status < 500:
+            return " and lets nobody in without credentials"
+        case Stage.AUTHENTICATION:
+            return ", and it is closed: clients would choose the service that decides about them"
         case Stage.BODY:
             return ", and its body is larger than the limit"
         case _:

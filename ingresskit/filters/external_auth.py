@@ -22,7 +22,7 @@ from ingresskit.filters.effects import Compiler, Effect
 from ingresskit.filters.variables import fill, fill_parts, fill_url
 from ingresskit.graph import Termination
 from ingresskit.policies import Stage
-from ingresskit.policies.kinds.external_auth import ExternalAuth
+from ingresskit.policies.kinds.external_auth import ExternalAuth, OpenPaths
 from ingresskit.policies.variables import RequestText, Variable
 
 __all__ = ["CLOSED", "COMPILERS", "AddedCookies", "ExternalAuthFilter"]
@@ -74,7 +74,6 @@ class ExternalAuthFilter:
 
     Attributes:
         policy: What is asked, and what becomes of the response.
-        open_paths: As `ExternalAuth.open_paths`.
         drop: What the service does not get of the client's fields.
         identity: Of the policy: what is kept for another one does not count.
         redirect: Where a client without credentials is sent, with the way back; empty: nowhere.
@@ -83,7 +82,6 @@ class ExternalAuthFilter:
     stage: ClassVar[Stage] = Stage.AUTHENTICATION
 
     policy: ExternalAuth
-    open_paths: tuple[str, ...]
     drop: frozenset[bytes]
     identity: str
     redirect: RequestText
@@ -134,7 +132,7 @@ class ExternalAuthFilter:
     def _fields(self, request: RequestView) -> tuple[tuple[bytes, bytes], ...]:
         policy = self.policy
         scheme = "https" if request.https else "http"
-        host = (request.field(b"host") or b"").decode("latin-1")
+        host = (request.field(b"host") or request.host.encode("latin-1")).decode("latin-1")
         uri = request.path + request.query.decode("latin-1")
         client = str(request.client)
         redirect = fill(policy.request_redirect, request) if policy.request_redirect else uri
@@ -223,7 +221,6 @@ def _external_auth(policy: ExternalAuth) -> Effect:
     names = {_plain(name) for name, _ in policy.request_headers}
     made = ExternalAuthFilter(
         policy=policy,
-        open_paths=policy.open_paths,
         drop=frozenset(names | _SAID | _OF_CONTENT),
         identity=hashlib.sha256(repr((policy, policy.request_headers)).encode()).hexdigest(),
         redirect=_way_in(policy),
@@ -232,4 +229,8 @@ def _external_auth(policy: ExternalAuth) -> Effect:
     return Effect(guards=(made,), request=HeaderEdit(frozenset(map(_plain, policy.response_headers))))
 
 
-COMPILERS: Final = (Compiler(ExternalAuth, _external_auth),)
+def _open_paths(_policy: OpenPaths) -> Effect:
+    return Effect()  # `chain_of` leaves guards out
+
+
+COMPILERS: Final = (Compiler(ExternalAuth, _external_auth), Compiler(OpenPaths, _open_paths))

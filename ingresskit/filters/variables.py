@@ -74,7 +74,7 @@ def _uri(request: RequestView) -> str:
 
 
 def _http_host(request: RequestView) -> str:
-    return _text(request.field(b"host"))
+    return _text(request.field(b"host")) or request.host
 
 
 def _scheme(request: RequestView) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Final
 
 from ingresskit.graph.match import PathKind
 from ingresskit.graph.nodes import Route, VirtualHost
-from ingresskit.policies import PlainHttp, TlsRedirect
+from ingresskit.policies import OpenPaths, PlainHttp, TlsRedirect
 
 __all__ = ["is_open", "redirects_to_tls", "refuses_plain_http", "solves_http01"]
 
@@ -32,22 +31,19 @@ def solves_http01(route: Route) -> bool:
     return path == _HTTP01_PATH or path.startswith(f"{_HTTP01_PATH}/")
 
 
-def is_open(route: Route, paths: Iterable[str]) -> bool:
+def is_open(route: Route) -> bool:
     """Whether nobody is authenticated for the rule of *route*.
 
-    It `solves_http01`, or its own path is at or below one of *paths*. As for challenges, the path that a
-    request asks for does not matter.
-
-    Args:
-        route: The rule; a regular expression is below no path.
-        paths: Each begins with ``/``.
+    It `solves_http01`, or its own path is at or below one of `OpenPaths`; a regular expression is below none.
+    As for challenges, the path that a request asks for does not matter.
     """
     if solves_http01(route):
         return True
-    if route.match.kind is PathKind.REGEX:
+    policy = route.policies.get(OpenPaths)
+    if policy is None or route.match.kind is PathKind.REGEX:
         return False
     path = route.match.value
-    return any(path == top or path.startswith(f"{top.rstrip('/')}/") for top in paths)
+    return any(path == top or path.startswith(f"{top.rstrip('/')}/") for top in policy.paths)
 
 
 def redirects_to_tls(host: VirtualHost, route: Route) -> bool:

@@ -170,6 +170,7 @@ PROXIES: Final[tuple[ForeignFamily, ...]] = (
         same={
             **SAME,
             "balance-algorithm": "load-balancing",
+            "auth-headers-succeed": "external-auth-response-headers",
             "headers": "request-headers-set",
             "redirect-to": "redirect",
             "redirect-to-code": "redirect-status",

@@ -14,7 +14,7 @@ from ingresskit.policies.kinds.certificates import CertificateMode, ClientCertif
 from ingresskit.policies.kinds.connections import ConnectionUse, UpstreamConnection
 from ingresskit.policies.kinds.cors import Cors
 from ingresskit.policies.kinds.credentials import BasicAuth, DigestAuth, Satisfaction, Satisfy
-from ingresskit.policies.kinds.external_auth import ExternalAuth
+from ingresskit.policies.kinds.external_auth import ExternalAuth, OpenPaths
 from ingresskit.policies.kinds.headers import Hsts, RequestHeaders, ResponseHeaders
 from ingresskit.policies.kinds.jwt import JwtAuth
 from ingresskit.policies.kinds.limits import (
@@ -85,6 +85,7 @@ __all__ = [
     "LoadBalancing",
     "LocationRewrite",
     "NamedService",
+    "OpenPaths",
     "PermanentRedirect",
     "PlainHttp",
     "PrefixRewrite",

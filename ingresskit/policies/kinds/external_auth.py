@@ -24,6 +24,7 @@ __all__ = [
     "DEFAULT_KEPT",
     "ExternalAuth",
     "KeptVerdicts",
+    "OpenPaths",
     "parse_auth_headers",
     "parse_auth_method",
     "parse_auth_names",
@@ -181,8 +182,6 @@ class ExternalAuth(Policy):
         timeout: For the whole question.
         forwarded_fields: The question also has ``X-Forwarded-Method``, ``-Proto``, ``-Host`` and ``-Uri``, and
             the port of *url* in ``Host``; ingress-nginx does neither.
-        open_paths: Rules whose own path is at or below one of these do not ask. What a request asks for does
-            not matter: a rule for ``/`` asks for all of its requests.
     """
 
     protects: ClassVar[bool] = True
@@ -296,7 +295,6 @@ class ExternalAuth(Policy):
         summary="How long the service may take.",
     )
     forwarded_fields: bool = True
-    open_paths: tuple[str, ...] = ()
 
     @override
     @classmethod
@@ -314,3 +312,17 @@ class ExternalAuth(Policy):
                 "needs a variable in external-auth-cache-key that tells clients apart, such as $cookie_NAME"
             )
         return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenPaths(Policy):
+    """Rules for which nobody is authenticated, by whatever policy; settings of an operator name them.
+
+    Attributes:
+        paths: Rules whose own path is at or below one of these are open. What a request asks for does not
+            matter: a rule for ``/`` authenticates all of its requests. Without a slash at the end.
+    """
+
+    stage: ClassVar[Stage] = Stage.AUTHENTICATION
+
+    paths: tuple[str, ...] = ()

@@ -18,7 +18,6 @@ from ingresskit.graph import (
 )
 from ingresskit.policies import (
     BandwidthLimit,
-    ExternalAuth,
     Order,
     PolicySet,
     RequestBuffering,
@@ -53,19 +52,13 @@ class TargetMaker:
             redirects_to_tls(self._host, route),
             refuses_plain_http(route),
             solves_http01(route),
-            _asks_nobody(route),
+            is_open(route),
         )
         made = self._made.get(key)
         if made is None:
             chain = chain_of(self._host, route, effects=self._effects)
             made = self._made[key] = _target(self._host, route, chain)
         return replace(made, route=route, matched=route.match.elements, is_variant=bool(route.selection))
-
-
-def _asks_nobody(route: Route) -> bool:
-    """Whether the route has a service that authenticates, and is one for which it is not asked."""
-    auth = route.policies.get(ExternalAuth)
-    return auth is not None and is_open(route, auth.open_paths)
 
 
 def _target(host: VirtualHost, route: Route, chain: Chain) -> Target:

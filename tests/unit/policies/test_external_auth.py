@@ -14,6 +14,7 @@ from ingresskit.policies import (
     ExternalAuth,
     IngressNginxDialect,
     NativeDialect,
+    OpenPaths,
     PolicyRegistry,
     Reading,
     RequestText,
@@ -200,7 +201,6 @@ def test_every_annotation_has_its_field() -> None:
         keepalive_timeout=timedelta(seconds=5),
         timeout=timedelta(seconds=60),
         forwarded_fields=False,
-        open_paths=("/.well-known/acme-challenge",),
     )
 
 
@@ -269,7 +269,10 @@ GLOBAL = {
 
 
 def test_settings_hold_for_an_ingress_that_has_no_service_of_its_own() -> None:
-    assert policy_of(read({}, GLOBAL)) == ExternalAuth(
+    reading = read({}, GLOBAL)
+
+    assert reading.policies.get(OpenPaths) == OpenPaths(paths=("/public", "/health"))
+    assert policy_of(reading) == ExternalAuth(
         url=parse_request_url("http://auth.test/all?of=shop"),
         method="POST",
         signin=parse_request_url("https://sign.test/"),
@@ -282,7 +285,6 @@ def test_settings_hold_for_an_ingress_that_has_no_service_of_its_own() -> None:
         keepalive=0,
         timeout=timedelta(seconds=60),
         forwarded_fields=False,
-        open_paths=("/public", "/health"),
     )
 
 
@@ -291,13 +293,12 @@ def test_an_ingress_may_do_without_them(name: str) -> None:
     assert read({"enable-global-auth": name}, GLOBAL).policies.get(ExternalAuth) is None
 
 
-def test_a_service_of_an_ingress_takes_nothing_from_the_settings_but_open_paths() -> None:
+def test_a_service_of_an_ingress_takes_nothing_from_those_of_the_settings() -> None:
     assert policy_of(read({"auth-url": URL, "enable-global-auth": "false"}, GLOBAL)) == ExternalAuth(
         url=parse_request_url(URL),
         keepalive=0,
         timeout=timedelta(seconds=60),
         forwarded_fields=False,
-        open_paths=("/public", "/health"),
     )
 
 

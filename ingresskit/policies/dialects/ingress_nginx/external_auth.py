@@ -23,6 +23,7 @@ from ingresskit.policies.dialects.ingress_nginx.values import (
 from ingresskit.policies.kinds.external_auth import (
     DEFAULT_KEPT,
     ExternalAuth,
+    OpenPaths,
     parse_auth_headers,
     parse_auth_method,
     parse_auth_names,
@@ -57,7 +58,9 @@ _FIELDS: Final = {
 
 
 def read_external_auth(annotations: Annotations) -> None:
-    """Ask for `ExternalAuth`: that of the annotations, else that of the ConfigMap."""
+    """Ask for `ExternalAuth`, that of the annotations or else of the ConfigMap, and for its `OpenPaths`."""
+    if annotations.settings.open_paths:
+        annotations.add(OpenPaths(paths=annotations.settings.open_paths))
     wanted = annotations.value("enable-global-auth", parse_go_boolean) is not False
     if annotations.text("auth-url"):
         _Reader(annotations).read()
@@ -103,7 +106,6 @@ class _Reader:
             keepalive_timeout=timedelta(seconds=self._more_than_zero("auth-keepalive-timeout", 60)),
             timeout=_TIMEOUT,
             forwarded_fields=False,
-            open_paths=annotations.settings.open_paths,
         )
         asked = {field: name for field, name in _FIELDS.items() if annotations.text(name)}
         annotations.add(policy, **asked)
@@ -215,7 +217,6 @@ def _global_policy(settings: Globals, constants: dict[str, str]) -> ExternalAuth
         keepalive=0,
         timeout=_TIMEOUT,
         forwarded_fields=False,
-        open_paths=settings.open_paths,
     )
 
 

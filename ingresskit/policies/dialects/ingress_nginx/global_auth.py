@@ -42,10 +42,10 @@ def _cache_key(text: str) -> str:
 
 
 def _open_paths(text: str) -> tuple[str, ...]:
-    paths = tuple(path for part in text.split(",") if (path := part.strip()))
+    paths = [path for part in text.split(",") if (path := part.strip())]
     if not all(path.startswith("/") for path in paths):
         raise ValueError("must be paths separated by commas")
-    return paths
+    return tuple(path.rstrip("/") or "/" for path in paths)
 
 
 GLOBAL_AUTH_KEYS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {

@@ -97,7 +97,7 @@ class Globals:
         global_auth: The URL that is asked before every request, with variables; empty: none. See
             `ingresskit.policies.ExternalAuth` for this and the others that begin so.
         global_auth_snippet: Whether there is text for nginx in that question.
-        open_paths: The rules for which nobody is authenticated.
+        open_paths: The rules for which nobody is authenticated, beside those for ACME's challenge.
         faults: What cannot be honoured.
     """
 
@@ -153,7 +153,7 @@ class Globals:
     global_auth_cache_key: str = ""
     global_auth_cache_times: KeptVerdicts = DEFAULT_KEPT
     global_auth_snippet: bool = False
-    open_paths: tuple[str, ...] = ("/.well-known/acme-challenge",)
+    open_paths: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = field(default=())
 
     @classmethod
@@ -264,7 +264,6 @@ _OFF = frozenset({"0", "f", "F", "FALSE", "false", "False", "off"})
 _DEFAULTS: Final = {
     "http-redirect-code": "308",
     "no-tls-redirect-locations": "/.well-known/acme-challenge",
-    "no-auth-locations": "/.well-known/acme-challenge",
     "strict-validate-path-type": "true",
     "use-http2": "true",
     "server-tokens": "false",

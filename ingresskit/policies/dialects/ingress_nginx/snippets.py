@@ -28,7 +28,8 @@ _DIRECTIVES: Final = (
     (r"allow|deny", "lets addresses in or keeps them out", "{native}/allow-sources"),
     (r"client_max_body_size", "bounds bodies", "{native}/body-limit"),
     (r"proxy_read_timeout|proxy_send_timeout|proxy_connect_timeout", "sets time-outs", "{native}/read-timeout"),
-    (r"auth_basic|auth_request|satisfy", "asks for credentials", ""),
+    (r"auth_request", "asks another service", "{native}/external-auth-url"),
+    (r"auth_basic|satisfy", "asks for credentials", ""),
     (r"limit_req|limit_conn", "limits requests", ""),
 )
 

@@ -11,7 +11,16 @@ from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import BasicAuth, DigestAuth, ExternalAuth, JwtAuth, Policy, Satisfaction, Satisfy
+from ingresskit.policies import (
+    BasicAuth,
+    DigestAuth,
+    ExternalAuth,
+    JwtAuth,
+    OpenPaths,
+    Policy,
+    Satisfaction,
+    Satisfy,
+)
 from ingresskit.render.haproxy.policies.base import Handler
 from ingresskit.render.policies import Loss, Support
 
@@ -52,10 +61,17 @@ class _Satisfy(Handler[Satisfy]):
         return None if policy.mode is Satisfaction.ANY else policy
 
 
+class _OpenPaths(Handler[OpenPaths]):
+    """Nothing to do: what it opens is the delegate's, and HAProxy itself authenticates nobody."""
+
+    policy = OpenPaths
+
+
 HANDLERS: Final = (
     _Left(BasicAuth, "computes the hashes of passwords in the thread that serves everybody"),
     _Left(DigestAuth, "has no digest authentication"),
     _Left(JwtAuth, "judges no claims of tokens"),
     _Left(ExternalAuth, "asks no other service by itself"),
+    _OpenPaths(),
     _Satisfy(),
 )

@@ -11,10 +11,19 @@ from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import BasicAuth, DigestAuth, ExternalAuth, JwtAuth, Policy, Satisfaction, Satisfy
+from ingresskit.policies import (
+    BasicAuth,
+    DigestAuth,
+    ExternalAuth,
+    JwtAuth,
+    OpenPaths,
+    Policy,
+    Satisfaction,
+    Satisfy,
+)
 from ingresskit.render.policies import Loss, PolicyHandler, Support
 
-__all__ = ["DYNAMIC", "STATIC", "LeftCredentials", "LeftSatisfy"]
+__all__ = ["DYNAMIC", "STATIC", "LeftCredentials", "LeftSatisfy", "NoOpenPaths"]
 
 
 class LeftCredentials(PolicyHandler[Policy, object]):
@@ -60,11 +69,18 @@ class LeftSatisfy(PolicyHandler[Satisfy, object]):
         return None if policy.mode is Satisfaction.ANY else policy
 
 
+class NoOpenPaths(PolicyHandler[OpenPaths, object]):
+    """Nothing to do: what it opens is the delegate's, and nginx itself authenticates nobody."""
+
+    policy: type[Policy] = OpenPaths
+
+
 STATIC: Final = (
     LeftCredentials(BasicAuth, "computes the hashes of passwords in the worker that serves everybody"),
     LeftCredentials(DigestAuth, "has no digest authentication"),
     LeftCredentials(JwtAuth, "has no tokens"),
     LeftCredentials(ExternalAuth, "asks other services by a module that does a part of it only"),
+    NoOpenPaths(),
     LeftSatisfy(),
 )
 DYNAMIC: Final = STATIC
