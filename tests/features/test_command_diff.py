@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ingresskit.app import main
+from ingresskit.testing.apiserver import ApiServer
 
 DEMO = Path(__file__).resolve().parents[2] / "examples" / "manifests" / "demo"
 
@@ -75,3 +76,15 @@ def test_what_cannot_be_read_ends_with_2_and_one_line(
     text = capsys.readouterr().err
     assert line in text
     assert text.count("\n") == 1
+
+
+def test_the_word_cluster_reads_the_cluster_of_the_kubeconfig(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, folder = folders
+    with ApiServer.in_thread(tls=True, bookmark_seconds=0.5) as server:
+        config = str(server.kubeconfig(tmp_path / "config"))
+        found = main(["diff", "cluster", str(folder), "--kubeconfig", config])
+
+    assert found == 1
+    assert "added host shop.demo.localhost" in capsys.readouterr().out
