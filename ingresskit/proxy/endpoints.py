@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from typing import Final
 
 from ingresskit.graph import Protocol, Termination
@@ -13,6 +15,8 @@ __all__ = ["EndpointState", "Trouble"]
 # enough to matter to clients, short enough not to matter to a pod that comes back.
 _FIRST_BACK_OFF: Final = 2.0
 _LONGEST_BACK_OFF: Final = 10.0
+# Seconds in which an average loses most of what it was: as in ingress-nginx.
+_DECAY: Final = 10.0
 
 
 class Trouble:
@@ -45,16 +49,22 @@ class EndpointState:
         users: Backends in use that list it; 0 when it is gone from the table.
         retry_at: Of the loop's clock; until then others are preferred. 0 when it is well.
         trouble: What was logged about it; ``None``: it never failed.
+        average: Seconds that its requests took, a moving average that forgets; see `took`.
+        average_at: Of the loop's clock, when that was.
+        seed: 64 bits that stand for it in hashes.
     """
 
     __slots__ = (
         "active",
         "address",
+        "average",
+        "average_at",
         "failures",
         "port",
         "protocol",
         "requests",
         "retry_at",
+        "seed",
         "trouble",
         "unreached",
         "users",
@@ -71,9 +81,23 @@ class EndpointState:
         self.unreached: int = 0
         self.retry_at: float = 0.0
         self.trouble: Trouble | None = None
+        self.average: float = 0.0
+        self.average_at: float = 0.0
+        digest = hashlib.blake2b(str(self).encode(), digest_size=8).digest()
+        self.seed: int = int.from_bytes(digest, "big")
 
     def __str__(self) -> str:
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+    def took(self, seconds: float, now: float) -> None:
+        """A request took so long. A peak counts at once, and is forgotten in time."""
+        kept = math.exp((self.average_at - now) / _DECAY)
+        self.average = seconds if seconds > self.average else self.average * kept + seconds * (1.0 - kept)
+        self.average_at = now
+
+    def cost(self, now: float) -> float:
+        """What another request is likely to cost there: the time it takes, with those under way before it."""
+        return self.average * math.exp((self.average_at - now) / _DECAY) * (self.active + 1)
 
     def failed(self, now: float) -> None:
         """A connection could not be made."""

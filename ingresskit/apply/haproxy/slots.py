@@ -10,8 +10,8 @@ from typing import Final
 
 from ingresskit._checks import check_settings
 from ingresskit.errors import ConfigurationError
-from ingresskit.policies import Algorithm
 from ingresskit.render.haproxy import SlotBackend, SlotClass
+from ingresskit.render.haproxy.artifact import ALGORITHMS
 from ingresskit.render.haproxy.program import slot_name
 
 __all__ = ["USUAL_CLASSES", "PoolSettings", "Slots", "pool_sizes"]
@@ -19,7 +19,7 @@ __all__ = ["USUAL_CLASSES", "PoolSettings", "Slots", "pool_sizes"]
 _STEP = 8
 
 USUAL_CLASSES: Final = tuple(
-    SlotClass(algorithm=algorithm, retries=retries) for algorithm in Algorithm for retries in range(11)
+    SlotClass(algorithm=algorithm, retries=retries) for algorithm in ALGORITHMS for retries in range(11)
 )
 """All classes there can be, but for those with a time of their own to connect in; see the policy `Retries`."""
 

@@ -10,6 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ingresskit.policies.kinds.access import AllowedSources, DeniedSources, PlainHttp
+from ingresskit.policies.kinds.balancing import (
+    Affinity,
+    AffinityCanary,
+    AffinityMode,
+    HashBy,
+    HashPart,
+    HashSource,
+    SameSite,
+    SecureCookie,
+)
 from ingresskit.policies.kinds.certificates import CertificateMode, ClientCertificates, HostTls
 from ingresskit.policies.kinds.connections import ConnectionUse, UpstreamConnection
 from ingresskit.policies.kinds.cors import Cors
@@ -57,6 +67,9 @@ if TYPE_CHECKING:
 __all__ = [
     "BUILTIN_POLICIES",
     "BY_ADDRESS",
+    "Affinity",
+    "AffinityCanary",
+    "AffinityMode",
     "Algorithm",
     "AllowedMethods",
     "AllowedSources",
@@ -77,6 +90,9 @@ __all__ = [
     "EndpointProtocol",
     "ExternalAuth",
     "FallbackService",
+    "HashBy",
+    "HashPart",
+    "HashSource",
     "HostTls",
     "Hsts",
     "JwtAuth",
@@ -97,8 +113,10 @@ __all__ = [
     "RequestHeaders",
     "ResponseHeaders",
     "Retries",
+    "SameSite",
     "Satisfaction",
     "Satisfy",
+    "SecureCookie",
     "Shadow",
     "Shadowed",
     "Timeouts",
@@ -112,6 +130,7 @@ __all__ = [
 ]
 
 BUILTIN_POLICIES: tuple[type[Policy], ...] = (
+    Affinity,
     AllowedMethods,
     AllowedSources,
     AppRoot,
@@ -127,6 +146,7 @@ BUILTIN_POLICIES: tuple[type[Policy], ...] = (
     DigestAuth,
     ExternalAuth,
     FallbackService,
+    HashBy,
     HostTls,
     Hsts,
     JwtAuth,

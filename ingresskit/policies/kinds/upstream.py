@@ -84,6 +84,7 @@ class Algorithm(StrEnum):
     LEAST_CONNECTIONS = "least-connections"
     RANDOM = "random"
     CLIENT_HASH = "client-hash"
+    EWMA = "ewma"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,8 @@ class LoadBalancing(Policy):
 
     Attributes:
         algorithm: ``round-robin`` in turn; ``least-connections`` the one with the fewest requests
-            under way; ``random``; ``client-hash`` by the client's address, so that a client stays.
+            under way; ``random`` of two random ones that with fewer; ``client-hash`` by the client's
+            address, so that a client stays; ``ewma`` of two random ones the one that took less time of late.
     """
 
     scope: ClassVar[PolicyScope] = PolicyScope.BACKEND
@@ -101,7 +103,7 @@ class LoadBalancing(Policy):
         "load-balancing",
         parse_choice(Algorithm),
         default=Algorithm.ROUND_ROBIN,
-        grammar="`round-robin`, `least-connections`, `random` or `client-hash`",
+        grammar="`round-robin`, `least-connections`, `random`, `client-hash` or `ewma`",
         summary="How an endpoint is chosen.",
     )
 

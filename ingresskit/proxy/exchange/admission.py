@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ingresskit.proxy.message.forwarded import Peer
     from ingresskit.proxy.ports.streams import Downstream
     from ingresskit.proxy.upstreams.balance import BackendState, Balancer
-    from ingresskit.render.inprocess import RoutingTable
+    from ingresskit.render.inprocess import RoutingTable, Target
 
 __all__ = ["Admission"]
 
@@ -101,8 +101,7 @@ class Admission:
             target = (exact.find(path) if exact is not None else None) or table.find(host.name, path)
             if target is not None and target.is_variant:
                 judged = JudgedHead(head, host, mark + query, peer)
-                share = random.random()  # noqa: S311 - of a canary
-                target = table.choose(host.name, path, judged, share)
+                target = self._variant(table, host.name, path, judged)
             if target is None:
                 return LocalReply(404, Termination.NO_ROUTE, host=host.name, path=path)
         elif chosen.kind is None:
@@ -113,8 +112,7 @@ class Admission:
             target = whole.find(chosen.host, path)
             if target is not None and target.is_variant:
                 judged = JudgedHead(head, host, mark + query, peer)
-                share = random.random()  # noqa: S311 - of a canary
-                target = whole.choose(chosen.host, path, judged, share)
+                target = self._variant(whole, chosen.host, path, judged)
             if target is None:
                 return LocalReply(404, Termination.NO_ROUTE, host=host.name, path=path, rule_host=chosen.host)
         elif (target := chosen.find((table, *self.fading))) is None:
@@ -137,6 +135,14 @@ class Admission:
             edit, marks = guarded.edit or None, guarded.marks
         request = ForwardedRequest(head, host, path, mark + query, target, forwarding, edit, marks)
         return self._forward(downstream, request, self.runtime.deadlines.recent)
+
+    def _variant(self, table: RoutingTable, host: str, path: str, judged: JudgedHead) -> Target | None:
+        """The target of a request that a variant may take: that of the client's affinity, if it has one."""
+        targets = table.targets(host, path)
+        # Backends are those of the table that the balancer follows, also for a route that is fading.
+        if (sticky := self._balancer.sticky_target(targets, self.table, judged)) is not None:
+            return sticky
+        return table.choose(host, path, judged, random.random())  # noqa: S311 - of a canary
 
     def _forward_guarded(
         self, downstream: Downstream, request: GuardedRequest, began: float
@@ -170,7 +176,9 @@ class Admission:
                 return _not_forwarded(request, 400, Termination.BAD_REQUEST)
         action = target.route.action
         # A route that does not forward has a filter that responds.
-        state = self._balancer.choose_backend(action, self.table) if isinstance(action, Forward) else None
+        state = None
+        if isinstance(action, Forward):
+            state = self._balancer.choose_backend(action, self.table, request)
         if target.errors or (state is None and isinstance(action, Forward) and action.fallback is not None):
             return self._forward_beside(downstream, request, state, began)
         if state is None:

@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
 from ingresskit.graph import Protocol, Termination
-from ingresskit.policies import Algorithm
 from ingresskit.proxy.ports.connections import ConnectFailed
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ __all__ = ["Attempts"]
 
 _IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 # Looking a member up on its class at every request costs more than the comparison.
-_CLIENT_HASH: Final = Algorithm.CLIENT_HASH
 _HTTPS: Final = Protocol.HTTPS
 
 
@@ -40,6 +38,7 @@ class Attempts(ABC):
         "_began",
         "_body_discarded",
         "_connect_time",
+        "_cookie_line",
         "_downstream",
         "_endpoint",
         "_finished",
@@ -73,6 +72,8 @@ class Attempts(ABC):
         self._endpoint: EndpointState | None = None
         self._upstream: Upstream | None = None
         self._attempts: int = 0
+        # The field that keeps the client at the endpoint; the response gets it.
+        self._cookie_line: bytes = b""
         self._body_discarded: bool = False
         self._connect_time: float | None = None
         self._finished: bool = False
@@ -98,8 +99,10 @@ class Attempts(ABC):
     def _try(self) -> None:
         """Choose an endpoint, and send the request there."""
         state = self._state
-        client = str(self._request.forwarding.client) if state.algorithm is _CLIENT_HASH else ""
-        endpoint = state.choose(client, self._tried, self._began)
+        if state.reads_request:
+            endpoint, self._cookie_line = state.choose_for(self._request, self._tried, self._began)
+        else:
+            endpoint = state.choose("", self._tried, self._began)
         if endpoint is None:
             self._fail(503, Termination.NO_ENDPOINT)
             return
@@ -205,5 +208,8 @@ class Attempts(ABC):
         if (marks := self._request.marks) is not None:
             marks.end()
         if (endpoint := self._endpoint) is not None:
+            if self._state.timed:
+                now = self._runtime.deadlines.now()
+                endpoint.took(now - self._began, now)
             endpoint.active -= 1
             self._endpoint = None

@@ -192,7 +192,7 @@ class Exchange(Attempts):
     def response(self, head: ResponseHead, payload: bytes, *, complete: bool) -> None:
         """The head of the response, and the present part of its body: in one write."""
         fields, extra = head.fields, b""
-        if self._request.target.response is not None or self._request.responses:
+        if self._request.target.response is not None or self._request.responses or self._cookie_line:
             try:
                 fields, extra = self._edited(head)
             except Exception:
@@ -338,8 +338,9 @@ class Exchange(Attempts):
         """The field lines of a response that its route lets pass, and those that it adds."""
         request = self._request
         edits = request.target.response
+        cookie = b"" if interim else self._cookie_line
         if edits is None and not request.responses:
-            return head.fields, b""
+            return head.fields, cookie
         edit, filters = UNCHANGED, request.responses
         if edits is not None:
             edit = edits.secure if request.forwarding.https else edits.plain
@@ -351,7 +352,7 @@ class Exchange(Attempts):
             edit = early.then(edit)
             for item in filters:
                 edit = edit.then(item.response(request, EndpointResponse(head)))
-        return without(head.fields, edit.drop), edit.lines
+        return without(head.fields, edit.drop), edit.lines + cookie
 
     def _passing_trailers(self, trailers: bytes) -> bytes:
         """Those that no recipient decides by, less what the route takes out of responses."""

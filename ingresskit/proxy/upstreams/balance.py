@@ -2,41 +2,121 @@
 
 from __future__ import annotations
 
+import operator
 import random
+import secrets
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Final
 
-from ingresskit.graph import Backend, BackendKey, Forward, WeightedBackend
-from ingresskit.policies import Algorithm, LoadBalancing
+from ingresskit.graph import Backend, BackendKey, Forward, PathMatch, WeightedBackend
+from ingresskit.policies import Affinity, Algorithm, HashBy, LoadBalancing
 from ingresskit.proxy.endpoints import EndpointState
 from ingresskit.proxy.statistics import BackendStatistics
+from ingresskit.proxy.upstreams.affinity import AffinityCookies
+from ingresskit.proxy.upstreams.hashing import HasFields, hash_of, highest
 from ingresskit.proxy.upstreams.pool import Pool
 
 if TYPE_CHECKING:
-    from ingresskit.render.inprocess import RoutingTable
+    from ingresskit.proxy.message.request import ForwardedRequest
+    from ingresskit.render.inprocess import RoutingTable, Target
 
 __all__ = ["BackendState", "Balancer"]
 
 _ROUND_ROBIN: Final = Algorithm.ROUND_ROBIN
+_CLIENT_HASH: Final = Algorithm.CLIENT_HASH
+_seed: Final = operator.attrgetter("seed")
 _BY_DEFAULT: Final = LoadBalancing()
 
 
 class BackendState:
-    """What is known of one backend. It follows the table: see `Balancer.backend`."""
+    """What is known of one backend. It follows the table: see `Balancer.backend`.
 
-    __slots__ = ("_next", "active", "algorithm", "backend", "endpoints", "failures", "requests")
+    Attributes:
+        timed: The algorithm needs to know how long requests took: call `EndpointState.took`.
+        reads_request: The endpoint depends on what the request says: ask `choose_for`.
+        affinity: Cookies that keep clients at their endpoints; ``None``: there are none.
+    """
 
-    def __init__(self, backend: Backend, endpoints: list[EndpointState]) -> None:
+    __slots__ = (
+        *("_hash", "_next", "active", "affinity", "algorithm", "backend", "endpoints", "failures"),
+        *("reads_request", "requests", "timed"),
+    )
+
+    def __init__(self, backend: Backend, endpoints: list[EndpointState], key: bytes = b"") -> None:
         self.backend: Backend = backend
         # The key of a backend determines its policies.
         self.algorithm: Algorithm = (backend.policies.get(LoadBalancing) or _BY_DEFAULT).algorithm
+        self.timed: bool = self.algorithm is Algorithm.EWMA
+        self._hash = _asked(backend.policies.get(HashBy))
+        self.affinity: AffinityCookies | None = None
+        self.use_key(key)
+        by_request = self._hash is not None or self.algorithm is _CLIENT_HASH
+        self.reads_request: bool = by_request or _keeps_clients(backend)
         self.endpoints: list[EndpointState] = endpoints
         self.requests: int = 0
         self.failures: int = 0
         self.active: int = 0
         # Not 0: many proxies that start together would all begin with the same endpoint.
         self._next = random.randrange(max(1, len(endpoints)))  # noqa: S311 - spreads load, guards nothing
+
+    def use_key(self, key: bytes) -> None:
+        """Let *key* be what the values of affinity cookies are made with."""
+        policy = self.backend.policies.get(Affinity)
+        if policy is not None and policy.cookie:
+            self.affinity = AffinityCookies(policy, key, self.backend.key)
+
+    def choose_for(
+        self, request: ForwardedRequest, tried: Collection[EndpointState], now: float
+    ) -> tuple[EndpointState | None, bytes]:
+        """The endpoint for *request*, by what it says, and the field that keeps the client there.
+
+        Args:
+            request: It.
+            tried: As in `choose`.
+            now: As in `choose`.
+
+        Returns:
+            As `choose`; the field is a line for the response, empty where the client needs none.
+        """
+        affinity, endpoints = self.affinity, self.endpoints
+        if affinity is None or not endpoints:
+            return self._choose_by(request, tried, now), b""
+        found, needs_cookie = affinity.find(request, endpoints, tried, now)
+        if found is not None:
+            if found.unreached:
+                found.probed(now)
+            return found, b""
+        value = b""
+        if needs_cookie:
+            value, found = affinity.begin(endpoints, tried, now)
+        if found is None:
+            found = self._choose_by(request, tried, now)
+        elif found.unreached and found.retry_at <= now:
+            found.probed(now)
+        if found is None or not needs_cookie:
+            return found, b""
+        return found, affinity.line(value or affinity.value_of(found), request)
+
+    def _choose_by(
+        self, request: ForwardedRequest, tried: Collection[EndpointState], now: float
+    ) -> EndpointState | None:
+        """The endpoint by a hash, where there is one, else by the algorithm."""
+        if (asked := self._hash) is None:
+            client = str(request.client) if self.algorithm is _CLIENT_HASH else ""
+            return self.choose(client, tried, now)
+        left = [item for item in self.endpoints if item not in tried]
+        if not left:
+            return None
+        hashed = hash_of(asked.parts, request)
+        # The group first: an endpoint that fails is no reason for its requests to go to all others.
+        group = highest(self.endpoints, hashed, _seed, asked.subset) if asked.subset > 1 else left
+        well = [item for item in group if item.retry_at <= now and item not in tried]
+        well = well or [item for item in left if item.retry_at <= now] or left
+        chosen = random.choice(well) if asked.subset > 1 else highest(well, hashed, _seed)[0]  # noqa: S311 - spreads load
+        if chosen.unreached and chosen.retry_at <= now:
+            chosen.probed(now)
+        return chosen
 
     def choose(self, client: str, tried: Collection[EndpointState], now: float) -> EndpointState | None:
         """The endpoint for a request.
@@ -65,12 +145,14 @@ class BackendState:
         if not well:
             return None
         self._next = (self._next + 1) % count
-        chosen = self._choose_among(well, algorithm, client)
+        chosen = self._choose_among(well, algorithm, client, now)
         if chosen.unreached and chosen.retry_at <= now:
             chosen.probed(now)
         return chosen
 
-    def _choose_among(self, well: list[EndpointState], algorithm: Algorithm, client: str) -> EndpointState:
+    def _choose_among(
+        self, well: list[EndpointState], algorithm: Algorithm, client: str, now: float
+    ) -> EndpointState:
         match algorithm:
             case Algorithm.ROUND_ROBIN:
                 return well[self._next % len(well)]
@@ -78,10 +160,26 @@ class BackendState:
                 start = self._next % len(well)
                 return min(well[start:] + well[:start], key=lambda item: item.active)
             case Algorithm.RANDOM:
-                return random.choice(well)  # noqa: S311 - spreading load, not keeping secrets
+                # Of two, the one with fewer requests: nearly as even as asking all, and no herd.
+                return min(_two(well), key=lambda item: item.active)
+            case Algorithm.EWMA:
+                return min(_two(well), key=lambda item: item.cost(now))
             case Algorithm.CLIENT_HASH:
                 # Highest random weight: when an endpoint goes, only its own clients move.
                 return max(well, key=lambda item: (zlib.crc32(f"{client}|{item}".encode()), str(item)))
+
+
+def _two(well: list[EndpointState]) -> list[EndpointState]:
+    return random.sample(well, 2) if len(well) > 1 else well
+
+
+def _keeps_clients(backend: Backend) -> bool:
+    policy = backend.policies.get(Affinity)
+    return policy is not None and policy.cookie != ""
+
+
+def _asked(policy: HashBy | None) -> HashBy | None:
+    return policy if policy is not None and policy.parts else None
 
 
 class Balancer:
@@ -89,17 +187,23 @@ class Balancer:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        # Of this process alone, and so are its cookies, where the table brings none.
+        self._own_key = secrets.token_bytes(32)
+        self._key = self._own_key
         self._backends: dict[BackendKey, BackendState] = {}
         self._shares: dict[tuple[WeightedBackend, ...], list[int]] = {}
         # Of actions with one backend, by identity, which they keep while they are here.
         self._single: dict[int, tuple[Forward, BackendState]] = {}
 
-    def choose_backend(self, action: Forward, table: RoutingTable) -> BackendState | None:
+    def choose_backend(self, action: Forward, table: RoutingTable, request: HasFields) -> BackendState | None:
         """The backend for a request, by weight among those that have endpoints; ``None``: none has.
+
+        Where the client has an affinity cookie of one of them, it is that one.
 
         Args:
             action: Of the route.
             table: The one that `follow` was called with last, or the first one.
+            request: The request.
         """
         if len(action.backends) == 1:
             if (known := self._single.get(id(action))) is not None:
@@ -110,6 +214,8 @@ class Balancer:
             state = self.backend(backend)
             self._single[id(action)] = (action, state)
             return state
+        if action.backends[0].key.policies and (held := self._held(action, table, request)) is not None:
+            return held
         shares = self._shares.get(action.backends)
         if shares is None:
             shares = self._shares[action.backends] = [0] * len(action.backends)
@@ -128,11 +234,46 @@ class Balancer:
         shares[best] -= total
         return self.backend(chosen)
 
+    def sticky_target(
+        self, targets: Iterable[Target], table: RoutingTable, request: HasFields
+    ) -> Target | None:
+        """The variant, or the main target, whose affinity cookie the client has; ``None``: none.
+
+        Args:
+            targets: All that may take the request, in the order in which they are asked.
+            table: As in `choose_backend`.
+            request: The request.
+        """
+        match: PathMatch | None = None
+        for target in targets:
+            match = match or target.route.match
+            if target.route.match != match:
+                return None
+            action = target.route.action
+            if isinstance(action, Forward) and self._held(action, table, request, sticky=True) is not None:
+                return target
+        return None
+
+    def _held(
+        self, action: Forward, table: RoutingTable, request: HasFields, *, sticky: bool = False
+    ) -> BackendState | None:
+        """The backend of *action* whose affinity cookie the client has; ``None``: it has none of them."""
+        for key, _ in action.backends:
+            if not key.policies or (backend := table.backends.get(key)) is None or not backend.endpoints:
+                continue
+            state = self.backend(backend)
+            affinity = state.affinity
+            if affinity is None or (sticky and not affinity.sticky):
+                continue
+            if affinity.holds(request, state.endpoints):
+                return state
+        return None
+
     def backend(self, backend: Backend) -> BackendState:
         """The state of a backend, brought up to date with its endpoints in the table."""
         state = self._backends.get(backend.key)
         if state is None:
-            state = BackendState(backend, self._join(backend))
+            state = BackendState(backend, self._join(backend), self._key)
             self._backends[backend.key] = state
         elif state.backend is not backend:
             before = state.endpoints
@@ -146,8 +287,12 @@ class Balancer:
     def follow(self, table: RoutingTable) -> None:
         """Let go of what *table* does not have. Others are brought up to date when they are used."""
         self._single.clear()
-        for key in [key for key in self._backends if key not in table.backends]:
-            for endpoint in self._backends.pop(key).endpoints:
+        if self._key != (key := table.affinity_key or self._own_key):
+            self._key = key
+            for state in self._backends.values():
+                state.use_key(key)
+        for name in [name for name in self._backends if name not in table.backends]:
+            for endpoint in self._backends.pop(name).endpoints:
                 self._pool.leave(endpoint)
         if len(self._shares) > 1024:
             self._shares.clear()

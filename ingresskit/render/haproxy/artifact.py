@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ingresskit.graph import DEFAULT_PATHS, BackendKey, PathOptions, Protocol
 from ingresskit.models import ObjectKey
@@ -32,6 +32,7 @@ from ingresskit.policies import Algorithm, Order, Origin
 from ingresskit.render.haproxy.quoting import map_line
 
 __all__ = [
+    "ALGORITHMS",
     "Block",
     "Bundle",
     "HaproxyArtifact",
@@ -128,12 +129,21 @@ class Server(NamedTuple):
     protocol: Protocol = Protocol.HTTP
 
 
+ALGORITHMS: Final = (
+    Algorithm.ROUND_ROBIN,
+    Algorithm.LEAST_CONNECTIONS,
+    Algorithm.RANDOM,
+    Algorithm.CLIENT_HASH,
+)
+"""How a server can be chosen."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotClass:
     """What HAProxy fixes for a backend when it reads its file: slots are interchangeable within a class.
 
     Attributes:
-        algorithm: How a server is chosen.
+        algorithm: How a server is chosen; one of `ALGORITHMS`.
         retries: Tries after the first.
         connect: How long connecting may take; ``None`` is the program's own default.
     """

@@ -11,11 +11,14 @@ from ingresskit.filters import BUILTIN_EFFECTS, PolicyEffects
 from ingresskit.graph import Certificate, PathKind, Protocol, RouteGraph, VirtualHost
 from ingresskit.models import ObjectKey
 from ingresskit.policies import (
+    Affinity,
     BandwidthLimit,
     ClientCertificates,
+    HashBy,
     HostTls,
     LoadBalancing,
     PlainHttp,
+    Policy,
     PolicySet,
     RequestBuffering,
     Retries,
@@ -35,11 +38,13 @@ __all__ = ["InProcessRenderer"]
 
 
 # What acts beside the filters: on the way to TLS, and on the choice of an endpoint.
-_UPSTREAM: Final = frozenset(
+_UPSTREAM: Final[frozenset[type[Policy]]] = frozenset(
     {
+        Affinity,
         BandwidthLimit,
         RequestBuffering,
         ClientCertificates,
+        HashBy,
         HostTls,
         LoadBalancing,
         PlainHttp,
@@ -57,6 +62,7 @@ class InProcessRenderer(Renderer[RoutingTable]):
 
     Args:
         effects: What policies do; those that are in it are supported.
+        affinity_key: As `RoutingTable.affinity_key`: a secret, of at least 16 octets.
     """
 
     name: ClassVar[str] = "inprocess"
@@ -65,7 +71,8 @@ class InProcessRenderer(Renderer[RoutingTable]):
     matches_patterns: ClassVar[bool] = True
     matches_variants: ClassVar[bool] = True
 
-    def __init__(self, *, effects: PolicyEffects = BUILTIN_EFFECTS) -> None:
+    def __init__(self, *, effects: PolicyEffects = BUILTIN_EFFECTS, affinity_key: bytes = b"") -> None:
+        self._affinity_key = affinity_key
         self.handlers: HandlerTable[PolicyHandler[Never, Never]] = _LOSSES.only(_UPSTREAM | effects.kinds)
         self.effects = effects
         self._hosts = Remembered[str, VirtualHost, HostTable](self._host_table)
@@ -94,6 +101,7 @@ class InProcessRenderer(Renderer[RoutingTable]):
             handshakes=self._handshakes,
             host_fallthrough=graph.host_fallthrough,
             paths=graph.paths,
+            affinity_key=self._affinity_key,
         )
 
     def _follow_handshakes(self, graph: RouteGraph) -> None:

@@ -142,6 +142,8 @@ class RoutingTable:
         paths: As `RouteGraph.paths`.
         whole_hosts: In the table of a delegate, the rule hosts all of whose routes it has: of the others it
             has those only that the program in front cannot serve.
+        affinity_key: What the values of affinity cookies are made with; empty: each proxy has a key of its
+            own, and does not know the cookies of others, or of its past.
     """
 
     hosts: Mapping[str, HostTable] = field(default_factory=dict[str, HostTable])
@@ -152,6 +154,7 @@ class RoutingTable:
     host_fallthrough: bool = False
     paths: PathOptions = DEFAULT_PATHS
     whole_hosts: frozenset[str] = frozenset()
+    affinity_key: bytes = field(default=b"", repr=False)
 
     def find(self, host: str, path: str) -> Target | None:
         """The target for a request; agrees with `RouteGraph.resolve`, unless it is a variant.
@@ -191,6 +194,18 @@ class RoutingTable:
             if not self.host_fallthrough:
                 return None
         return None
+
+    def targets(self, host: str, path: str) -> Iterator[Target]:
+        """All targets that may take a request, in the order in which they are asked.
+
+        Args:
+            host: In normal form.
+            path: In normal form.
+        """
+        for table in self._candidates(host):
+            yield from table.found(path)
+            if not self.host_fallthrough:
+                return
 
     def knows(self, host: str) -> bool:
         """Whether any rule is for *host* (in normal form), a wildcard or host-less rule included."""

@@ -487,7 +487,7 @@ def test_settings_hold_for_every_ingress_and_annotations_win() -> None:
     assert policies.get(BodyLimit) == BodyLimit(max_bytes=2 * 1024**2)
     assert policies.get(TlsRedirect) == TlsRedirect(enabled=False, keeps_slash=False)
     assert policies.get(AllowedSources) == AllowedSources(networks=parse_networks("10.0.0.0/8"))
-    assert policies.get(LoadBalancing) == LoadBalancing(algorithm=Algorithm.LEAST_CONNECTIONS)
+    assert policies.get(LoadBalancing) == LoadBalancing(algorithm=Algorithm.EWMA)
     assert policies.origins(AllowedSources) == {}
 
 

@@ -12,6 +12,7 @@ from ingresskit.models import ConfigMap, KubeObject, ObjectKey, ObjectRef, Secre
 from ingresskit.policies.base import Risk
 from ingresskit.policies.dialects.base import AnnotationDoc, Dialect, DialectContext, Grants, Reading, Status
 from ingresskit.policies.dialects.ingress_nginx.access import read_access
+from ingresskit.policies.dialects.ingress_nginx.balancing import read_balancing
 from ingresskit.policies.dialects.ingress_nginx.certificates import read_certificates
 from ingresskit.policies.dialects.ingress_nginx.cors import read_cors
 from ingresskit.policies.dialects.ingress_nginx.credentials import read_credentials
@@ -113,6 +114,7 @@ class IngressNginxDialect(Dialect):
         self._refuse(annotations)
         for read in (
             read_upstream,
+            read_balancing,
             read_redirects,
             read_rewrites,
             read_headers,

@@ -20,22 +20,22 @@ proxy-send-timeout | seconds | 60 | rl+ | = | How long an endpoint may take noth
 proxy-next-upstream | conditions | error timeout | rm~ | = | When another endpoint is tried.
 proxy-next-upstream-tries | number | 3 | rl+ | = | How many endpoints are tried at most.
 proxy-next-upstream-timeout | seconds | 0 | rl? | = | How long tries may go on.
-load-balance | round_robin or ewma | round_robin | bl~ | = | How an endpoint is chosen.
+load-balance | round_robin or ewma | round_robin | bl+ | = | How an endpoint is chosen.
 upstream-hash-by | nginx variables | | bh~ | | Choose the endpoint by a hash of this.
-upstream-hash-by-subset | boolean | false | bl. | | Hash to a group of endpoints.
-upstream-hash-by-subset-size | number | 3 | bl. | | The size of these groups.
-affinity | cookie | | bl? | | Keep a client at one endpoint by a cookie.
-affinity-mode | balanced or persistent | balanced | bm. | | Whether clients move when endpoints come.
-affinity-canary-behavior | sticky or legacy | sticky | bl. | | Whether the cookie holds a client in a canary.
-session-cookie-name | name | INGRESSCOOKIE | bm. | | The name of the affinity cookie.
-session-cookie-path | path | the path | bm. | | The path of the affinity cookie.
-session-cookie-domain | domain | | bm. | | The domain of the affinity cookie.
-session-cookie-max-age | seconds | | bm. | | The age of the affinity cookie.
-session-cookie-expires | seconds | | bm. | | The age of the affinity cookie, for old browsers.
-session-cookie-secure | boolean | by the request | bl. | | The Secure flag of the affinity cookie.
-session-cookie-samesite | None, Lax or Strict | | bl. | | The SameSite attribute of the affinity cookie.
-session-cookie-conditional-samesite-none | boolean | false | bl. | | No SameSite=None for old browsers.
-session-cookie-change-on-failure | boolean | false | bl. | | A new cookie when the endpoint failed.
+upstream-hash-by-subset | boolean | false | bl+ | | Hash to a group of endpoints.
+upstream-hash-by-subset-size | number | 3 | bl+ | | The size of these groups.
+affinity | cookie | | bl+ | | Keep a client at one endpoint by a cookie.
+affinity-mode | balanced or persistent | balanced | bm+ | | Whether clients move when endpoints come.
+affinity-canary-behavior | sticky or legacy | sticky | bl+ | | Whether the cookie holds a client in a canary.
+session-cookie-name | name | INGRESSCOOKIE | bm+ | | The name of the affinity cookie.
+session-cookie-path | path | the path | bm+ | | The path of the affinity cookie.
+session-cookie-domain | domain | | bm+ | | The domain of the affinity cookie.
+session-cookie-max-age | seconds | | bm+ | | The age of the affinity cookie.
+session-cookie-expires | seconds | | bm+ | | The age of the affinity cookie, for old browsers.
+session-cookie-secure | boolean | by the request | bl+ | | The Secure flag of the affinity cookie.
+session-cookie-samesite | None, Lax or Strict | | bl+ | | The SameSite attribute of the affinity cookie.
+session-cookie-conditional-samesite-none | boolean | false | bl+ | | No SameSite=None for old browsers.
+session-cookie-change-on-failure | boolean | false | bl+ | | A new cookie when the endpoint failed.
 service-upstream | boolean | false | bl? | = | Send requests to the address of the Service.
 backend-protocol | protocol | HTTP | bl~ | | What the endpoints speak.
 proxy-http-version | 1.0 or 1.1 | 1.1 | rl~ | | The version of HTTP that endpoints are spoken to in.
@@ -184,7 +184,6 @@ ROWS: Final = {
 """The lines of each theme."""
 
 NOTES: Final = {
-    "affinity": "{native}/load-balancing: client-hash is the nearest",
     "auth-cache-key": "a key that is the same for all clients keeps nothing",
     "auth-keepalive-share-vars": "there are no nginx variables to share",
     "app-root": "the location is sent as a path",
@@ -197,7 +196,6 @@ NOTES: Final = {
     "configuration-snippet": "no snippet is ever executed",
     "enable-rewrite-log": "`ingresskit explain` shows what becomes of a path",
     "custom-http-errors": "400 to 599; the status stays that of the error",
-    "load-balance": "ewma is not built: the endpoint with the fewest requests is chosen",
     "modsecurity-snippet": "no snippet is ever executed",
     "permanent-redirect-code": "300, 301, 302, 303, 307 and 308: with the others nginx sends no Location",
     "preserve-trailing-slash": "the slash of the path / always stays, as it means the same",
@@ -219,7 +217,7 @@ NOTES: Final = {
     "ssl-passthrough": "set appProtocol: https on the port of the Service to speak TLS to it",
     "stream-snippet": "no snippet is ever executed",
     "temporal-redirect-code": "300, 301, 302, 303 and 307: with the others nginx sends no Location",
-    "upstream-hash-by": "$remote_addr and $binary_remote_addr",
+    "upstream-hash-by": "texts, and variables of the request line, header fields, cookies, arguments, client",
     "upstream-vhost": "a host, maybe with a port; no variables",
     "use-regex": "patterns that can be matched in linear time, see Matching",
 }

@@ -1,4 +1,4 @@
-"""Time-outs, further tries and the choice of an endpoint."""
+"""Time-outs, further tries and the protocol of endpoints."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from ingresskit.diagnostics import Reason
 from ingresskit.policies.dialects.ingress_nginx.reader import Annotations
 from ingresskit.policies.dialects.ingress_nginx.values import parse_go_integer, parse_seconds
 from ingresskit.policies.kinds.upstream import (
-    Algorithm,
     EndpointProtocol,
-    LoadBalancing,
     Retries,
     Timeouts,
     UpstreamProtocol,
@@ -22,14 +20,12 @@ _PROTOCOLS = {
     "HTTPS": EndpointProtocol.HTTPS,
     "GRPC": EndpointProtocol.H2C,
 }
-_CLIENT = ("$remote_addr", "$binary_remote_addr", "${remote_addr}", "${binary_remote_addr}")
 
 
 def read_upstream(annotations: Annotations) -> None:
-    """Ask for `Timeouts`, `Retries` and `LoadBalancing`."""
+    """Ask for `Timeouts`, `Retries` and `UpstreamProtocol`."""
     _timeouts(annotations)
     _retries(annotations)
-    _balancing(annotations)
     _protocol(annotations)
     if annotations.text("proxy-http-version") not in ("", "1.1"):
         message = "endpoints are spoken to in HTTP/1.1, or as appProtocol of the port of the Service says"
@@ -82,30 +78,3 @@ def _retries(annotations: Annotations) -> None:
     # Of nginx, 0 is as many as there are endpoints.
     attempts = _MOST_RETRIES if tries < 1 else min(tries - 1, _MOST_RETRIES)
     annotations.add(Retries(attempts=attempts), **asked)
-
-
-def _balancing(annotations: Annotations) -> None:
-    hashed = annotations.text("upstream-hash-by")
-    if hashed in _CLIENT:
-        annotations.add(LoadBalancing(algorithm=Algorithm.CLIENT_HASH), algorithm="upstream-hash-by")
-        return
-    if hashed:
-        message = "only a hash of $remote_addr is built; endpoints are chosen without one"
-        annotations.warn("upstream-hash-by", Reason.ANNOTATION_UNSUPPORTED, message)
-    name = "load-balance"
-    asked = annotations.text(name)
-    match asked or annotations.settings.load_balance:
-        case "ewma":
-            if asked:
-                message = "ewma is not built; the endpoint with the fewest requests is chosen"
-                annotations.warn(name, Reason.ANNOTATION_UNSUPPORTED, message)
-            algorithm = Algorithm.LEAST_CONNECTIONS
-        case "round_robin":
-            algorithm = Algorithm.ROUND_ROBIN
-        case _:
-            if asked:
-                annotations.warn(name, Reason.ANNOTATION_INVALID, "must be round_robin or ewma; it is ignored")
-                asked = ""
-            algorithm = Algorithm.ROUND_ROBIN
-    if algorithm is not Algorithm.ROUND_ROBIN or asked:
-        annotations.add(LoadBalancing(algorithm=algorithm), **({"algorithm": name} if asked else {}))

@@ -6,6 +6,7 @@ from typing import Final, Never
 
 from ingresskit.render.haproxy.policies import (
     access,
+    balancing,
     connections,
     cors,
     credentials,
@@ -27,6 +28,7 @@ TABLE: Final = HandlerTable[Handler[Never]](
     (
         *access.HANDLERS,
         *connections.HANDLERS,
+        *balancing.HANDLERS,
         *cors.HANDLERS,
         *credentials.HANDLERS,
         *headers.HANDLERS,

@@ -9,7 +9,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import LoadBalancing, Retries, Timeouts
+from ingresskit.policies import Algorithm, LoadBalancing, Retries, Timeouts
 from ingresskit.render.haproxy.artifact import MapName, SlotClass
 from ingresskit.render.haproxy.lines import flagged, setting
 from ingresskit.render.haproxy.policies.base import Context, Handler, SettingRow
@@ -31,14 +31,32 @@ _ONE_TIMEOUT: Final = Loss(
 )
 
 
+_NO_TIMES: Final = Loss(
+    field="algorithm",
+    message="does not know how long requests took",
+    effect="the endpoint with the fewest requests is chosen",
+)
+
+
 class _LoadBalancing(Handler[LoadBalancing]):
-    """A part of the slot class."""
+    """A part of the slot class.
+
+    The times of endpoints are not worth a delegate: to ask for the one with the fewest requests is nearly the
+    same, and costs nothing.
+    """
 
     policy = LoadBalancing
+    limitations = (_NO_TIMES,)
+
+    @override
+    def losses(self, policy: LoadBalancing) -> Iterator[Loss]:
+        if policy.algorithm is Algorithm.EWMA:
+            yield _NO_TIMES
 
     @override
     def slot_class(self, policy: LoadBalancing, base: SlotClass) -> SlotClass:
-        return replace(base, algorithm=policy.algorithm)
+        timed = policy.algorithm is Algorithm.EWMA
+        return replace(base, algorithm=Algorithm.LEAST_CONNECTIONS if timed else policy.algorithm)
 
 
 class _Retries(Handler[Retries]):

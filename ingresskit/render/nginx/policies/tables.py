@@ -6,6 +6,7 @@ from typing import Final, Never
 
 from ingresskit.render.nginx.policies import (
     access,
+    balancing,
     connections,
     cors,
     credentials,
@@ -27,6 +28,7 @@ STATIC_HANDLERS: Final[HandlerTable[PolicyHandler[Never, StaticDraft]]] = Handle
     (
         *access.STATIC,
         *connections.STATIC,
+        *balancing.STATIC,
         *cors.STATIC,
         *credentials.STATIC,
         *headers.STATIC,
@@ -45,6 +47,7 @@ DYNAMIC_HANDLERS: Final[HandlerTable[PolicyHandler[Never, DynamicDraft]]] = Hand
     (
         *access.DYNAMIC,
         *connections.DYNAMIC,
+        *balancing.DYNAMIC,
         *cors.DYNAMIC,
         *credentials.DYNAMIC,
         *headers.DYNAMIC,

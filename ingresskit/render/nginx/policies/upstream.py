@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -12,7 +12,7 @@ from ingresskit.policies import Algorithm, LoadBalancing, Policy, Retries, Timeo
 from ingresskit.render.nginx.policies.drafts import DynamicDraft, StaticDraft
 from ingresskit.render.nginx.tree import Directive, Value, Variable
 from ingresskit.render.nginx.values import duration
-from ingresskit.render.policies import PolicyHandler
+from ingresskit.render.policies import Loss, PolicyHandler
 
 __all__ = [
     "DYNAMIC",
@@ -29,20 +29,32 @@ __all__ = [
 _METHODS: Final[Mapping[Algorithm, tuple[Directive, ...]]] = {
     Algorithm.ROUND_ROBIN: (),
     Algorithm.LEAST_CONNECTIONS: (Directive("least_conn"),),
-    Algorithm.RANDOM: (Directive("random"),),
+    Algorithm.RANDOM: (Directive("random", ("two", "least_conn")),),
     Algorithm.CLIENT_HASH: (Directive("hash", (Value(Variable("remote_addr")), "consistent")),),
+    Algorithm.EWMA: (Directive("least_conn"),),
 }
+_COUNTING: Final = (Algorithm.LEAST_CONNECTIONS, Algorithm.RANDOM, Algorithm.EWMA)
+_NO_TIMES: Final = Loss(
+    field="algorithm",
+    message="does not know how long requests took",
+    effect="the endpoint with the fewest requests is chosen",
+)
 
 
 class StaticLoadBalancing(PolicyHandler[LoadBalancing, StaticDraft]):
     """``least_conn`` and its like, in the upstream of the backend."""
 
     policy: type[Policy] = LoadBalancing
+    limitations: tuple[Loss, ...] = (_NO_TIMES,)
+
+    @override
+    def losses(self, policy: LoadBalancing) -> Iterable[Loss]:
+        return self.limitations if policy.algorithm is Algorithm.EWMA else ()
 
     @override
     def contribute(self, policy: LoadBalancing, draft: StaticDraft) -> None:
         draft.balance = _METHODS[policy.algorithm]
-        draft.shares_counts = policy.algorithm is Algorithm.LEAST_CONNECTIONS
+        draft.shares_counts = policy.algorithm in _COUNTING
 
 
 class DynamicLoadBalancing(PolicyHandler[LoadBalancing, DynamicDraft]):

@@ -8,7 +8,7 @@ local tables = require "ingresskit.tables"
 
 local counts = ngx.shared.ingresskit_counts
 
-local random, min = math.random, math.min
+local random, min, exp = math.random, math.min, math.exp
 local crc32 = ngx.crc32_long
 
 local M = {}
@@ -16,6 +16,12 @@ local M = {}
 -- After a failed connection an endpoint is left alone for a while, if there is another one.
 local FIRST_BACK_OFF = 2
 local LONGEST_BACK_OFF = 10
+
+-- Seconds in which an average of times loses most of what it was.
+local DECAY = 10
+
+-- The algorithms that ask how many requests are under way.
+local COUNTING = { ["least-connections"] = true, random = true, ewma = true }
 
 -- By "address:port": {failures =, retry_at = of ngx.now()}.
 local states = {}
@@ -87,6 +93,28 @@ function M.choose(shares, generation)
     return chosen
 end
 
+-- Two of the endpoints at random; the second is nil where there is one only.
+local function two(well)
+    local first = random(#well)
+    if #well == 1 then
+        return well[first]
+    end
+    local second = random(#well - 1)
+    return well[first], well[second < first and second or second + 1]
+end
+
+-- How many requests are under way at an endpoint.
+local function active(endpoint)
+    return counts:get("a:" .. endpoint.name) or 0
+end
+
+-- What another request is likely to cost there, as `EndpointState.cost` of the in-process proxy has it.
+-- The names begin like those of counts that no one reports.
+local function expected(endpoint, now)
+    local average, at = counts:get("a:e:" .. endpoint.name) or 0, counts:get("a:t:" .. endpoint.name) or now
+    return average * exp((at - now) / DECAY) * (active(endpoint) + 1)
+end
+
 -- The endpoint for a request: one that is well if there is any, else one that is not; nil when all
 -- were tried. *tried* is a set of names, or nil.
 local function chosen(backend, algorithm, client, tried)
@@ -117,15 +145,17 @@ local function chosen(backend, algorithm, client, tried)
         return nil
     end
     backend.turn = backend.turn % count + 1
-    if algorithm == "random" then
-        return well[random(#well)]
+    if algorithm == "random" or algorithm == "ewma" then
+        local first, second = two(well)
+        local cost = algorithm == "random" and active or expected
+        return second and cost(second, now) < cost(first, now) and second or first
     elseif algorithm == "least-connections" then
         local best, fewest
         for step = 0, #well - 1 do
             local endpoint = well[(backend.turn + step) % #well + 1]
-            local active = counts:get("a:" .. endpoint.name) or 0
-            if not best or active < fewest then
-                best, fewest = endpoint, active
+            local busy = active(endpoint)
+            if not best or busy < fewest then
+                best, fewest = endpoint, busy
             end
         end
         return best
@@ -159,9 +189,23 @@ end
 -- A request begins (1) or ends (-1) at an endpoint. What a worker that died had under way is forgotten with
 -- the count itself, after a while.
 function M.count(endpoint, algorithm, amount)
-    if algorithm == "least-connections" then
+    if COUNTING[algorithm] then
         counts:incr("a:" .. endpoint.name, amount, 0, 3600)
     end
+end
+
+-- A request took so many seconds. A peak counts at once, and is forgotten in time. Two workers may do this at
+-- once: then one of the times is lost, which is no matter.
+function M.took(endpoint, algorithm, seconds)
+    if algorithm ~= "ewma" then
+        return
+    end
+    local now = ngx.now()
+    local average, at = counts:get("a:e:" .. endpoint.name) or 0, counts:get("a:t:" .. endpoint.name) or now
+    local kept = exp((at - now) / DECAY)
+    local after = seconds > average and seconds or average * kept + seconds * (1 - kept)
+    counts:set("a:e:" .. endpoint.name, after, 3600)
+    counts:set("a:t:" .. endpoint.name, now, 3600)
 end
 
 -- A connection to an endpoint could not be made.

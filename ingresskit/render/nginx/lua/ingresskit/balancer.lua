@@ -89,8 +89,9 @@ function M.finish(context)
     if not endpoint then
         return
     end
-    local state = endpoint.state
-    backends.count(endpoint, context.backend.balance, -1)
+    local state, algorithm = endpoint.state, context.backend.balance
+    backends.count(endpoint, algorithm, -1)
+    backends.took(endpoint, algorithm, ngx.now() - ngx.req.start_time())
     if context.own then -- nginx's error became a local reply
         local status = ngx.status
         if (status == 502 or status == 504) and failed(context, status, false) == 0 then
