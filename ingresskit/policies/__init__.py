@@ -1,6 +1,6 @@
 """What annotations mean: typed policies, the value types they are made of, and the registry."""
 
-from ingresskit.policies.authorities import Authorities
+from ingresskit.policies.authorities import Authorities, TlsIdentity
 from ingresskit.policies.base import (
     Annotation,
     Origin,
@@ -112,6 +112,7 @@ from ingresskit.policies.kinds import (
     UpstreamConnection,
     UpstreamHost,
     UpstreamProtocol,
+    UpstreamTls,
     WwwRedirect,
     parse_shadowed,
 )
@@ -121,6 +122,7 @@ from ingresskit.policies.registry import PolicyRegistry
 from ingresskit.policies.templates import Name, expand, places_in, template_pieces
 from ingresskit.policies.text_changes import CLIENT_NAMES, TextChange
 from ingresskit.policies.timed_patterns import is_portable, match_groups
+from ingresskit.policies.tls_values import TlsVersion
 from ingresskit.policies.variables import RequestText, Variable
 
 __all__ = [
@@ -229,11 +231,14 @@ __all__ = [
     "Status",
     "TextChange",
     "Timeouts",
+    "TlsIdentity",
     "TlsRedirect",
+    "TlsVersion",
     "TrafficSplit",
     "UpstreamConnection",
     "UpstreamHost",
     "UpstreamProtocol",
+    "UpstreamTls",
     "ValueMatch",
     "Values",
     "Variable",

@@ -1,4 +1,4 @@
-"""Certification authorities that a Secret or ConfigMap holds, read whole or refused."""
+"""Certification authorities and identities that a Secret or ConfigMap holds, read whole or refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 
 from ingresskit.models import ConfigMap, Secret
 
-__all__ = ["Authorities", "load_authorities", "load_authorities_of_config_map", "read_authorities"]
+__all__ = [
+    "Authorities",
+    "TlsIdentity",
+    "load_authorities",
+    "load_authorities_of_config_map",
+    "load_identity",
+    "read_authorities",
+]
 
 # What each handshake may cost: a bundle with all public CAs has some 150 in 220 KiB.
 _MOST_BYTES = 512 * 1024
@@ -36,6 +43,61 @@ class Authorities:
 
     def __bool__(self) -> bool:
         return bool(self.certificates)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsIdentity:
+    """A certificate chain and its key. Neither appears in a ``repr``.
+
+    Attributes:
+        chain: PEM, leaf first, each block written anew.
+        private_key: PEM, PKCS #8, not encrypted, fits the leaf.
+        digest: SHA-256 over both, lower-case hexadecimal.
+    """
+
+    chain: bytes = field(repr=False)
+    private_key: bytes = field(repr=False)
+    digest: str = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        total = hashlib.sha256(len(self.chain).to_bytes(8, "big") + self.chain + self.private_key)
+        object.__setattr__(self, "digest", total.hexdigest())
+
+
+def load_identity(secret: Secret) -> TlsIdentity:
+    """What *secret* holds under ``tls.crt`` and ``tls.key``. Needs the extra ``tls``.
+
+    Raises:
+        ValueError: They are missing, unreadable, or do not fit each other. The text is the rule.
+    """
+    chain, private_key = secret.data.get("tls.crt", b""), secret.data.get("tls.key", b"")
+    if not chain.strip() or not private_key.strip():
+        raise ValueError("must name one that holds a certificate under tls.crt and its key under tls.key")
+    if len(chain) + len(private_key) > _MOST_BYTES:
+        raise ValueError(f"must name one with at most {_MOST_BYTES} bytes under tls.crt and tls.key")
+    try:
+        from cryptography import x509
+        from cryptography.hazmat.primitives.serialization import (
+            Encoding,
+            NoEncryption,
+            PrivateFormat,
+            PublicFormat,
+            load_pem_private_key,
+        )
+    except ImportError:
+        raise ValueError("must wait until the extra ingresskit[tls] is installed, which reads it") from None
+    try:
+        certificates = x509.load_pem_x509_certificates(chain)
+        key = load_pem_private_key(private_key, password=None)
+        form = Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
+        fits = certificates[0].public_key().public_bytes(*form) == key.public_key().public_bytes(*form)
+        pem = b"".join(item.public_bytes(Encoding.PEM) for item in certificates)
+        written = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    except Exception:  # noqa: BLE001 - whatever a parser says of a tenant's bytes is that object's fault
+        raise ValueError("must name one that holds PEM under tls.crt and tls.key, without a password") from None
+    if not fits:
+        raise ValueError("must name one whose tls.key fits its tls.crt")
+    return TlsIdentity(chain=pem, private_key=written)
 
 
 def load_authorities(secret: Secret) -> Authorities:

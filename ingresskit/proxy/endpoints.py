@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ingresskit.graph import Protocol, Termination
 from ingresskit.proxy.repeated import Repeated
+
+if TYPE_CHECKING:
+    from ingresskit.policies import UpstreamTls
 
 __all__ = ["EndpointState", "Trouble"]
 
@@ -42,6 +45,8 @@ class EndpointState:
     """What is known of one endpoint, whichever backends it belongs to.
 
     Attributes:
+        tls: How it is spoken to in TLS; ``None``: unverified, by the host of the request.
+        tls_name: The name that is verified or sent by *tls*; empty: the host of the request is sent.
         active: Requests under way.
         requests: Attempts to send it a request.
         failures: Those of them that failed.
@@ -65,15 +70,26 @@ class EndpointState:
         "requests",
         "retry_at",
         "seed",
+        "tls",
+        "tls_name",
         "trouble",
         "unreached",
         "users",
     )
 
-    def __init__(self, address: str, port: int, protocol: Protocol) -> None:
+    def __init__(
+        self,
+        address: str,
+        port: int,
+        protocol: Protocol,
+        tls: UpstreamTls | None = None,
+        tls_name: str = "",
+    ) -> None:
         self.address: str = address
         self.port: int = port
         self.protocol: Protocol = protocol
+        self.tls: UpstreamTls | None = tls
+        self.tls_name: str = tls_name
         self.active: int = 0
         self.users: int = 0
         self.requests: int = 0
@@ -98,6 +114,13 @@ class EndpointState:
     def cost(self, now: float) -> float:
         """What another request is likely to cost there: the time it takes, with those under way before it."""
         return self.average * math.exp((self.average_at - now) / _DECAY) * (self.active + 1)
+
+    def server_name(self, host: str) -> str:
+        """The TLS server name for a request to *host*; empty: none is sent."""
+        tls = self.tls
+        if tls is None:
+            return host
+        return (self.tls_name or host) if tls.send_name or tls.verifies else ""
 
     def failed(self, now: float) -> None:
         """A connection could not be made."""

@@ -9,7 +9,7 @@ from typing import Final, cast
 from ingresskit.filters import Handshake, read_certificate
 from ingresskit.policies import ClientCertificates
 
-__all__ = ["ClientTls", "handshake_of"]
+__all__ = ["ClientTls", "chain_depth", "handshake_of"]
 
 # OpenSSL itself keeps no more.
 _MOST_SESSIONS: Final = 20_480
@@ -52,14 +52,20 @@ def _depth(connection: ClientTls) -> int | None:
     if connection.session_reused:
         # OpenSSL keeps the certificate of a session, and not the chain that it was verified by.
         return depths.get(session) if session is not None else None
-    # Public from Python 3.13 on; before that, only the object inside has it.
-    inside = connection if hasattr(connection, "get_verified_chain") else getattr(connection, "_sslobj", None)
-    chain = getattr(inside, "get_verified_chain", None)
-    if chain is None:
+    depth = chain_depth(connection)
+    if depth is None:
         return None
-    depth = max(0, len(cast("Sequence[object]", chain())) - 2)
     if session is not None:
         if len(depths) >= _MOST_SESSIONS:
             depths.clear()
         depths[session] = depth
     return depth
+
+
+def chain_depth(connection: ssl.SSLObject) -> int | None:
+    """How many certificates stand between that of the peer and that of the CA; ``None``: that is not known."""
+    # Public from Python 3.13 on; before that, only the object inside has it.
+    inside = connection if hasattr(connection, "get_verified_chain") else getattr(connection, "_sslobj", None)
+    chain = getattr(inside, "get_verified_chain", None)
+    found = None if chain is None else cast("Sequence[object] | None", chain())
+    return max(0, len(found) - 2) if found else None

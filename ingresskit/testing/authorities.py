@@ -159,7 +159,9 @@ def _certificate(
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
 
-    serial = int.from_bytes(hashlib.sha256(f"{subject} {issuer} {key.private_numbers()}".encode()).digest()[:8])
+    serial = int.from_bytes(
+        hashlib.sha256(f"{subject} {issuer} {key.private_numbers().private_value}".encode()).digest()[:8]
+    )
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)

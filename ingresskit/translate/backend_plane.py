@@ -9,9 +9,9 @@ from typing import NamedTuple
 from ingresskit._ledger import Ledger
 from ingresskit._sorted_map import SortedMap
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
-from ingresskit.graph import Backend, BackendKey, Forward, VirtualHost
+from ingresskit.graph import Backend, BackendKey, Forward, Protocol, VirtualHost
 from ingresskit.models import ObjectKey, ObjectRef, Service
-from ingresskit.policies import PolicySet
+from ingresskit.policies import PolicySet, UpstreamTls
 from ingresskit.translate.backends import BackendTable
 
 __all__ = ["BackendPlane", "HostChange"]
@@ -105,7 +105,7 @@ class BackendPlane:
         resolved, before = self._table.backend(key._replace(policies="")), self._backends.get(key)
         backend = resolved.backend
         if key.policies:
-            backend = replace(backend, key=key, policies=self._users[key][self._first[key]])
+            backend = _within_reach(replace(backend, key=key, policies=self._users[key][self._first[key]]))
         self._notes.put(("backend", key), resolved.diagnostics)
         self._of_service.setdefault(_service(key), set()).add(key)
         if before == backend:
@@ -127,6 +127,15 @@ class BackendPlane:
         keys.discard(key)
         if not keys:
             self._of_service.pop(_service(key), None)
+
+
+def _within_reach(backend: Backend) -> Backend:
+    """*backend* without endpoints, where these cannot be verified although they must be."""
+    tls = backend.policies.get(UpstreamTls)
+    if tls is None or not tls.verifies or backend.protocol is Protocol.HTTPS or not backend.endpoints:
+        return backend
+    note = f"endpoints must be verified, and speak {backend.protocol} without TLS"
+    return replace(backend, endpoints=(), note=note)
 
 
 def _routes_without_endpoints(host: VirtualHost, notes: Mapping[BackendKey, str]) -> Iterator[Diagnostic]:

@@ -60,6 +60,7 @@ from ingresskit.policies.kinds.upstream import (
     TrafficSplit,
     UpstreamProtocol,
 )
+from ingresskit.policies.kinds.upstream_tls import UpstreamTls
 
 if TYPE_CHECKING:
     from ingresskit.policies.base import Policy
@@ -125,6 +126,7 @@ __all__ = [
     "UpstreamConnection",
     "UpstreamHost",
     "UpstreamProtocol",
+    "UpstreamTls",
     "WwwRedirect",
     "parse_shadowed",
 ]
@@ -168,6 +170,7 @@ BUILTIN_POLICIES: tuple[type[Policy], ...] = (
     UpstreamConnection,
     UpstreamHost,
     UpstreamProtocol,
+    UpstreamTls,
     WwwRedirect,
 )
 """Every policy that comes with ingresskit, by name."""

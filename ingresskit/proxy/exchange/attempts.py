@@ -118,7 +118,7 @@ class Attempts(ABC):
         self._attempts += 1
         endpoint.requests += 1
         runtime = self._runtime
-        name = self._request.server_name if endpoint.protocol is _HTTPS else ""
+        name = endpoint.server_name(self._request.server_name) if endpoint.protocol is _HTTPS else ""
         if not fresh:
             repeatable = self._repeatable and not self._body_discarded
             if (stream := runtime.pool.take(endpoint, name, repeatable=repeatable)) is not None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
-import tempfile
-from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from ingresskit._fallback_certificate import make_fallback_certificate
@@ -15,6 +12,7 @@ from ingresskit.facts import fact_logger
 from ingresskit.policies import ClientCertificates, HostTls, PolicySet
 from ingresskit.proxy.handshakes import ClientTls
 from ingresskit.proxy.listen.server_name import name_reader
+from ingresskit.proxy.tls_contexts import load_chain, named_pem
 
 if TYPE_CHECKING:
     from ingresskit.graph import Certificate
@@ -45,10 +43,10 @@ class CertificateContexts:
         # Without a certificate of its own OpenSSL would offer no cipher before the name is looked at.
         self._own: tuple[bytes, bytes] = make_fallback_certificate()
         self._entrance = _new_context()
-        _load(self._entrance, *self._own)
+        load_chain(self._entrance, *self._own)
         self._entrance.sni_callback = self._choose
         reading = _new_context()
-        _load(reading, *self._own)
+        load_chain(reading, *self._own)
         self._read_name: Callable[[socket.socket], Awaitable[str | None]] = name_reader(reading)
 
     async def for_connection(self, connection: socket.socket) -> ssl.SSLContext:
@@ -118,7 +116,7 @@ class CertificateContexts:
         context = _new_context()
         chain, private_key = self._own if certificate is None else (certificate.chain, certificate.private_key)
         try:
-            _load(context, chain, private_key)
+            load_chain(context, chain, private_key)
             self._apply(context, policies)
         except (ssl.SSLError, ValueError, OSError) as exc:
             self._contexts[key] = None
@@ -147,7 +145,7 @@ class CertificateContexts:
         # A client without a certificate gets a response that says so: the filter of the host refuses it.
         context.verify_mode = ssl.CERT_OPTIONAL
         authorities = asked.authorities
-        with _named(authorities.certificates + authorities.revoked) as path:
+        with named_pem(authorities.certificates + authorities.revoked) as path:
             context.load_verify_locations(path)
         if authorities.revoked:
             context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
@@ -178,42 +176,3 @@ def _new_context() -> ssl.SSLContext:
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.set_alpn_protocols(["http/1.1"])
     return context
-
-
-def _load(context: ssl.SSLContext, chain: bytes, key: bytes) -> None:
-    """Give OpenSSL a chain and a key."""
-    with _named(chain.rstrip(b"\n") + b"\n" + key) as path:
-        context.load_cert_chain(path, password=_refuse_password)
-
-
-@contextmanager
-def _named(pem: bytes) -> Generator[str]:
-    """A path to *pem*. Python can only name files to OpenSSL: this makes one only its user can read.
-
-    In memory where the system can; else in a file of mode 0600 that is gone afterwards.
-    """
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
-        try:
-            _write_all(descriptor, pem)
-            yield f"/proc/self/fd/{descriptor}"
-        finally:
-            os.close(descriptor)
-        return
-    descriptor, path = tempfile.mkstemp(prefix="certificate-")
-    try:
-        _write_all(descriptor, pem)
-        yield path
-    finally:
-        os.close(descriptor)
-        os.unlink(path)  # noqa: PTH108 - a path as mkstemp gave it
-
-
-def _refuse_password() -> str:
-    # Without this OpenSSL would ask the terminal for the password of an encrypted key, and wait.
-    raise ValueError("the key is encrypted")
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]

@@ -23,6 +23,7 @@ from ingresskit.proxy.statistics import EndpointStatistics
 from ingresskit.proxy.upstreams.destinations import DestinationRefused, permitted_address
 
 if TYPE_CHECKING:
+    from ingresskit.policies import UpstreamTls
     from ingresskit.proxy.deadlines import Deadlines
     from ingresskit.proxy.settings import ProxySettings
     from ingresskit.proxy.statistics import Counters
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["Connect", "Pool"]
 
 _RESETS: Final = (errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE)
+
+_Key = tuple[str, int, Protocol, "UpstreamTls | None", str]
 
 Connect = Callable[["Pool", EndpointState, str, str], Awaitable[UpstreamConnection]]
 """Makes a connection for a pool: to an endpoint, at this numeric address, with this TLS server name.
@@ -65,13 +68,22 @@ class Pool:
         self._counters = counters
         self._connect = connect
         self._draining = False
-        self._endpoints: dict[tuple[str, int, Protocol], EndpointState] = {}
+        self._endpoints: dict[_Key, EndpointState] = {}
         self._available: dict[EndpointState, list[UpstreamConnection]] = {}
         self._open: set[UpstreamConnection] = set()
 
-    def endpoint(self, endpoint: Endpoint, protocol: Protocol) -> EndpointState:
-        """The state of an endpoint; the caller becomes a user of it until `leave`."""
-        key = (endpoint.address, endpoint.port, protocol)
+    def endpoint(
+        self,
+        endpoint: Endpoint,
+        protocol: Protocol,
+        tls: UpstreamTls | None = None,
+        tls_name: str = "",
+    ) -> EndpointState:
+        """The state of an endpoint; the caller becomes a user of it until `leave`.
+
+        Who speaks otherwise to one in TLS has another state of it, and so no connection in common.
+        """
+        key = (endpoint.address, endpoint.port, protocol, tls, tls_name)
         state = self._endpoints.get(key)
         if state is None:
             state = self._endpoints[key] = EndpointState(*key)
@@ -83,7 +95,8 @@ class Pool:
         """A backend no longer lists the endpoint; without users its idle connections go."""
         state.users -= 1
         if state.users <= 0:
-            self._endpoints.pop((state.address, state.port, state.protocol), None)
+            key = (state.address, state.port, state.protocol, state.tls, state.tls_name)
+            self._endpoints.pop(key, None)
             for connection in self._available.pop(state, ()):
                 connection.retire()
 
@@ -198,7 +211,9 @@ def _connect_failed(exc: OSError | ValueError, protocol: Protocol) -> ConnectFai
     if isinstance(exc, TimeoutError):
         return ConnectFailed(Termination.UPSTREAM_CONNECT_TIMEOUT)
     if isinstance(exc, ssl.SSLError):
-        return ConnectFailed(Termination.UPSTREAM_TLS, (exc.reason or "").replace("_", " ").lower())
+        # OpenSSL gives one; who raises the exception otherwise does not.
+        reason: str = getattr(exc, "reason", None) or ""
+        return ConnectFailed(Termination.UPSTREAM_TLS, reason.replace("_", " ").lower())
     if isinstance(exc, socket.gaierror):
         return ConnectFailed(Termination.UPSTREAM_REFUSED, "the name has no address")
     if isinstance(exc, ValueError):

@@ -25,6 +25,7 @@ from ingresskit.policies import (
     Timeouts,
     TlsRedirect,
     UpstreamConnection,
+    UpstreamTls,
 )
 from ingresskit.render.base import Renderer
 from ingresskit.render.inprocess.certificates import CERTIFICATE_LOSSES
@@ -52,6 +53,7 @@ _UPSTREAM: Final[frozenset[type[Policy]]] = frozenset(
         Timeouts,
         TlsRedirect,
         UpstreamConnection,
+        UpstreamTls,
     }
 )
 _LOSSES: Final = HandlerTable[PolicyHandler[Never, Never]](CERTIFICATE_LOSSES)

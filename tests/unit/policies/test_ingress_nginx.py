@@ -403,7 +403,6 @@ def test_an_origin_that_cannot_be_read_is_left_out(value: str, origins: tuple[st
 PROTECTIONS: dict[str, dict[str, str]] = {
     "a firewall": {"enable-modsecurity": "true"},
     "a snippet": {"configuration-snippet": "deny all;"},
-    "verified endpoints": {"proxy-ssl-verify": "on", "proxy-ssl-secret": "shop/ca"},
 }
 
 

@@ -46,6 +46,7 @@ def test_every_native_annotation_with_text_in_it_is_among_the_fields() -> None:
     closed |= {"hsts", "hsts-include-subdomains", "hsts-preload"}
     closed |= {"client-certificate", "client-certificate-depth", "client-certificate-header"}
     closed |= {"tls-prefer-server-ciphers"}
+    closed |= {f"upstream-tls-{name}" for name in ("verify", "send-name", "depth", "versions")}
 
     assert {
         annotation.name for annotation in NativeDialect().table() if annotation.name not in fields

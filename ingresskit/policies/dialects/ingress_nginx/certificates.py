@@ -1,4 +1,4 @@
-"""Client certificates, and the ciphers of hosts."""
+"""TLS with clients: their certificates, and the ciphers of hosts."""
 
 from __future__ import annotations
 

@@ -28,6 +28,7 @@ from ingresskit.policies.dialects.ingress_nginx.snippets import read_snippets
 from ingresskit.policies.dialects.ingress_nginx.table import TABLE
 from ingresskit.policies.dialects.ingress_nginx.traffic import read_traffic
 from ingresskit.policies.dialects.ingress_nginx.upstream import read_upstream
+from ingresskit.policies.dialects.ingress_nginx.upstream_tls import read_upstream_tls
 from ingresskit.policies.dialects.native import NATIVE_PREFIX
 from ingresskit.policies.kinds.shadow import Shadow, Shadowed
 from ingresskit.policies.order import Order, Stage
@@ -123,6 +124,7 @@ class IngressNginxDialect(Dialect):
             read_access,
             read_credentials,
             read_certificates,
+            read_upstream_tls,
             read_external_auth,
             read_limits,
             read_traffic,

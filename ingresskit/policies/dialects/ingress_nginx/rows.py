@@ -40,13 +40,13 @@ service-upstream | boolean | false | bl? | = | Send requests to the address of t
 backend-protocol | protocol | HTTP | bl~ | | What the endpoints speak.
 proxy-http-version | 1.0 or 1.1 | 1.1 | rl~ | | The version of HTTP that endpoints are spoken to in.
 connection-proxy-header | keep-alive or close | | rl+ | | The Connection header field for endpoints.
-proxy-ssl-secret | namespace/name | | bm? | | The Secret with client certificate and CA for endpoints.
-proxy-ssl-verify | on or off | off | bl! | | Whether the certificates of endpoints are verified.
-proxy-ssl-verify-depth | number | 1 | bl. | | How long their chains may be.
-proxy-ssl-name | host | | bh. | | The name that their certificates must have.
-proxy-ssl-server-name | on or off | off | bl. | | Whether endpoints are sent a server name.
-proxy-ssl-ciphers | list | DEFAULT | bm? | | The ciphers for endpoints.
-proxy-ssl-protocols | list | TLSv1.2 | bl? | | The TLS versions for endpoints.
+proxy-ssl-secret | namespace/name | | bm+ | | The Secret with client certificate and CA for endpoints.
+proxy-ssl-verify | on or off | off | bl~ | | Whether the certificates of endpoints are verified.
+proxy-ssl-verify-depth | number | 1 | bl+ | | How long their chains may be.
+proxy-ssl-name | host | | bh+ | | The name that their certificates must have.
+proxy-ssl-server-name | on or off | off | bl+ | | Whether endpoints are sent a server name.
+proxy-ssl-ciphers | list | DEFAULT | bm~ | | The ciphers for endpoints.
+proxy-ssl-protocols | list | TLSv1.2 | bl~ | | The TLS versions for endpoints.
 fastcgi-index | file | | rm. | | The index file of FastCGI endpoints.
 fastcgi-params-configmap | namespace/name | | rm. | | The parameters of FastCGI endpoints.
 """
@@ -184,6 +184,9 @@ ROWS: Final = {
 """The lines of each theme."""
 
 NOTES: Final = {
+    "proxy-ssl-ciphers": "names of ciphers, no exclusions",
+    "proxy-ssl-protocols": "TLSv1.2 and TLSv1.3",
+    "proxy-ssl-verify": "without proxy-ssl-name, the name of the Service is verified",
     "auth-cache-key": "a key that is the same for all clients keeps nothing",
     "auth-keepalive-share-vars": "there are no nginx variables to share",
     "app-root": "the location is sent as a path",

@@ -44,15 +44,10 @@ _IDLE: Final[dict[str, frozenset[str]]] = {
     "proxy-cookie-path": frozenset({"off"}),
     "proxy-next-upstream-timeout": frozenset({"0"}),
     "proxy-redirect-from": frozenset({"off"}),
-    "proxy-ssl-verify": frozenset({"off"}),
 }
 _NEEDS: Final = {
-    "auth-tls-match-cn": "auth-tls-secret",
     "enable-owasp-core-rules": "enable-modsecurity",
     "modsecurity-snippet": "enable-modsecurity",
-    "proxy-ssl-ciphers": "proxy-ssl-secret",
-    "proxy-ssl-protocols": "proxy-ssl-secret",
-    "proxy-ssl-verify": "proxy-ssl-secret",
 }
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import Algorithm, LoadBalancing, Retries, Timeouts
+from ingresskit.policies import Algorithm, LoadBalancing, Retries, Timeouts, UpstreamTls
 from ingresskit.render.haproxy.artifact import MapName, SlotClass
 from ingresskit.render.haproxy.lines import flagged, setting
 from ingresskit.render.haproxy.policies.base import Context, Handler, SettingRow
@@ -35,6 +35,9 @@ _NO_TIMES: Final = Loss(
     field="algorithm",
     message="does not know how long requests took",
     effect="the endpoint with the fewest requests is chosen",
+)
+_TLS_FILES: Final = Loss(
+    message="cannot read certificates for endpoints while it runs", support=Support.DELEGATED
 )
 
 
@@ -99,7 +102,18 @@ class _Timeouts(Handler[Timeouts]):
         yield f"set-timeout tunnel var(txn.read_timeout) if {on}"
 
 
-HANDLERS: Final = (_LoadBalancing(), _Retries(), _Timeouts())
+class _UpstreamTls(Handler[UpstreamTls]):
+    """A server that is added at runtime can only name files that HAProxy has read before."""
+
+    policy = UpstreamTls
+    limitations = (_TLS_FILES,)
+
+    @override
+    def losses(self, policy: UpstreamTls) -> Iterator[Loss]:
+        yield _TLS_FILES
+
+
+HANDLERS: Final = (_UpstreamTls(), _LoadBalancing(), _Retries(), _Timeouts())
 
 
 def _step(connect: timedelta | None) -> timedelta | None:

@@ -8,11 +8,11 @@ from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import Algorithm, LoadBalancing, Policy, Retries, Timeouts
+from ingresskit.policies import Algorithm, LoadBalancing, Policy, Retries, Timeouts, UpstreamTls
 from ingresskit.render.nginx.policies.drafts import DynamicDraft, StaticDraft
 from ingresskit.render.nginx.tree import Directive, Value, Variable
 from ingresskit.render.nginx.values import duration
-from ingresskit.render.policies import Loss, PolicyHandler
+from ingresskit.render.policies import Loss, PolicyHandler, Support
 
 __all__ = [
     "DYNAMIC",
@@ -20,9 +20,11 @@ __all__ = [
     "DynamicLoadBalancing",
     "DynamicRetries",
     "DynamicTimeouts",
+    "DynamicUpstreamTls",
     "StaticLoadBalancing",
     "StaticRetries",
     "StaticTimeouts",
+    "StaticUpstreamTls",
 ]
 
 
@@ -114,6 +116,33 @@ class DynamicTimeouts(PolicyHandler[Timeouts, DynamicDraft]):
             draft.upstream[name] = value / timedelta(seconds=1)
 
 
+_TLS_FILES: Final = Loss(
+    message="has no certificates for endpoints in its configuration", support=Support.DELEGATED
+)
+
+
+class StaticUpstreamTls(PolicyHandler[UpstreamTls, StaticDraft]):
+    """Left to the delegate."""
+
+    policy: type[Policy] = UpstreamTls
+    limitations: tuple[Loss, ...] = (_TLS_FILES,)
+
+    @override
+    def losses(self, policy: UpstreamTls) -> Iterable[Loss]:
+        return self.limitations
+
+
+class DynamicUpstreamTls(PolicyHandler[UpstreamTls, DynamicDraft]):
+    """Left to the delegate."""
+
+    policy: type[Policy] = UpstreamTls
+    limitations: tuple[Loss, ...] = (_TLS_FILES,)
+
+    @override
+    def losses(self, policy: UpstreamTls) -> Iterable[Loss]:
+        return self.limitations
+
+
 def _timeouts(policy: Timeouts) -> list[tuple[str, timedelta]]:
     named = (("connect", policy.connect), ("read", policy.read), ("send", policy.send))
     return [(name, value) for name, value in named if value is not None]
@@ -123,9 +152,11 @@ STATIC: Final = (
     StaticLoadBalancing(),
     StaticRetries(),
     StaticTimeouts(),
+    StaticUpstreamTls(),
 )
 DYNAMIC: Final = (
     DynamicLoadBalancing(),
     DynamicRetries(),
     DynamicTimeouts(),
+    DynamicUpstreamTls(),
 )
