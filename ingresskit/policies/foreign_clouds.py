@@ -41,7 +41,7 @@ CLOUDS: Final[tuple[ForeignFamily, ...]] = (
             "conditions.": Values.NO_ADDRESSES,
             "jwt-validation": EMPTY,
         },
-        same={"inbound-cidrs": "allow-sources", "ssl-redirect": "tls-redirect"},
+        same={"inbound-cidrs": "allow-sources", "jwt-validation": "jwt-keys", "ssl-redirect": "tls-redirect"},
         switches={"auth-idp-cognito": "auth-type", "auth-idp-oidc": "auth-type"},
         advice={
             "backend-protocol": PROTOCOL,

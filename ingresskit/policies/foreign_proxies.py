@@ -91,6 +91,9 @@ PROXIES: Final[tuple[ForeignFamily, ...]] = (
             "app-protect-dos-resource": EMPTY,
         },
         same={
+            "basic-auth-secret": "basic-auth-secret",
+            "basic-auth-realm": "basic-auth-realm",
+            "jwt-key": "jwt-keys-secret",
             "client-max-body-size": "body-limit",
             "lb-method": "load-balancing",
             "proxy-connect-timeout": "connect-timeout",
@@ -211,6 +214,9 @@ PROXIES: Final[tuple[ForeignFamily, ...]] = (
         same={
             "allow-list": "allow-sources",
             "whitelist": "allow-sources",
+            "auth-type": "basic-auth-secret",
+            "auth-secret": "basic-auth-secret",
+            "auth-realm": "basic-auth-realm",
             "load-balance": "load-balancing",
             "path-rewrite": "rewrite-prefix",
             "request-redirect": "redirect",

@@ -159,6 +159,20 @@ async def test_a_browser_asks_in_advance_without_a_password(stage: Stage) -> Non
     assert endpoint.seen == []
 
 
+async def test_a_page_of_errors_takes_the_place_of_no_refusal(stage: Stage) -> None:
+    endpoint, pages = await stage.endpoint(), await stage.endpoint()
+    annotations = {**BASIC, "error-pages": "401, 403", "fallback-service": "pages"}
+    others = [service("pages"), *slices("pages", [pages.port]), users(USERS)]
+    await stage.serve(endpoint, annotations=annotations, more=others)
+    client = await stage.connect()
+
+    asked = await client.ask(get())
+
+    assert (asked.status, asked.value("www-authenticate")) == (401, 'Basic realm="Restricted", charset="UTF-8"')
+    assert await statuses(stage, [basic("alice", "x")], [basic("alice")]) == [401, 200]
+    assert pages.seen == []
+
+
 @pytest.mark.parametrize(
     ("satisfy", "allowed", "without", "with_password"),
     [

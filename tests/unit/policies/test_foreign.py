@@ -152,7 +152,7 @@ def test_nothing_is_said_where_nothing_is_lost(key: str, value: str) -> None:
         (f"{NGINX}/limit-rps", "5", "use ingresskit.dev/rate-limit"),
         (f"{NGINX}/cors-allow-origin", "*", "use ingresskit.dev/cors-origins"),
         (f"{NGINX}/proxy-cookie-path", "/a /b", "there is no native annotation for it"),
-        (f"{NGINX}/auth-realm", "Staff", "there is no native annotation for it"),
+        (f"{NGINX}/auth-realm", "Staff", "use ingresskit.dev/basic-auth-realm"),
         ("kubernetes.io/ingress.global-static-ip-name", "web", "GKE"),
         ("konghq.com/strip-path", "true", "use ingresskit.dev/rewrite-prefix"),
         ("alb.ingress.kubernetes.io/conditions.web", '[{"field":"http-header"}]', "goes to the Service"),
