@@ -45,6 +45,9 @@ _logger = fact_logger(__name__)
 _FORWARDING: Final = frozenset({Stage.ACTION, Stage.BODY})
 
 
+_CERTIFICATE: Final = b"ssl-client-"
+
+
 class GuardedRequest:
     """A request whose route has filters: their `RequestView` and `Memory`, and how far it has come.
 
@@ -218,7 +221,10 @@ class GuardedRequest:
         if not self.request_id:
             self.request_id = b"%032x" % random.getrandbits(128)
         own = b"" if b"x-request-id" in subrequest.drop else b"X-Request-ID: %b\r\n" % self.request_id
-        return without(self.head.fields, subrequest.drop) + own
+        # What this proxy, or one in front, found in the certificate of the client.
+        said = without(self.forwarding.lines, self.edit.drop) + self.edit.lines
+        shown = b"".join([line for line in said.splitlines(keepends=True) if line[:11].lower() == _CERTIFICATE])
+        return without(self.head.fields, subrequest.drop) + without(shown, subrequest.drop) + own
 
     def _settle(self, guard: Filter, outcome: Reply | Question | Verdict) -> LocalReply | Question | None:
         """What comes of the outcome of *guard*; ``None``: the request goes on."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Final
 
 __all__ = ["Names"]
@@ -17,15 +17,26 @@ _SECONDS: Final = 5.0  # cluster DNS gives out times of 5 and 30 seconds
 _MOST: Final = 1024
 
 
+async def _look_up(name: str) -> tuple[str, ...]:
+    found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
 class Names:
     """The addresses of names. To be used on one event loop.
 
     Args:
         clock: Seconds; never goes back.
+        look_up: From a name to its addresses; raises `OSError`. By default that of the event loop.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        look_up: Callable[[str], Coroutine[None, None, tuple[str, ...]]] = _look_up,
+    ) -> None:
         self._clock = clock
+        self._look_up = look_up
         # Until when, and the look-up; the oldest first.
         self._known: dict[str, tuple[float, asyncio.Task[tuple[str, ...]]]] = {}
 
@@ -44,7 +55,7 @@ class Names:
         known = self._known.get(name)
         if known is None or known[0] <= self._clock():
             self._known.pop(name, None)
-            task = asyncio.get_running_loop().create_task(_look_up(name))
+            task = asyncio.get_running_loop().create_task(self._look_up(name))
             task.add_done_callback(lambda done: self._looked_up(name, done))
             known = self._known[name] = self._clock() + _SECONDS, task
             if len(self._known) > _MOST:
@@ -63,8 +74,3 @@ class Names:
         known = self._known.get(name)
         if failed and known is not None and known[1] is task:
             del self._known[name]
-
-
-async def _look_up(name: str) -> tuple[str, ...]:
-    found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
