@@ -8,6 +8,7 @@ from typing import Final, assert_never
 
 from ingresskit.filters import (
     access,
+    compression,
     cors,
     credentials,
     digest,
@@ -45,7 +46,9 @@ from ingresskit.graph import (
 )
 from ingresskit.policies import (
     ClientCertificates,
+    Compression,
     KeptTarget,
+    Mirror,
     Order,
     Satisfaction,
     Satisfy,
@@ -70,6 +73,7 @@ BUILTIN_EFFECTS: Final = PolicyEffects(
         *response_rewrites.COMPILERS,
         *headers.COMPILERS,
         *traffic.COMPILERS,
+        *compression.COMPILERS,
     )
 )
 """The effects of the built-in policies. `ClientCertificates`, `PlainHttp` and `TlsRedirect`, which depend
@@ -95,7 +99,9 @@ class Chain:
         responses: The filters for an endpoint's response, whose edits come after those, in order.
         max_body_bytes: The limit of a body whose length is not declared; 0 is no limit.
         shadow: The stages at which the replies of filters are only counted.
-        errors: The statuses that get a page of the default backend.
+        errors: The statuses that get a page.
+        mirror: Where copies of requests go; ``None``: there are none.
+        compression: How responses are compressed; ``None``: not at all.
     """
 
     plain: tuple[Filter, ...] = ()
@@ -110,6 +116,8 @@ class Chain:
     max_body_bytes: int = 0
     shadow: frozenset[Stage] = frozenset()
     errors: frozenset[int] = frozenset()
+    mirror: Mirror | None = None
+    compression: Compression | None = None
 
     def stages(self, order: Order, *, https: bool) -> tuple[Stage, ...]:
         """The stages at which something acts on a request of that scheme, in the order in which they act."""
@@ -181,6 +189,8 @@ def chain_of(
         max_body_bytes=0 if Stage.BODY in on_trial else largest,
         shadow=on_trial,
         errors=frozenset[int]().union(*(effect.errors for effect in found)),
+        mirror=next((effect.mirror for effect in found if effect.mirror is not None), None),
+        compression=next((effect.compression for effect in found if effect.compression is not None), None),
     )
 
 

@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeVar
 from ingresskit.errors import ConfigurationError
 from ingresskit.filters.base import Filter, ResponseFilter
 from ingresskit.filters.edits import UNCHANGED, HeaderEdit, PathChange
-from ingresskit.policies import Policy
+from ingresskit.policies import Compression, Mirror, Policy
 
 __all__ = ["Compiler", "Effect", "PolicyEffects"]
 
@@ -43,6 +43,8 @@ class Effect:
             before all others.
         responses: Asked for each response of an endpoint, for edits that depend on the request.
         max_body_bytes: The runtime counts the body while it passes, and refuses more; 0 is no limit.
+        mirror: Where the runtime sends copies of requests; ``None``: there are none.
+        compression: How it compresses responses; ``None``: not at all.
         errors: The statuses of responses in whose place the runtime sends a page of `Forward.fallback`.
     """
 
@@ -56,6 +58,8 @@ class Effect:
     responses: tuple[ResponseFilter, ...] = ()
     max_body_bytes: int = 0
     errors: frozenset[int] = frozenset()
+    mirror: Mirror | None = None
+    compression: Compression | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,22 @@ from __future__ import annotations
 from typing import Final
 
 from ingresskit.filters.effects import Compiler, Effect
-from ingresskit.policies import FallbackService
+from ingresskit.policies import FallbackService, Mirror
 
 __all__ = ["COMPILERS"]
 
+# Which backends do it, the action of the route says.
 
-def _default(policy: FallbackService) -> Effect:
-    # Which backend it is, and that it gets the requests of one without endpoints, the action of the route says.
+
+def _fallback(policy: FallbackService) -> Effect:
     return Effect(errors=frozenset(policy.errors))
 
 
-COMPILERS: Final = (Compiler(FallbackService, _default),)
+def _mirror(policy: Mirror) -> Effect:
+    return Effect() if policy.target is None else Effect(mirror=policy)
+
+
+COMPILERS: Final = (
+    Compiler(FallbackService, _fallback),
+    Compiler(Mirror, _mirror),
+)

@@ -171,7 +171,7 @@ def _action(action: Action) -> dict[str, object]:
     match action:
         case Forward():
             shares = [{"backend": str(backend.key), "weight": backend.weight} for backend in action.backends]
-            beside = {"fallback": action.fallback, "pages": action.pages}
+            beside = {"fallback": action.fallback, "pages": action.pages, "mirror": action.mirror}
             shown = {name: str(key) for name, key in beside.items() if key is not None}
             return {"forward": shares, **shown}
         case Redirect():

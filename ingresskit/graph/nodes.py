@@ -127,19 +127,20 @@ class Forward:
         fallback: Gets the requests while none of *backends* has an endpoint; ``None``: they get 503.
         pages: Makes the pages of errors; ``None``: they are sent as they are. See
             `ingresskit.policies.FallbackService`.
+        mirror: Gets copies of the requests; ``None``: no Service does. See `ingresskit.policies.Mirror`.
     """
 
     backends: tuple[WeightedBackend, ...]
     fallback: BackendKey | None = None
     pages: BackendKey | None = None
+    mirror: BackendKey | None = None
 
     @property
     def keys(self) -> tuple[BackendKey, ...]:
         """Every backend that may get a request, some of them twice."""
         found = tuple(share.key for share in self.backends)
-        if self.fallback is None and self.pages is None:
-            return found
-        return (*found, *(key for key in (self.fallback, self.pages) if key is not None))
+        beside = (self.fallback, self.pages, self.mirror)
+        return found if beside == (None, None, None) else (*found, *(key for key in beside if key is not None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from ingresskit.proxy.exchange.admission import Admission
 from ingresskit.proxy.exchange.filter_context import FilterContext
 from ingresskit.proxy.exchange.runtime import Runtime
 from ingresskit.proxy.h1.connector import H1Connector
+from ingresskit.proxy.h1.copies import send_copy
 from ingresskit.proxy.h1.downstream import H1Downstream
 from ingresskit.proxy.h1.subrequests import Subrequests
 from ingresskit.proxy.limits.clients import Clients
@@ -57,6 +58,7 @@ class Parts:
             memory=self.clients.memory,
             pool=self.pool,
             send_subrequest=self.subrequests,
+            send_copy=lambda copy: send_copy(copy, settings),
         )
         self.admission: Admission = Admission(
             self.runtime, FilterContext(settings, deadlines, counters), self.balancer, table

@@ -22,7 +22,7 @@ from ingresskit.graph import (
     solves_http01,
 )
 from ingresskit.models import ObjectRef
-from ingresskit.policies import AppRoot, FallbackService, Origin, PolicySet, Variant
+from ingresskit.policies import AppRoot, FallbackService, Mirror, NamedService, Origin, PolicySet, Variant
 from ingresskit.translate.backends import Resolution
 from ingresskit.translate.claims import Claim, Claimant
 from ingresskit.translate.host_policies import HostPolicies, decide_host_policies
@@ -256,6 +256,7 @@ class _Decision:
         Where nothing stands in for its backend and nothing makes pages, the policy is not there either: no
         renderer need do anything for it.
         """
+        route = _mirrored(route)
         asked = route.policies.get(FallbackService)
         if asked is None:
             return route
@@ -305,7 +306,8 @@ class _Decision:
             subject = winner.origin.subject
             self._lose(claim.origin, Reason.ROUTE_CONFLICT, message, claim.host, claim, subject)
             return
-        action = replace(own.action, fallback=main.action.fallback, pages=main.action.pages)
+        beside = main.action
+        action = replace(own.action, fallback=beside.fallback, pages=beside.pages, mirror=beside.mirror)
         self.variants += (
             replace(main, action=action, origin=claim.origin, selection=selection, written=claim.written)
             for selection in variant.selections
@@ -424,3 +426,13 @@ def _precedence(origin: Origin, winner: Claimant, loser: Claimant) -> str:
 
 def _host_text(host: str) -> str:
     return "any host" if host == "*" else host
+
+
+def _mirrored(route: Route) -> Route:
+    """*route* without the policy for copies where the Service that it names does not exist."""
+    asked = route.policies.get(Mirror)
+    if asked is None or not isinstance(asked.target, NamedService):
+        return route
+    if isinstance(route.action, Forward) and route.action.mirror is not None:
+        return route
+    return replace(route, policies=route.policies.without(Mirror))

@@ -10,9 +10,11 @@ from ingresskit.graph import ANY_HOST
 from ingresskit.models import ObjectKey
 from ingresskit.policies import (
     FallbackService,
+    Mirror,
     NamedService,
     Origin,
     PermanentRedirect,
+    Policy,
     PolicyScope,
     PolicySet,
     TrafficSplit,
@@ -23,7 +25,7 @@ from ingresskit.policies import (
 from ingresskit.translate.backends import Resolution
 from ingresskit.translate.claims import Claim, Claimant, ServiceRef
 
-__all__ = ["ResolvedClaims", "backend_refs", "fallback_ref", "shares"]
+__all__ = ["ResolvedClaims", "backend_refs", "fallback_ref", "mirror_ref", "shares"]
 
 _CONSUMED = (PermanentRedirect, TrafficSplit, UpstreamProtocol, WwwRedirect)
 """Policies that the action of a route and its backends express completely; no renderer needs to know them."""
@@ -103,8 +105,8 @@ def backend_refs(claimant: Claimant) -> Iterable[ServiceRef]:
             refs[claim.backend] = None
             for share in shares(claim.backend, split):
                 refs[share[0]] = None
-    if refs and (fallback := fallback_ref(claimant)) is not None:
-        refs[fallback] = None
+    if refs:
+        refs.update((ref, None) for ref in (fallback_ref(claimant), mirror_ref(claimant)) if ref is not None)
     return refs
 
 
@@ -117,6 +119,14 @@ def fallback_ref(claimant: Claimant) -> ServiceRef | None:
     if asked is None or asked.service is None or claimant.policies.variant is not None:
         return None
     return _named(claimant, asked.service)
+
+
+def mirror_ref(claimant: Claimant) -> ServiceRef | None:
+    """The Service that gets copies of the requests of *claimant*; ``None``: none does. Nor does a canary's."""
+    asked = claimant.policies.policies.get(Mirror)
+    if asked is None or not isinstance(asked.target, NamedService) or claimant.policies.variant is not None:
+        return None
+    return _named(claimant, asked.target)
 
 
 def _named(claimant: Claimant, service: NamedService) -> ServiceRef:
@@ -156,21 +166,30 @@ def _backend_faults(claimant: Claimant, resolutions: Mapping[ServiceRef, Resolut
                 message=f"{resolution.fault.message}; {effect}",
                 related=(resolution.service,),
             )
-    yield from _fallback_faults(claimant, resolutions)
+    effect = "it stands in for no backend, and errors have no pages"
+    yield from _beside_fault(claimant, resolutions, fallback_ref(claimant), FallbackService, "service", effect)
+    effect = "no request is mirrored"
+    yield from _beside_fault(claimant, resolutions, mirror_ref(claimant), Mirror, "target", effect)
 
 
-def _fallback_faults(claimant: Claimant, resolutions: Mapping[ServiceRef, Resolution]) -> Iterable[Diagnostic]:
+def _beside_fault(
+    claimant: Claimant,
+    resolutions: Mapping[ServiceRef, Resolution],
+    ref: ServiceRef | None,
+    kind: type[Policy],
+    field: str,
+    effect: str,
+) -> Iterable[Diagnostic]:
     """A Service that an annotation names and that does not exist: it costs the annotation only."""
-    ref = fallback_ref(claimant)
     found = None if ref is None else resolutions.get(ref)
     if found is None or found.fault is None:
         return
-    origin = claimant.policies.policies.origin(FallbackService, "service")
+    origin = claimant.policies.policies.origin(kind, field)
     yield Diagnostic(
         subject=claimant.ref,
         field=origin.field if origin else "",
         reason=found.fault.reason,
-        message=f"{found.fault.message}; it stands in for no backend, and errors have no pages",
+        message=f"{found.fault.message}; {effect}",
         severity=Severity.WARNING,
         related=(found.service,),
     )

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from ingresskit.diagnostics import Diagnostic, Reason
 from ingresskit.graph import Action, Forward, Redirect, Respond, Route, WeightedBackend, solves_http01
-from ingresskit.policies import NATIVE_ORDER, FallbackService, PermanentRedirect, PolicySet, TrafficSplit
+from ingresskit.policies import NATIVE_ORDER, FallbackService, PermanentRedirect, TrafficSplit
 from ingresskit.translate.backends import Resolution
 from ingresskit.translate.claims import BackendFault, Claim
-from ingresskit.translate.resolved import ResolvedClaims, fallback_ref, shares
+from ingresskit.translate.resolved import ResolvedClaims, fallback_ref, mirror_ref, shares
 from ingresskit.translate.rewrites import rewrites_for
 
 __all__ = ["forward", "route_of"]
@@ -53,19 +53,22 @@ def _action(resolved: ResolvedClaims, claim: Claim) -> Action:
     divided = shares(claim.backend, parsed.policies.get(TrafficSplit)) or [(claim.backend, 1)]
     divided_by_backend = [(resolved.resolutions[ref], weight) for ref, weight in divided]
     action = forward(divided_by_backend, resolved.backend_identity)
-    if (ref := fallback_ref(resolved.claimant)) is None:
-        return action
-    return _beside(action, resolved.resolutions[ref], parsed.policies)
+    return _beside(action, resolved)
 
 
-def _beside(action: Action, fallback: Resolution, policies: PolicySet) -> Action:
-    """*action* with a backend that stands in for its own, also where those do not exist."""
-    if fallback.key is None or isinstance(action, Redirect):
+def _beside(action: Action, resolved: ResolvedClaims) -> Action:
+    """*action* with the Services beside its backends; one stands in also where those do not exist."""
+    found = (fallback_ref(resolved.claimant), mirror_ref(resolved.claimant))
+    if found == (None, None) or isinstance(action, Redirect):
         return action
+    fallback, mirror = (None if ref is None else resolved.resolutions[ref].key for ref in found)
     if isinstance(action, Respond):
-        return Forward(backends=(WeightedBackend(fallback.key),))
-    asked = policies.get(FallbackService)
-    return replace(action, fallback=fallback.key, pages=fallback.key if asked and asked.errors else None)
+        if fallback is None:
+            return action
+        return Forward(backends=(WeightedBackend(fallback),), mirror=mirror)
+    asked = resolved.policies.get(FallbackService)
+    pages = fallback if asked is not None and asked.errors else None
+    return replace(action, fallback=fallback, pages=pages, mirror=mirror)
 
 
 def forward(shares: Sequence[tuple[Resolution, int]], policies: str = "") -> Action:

@@ -21,6 +21,7 @@ from ingresskit.policies.kinds.balancing import (
     SecureCookie,
 )
 from ingresskit.policies.kinds.certificates import CertificateMode, ClientCertificates, HostTls
+from ingresskit.policies.kinds.compression import Coding, Compression
 from ingresskit.policies.kinds.connections import ConnectionUse, UpstreamConnection
 from ingresskit.policies.kinds.cors import Cors
 from ingresskit.policies.kinds.credentials import BasicAuth, DigestAuth, Satisfaction, Satisfy
@@ -50,7 +51,7 @@ from ingresskit.policies.kinds.requests import AllowedMethods, DeniedAgents
 from ingresskit.policies.kinds.response_rewrites import CookieRewrite, LocationRewrite
 from ingresskit.policies.kinds.rewrites import PrefixRewrite, RegexRewrite, UpstreamHost
 from ingresskit.policies.kinds.shadow import Shadow, Shadowed, parse_shadowed
-from ingresskit.policies.kinds.traffic import FallbackService, NamedService
+from ingresskit.policies.kinds.traffic import FallbackService, Mirror, MirrorUrl, NamedService
 from ingresskit.policies.kinds.upstream import (
     Algorithm,
     EndpointProtocol,
@@ -81,6 +82,8 @@ __all__ = [
     "CertificateMode",
     "ClientCertificates",
     "ClientKey",
+    "Coding",
+    "Compression",
     "ConnectionLimit",
     "ConnectionUse",
     "CookieRewrite",
@@ -101,6 +104,8 @@ __all__ = [
     "KeySource",
     "LoadBalancing",
     "LocationRewrite",
+    "Mirror",
+    "MirrorUrl",
     "NamedService",
     "OpenPaths",
     "PermanentRedirect",
@@ -142,6 +147,7 @@ BUILTIN_POLICIES: tuple[type[Policy], ...] = (
     ClientCertificates,
     ConnectionLimit,
     CookieRewrite,
+    Compression,
     Cors,
     DeniedAgents,
     DeniedSources,
@@ -154,6 +160,7 @@ BUILTIN_POLICIES: tuple[type[Policy], ...] = (
     JwtAuth,
     LoadBalancing,
     LocationRewrite,
+    Mirror,
     PermanentRedirect,
     PrefixRewrite,
     RateLimit,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from ingresskit.filters import Question
 from ingresskit.graph import Forward, PathRefused, Termination, normalise_path
-from ingresskit.proxy.exchange.error_pages import PageExchange
 from ingresskit.proxy.exchange.exchange import Exchange
+from ingresskit.proxy.exchange.extended import ExtendedExchange
 from ingresskit.proxy.exchange.gathering import Gathering
 from ingresskit.proxy.exchange.guards import GuardedRequest
 from ingresskit.proxy.exchange.inquiry import Inquiry
@@ -179,11 +179,14 @@ class Admission:
         state = None
         if isinstance(action, Forward):
             state = self._balancer.choose_backend(action, self.table, request)
-        if target.errors or (state is None and isinstance(action, Forward) and action.fallback is not None):
-            return self._forward_beside(downstream, request, state, began)
-        if state is None:
+        if target.extended or (state is None and isinstance(action, Forward) and action.fallback is not None):
+            exchange = self._forward_beside(downstream, request, state, began)
+            if isinstance(exchange, LocalReply):
+                return exchange
+        elif state is None:
             return _not_forwarded(request, 503, Termination.NO_ENDPOINT)
-        exchange = Exchange(self.runtime, downstream, request, state, began)
+        else:
+            exchange = Exchange(self.runtime, downstream, request, state, began)
         if target.gathered_bytes and request.head.length != 0:
             return Gathering(self.runtime, downstream, request, exchange)
         return exchange
@@ -196,15 +199,13 @@ class Admission:
         action = target.route.action
         if not isinstance(action, Forward):
             return _not_forwarded(request, 503, Termination.NO_ENDPOINT)
-        if state is None and (fallback := self._usable(action.fallback)) is not None:
-            # What it sends is its page.
-            return Exchange(self.runtime, downstream, request, fallback, began)
         pages = self._usable(action.pages) if target.errors else None
-        if pages is not None:
-            return PageExchange(self.runtime, downstream, request, state, began, pages)
-        if state is None:
+        if state is None and (state := self._usable(action.fallback)) is not None:
+            pages = None  # What it sends is its page.
+        if state is None and pages is None:
             return _not_forwarded(request, 503, Termination.NO_ENDPOINT)
-        return Exchange(self.runtime, downstream, request, state, began)
+        mirror = self._usable(action.mirror)
+        return ExtendedExchange(self.runtime, downstream, request, state, began, pages, mirror)
 
     def _usable(self, key: BackendKey | None) -> BackendState | None:
         """The backend with that key, if it has endpoints."""

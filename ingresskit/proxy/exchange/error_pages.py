@@ -51,10 +51,11 @@ class PageExchange(Exchange):
         request: ForwardedRequest,
         state: BackendState | None,
         began: float,
-        pages: BackendState,
+        pages: BackendState | None,
     ) -> None:
-        """Begin the exchange; *state* is ``None`` where no backend of the route has an endpoint."""
-        super().__init__(runtime, downstream, request, state or pages, began)
+        first = state or pages
+        assert first is not None  # noqa: S101 - one of them takes the request
+        super().__init__(runtime, downstream, request, first, began)
         self._pages = pages
         self._only_page = state is None
         self._page: ForwardedRequest | None = None
@@ -102,6 +103,7 @@ class PageExchange(Exchange):
             self.response_broken("no page, but an error of its own")
             return
         else:
+            head = head.copy()
             head.status, head.reason = self._page_status, _reason(self._page_status)
             head.fields += self._challenge
         super().response(head, payload, complete=complete)
@@ -141,7 +143,8 @@ class PageExchange(Exchange):
         super()._end(status, termination, detail)
 
     def _gets_page(self, status: int) -> bool:
-        return status in self._request.target.errors and bool(self._pages.endpoints)
+        pages = self._pages
+        return pages is not None and status in self._request.target.errors and bool(pages.endpoints)
 
     def _let_go(self, *, reusable: bool) -> None:
         """The rest of the endpoint's response is for nobody."""
@@ -153,6 +156,7 @@ class PageExchange(Exchange):
 
     def _ask_for_page(self, status: int) -> None:
         pages, request = self._pages, self._request
+        assert pages is not None  # noqa: S101 - see _gets_page
         # In the name of the backend that the route forwards to, or would.
         backend = self._state.backend.key
         if self._only_page and isinstance(action := request.target.route.action, Forward):

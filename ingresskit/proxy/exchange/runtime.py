@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING
 
 from ingresskit.filters import Subrequest, SubrequestReply
+from ingresskit.proxy.exchange.copies import Copies, Copy, SendCopy
 from ingresskit.proxy.exchange.verdicts import Verdicts
 from ingresskit.proxy.upstreams.troubles import Troubles
 
@@ -27,6 +28,10 @@ A reply with status 0: there was none in time, or none to be trusted.
 """
 
 
+async def _nowhere(_copy: Copy) -> str:
+    return "this proxy sends no copies"
+
+
 class Runtime:
     """The state that exchanges of one proxy share. Only the event loop's thread touches it.
 
@@ -39,6 +44,7 @@ class Runtime:
         pool: Lends streams to endpoints.
         send_subrequest: Sends the subrequest of a filter; never raises.
         verdicts: Replies to subrequests that are still good.
+        copies: The copies of requests that are under way.
         troubles: Tells the log what endpoints do wrong.
         draining: No connection outlives the request it serves.
         closing: Connections are cut; what ends now ends for that reason.
@@ -47,6 +53,7 @@ class Runtime:
     __slots__ = (
         "_tasks",
         "closing",
+        "copies",
         "counters",
         "deadlines",
         "draining",
@@ -69,6 +76,7 @@ class Runtime:
         memory: Memory,
         pool: UpstreamPool,
         send_subrequest: SendSubrequest,
+        send_copy: SendCopy = _nowhere,
     ) -> None:
         self.settings: ProxySettings = settings
         self.timeouts: Timeouts = timeouts
@@ -78,6 +86,7 @@ class Runtime:
         self.pool: UpstreamPool = pool
         self.send_subrequest: SendSubrequest = send_subrequest
         self.verdicts: Verdicts = Verdicts(deadlines.now)
+        self.copies: Copies = Copies(send_copy, self.start, deadlines)
         self.troubles: Troubles = Troubles()
         self.draining: bool = False
         self.closing: bool = False

@@ -120,3 +120,13 @@ class ResponseHead:
         self.fields: bytes = fields
         self.upgrade: bytes = b""
         self.connection_auth: bool = False
+
+    def copy(self) -> ResponseHead:
+        """The same head, to be changed: readers give one head to many responses that say the same."""
+        made = ResponseHead(self.status, self.reason, self.is_http_1_0, self.fields)
+        made.length = self.length
+        made.chunked = self.chunked
+        made.keep_alive = self.keep_alive
+        made.upgrade = self.upgrade
+        made.connection_auth = self.connection_auth
+        return made

@@ -16,7 +16,7 @@ from ingresskit.graph import (
     Route,
     host_candidates,
 )
-from ingresskit.policies import ConnectionUse, Judged, PolicySet, Stage
+from ingresskit.policies import Compression, ConnectionUse, Judged, Mirror, PolicySet, Stage
 
 __all__ = ["HostTable", "ResponseEdits", "RoutingTable", "Target"]
 
@@ -60,8 +60,11 @@ class Target:
         response_rate: Bytes of a response that are sent in a second; 0: as many as the client takes.
         response_rate_after: Bytes that are sent before that rate holds.
         shadow: The stages at which the replies of filters are only counted.
-        errors: The statuses that get a page of the default backend.
         connection: What becomes of the connection to an endpoint; ``None``: the proxy decides.
+        errors: The statuses that get a page.
+        mirror: Where copies of requests go; ``None``: there are none.
+        compression: How responses are compressed; ``None``: not at all.
+        extended: One of these three is there.
         is_variant: It takes some of the requests for its path only; `RoutingTable.choose` says which.
     """
 
@@ -86,6 +89,9 @@ class Target:
     shadow: frozenset[Stage] = frozenset()
     errors: frozenset[int] = frozenset()
     connection: ConnectionUse | None = None
+    mirror: Mirror | None = None
+    compression: Compression | None = None
+    extended: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,7 +66,7 @@ def _target(host: VirtualHost, route: Route, chain: Chain) -> Target:
     timeouts = policies.get(Timeouts) or Timeouts()
     bandwidth = policies.get(BandwidthLimit) or BandwidthLimit()
     response = None
-    if chain.response or chain.secure_response or chain.rewrites or chain.responses:
+    if chain.response or chain.secure_response or chain.rewrites or chain.responses or chain.compression:
         response = ResponseEdits(
             plain=chain.response,
             secure=chain.secure_response,
@@ -94,6 +94,9 @@ def _target(host: VirtualHost, route: Route, chain: Chain) -> Target:
         response_rate_after=bandwidth.after,
         errors=chain.errors,
         connection=(policies.get(UpstreamConnection) or UpstreamConnection()).use,
+        mirror=chain.mirror,
+        compression=chain.compression,
+        extended=bool(chain.errors) or chain.mirror is not None or chain.compression is not None,
     )
 
 

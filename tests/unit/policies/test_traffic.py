@@ -9,8 +9,19 @@ import pytest
 
 from ingresskit.diagnostics import Reason
 from ingresskit.models import ConfigMap, KubeObject, ObjectKey, ObjectMeta, ObjectRef
-from ingresskit.policies import FallbackService, IngressNginxDialect, NamedService, PolicyRegistry, Reading
-from ingresskit.policies.kinds.traffic import parse_service, parse_statuses
+from ingresskit.policies import (
+    Coding,
+    Compression,
+    FallbackService,
+    IngressNginxDialect,
+    Mirror,
+    MirrorUrl,
+    NamedService,
+    PolicyRegistry,
+    Reading,
+)
+from ingresskit.policies.kinds.compression import parse_media_types
+from ingresskit.policies.kinds.traffic import parse_mirror, parse_service, parse_statuses
 
 K = TypeVar("K", bound=KubeObject)
 
@@ -108,3 +119,110 @@ def test_a_value_that_cannot_be_read_costs_itself(annotations: dict[str, str]) -
 
     assert [item.reason for item in reading.diagnostics] == [Reason.ANNOTATION_INVALID]
     assert reading.policies.get(FallbackService) == FallbackService(errors=(500,))
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("shadow:80", NamedService("shadow", 80)),
+        ("https://copies.test", MirrorUrl(secure=True, authority="copies.test")),
+        ("http://10.0.0.1:8080/in/", MirrorUrl(secure=False, authority="10.0.0.1:8080", path="/in")),
+    ],
+)
+def test_copies_go_to_a_service_or_a_url(text: str, target: NamedService | MirrorUrl) -> None:
+    assert parse_mirror(text) == target
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "",
+            "Shadow",
+            "ftp://a.test",
+            "http://",
+            "http://a.test/?x=y",
+            "http://a.test/../x",
+            "http://u@a.test",
+        ),
+        *("http://a.test$request_uri", "http://a.test/ x", "http://a.test:0", 'http://a.test/";'),
+    ],
+)
+def test_copies_go_nowhere_else(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^must be"):
+        parse_mirror(text)
+
+
+TARGETS = {
+    "https://a.test$request_uri": MirrorUrl(secure=True, authority="a.test"),
+    "https://a.test/$request_uri": MirrorUrl(secure=True, authority="a.test"),
+    "https://a.test": MirrorUrl(secure=True, authority="a.test"),
+    "http://a.test:80/in$request_uri": MirrorUrl(secure=False, authority="a.test:80", path="/in"),
+    "http://a.test/in": MirrorUrl(secure=False, authority="a.test", path="/in", whole=True),
+}
+
+
+@pytest.mark.parametrize(("text", "target"), TARGETS.items(), ids=TARGETS)
+def test_ingress_nginx_names_a_url_with_the_path_of_the_request(text: str, target: MirrorUrl) -> None:
+    reading = read({"mirror-target": text, "mirror-host": "b.test", "mirror-request-body": "off"}, {})
+
+    assert reading.policies.get(Mirror) == Mirror(target=target, host="b.test", body=False)
+    assert reading.diagnostics == ()
+
+
+@pytest.mark.parametrize(
+    "annotations",
+    [
+        {"mirror-target": "https://a.test/$uri"},
+        {"mirror-target": "https://$host/"},
+        {"mirror-target": "a.test"},
+        {"mirror-target": "https://a.test", "mirror-host": "$host"},
+        {"mirror-target": "https://a.test", "mirror-request-body": "false"},
+    ],
+)
+def test_a_part_of_a_mirror_that_cannot_be_read_costs_itself(annotations: dict[str, str]) -> None:
+    reading = read(annotations, {})
+
+    assert [item.reason for item in reading.diagnostics] == [Reason.ANNOTATION_INVALID]
+    mirror = reading.policies.get(Mirror)
+    assert (mirror is None) == (len(annotations) == 1)
+    assert mirror is None or (mirror.host, mirror.body) == ("", True)
+
+
+def test_native_details_of_a_mirror_need_one() -> None:
+    with pytest.raises(ValueError, match="need mirror-to too"):
+        Mirror.build({"host": "a.test"})
+
+
+def test_media_types_are_a_list_or_all() -> None:
+    assert parse_media_types("Text/Plain, application/json,text/plain") == ("text/plain", "application/json")
+    assert parse_media_types(" * ") == ("*",)
+
+
+@pytest.mark.parametrize("text", ["", "text", "text/*", "*, text/plain", "text/plain;q=1", "text/plain,"])
+def test_what_is_no_media_type_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^must be media types"):
+        parse_media_types(text)
+
+
+def test_the_config_map_compresses_every_response() -> None:
+    settings = {
+        "use-gzip": "true",
+        "gzip-types": "text/css  text/plain",
+        "gzip-level": "5",
+        "gzip-min-length": "1",
+    }
+    reading = read({}, settings)
+
+    assert reading.diagnostics == ()
+    assert reading.policies.get(Compression) == Compression(
+        coding=Coding.GZIP, types=("text/css", "text/plain", "text/html"), min_length=1, level=5
+    )
+    assert read({}, {**settings, "use-gzip": "false"}).policies.get(Compression) is None
+
+
+def test_brotli_is_reported_with_what_there_is_instead() -> None:
+    (diagnostic,) = read({}, {"enable-brotli": "true", "brotli-level": "4"}).diagnostics
+
+    assert diagnostic.reason is Reason.ANNOTATION_UNSUPPORTED
+    assert "use-gzip" in diagnostic.message

@@ -7,7 +7,7 @@ import pytest
 from ingresskit.diagnostics import Diagnostic, Reason
 from ingresskit.graph import BackendKey, Forward, RouteGraph
 from ingresskit.models import KubeObject, ObjectKey, Snapshot
-from ingresskit.policies import FallbackService
+from ingresskit.policies import FallbackService, IngressNginxDialect, Mirror, PolicyRegistry
 from ingresskit.testing import endpoint_slice, ingress, ingress_class, service
 from ingresskit.translate import DefaultBackend, TranslateOptions, translate
 
@@ -84,3 +84,48 @@ def test_pages_that_nothing_makes_are_reported() -> None:
     assert [(item.reason, item.field) for item in diagnostics] == [
         (Reason.ANNOTATION_IGNORED, f"metadata.annotations[{NATIVE}/error-pages]")
     ]
+
+
+def test_the_graph_holds_the_service_that_gets_copies() -> None:
+    graph, diagnostics = graph_of(
+        {"mirror-to": "shadow"}, service("shadow"), endpoint_slice("shadow", "10.0.0.3")
+    )
+
+    assert action_of(graph).mirror == BackendKey("default", "shadow", 80)
+    assert (len(graph.backends), diagnostics) == (2, [])
+
+
+def test_copies_for_a_service_that_is_not_there_are_reported() -> None:
+    graph, diagnostics = graph_of({"mirror-to": "shadow"})
+
+    assert (action_of(graph).mirror, Mirror in graph.by_host["a.test"].routes[0].policies) == (None, False)
+    assert [(item.reason, item.field) for item in diagnostics] == [
+        (Reason.SERVICE_NOT_FOUND, f"metadata.annotations[{NATIVE}/mirror-to]")
+    ]
+
+
+def test_a_canary_has_the_services_of_its_main_path() -> None:
+    prefix = "nginx.ingress.kubernetes.io"
+    canary = ingress(
+        "canary",
+        {"a.test": {"/": "next"}},
+        annotations={
+            f"{prefix}/canary": "true",
+            f"{prefix}/canary-weight": "10",
+            f"{prefix}/default-backend": "mine",
+        },
+        created=1,
+    )
+    main = ingress(
+        "web",
+        {"a.test": {"/": "web"}},
+        annotations={f"{prefix}/default-backend": "errors", f"{prefix}/custom-http-errors": "404"},
+    )
+    services = [service(name) for name in ("web", "next", "errors", "mine")]
+    options = TranslateOptions(policies=PolicyRegistry([IngressNginxDialect()]))
+    graph = translate(Snapshot.of([ingress_class(), main, canary, *services]), options).graph
+
+    actions = [route.action for route in graph.by_host["a.test"].routes]
+    assert [action.pages for action in actions if isinstance(action, Forward)] == [ERRORS, ERRORS]
+    assert [action.fallback for action in actions if isinstance(action, Forward)] == [ERRORS, ERRORS]
+    assert not any(key.service == "mine" for key in graph.backends)

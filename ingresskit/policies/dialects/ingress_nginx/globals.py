@@ -27,6 +27,7 @@ from ingresskit.policies.dialects.ingress_nginx.values import (
     parse_seconds,
     parse_size,
 )
+from ingresskit.policies.kinds.compression import COMPRESSED_TYPES, parse_media_types
 from ingresskit.policies.kinds.external_auth import DEFAULT_KEPT, KeptVerdicts
 from ingresskit.policies.kinds.limits import BY_ADDRESS, ClientKey
 from ingresskit.policies.kinds.redirects import RedirectStatus, parse_paths
@@ -98,6 +99,10 @@ class Globals:
             `ingresskit.policies.ExternalAuth` for this and the others that begin so.
         global_auth_snippet: Whether there is text for nginx in that question.
         open_paths: The rules for which nobody is authenticated, beside those for ACME's challenge.
+        gzip: Whether responses are compressed.
+        gzip_types: Which, by media type; see `ingresskit.policies.Compression`.
+        gzip_min_length: From which length on.
+        gzip_level: How much.
         faults: What cannot be honoured.
     """
 
@@ -154,6 +159,10 @@ class Globals:
     global_auth_cache_times: KeptVerdicts = DEFAULT_KEPT
     global_auth_snippet: bool = False
     open_paths: tuple[str, ...] = ()
+    gzip: bool = False
+    gzip_types: tuple[str, ...] = COMPRESSED_TYPES
+    gzip_min_length: int = 256
+    gzip_level: int = 1
     faults: tuple[Fault, ...] = field(default=())
 
     @classmethod
@@ -201,6 +210,13 @@ def _words(text: str) -> tuple[str, ...]:
 
 def _names(text: str) -> frozenset[str]:
     return frozenset(word.lower() for word in _words(text))
+
+
+def _gzip_types(text: str) -> tuple[str, ...]:
+    """Media types separated by white space; ``text/html`` is always one."""
+    if text == "*":
+        return ("*",)
+    return parse_media_types(",".join(dict.fromkeys((*text.split(), "text/html"))))
 
 
 def _text(text: str) -> str:
@@ -252,6 +268,10 @@ _KEYS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "proxy-set-headers": ("request_fields", _key),
     "add-headers": ("response_fields", _key),
     "hide-headers": ("hidden_fields", parse_header_names),
+    "use-gzip": ("gzip", parse_go_boolean),
+    "gzip-types": ("gzip_types", _gzip_types),
+    "gzip-min-length": ("gzip_min_length", parse_integer(0, 1_073_741_824)),
+    "gzip-level": ("gzip_level", parse_integer(1, 9)),
     "custom-http-errors": ("errors", parse_statuses),
     "disable-proxy-intercept-errors": ("no_error_pages", parse_go_boolean),
     **GLOBAL_AUTH_KEYS,
@@ -281,6 +301,7 @@ _INSTEAD: Final = {
     "ignore-invalid-headers": ": a header name that is none is refused",
     "proxy-add-original-uri-header": ": a header field with the URI of the client is not built",
     "server-tokens": ": the proxy does not name itself",
+    "enable-brotli": ": there is no encoder for brotli; use-gzip compresses",
     "http-redirect-code": ": redirects to HTTPS have the status 308",
     "use-forwarded-headers": ": name the proxies in front with --trusted-proxy",
     "use-proxy-protocol": ": give --proxy-protocol and --trusted-proxy",
@@ -307,6 +328,7 @@ _NOT_OF_ROUTES: Final = frozenset(
         *("upstream-keepalive-connections", "upstream-keepalive-requests", "upstream-keepalive-time"),
         *("upstream-keepalive-timeout", "enable-owasp-modsecurity-crs"),
         "modsecurity-snippet",
+        *("brotli-level", "brotli-min-length", "brotli-types", "gzip-disable"),
     }
 )
 

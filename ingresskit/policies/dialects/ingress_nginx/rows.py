@@ -152,9 +152,9 @@ canary-by-header | name | | rm+ | | Take requests in which this header field is 
 canary-by-header-value | text | | rm+ | | In which it is this.
 canary-by-header-pattern | pattern | | rm+ | | In which it matches this.
 canary-by-cookie | name | | rm+ | | Take requests in which this cookie is always.
-mirror-target | URL | | rh? | | Send a copy of each request there.
-mirror-host | host | the target's | rh. | | The Host header field of the copy.
-mirror-request-body | on or off | on | rl. | | Whether the copy has the body.
+mirror-target | URL | | rh+ | | Send a copy of each request there.
+mirror-host | host | the target's | rh+ | | The Host header field of the copy.
+mirror-request-body | on or off | on | rl+ | | Whether the copy has the body.
 custom-http-errors | statuses | | rl+ | = | Ask the default backend for these responses.
 default-backend | Service | | rl+ | | The Service for errors, and for a backend without endpoints.
 disable-proxy-intercept-errors | boolean | false | rl+ | = | No custom-http-errors of the ConfigMap here.
@@ -199,6 +199,8 @@ NOTES: Final = {
     "configuration-snippet": "no snippet is ever executed",
     "enable-rewrite-log": "`ingresskit explain` shows what becomes of a path",
     "custom-http-errors": "400 to 599; the status stays that of the error",
+    "mirror-host": "no variables",
+    "mirror-target": "no variable but $request_uri at its end; the certificate of an https target is verified",
     "modsecurity-snippet": "no snippet is ever executed",
     "permanent-redirect-code": "300, 301, 302, 303, 307 and 308: with the others nginx sends no Location",
     "preserve-trailing-slash": "the slash of the path / always stays, as it means the same",

@@ -6,8 +6,18 @@ from ingresskit.diagnostics import Reason
 from ingresskit.policies.conditions import ExactValue, PatternValue, ValueMatch, Variant
 from ingresskit.policies.dialects.ingress_nginx.reader import Annotations
 from ingresskit.policies.dialects.ingress_nginx.values import parse_go_boolean, parse_go_integer
-from ingresskit.policies.kinds.traffic import FallbackService, NamedService, parse_service, parse_statuses
+from ingresskit.policies.kinds.compression import Coding, Compression
+from ingresskit.policies.kinds.traffic import (
+    FallbackService,
+    Mirror,
+    MirrorUrl,
+    NamedService,
+    parse_mirror_url,
+    parse_service,
+    parse_statuses,
+)
 from ingresskit.policies.patterns import Pattern
+from ingresskit.policies.values import parse_authority
 
 __all__ = ["read_traffic"]
 
@@ -15,8 +25,10 @@ _SELECTORS = ("canary-weight", "canary-by-header", "canary-by-cookie")
 
 
 def read_traffic(annotations: Annotations) -> None:
-    """Set the further hosts of an Ingress, the variant of a canary, and pages of errors."""
+    """Set the further hosts of an Ingress, the variant of a canary, and what else is done beside forwarding."""
     _read_errors(annotations)
+    _read_mirror(annotations)
+    _read_compression(annotations)
     names = map(str.strip, annotations.text("server-alias").split(","))
     annotations.aliases = list(dict.fromkeys(name for name in names if name))
     if not annotations.value("canary", parse_go_boolean):
@@ -45,6 +57,51 @@ def _read_errors(annotations: Annotations) -> None:
         errors = () if annotations.settings.no_error_pages else annotations.settings.errors
     if service is not None or errors:
         annotations.add(FallbackService(service=service, errors=errors or ()), **names)
+
+
+def _read_mirror(annotations: Annotations) -> None:
+    target = annotations.value("mirror-target", _mirror_target)
+    host = annotations.value("mirror-host", parse_authority)
+    body = annotations.value("mirror-request-body", _on_or_off)
+    if target is None:
+        return
+    names = {"target": "mirror-target"}
+    if host is not None:
+        names["host"] = "mirror-host"
+    if body is not None:
+        names["body"] = "mirror-request-body"
+    annotations.add(Mirror(target=target, host=host or "", body=body is not False), **names)
+
+
+def _mirror_target(text: str) -> MirrorUrl:
+    """A URL; ``$request_uri`` at its end stands for the path of the request, and is there without a path too.
+
+    A slash before that variable makes no second one.
+    """
+    start = text.removesuffix("$request_uri")
+    if "$" in start or "?" in start:
+        raise ValueError("must be an http or https URL, with no variable but $request_uri at its end")
+    url = parse_mirror_url(start)
+    return url._replace(whole=start == text and url.path != "/")
+
+
+def _on_or_off(text: str) -> bool:
+    if text not in ("on", "off"):
+        raise ValueError("must be on or off")
+    return text == "on"
+
+
+def _read_compression(annotations: Annotations) -> None:
+    settings = annotations.settings
+    if settings.gzip:
+        annotations.add(
+            Compression(
+                coding=Coding.GZIP,
+                types=settings.gzip_types,
+                min_length=settings.gzip_min_length,
+                level=settings.gzip_level,
+            )
+        )
 
 
 def _service(text: str) -> NamedService:

@@ -7,6 +7,7 @@ from typing import Final, Never
 from ingresskit.render.haproxy.policies import (
     access,
     balancing,
+    compression,
     connections,
     cors,
     credentials,
@@ -29,6 +30,7 @@ TABLE: Final = HandlerTable[Handler[Never]](
         *access.HANDLERS,
         *connections.HANDLERS,
         *balancing.HANDLERS,
+        *compression.HANDLERS,
         *cors.HANDLERS,
         *credentials.HANDLERS,
         *headers.HANDLERS,

@@ -7,7 +7,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import FallbackService, Policy
+from ingresskit.policies import FallbackService, Mirror, Policy
 from ingresskit.render.haproxy.policies.base import Handler
 from ingresskit.render.policies import Loss, Support
 
@@ -32,4 +32,19 @@ class _FallbackService(Handler[FallbackService]):
         return None
 
 
-HANDLERS: Final = (_FallbackService(),)
+class _Mirror(Handler[Mirror]):
+    """HAProxy sends a request to one server."""
+
+    policy: type[Policy] = Mirror
+    limitations: tuple[Loss, ...] = (Loss(message="sends no copies of requests", support=Support.DELEGATED),)
+
+    @override
+    def losses(self, policy: Mirror) -> Iterable[Loss]:
+        return self.limitations if policy.target is not None else ()
+
+    @override
+    def honoured(self, policy: Mirror) -> Policy | None:
+        return None
+
+
+HANDLERS: Final = (_FallbackService(), _Mirror())

@@ -7,6 +7,7 @@ from typing import Final, Never
 from ingresskit.render.nginx.policies import (
     access,
     balancing,
+    compression,
     connections,
     cors,
     credentials,
@@ -29,6 +30,7 @@ STATIC_HANDLERS: Final[HandlerTable[PolicyHandler[Never, StaticDraft]]] = Handle
         *access.STATIC,
         *connections.STATIC,
         *balancing.STATIC,
+        *compression.STATIC,
         *cors.STATIC,
         *credentials.STATIC,
         *headers.STATIC,
@@ -48,6 +50,7 @@ DYNAMIC_HANDLERS: Final[HandlerTable[PolicyHandler[Never, DynamicDraft]]] = Hand
         *access.DYNAMIC,
         *connections.DYNAMIC,
         *balancing.DYNAMIC,
+        *compression.DYNAMIC,
         *cors.DYNAMIC,
         *credentials.DYNAMIC,
         *headers.DYNAMIC,

@@ -7,7 +7,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import FallbackService, Policy
+from ingresskit.policies import FallbackService, Mirror, Policy
 from ingresskit.render.policies import Loss, PolicyHandler, Support
 
 __all__ = ["DYNAMIC", "STATIC"]
@@ -31,5 +31,25 @@ class _FallbackService(PolicyHandler[FallbackService, object]):
         return None
 
 
-STATIC: Final = (_FallbackService(),)
-DYNAMIC: Final = (_FallbackService(),)
+class _Mirror(PolicyHandler[Mirror, object]):
+    """nginx's copies of a request hold up the next one on the connection until they are responded to."""
+
+    policy: type[Policy] = Mirror
+    limitations: tuple[Loss, ...] = (
+        Loss(
+            message="lets the next request of a connection wait for a copy",
+            support=Support.DELEGATED,
+        ),
+    )
+
+    @override
+    def losses(self, policy: Mirror) -> Iterable[Loss]:
+        return self.limitations if policy.target is not None else ()
+
+    @override
+    def honoured(self, policy: Mirror) -> Policy | None:
+        return None
+
+
+STATIC: Final = (_FallbackService(), _Mirror())
+DYNAMIC: Final = (_FallbackService(), _Mirror())
