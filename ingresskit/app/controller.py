@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from ingresskit.app.affinity_key import affinity_key
 from ingresskit.app.dialects import with_dialects
 from ingresskit.app.extensions import installed_effects
 from ingresskit.app.failures import Failure, exit_status
@@ -104,6 +105,7 @@ async def _serve(flags: Flags, options: TranslateOptions, effects: PolicyEffects
                     access_log=access_log,
                     claims=claims,
                     effects=effects,
+                    affinity_key=affinity_key(flags.affinity_key, state),
                 )
             )
             service = Service(

@@ -82,6 +82,7 @@ class Flags(DialectArguments):
     admin_auth: tuple[str, Path] | None
     admin_host: list[str]
     state_dir: Path | None
+    affinity_key: Path | None
     trusted_proxy: list[Network]
     proxy_protocol: bool
     log_format: str
@@ -220,6 +221,8 @@ def _add_proxy(add: Callable[..., object]) -> None:
     add("--trusted-proxy", type=checked(read_network), action="append", default=[], metavar="CIDR", help=text)
     add("--proxy-protocol", action="store_true", help="read the PROXY protocol from trusted proxies")
     add("--state-dir", type=Path, metavar="DIR", help="for files that are made (a private temporary folder)")
+    text = "the key of affinity cookies, the same file for all replicas (one is made in the state folder)"
+    add("--affinity-key", type=Path, metavar="FILE", help=text)
     text = "how long new connections are taken after a signal, while readiness is off (%(default)s)"
     add("--shutdown-delay", type=checked(_seconds), default="0s", metavar="TIME", help=text)
     text = "how long requests may finish after that (%(default)s)"

@@ -121,4 +121,9 @@ class HaproxyPlane(Plane):
 
 
 def _delegating(delegate: Delegate, setting: Setting) -> DelegatingRenderer[HaproxyArtifact]:
-    return DelegatingRenderer(HaproxyRenderer(), str(delegate.socket), effects=setting.effects)
+    return DelegatingRenderer(
+        HaproxyRenderer(),
+        str(delegate.socket),
+        effects=setting.effects,
+        affinity_key=setting.affinity_key,
+    )

@@ -49,7 +49,7 @@ class InProcessPlane(Plane):
     def controller(self, source: Source, settings: ControllerSettings | None) -> AnyController:
         return Controller(
             source=source,
-            renderer=InProcessRenderer(effects=self._setting.effects),
+            renderer=InProcessRenderer(effects=self._setting.effects, affinity_key=self._setting.affinity_key),
             applier=InProcessApplier(self._proxy),
             options=self._setting.options,
             settings=settings,

@@ -73,7 +73,12 @@ class NginxPlane(Plane):
         if (delegate := self._delegate) is not None:
             return Controller(
                 source=source,
-                renderer=DelegatingRenderer(renderer, str(delegate.socket), effects=self._setting.effects),
+                renderer=DelegatingRenderer(
+                    renderer,
+                    str(delegate.socket),
+                    effects=self._setting.effects,
+                    affinity_key=self._setting.affinity_key,
+                ),
                 applier=DelegatingApplier(applier, delegate),
                 options=self._setting.options,
                 settings=settings,

@@ -54,6 +54,7 @@ class Setting:
     access_log: AccessLog | None = None
     claims: ClaimKeeper = field(default_factory=ClaimKeeper)
     effects: PolicyEffects = BUILTIN_EFFECTS
+    affinity_key: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,6 +71,7 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
         front: The renderer of the program. It belongs to this renderer from now on.
         socket: Where the delegate takes requests: the absolute path of a Unix socket.
         effects: What policies do in the delegate, which imports the modules of the filters that they come to.
+        affinity_key: As in `InProcessRenderer`.
 
     Raises:
         ConfigurationError: A policy of *effects* stands where no other process can import it.
@@ -79,13 +80,18 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
     name: ClassVar[str] = "delegating"
 
     def __init__(
-        self, front: Renderer[ArtifactT], socket: str, *, effects: PolicyEffects = BUILTIN_EFFECTS
+        self,
+        front: Renderer[ArtifactT],
+        socket: str,
+        *,
+        effects: PolicyEffects = BUILTIN_EFFECTS,
+        affinity_key: bytes = b"",
     ) -> None:
         for kind in effects.kinds:
             _check_importable(kind)
         front.delegate = True
         self._front = front
-        self._inprocess = InProcessRenderer(effects=effects)
+        self._inprocess = InProcessRenderer(effects=effects, affinity_key=affinity_key)
         vars(self._inprocess).update(name="delegate's")
         self._whole_hosts = WholeHosts(self._can_match)
         delegate = Backend(key=DELEGATE, endpoints=(Endpoint(address=socket, port=1),))
