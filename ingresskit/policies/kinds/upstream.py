@@ -15,9 +15,11 @@ __all__ = [
     "EndpointProtocol",
     "LoadBalancing",
     "Retries",
+    "RetryOn",
     "Timeouts",
     "TrafficSplit",
     "UpstreamProtocol",
+    "parse_retry_conditions",
 ]
 
 _DURATION = "a duration: `500ms`, `5s`, `1m`, `1h`"
@@ -32,6 +34,8 @@ class Timeouts(Policy):
         read: Between two reads of its response, the first included; not for the whole response.
             Also how long an upgraded connection may be silent in both directions.
         send: Between two writes of the request to it.
+        request: From the request to the end of its response, further tries included; then it is a 504, or the
+            response is cut.
     """
 
     connect: timedelta | None = annotated(
@@ -55,17 +59,63 @@ class Timeouts(Policy):
         grammar=_DURATION,
         summary="How long an endpoint may take nothing of a request.",
     )
+    request: timedelta | None = annotated(
+        "request-timeout",
+        parse_duration,
+        default=None,
+        grammar=_DURATION,
+        summary="How long a request may take to the end of its response, all tries included.",
+    )
+
+
+class RetryOn(StrEnum):
+    """What causes another try. Values are stable.
+
+    Attributes:
+        ERROR: The connection was not made, in time or at all, or ended before a response began.
+        TIMEOUT: The endpoint was silent for too long before its response began.
+        MALFORMED: What it sent is no response.
+        NON_IDEMPOTENT: No cause by itself: requests that may not be repeated are repeated all the same.
+    """
+
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    MALFORMED = "malformed"
+    FORBIDDEN = "403"
+    NOT_FOUND = "404"
+    TOO_MANY = "429"
+    INTERNAL = "500"
+    BAD_GATEWAY = "502"
+    UNAVAILABLE = "503"
+    GATEWAY_TIMEOUT = "504"
+    NON_IDEMPOTENT = "non-idempotent"
+
+    @property
+    def status(self) -> int | None:
+        """The status of the response that it is; ``None`` for the others."""
+        return int(self) if self.isdecimal() else None
+
+
+def parse_retry_conditions(text: str) -> tuple[RetryOn, ...]:
+    """Causes of another try, separated by commas; each once, in the order of `RetryOn`."""
+    found = {part.strip() for part in text.split(",")}
+    if not found <= set(RetryOn):
+        raise ValueError(f"must be words out of {', '.join(RetryOn)}, separated by commas")
+    return tuple(cause for cause in RetryOn if cause in found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retries(Policy):
-    """How often a request that failed before any response is tried again, on another endpoint.
+    """How often and when a request is tried again, each time on an endpoint that had no try of it.
 
     Only what is safe is tried again: anything while no byte was sent, and requests with an
-    idempotent method (RFC 9110, 9.2.2) whose body is not lost.
+    idempotent method (RFC 9110, 9.2.2) whose body is not lost. No further try begins once the client got
+    a byte of a response.
 
     Attributes:
         attempts: Tries after the first one, 0 to 10.
+        on: What causes another try; each once, in the order of `RetryOn`.
+        within: No try begins later than this after the request; ``None``: there is no end.
     """
 
     attempts: int = annotated(
@@ -74,6 +124,23 @@ class Retries(Policy):
         default=1,
         grammar="a whole number, 0 to 10",
         summary="How often a request that failed without a response is tried on another endpoint.",
+    )
+    on: tuple[RetryOn, ...] = annotated(
+        "retry-on",
+        parse_retry_conditions,
+        default=(RetryOn.ERROR,),
+        grammar="words separated by commas: `error`, `timeout`, `malformed`, `403`, `404`, `429`, `500`, `502`,"
+        " `503`, `504`, `non-idempotent`",
+        summary="What causes another try: no connection or response (`error`), silence (`timeout`), what is no"
+        " response, or a status. `non-idempotent` repeats POST too.",
+        risk=Risk.MEDIUM,
+    )
+    within: timedelta | None = annotated(
+        "retry-timeout",
+        parse_duration,
+        default=None,
+        grammar=_DURATION,
+        summary="How long after its beginning a request is tried again.",
     )
 
 

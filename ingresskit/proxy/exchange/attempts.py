@@ -1,7 +1,8 @@
 """The attempts of one request: to which endpoint, on which stream, and whether there is another one.
 
 Another attempt is safe when nothing was sent, or when the method may be repeated (RFC 9110, 9.2.2),
-nothing was received, and all that was sent of the body is still here.
+nothing of a response was passed on, and all that was sent of the body is still here. What causes one is the
+route's to say, see `ingresskit.render.inprocess.RetryRule`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ingresskit.proxy.message.request import ForwardedRequest
     from ingresskit.proxy.ports.streams import Downstream, Upstream
     from ingresskit.proxy.upstreams.balance import BackendState
+    from ingresskit.render.inprocess import RetryRule
 
 __all__ = ["Attempts"]
 
@@ -45,6 +47,7 @@ class Attempts(ABC):
         "_repeatable",
         "_request",
         "_retries_left",
+        "_rule",
         "_runtime",
         "_stale_retries",
         "_state",
@@ -65,7 +68,9 @@ class Attempts(ABC):
         self._request = request
         self._state = state
         self._began: float = began
-        self._repeatable: bool = request.head.method in _IDEMPOTENT
+        rule = request.target.retry
+        self._rule: RetryRule | None = rule
+        self._repeatable: bool = request.head.method in _IDEMPOTENT or (rule is not None and rule.any_method)
         self._retries_left: int = request.target.retries
         self._stale_retries: int = 1
         self._tried: tuple[EndpointState, ...] = ()
@@ -140,8 +145,10 @@ class Attempts(ABC):
             self._connect_time = deadlines.now() - begun
             if not self._finished:
                 self._attempt_failed(exc.termination, exc.detail)
-                if not self._next_endpoint():
-                    late = exc.termination is Termination.UPSTREAM_CONNECT_TIMEOUT
+                late = exc.termination is Termination.UPSTREAM_CONNECT_TIMEOUT
+                rule = self._rule
+                causes = rule is None or rule.error or (late and rule.timeout)
+                if not (causes and self._next_endpoint()):
                     self._fail(504 if late else 502, exc.termination, exc.detail)
             return
         self._connect_time = deadlines.now() - begun
@@ -162,18 +169,30 @@ class Attempts(ABC):
 
     def _next_endpoint(self) -> bool:
         """Go on with another endpoint, if the policy lets us and there is one."""
-        if not self._retries_left or self._endpoint is None:
+        if not self._has_next_endpoint():
             return False
+        self._advance()
+        return True
+
+    def _advance(self) -> None:
+        """Go on with another endpoint, which there is; or end the request with its client."""
         if self._leaves_with_client():
-            return True
-        tried = (*self._tried, self._endpoint)
-        if all(endpoint in tried for endpoint in self._state.endpoints):
-            return False
+            return
+        if self._endpoint is not None:
+            self._tried = (*self._tried, self._endpoint)
         self._retries_left -= 1
-        self._tried = tried
         self._runtime.counters.retries += 1
         self._try()
-        return True
+
+    def _has_next_endpoint(self) -> bool:
+        """Whether the policy lets us have another try, and there is an endpoint that had none."""
+        endpoint, rule = self._endpoint, self._rule
+        if not self._retries_left or endpoint is None:
+            return False
+        if rule is not None and rule.within is not None:
+            if self._runtime.deadlines.now() - self._began >= rule.within:
+                return False
+        return any(item is not endpoint and item not in self._tried for item in self._state.endpoints)
 
     def _leaves_with_client(self) -> bool:
         """End the exchange when its client left: its request is never repeated."""

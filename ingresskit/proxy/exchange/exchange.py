@@ -16,6 +16,7 @@ Nothing here knows the protocol of either side: see `ingresskit.proxy.ports`.
 
 from __future__ import annotations
 
+from asyncio import get_running_loop
 from typing import TYPE_CHECKING, Final
 
 from typing_extensions import override
@@ -34,6 +35,8 @@ from ingresskit.proxy.message.views import EndpointResponse
 from ingresskit.proxy.ports.streams import NO_UPSTREAM, UPSTREAM_WRITE_PAUSED
 
 if TYPE_CHECKING:
+    from asyncio import TimerHandle
+
     from ingresskit.proxy.exchange.runtime import Runtime
     from ingresskit.proxy.message.head import ResponseHead
     from ingresskit.proxy.message.request import ForwardedRequest
@@ -69,6 +72,7 @@ class Exchange(Attempts):
         "_read_timeout",
         "_sent",
         "_status",
+        "_timer",
         "head_only",
         "request_complete",
         "response_started",
@@ -96,6 +100,7 @@ class Exchange(Attempts):
         self._sent: int = 0
         self._first_byte: float | None = None
         self._pacer: Pacer | None = None
+        self._timer: TimerHandle | None = None
 
     @property
     def waiting_bytes(self) -> int:
@@ -109,6 +114,8 @@ class Exchange(Attempts):
 
     def start(self, payload: bytes, *, complete: bool) -> None:
         """Send the request, and the present part of its body."""
+        if (seconds := self._request.target.request_timeout) is not None:
+            self._timer = get_running_loop().call_later(seconds, self._out_of_time)
         if payload:
             if not self._within_limit(payload):
                 return
@@ -191,6 +198,12 @@ class Exchange(Attempts):
 
     def response(self, head: ResponseHead, payload: bytes, *, complete: bool) -> None:
         """The head of the response, and the present part of its body: in one write."""
+        if (
+            (rule := self._rule) is not None
+            and head.status in rule.statuses
+            and self._elsewhere(reusable=complete)
+        ):
+            return
         fields, extra = head.fields, b""
         if self._request.target.response is not None or self._request.responses or self._cookie_line:
             try:
@@ -234,6 +247,8 @@ class Exchange(Attempts):
     def response_broken(self, clause: str) -> None:
         """The upstream response is malformed or its framing cannot be trusted."""
         self._attempt_failed(Termination.UPSTREAM_MALFORMED, clause)
+        if (rule := self._rule) is not None and rule.malformed and self._elsewhere():
+            return
         self._fail(502, Termination.UPSTREAM_MALFORMED, clause)
 
     def switch_protocols(self, head: ResponseHead, data: bytes) -> None:
@@ -268,7 +283,7 @@ class Exchange(Attempts):
                 self._reconnect()
                 return
             self._attempt_failed(Termination.UPSTREAM_CLOSED)
-            if self._next_endpoint():
+            if (self._rule is None or self._rule.error) and self._next_endpoint():
                 return
         else:
             self._attempt_failed(Termination.UPSTREAM_CLOSED)
@@ -280,6 +295,8 @@ class Exchange(Attempts):
         if self._downstream.read_pauses & UPSTREAM_WRITE_PAUSED:
             late = Termination.UPSTREAM_SEND_TIMEOUT
         self._attempt_failed(late)
+        if (rule := self._rule) is not None and rule.timeout and self._elsewhere():
+            return
         self._fail(504, late)
 
     def endpoint_write_paused(self) -> None:
@@ -294,6 +311,31 @@ class Exchange(Attempts):
         self._downstream.resume_reading(UPSTREAM_WRITE_PAUSED)
         if self._upstream is not None and not self._finished:
             self._upstream.expect_response(self._read_timeout if self.request_complete else NEVER)
+
+    def _elsewhere(self, *, reusable: bool = False) -> bool:
+        """Try another endpoint instead of passing on what this one did; whether that is possible.
+
+        Args:
+            reusable: The response is complete, so that the next request may use its connection.
+        """
+        if self.response_started or not self._repeatable or self._body_discarded:
+            return False
+        if not self._has_next_endpoint():
+            return False
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            if reusable and self.request_complete and not self._used_once():
+                upstream.release(reusable=True)
+            else:
+                upstream.reset()
+        self._downstream.resume_reading(UPSTREAM_WRITE_PAUSED)
+        self._advance()
+        return True
+
+    def _out_of_time(self) -> None:
+        """The request as a whole took too long."""
+        self._timer = None
+        self._fail(504, Termination.UPSTREAM_READ_TIMEOUT, "the request took too long as a whole")
 
     # The request.
 
@@ -406,9 +448,7 @@ class Exchange(Attempts):
     def _release_upstream(self) -> None:
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
-            request = self._request
-            once = request.head.connection_auth or request.target.connection is ConnectionUse.CLOSE
-            upstream.release(reusable=self.request_complete and not once)
+            upstream.release(reusable=self.request_complete and not self._used_once())
 
     def _response_complete(self) -> None:
         if (endpoint := self._endpoint) is not None and endpoint.trouble is not None:
@@ -416,6 +456,11 @@ class Exchange(Attempts):
         self._release_upstream()
         self._end(self._status)
         self._downstream.finish()
+
+    def _used_once(self) -> bool:
+        """Whether no other request may have the connection to the endpoint."""
+        request = self._request
+        return request.head.connection_auth or request.target.connection is ConnectionUse.CLOSE
 
     @override
     def _fail(self, status: int, termination: Termination, detail: str = "", *, sentence: str = "") -> None:
@@ -439,6 +484,8 @@ class Exchange(Attempts):
         self._finished = True
         if self._pacer is not None:
             self._pacer.close()
+        if self._timer is not None:
+            self._timer.cancel()
         endpoint = self._endpoint
         if status != 101:
             self._release_endpoint()

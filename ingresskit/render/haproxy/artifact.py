@@ -146,17 +146,19 @@ class SlotClass:
         algorithm: How a server is chosen; one of `ALGORITHMS`.
         retries: Tries after the first.
         connect: How long connecting may take; ``None`` is the program's own default.
+        late: Whether a silent server causes another try too.
     """
 
     algorithm: Algorithm = Algorithm.ROUND_ROBIN
     retries: int = 1
     connect: timedelta | None = None
+    late: bool = False
 
     @property
     def id(self) -> str:
         """A readable name, unique among classes, of letters, digits and ``-``: ``round-robin-1``."""
         connect = "" if self.connect is None else f"-{self.connect // timedelta(milliseconds=1)}ms"
-        return f"{self.algorithm}-{self.retries}{connect}"
+        return f"{self.algorithm}-{self.retries}{connect}{'-late' if self.late else ''}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

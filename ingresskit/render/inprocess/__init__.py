@@ -2,7 +2,7 @@
 
 from ingresskit.render.inprocess.mixed import MixedHostTable, PatternTargets
 from ingresskit.render.inprocess.renderer import InProcessRenderer
-from ingresskit.render.inprocess.table import HostTable, ResponseEdits, RoutingTable, Target
+from ingresskit.render.inprocess.table import HostTable, ResponseEdits, RetryRule, RoutingTable, Target
 from ingresskit.render.inprocess.targets import TargetMaker
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "MixedHostTable",
     "PatternTargets",
     "ResponseEdits",
+    "RetryRule",
     "RoutingTable",
     "Target",
     "TargetMaker",

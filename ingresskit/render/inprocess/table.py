@@ -18,7 +18,7 @@ from ingresskit.graph import (
 )
 from ingresskit.policies import Compression, ConnectionUse, Judged, Mirror, PolicySet, Stage
 
-__all__ = ["HostTable", "ResponseEdits", "RoutingTable", "Target"]
+__all__ = ["HostTable", "ResponseEdits", "RetryRule", "RoutingTable", "Target"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +39,27 @@ class ResponseEdits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RetryRule:
+    """What causes another try, where it is something else than a connection without a response.
+
+    Attributes:
+        error: Connections that are not made, or end before a response.
+        timeout: Endpoints that are silent for too long before it.
+        malformed: What is no response.
+        statuses: Responses with these.
+        any_method: Requests that may not be repeated are repeated all the same.
+        within: Seconds after the request in which a try may begin; ``None``: without an end.
+    """
+
+    error: bool = True
+    timeout: bool = False
+    malformed: bool = False
+    statuses: frozenset[int] = frozenset()
+    any_method: bool = False
+    within: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """A route, its policies worked out to what a proxy does per request. It can be pickled.
 
@@ -55,6 +76,9 @@ class Target:
         request: What happens to the header fields of the request; ``None``: nothing.
         response: What happens to an endpoint's response; ``None``: nothing.
         connect_timeout: Seconds; ``None`` is the proxy's default; so the next two.
+        retries: Tries after the first.
+        retry: What causes them; ``None``: a connection that is not made, or ends before a response.
+        request_timeout: Seconds for all of a request; ``None``: there is no end.
         max_body_bytes: The limit of a body whose length is not declared; 0 is no limit.
         gathered_bytes: So much of a body is gathered before an endpoint gets it; 0: none.
         response_rate: Bytes of a response that are sent in a second; 0: as many as the client takes.
@@ -82,6 +106,8 @@ class Target:
     read_timeout: float | None = None
     send_timeout: float | None = None
     retries: int = 1
+    retry: RetryRule | None = None
+    request_timeout: float | None = None
     max_body_bytes: int = 0
     gathered_bytes: int = 0
     response_rate: int = 0

@@ -22,10 +22,11 @@ from ingresskit.policies import (
     PolicySet,
     RequestBuffering,
     Retries,
+    RetryOn,
     Timeouts,
     UpstreamConnection,
 )
-from ingresskit.render.inprocess.table import ResponseEdits, Target
+from ingresskit.render.inprocess.table import ResponseEdits, RetryRule, Target
 
 __all__ = ["TargetMaker"]
 
@@ -65,6 +66,7 @@ def _target(host: VirtualHost, route: Route, chain: Chain) -> Target:
     policies = host.policies_of(route)
     timeouts = policies.get(Timeouts) or Timeouts()
     bandwidth = policies.get(BandwidthLimit) or BandwidthLimit()
+    retries = policies.get(Retries) or Retries()
     response = None
     if chain.response or chain.secure_response or chain.rewrites or chain.responses or chain.compression:
         response = ResponseEdits(
@@ -86,7 +88,9 @@ def _target(host: VirtualHost, route: Route, chain: Chain) -> Target:
         connect_timeout=_seconds(timeouts.connect),
         read_timeout=_seconds(timeouts.read),
         send_timeout=_seconds(timeouts.send),
-        retries=(policies.get(Retries) or Retries()).attempts,
+        request_timeout=_seconds(timeouts.request),
+        retries=retries.attempts,
+        retry=_retry_rule(retries),
         max_body_bytes=chain.max_body_bytes,
         shadow=chain.shadow,
         gathered_bytes=(policies.get(RequestBuffering) or RequestBuffering()).max_bytes,
@@ -97,6 +101,19 @@ def _target(host: VirtualHost, route: Route, chain: Chain) -> Target:
         mirror=chain.mirror,
         compression=chain.compression,
         extended=bool(chain.errors) or chain.mirror is not None or chain.compression is not None,
+    )
+
+
+def _retry_rule(policy: Retries) -> RetryRule | None:
+    if not policy.attempts or (policy.on == (RetryOn.ERROR,) and policy.within is None):
+        return None
+    return RetryRule(
+        error=RetryOn.ERROR in policy.on,
+        timeout=RetryOn.TIMEOUT in policy.on,
+        malformed=RetryOn.MALFORMED in policy.on,
+        statuses=frozenset(cause.status for cause in policy.on if cause.status is not None),
+        any_method=RetryOn.NON_IDEMPOTENT in policy.on,
+        within=_seconds(policy.within),
     )
 
 

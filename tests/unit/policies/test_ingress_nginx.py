@@ -34,6 +34,7 @@ from ingresskit.policies import (
     RequestHeaders,
     ResponseHeaders,
     Retries,
+    RetryOn,
     Risk,
     RulePath,
     Stage,
@@ -81,13 +82,16 @@ def only(reading: Reading) -> Diagnostic:
     return diagnostic
 
 
+BY_DEFAULT = (RetryOn.ERROR, RetryOn.TIMEOUT)
+
+
 def test_an_ingress_without_annotations_has_the_defaults_of_ingress_nginx() -> None:
     reading = read()
 
     assert reading.policies == PolicySet(
         [
             Timeouts(connect=timedelta(seconds=5), read=timedelta(minutes=1), send=timedelta(minutes=1)),
-            Retries(attempts=2),
+            Retries(attempts=2, on=BY_DEFAULT),
             BodyLimit(max_bytes=1024 * 1024),
             Hsts(max_age=31_536_000, include_subdomains=True),
             TlsRedirect(keeps_slash=False),
@@ -109,9 +113,23 @@ POLICIES: dict[str, tuple[dict[str, str], Policy]] = {
     "a size with a unit in any case": ({"proxy-body-size": "8M"}, BodyLimit(max_bytes=8 * 1024**2)),
     "a size in bytes": ({"proxy-body-size": "100b"}, BodyLimit(max_bytes=100)),
     "no limit": ({"proxy-body-size": "0"}, BodyLimit(max_bytes=0)),
-    "tries count the first one": ({"proxy-next-upstream-tries": "2"}, Retries(attempts=1)),
-    "tries without end": ({"proxy-next-upstream-tries": "0"}, Retries(attempts=10)),
+    "tries count the first one": ({"proxy-next-upstream-tries": "2"}, Retries(attempts=1, on=BY_DEFAULT)),
+    "tries without end": ({"proxy-next-upstream-tries": "0"}, Retries(attempts=10, on=BY_DEFAULT)),
     "no further try": ({"proxy-next-upstream": "off", "proxy-next-upstream-tries": "3"}, Retries(attempts=0)),
+    "conditions of another try": (
+        {
+            "proxy-next-upstream": "error http_503 http_429 non_idempotent invalid_header",
+            "proxy-next-upstream-timeout": "7",
+        },
+        Retries(
+            attempts=2,
+            on=(
+                *(RetryOn.ERROR, RetryOn.MALFORMED, RetryOn.TOO_MANY),
+                *(RetryOn.UNAVAILABLE, RetryOn.NON_IDEMPOTENT),
+            ),
+            within=timedelta(seconds=7),
+        ),
+    ),
     "a Go boolean": ({"ssl-redirect": "F"}, TlsRedirect(enabled=False, keeps_slash=False)),
     "a redirect that is forced": (
         {"force-ssl-redirect": "1", "ssl-redirect": "false"},

@@ -62,6 +62,8 @@ class Globals:
         connect: See `ingresskit.policies.Timeouts`, and so the next two.
         conditions: When another endpoint is tried, as nginx writes it.
         tries: How many endpoints are tried at most; 0: all.
+        tries_within: For how many seconds; 0: without an end.
+        retry_non_idempotent: Requests that may not be repeated are tried again too.
         ssl_redirect: Whether plain HTTP is redirected where the host has TLS.
         force_ssl_redirect: Whether it is redirected everywhere.
         redirect_status: Of redirects to HTTPS and between a host and its twin.
@@ -112,6 +114,8 @@ class Globals:
     max_body: int = 1024 * 1024
     conditions: str = "error timeout"
     tries: int = 3
+    tries_within: int = 0
+    retry_non_idempotent: bool = False
     ssl_redirect: bool = True
     force_ssl_redirect: bool = False
     redirect_status: RedirectStatus = RedirectStatus.PERMANENT
@@ -234,6 +238,8 @@ _KEYS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "proxy-body-size": ("max_body", parse_size),
     "proxy-next-upstream": ("conditions", _text),
     "proxy-next-upstream-tries": ("tries", parse_go_integer),
+    "proxy-next-upstream-timeout": ("tries_within", parse_go_integer),
+    "retry-non-idempotent": ("retry_non_idempotent", parse_go_boolean),
     "ssl-redirect": ("ssl_redirect", parse_go_boolean),
     "force-ssl-redirect": ("force_ssl_redirect", parse_go_boolean),
     "http-redirect-code": ("redirect_status", _redirect_status),

@@ -17,10 +17,12 @@ _UPSTREAM: Final = """
 proxy-connect-timeout | seconds | 5 | rl+ | = | How long connecting to an endpoint may take.
 proxy-read-timeout | seconds | 60 | rl+ | = | How long an endpoint may be silent.
 proxy-send-timeout | seconds | 60 | rl+ | = | How long an endpoint may take nothing of a request.
-proxy-next-upstream | conditions | error timeout | rm~ | = | When another endpoint is tried.
+proxy-next-upstream | conditions | error timeout | rm+ | = | When another endpoint is tried.
 proxy-next-upstream-tries | number | 3 | rl+ | = | How many endpoints are tried at most.
 proxy-next-upstream-timeout | seconds | 0 | rl? | = | How long tries may go on.
 load-balance | round_robin or ewma | round_robin | bl+ | = | How an endpoint is chosen.
+proxy-next-upstream-timeout | seconds | 0 | rl+ | = | How long tries may go on.
+load-balance | round_robin or ewma | round_robin | bl~ | = | How an endpoint is chosen.
 upstream-hash-by | nginx variables | | bh~ | | Choose the endpoint by a hash of this.
 upstream-hash-by-subset | boolean | false | bl+ | | Hash to a group of endpoints.
 upstream-hash-by-subset-size | number | 3 | bl+ | | The size of these groups.

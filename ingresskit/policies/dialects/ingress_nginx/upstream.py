@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from ingresskit.diagnostics import Reason
 from ingresskit.policies.dialects.ingress_nginx.reader import Annotations
 from ingresskit.policies.dialects.ingress_nginx.values import parse_go_integer, parse_seconds
 from ingresskit.policies.kinds.upstream import (
     EndpointProtocol,
     Retries,
+    RetryOn,
     Timeouts,
     UpstreamProtocol,
 )
@@ -15,6 +18,14 @@ from ingresskit.policies.kinds.upstream import (
 __all__ = ["read_upstream"]
 
 _MOST_RETRIES = 10
+_LONGEST = 86_400
+_CAUSES = {
+    "error": RetryOn.ERROR,
+    "timeout": RetryOn.TIMEOUT,
+    "invalid_header": RetryOn.MALFORMED,
+    "non_idempotent": RetryOn.NON_IDEMPOTENT,
+    **{f"http_{cause}": cause for cause in RetryOn if cause.status is not None},
+}
 _PROTOCOLS = {
     "HTTP": EndpointProtocol.HTTP,
     "HTTPS": EndpointProtocol.HTTPS,
@@ -66,15 +77,30 @@ def _retries(annotations: Annotations) -> None:
     if "off" in conditions:
         annotations.add(Retries(attempts=0), **asked)
         return
-    others = [word for word in conditions if word not in ("error", "timeout")]
-    if others and asked:
-        message = f"{', '.join(others)[:200]} never cause another try; error and timeout do"
-        annotations.warn(name, Reason.ANNOTATION_UNSUPPORTED, message)
+    if unknown := [word for word in conditions if word not in _CAUSES]:
+        message = f"{', '.join(unknown)[:200]!a} must be conditions of proxy_next_upstream of nginx; left out"
+        annotations.warn(name, Reason.ANNOTATION_INVALID, message)
+    causes = {_CAUSES[word] for word in conditions if word in _CAUSES}
+    if annotations.settings.retry_non_idempotent:
+        causes.add(RetryOn.NON_IDEMPOTENT)
+    if asked:
+        asked["on"] = name
+    limit = "proxy-next-upstream-timeout"
+    within = annotations.value(limit, parse_go_integer)
+    if within is not None:
+        asked["within"] = limit
+    else:
+        within = annotations.settings.tries_within
     tries = annotations.value("proxy-next-upstream-tries", parse_go_integer)
     if tries is not None:
-        asked = {"attempts": "proxy-next-upstream-tries"}
+        asked["attempts"] = "proxy-next-upstream-tries"
     else:
         tries = annotations.settings.tries
     # Of nginx, 0 is as many as there are endpoints.
     attempts = _MOST_RETRIES if tries < 1 else min(tries - 1, _MOST_RETRIES)
-    annotations.add(Retries(attempts=attempts), **asked)
+    policy = Retries(
+        attempts=attempts,
+        on=tuple(cause for cause in RetryOn if cause in causes),
+        within=timedelta(seconds=min(within, _LONGEST)) if within > 0 else None,
+    )
+    annotations.add(policy, **asked)

@@ -9,7 +9,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import Algorithm, LoadBalancing, Retries, Timeouts, UpstreamTls
+from ingresskit.policies import Algorithm, LoadBalancing, Retries, RetryOn, Timeouts, UpstreamTls
 from ingresskit.render.haproxy.artifact import MapName, SlotClass
 from ingresskit.render.haproxy.lines import flagged, setting
 from ingresskit.render.haproxy.policies.base import Context, Handler, SettingRow
@@ -39,6 +39,14 @@ _NO_TIMES: Final = Loss(
 _TLS_FILES: Final = Loss(
     message="cannot read certificates for endpoints while it runs", support=Support.DELEGATED
 )
+_CAUSES: Final = Loss(
+    field="on",
+    message="has the causes of another try in its configuration: only error, with or without timeout",
+    support=Support.DELEGATED,
+    effect="error alone causes another try",
+)
+_WITHIN: Final = Loss(field="within", message="has no end for further tries", support=Support.DELEGATED)
+_WHOLE: Final = Loss(field="request", message="has no time for whole requests", support=Support.DELEGATED)
 
 
 class _LoadBalancing(Handler[LoadBalancing]):
@@ -66,17 +74,28 @@ class _Retries(Handler[Retries]):
     """A part of the slot class."""
 
     policy = Retries
+    limitations = (_CAUSES, _WITHIN)
+
+    @override
+    def losses(self, policy: Retries) -> Iterator[Loss]:
+        if not policy.attempts:
+            return
+        if RetryOn.ERROR not in policy.on or not {RetryOn.ERROR, RetryOn.TIMEOUT}.issuperset(policy.on):
+            yield _CAUSES
+        if policy.within is not None:
+            yield _WITHIN
 
     @override
     def slot_class(self, policy: Retries, base: SlotClass) -> SlotClass:
-        return replace(base, retries=policy.attempts)
+        late = bool(policy.attempts) and RetryOn.TIMEOUT in policy.on
+        return replace(base, retries=policy.attempts, late=late)
 
 
 class _Timeouts(Handler[Timeouts]):
     """The one to connect is a part of the slot class; HAProxy has one for both directions: that to read."""
 
     policy = Timeouts
-    limitations = (_ONE_TIMEOUT,)
+    limitations = (_ONE_TIMEOUT, _WHOLE)
     flag = "r"
     words = "How long the endpoint may be silent."
 
@@ -84,6 +103,8 @@ class _Timeouts(Handler[Timeouts]):
     def losses(self, policy: Timeouts) -> Iterator[Loss]:
         if policy.send is not None and policy.send != policy.read:
             yield _ONE_TIMEOUT
+        if policy.request is not None:
+            yield _WHOLE
 
     @override
     def rows(self, policy: Timeouts) -> Iterator[SettingRow]:

@@ -274,7 +274,8 @@ def _class(context: Context, slot_class: SlotClass) -> Lines:
         f"retries {slot_class.retries}",
     )
     if slot_class.retries:
-        section.add("retry-on conn-failure empty-response", "option redispatch 1")
+        late = " response-timeout" if slot_class.late else ""
+        section.add(f"retry-on conn-failure empty-response{late}", "option redispatch 1")
     if context.capabilities.drops_trailers:
         section.note("Names in trailers are not judged.")
         section.add("option http-drop-request-trailers")

@@ -8,7 +8,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import Algorithm, LoadBalancing, Policy, Retries, Timeouts, UpstreamTls
+from ingresskit.policies import Algorithm, LoadBalancing, Policy, Retries, RetryOn, Timeouts, UpstreamTls
 from ingresskit.render.nginx.policies.drafts import DynamicDraft, StaticDraft
 from ingresskit.render.nginx.tree import Directive, Value, Variable
 from ingresskit.render.nginx.values import duration
@@ -43,6 +43,15 @@ _NO_TIMES: Final = Loss(
 )
 
 
+_OTHER_CAUSES: Final = Loss(
+    field="on",
+    message="has the causes of another try in its configuration: only error, with or without timeout",
+    support=Support.DELEGATED,
+    effect="error alone causes another try",
+)
+_WHOLE: Final = Loss(field="request", message="has no time for whole requests", support=Support.DELEGATED)
+
+
 class StaticLoadBalancing(PolicyHandler[LoadBalancing, StaticDraft]):
     """``least_conn`` and its like, in the upstream of the backend."""
 
@@ -71,7 +80,10 @@ class DynamicLoadBalancing(PolicyHandler[LoadBalancing, DynamicDraft]):
 
 
 class StaticRetries(PolicyHandler[Retries, StaticDraft]):
-    """``proxy_next_upstream_tries``, which counts the first try too."""
+    """``proxy_next_upstream`` and what belongs to it; the number of tries counts the first one too.
+
+    nginx has one word for all time-outs, so that silence is a cause wherever a connection that is not made is.
+    """
 
     policy: type[Policy] = Retries
 
@@ -79,25 +91,49 @@ class StaticRetries(PolicyHandler[Retries, StaticDraft]):
     def contribute(self, policy: Retries, draft: StaticDraft) -> None:
         if policy.attempts:
             draft.settings.append(Directive("proxy_next_upstream_tries", (str(policy.attempts + 1),)))
+            if not {RetryOn.ERROR, RetryOn.TIMEOUT}.issuperset(policy.on) or RetryOn.ERROR not in policy.on:
+                draft.settings.append(Directive("proxy_next_upstream", tuple(_causes(policy))))
+            if policy.within is not None:
+                draft.settings.append(Directive("proxy_next_upstream_timeout", (duration(policy.within),)))
         else:
             draft.settings.append(Directive("proxy_next_upstream", ("off",)))
 
 
 class DynamicRetries(PolicyHandler[Retries, DynamicDraft]):
-    """The member ``retries``."""
+    """The members ``retries``, ``late`` and ``within``, in seconds.
+
+    What causes another try stands in nginx's configuration: no connection, no response, and silence.
+    """
 
     policy: type[Policy] = Retries
+    limitations: tuple[Loss, ...] = (_OTHER_CAUSES,)
+
+    @override
+    def losses(self, policy: Retries) -> Iterable[Loss]:
+        if not policy.attempts:
+            return ()
+        exact = RetryOn.ERROR in policy.on and {RetryOn.ERROR, RetryOn.TIMEOUT}.issuperset(policy.on)
+        return () if exact else self.limitations
 
     @override
     def contribute(self, policy: Retries, draft: DynamicDraft) -> None:
         if policy.attempts != 1:
             draft.upstream["retries"] = policy.attempts
+        if policy.attempts and RetryOn.TIMEOUT in policy.on:
+            draft.upstream["late"] = True
+        if policy.attempts and policy.within is not None:
+            draft.upstream["within"] = policy.within / timedelta(seconds=1)
 
 
 class StaticTimeouts(PolicyHandler[Timeouts, StaticDraft]):
     """``proxy_connect_timeout`` and its like."""
 
     policy: type[Policy] = Timeouts
+    limitations: tuple[Loss, ...] = (_WHOLE,)
+
+    @override
+    def losses(self, policy: Timeouts) -> Iterable[Loss]:
+        return self.limitations if policy.request is not None else ()
 
     @override
     def contribute(self, policy: Timeouts, draft: StaticDraft) -> None:
@@ -109,6 +145,11 @@ class DynamicTimeouts(PolicyHandler[Timeouts, DynamicDraft]):
     """The members ``connect``, ``read`` and ``send``, in seconds."""
 
     policy: type[Policy] = Timeouts
+    limitations: tuple[Loss, ...] = (_WHOLE,)
+
+    @override
+    def losses(self, policy: Timeouts) -> Iterable[Loss]:
+        return self.limitations if policy.request is not None else ()
 
     @override
     def contribute(self, policy: Timeouts, draft: DynamicDraft) -> None:
@@ -141,6 +182,16 @@ class DynamicUpstreamTls(PolicyHandler[UpstreamTls, DynamicDraft]):
     @override
     def losses(self, policy: UpstreamTls) -> Iterable[Loss]:
         return self.limitations
+
+
+def _causes(policy: Retries) -> Iterable[str]:
+    if not policy.on:
+        yield "off"
+    words = {RetryOn.MALFORMED: "invalid_header", RetryOn.NON_IDEMPOTENT: "non_idempotent"}
+    for cause in policy.on:
+        yield f"http_{cause}" if cause.status is not None else words.get(cause, str(cause))
+    if RetryOn.ERROR in policy.on and RetryOn.TIMEOUT not in policy.on:
+        yield "timeout"
 
 
 def _timeouts(policy: Timeouts) -> list[tuple[str, timedelta]]:

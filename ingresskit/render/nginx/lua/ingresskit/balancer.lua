@@ -2,9 +2,10 @@
 --
 -- nginx decides whether there is another try: never for POST, PATCH and LOCK once something was
 -- sent, and never when a body was passed on already. This module decides the rest: no more tries
--- than the policy has, none after an endpoint was silent for too long, none for methods that may not
--- be repeated, each on another endpoint. A kept connection that its endpoint closed meanwhile is
--- nobody's fault: nginx gives another try for it, on the same endpoint when there is no other.
+-- than the policy has and no later ones, none after an endpoint was silent for too long unless the
+-- policy has that as a cause, none for methods that may not be repeated, each on another endpoint.
+-- A kept connection that its endpoint closed meanwhile is nobody's fault: nginx gives another try
+-- for it, on the same endpoint when there is no other.
 
 local balancer = require "ngx.balancer"
 local addresses = require "ingresskit.addresses"
@@ -32,6 +33,12 @@ local function failed(context, status, next)
     return sent
 end
 
+-- Whether another try may begin as long as this after the request did.
+local function in_time(upstream)
+    local within = upstream.within
+    return not within or ngx.now() - ngx.req.start_time() < within
+end
+
 -- What the last try tells; returns whether there may be another one.
 local function judge_last(context)
     local endpoint = context.endpoint
@@ -42,16 +49,17 @@ local function judge_last(context)
     local tried = context.tried or {}
     context.tried = tried
     tried[endpoint.name] = true
+    local upstream = context.target.upstream
     if sent == 0 then
         backends.failed(endpoint)
-        return true
+        return in_time(upstream)
     end
     context.last = endpoint
-    if status == 504 then
+    if status == 504 and not (upstream.late and in_time(upstream)) then
         context.timed_out = true -- nginx's own status becomes 502, for there is no further try
         return false
     end
-    return IDEMPOTENT[ngx.var.request_method] or false
+    return IDEMPOTENT[ngx.var.request_method] and in_time(upstream) or false
 end
 
 -- Runs for each try.

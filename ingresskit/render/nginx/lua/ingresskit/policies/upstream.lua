@@ -1,7 +1,8 @@
 -- How a request is sent to an endpoint: time-outs and retries.
 --
 -- These are no functions that rows name, but members of a row's `upstream`: connect, read and send in seconds, and
--- retries beyond the first try. How an endpoint is chosen stands in the row of the backend: `ingresskit.backends`.
+-- retries beyond the first try, late = whether silence causes one, and within = the seconds in which one may begin. How
+-- an endpoint is chosen stands in the row of the backend: `ingresskit.backends`.
 
 local balancer = require "ngx.balancer"
 local settings = require "ingresskit.settings"
