@@ -275,6 +275,9 @@ def _lacking(wanted: Needs, loaded: Needs, slots: Slots) -> Iterator[ReloadReaso
         for name, origin in asked.items():
             if name not in there:
                 yield ReloadReason(f"a {where} header that the program does not have yet: {name}", (origin,))
+    for feature, origin in wanted.features.items():
+        if feature not in loaded.features:
+            yield ReloadReason(f"a kind of policy that the program does not have yet: {feature}", (origin,))
     for order, origin in wanted.orders.items():
         if order not in loaded.orders:
             yield ReloadReason("an order of policies that the program does not have yet", (origin,))

@@ -115,6 +115,7 @@ class _Judge:
         needs, wanted = self.live.needs, self.new.needs
         names = wanted.request_headers.keys() <= needs.request_headers.keys()
         names = names and wanted.response_headers.keys() <= needs.response_headers.keys()
+        names = names and wanted.features.keys() <= needs.features.keys()
         if block.startswith(_POLICY):
             # Which names a block has is in its rows, in words of the renderer's own: no new block, then.
             return names

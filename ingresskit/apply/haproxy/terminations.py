@@ -47,6 +47,7 @@ _BY_STATUS: Final[Mapping[int, Termination]] = {
     408: Termination.CLIENT_TIMEOUT,
     411: Termination.BODY_TOO_LARGE,
     413: Termination.BODY_TOO_LARGE,
+    429: Termination.DENIED,
     500: Termination.INTERNAL,
 }
 _TLS_ERRORS: Final = frozenset({*range(24, 39), 43})
@@ -88,6 +89,8 @@ def _refused(status: int, kind: str) -> Termination | None:
     """Why HAProxy responded by itself."""
     if 200 <= status < 400:
         return None
+    if kind == Kind.DENIED:
+        return Termination.DENIED
     if kind.startswith(Kind.RESPONDS):
         return Termination.UNAVAILABLE
     if status == 503:

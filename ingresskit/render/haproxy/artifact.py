@@ -223,6 +223,8 @@ class Needs:
         request_headers: The names of request header fields that policies set or remove, lower case, but
             for those that every program knows, and what asked for each.
         response_headers: The same for the response.
+        features: The parts of the program that few routes need, as `Handler.feature` names them, and what
+            asked for each.
         orders: The orders other than the native one in which policies of routes act, where that makes a
             difference, and what asked for each.
         host_fallthrough: As `RouteGraph.host_fallthrough`; here a difference in either direction counts.
@@ -233,6 +235,7 @@ class Needs:
     statuses: Mapping[int, Origin] = field(default_factory=dict[int, Origin])
     request_headers: Mapping[str, Origin] = field(default_factory=dict[str, Origin])
     response_headers: Mapping[str, Origin] = field(default_factory=dict[str, Origin])
+    features: Mapping[str, Origin] = field(default_factory=dict[str, Origin])
     orders: Mapping[Order, Origin] = field(default_factory=dict[Order, Origin])
     host_fallthrough: bool = False
     paths: PathOptions = DEFAULT_PATHS

@@ -67,6 +67,8 @@ class Kind:
     SPLIT: Final = "split"
     REDIRECTS: Final = "redirect-"
     """What all redirects begin with."""
+    DENIED: Final = "denied"
+    """Not in a row: what the program says of a request that a policy refuses with any status."""
     RESPONDS: Final = "respond-"
     """What all other responses of HAProxy's own begin with."""
 

@@ -56,6 +56,7 @@ class RoutesKeeper:
         self._statuses = FirstMap[int, Origin]()
         self._request_headers = FirstMap[str, Origin]()
         self._response_headers = FirstMap[str, Origin]()
+        self._features = FirstMap[str, Origin]()
         self._orders = FirstMap[Order, Origin]()
         self._layouts: dict[str, _Layout] = {}
         self._laid_out: dict[str, Split] = {}
@@ -111,6 +112,7 @@ class RoutesKeeper:
             statuses=self._statuses.mapping(),
             request_headers=self._request_headers.mapping(),
             response_headers=self._response_headers.mapping(),
+            features=self._features.mapping(),
             orders=self._orders.mapping(),
             host_fallthrough=host_fallthrough,
             paths=paths,
@@ -135,6 +137,7 @@ class RoutesKeeper:
         self._statuses.replace(name, after.statuses)
         self._request_headers.replace(name, after.request_headers)
         self._response_headers.replace(name, after.response_headers)
+        self._features.replace(name, after.features)
         self._orders.replace(name, after.orders)
 
     def _lay_out(self, servers: Mapping[BackendKey, tuple[Server, ...]], moved: Iterable[BackendKey]) -> None:

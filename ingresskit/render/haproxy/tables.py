@@ -79,6 +79,7 @@ class HostPart:
     statuses: Mapping[int, Origin] = field(default_factory=dict[int, Origin])
     request_headers: Mapping[str, Origin] = field(default_factory=dict[str, Origin])
     response_headers: Mapping[str, Origin] = field(default_factory=dict[str, Origin])
+    features: Mapping[str, Origin] = field(default_factory=dict[str, Origin])
     orders: Mapping[Order, Origin] = field(default_factory=dict[Order, Origin])
 
 
@@ -131,6 +132,7 @@ def host_part(host: VirtualHost, policies_of: Callable[[BackendKey], PolicySet] 
         statuses=maker.statuses,
         request_headers=maker.request_headers,
         response_headers=maker.response_headers,
+        features=maker.features,
         orders=maker.orders,
     )
 
@@ -157,6 +159,7 @@ class _Maker:
         self.statuses: dict[int, Origin] = {}
         self.request_headers: dict[str, Origin] = {}
         self.response_headers: dict[str, Origin] = {}
+        self.features: dict[str, Origin] = {}
         self.orders: dict[Order, Origin] = {}
         # The paths of an Ingress share their policies, and may be ten thousand.
         self._worked_out: dict[PolicySet, _Settings] = {}
@@ -188,6 +191,8 @@ class _Maker:
         ):
             for name, (kind, field_name) in names.items():
                 needed.setdefault(name, policies.origin(kind, field_name) or route.origin)
+        for feature in draft.features:
+            self.features.setdefault(feature, route.origin)
         if (handover := policies.get(Handover)) is not None:
             draft.flags.append(HANDOVER_FLAG)
             draft.rows += self._handover_rows(route, handover)

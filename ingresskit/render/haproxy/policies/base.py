@@ -48,6 +48,7 @@ class Draft:
         flags: A letter for each policy with rows.
         stages: When the policies with rows act.
         slot_class: Of the slots of its backends.
+        features: See `Handler.feature`.
         request_names: Request header fields that the program must know, lower case: the type of policy and
             the field of it that names each.
         response_names: The same for the response.
@@ -57,6 +58,7 @@ class Draft:
     flags: list[str] = field(default_factory=list[str])
     stages: set[Stage] = field(default_factory=set[Stage])
     slot_class: SlotClass = field(default_factory=SlotClass)
+    features: set[str] = field(default_factory=set[str])
     request_names: dict[str, tuple[type[Policy], str]] = field(
         default_factory=dict[str, "tuple[type[Policy], str]"]
     )
@@ -78,6 +80,17 @@ class Handler(PolicyHandler[P_contra, Draft], Generic[P_contra]):
     """One letter, unique among handlers; in the row of each route whose policy gives any rows."""
     words: ClassVar[str] = ""
     """What its rules do, a sentence: the comment above them."""
+
+    feature: ClassVar[str] = ""
+    """A name, where few routes have such a policy: the rules are in the program only while one has."""
+
+    def is_in(self, context: Context) -> bool:
+        """Whether its rules are in the program."""
+        return not self.feature or self.feature in context.needs.features
+
+    def table(self) -> str:
+        """The words of the ``stick-table`` that its rules count in, under the name of the feature."""
+        return ""
 
     def rows(self, policy: P_contra) -> Iterator[SettingRow]:
         """The settings that the policy amounts to."""
@@ -121,6 +134,8 @@ class Handler(PolicyHandler[P_contra, Draft], Generic[P_contra]):
             draft.rows += found
             draft.flags.append(self.flag)
             draft.stages.add(self.stage)
+            if self.feature:
+                draft.features.add(self.feature)
         draft.slot_class = self.slot_class(policy, draft.slot_class)
         for field_name, name in self.request_names(policy):
             draft.request_names.setdefault(name, (self.policy, field_name))

@@ -8,7 +8,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import BandwidthLimit, BodyLimit, ConnectionLimit, RateLimit, RequestBuffering, Shadow
+from ingresskit.policies import BandwidthLimit, BodyLimit, RequestBuffering, Shadow
 from ingresskit.render.error_bodies import sentence
 from ingresskit.render.haproxy.artifact import MapName
 from ingresskit.render.haproxy.lines import flagged, plain_text, setting
@@ -85,7 +85,5 @@ HANDLERS: Final = (
     _BodyLimit(),
     Beyond(BandwidthLimit, "paces no responses before its version 2.7"),
     Beyond(RequestBuffering, "gathers no more of a body than its buffer takes"),
-    Beyond(ConnectionLimit, "counts no requests at a time"),
-    Beyond(RateLimit, "counts requests in windows of time"),
     Beyond(Shadow, "cannot only count what it would refuse", "the policies refuse requests"),
 )

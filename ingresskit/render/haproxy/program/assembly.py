@@ -100,6 +100,7 @@ def program(
         _global(settings, marker),
         _defaults(settings),
         _frontend(context),
+        *(_table(item) for item in _HANDLERS if item.feature and item.is_in(context)),
         _local_replies(needs, capabilities),
         *(_class(context, item) for item in classes),
     ]
@@ -195,7 +196,7 @@ def _frontend(context: Context) -> Lines:
     for order in sorted(context.needs.orders, key=order_mark):
         _add_ordered(section, context, order)
     for handler in _EARLY:
-        if rules := tuple(handler.request(context)):
+        if handler.is_in(context) and (rules := tuple(handler.request(context))):
             section.note(handler.words)
             section.request(*rules)
     add_action(section)
@@ -249,13 +250,20 @@ def _add_ordered(section: Lines, context: Context, order: Order) -> None:
         if stage is Stage.ACTION:
             add_action_early(section, on)
         else:
-            handlers = (item for item in _HANDLERS if item.stage is stage)
+            handlers = (item for item in _HANDLERS if item.stage is stage and item.is_in(context))
             section.request(*(f"{rule} {on}" for item in handlers for rule in item.request(context)))
 
 
 def _done_unless(handlers: Iterable[Handler[Never]]) -> str:
     """The rule that ends a request or response whose route has none of the policies of *handlers*."""
     return f"allow unless {{ var(txn.flags) -m sub {' '.join(item.flag for item in handlers)} }}"
+
+
+def _table(handler: Handler[Never]) -> Lines:
+    """What a feature counts in."""
+    section = Lines(f"backend {handler.feature}")
+    section.add(f"stick-table {handler.table()}")
+    return section
 
 
 def _local_replies(needs: Needs, capabilities: Capabilities) -> Lines:

@@ -143,11 +143,12 @@ def reasons(old: HaproxyArtifact, new: HaproxyArtifact, *, free: int = 10) -> li
         (Needs(statuses={418: ORIGIN}), "418"),
         (Needs(request_headers={"x-a": ORIGIN}), "request header"),
         (Needs(response_headers={"x-b": ORIGIN}), "response header"),
+        (Needs(features={"rates": ORIGIN}), "rates"),
         (Needs(orders={Order(reversed(Stage)): ORIGIN}), "order of policies"),
         (Needs(host_fallthrough=True), "falling through"),
         (Needs(paths=PathOptions(strict=True)), "normal form"),
     ],
-    ids=["class", "status", "request header", "response header", "order", "fall-through", "paths"],
+    ids=["class", "status", "request header", "response header", "feature", "order", "fall-through", "paths"],
 )
 def test_what_the_program_lacks_is_a_reason_to_reload(needs: Needs, said: str) -> None:
     found = reasons(artifact(), artifact(needs=needs))
