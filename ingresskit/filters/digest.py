@@ -133,7 +133,8 @@ def _is_target(uri: bytes, request: RequestView) -> bool:
         uri = b"/" + uri.partition(b"://")[2].partition(b"/")[2]
     path, mark, query = uri.partition(b"?")
     try:
-        return normalise_path(path.decode("ascii")) == request.path and mark + query == request.query
+        text = path.decode("ascii")
+        return mark + query == request.query and (text == request.path or normalise_path(text) == request.path)
     except (UnicodeDecodeError, PathRefused):
         return False
 

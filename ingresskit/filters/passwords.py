@@ -11,7 +11,7 @@ import hmac
 import importlib
 from typing import Final, Protocol, cast
 
-from ingresskit.policies.passwords import Scheme
+from ingresskit.policies.passwords import PasswordScheme
 
 __all__ = ["STORED_AS", "refuse_password", "verify_password"]
 
@@ -27,7 +27,7 @@ def verify_password(stored: str, given: bytes) -> bool:
     """Whether *given* has the hash in *stored*, which is written as `STORED_AS`.
 
     Args:
-        stored: Scheme and hash.
+        stored: PasswordScheme and hash.
         given: The password; one of more than 512 octets, or with a NUL, is wrong.
 
     Raises:
@@ -36,7 +36,7 @@ def verify_password(stored: str, given: bytes) -> bool:
     """
     scheme, _, wanted = stored.partition(" ")
     possible = len(given) <= _LONGEST and b"\0" not in given
-    return _has(Scheme(scheme), wanted, given if possible else b"") and possible
+    return _has(PasswordScheme(scheme), wanted, given if possible else b"") and possible
 
 
 def refuse_password(stored: str, given: bytes) -> bool:
@@ -45,20 +45,25 @@ def refuse_password(stored: str, given: bytes) -> bool:
     return False
 
 
-def _has(scheme: Scheme, wanted: str, given: bytes) -> bool:
+def _has(scheme: PasswordScheme, wanted: str, given: bytes) -> bool:
     match scheme:
-        case Scheme.BCRYPT:
+        case PasswordScheme.BCRYPT:
             import bcrypt
 
             return bcrypt.checkpw(given[:_BCRYPT_LONGEST], wanted.encode("ascii"))
-        case Scheme.SHA:
+        case PasswordScheme.SHA:
             found = hashlib.sha1(given, usedforsecurity=False).digest()
             return hmac.compare_digest(found, base64.b64decode(wanted.removeprefix("{SHA}")))
-        case Scheme.SSHA:
+        case PasswordScheme.SSHA:
             held = base64.b64decode(wanted.removeprefix("{SSHA}"))
             found = hashlib.sha1(given + held[20:], usedforsecurity=False).digest()
             return hmac.compare_digest(found, held[:20])
-        case Scheme.APR1 | Scheme.MD5_CRYPT | Scheme.SHA256_CRYPT | Scheme.SHA512_CRYPT:
+        case (
+            PasswordScheme.APR1
+            | PasswordScheme.MD5_CRYPT
+            | PasswordScheme.SHA256_CRYPT
+            | PasswordScheme.SHA512_CRYPT
+        ):
             return _crypt(scheme, wanted, given)
 
 
@@ -67,14 +72,14 @@ class _Crypt(Protocol):
 
 
 _CRYPTS: Final = {
-    Scheme.APR1: "apr_md5_crypt",
-    Scheme.MD5_CRYPT: "md5_crypt",
-    Scheme.SHA256_CRYPT: "sha256_crypt",
-    Scheme.SHA512_CRYPT: "sha512_crypt",
+    PasswordScheme.APR1: "apr_md5_crypt",
+    PasswordScheme.MD5_CRYPT: "md5_crypt",
+    PasswordScheme.SHA256_CRYPT: "sha256_crypt",
+    PasswordScheme.SHA512_CRYPT: "sha512_crypt",
 }
 
 
-def _crypt(scheme: Scheme, wanted: str, given: bytes) -> bool:
+def _crypt(scheme: PasswordScheme, wanted: str, given: bytes) -> bool:
     # libpass keeps the name of passlib, and has no types.
     crypts = importlib.import_module("passlib.hash")
     return cast("_Crypt", getattr(crypts, _CRYPTS[scheme])).verify(given, wanted)

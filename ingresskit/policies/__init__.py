@@ -51,6 +51,7 @@ from ingresskit.policies.dialects import (
 from ingresskit.policies.foreign import ForeignAnnotations, ForeignFamily, ForeignProtections, Values
 from ingresskit.policies.foreign_table import FOREIGN_FAMILIES
 from ingresskit.policies.identity import identity_of
+from ingresskit.policies.jwks import JwtAlgorithm, JwtKey
 from ingresskit.policies.kinds import (
     BUILTIN_POLICIES,
     BY_ADDRESS,
@@ -122,6 +123,7 @@ from ingresskit.policies.kinds import (
     parse_shadowed,
 )
 from ingresskit.policies.order import NATIVE_ORDER, STAGE_REASONS, Order, Stage
+from ingresskit.policies.passwords import DigestAlgorithm, DigestUser, PasswordScheme, PasswordUser
 from ingresskit.policies.patterns import Pattern, PatternRefused
 from ingresskit.policies.registry import PolicyRegistry
 from ingresskit.policies.templates import Name, expand, places_in, template_pieces
@@ -172,7 +174,9 @@ __all__ = [
     "DeniedSources",
     "Dialect",
     "DialectContext",
+    "DigestAlgorithm",
     "DigestAuth",
+    "DigestUser",
     "EndpointProtocol",
     "ExactValue",
     "ExternalAuth",
@@ -189,7 +193,9 @@ __all__ = [
     "Hsts",
     "IngressNginxDialect",
     "Judged",
+    "JwtAlgorithm",
     "JwtAuth",
+    "JwtKey",
     "KeptTarget",
     "KeySource",
     "KubernetesDialect",
@@ -205,6 +211,8 @@ __all__ = [
     "OpenPaths",
     "Order",
     "Origin",
+    "PasswordScheme",
+    "PasswordUser",
     "Pattern",
     "PatternRefused",
     "PatternValue",

@@ -7,6 +7,7 @@ type, so that no public key is ever taken for a shared secret.
 from __future__ import annotations
 
 import base64
+import importlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,7 @@ __all__ = ["JwtAlgorithm", "JwtKey", "load_public_keys", "load_secret_keys", "pa
 
 _FILE: Final = "jwks.json"
 _MOST_BYTES: Final = 256 * 1024
-_MOST_KEYS: Final = 50
+_MOST_KEYS: Final = 20  # a token without a key's identity is compared with each
 
 
 class JwtAlgorithm(StrEnum):
@@ -112,6 +113,10 @@ def _keys(text: bytes, *, secret: bool) -> tuple[JwtKey, ...]:
     items = cast("list[object]", listed)
     if len(items) > _MOST_KEYS:
         raise ValueError(f"must hold {_MOST_KEYS} keys at most")
+    try:
+        importlib.import_module("jwt")
+    except ImportError:
+        raise ValueError("must be left out: the extra auth of this package is not installed") from None
     made = tuple(_made(items, secret=secret))
     if not made:
         raise ValueError("must hold a key for signatures of a known type")

@@ -5,6 +5,7 @@ Only the form of a hash is looked at here: `ingresskit.filters.passwords` comput
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
@@ -15,8 +16,8 @@ from ingresskit.models import Secret
 __all__ = [
     "DigestAlgorithm",
     "DigestUser",
+    "PasswordScheme",
     "PasswordUser",
-    "Scheme",
     "UnsupportedHash",
     "digest_users",
     "load_digest_users",
@@ -34,7 +35,7 @@ _FEWEST_ROUNDS: Final = 1_000
 _MOST_ROUNDS: Final = 1_000_000
 
 
-class Scheme(StrEnum):
+class PasswordScheme(StrEnum):
     """How a password is hashed. Values are stable."""
 
     BCRYPT = "bcrypt"
@@ -63,7 +64,7 @@ class PasswordUser(NamedTuple):
     """
 
     name: str
-    scheme: Scheme
+    scheme: PasswordScheme
     hash: str
 
     def __repr__(self) -> str:
@@ -103,16 +104,16 @@ class UnsupportedHash(NamedTuple):
 
 _FORMS: Final = {
     # 14 is a second of computing; each step more doubles it.
-    Scheme.BCRYPT: re.compile(r"\$2[aby]\$(?:0[4-9]|1[0-4])\$[./A-Za-z0-9]{53}"),
-    Scheme.APR1: re.compile(r"\$apr1\$[./A-Za-z0-9]{1,8}\$[./A-Za-z0-9]{22}"),
-    Scheme.MD5_CRYPT: re.compile(r"\$1\$[./A-Za-z0-9]{1,8}\$[./A-Za-z0-9]{22}"),
-    Scheme.SHA: re.compile(r"\{SHA\}[+/A-Za-z0-9]{27}="),
+    PasswordScheme.BCRYPT: re.compile(r"\$2[aby]\$(?:0[4-9]|1[0-4])\$[./A-Za-z0-9]{53}"),
+    PasswordScheme.APR1: re.compile(r"\$apr1\$[./A-Za-z0-9]{1,8}\$[./A-Za-z0-9]{22}"),
+    PasswordScheme.MD5_CRYPT: re.compile(r"\$1\$[./A-Za-z0-9]{1,8}\$[./A-Za-z0-9]{22}"),
+    PasswordScheme.SHA: re.compile(r"\{SHA\}[+/A-Za-z0-9]{27}="),
     # SHA-1 and a salt of 4 to 16 octets.
-    Scheme.SSHA: re.compile(r"\{SSHA\}[+/A-Za-z0-9]{30,48}={0,2}"),
-    Scheme.SHA256_CRYPT: re.compile(
+    PasswordScheme.SSHA: re.compile(r"\{SSHA\}[+/A-Za-z0-9]{30,48}={0,2}"),
+    PasswordScheme.SHA256_CRYPT: re.compile(
         r"\$5\$(?:rounds=[1-9][0-9]{3,6}\$)?[./A-Za-z0-9]{1,16}\$[./A-Za-z0-9]{43}"
     ),
-    Scheme.SHA512_CRYPT: re.compile(
+    PasswordScheme.SHA512_CRYPT: re.compile(
         r"\$6\$(?:rounds=[1-9][0-9]{3,6}\$)?[./A-Za-z0-9]{1,16}\$[./A-Za-z0-9]{86}"
     ),
 }
@@ -120,6 +121,18 @@ _RULE: Final = (
     "must be bcrypt with a cost of 4 to 14, apr1, md5-crypt, {SHA}, {SSHA}, or SHA-256 or SHA-512 crypt with"
     " 1,000 to 1,000,000 rounds"
 )
+# What computes a hash, of the extra ``auth``; the others need nothing.
+_LIBRARIES: Final = {
+    PasswordScheme.BCRYPT: "bcrypt",
+    **dict.fromkeys(
+        (
+            *(PasswordScheme.APR1, PasswordScheme.MD5_CRYPT),
+            *(PasswordScheme.SHA256_CRYPT, PasswordScheme.SHA512_CRYPT),
+        ),
+        "passlib",
+    ),
+}
+_NOT_INSTALLED: Final = "must be {SHA} or {SSHA}, as the extra auth of this package is not installed"
 _DIGESTS: Final = {32: DigestAlgorithm.MD5, 64: DigestAlgorithm.SHA256}
 
 
@@ -131,7 +144,8 @@ def load_password_users(secret: Secret) -> tuple[PasswordUser, ...]:
     """
     users, unsupported = password_users(secret.data, whole_file=b":" in secret.data.get(FILE_KEY, b""))
     if unsupported:
-        raise ValueError(f"must hold hashes that can be verified: that of {unsupported[0].place} {_RULE}")
+        place, rule = unsupported[0]
+        raise ValueError(f"must hold hashes that can be verified: that of {place} {rule}")
     return users
 
 
@@ -155,10 +169,12 @@ def password_users(
         scheme = _scheme(text)
         if scheme is None:
             unsupported.append(UnsupportedHash(place, _RULE))
+        elif not _is_installed(scheme):
+            unsupported.append(UnsupportedHash(place, _NOT_INSTALLED))
         else:
             users.setdefault(name, PasswordUser(name, scheme, text))
     if not users:
-        reason = f": the hash of {unsupported[0].place} {_RULE}" if unsupported else ""
+        reason = f": the hash of {unsupported[0].place} {unsupported[0].rule}" if unsupported else ""
         raise ValueError(f"must hold a user{reason}")
     return tuple(users.values()), tuple(unsupported)
 
@@ -232,7 +248,17 @@ def _text(value: bytes, place: str) -> str:
         raise ValueError(f"must be UTF-8; {place} is not") from None
 
 
-def _scheme(text: str) -> Scheme | None:
+def _is_installed(scheme: PasswordScheme) -> bool:
+    library = _LIBRARIES.get(scheme)
+    if library is not None:
+        try:
+            importlib.import_module(library)
+        except ImportError:
+            return False
+    return True
+
+
+def _scheme(text: str) -> PasswordScheme | None:
     scheme = next((scheme for scheme, form in _FORMS.items() if form.fullmatch(text)), None)
     rounds = _ROUNDS.match(text)
     if rounds is not None and not _FEWEST_ROUNDS <= int(rounds[1]) <= _MOST_ROUNDS:

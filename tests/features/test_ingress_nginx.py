@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ingresskit.models import ConfigMap, KubeObject, ObjectKey, ObjectMeta, Snapshot
+from ingresskit.models import ConfigMap, KubeObject, ObjectKey, ObjectMeta, Secret, Snapshot
 from ingresskit.policies import IngressNginxDialect, NativeDialect, PolicyRegistry
 from ingresskit.proxy import Proxy, ProxySettings
 from ingresskit.render.inprocess import InProcessRenderer
@@ -46,7 +46,7 @@ class Case:
     status: int = 200
     location: str | None = None
     forwarded: str | None = None
-    request: Mapping[str, str] = field(default_factory=dict[str, str])
+    request: Mapping[str, str | None] = field(default_factory=dict[str, "str | None"])
     response: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -62,6 +62,7 @@ def posting(length: int) -> Ask:
 
 
 CAPTURES = {"rewrite-target": "/$2", "use-regex": "true"}
+USERS = {"auth-type": "basic", "auth-secret": "default/staff", "auth-realm": "Staff"}
 CASES: dict[str, Case] = {
     "no annotation": Case(),
     "a body over the default limit": Case(ask=posting(1024 * 1024 + 1), status=413),
@@ -221,6 +222,34 @@ CASES: dict[str, Case] = {
     ),
     "header fields that are not allowed": Case(annotations={"custom-headers": "default/headers"}, status=503),
     "users that are not there": Case(annotations={"auth-type": "basic", "auth-secret": "users"}, status=503),
+    "nobody without a password": Case(annotations=USERS, status=401),
+    "a user with the password": Case(
+        annotations=USERS, ask=at("/", Authorization="Basic YWxpY2U6c2VjcmV0"), request={"Authorization": None}
+    ),
+    "a user with another password": Case(
+        annotations=USERS, ask=at("/", Authorization="Basic YWxpY2U6d3Jvbmc="), status=401
+    ),
+    "an address in place of a password": Case(
+        annotations={**USERS, "satisfy": "any", "whitelist-source-range": "127.0.0.0/8,::1"}
+    ),
+    "a password in place of an address": Case(
+        annotations={**USERS, "satisfy": "any", "whitelist-source-range": "192.0.2.0/24"},
+        ask=at("/", Authorization="Basic YWxpY2U6c2VjcmV0"),
+    ),
+    "an address before a password": Case(
+        annotations={**USERS, "whitelist-source-range": "192.0.2.0/24"},
+        ask=at("/", Authorization="Basic YWxpY2U6c2VjcmV0"),
+        status=403,
+    ),
+    "a redirect before a password": Case(
+        annotations={**USERS, "permanent-redirect": "https://b.test/"}, status=301, location="https://b.test/"
+    ),
+    "a path of a solver without a password": Case(
+        annotations=USERS,
+        paths=("=/.well-known/acme-challenge/token",),
+        ask=at("/.well-known/acme-challenge/token"),
+    ),
+    "a proof of a password": Case(annotations={**USERS, "auth-type": "digest"}, status=503),
     "a protection that is not built": Case(annotations={"enable-modsecurity": "true"}, status=503),
     "a solver's path beside it": Case(
         annotations={"auth-url": "https://auth.test/"},
@@ -265,6 +294,10 @@ def world_of(case: Case) -> list[KubeObject]:
         ingress("web", {"a.test": dict.fromkeys(case.paths, "web")}, annotations=annotations),
         ConfigMap(metadata=ObjectMeta(namespace="ops", name="settings"), data=case.settings),
         ConfigMap(metadata=ObjectMeta(namespace="default", name="headers"), data={"X-Served-By": "us"}),
+        Secret(
+            metadata=ObjectMeta(namespace="default", name="staff"),
+            data={"auth": b"alice:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ="},
+        ),
     ]
 
 

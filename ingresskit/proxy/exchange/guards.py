@@ -210,6 +210,13 @@ class GuardedRequest:
             return self._failed(guard)
         return self.go_on() if settled is None else settled
 
+    def turn_away(self) -> LocalReply | Question | None:
+        """What becomes of the request where nobody can say whether the filter that asked would let it go on."""
+        guard, self._guard, self._asking = self._guard, None, None
+        if guard is not None and self._is_on_trial(guard):
+            return self.go_on()
+        return self.reply(503, Termination.OVERLOADED)
+
     async def verify(self, question: Verification) -> bool | None:
         """The answer to *question*; ``None`` where too many wait for theirs."""
         return await self._context.verifier.verify(question, self.client)

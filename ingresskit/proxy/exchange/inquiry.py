@@ -169,7 +169,7 @@ class Inquiry:
                 assert_never(question)
         self._runtime.deadlines.now()
         if result is None:
-            return self._request.reply(503, Termination.OVERLOADED)
+            return self._request.turn_away()
         return self._request.resume(result)
 
     async def _reply_to(self, subrequest: Subrequest) -> SubrequestReply:

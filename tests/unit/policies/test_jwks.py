@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -92,3 +93,10 @@ def test_none_is_no_algorithm() -> None:
     assert parse_algorithms("ES256, RS256,ES256") == (JwtAlgorithm.ES256, JwtAlgorithm.RS256)
     with pytest.raises(ValueError, match="must be some of"):
         parse_algorithms("none")
+
+
+def test_without_the_extra_no_keys_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jwt", None)
+
+    with pytest.raises(ValueError, match="the extra auth of this package is not installed"):
+        load_public_keys(public(EC))

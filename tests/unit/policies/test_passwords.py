@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 import pytest
@@ -10,7 +11,7 @@ from ingresskit.filters.passwords import STORED_AS, refuse_password, verify_pass
 from ingresskit.models import ObjectMeta, Secret
 from ingresskit.policies.passwords import (
     DigestAlgorithm,
-    Scheme,
+    PasswordScheme,
     digest_users,
     load_digest_users,
     load_password_users,
@@ -19,18 +20,20 @@ from ingresskit.policies.passwords import (
 
 # Of the word secret. Source: openssl passwd, and the Apache documentation on password formats.
 HASHES = {
-    Scheme.BCRYPT: "$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW",
-    Scheme.APR1: "$apr1$abcdefgh$h9FWgUz3n9YxylKLlR5SQ/",
-    Scheme.MD5_CRYPT: "$1$abcdefgh$cHJi5PXp/ki/ktXzqlk6I1",
-    Scheme.SHA: "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=",
-    Scheme.SSHA: "{SSHA}SWdNwI9zrKBmRo5SG0mvNQtpZnhhYmNkZWZnaA==",
-    Scheme.SHA256_CRYPT: "$5$abcdefghijklmnop$i7zHaTeYqXlesRXJ8dXj6o.MEFQdzfIJpJpcWAtszs6",
-    Scheme.SHA512_CRYPT: (
+    PasswordScheme.BCRYPT: "$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW",
+    PasswordScheme.APR1: "$apr1$abcdefgh$h9FWgUz3n9YxylKLlR5SQ/",
+    PasswordScheme.MD5_CRYPT: "$1$abcdefgh$cHJi5PXp/ki/ktXzqlk6I1",
+    PasswordScheme.SHA: "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=",
+    PasswordScheme.SSHA: "{SSHA}SWdNwI9zrKBmRo5SG0mvNQtpZnhhYmNkZWZnaA==",
+    PasswordScheme.SHA256_CRYPT: "$5$abcdefghijklmnop$i7zHaTeYqXlesRXJ8dXj6o.MEFQdzfIJpJpcWAtszs6",
+    PasswordScheme.SHA512_CRYPT: (
         "$6$rounds=1000$abcdefghijklmnop$/ySzNKkDy6wawo9hTH6WxjPbiNMjvDjUNjja1ca1Iw8M6hvIP5521AJRYCq2LKFri"
         "/5fZ6KSUYfs/3ZzFVhh./"
     ),
 }
-SHA = HASHES[Scheme.SHA]
+SHA = HASHES[PasswordScheme.SHA]
+COSTLY = HASHES[PasswordScheme.BCRYPT].replace("$04$", "$15$")
+MANY_ROUNDS = HASHES[PasswordScheme.SHA512_CRYPT].replace("1000", "9999999")
 MD5, SHA256 = "0" * 32, "A" * 64
 
 
@@ -39,8 +42,8 @@ def secret(data: Mapping[str, str | bytes]) -> Secret:
     return Secret(metadata=ObjectMeta(namespace="shop", name="users"), data=octets)
 
 
-@pytest.mark.parametrize("scheme", Scheme, ids=str)
-def test_every_hash_is_known_by_its_form_and_verified(scheme: Scheme) -> None:
+@pytest.mark.parametrize("scheme", PasswordScheme, ids=str)
+def test_every_hash_is_known_by_its_form_and_verified(scheme: PasswordScheme) -> None:
     (user,) = load_password_users(secret({"auth": f"alice:{HASHES[scheme]}"}))
     stored = STORED_AS.format(user)
 
@@ -93,9 +96,12 @@ def test_a_map_has_a_key_for_each_user_one_of_whom_may_be_called_auth() -> None:
         pytest.param({"auth": "alice:{PLAIN}secret"}, id="plain text"),
         pytest.param({"auth": "alice:rqXexS6ZhobKA"}, id="DES"),
         pytest.param(
-            {"auth": HASHES[Scheme.BCRYPT].replace("$04$", "$15$").join(("alice:", ""))}, id="too costly"
+            {"auth": HASHES[PasswordScheme.BCRYPT].replace("$04$", "$15$").join(("alice:", ""))},
+            id="too costly",
         ),
-        pytest.param({"auth": f"alice:{HASHES[Scheme.SHA512_CRYPT].replace('1000', '9999999')}"}, id="rounds"),
+        pytest.param(
+            {"auth": f"alice:{HASHES[PasswordScheme.SHA512_CRYPT].replace('1000', '9999999')}"}, id="rounds"
+        ),
         pytest.param({"auth": b"alice:\xff"}, id="not UTF-8"),
         pytest.param({"auth": f"al\x00ice:{SHA}"}, id="a control character"),
         pytest.param({"auth": f"{'a' * 256}:{SHA}"}, id="a long name"),
@@ -143,3 +149,16 @@ def test_users_show_nothing_of_themselves() -> None:
     digests = load_digest_users(secret({"auth": f"alice:shop:{MD5}"}))
 
     assert repr((users, digests)) == "((PasswordUser(…),), (DigestUser(…),))"
+
+
+def test_without_the_extra_only_what_needs_none_can_be_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("bcrypt", "passlib"):
+        monkeypatch.setitem(sys.modules, name, None)
+    data = {"auth": "\n".join(f"{scheme}:{stored}" for scheme, stored in HASHES.items()).encode()}
+
+    users, unsupported = password_users(data, whole_file=True)
+
+    assert [user.scheme for user in users] == [PasswordScheme.SHA, PasswordScheme.SSHA]
+    assert {item.rule for item in unsupported} == {
+        "must be {SHA} or {SSHA}, as the extra auth of this package is not installed"
+    }
