@@ -87,6 +87,9 @@ left out, as ingress-nginx leaves them out.
 Read are the keys that set an annotation for every Ingress (the table names them), and \
 `annotations-risk-level`, `allow-snippet-annotations`, `annotation-value-word-blocklist`, \
 `allow-cross-namespace-resources` and `global-allowed-response-headers`.
+`proxy-set-headers` and `add-headers` name ConfigMaps of the operator, in any namespace, whose fields every \
+request to an endpoint and every response of one gets; variables of nginx in their values are not read. \
+`hide-headers` names fields of endpoints that clients do not get.
 `block-user-agents` and `block-referers` are lists of texts and of regular expressions (`~`, `~*`) that can be \
 matched in linear time; one that cannot closes all routes.
 `enable-modsecurity` protects every route and is not built: it closes all of them.

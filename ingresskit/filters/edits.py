@@ -51,15 +51,17 @@ class PathChange(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PathEdit:
-    """Replaces the matched beginning of a path, or all of it.
+    """Replaces the matched beginning of a path, all of it, or nothing.
 
     Attributes:
         prefix: What takes its place, without a trailing slash; empty means ``/``.
         whole: *prefix* is the whole path.
+        added: *prefix* stands in front of the whole path.
     """
 
     prefix: str
     whole: bool = False
+    added: bool = False
 
     def apply(self, path: str, matched: str) -> str:
         """The path that the endpoint gets.
@@ -70,6 +72,8 @@ class PathEdit:
         """
         if self.whole:
             return self.prefix
+        if self.added:
+            return self.prefix + path
         return (self.prefix + path[len(matched) :]) or "/"
 
     def rewritten(

@@ -14,6 +14,8 @@ __all__ = ["COMPILERS"]
 def _prefix(policy: PrefixRewrite) -> Effect:
     if policy.whole is not None:
         return Effect(path=PathEdit(policy.whole, whole=True))
+    if policy.added is not None:
+        return Effect(path=PathEdit(policy.added.rstrip("/"), added=True))
     return Effect() if policy.prefix is None else Effect(path=PathEdit(policy.prefix.rstrip("/")))
 
 

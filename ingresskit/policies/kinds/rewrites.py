@@ -26,6 +26,7 @@ class PrefixRewrite(Policy):
 
     Attributes:
         prefix: In normal form, without a trailing slash unless it is ``/``; ``None`` rewrites nothing.
+        added: As *prefix*; put in front of every path, in place of nothing. Not beside *prefix*.
         whole: A path in normal form that takes the place of the whole path, whatever the rule matched, and
             goes before *prefix*; ``None``: none does. The query stays. A rule that is written as this very
             path rewrites nothing.
@@ -43,7 +44,30 @@ class PrefixRewrite(Policy):
         summary="Replace the matched part of the path by this one; `/` takes it away.",
         risk=Risk.MEDIUM,
     )
+    added: str | None = annotated(
+        "rewrite-add-prefix",
+        parse_path_prefix,
+        default=None,
+        grammar="a path that begins with `/`",
+        summary="Put this in front of every path; not beside `rewrite-prefix`.",
+        risk=Risk.MEDIUM,
+    )
     whole: str | None = None
+
+    @override
+    @classmethod
+    def build(cls, values: Mapping[str, object]) -> Self:
+        """As `Policy.build`.
+
+        Raises:
+            ValueError: One prefix is replaced and one added: the first can say both.
+        """
+        made = super(PrefixRewrite, cls).build(values)
+        if made.prefix is not None and made.added is not None:
+            raise ValueError(
+                "must not stand beside rewrite-prefix and rewrite-add-prefix at once; use one of them"
+            )
+        return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

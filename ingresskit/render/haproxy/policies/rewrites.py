@@ -25,7 +25,7 @@ class _PrefixRewrite(Handler[PrefixRewrite]):
     flag = "w"
     words = (
         "What the rule matched of the path is cut off, in powers of two, and the new prefix (after =) put in"
-        " front; a setting that begins with / takes the place of the whole path."
+        " front; after + nothing is cut off; a setting that begins with / takes the place of the whole path."
     )
 
     @override
@@ -35,15 +35,18 @@ class _PrefixRewrite(Handler[PrefixRewrite]):
         elif policy.prefix is not None:
             # A prefix of "/" is empty, and a map has no empty values.
             yield MapName.SETTINGS, "rewrite", "=" + policy.prefix.rstrip("/")
+        elif policy.added is not None:
+            yield MapName.SETTINGS, "rewrite", "+" + policy.added.rstrip("/")
 
     @override
     def request(self, context: Context) -> Iterator[str]:
         on = flagged(self.flag)
+        yield f"set-var(txn.rewrite) {setting('rewrite')} if {on}"
         yield f"set-var(txn.cut) var(txn.route),field(5,|),add(0) if {on}"
+        yield f"set-var(txn.cut) int(0) if {on} {{ var(txn.rewrite) -m beg + }}"
         yield f"set-var(txn.rest) path if {on}"
         for size in (2**power for power in range(13)):
             yield f"set-var(txn.rest) var(txn.rest),bytes({size}) if {on} {{ var(txn.cut),and({size}) gt 0 }}"
-        yield f"set-var(txn.rewrite) {setting('rewrite')} if {on}"
         yield f"set-var-fmt(txn.rest) %[var(txn.rewrite),bytes(1)]%[var(txn.rest)] if {on}"
         yield f"set-var(txn.rest) var(txn.rewrite) if {on} {{ var(txn.rewrite) -m beg / }}"
         yield f"set-path / if {on} {{ var(txn.rest) -m len 0 }}"

@@ -52,6 +52,7 @@ class StaticDraft:
         added: Fields of the response to set.
         over_tls: Those to set for clients that use TLS only, with their values.
         prefix: What takes the place of the matched path, without a slash at its end; ``None``: nothing.
+        front: What stands in front of the path, without a slash at its end; ``None``: nothing.
         whole: What takes the place of the whole path, and goes before *prefix*; ``None``: nothing.
         balance: The directives for the choice of an endpoint.
         shares_counts: Whether that choice needs what all workers know.
@@ -65,6 +66,7 @@ class StaticDraft:
     added: list[Directive] = field(default_factory=list[Directive])
     over_tls: list[HeaderField] = field(default_factory=list[HeaderField])
     prefix: str | None = None
+    front: str | None = None
     whole: str | None = None
     balance: tuple[Directive, ...] = ()
     shares_counts: bool = False

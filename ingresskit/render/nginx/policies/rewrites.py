@@ -35,6 +35,7 @@ class StaticPrefixRewrite(PolicyHandler[PrefixRewrite, StaticDraft]):
     def contribute(self, policy: PrefixRewrite, draft: StaticDraft) -> None:
         draft.whole = policy.whole
         draft.prefix = None if policy.prefix is None else policy.prefix.rstrip("/")
+        draft.front = None if policy.added is None else policy.added.rstrip("/")
 
 
 class DynamicPrefixRewrite(PolicyHandler[PrefixRewrite, DynamicDraft]):
@@ -49,6 +50,8 @@ class DynamicPrefixRewrite(PolicyHandler[PrefixRewrite, DynamicDraft]):
         elif policy.prefix is not None:
             change = {"prefix": policy.prefix.rstrip("/"), "matched": draft.matched}
             draft.edit(self.stage, "rewrite", change)
+        elif policy.added is not None:
+            draft.edit(self.stage, "rewrite", {"prefix": policy.added.rstrip("/"), "matched": 0})
 
 
 class StaticRegexRewrite(PolicyHandler[RegexRewrite, StaticDraft]):

@@ -219,6 +219,9 @@ def _forward(
         yield Directive("rewrite", ("^", Value(made.whole), "break"))
     elif made.prefix is not None:
         yield _rewrite(made.prefix, route, written, path)
+    elif made.front is not None:
+        rest = Variable("ik_rest")
+        yield Directive("rewrite", (f"^(?<{rest.name}>/.*)$", Value(made.front, rest), "break"))
     yield from made.settings
     if made.request:
         yield from request_fields(made.request)
