@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from ingresskit.policies import (
     INGRESS_NGINX_PREFIX,
     NATIVE_PREFIX,
     AnnotationDoc,
+    AppRoot,
     IngressNginxDialect,
     NativeDialect,
     PermanentRedirect,
@@ -22,7 +24,9 @@ from ingresskit.policies import (
     Status,
     TrafficSplit,
     UpstreamProtocol,
+    WwwRedirect,
 )
+from ingresskit.policies.dialects.ingress_nginx.meanings import MEANINGS
 from ingresskit.render import Renderer, Support
 from ingresskit.render.haproxy import HaproxyRenderer
 from ingresskit.render.inprocess import InProcessRenderer
@@ -257,7 +261,54 @@ def ingress_nginx_page() -> str:
         default = f"`{row.default}`" if row.default else ""
         cells = (f"`{row.name}`", row.value, default, f"{row.status}{note}", row.summary)
         lines.append(f"| {' | '.join((*cells, str(row.scope), str(row.risk), key))} |")
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, "", *_matrix(rows), ""])
+
+
+def _matrix(rows: Iterable[AnnotationDoc]) -> Iterator[str]:
+    """Each annotation on each renderer, or why it is not honoured."""
+    yield "## Support by renderer"
+    yield ""
+    yield "*Native*: the proxy does it by itself."
+    yield "*Delegated*: it hands the requests over to the [delegate](delegate.md)."
+    yield "*In part*: some values of the annotation, which the [page of the native annotations]\
+(annotations.md#support-by-renderer) names; the others as the word before says."
+    yield ""
+    yield f"| annotation | {' | '.join(_RENDERERS)} | what is not honoured, and why |"
+    yield f"|{'---|' * (len(_RENDERERS) + 2)}"
+    for row in rows:
+        note = row.note.format(native=NATIVE_PREFIX)
+        cells = [_cell(row, renderer) for renderer in _RENDERERS.values()]
+        yield f"| `{row.name}` | {' | '.join(cells)} | {note} |"
+
+
+def _cell(row: AnnotationDoc, renderer: type[Renderer[Any]]) -> str:
+    match row.status:
+        case Status.WITHOUT_EFFECT:
+            return "nothing to do"
+        case Status.REPORTED:
+            return "no"
+        case Status.CLOSED:
+            return "no: closed"
+        case Status.HONOURED | Status.PARTLY:
+            partly = row.status is Status.PARTLY
+    if (meaning := MEANINGS.get(row.name)) is None:
+        sys.exit(f"{row.name} is {row.status}: say in ingress_nginx/meanings.py which fields it sets")
+    words: list[str] = []
+    if meaning.variants or meaning.patterns:
+        does = renderer.matches_variants if meaning.variants else renderer.matches_patterns
+        words.append(_WORDS[Support.NATIVE if does else Support.DELEGATED])
+    for kind, field in meaning.fields:
+        if kind in _IN_THE_GRAPH:
+            words.append(_WORDS[Support.NATIVE])
+            continue
+        whole, losses = renderer.handlers.support(kind)
+        word = _WORDS[whole]
+        if whole is Support.NATIVE:
+            lost = dict.fromkeys(_WORDS[loss.support] for loss in losses if loss.field == field)
+            word += "".join(f", in part {support}" for support in lost)
+        words.append(word)
+    text = " or ".join(dict.fromkeys(words)) or _WORDS[Support.NATIVE]
+    return f"partly: {text}" if partly and text != _WORDS[Support.NONE] else text
 
 
 def _about(policy: type[Policy]) -> Iterator[str]:
@@ -271,7 +322,7 @@ def _about(policy: type[Policy]) -> Iterator[str]:
 
 
 # These say what a route does rather than how: the translator turns them into actions of the graph.
-_IN_THE_GRAPH = frozenset({PermanentRedirect, TrafficSplit, UpstreamProtocol})
+_IN_THE_GRAPH = frozenset({AppRoot, PermanentRedirect, TrafficSplit, UpstreamProtocol, WwwRedirect})
 
 
 def _honoured_by(policy: type[Policy]) -> str:

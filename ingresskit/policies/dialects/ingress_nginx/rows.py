@@ -19,10 +19,8 @@ proxy-read-timeout | seconds | 60 | rl+ | = | How long an endpoint may be silent
 proxy-send-timeout | seconds | 60 | rl+ | = | How long an endpoint may take nothing of a request.
 proxy-next-upstream | conditions | error timeout | rm+ | = | When another endpoint is tried.
 proxy-next-upstream-tries | number | 3 | rl+ | = | How many endpoints are tried at most.
-proxy-next-upstream-timeout | seconds | 0 | rl? | = | How long tries may go on.
 load-balance | round_robin or ewma | round_robin | bl+ | = | How an endpoint is chosen.
 proxy-next-upstream-timeout | seconds | 0 | rl+ | = | How long tries may go on.
-load-balance | round_robin or ewma | round_robin | bl~ | = | How an endpoint is chosen.
 upstream-hash-by | nginx variables | | bh~ | | Choose the endpoint by a hash of this.
 upstream-hash-by-subset | boolean | false | bl+ | | Hash to a group of endpoints.
 upstream-hash-by-subset-size | number | 3 | bl+ | | The size of these groups.
@@ -217,11 +215,21 @@ NOTES: Final = {
     "proxy-next-upstream": "error, timeout and off; no status of a response causes another try",
     "proxy-request-buffering": "on gathers bodies up to 1 MiB; without the annotation bodies are streamed",
     "rewrite-target": "the result is in normal form: one with .. elements is refused",
+    "enable-access-log": "the access log has every request",
+    "enable-modsecurity": "no web application firewall is built",
+    "enable-opentelemetry": "no traces are exported; traceparent reaches endpoints as clients send it",
+    "enable-owasp-core-rules": "no web application firewall is built",
+    "fastcgi-index": "endpoints that speak FastCGI are not spoken to",
+    "fastcgi-params-configmap": "endpoints that speak FastCGI are not spoken to",
+    "http2-push-preload": "browsers and nginx have given HTTP/2 push up",
+    "modsecurity-transaction-id": "no web application firewall is built",
+    "opentelemetry-operation-name": "no traces are exported",
+    "opentelemetry-trust-incoming-span": "no traces are exported",
     "server-alias": "names and wildcards, no regular expressions; they hold for the paths of this Ingress",
     "server-snippet": "no snippet is ever executed",
     "service-upstream": "requests are sent to the endpoints of the Service",
     "ssl-ciphers": "names of ciphers, no exclusions; per host, not in the ConfigMap",
-    "ssl-passthrough": "set appProtocol: https on the port of the Service to speak TLS to it",
+    "ssl-passthrough": "TLS ends here; set appProtocol: https on the port of the Service to speak TLS to it",
     "stream-snippet": "no snippet is ever executed",
     "temporal-redirect-code": "300, 301, 302, 303 and 307: with the others nginx sends no Location",
     "upstream-hash-by": "texts, and variables of the request line, header fields, cookies, arguments, client",

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from ingresskit.policies.base import PolicyScope, Risk
+from ingresskit.policies.base import Policy, PolicyScope, Risk
 from ingresskit.policies.dialects.base import AnnotationDoc, Status
+from ingresskit.policies.dialects.ingress_nginx.meanings import MEANINGS
 from ingresskit.policies.dialects.ingress_nginx.rows import NOTES, ROWS
 
 __all__ = ["ALIASES", "TABLE", "Row"]
@@ -85,10 +86,16 @@ def _rows() -> Iterator[tuple[str, Row]]:
                 status=_STATUSES[marks[2]],
                 summary=summary,
                 note=NOTES.get(name, ""),
+                policies=_policies(name),
                 global_key=name if key == "=" else key,
             )
             idle = _IDLE.get(name, _FALSE if value == "boolean" else frozenset[str]())
             yield name, Row(theme=theme, doc=doc, idle=idle, needs=_NEEDS.get(name, ""))
+
+
+def _policies(name: str) -> tuple[type[Policy], ...]:
+    meaning = MEANINGS.get(name)
+    return () if meaning is None else tuple(dict.fromkeys(kind for kind, _ in meaning.fields))
 
 
 TABLE: Final[dict[str, Row]] = dict(sorted(_rows(), key=lambda item: item[0]))
