@@ -82,7 +82,9 @@ def explain(
         virtual_host=decision.virtual_host.host if route and decision.virtual_host else None,
         route=route,
         status=status,
-        verdict=_verdict(graph, request, decision) + _others(graph, request, decision, effects),
+        verdict=_verdict(graph, request, decision)
+        + _on_trial(decision)
+        + _others(graph, request, decision, effects),
         order=_order(request, decision),
         near_misses=near_misses(graph, request, decision, candidates)[:_MOST_NEAR_MISSES],
         holder=holder_of(claims, request.host),
@@ -93,6 +95,13 @@ def _order(request: Request, decision: Decision) -> tuple[Stage, ...]:
     if decision.route is None or decision.chain is None:
         return ()
     return decision.chain.stages(decision.route.order, https=request.scheme == "https")
+
+
+def _on_trial(decision: Decision) -> str:
+    """Which policies refuse nothing, where the route says so; a further sentence."""
+    if decision.chain is None or not decision.chain.shadow:
+        return ""
+    return f" On trial, and refusing nothing: {', '.join(sorted(decision.chain.shadow))}."
 
 
 def _verdict(graph: RouteGraph, request: Request, decision: Decision) -> str:

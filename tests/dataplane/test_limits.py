@@ -169,6 +169,27 @@ async def test_as_in_ingress_nginx_a_rate_is_judged_before_the_address(stage: St
     assert await statuses(client, 3, by("203.0.113.9")) == [200] * 3
 
 
+async def test_as_in_ingress_nginx_requests_at_a_time_are_refused_with_503(stage: Stage) -> None:
+    go = asyncio.Event()
+
+    async def wait(request: Seen, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if b"slow" in request.line:
+            await go.wait()
+        writer.write(reply())
+
+    endpoint = await stage.endpoint(wait)
+    await serve_nginx(stage, endpoint, "web", limit_connections="1", limit_whitelist="203.0.113.0/24")
+    slow, client = await stage.connect(), await stage.connect()
+    await slow.send(get("/slow", fields=[by("192.0.2.17")]))
+    await until(lambda: len(endpoint.seen) == 1)
+
+    assert await statuses(client, 1, by("192.0.2.17")) == [503]
+    assert await statuses(client, 1, by("203.0.113.17")) == [200]
+    go.set()
+    assert (await slow.answer()).status == 200
+    await until_served(client, by("192.0.2.17"))
+
+
 async def test_requests_of_a_client_at_a_time_are_bounded(stage: Stage) -> None:
     go = asyncio.Event()
 

@@ -25,6 +25,8 @@ from ingresskit.policies import (
     PolicySet,
     PrefixRewrite,
     RequestHeaders,
+    Shadow,
+    Shadowed,
     Stage,
     TlsRedirect,
 )
@@ -321,3 +323,13 @@ def test_the_order_in_force_is_that_of_the_route() -> None:
     assert stages(native, "http")[:2] == (Stage.ADDRESS, Stage.TLS_REDIRECT)
     assert stages(replace(native, order=order), "https")[:2] == (Stage.REWRITE, Stage.ADDRESS)
     assert stages(route("Prefix /"), "https") == ()
+
+
+def test_policies_on_trial_refuse_nothing_and_are_named() -> None:
+    closed = AllowedSources(networks=parse_networks("192.0.2.0/24"))
+    policies = PolicySet([closed, Shadow(on_trial=(Shadowed.ACCESS,))])
+    one = replace(route("Prefix /"), policies=policies)
+    found = asked("http://a.test/", at=graph(host("a.test", one)))
+
+    assert found.status is None
+    assert found.verdict.endswith("On trial, and refusing nothing: address.")
