@@ -395,3 +395,41 @@ async def test_verdicts_are_kept_for_each_route_client_and_status(stage: Stage) 
         *[["cat"]] * 2,
         *[["ann"]] * 2,
     ]
+
+
+async def test_a_no_is_never_the_page_of_an_error(stage: Stage) -> None:
+    auth, endpoint = await stage.endpoint(gate), await stage.endpoint()
+    await serve(
+        stage,
+        endpoint,
+        {
+            "external-auth-url": f"http://127.0.0.1:{auth.port}/",
+            "external-auth-timeout": "300ms",
+            "error-pages": "401,403,500,503",
+            "fallback-service": "web",
+        },
+    )
+    client = await stage.connect()
+    statuses = [
+        (await client.ask(get(fields=[f"Cookie: session={session}"]))).status
+        for session in ("eve", "403", "500", "silent", "ann")
+    ]
+
+    assert statuses == [401, 403, 500, 500, 200]
+    assert len(endpoint.seen) == 1
+
+
+async def test_addresses_and_limits_come_before_the_question(stage: Stage) -> None:
+    auth, endpoint = await stage.endpoint(gate), await stage.endpoint()
+    url = {"nginx:auth-url": f"http://127.0.0.1:{auth.port}/"}
+    for more, status in (
+        ({"nginx:denylist-source-range": "127.0.0.0/8"}, 403),
+        ({"nginx:whitelist-source-range": "192.0.2.0/24"}, 403),
+        ({"nginx:proxy-body-size": "1"}, 413),
+        ({"nginx:permanent-redirect": "https://other.test/"}, 301),
+    ):
+        await serve(stage, endpoint, {**url, **more})
+        client = await stage.connect()
+        request = get(method="POST", fields=[ANN, "Content-Length: 2"]) + b"xx"
+        assert (await client.ask(request)).status == status
+    assert auth.seen == endpoint.seen == []
