@@ -2,6 +2,9 @@
 
 Everything listens on 127.0.0.1. The endpoints of a scenario have addresses of a cluster; a
 `LoopbackWorld` starts an echo server for each and gives the graph whose endpoints are those servers.
+
+A service that authenticates may be one of them: ``http://bar.default.svc.cluster.local/echo-status/401`` is
+moved too, and responds with that status, ``X-User: ann`` and a cookie.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 import socket
 import ssl
 import tempfile
@@ -23,7 +27,8 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.tls import TLSAttribute, TLSStream
 
 from ingresskit.errors import ConfigurationError
-from ingresskit.graph import Backend, BackendKey, Certificate, Endpoint, Protocol, RouteGraph
+from ingresskit.graph import Backend, BackendKey, Certificate, Endpoint, Protocol, Route, RouteGraph
+from ingresskit.policies import ExternalAuth, PolicySet, RequestText
 from ingresskit.testing import pace
 from ingresskit.testing.certificates import make_certificate
 from ingresskit.testing.scenario import Answer, Ask, Scenario, endpoint_text
@@ -111,8 +116,31 @@ async def open_loopback(graph: RouteGraph) -> AsyncGenerator[LoopbackWorld]:
                 endpoints.append(replace(item, address="127.0.0.1", port=port))
             endpoints.sort(key=lambda item: item.port)
             backends[key] = replace(backend, endpoints=tuple(endpoints))
-        yield LoopbackWorld(graph, replace(graph, backends=backends))
+        yield LoopbackWorld(graph, replace(_with_services(graph, backends), backends=backends))
         tasks.cancel_scope.cancel()
+
+
+def _with_services(graph: RouteGraph, backends: Mapping[BackendKey, Backend]) -> RouteGraph:
+    """*graph* with the services that authenticate moved to where their endpoints are."""
+    if not any(ExternalAuth in route.policies for host in graph.virtual_hosts for route in host.routes):
+        return graph
+    places = {
+        f"http://{key.service}.{key.namespace}.svc.cluster.local": f"http://127.0.0.1:{backend.endpoints[0].port}"
+        for key, backend in sorted(backends.items())
+        if backend.endpoints
+    }
+
+    def moved(route: Route) -> Route:
+        auth = route.policies.get(ExternalAuth)
+        if auth is None or not isinstance(first := auth.url.parts[0], str):
+            return route
+        for name, place in places.items():
+            first = first.replace(f"{name}/", f"{place}/")
+        policy = replace(auth, url=RequestText((first, *auth.url.parts[1:])))
+        return replace(route, policies=route.policies.merged(PolicySet([policy])))
+
+    hosts = (replace(host, routes=tuple(map(moved, host.routes))) for host in graph.virtual_hosts)
+    return replace(graph, virtual_hosts=tuple(hosts))
 
 
 async def connect_tls(address: Address, server_name: str | None) -> TLSStream:
@@ -186,13 +214,16 @@ class _Echo:
             "target": target,
             "fields": dict(fields),
         }
-        body = json.dumps(seen).encode()
-        head = (
-            "HTTP/1.1 200 OK",
+        status = re.match(r"/echo-status/([2-5][0-9]{2})(?![0-9])", target)
+        body = b"" if status and status[1] == "204" else json.dumps(seen).encode()
+        head = [
+            f"HTTP/1.1 {status[1]} Echo" if status else "HTTP/1.1 200 OK",
             f"Content-Type: {_ECHO}",
             f"Content-Length: {len(body)}",
             "X-Powered-By: echo",
-        )
+        ]
+        if status:
+            head += ["X-User: ann", "WWW-Authenticate: Echo", "Set-Cookie: echo=1"]
         return "\r\n".join(head).encode() + b"\r\n\r\n" + body
 
 

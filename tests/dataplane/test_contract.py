@@ -30,7 +30,7 @@ class TestInProcess(PlaneContract):
 
 class TestHaproxy(PlaneContract):
     unsupported: ClassVar[frozenset[str]] = frozenset(
-        {"BasicAuth", "Cors", "DeniedAgents", "DigestAuth", "JwtAuth", "RegexRewrite"}
+        {"BasicAuth", "Cors", "DeniedAgents", "DigestAuth", "ExternalAuth", "JwtAuth", "RegexRewrite"}
     )
     """Left to a delegate, see `tests/dataplane/test_credentials.py`, `test_cors.py` and `test_requests.py`."""
 

@@ -10,8 +10,10 @@ import pytest
 from ingresskit.models import ConfigMap, ObjectKey, ObjectMeta, Snapshot
 from ingresskit.policies import IngressNginxDialect, NativeDialect, PolicyRegistry
 from ingresskit.render.nginx import Mode
-from ingresskit.testing import ingress, ingress_class, service
+from ingresskit.testing import ingress, ingress_class, load_scenarios, service
+from ingresskit.testing.loopback import open_loopback
 from ingresskit.testing.planes import Plane, PlaneSettings, state_folder
+from ingresskit.testing.scenario import Scenario
 from ingresskit.translate import TranslateOptions, translate
 from tests.dataplane.conftest import EVERY_PLANE, opened
 from tests.dataplane.delegated import open_delegated_haproxy
@@ -43,6 +45,16 @@ async def plane(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncGene
     else:
         async with opened(request.param) as plane:
             yield plane
+
+
+@pytest.mark.parametrize(
+    "scenario", [item for item in load_scenarios() if str(item).startswith("external-auth")], ids=str
+)
+async def test_scenario_is_answered_as_it_says(plane: Plane, scenario: Scenario) -> None:
+    assert plane.missing(scenario) == ()
+    async with open_loopback(scenario.translate().graph) as world:
+        await plane.serve(world.graph)
+        assert await world.run(scenario, http=plane.http, https=plane.https) == ()
 
 
 async def gate(request: Seen, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, NamedTuple, SupportsIndex
+
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from ingresskit.filters import Keepalive
 
-__all__ = ["IdleConnections", "Line", "Server"]
+__all__ = ["CountingReader", "IdleConnections", "Line", "Server"]
 
 _MOST: Final = 1024  # of all servers
 
@@ -21,6 +24,22 @@ class Server(NamedTuple):
     secure: bool
 
 
+class CountingReader(asyncio.StreamReader):
+    """Counts what a server sends, so that nothing it sends unasked is taken for a response.
+
+    Attributes:
+        fed: Octets so far.
+    """
+
+    fed: int = 0
+
+    @override
+    def feed_data(self, data: Iterable[SupportsIndex]) -> None:
+        octets = bytes(data)
+        self.fed += len(octets)
+        super().feed_data(octets)
+
+
 class Line:
     """A connection that carries one subrequest at a time.
 
@@ -29,14 +48,15 @@ class Line:
         received_any: Something of the present response was received.
     """
 
-    __slots__ = ("_reader", "_timer", "received_any", "server", "uses", "writer")
+    __slots__ = ("_read", "_reader", "_timer", "received_any", "server", "uses", "writer")
 
-    def __init__(self, server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, server: Server, reader: CountingReader, writer: asyncio.StreamWriter) -> None:
         self.server: Server = server
         self.writer: asyncio.StreamWriter = writer
         self.uses: int = 0
         self.received_any: bool = False
         self._reader = reader
+        self._read = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
@@ -46,8 +66,9 @@ class Line:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the server did not end it, as far as is known."""
-        return not self._reader.at_eof() and not self.writer.is_closing()
+        """Whether the server neither ended it nor sent more than was asked for, as far as is known."""
+        silent = self._reader.fed == self._read
+        return silent and not self._reader.at_eof() and not self.writer.is_closing()
 
     async def read_head(self) -> bytes:
         """The next head, with its empty line.
@@ -63,6 +84,7 @@ class Line:
             self.received_any = self.received_any or bool(exc.partial)
             raise
         self.received_any = True
+        self._read += len(head)
         return head
 
     async def read(self) -> bytes:
@@ -71,7 +93,9 @@ class Line:
         Raises:
             OSError: It was lost.
         """
-        return await self._reader.read(16_384)
+        octets = await self._reader.read(16_384)
+        self._read += len(octets)
+        return octets
 
     def wait(self, seconds: float) -> None:
         """Cut it after so many seconds, unless it is used before."""
@@ -105,6 +129,8 @@ class IdleConnections:
             line.wake()
             if line.is_alive:
                 found = line
+            else:
+                line.abort()
         if not lines:
             self._idle.pop(server, None)
         return found
@@ -112,7 +138,9 @@ class IdleConnections:
     def put(self, line: Line, limits: Keepalive) -> None:
         """Keep a connection, or cut it where enough are kept."""
         lines = self._idle.setdefault(line.server, [])
-        lines[:] = [item for item in lines if item.is_alive]
+        for gone in [item for item in lines if not item.is_alive]:
+            lines.remove(gone)
+            gone.abort()
         full = len(lines) >= limits.connections or sum(map(len, self._idle.values())) >= _MOST
         if self._closed or full or not line.is_alive:
             line.abort()

@@ -18,7 +18,7 @@ from ingresskit.facts import fact_logger
 from ingresskit.filters import HeaderEdit, SubrequestReply
 from ingresskit.proxy.h1.bodies import LengthBody, UntilClose, response_body
 from ingresskit.proxy.h1.heads import ResponseReader
-from ingresskit.proxy.h1.idle import IdleConnections, Line, Server
+from ingresskit.proxy.h1.idle import CountingReader, IdleConnections, Line, Server
 from ingresskit.proxy.message.head import BadResponse, ResponseHead
 from ingresskit.proxy.upstreams.destinations import DestinationRefused
 from ingresskit.proxy.upstreams.names import Names
@@ -171,19 +171,25 @@ class Subrequests:
         for address in addresses:
             try:
                 async with asyncio.timeout(share):
-                    reader, writer = await asyncio.open_connection(
-                        address,
-                        server.port,
-                        ssl=context,
-                        server_hostname=server.host if server.secure else None,
-                        limit=self._settings.max_response_header_bytes,
-                    )
-                return Line(server, reader, writer)
+                    return await self._open(server, address, context)
             except ssl.SSLError:
                 raise
             except OSError as exc:  # TimeoutError is one
                 trouble = exc
         raise trouble
+
+    async def _open(self, server: Server, address: str, context: ssl.SSLContext | None) -> Line:
+        loop = asyncio.get_running_loop()
+        reader = CountingReader(limit=self._settings.max_response_header_bytes, loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        transport, _ = await loop.create_connection(
+            lambda: protocol,
+            address,
+            server.port,
+            ssl=context,
+            server_hostname=server.host if server.secure else None,
+        )
+        return Line(server, reader, asyncio.StreamWriter(transport, protocol, reader, loop))
 
     async def _addresses(self, host: str) -> list[str]:
         judge = self._settings.destination_fault

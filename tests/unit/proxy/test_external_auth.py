@@ -102,6 +102,20 @@ async def test_no_connection_serves_another_client_after_one_that_authenticates_
     assert service.connections == 2
 
 
+@pytest.mark.parametrize("more", [b"more", b"HTTP/1.1 204 No Content\r\n\r\n"], ids=["a body", "a response"])
+async def test_what_a_service_sends_unasked_is_nobody_s_verdict(stage: Stage, more: bytes) -> None:
+    async def judge(request: Seen, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if request.value("cookie") == "ann":
+            writer.write(b"HTTP/1.1 204 No Content\r\n\r\n" + more)
+        else:
+            writer.write(reply(status="403 Forbidden"))
+
+    service = await stage.endpoint(judge)
+    requests = [get(fields=["Cookie: ann"]), get(fields=["Cookie: eve"])] * 2
+
+    assert await ask(stage, auth_at(service), *requests) == [200, 403, 200, 403]
+
+
 async def test_an_idle_connection_is_closed_in_time(stage: Stage) -> None:
     closed = asyncio.Event()
 
