@@ -15,6 +15,7 @@ _COMMANDS = {
     "demo": "serve a demonstration on this machine, and print what to try",
     "check": "print what is wrong with a folder of manifests",
     "explain": "show which rule takes a request, and why",
+    "migrate": "show what becomes of what ingress-nginx is told",
     "diff": "show what differs between two folders, and for which requests",
     "render": "print what a folder of manifests comes to",
     "version": "print the version",
@@ -100,6 +101,10 @@ def _run(command: str, argv: Sequence[str], program: str) -> int:
             from ingresskit.app.controller import run_command
 
             return run_command(argv, program=program, command=command)
+        case "migrate":
+            from ingresskit.app.migrate import run_migrate
+
+            return run_migrate(argv, program=program)
         case "diff":
             from ingresskit.app.difference import run_diff
 

@@ -22,6 +22,7 @@ from ingresskit.app.dialects import (
     with_dialects,
 )
 from ingresskit.app.offline import first_snapshot
+from ingresskit.app.once import read_cluster
 from ingresskit.app.parser import CommandParser
 from ingresskit.app.renderers import GraphLimits, find_renderer
 from ingresskit.arguments import add_translation_arguments, checked, translate_options
@@ -36,7 +37,6 @@ from ingresskit.translate import TranslateOptions, translate
 __all__ = ["run_diff"]
 
 _CLUSTER = "cluster"
-_SECONDS = 60.0
 
 
 class _Flags(DialectArguments):
@@ -113,28 +113,8 @@ def _with_endpoints(graph: RouteGraph) -> RouteGraph:
 
 def _snapshot(name: str, options: TranslateOptions, flags: _Flags) -> Snapshot:
     if name == _CLUSTER and not Path(name).exists():
-        return anyio.run(_of_cluster, options, flags)
+        return anyio.run(read_cluster, options, flags.kubeconfig, flags.context)
     return anyio.run(first_snapshot, FileSource(Path(name)))
-
-
-async def _of_cluster(options: TranslateOptions, flags: _Flags) -> Snapshot:
-    # Imported here, as all that is for a cluster: the Kubernetes client takes a while to load.
-    from ingresskit.app.cluster import reach
-    from ingresskit.kube import KubeconfigCredentials
-    from ingresskit.sources import ClusterSource
-
-    access = KubeconfigCredentials(flags.kubeconfig, context=flags.context)
-    async with await reach(access) as transport:
-        source = ClusterSource(transport, options=options, namespace_labels=True)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(source.run)
-            with anyio.move_on_after(_SECONDS):
-                await source.wait_changed(0)
-            tasks.cancel_scope.cancel()
-    snapshot = source.snapshot()
-    if snapshot is None:
-        raise SourceError(f"the cluster was not read in {_SECONDS:g} seconds")
-    return snapshot
 
 
 def _lines(found: Difference) -> Iterator[str]:
