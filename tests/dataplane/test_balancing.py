@@ -171,6 +171,8 @@ HASHES: Mapping[str, tuple[str, str]] = {
     "uri": ("/{}", ""),
     "path": ("/{}?random", ""),
     "host header:X-Tenant": ("/", "X-Tenant: {}"),
+    "query": ("/?id={}", ""),
+    "scheme method query:i-d": ("/?i-d={}", ""),
 }
 
 
@@ -189,6 +191,35 @@ async def test_requests_that_say_the_same_reach_the_same_endpoint(stage: Stage, 
 
     assert all(len(found) == 1 for found in homes.values())
     assert len(set[str]().union(*homes.values())) > 1
+
+
+async def test_few_requests_move_when_an_endpoint_comes(stage: Stage) -> None:
+    endpoints = await named(stage, "a", "b", "c", "d")
+    homes: list[list[str]] = []
+    for count in (3, 4):
+        await stage.serve(*endpoints[:count], annotations={"hash-by": "uri"})
+        client = await stage.connect()
+        homes.append([(await asked(client, f"/{number}"))[0] for number in range(60)])
+
+    moved = [(before, after) for before, after in zip(*homes, strict=True) if before != after]
+
+    assert {after for _, after in moved} == {"d"}
+    assert len(moved) < 35
+
+
+async def test_hash_goes_before_an_algorithm(stage: Stage) -> None:
+    annotations = {"hash-by": "header:X-Tenant", "load-balancing": "random"}
+    await stage.serve(*await named(stage, "a", "b", "c"), annotations=annotations)
+    client = await stage.connect()
+
+    assert len({(await asked(client, "/", "X-Tenant: one"))[0] for _ in range(20)}) == 1
+
+
+async def test_client_stays_by_its_address(stage: Stage) -> None:
+    await stage.serve(*await named(stage, "a", "b", "c"), annotations={"hash-by": "client"})
+    client = await stage.connect()
+
+    assert len({(await asked(client, f"/{number}"))[0] for number in range(20)}) == 1
 
 
 async def test_group_of_endpoints_takes_the_requests_of_a_hash(stage: Stage) -> None:

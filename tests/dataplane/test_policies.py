@@ -149,7 +149,7 @@ async def test_the_whole_path_is_replaced_and_the_query_kept(
     assert endpoint.seen[0].line.split(b" ")[1].decode() == whole + (f"?{query}" if query else "")
 
 
-@pytest.mark.parametrize("algorithm", ["round-robin", "least-connections", "random", "client-hash"])
+@pytest.mark.parametrize("algorithm", ["round-robin", "least-connections", "random", "client-hash", "ewma"])
 async def test_every_endpoint_gets_requests_except_by_client_hash(stage: Stage, algorithm: str) -> None:
     endpoints = [await stage.endpoint() for _ in range(3)]
     await stage.serve(*endpoints, annotations={"load-balancing": algorithm})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import Affinity, HashBy, Policy
+from ingresskit.policies import Affinity, Algorithm, HashBy, HashPart, HashSource, Policy
+from ingresskit.render.haproxy.artifact import SlotClass
 from ingresskit.render.haproxy.policies.base import Handler
 from ingresskit.render.policies import Loss, Support
 
@@ -36,11 +38,12 @@ class _Affinity(Handler[Affinity]):
 
 
 class _HashBy(Handler[HashBy]):
-    """What is hashed stands in the file, as a part of a slot class: a reload for each."""
+    """For the delegate, but for the address: what is hashed stands in the file, and each would be a reload."""
 
     policy = HashBy
     limitations = (
         Loss(
+            field="parts",
             message="hashes addresses of clients only",
             support=Support.DELEGATED,
             effect="endpoints are chosen without a hash",
@@ -49,11 +52,19 @@ class _HashBy(Handler[HashBy]):
 
     @override
     def losses(self, policy: HashBy) -> Iterable[Loss]:
-        return self.limitations if policy.parts else ()
+        return self.limitations if policy.parts and not _by_client(policy) else ()
 
     @override
     def honoured(self, policy: HashBy) -> Policy | None:
-        return None if policy.parts else policy
+        return None if policy.parts and not _by_client(policy) else policy
+
+    @override
+    def slot_class(self, policy: HashBy, base: SlotClass) -> SlotClass:
+        return replace(base, algorithm=Algorithm.CLIENT_HASH) if _by_client(policy) else base
+
+
+def _by_client(policy: HashBy) -> bool:
+    return policy.parts == (HashPart(HashSource.CLIENT),) and policy.subset == 1
 
 
 HANDLERS: Final = (_Affinity(), _HashBy())

@@ -66,6 +66,8 @@ class _LoadBalancing(Handler[LoadBalancing]):
 
     @override
     def slot_class(self, policy: LoadBalancing, base: SlotClass) -> SlotClass:
+        if base.algorithm is Algorithm.CLIENT_HASH:
+            return base  # of `HashBy`, which goes first
         timed = policy.algorithm is Algorithm.EWMA
         return replace(base, algorithm=Algorithm.LEAST_CONNECTIONS if timed else policy.algorithm)
 

@@ -17,8 +17,8 @@ Hosts with variants or regular expressions have ``mixed`` too, and targets with 
 `ingresskit.render.nginx.dynamic.selections`.
 
 The row of a backend: ``endpoints``, each ``[address, port]``; ``secure``: it speaks TLS; ``balance``: how an
-endpoint is chosen, an algorithm. That of the delegate
-has ``delegate``, and as its endpoint ``["unix:PATH"]``.
+endpoint is chosen, an algorithm; ``hash``: what is hashed, each ``[source, name]``, with ``subset``. That of
+the delegate has ``delegate``, and as its endpoint ``["unix:PATH"]``.
 The row of a certificate: ``chain`` and ``key``, both PEM.
 """
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import Affinity, HashBy, Policy
+from ingresskit.policies import Affinity, HashBy, HashPart, HashSource, Policy
 from ingresskit.render.nginx.policies.drafts import DynamicDraft, StaticDraft
+from ingresskit.render.nginx.tree import Directive, Part, Value, Variable
 from ingresskit.render.policies import Loss, PolicyHandler, Support
 
 __all__ = ["DYNAMIC", "STATIC", "DynamicAffinity", "DynamicHashBy", "StaticAffinity", "StaticHashBy"]
@@ -19,9 +21,17 @@ _AFFINITY: Final = Loss(
     effect="clients do not stay at their endpoints",
 )
 _HASH: Final = Loss(
-    message="hashes addresses of clients only",
+    field="parts",
+    message="has no variables for that, or no groups of endpoints",
     support=Support.DELEGATED,
     effect="endpoints are chosen without a hash",
+)
+
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_]{1,64}")
+# Not what proxies say, of which endpoints get another value than clients send.
+_FIELD: Final = re.compile(
+    r"(?!x-forwarded|forwarded$|x-real-ip$|x-request-id$|host$|content-length$|upgrade$|connection$)[a-z0-9-]{1,64}"
 )
 
 
@@ -56,33 +66,74 @@ class DynamicAffinity(PolicyHandler[Affinity, DynamicDraft]):
 
 
 class StaticHashBy(PolicyHandler[HashBy, StaticDraft]):
-    """For the delegate."""
+    """``hash … consistent`` of variables; for the delegate where nginx has none that says the same."""
 
     policy: type[Policy] = HashBy
     limitations: tuple[Loss, ...] = (_HASH,)
 
     @override
     def losses(self, policy: HashBy) -> Iterable[Loss]:
-        return self.limitations if policy.parts else ()
+        return self.limitations if policy.parts and _hashed(policy) is None else ()
 
     @override
     def honoured(self, policy: HashBy) -> Policy | None:
-        return None if policy.parts else policy
+        return None if policy.parts and _hashed(policy) is None else policy
+
+    @override
+    def contribute(self, policy: HashBy, draft: StaticDraft) -> None:
+        if policy.parts and (value := _hashed(policy)) is not None:
+            draft.balance = (Directive("hash", (value, "consistent")),)
+
+
+def _hashed(policy: HashBy) -> Value | None:
+    """What nginx hashes; ``None``: it cannot."""
+    if policy.subset > 1:
+        return None
+    parts: list[Part] = []
+    for part in policy.parts:
+        if part.source is HashSource.TEXT:
+            continue  # it is the same for all requests
+        if (variable := _variable(part)) is None:
+            return None
+        parts += (variable, "/")
+    return Value(*parts) if parts else None
+
+
+def _variable(part: HashPart) -> Variable | None:
+    """The variable of nginx that says the same; names of variables are letters, digits and ``_``."""
+    name = part.name
+    match part.source:
+        case HashSource.CLIENT:
+            return Variable("remote_addr")
+        case HashSource.HOST:
+            return Variable("host")
+        case HashSource.URI:
+            return Variable("request_uri")
+        case HashSource.METHOD:
+            return Variable("request_method")
+        case HashSource.QUERY if not name:
+            return Variable("args")
+        case HashSource.QUERY if _PLAIN.fullmatch(name):
+            return Variable(f"arg_{name}")
+        case HashSource.COOKIE if _PLAIN.fullmatch(name):
+            return Variable(f"cookie_{name}")
+        case HashSource.HEADER if _FIELD.fullmatch(name):
+            return Variable(f"http_{name.replace('-', '_')}")
+        case _:
+            return None
 
 
 class DynamicHashBy(PolicyHandler[HashBy, DynamicDraft]):
-    """For the delegate."""
+    """The members ``hash`` and ``subset`` of the backend."""
 
     policy: type[Policy] = HashBy
-    limitations: tuple[Loss, ...] = (_HASH,)
 
     @override
-    def losses(self, policy: HashBy) -> Iterable[Loss]:
-        return self.limitations if policy.parts else ()
-
-    @override
-    def honoured(self, policy: HashBy) -> Policy | None:
-        return None if policy.parts else policy
+    def contribute(self, policy: HashBy, draft: DynamicDraft) -> None:
+        if policy.parts:
+            draft.upstream["hash"] = [[str(part.source), part.name] for part in policy.parts]
+            if policy.subset > 1:
+                draft.upstream["subset"] = policy.subset
 
 
 STATIC: Final = (StaticAffinity(), StaticHashBy())

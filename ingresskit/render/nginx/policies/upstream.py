@@ -64,6 +64,8 @@ class StaticLoadBalancing(PolicyHandler[LoadBalancing, StaticDraft]):
 
     @override
     def contribute(self, policy: LoadBalancing, draft: StaticDraft) -> None:
+        if draft.balance:
+            return  # of `HashBy`, which goes first
         draft.balance = _METHODS[policy.algorithm]
         draft.shares_counts = policy.algorithm in _COUNTING
 

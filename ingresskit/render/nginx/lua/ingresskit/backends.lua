@@ -3,6 +3,7 @@
 -- Failures of endpoints are each worker's own; requests under way are counted for all workers, since half of
 -- them would lead to the wrong endpoint, but only where somebody asks for that.
 
+local hashing = require "ingresskit.hashing"
 local settings = require "ingresskit.settings"
 local tables = require "ingresskit.tables"
 
@@ -51,7 +52,7 @@ local function prepared(backend, name)
                 host = string.find(host, ":", 1, true) and "[" .. host .. "]" or host
                 shown = host .. ":" .. port
             end
-            ready[index] = { host = host, port = port, name = shown, state = state_of(shown) }
+            ready[index] = { host = host, port = port, name = shown, state = state_of(shown), seed = hashing.seed(shown) }
         end
         backend.ready = ready
         backend.name = name
@@ -116,11 +117,12 @@ local function expected(endpoint, now)
 end
 
 -- The endpoint for a request: one that is well if there is any, else one that is not; nil when all
--- were tried. *tried* is a set of names, or nil.
-local function chosen(backend, algorithm, client, tried)
+-- were tried. *tried* is a set of names, or nil; *hashed* the hash of the request, where its backend has one.
+local function chosen(backend, client, tried, hashed)
+    local algorithm = backend.balance
     local ready, now = backend.ready, ngx.now()
     local count = #ready
-    if not algorithm then
+    if not algorithm and not hashed then
         local turn = backend.turn
         for _ = 1, count do
             turn = turn % count + 1
@@ -143,6 +145,9 @@ local function chosen(backend, algorithm, client, tried)
     well = #well > 0 and well or left
     if #well == 0 then
         return nil
+    end
+    if hashed then
+        return hashing.choose(backend, well, hashed)
     end
     backend.turn = backend.turn % count + 1
     if algorithm == "random" or algorithm == "ewma" then
@@ -175,8 +180,8 @@ end
 
 -- As `chosen`. The first request to an endpoint whose back-off ended is a probe: until its outcome is known,
 -- others go elsewhere, or a dead endpoint would hold up all of them at once, again and again.
-function M.endpoint(backend, algorithm, client, tried)
-    local endpoint = chosen(backend, algorithm, client, tried)
+function M.endpoint(backend, client, tried, hashed)
+    local endpoint = chosen(backend, client, tried, hashed)
     if endpoint and endpoint.state.failures > 0 then
         local now = ngx.now()
         if endpoint.state.retry_at <= now then

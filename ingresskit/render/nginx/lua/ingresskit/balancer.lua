@@ -78,7 +78,7 @@ function M.balance()
     if backend.balance == "client-hash" and not context.client_name then
         context.client_name = addresses.show(context.client)
     end
-    local endpoint = backends.endpoint(backend, backend.balance, context.client_name, context.tried) or context.last
+    local endpoint = backends.endpoint(backend, context.client_name, context.tried, context.hashed) or context.last
     if not endpoint then
         return ngx.exit(GIVE_UP)
     end

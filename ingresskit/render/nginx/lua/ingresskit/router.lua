@@ -10,6 +10,7 @@ local clients = require "ingresskit.clients"
 local contexts = require "ingresskit.contexts"
 local fields = require "ingresskit.fields"
 local handlers = require "ingresskit.handlers"
+local hashing = require "ingresskit.hashing"
 local interim = require "ingresskit.interim"
 local paths = require "ingresskit.paths"
 local selections = require "ingresskit.selections"
@@ -167,6 +168,9 @@ local function connect(var, context, backend)
 end
 
 local function forward(var, context, target, backend, path, query)
+    if backend.hash then
+        context.hashed = hashing.of(backend.hash, context, var, path)
+    end
     if target.request then
         context.path_options = tables.get("s", "all", context.generation)
         if run(target.request, context, var) then

@@ -75,6 +75,11 @@ function values.method()
     return get_method()
 end
 
+-- A part of the request: a `header`, `cookie` or `query` of that name, or the `method`.
+function M.value(kind, name, context)
+    return values[kind](name, context)
+end
+
 -- Whether a condition holds, and whether that cannot be told.
 local function holds(condition, context)
     local value = values[condition.on](condition.name, context)
