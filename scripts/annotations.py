@@ -21,6 +21,7 @@ from ingresskit.policies import (
     PermanentRedirect,
     PlainHttp,
     Policy,
+    ServiceUpstream,
     Status,
     TrafficSplit,
     UpstreamProtocol,
@@ -322,7 +323,9 @@ def _about(policy: type[Policy]) -> Iterator[str]:
 
 
 # These say what a route does rather than how: the translator turns them into actions of the graph.
-_IN_THE_GRAPH = frozenset({AppRoot, PermanentRedirect, TrafficSplit, UpstreamProtocol, WwwRedirect})
+_IN_THE_GRAPH = frozenset(
+    {AppRoot, PermanentRedirect, ServiceUpstream, TrafficSplit, UpstreamProtocol, WwwRedirect}
+)
 
 
 def _honoured_by(policy: type[Policy]) -> str:

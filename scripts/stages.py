@@ -9,6 +9,7 @@ from ingresskit.policies import (
     NATIVE_ORDER,
     STAGE_REASONS,
     PlainHttp,
+    ServiceUpstream,
     Stage,
     TrafficSplit,
     UpstreamProtocol,
@@ -37,7 +38,7 @@ itself stay as they are.
 """
 
 # Part of the graph itself: it chooses among the backends of the route.
-_IN_THE_GRAPH = frozenset({TrafficSplit, UpstreamProtocol})
+_IN_THE_GRAPH = frozenset({ServiceUpstream, TrafficSplit, UpstreamProtocol})
 
 
 def page() -> str:

@@ -11,7 +11,7 @@ from ingresskit._sorted_map import SortedMap
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.graph import Backend, BackendKey, Forward, Protocol, VirtualHost
 from ingresskit.models import ObjectKey, ObjectRef, Service
-from ingresskit.policies import PolicySet, UpstreamTls
+from ingresskit.policies import PolicySet, ServiceUpstream, UpstreamTls
 from ingresskit.translate.backends import BackendTable
 
 __all__ = ["BackendPlane", "HostChange"]
@@ -103,10 +103,11 @@ class BackendPlane:
     def _resolve(self, key: BackendKey) -> bool:
         """Look for the endpoints of a backend; whether it is another object than before."""
         resolved, before = self._table.backend(key._replace(policies="")), self._backends.get(key)
-        backend = resolved.backend
+        backend, diagnostics = resolved.backend, resolved.diagnostics
         if key.policies:
-            backend = _within_reach(replace(backend, key=key, policies=self._users[key][self._first[key]]))
-        self._notes.put(("backend", key), resolved.diagnostics)
+            backend, more = self._with_policies(backend, key, self._users[key][self._first[key]])
+            diagnostics += more
+        self._notes.put(("backend", key), diagnostics)
         self._of_service.setdefault(_service(key), set()).add(key)
         if before == backend:
             return False
@@ -116,6 +117,19 @@ class BackendPlane:
         else:
             self._without_endpoints[key] = backend.note
         return True
+
+    def _with_policies(
+        self, backend: Backend, key: BackendKey, policies: PolicySet
+    ) -> tuple[Backend, tuple[Diagnostic, ...]]:
+        """*backend* as routes with these policies have it."""
+        more: tuple[Diagnostic, ...] = ()
+        wanted = policies.get(ServiceUpstream)
+        if wanted is not None:
+            # Its endpoints say it: no renderer needs to know.
+            policies = policies.without(ServiceUpstream)
+            if wanted.enabled:
+                backend, more = self._table.of_service(backend)
+        return _within_reach(replace(backend, key=key, policies=policies)), more
 
     def _drop(self, key: BackendKey) -> None:
         self._users.pop(key, None)

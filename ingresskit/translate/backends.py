@@ -8,7 +8,7 @@ slices and never touches a route.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.graph import Backend, BackendKey, Protocol
@@ -129,6 +129,23 @@ class BackendTable:
         if (found := known.get(key)) is None:
             found = known[key] = self._backend(key)
         return found
+
+    def of_service(self, backend: Backend) -> tuple[Backend, tuple[Diagnostic, ...]]:
+        """*backend* with the address of its Service as the only endpoint, and what is wrong with that address.
+
+        Itself where the Service has none, as a headless one.
+        """
+        key = backend.key
+        service = self._services.get(ObjectKey(key.namespace, key.service))
+        if service is None or service.spec.type == _EXTERNAL_NAME:
+            return backend, ()
+        port = self._port(service, key.port) or ServicePort(port=key.port)
+        diagnostics: list[Diagnostic] = []
+        found = self._endpoints.of_service(service, port, diagnostics)
+        if found is None:
+            return backend, ()
+        endpoints, note = found
+        return replace(backend, endpoints=endpoints, note=note), tuple(diagnostics)
 
     def _resolve(self, ref: ServiceRef) -> Resolution:
         about = ObjectRef(Service.kind, ref.service)

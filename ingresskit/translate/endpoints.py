@@ -105,6 +105,19 @@ class EndpointTable:
             return (), f"none of the {total} endpoints of Service {service.key} is ready"
         return (), self._why_none(service, port)
 
+    def of_service(
+        self, service: Service, port: ServicePort, diagnostics: list[Diagnostic]
+    ) -> tuple[tuple[Endpoint, ...], str] | None:
+        """The address of a Service itself, as `collect` gives endpoints; ``None`` where it has none."""
+        address = service.spec.cluster_ip
+        if not address or address == "None":
+            return None
+        judged = self._judged(address)
+        if judged.fault:
+            diagnostics.append(_refused(service.ref, "spec.clusterIP", f"{address!r} {judged.fault}"))
+            return (), f"the address of Service {service.key} is not allowed"
+        return (Endpoint(address=judged.text, port=port.port),), ""
+
     def _why_none(self, service: Service, port: ServicePort) -> str:
         """Why a port of a Service has no endpoint at all, as a clause. The ports are matched by name."""
         names = sorted({name for name, addresses in self._port_names(service.key) if addresses})

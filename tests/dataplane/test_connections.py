@@ -10,7 +10,7 @@ from ingresskit.testing.planes import Plane
 from tests.dataplane.conftest import EVERY_PLANE, opened_with_delegate
 from tests.dataplane.stage import Stage
 from tests.dataplane.test_rewrites import serve
-from tests.unit.proxy.conftest import get
+from tests.unit.proxy.conftest import get, reply
 
 pytestmark = pytest.mark.anyio
 
@@ -46,3 +46,20 @@ async def test_connections_that_are_kept_carry_no_upgrade(stage: Stage, name: st
 
     (seen,) = endpoint.seen
     assert (seen.value("upgrade"), seen.value("connection") in (None, "keep-alive")) == (None, True)
+
+
+@pytest.mark.parametrize("name", ["upstream-http-version", "nginx:proxy-http-version"])
+async def test_endpoints_are_spoken_to_in_the_older_version(stage: Stage, name: str) -> None:
+    endpoint = await stage.endpoint(reply(version="HTTP/1.0"))
+    await serve(stage, endpoint, ["/"], {name: "1.0"})
+    client = await stage.connect()
+
+    sized = await client.ask(get("/x", method="POST", fields=["Content-Length: 2", *UPGRADE]) + b"hi")
+    chunks = get("/x", method="POST", fields=["Transfer-Encoding: chunked"]) + b"2\r\nhi\r\n0\r\n\r\n"
+    chunked = await client.ask(chunks)
+
+    # nginx gathers a body before it sends it, and knows its length then.
+    assert (sized.status, chunked.status in (200, 411)) == (200, True)
+    for seen in endpoint.seen:
+        assert (seen.line, seen.body) == (b"POST /x HTTP/1.0", b"hi")
+        assert (seen.value("upgrade"), seen.value("transfer-encoding")) == (None, None)

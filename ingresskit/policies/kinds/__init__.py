@@ -22,7 +22,12 @@ from ingresskit.policies.kinds.balancing import (
 )
 from ingresskit.policies.kinds.certificates import CertificateMode, ClientCertificates, HostTls
 from ingresskit.policies.kinds.compression import Coding, Compression
-from ingresskit.policies.kinds.connections import ConnectionUse, UpstreamConnection
+from ingresskit.policies.kinds.connections import (
+    ConnectionUse,
+    HttpVersion,
+    ServiceUpstream,
+    UpstreamConnection,
+)
 from ingresskit.policies.kinds.cors import Cors
 from ingresskit.policies.kinds.credentials import BasicAuth, DigestAuth, Satisfaction, Satisfy
 from ingresskit.policies.kinds.external_auth import ExternalAuth, OpenPaths
@@ -100,6 +105,7 @@ __all__ = [
     "HashSource",
     "HostTls",
     "Hsts",
+    "HttpVersion",
     "JwtAuth",
     "KeptTarget",
     "KeySource",
@@ -125,6 +131,7 @@ __all__ = [
     "Satisfaction",
     "Satisfy",
     "SecureCookie",
+    "ServiceUpstream",
     "Shadow",
     "Shadowed",
     "Timeouts",
@@ -172,6 +179,7 @@ BUILTIN_POLICIES: tuple[type[Policy], ...] = (
     ResponseHeaders,
     Retries,
     Satisfy,
+    ServiceUpstream,
     Shadow,
     Timeouts,
     TlsRedirect,

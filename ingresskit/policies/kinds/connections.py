@@ -1,14 +1,15 @@
-"""What becomes of a connection to an endpoint after a request."""
+"""How endpoints are connected to: where, in which version of HTTP, and what becomes of the connection."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
 
-from ingresskit.policies.base import Policy, annotated
-from ingresskit.policies.values import parse_choice
+from ingresskit.policies.base import Policy, PolicyScope, annotated
+from ingresskit.policies.values import parse_boolean, parse_choice
 
-__all__ = ["ConnectionUse", "UpstreamConnection"]
+__all__ = ["ConnectionUse", "HttpVersion", "ServiceUpstream", "UpstreamConnection"]
 
 
 class ConnectionUse(StrEnum):
@@ -16,6 +17,36 @@ class ConnectionUse(StrEnum):
 
     KEEP_ALIVE = "keep-alive"
     CLOSE = "close"
+
+
+class HttpVersion(StrEnum):
+    """A version of HTTP/1."""
+
+    HTTP_1_0 = "1.0"
+    HTTP_1_1 = "1.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceUpstream(Policy):
+    """Requests go to the address of the Service (``clusterIP``), not to its endpoints.
+
+    Then the cluster chooses the endpoint of each connection: what a proxy does by endpoint (affinity, another
+    try elsewhere, the choice of one) has one address to choose from. A Service without an address has its
+    endpoints asked all the same.
+
+    Attributes:
+        enabled: Whether it is so.
+    """
+
+    scope: ClassVar[PolicyScope] = PolicyScope.BACKEND
+
+    enabled: bool = annotated(
+        "service-upstream",
+        parse_boolean,
+        default=False,
+        grammar="`true` or `false`",
+        summary="Send requests to the address of the Service, and not to its endpoints.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +58,8 @@ class UpstreamConnection(Policy):
     Attributes:
         use: ``close`` gives each request a connection of its own; ``None``: connections are used again, and
             upgrades pass.
+        version: Of HTTP/1, in which endpoints are spoken to. In 1.0 each request has a connection of its own,
+            and one whose body does not say its length is refused with 411: 1.0 has no chunks.
     """
 
     use: ConnectionUse | None = annotated(
@@ -35,4 +68,11 @@ class UpstreamConnection(Policy):
         default=None,
         grammar="`keep-alive` or `close`",
         summary="Use connections to endpoints again, or never; either way without upgrades such as WebSocket.",
+    )
+    version: HttpVersion = annotated(
+        "upstream-http-version",
+        parse_choice(HttpVersion),
+        default=HttpVersion.HTTP_1_1,
+        grammar="`1.0` or `1.1`",
+        summary="The version of HTTP/1 that endpoints are spoken to in.",
     )

@@ -174,6 +174,8 @@ class Admission:
                 request.rewrite(self.table.paths)
             except PathRefused:
                 return _not_forwarded(request, 400, Termination.BAD_REQUEST)
+        if target.http_1_0 and request.head.length is None:
+            return _not_forwarded(request, 411, Termination.BAD_REQUEST)
         action = target.route.action
         # A route that does not forward has a filter that responds.
         state = None

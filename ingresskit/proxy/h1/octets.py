@@ -68,7 +68,7 @@ def request_octets(request: ForwardedRequest, body: Sequence[bytes], *, last: bo
             b" ",
             request.sent_path.encode("ascii"),
             request.sent_query,
-            b" HTTP/1.1\r\nHost: ",
+            b" HTTP/1.0\r\nHost: " if request.target.http_1_0 else b" HTTP/1.1\r\nHost: ",
             request.wire_host,
             b"\r\n",
             *request.field_lines(),

@@ -76,6 +76,7 @@ class Target:
         request: What happens to the header fields of the request; ``None``: nothing.
         response: What happens to an endpoint's response; ``None``: nothing.
         connect_timeout: Seconds; ``None`` is the proxy's default; so the next two.
+        http_1_0: Endpoints are spoken to in HTTP/1.0; then *connection* is `ConnectionUse.CLOSE`.
         retries: Tries after the first.
         retry: What causes them; ``None``: a connection that is not made, or ends before a response.
         request_timeout: Seconds for all of a request; ``None``: there is no end.
@@ -105,6 +106,7 @@ class Target:
     connect_timeout: float | None = None
     read_timeout: float | None = None
     send_timeout: float | None = None
+    http_1_0: bool = False
     retries: int = 1
     retry: RetryRule | None = None
     request_timeout: float | None = None

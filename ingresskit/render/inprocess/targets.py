@@ -18,6 +18,8 @@ from ingresskit.graph import (
 )
 from ingresskit.policies import (
     BandwidthLimit,
+    ConnectionUse,
+    HttpVersion,
     Order,
     PolicySet,
     RequestBuffering,
@@ -67,6 +69,8 @@ def _target(host: VirtualHost, route: Route, chain: Chain) -> Target:
     timeouts = policies.get(Timeouts) or Timeouts()
     bandwidth = policies.get(BandwidthLimit) or BandwidthLimit()
     retries = policies.get(Retries) or Retries()
+    connection = policies.get(UpstreamConnection) or UpstreamConnection()
+    old = connection.version is HttpVersion.HTTP_1_0
     response = None
     if chain.response or chain.secure_response or chain.rewrites or chain.responses or chain.compression:
         response = ResponseEdits(
@@ -97,7 +101,8 @@ def _target(host: VirtualHost, route: Route, chain: Chain) -> Target:
         response_rate=bandwidth.rate,
         response_rate_after=bandwidth.after,
         errors=chain.errors,
-        connection=(policies.get(UpstreamConnection) or UpstreamConnection()).use,
+        connection=ConnectionUse.CLOSE if old else connection.use,
+        http_1_0=old,
         mirror=chain.mirror,
         compression=chain.compression,
         extended=bool(chain.errors) or chain.mirror is not None or chain.compression is not None,

@@ -63,6 +63,7 @@ class Globals:
         conditions: When another endpoint is tried, as nginx writes it.
         tries: How many endpoints are tried at most; 0: all.
         tries_within: For how many seconds; 0: without an end.
+        service_upstream: Requests go to the address of the Service.
         retry_non_idempotent: Requests that may not be repeated are tried again too.
         ssl_redirect: Whether plain HTTP is redirected where the host has TLS.
         force_ssl_redirect: Whether it is redirected everywhere.
@@ -116,6 +117,7 @@ class Globals:
     tries: int = 3
     tries_within: int = 0
     retry_non_idempotent: bool = False
+    service_upstream: bool = False
     ssl_redirect: bool = True
     force_ssl_redirect: bool = False
     redirect_status: RedirectStatus = RedirectStatus.PERMANENT
@@ -239,6 +241,7 @@ _KEYS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "proxy-next-upstream": ("conditions", _text),
     "proxy-next-upstream-tries": ("tries", parse_go_integer),
     "proxy-next-upstream-timeout": ("tries_within", parse_go_integer),
+    "service-upstream": ("service_upstream", parse_go_boolean),
     "retry-non-idempotent": ("retry_non_idempotent", parse_go_boolean),
     "ssl-redirect": ("ssl_redirect", parse_go_boolean),
     "force-ssl-redirect": ("force_ssl_redirect", parse_go_boolean),

@@ -8,7 +8,7 @@ from ingresskit.policies.dialects.ingress_nginx.header_maps import merged, opera
 from ingresskit.policies.dialects.ingress_nginx.reader import Annotations
 from ingresskit.policies.dialects.ingress_nginx.rewrites import forwarded_prefix
 from ingresskit.policies.dialects.ingress_nginx.values import parse_key
-from ingresskit.policies.kinds.connections import ConnectionUse, UpstreamConnection
+from ingresskit.policies.kinds.connections import ConnectionUse, HttpVersion, UpstreamConnection
 from ingresskit.policies.kinds.headers import Hsts, RequestHeaders, ResponseHeaders
 from ingresskit.policies.values import HeaderField, parse_choice, parse_headers
 
@@ -16,6 +16,7 @@ __all__ = ["read_headers"]
 
 _NAME = "custom-headers"
 _CONNECTION = "connection-proxy-header"
+_VERSION = "proxy-http-version"
 
 
 def read_headers(annotations: Annotations) -> None:
@@ -30,8 +31,17 @@ def read_headers(annotations: Annotations) -> None:
         annotations.add(policy)
     _requests(annotations)
     _responses(annotations)
-    if (use := annotations.value(_CONNECTION, parse_choice(ConnectionUse))) is not None:
-        annotations.add(UpstreamConnection(use=use), use=_CONNECTION)
+    _connection(annotations)
+
+
+def _connection(annotations: Annotations) -> None:
+    use = annotations.value(_CONNECTION, parse_choice(ConnectionUse))
+    version = annotations.value(_VERSION, parse_choice(HttpVersion))
+    asked = {
+        name: key for name, key, value in (("use", _CONNECTION, use), ("version", _VERSION, version)) if value
+    }
+    if asked:
+        annotations.add(UpstreamConnection(use=use, version=version or HttpVersion.HTTP_1_1), **asked)
 
 
 def _requests(annotations: Annotations) -> None:

@@ -89,7 +89,7 @@ proxy-buffer-size =
 proxy-connect-timeout Timeouts.connect
 proxy-cookie-domain CookieRewrite.domains
 proxy-cookie-path CookieRewrite.paths
-proxy-http-version =
+proxy-http-version UpstreamConnection.version
 proxy-next-upstream Retries.attempts Retries.on
 proxy-next-upstream-timeout Retries.within
 proxy-next-upstream-tries Retries.attempts
@@ -109,6 +109,7 @@ relative-redirects =
 rewrite-target PrefixRewrite.whole RegexRewrite.replacement
 satisfy Satisfy.mode
 server-alias =
+service-upstream =
 session-cookie-change-on-failure Affinity.change_on_failure
 session-cookie-conditional-samesite-none Affinity.conditional_samesite_none
 session-cookie-domain Affinity.domain

@@ -36,9 +36,9 @@ session-cookie-secure | boolean | by the request | bl+ | | The Secure flag of th
 session-cookie-samesite | None, Lax or Strict | | bl+ | | The SameSite attribute of the affinity cookie.
 session-cookie-conditional-samesite-none | boolean | false | bl+ | | No SameSite=None for old browsers.
 session-cookie-change-on-failure | boolean | false | bl+ | | A new cookie when the endpoint failed.
-service-upstream | boolean | false | bl? | = | Send requests to the address of the Service.
+service-upstream | boolean | false | bl+ | = | Send requests to the address of the Service.
 backend-protocol | protocol | HTTP | bl~ | | What the endpoints speak.
-proxy-http-version | 1.0 or 1.1 | 1.1 | rl~ | | The version of HTTP that endpoints are spoken to in.
+proxy-http-version | 1.0 or 1.1 | 1.1 | rl+ | | The version of HTTP that endpoints are spoken to in.
 connection-proxy-header | keep-alive or close | | rl+ | | The Connection header field for endpoints.
 proxy-ssl-secret | namespace/name | | bm+ | | The Secret with client certificate and CA for endpoints.
 proxy-ssl-verify | on or off | off | bl~ | | Whether the certificates of endpoints are verified.
@@ -209,7 +209,7 @@ NOTES: Final = {
     "proxy-buffering": "responses are streamed; a slow client holds its endpoint no longer than buffers last",
     "proxy-buffers-number": "responses are streamed",
     "proxy-busy-buffers-size": "responses are streamed",
-    "proxy-http-version": "1.1",
+    "proxy-http-version": "in 1.0, bodies of unknown length are refused with 411",
     "proxy-max-temp-file-size": "no response is kept on disk",
     "proxy-redirect-to": "a path is sent as it is, without scheme and host",
     "proxy-next-upstream": "error, timeout and off; no status of a response causes another try",
@@ -227,7 +227,7 @@ NOTES: Final = {
     "opentelemetry-trust-incoming-span": "no traces are exported",
     "server-alias": "names and wildcards, no regular expressions; they hold for the paths of this Ingress",
     "server-snippet": "no snippet is ever executed",
-    "service-upstream": "requests are sent to the endpoints of the Service",
+    "service-upstream": "a Service without an address has its endpoints asked",
     "ssl-ciphers": "names of ciphers, no exclusions; per host, not in the ConfigMap",
     "ssl-passthrough": "TLS ends here; set appProtocol: https on the port of the Service to speak TLS to it",
     "stream-snippet": "no snippet is ever executed",

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 from ingresskit.diagnostics import Reason
 from ingresskit.policies.dialects.ingress_nginx.reader import Annotations
-from ingresskit.policies.dialects.ingress_nginx.values import parse_go_integer, parse_seconds
+from ingresskit.policies.dialects.ingress_nginx.values import parse_go_boolean, parse_go_integer, parse_seconds
+from ingresskit.policies.kinds.connections import ServiceUpstream
 from ingresskit.policies.kinds.upstream import (
     EndpointProtocol,
     Retries,
@@ -34,13 +35,14 @@ _PROTOCOLS = {
 
 
 def read_upstream(annotations: Annotations) -> None:
-    """Ask for `Timeouts`, `Retries` and `UpstreamProtocol`."""
+    """Ask for `Timeouts`, `Retries`, `UpstreamProtocol` and `ServiceUpstream`."""
     _timeouts(annotations)
     _retries(annotations)
     _protocol(annotations)
-    if annotations.text("proxy-http-version") not in ("", "1.1"):
-        message = "endpoints are spoken to in HTTP/1.1, or as appProtocol of the port of the Service says"
-        annotations.warn("proxy-http-version", Reason.ANNOTATION_UNSUPPORTED, message)
+    name = "service-upstream"
+    wanted = annotations.value(name, parse_go_boolean)
+    if annotations.settings.service_upstream if wanted is None else wanted:
+        annotations.add(ServiceUpstream(enabled=True), **({"enabled": name} if wanted else {}))
 
 
 def _protocol(annotations: Annotations) -> None:

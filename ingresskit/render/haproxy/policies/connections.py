@@ -27,11 +27,11 @@ class _UpstreamConnection(Handler[UpstreamConnection]):
 
     @override
     def losses(self, policy: UpstreamConnection) -> Iterable[Loss]:
-        return () if policy.use is None else self.limitations
+        return () if policy == UpstreamConnection() else self.limitations
 
     @override
     def honoured(self, policy: UpstreamConnection) -> Policy | None:
-        return policy if policy.use is None else None
+        return policy if policy == UpstreamConnection() else None
 
 
 HANDLERS: Final = (_UpstreamConnection(),)
