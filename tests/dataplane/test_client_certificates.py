@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -14,6 +14,10 @@ import pytest
 from ingresskit.models import KubeObject, Secret
 from ingresskit.testing import ca_secret, ingress, make_authority, service, tls_secret
 from ingresskit.testing.certificates import SampleCertificate
+from ingresskit.testing.planes import Plane, PlaneSettings, state_folder
+from tests.dataplane.conftest import EVERY_PLANE, opened
+from tests.dataplane.delegated import open_delegated_haproxy
+from tests.dataplane.haproxy_plane import PROGRAM
 from tests.dataplane.stage import HOST, Stage, slices, trusting
 from tests.unit.proxy.conftest import FakeEndpoint, Wire, get
 
@@ -28,7 +32,7 @@ PARTNER = OTHER_CA.issue("alice")
 
 
 # Those of the programs that ask clients for certificates; the others close such hosts.
-_ASKING = ("inprocess",)
+_ASKING = ("inprocess", "haproxy")
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +40,18 @@ def _only_planes_that_ask(request: pytest.FixtureRequest) -> None:
     name = next(part for part in request.node.callspec.params.values() if isinstance(part, str))
     if name not in _ASKING:
         pytest.skip("the routes are closed there")
+
+
+@pytest.fixture(scope="module", params=EVERY_PLANE)
+async def plane(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncGenerator[Plane]:
+    """Every kind, HAProxy with its delegate."""
+    if request.param != "haproxy":
+        async with opened(request.param) as made:
+            yield made
+        return
+    with state_folder() as folder:
+        async with open_delegated_haproxy(PlaneSettings(state_dir=folder), program=PROGRAM) as (made, _, _):
+            yield made
 
 
 @pytest.fixture
@@ -93,7 +109,10 @@ async def status(stage: Stage, context: ssl.SSLContext, *, name: str | None = HO
     """The status of one request on a connection of its own; 0: the handshake failed."""
     try:
         client = await stage.connect(tls=context, name=name)
-        return (await client.ask(get(host=host))).status
+        found = (await client.ask(get(host=host))).status
+        # A process that was replaced stays for as long as it has connections, and a reload waits for it.
+        await client.close()
+        return found
     except (ssl.SSLError, ConnectionError, EOFError):
         return 0
 

@@ -281,6 +281,9 @@ def _lacking(wanted: Needs, loaded: Needs, slots: Slots) -> Iterator[ReloadReaso
     for order, origin in wanted.orders.items():
         if order not in loaded.orders:
             yield ReloadReason("an order of policies that the program does not have yet", (origin,))
+    if wanted.handshakes != loaded.handshakes:
+        asking = wanted.handshakes.origins or loaded.handshakes.origins
+        yield ReloadReason("what clients are asked for in the TLS handshake is something else now", asking)
     if wanted.host_fallthrough != loaded.host_fallthrough:
         yield ReloadReason("falling through from one host to a wider one is now decided otherwise")
     if wanted.paths != loaded.paths:

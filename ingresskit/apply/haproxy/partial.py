@@ -18,6 +18,8 @@ __all__ = ["servable_without_reload"]
 
 _POLICY = "p"
 _RESPOND = "respond-"
+# The end of the keys in blocks of hosts that ask clients for certificates.
+_CERTIFICATE = "/certificate"
 # While a reload waits, a quarter of a class is for namespaces that have an eighth of it at most.
 _RESERVED = 4
 _FEW = 8
@@ -48,6 +50,14 @@ def servable_without_reload(live: WorkerState, new: HaproxyArtifact) -> HaproxyA
     }
     for split, layout in reach.splits.items():
         pointers[Pointer(MapName.SPLITS, split)] = layout
+    if new.needs.handshakes != live.needs.handshakes:
+        # Which names are in which lines of the list depends on it.
+        new = replace(
+            new,
+            certificates=old.certificates,
+            server_names=old.server_names,
+            default_certificate=old.default_certificate,
+        )
     return replace(
         new,
         needs=live.needs,
@@ -117,6 +127,10 @@ class _Judge:
         names = names and wanted.response_headers.keys() <= needs.response_headers.keys()
         names = names and wanted.features.keys() <= needs.features.keys()
         if block.startswith(_POLICY):
+            if needs.handshakes != wanted.handshakes and any(
+                row.key.endswith(_CERTIFICATE) for row in self.new.blocks[block].rows
+            ):
+                return False
             # Which names a block has is in its rows, in words of the renderer's own: no new block, then.
             return names
         return all(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import ClassVar, Final, Generic, Never, assert_never
@@ -167,7 +167,7 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
             return HostSplit(front=host)
         return HostSplit(
             front=replace(host, routes=tuple(front)),
-            handed_over=replace(host, routes=tuple(handed_over)) if handed_over else None,
+            handed_over=_beyond_handshake(host, handed_over) if handed_over else None,
             diagnostics=tuple(diagnostics),
         )
 
@@ -234,10 +234,23 @@ def _front_route(host: VirtualHost, route: Route, requests: HandedOver) -> Route
             assert_never(requests)
 
 
+def _beyond_handshake(host: VirtualHost, routes: Iterable[Route]) -> VirtualHost:
+    """*host* with these routes, less what only whoever makes the handshake with the client can do."""
+    sets = (host.policies, *(route.policies for route in host.routes))
+    kinds = {type(policy) for policies in sets for policy in policies.of_handshake()}
+    if not kinds:
+        return replace(host, routes=tuple(routes))
+    return replace(
+        host,
+        routes=tuple(replace(route, policies=route.policies.without(*kinds)) for route in routes),
+        policies=host.policies.without(*kinds),
+    )
+
+
 def _whole(host: VirtualHost) -> HostSplit:
     return HostSplit(
-        front=replace(host, routes=(_whole_route(host),), policies=PolicySet()),
-        handed_over=host,
+        front=replace(host, routes=(_whole_route(host),), policies=host.policies.of_handshake()),
+        handed_over=_beyond_handshake(host, host.routes),
         whole=True,
     )
 

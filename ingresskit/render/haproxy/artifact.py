@@ -20,6 +20,7 @@ artifact, and one that lacks some has to be loaded anew.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -33,8 +34,11 @@ from ingresskit.render.haproxy.quoting import map_line
 
 __all__ = [
     "ALGORITHMS",
+    "Asked",
     "Block",
     "Bundle",
+    "HandshakeLine",
+    "Handshakes",
     "HaproxyArtifact",
     "MapName",
     "MapRow",
@@ -44,6 +48,7 @@ __all__ = [
     "ServerNames",
     "SlotBackend",
     "SlotClass",
+    "pattern_id",
 ]
 
 
@@ -213,6 +218,73 @@ class ServerNames(NamedTuple):
     names: tuple[str, ...]
 
 
+def pattern_id(text: str) -> str:
+    """What stands in the rows of a route for the pattern *text* of a common name."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """How some hosts speak to clients in TLS, and what certificates they ask for.
+
+    Attributes:
+        authorities: PEM of the CA that must have signed them; empty: they ask for none.
+        revoked: Its revocation lists in PEM; may be empty.
+        ciphers: Those of TLS 1.2; empty: HAProxy's own.
+        id: ``h`` and a digest of the rest.
+    """
+
+    authorities: bytes = field(default=b"", repr=False)
+    revoked: bytes = field(default=b"", repr=False)
+    ciphers: tuple[str, ...] = ()
+    id: str = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        total = hashlib.sha256()
+        for part in (self.authorities, self.revoked, ":".join(self.ciphers).encode()):
+            total.update(b"%d:" % len(part) + part)
+        object.__setattr__(self, "id", f"h{total.hexdigest()[:24]}")
+
+
+class HandshakeLine(NamedTuple):
+    """A line of the list of certificates with what is asked of clients; else as `ServerNames`.
+
+    Attributes:
+        asked: The id of an `Asked`; empty: nothing.
+    """
+
+    bundle: str
+    asked: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handshakes:
+    """What hosts ask clients of in the TLS handshake; HAProxy learns it from its files only. False: nothing.
+
+    Attributes:
+        lines: Sorted; no name is in two lines, nor in one of `ServerNames`.
+        default: What the handshake asks for all other names: the id of an `Asked`; empty: nothing.
+        asked: By id.
+        names: Patterns of common names in the words of PCRE, by what stands for them in rows.
+        origins: Who asks.
+    """
+
+    lines: tuple[HandshakeLine, ...] = ()
+    default: str = ""
+    asked: Mapping[str, Asked] = field(default_factory=dict[str, Asked])
+    names: Mapping[str, str] = field(default_factory=dict[str, str])
+    origins: tuple[Origin, ...] = field(default=(), compare=False)
+
+    @property
+    def asks(self) -> bool:
+        """Whether any host asks for certificates."""
+        return any(item.authorities for item in self.asked.values())
+
+    def __bool__(self) -> bool:
+        return bool(self.lines or self.default)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
     """What a program must have been loaded with to serve an artifact. More than needed does no harm.
@@ -227,6 +299,7 @@ class Needs:
             asked for each.
         orders: The orders other than the native one in which policies of routes act, where that makes a
             difference, and what asked for each.
+        handshakes: What clients are asked for; here a difference in either direction counts.
         host_fallthrough: As `RouteGraph.host_fallthrough`; here a difference in either direction counts.
         paths: As `RouteGraph.paths`; the same.
     """
@@ -237,6 +310,7 @@ class Needs:
     response_headers: Mapping[str, Origin] = field(default_factory=dict[str, Origin])
     features: Mapping[str, Origin] = field(default_factory=dict[str, Origin])
     orders: Mapping[Order, Origin] = field(default_factory=dict[Order, Origin])
+    handshakes: Handshakes = Handshakes()
     host_fallthrough: bool = False
     paths: PathOptions = DEFAULT_PATHS
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from ingresskit.render.base import RenderedFile
 from ingresskit.render.error_bodies import sentence
-from ingresskit.render.haproxy.artifact import HaproxyArtifact, MapName, ServerNames
+from ingresskit.render.haproxy.artifact import Handshakes, HaproxyArtifact, MapName, ServerNames
 from ingresskit.render.haproxy.fields import masked_fields
 from ingresskit.render.haproxy.quoting import map_line
 from ingresskit.render.haproxy.route_row import slot_value
@@ -91,8 +91,42 @@ def certificate_files(artifact: HaproxyArtifact, default_certificate: bytes) -> 
         yield RenderedFile.of(bundle.path, bundle.pem, secret=True)
     # HAProxy shows the first of the list to clients that send no name, or one that no line has. The
     # names in that certificate are not to count, so it is listed for none.
-    lines = [f"{DEFAULT_CERTIFICATE} !*", *(certificate_line(item) for item in artifact.server_names)]
+    handshakes = artifact.needs.handshakes
+    for asked in handshakes.asked.values():
+        if asked.authorities:
+            yield RenderedFile.of(_authorities(asked.id), asked.authorities)
+        if asked.revoked:
+            yield RenderedFile.of(_revoked(asked.id), asked.revoked)
+    first = _options(handshakes, handshakes.default)
+    lines = [f"{DEFAULT_CERTIFICATE} {first}!*", *(certificate_line(item) for item in artifact.server_names)]
+    for line in handshakes.lines:
+        path = f"certificates/{line.bundle}.pem" if line.bundle else DEFAULT_CERTIFICATE
+        lines.append(f"{path} {_options(handshakes, line.asked)}{' '.join(line.names)}")
     yield RenderedFile.text(CERTIFICATE_LIST, "\n".join(lines) + "\n")
+
+
+def _authorities(name: str) -> str:
+    return f"certificates/{name}.ca.pem"
+
+
+def _revoked(name: str) -> str:
+    return f"certificates/{name}.crl.pem"
+
+
+def _options(handshakes: Handshakes, name: str) -> str:
+    """What a line of the list says of its handshakes, with a space behind it; empty for nothing."""
+    if not name:
+        return ""
+    asked = handshakes.asked[name]
+    words: list[str] = []
+    if asked.authorities:
+        # Also where one is required: the response that says so needs a connection.
+        words += ("ca-file", _authorities(name), "verify", "optional")
+    if asked.revoked:
+        words += ("crl-file", _revoked(name))
+    if asked.ciphers:
+        words += ("ciphers", ":".join(asked.ciphers))
+    return f"[{' '.join(words)}] " if words else ""
 
 
 def certificate_line(line: ServerNames) -> str:

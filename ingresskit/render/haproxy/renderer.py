@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from operator import attrgetter
 from typing import ClassVar, Final, Never
 
@@ -14,6 +14,7 @@ from ingresskit.graph import (
     Backend,
     BackendKey,
     Certificate,
+    GraphKeys,
     Protocol,
     Redirect,
     Route,
@@ -29,6 +30,7 @@ from ingresskit.render.haproxy.artifact import (
     SlotClass,
 )
 from ingresskit.render.haproxy.certificates import ServerNameLines, bundle_id, make_bundle
+from ingresskit.render.haproxy.handshakes import HandshakesKeeper
 from ingresskit.render.haproxy.policies import TABLE
 from ingresskit.render.haproxy.routes import RoutesKeeper
 from ingresskit.render.haproxy.servers import make_server
@@ -59,6 +61,7 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
         self._bundles: Remembered[ObjectKey, Certificate, Bundle] = Remembered(make_bundle)
         self._made_bundles: Mapping[ObjectKey, Bundle] = {}
         self._server_names = ServerNameLines()
+        self._handshakes = HandshakesKeeper()
         self._last = HaproxyArtifact()
         self._given: RouteGraph | None = None
 
@@ -76,20 +79,35 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
             self._made_bundles = bundles
             # One call that runs no Python per certificate.
             certificates = dict(zip(map(_ID, bundles.values()), bundles.values(), strict=True))
+        named = self._handshakes.names
+        handshakes = self._handshakes.follow(graph, self._hosts_to_ask(graph, keys))
+        server_names, stale = graph.server_names, None if keys is None else keys.server_names
+        if named or self._handshakes.names:
+            # They are in lines of their own.
+            others = self._handshakes.names
+            server_names = {name: key for name, key in server_names.items() if name not in others}
+            stale = None
         default = graph.default_certificate
         self._last = HaproxyArtifact(
-            needs=routes.needs(host_fallthrough=graph.host_fallthrough, paths=graph.paths),
+            needs=routes.needs(
+                host_fallthrough=graph.host_fallthrough, paths=graph.paths, handshakes=handshakes
+            ),
             pointers=routes.pointers,
             blocks=routes.blocks,
             backends=self._backends(servers),
             certificates=certificates,
-            server_names=self._server_names.follow(
-                graph.server_names, None if keys is None else keys.server_names
-            ),
+            server_names=self._server_names.follow(server_names, stale),
             default_certificate=None if default is None else bundle_id(default),
         )
         self._given = graph
         return self._last
+
+    def _hosts_to_ask(self, graph: RouteGraph, keys: GraphKeys | None) -> Collection[str] | None:
+        """At least the hosts whose handshakes may be others; ``None``: all."""
+        if keys is None:
+            return None
+        # Where lines are kept apart, they depend on the names of all others too.
+        return graph.by_host if self._handshakes.names and (keys.hosts or keys.server_names) else keys.hosts
 
     def _backends(self, servers: Mapping[BackendKey, tuple[Server, ...]]) -> Mapping[str, SlotBackend]:
         """The backends with their servers; the same object as before when they are the same objects."""

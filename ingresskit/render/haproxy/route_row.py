@@ -25,6 +25,7 @@ from ingresskit.policies import Order
 from ingresskit.render.haproxy.artifact import Server
 
 __all__ = [
+    "CERTIFICATE_FLAG",
     "HANDOVER_FLAG",
     "NONE",
     "PLAIN_HTTP_FLAG",
@@ -43,6 +44,9 @@ NONE: Final = "."
 
 PLAIN_HTTP_FLAG: Final = "P"
 """The flag of a route whose plain HTTP requests are refused."""
+
+CERTIFICATE_FLAG: Final = "C"
+"""The flag of a route whose host asks clients for certificates."""
 
 HANDOVER_FLAG: Final = "D"
 """The flag of a route some or all of whose requests are handed over to the delegate."""

@@ -14,7 +14,7 @@ from typing import Final
 from ingresskit.graph import DEFAULT_PATHS, Backend, BackendKey, PathOptions, VirtualHost
 from ingresskit.policies import Order, Origin, PolicySet
 from ingresskit.render.counted import CountedMap, FirstMap
-from ingresskit.render.haproxy.artifact import Block, MapName, Needs, Pointer, Server, SlotClass
+from ingresskit.render.haproxy.artifact import Block, Handshakes, MapName, Needs, Pointer, Server, SlotClass
 from ingresskit.render.haproxy.policies import SettingRow
 from ingresskit.render.haproxy.prefixes import range_prefixes
 from ingresskit.render.haproxy.route_row import SHARE_DIGITS
@@ -23,6 +23,7 @@ from ingresskit.render.remember import Remembered
 
 __all__ = ["RoutesKeeper"]
 
+NO_HANDSHAKES: Final = Handshakes()
 _SHARES: Final = 16**SHARE_DIGITS
 _ZEROS: Final = "0" * (16 - SHARE_DIGITS)
 _NOTHING: Final = HostPart(pointer=Pointer(MapName.HOSTS, ""), table="")
@@ -105,7 +106,13 @@ class RoutesKeeper:
         """All blocks, by id."""
         return self._blocks.mapping()
 
-    def needs(self, *, host_fallthrough: bool, paths: PathOptions = DEFAULT_PATHS) -> Needs:
+    def needs(
+        self,
+        *,
+        host_fallthrough: bool,
+        paths: PathOptions = DEFAULT_PATHS,
+        handshakes: Handshakes = NO_HANDSHAKES,
+    ) -> Needs:
         """What a program must have for them."""
         return Needs(
             classes=dict(self._classes.mapping().values()),
@@ -114,6 +121,7 @@ class RoutesKeeper:
             response_headers=self._response_headers.mapping(),
             features=self._features.mapping(),
             orders=self._orders.mapping(),
+            handshakes=handshakes,
             host_fallthrough=host_fallthrough,
             paths=paths,
         )

@@ -22,12 +22,14 @@ from ingresskit.graph import (
     WeightedBackend,
     redirects_to_tls,
     refuses_plain_http,
+    solves_http01,
 )
 from ingresskit.policies import NATIVE_ORDER, KeptTarget, Order, Origin, PolicySet, Stage
 from ingresskit.render.delegate import DELEGATE, Handover
 from ingresskit.render.haproxy.artifact import Block, MapName, MapRow, Pointer, SlotClass
 from ingresskit.render.haproxy.policies import DECIDING, TABLE, Draft, SettingRow
 from ingresskit.render.haproxy.route_row import (
+    CERTIFICATE_FLAG,
     HANDOVER_FLAG,
     NONE,
     PLAIN_HTTP_FLAG,
@@ -173,6 +175,8 @@ class _Maker:
             known = self._worked_out[policies] = self._settings(route, policies)
         kind, name = self._action(route, known.slot_class)
         plain = known.flags if refuses_plain_http(route) else known.flags.replace(PLAIN_HTTP_FLAG, "")
+        if solves_http01(route):
+            plain = plain.replace(CERTIFICATE_FLAG, "")
         flags = plain + (TLS_FLAG if redirects_to_tls(host, route) else "")
         if route.order is not NATIVE_ORDER:
             flags += self._order(route, known, flags)

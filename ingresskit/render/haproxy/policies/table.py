@@ -7,6 +7,7 @@ from typing import Final, Never
 from ingresskit.render.haproxy.policies import (
     access,
     balancing,
+    certificates,
     compression,
     connections,
     cors,
@@ -32,6 +33,7 @@ TABLE: Final = HandlerTable[Handler[Never]](
         *connections.HANDLERS,
         *balancing.HANDLERS,
         *compression.HANDLERS,
+        *certificates.HANDLERS,
         *cors.HANDLERS,
         *credentials.HANDLERS,
         *headers.HANDLERS,

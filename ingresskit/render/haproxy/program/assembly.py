@@ -97,7 +97,7 @@ def program(
     context = Context(settings=settings, capabilities=capabilities, needs=needs)
     classes = sorted(pools, key=lambda item: item.id)
     sections = [
-        _global(settings, marker),
+        _global(settings, marker, needs),
         _defaults(settings),
         _frontend(context),
         *(_table(item) for item in _HANDLERS if item.feature and item.is_in(context)),
@@ -120,7 +120,7 @@ def slot_name(slot_class: SlotClass, number: int) -> str:
     return f"{slot_class.id}.{number}"
 
 
-def _global(settings: HaproxySettings, marker: str) -> Lines:
+def _global(settings: HaproxySettings, marker: str, needs: Needs) -> Lines:
     section = Lines("global")
     if marker:
         section.add(f"description {quote(marker)}")
@@ -134,6 +134,7 @@ def _global(settings: HaproxySettings, marker: str) -> Lines:
         f"tune.http.maxhdr {settings.max_headers + 1}",
         "ssl-default-bind-options ssl-min-ver TLSv1.2",
         "tune.ssl.default-dh-param 2048",
+        *(("tune.ssl.cachesize 0",) if needs.handshakes.asks else ()),
     )
     if settings.trusted_proxies:
         section.add(f"set-var {REDIRECT_LOOP} bool(false)")
@@ -170,7 +171,14 @@ def _frontend(context: Context) -> Lines:
         section.add(f"bind {_bind(bind.address, bind.port)}")
     for bind in settings.https:
         offered = "h2,http/1.1" if settings.http2 else "http/1.1"
-        section.add(f"bind {_bind(bind.address, bind.port)} ssl crt-list certificates/list.txt alpn {offered}")
+        more = ""
+        if context.needs.handshakes.asks:
+            # Rules judge what came of a handshake. A session would bring the certificate that its client showed
+            # to another host: none is resumed.
+            more = " ca-ignore-err all crt-ignore-err all no-tls-tickets"
+        section.add(
+            f"bind {_bind(bind.address, bind.port)} ssl crt-list certificates/list.txt alpn {offered}{more}"
+        )
     if settings.log_socket is not None:
         section.note("One line for each request. Nothing in it has a character that JSON would escape.")
         fields = ",".join(f'"{name}":"{value}"' for name, value in _LOG.items())
