@@ -24,7 +24,15 @@ from ingresskit.filters import (
 )
 from ingresskit.graph import Termination
 from ingresskit.models import ObjectMeta, Secret
-from ingresskit.policies import AllowedSources, BasicAuth, Policy, Satisfaction, Satisfy
+from ingresskit.policies import (
+    AllowedSources,
+    BasicAuth,
+    Policy,
+    Satisfaction,
+    Satisfy,
+    Shadow,
+    Shadowed,
+)
 from ingresskit.policies import Stage as Place
 from ingresskit.policies.passwords import load_password_users
 from ingresskit.policies.values import parse_networks
@@ -137,6 +145,21 @@ async def test_others_are_served_while_words_are_verified_and_too_many_get_503(s
     GATE.set()
     assert [(await wire.answer()).status for wire in waiting] == [200] + [401] * 15
     assert (await client.ask(word("open"))).status == 200
+
+
+async def test_on_trial_one_too_many_goes_on(stage: Stage) -> None:
+    endpoint = await stage.endpoint()
+    trial = Shadow(on_trial=(Shadowed.AUTHENTICATION,))
+    proxy = await stage.proxy(guarded(endpoint.port, Lock(word="open"), trial))
+    waiting = [await stage.connect(proxy) for _ in range(16)]
+    for number, wire in enumerate(waiting):
+        await wire.send(word(f"wrong {number}"))
+    client = await stage.connect(proxy)
+
+    assert (await client.ask(word("one more"))).status == 200
+    GATE.set()
+    assert [(await wire.answer()).status for wire in waiting] == [200] * 16
+    assert proxy.statistics().shadowed == {"authentication": 17}
 
 
 async def test_a_client_that_leaves_meanwhile_is_forgotten(stage: Stage) -> None:
