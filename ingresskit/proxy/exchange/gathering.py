@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ingresskit.proxy.message.head import ResponseHead
+from ingresskit.proxy.ports.streams import NO_UPSTREAM
 
 if TYPE_CHECKING:
     from ingresskit.proxy.exchange.exchange import Exchange
@@ -73,6 +74,8 @@ class Gathering:
             head.expects_continue = False
             self._downstream.send_interim(ResponseHead(100, b"Continue", False, b""), b"")
         self.request_data(payload, complete=complete)
+        # Whoever kept it before, while a filter asked a question, may have had enough.
+        self._downstream.resume_reading(NO_UPSTREAM)
 
     def request_data(self, payload: bytes, *, complete: bool, trailers: bytes = b"") -> None:
         """As `RequestReceiver`."""

@@ -149,6 +149,8 @@ def test_nothing_is_said_where_nothing_is_lost(key: str, value: str) -> None:
         (f"{NGINX}/backend-protocol", "HTTPS", "set appProtocol"),
         (f"{NGINX}/use-regex", "true", "letter by letter"),
         (f"{NGINX}/ssl-redirect", "false", "use ingresskit.dev/tls-redirect"),
+        ("nginx.org/limit-req-rate", "10r/s", "use ingresskit.dev/rate-limit"),
+        ("haproxy.org/rate-limit-requests", "10", "use ingresskit.dev/rate-limit"),
         (f"{NGINX}/limit-rps", "5", "use ingresskit.dev/rate-limit"),
         (f"{NGINX}/cors-allow-origin", "*", "use ingresskit.dev/cors-origins"),
         (f"{NGINX}/auth-realm", "Staff", "use ingresskit.dev/basic-auth-realm"),

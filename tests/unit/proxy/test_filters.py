@@ -28,7 +28,7 @@ from ingresskit.filters import (
 )
 from ingresskit.graph import Forward, Termination
 from ingresskit.graph.nodes import WeightedBackend
-from ingresskit.policies import AllowedSources, BodyLimit, Policy, Shadow, Shadowed
+from ingresskit.policies import AllowedSources, BodyLimit, Policy, RequestBuffering, Shadow, Shadowed
 from ingresskit.policies import Stage as Place
 from ingresskit.policies.values import parse_networks
 from ingresskit.proxy import AccessRecord
@@ -295,6 +295,26 @@ async def test_pipelined_requests_are_judged_one_after_the_other(stage: Stage) -
 
     assert [answer.status for answer in answers] == [200, 401, 200, 401]
     assert [seen.line for seen in endpoint.seen] == [b"GET /0 HTTP/1.1", b"GET /2 HTTP/1.1"]
+
+
+async def test_a_body_that_came_while_a_filter_asked_is_gathered_on(stage: Stage) -> None:
+    go = asyncio.Event()
+
+    async def late(request: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await go.wait()
+        await judge(request, reader, writer)
+
+    auth, endpoint = await stage.endpoint(late), await stage.endpoint()
+    policies = (ExternalAuth(url=f"http://127.0.0.1:{auth.port}/"), RequestBuffering(max_bytes=1 << 20))
+    proxy = await stage.proxy(guarded(endpoint.port, *policies))
+    client = await stage.connect(proxy)
+    head = get(method="POST", fields=[*credentials("ann"), "Content-Length: 400000"])
+    client.writer.write(head + b"x" * 400_000)
+    await until(lambda: len(auth.seen) == 1)
+    go.set()
+
+    assert (await client.answer()).status == 200
+    assert endpoint.seen[0].body == b"x" * 400_000
 
 
 async def _silent(_request: Seen, _reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
