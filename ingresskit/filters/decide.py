@@ -125,9 +125,13 @@ def decide_all(
     except PathRefused as exc:
         return (_malformed(request, f"the path {request.path!r} {exc}"),)
     view = _View(request, host, path, tls_served=tls_served)
+    try:
+        outcomes = graph.outcomes(request)
+    except PathRefused as exc:
+        return (_malformed(request, f"the path {request.path!r} {exc}"),)
     return tuple(
         replace(_outcome(graph, outcome, view, effects), probability=outcome.probability)
-        for outcome in graph.outcomes(request)
+        for outcome in outcomes
     )
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from ingresskit.policies import Pattern
+from ingresskit.graph.paths import PathRefused
+from ingresskit.policies import path_pattern
 
 __all__ = ["PathKind", "PathMatch"]
 
@@ -27,7 +28,7 @@ class PathMatch:
 
     Attributes:
         kind: Exact: the same path, byte for byte. Prefix: the same elements at the start.
-            RegularExpression: the path begins with a match of a `ingresskit.policies.Pattern`.
+            RegularExpression: the path begins with a match of a `ingresskit.policies.PathPattern`.
         value: A path in normal form. Of a Prefix it has no trailing slash (one means nothing there),
             except that the prefix of everything is ``/``. Of a RegularExpression, the pattern.
         host_wide: Of a RegularExpression: all paths of the host are patterns, and the longest one wins,
@@ -55,7 +56,7 @@ class PathMatch:
         """Takes the paths that begin with a match of *pattern*.
 
         Args:
-            pattern: As `ingresskit.policies.Pattern` has it.
+            pattern: As `ingresskit.policies.path_pattern` reads it.
             host_wide: As the attribute; letters then match in either case.
 
         Raises:
@@ -63,14 +64,21 @@ class PathMatch:
         """
         if host_wide and not pattern.startswith(_IGNORE_CASE):
             pattern = _IGNORE_CASE + pattern
-        return cls(PathKind.REGEX, Pattern(pattern).text, host_wide)
+        return cls(PathKind.REGEX, path_pattern(pattern).text, host_wide)
 
     def matches(self, path: str) -> bool:
-        """Whether it takes *path*, which must be in normal form."""
+        """Whether it takes *path*, which must be in normal form.
+
+        Raises:
+            PathRefused: *path* takes too long to be matched, which some patterns allow; the request gets 400.
+        """
         if self.kind is PathKind.EXACT:
             return path == self.value
         if self.kind is PathKind.REGEX:
-            return Pattern(self.value).matches(path)
+            try:
+                return path_pattern(self.value).matches(path)
+            except TimeoutError:
+                raise PathRefused("takes too long to be matched") from None
         return self.value == "/" or path == self.value or path.startswith(self.value + "/")
 
     @property
@@ -79,7 +87,7 @@ class PathMatch:
 
         What a prefix rewrite replaces. Empty when there are none in common.
         """
-        return Pattern(self.value).elements if self.kind is PathKind.REGEX else self.value.rstrip("/")
+        return path_pattern(self.value).elements if self.kind is PathKind.REGEX else self.value.rstrip("/")
 
     @property
     def precedence(self) -> tuple[int, int, int, int, str]:

@@ -130,7 +130,14 @@ from ingresskit.policies.patterns import Pattern, PatternRefused
 from ingresskit.policies.registry import PolicyRegistry
 from ingresskit.policies.templates import Name, expand, places_in, template_pieces
 from ingresskit.policies.text_changes import CLIENT_NAMES, TextChange
-from ingresskit.policies.timed_patterns import is_portable, match_groups
+from ingresskit.policies.timed_patterns import (
+    MATCHING_TIME,
+    PathPattern,
+    TimedPattern,
+    is_portable,
+    match_groups,
+    path_pattern,
+)
 from ingresskit.policies.tls_values import TlsVersion
 from ingresskit.policies.variables import RequestText, Variable
 
@@ -142,6 +149,7 @@ __all__ = [
     "FOREIGN_FAMILIES",
     "INGRESS_NGINX_ORDER",
     "INGRESS_NGINX_PREFIX",
+    "MATCHING_TIME",
     "NATIVE_ORDER",
     "NATIVE_PREFIX",
     "NOTHING_READ",
@@ -216,6 +224,7 @@ __all__ = [
     "Origin",
     "PasswordScheme",
     "PasswordUser",
+    "PathPattern",
     "Pattern",
     "PatternRefused",
     "PatternValue",
@@ -252,6 +261,7 @@ __all__ = [
     "Stage",
     "Status",
     "TextChange",
+    "TimedPattern",
     "Timeouts",
     "TlsIdentity",
     "TlsRedirect",
@@ -276,6 +286,7 @@ __all__ = [
     "match_groups",
     "no_objects",
     "parse_shadowed",
+    "path_pattern",
     "places_in",
     "template_pieces",
 ]

@@ -26,7 +26,7 @@ from ingresskit.graph import (
     VirtualHost,
 )
 from ingresskit.models import ObjectKey, ObjectRef, Service
-from ingresskit.policies import Origin, Policy, PolicyScope, PolicySet
+from ingresskit.policies import Origin, Policy, PolicyScope, PolicySet, is_portable
 from ingresskit.render.addresses import is_address
 from ingresskit.render.matching import matchable
 from ingresskit.render.policies import HandlerTable, Judgement, Loss, PolicyHandler
@@ -248,6 +248,8 @@ class Renderer(ABC, Generic[ArtifactT]):
     reported and left out."""
     matches_patterns: ClassVar[bool] = False
     """Whether it matches paths by regular expressions (`PathKind.REGEX`)."""
+    limits_matching: ClassVar[bool] = False
+    """Whether it does so under a time limit, as those need that are no `ingresskit.policies.Pattern`."""
     matches_variants: ClassVar[bool] = False
     """Whether it tells the variants of a path apart (`Route.selection`)."""
     effects: PolicyEffects = BUILTIN_EFFECTS
@@ -293,9 +295,11 @@ class Renderer(ABC, Generic[ArtifactT]):
 
     def can_match(self, route: Route) -> bool:
         """Whether the proxy can tell which requests *route* takes."""
-        return (self.matches_patterns or route.match.kind is not PathKind.REGEX) and (
-            self.matches_variants or not route.selection
-        )
+        if route.selection and not self.matches_variants:
+            return False
+        if route.match.kind is not PathKind.REGEX:
+            return True
+        return self.matches_patterns and (self.limits_matching or is_portable(route.match.value))
 
     def restrict(self, graph: RouteGraph) -> Restricted:
         """*graph* as this renderer can serve it: fail closed, say so, and leave the rest untouched.

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.graph import PathKind, PathMatch, Respond, Route, VirtualHost
-from ingresskit.policies import Pattern, PolicySet, Selection
+from ingresskit.policies import PolicySet, Selection, is_portable, path_pattern
 
 __all__ = ["matchable"]
 
@@ -38,6 +38,8 @@ def matchable(
             continue
         if route.match.kind is PathKind.REGEX:
             message = f"the {name} renderer does not support regular expressions as paths"
+            if not is_portable(route.match.value):
+                message += " that look around, refer back or take long"
             closed = _below(route.match) if _protects(host, route) else None
         else:
             message = f"the {name} renderer does not support variants of a path"
@@ -66,7 +68,7 @@ def matchable(
 
 def _below(match: PathMatch) -> PathMatch:
     """The narrowest Prefix that takes all that a regular expression takes; it cannot ignore case."""
-    return PathMatch.prefix("/" if Pattern(match.value).ignores_case else match.elements or "/")
+    return PathMatch.prefix("/" if path_pattern(match.value).ignores_case else match.elements or "/")
 
 
 def _protects(host: VirtualHost, route: Route, other: Route | None = None) -> bool:

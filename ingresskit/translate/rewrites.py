@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.graph import PathKind, PathMatch, Route
-from ingresskit.policies import Pattern, PatternRefused, PolicySet, PrefixRewrite, RegexRewrite
+from ingresskit.policies import PatternRefused, PolicySet, PrefixRewrite, RegexRewrite, path_pattern
 from ingresskit.translate.claims import Claim
 
 __all__ = ["ElementRoute", "rewrites_for", "whole_elements"]
@@ -56,7 +56,7 @@ def whole_elements(route: Route, others: Collection[PathMatch]) -> ElementRoute:
         return ElementRoute(route)
     if rewrite.prefix is None or rewrite.whole is not None:
         return ElementRoute(route)
-    pattern = Pattern(match.value)
+    pattern = path_pattern(match.value)
     if not pattern.is_literal or pattern.literal.endswith("/"):
         return ElementRoute(route)
     unchanged = replace(route, policies=route.policies.without(PrefixRewrite))

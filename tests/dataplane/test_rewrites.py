@@ -139,3 +139,17 @@ def targets(endpoint: FakeEndpoint) -> list[str]:
 
 def target(seen: Seen) -> str:
     return seen.line.split(b" ")[1].decode()
+
+
+async def test_paths_may_be_patterns_that_need_a_time_limit(stage: Stage) -> None:
+    endpoint = await stage.endpoint()
+    paths = [r"~/(?!admin/)(\w+)/\1/(.*)", "~/(?=(a+)+b|x)?slow"]
+    await serve(stage, endpoint, paths, {"nginx:use-regex": "true", "nginx:rewrite-target": "/$1/$2"})
+
+    statuses = [
+        (await ask(stage, path)).status
+        for path in ("/a/a/x", "/a/b/x", "/admin/admin/x", "/slow", "/" + "a" * 3000)
+    ]
+
+    assert statuses == [200, 404, 404, 200, 400]
+    assert targets(endpoint) == ["/a/x", "/"]

@@ -95,30 +95,37 @@ class Admission:
             path = normalise_path(raw_path.decode("ascii"), table.paths)
         except PathRefused as exc:
             raise BadRequest(400, f"The path {exc}.") from None
-        if (chosen := peer.chosen) is None:
-            # The common case first: an exact host. The table knows the others.
-            exact = table.hosts.get(host.name)
-            target = (exact.find(path) if exact is not None else None) or table.find(host.name, path)
-            if target is not None and target.is_variant:
-                judged = JudgedHead(head, host, mark + query, peer)
-                target = self._variant(table, host.name, path, judged)
-            if target is None:
-                return LocalReply(404, Termination.NO_ROUTE, host=host.name, path=path)
-        elif chosen.kind is None:
-            if (whole := chosen.whole((table, *self.fading))) is None:
+        try:
+            if (chosen := peer.chosen) is None:
+                # The common case first: an exact host. The table knows the others.
+                exact = table.hosts.get(host.name)
+                target = (exact.find(path) if exact is not None else None) or table.find(host.name, path)
+                if target is not None and target.is_variant:
+                    judged = JudgedHead(head, host, mark + query, peer)
+                    target = self._variant(table, host.name, path, judged)
+                if target is None:
+                    return LocalReply(404, Termination.NO_ROUTE, host=host.name, path=path)
+            elif chosen.kind is None:
+                if (whole := chosen.whole((table, *self.fading))) is None:
+                    return LocalReply(
+                        503, Termination.UNAVAILABLE, host=host.name, path=path, rule_host=chosen.host
+                    )
+                target = whole.find(chosen.host, path)
+                if target is not None and target.is_variant:
+                    judged = JudgedHead(head, host, mark + query, peer)
+                    target = self._variant(whole, chosen.host, path, judged)
+                if target is None:
+                    return LocalReply(
+                        404, Termination.NO_ROUTE, host=host.name, path=path, rule_host=chosen.host
+                    )
+            elif (target := chosen.find((table, *self.fading))) is None:
+                # The proxy in front knows a route that is not here (yet): it may be protected, so nothing else
+                # will do.
                 return LocalReply(
                     503, Termination.UNAVAILABLE, host=host.name, path=path, rule_host=chosen.host
                 )
-            target = whole.find(chosen.host, path)
-            if target is not None and target.is_variant:
-                judged = JudgedHead(head, host, mark + query, peer)
-                target = self._variant(whole, chosen.host, path, judged)
-            if target is None:
-                return LocalReply(404, Termination.NO_ROUTE, host=host.name, path=path, rule_host=chosen.host)
-        elif (target := chosen.find((table, *self.fading))) is None:
-            # The proxy in front knows a route that is not here (yet): it may be protected, so nothing else
-            # will do.
-            return LocalReply(503, Termination.UNAVAILABLE, host=host.name, path=path, rule_host=chosen.host)
+        except TimeoutError:
+            raise BadRequest(400, "The path takes too long to be matched.") from None
         forwarding = peer.forwarding(host.wire, host.port, head.client_fields)
         edit, marks = target.request, None
         if guards := target.secure if forwarding.https else target.plain:

@@ -7,13 +7,13 @@ order of precedence is walked path by path, and ends at the first target that ta
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from typing_extensions import override
 
 from ingresskit.graph import PathKind
-from ingresskit.policies import Pattern
+from ingresskit.policies import MATCHING_TIME, PathPattern, TimedPattern, is_portable, path_pattern
 from ingresskit.render.inprocess.table import HostTable, Target
 
 __all__ = ["MixedHostTable", "PatternTargets", "mixed_host_table"]
@@ -25,7 +25,7 @@ Targets = tuple[Target, ...]
 class PatternTargets:
     """A regular expression, and the targets for its paths: variants first, one at most that is none."""
 
-    pattern: Pattern
+    pattern: PathPattern
     targets: Targets
 
 
@@ -103,10 +103,15 @@ def mixed_host_table(host: str, targets: Iterable[Target]) -> MixedHostTable:
             case PathKind.REGEX:
                 key = (match.host_wide, match.value)
                 patterns[key] = (*patterns.get(key, ()), target)
+    limited = sum(not is_portable(text) for _, text in patterns)
     wide: list[PatternTargets] = []
     own: dict[str, tuple[PatternTargets, ...]] = {}
     for (host_wide, text), found in patterns.items():
-        entry = PatternTargets(Pattern(text), found)
+        pattern = path_pattern(text)
+        if isinstance(pattern, TimedPattern):
+            # All of them together must not take a request more time than one may.
+            pattern = replace(pattern, limit=MATCHING_TIME / limited)
+        entry = PatternTargets(pattern, found)
         if host_wide:
             wide.append(entry)
         else:

@@ -71,6 +71,7 @@ class InProcessRenderer(Renderer[RoutingTable]):
     handlers: HandlerTable[PolicyHandler[Never, Never]] = _LOSSES.only(_UPSTREAM | BUILTIN_EFFECTS.kinds)
     protocols: ClassVar[frozenset[Protocol]] = frozenset({Protocol.HTTP, Protocol.HTTPS})
     matches_patterns: ClassVar[bool] = True
+    limits_matching: ClassVar[bool] = True
     matches_variants: ClassVar[bool] = True
 
     def __init__(self, *, effects: PolicyEffects = BUILTIN_EFFECTS, affinity_key: bytes = b"") -> None:

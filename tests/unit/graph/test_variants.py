@@ -9,6 +9,7 @@ import pytest
 from ingresskit.graph import (
     Outcome,
     PathMatch,
+    PathRefused,
     Redirect,
     Request,
     Route,
@@ -188,7 +189,15 @@ def test_on_a_host_of_patterns_the_longest_wins_in_any_case(path: str, taken: st
 
 def test_a_pattern_that_is_not_in_the_grammar_is_refused() -> None:
     with pytest.raises(PatternRefused):
-        PathMatch.regex("/a(?=b)")
+        PathMatch.regex("/a(?P<x>b)")
+
+
+def test_a_path_that_takes_too_long_to_be_matched_is_refused() -> None:
+    match = PathMatch.regex("/(?=(a+)+b|x)?")
+
+    assert match.matches("/x")
+    with pytest.raises(PathRefused, match="takes too long"):
+        match.matches("/" + "a" * 3000)
 
 
 @pytest.mark.parametrize(

@@ -61,12 +61,12 @@ def test_other_hosts_are_not_concerned() -> None:
 
 def test_a_pattern_outside_the_grammar_is_not_served_and_says_which_rule_it_breaks() -> None:
     translation = _translate(
-        ingress("web", {"a.test": {"~/a(?=b)": "one", "~/ok": "one"}}, annotations=_REGEX),
+        ingress("web", {"a.test": {"~/a(?P<x>b)": "one", "~/ok": "one"}}, annotations=_REGEX),
     )
 
     (told,) = translation.diagnostics
     assert (told.reason, told.field) == (Reason.INVALID_PATH, "spec.rules[0].http.paths[0].path")
-    assert "is a regular expression that looks ahead or behind" in told.message
+    assert "is a regular expression that has a group of the kind" in told.message
     assert _taken(translation, "/ok") == "web ImplementationSpecific /ok"
 
 

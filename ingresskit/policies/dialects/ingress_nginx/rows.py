@@ -67,7 +67,7 @@ app-root | path | | hm+ | | Redirect the path / there.
 
 _REWRITES: Final = """
 rewrite-target | path with captures | | rm+ | | Replace the path that matched.
-use-regex | boolean | false | hl~ | | Read all paths of the host as regular expressions.
+use-regex | boolean | false | hl+ | | Read all paths of the host as regular expressions.
 x-forwarded-prefix | path | | rm+ | | The header field X-Forwarded-Prefix, beside rewrite-target.
 upstream-vhost | host | | rl+ | | The Host header field for endpoints.
 enable-rewrite-log | boolean | false | rl. | | Log rewrites.
@@ -234,6 +234,6 @@ NOTES: Final = {
     "temporal-redirect-code": "300, 301, 302, 303 and 307: with the others nginx sends no Location",
     "upstream-hash-by": "texts, and variables of the request line, header fields, cookies, arguments, client",
     "upstream-vhost": "a host, maybe with a port; no variables",
-    "use-regex": "patterns that can be matched in linear time, see Matching",
+    "use-regex": "of each path by itself, see Matching; those that may take long have a time limit",
 }
 """What is honoured of an annotation, or what to do instead; ``{native}`` stands for the native prefix."""
