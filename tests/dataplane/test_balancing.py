@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Mapping
+from functools import partial
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.dataplane.conftest import EVERY_PLANE, opened
 from tests.dataplane.delegated import open_delegated_haproxy
 from tests.dataplane.haproxy_plane import HAPROXY, PROGRAM
 from tests.dataplane.stage import HOST, OPTIONS, Stage, slices
-from tests.unit.proxy.conftest import FakeEndpoint, Seen, Wire, get, reply
+from tests.unit.proxy.conftest import FakeEndpoint, Seen, Wire, get, reply, until
 
 pytestmark = pytest.mark.anyio
 
@@ -46,6 +47,10 @@ async def asked(client: Wire, path: str = "/", *fields: str) -> tuple[str, str]:
     answer = await client.ask(get(path, fields=[*fields]))
     assert answer.status == 200
     return answer.body.decode(), answer.value("set-cookie") or ""
+
+
+def _have_seen(endpoints: list[FakeEndpoint], wanted: int) -> bool:
+    return sum(len(one.seen) for one in endpoints) == wanted
 
 
 def pair(cookie: str) -> str:
@@ -273,3 +278,28 @@ async def test_annotations_of_ingress_nginx_hold_a_client_in_a_canary(stage: Sta
     for home, cookie in cookies.items():
         assert cookie.startswith("INGRESSCOOKIE=")
         assert {await asked(client, "/", pair(cookie)) for _ in range(10)} == {(home, "")}
+
+
+async def test_endpoint_gets_no_more_requests_at_a_time_than_it_may(stage: Stage) -> None:
+    go_on = asyncio.Event()
+
+    async def dawdle(_request: Seen, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await go_on.wait()
+        writer.write(reply(b"slow"))
+
+    endpoints = [await stage.endpoint(dawdle) for _ in range(2)]
+    await stage.serve(*endpoints, annotations={"endpoint-max-requests": "2"})
+    held: list[asyncio.Task[tuple[str, str]]] = []
+    for number in range(4):
+        client = await stage.connect()
+        held.append(asyncio.ensure_future(asked(client)))
+        await until(partial(_have_seen, endpoints, number + 1))
+    client = await stage.connect()
+    refused = (await client.ask(get())).status
+    go_on.set()
+    served = {home for home, _ in await asyncio.gather(*held)}
+
+    assert [len(one.seen) for one in endpoints] == [2, 2]
+    assert refused == 503
+    assert served == {"slow"}
+    assert await asked(await stage.connect()) == ("slow", "")

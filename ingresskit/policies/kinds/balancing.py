@@ -24,6 +24,7 @@ __all__ = [
     "Affinity",
     "AffinityCanary",
     "AffinityMode",
+    "EndpointLimit",
     "HashBy",
     "HashPart",
     "HashSource",
@@ -44,6 +45,7 @@ _QUERY_NAME: Final = re.compile(r"[A-Za-z0-9_.~-]{1,128}")
 _LONGEST_DOMAIN: Final = 253
 _MOST_PARTS: Final = 8
 _MOST_OF_SUBSET: Final = 100
+_MOST_REQUESTS: Final = 100_000
 
 
 def parse_cookie_name(text: str) -> str:
@@ -188,6 +190,27 @@ class HashBy(Policy):
         if not values.get("parts"):
             raise ValueError("needs hash-by too")
         return super(HashBy, cls).build(values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointLimit(Policy):
+    """At most so many requests at a time at each endpoint.
+
+    An endpoint that has them gets no more until one ends: others do. When all have them, a request gets 503.
+
+    Attributes:
+        requests: How many; 0 is no limit. Each proxy counts its own.
+    """
+
+    scope: ClassVar[PolicyScope] = PolicyScope.BACKEND
+
+    requests: int = annotated(
+        "endpoint-max-requests",
+        parse_integer(0, _MOST_REQUESTS),
+        default=0,
+        grammar="a whole number, 0 (no limit) to 100000",
+        summary="The most requests that each endpoint gets at a time.",
+    )
 
 
 class AffinityMode(StrEnum):

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Final
 
 from ingresskit.graph import Backend, BackendKey, Forward, PathMatch, Protocol, WeightedBackend
-from ingresskit.policies import Affinity, Algorithm, HashBy, LoadBalancing, UpstreamTls
+from ingresskit.policies import Affinity, Algorithm, EndpointLimit, HashBy, LoadBalancing, UpstreamTls
 from ingresskit.proxy.endpoints import EndpointState
 from ingresskit.proxy.statistics import BackendStatistics
 from ingresskit.proxy.upstreams.affinity import AffinityCookies
@@ -26,6 +26,7 @@ __all__ = ["BackendState", "Balancer"]
 _ROUND_ROBIN: Final = Algorithm.ROUND_ROBIN
 _CLIENT_HASH: Final = Algorithm.CLIENT_HASH
 _seed: Final = operator.attrgetter("seed")
+_WITHOUT_LIMIT: Final = EndpointLimit()
 _BY_DEFAULT: Final = LoadBalancing()
 
 
@@ -39,7 +40,7 @@ class BackendState:
     """
 
     __slots__ = (
-        *("_hash", "_next", "active", "affinity", "algorithm", "backend", "endpoints", "failures"),
+        *("_hash", "_limit", "_next", "active", "affinity", "algorithm", "backend", "endpoints", "failures"),
         *("reads_request", "requests", "timed"),
     )
 
@@ -51,7 +52,8 @@ class BackendState:
         self._hash = _asked(backend.policies.get(HashBy))
         self.affinity: AffinityCookies | None = None
         self.use_key(key)
-        by_request = self._hash is not None or self.algorithm is _CLIENT_HASH
+        self._limit = (backend.policies.get(EndpointLimit) or _WITHOUT_LIMIT).requests
+        by_request = self._limit > 0 or self._hash is not None or self.algorithm is _CLIENT_HASH
         self.reads_request: bool = by_request or _keeps_clients(backend)
         self.endpoints: list[EndpointState] = endpoints
         self.requests: int = 0
@@ -80,6 +82,8 @@ class BackendState:
             As `choose`; the field is a line for the response, empty where the client needs none.
         """
         affinity, endpoints = self.affinity, self.endpoints
+        if limit := self._limit:
+            tried = (*tried, *(item for item in endpoints if item.active >= limit))
         if affinity is None or not endpoints:
             return self._choose_by(request, tried, now), b""
         found, needs_cookie = affinity.find(request, endpoints, tried, now)

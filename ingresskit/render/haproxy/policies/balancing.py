@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import Affinity, Algorithm, HashBy, HashPart, HashSource, Policy
+from ingresskit.policies import Affinity, Algorithm, EndpointLimit, HashBy, HashPart, HashSource, Policy
 from ingresskit.render.haproxy.artifact import SlotClass
 from ingresskit.render.haproxy.policies.base import Handler
 from ingresskit.render.policies import Loss, Support
 
 __all__ = ["HANDLERS"]
+
+
+_ADDRESS: Final = (HashPart(HashSource.CLIENT),)
+_UNLIMITED: Final = "endpoints get any number of requests"
 
 
 class _Affinity(Handler[Affinity]):
@@ -48,11 +52,18 @@ class _HashBy(Handler[HashBy]):
             support=Support.DELEGATED,
             effect="endpoints are chosen without a hash",
         ),
+        Loss(
+            field="subset",
+            message="has no groups of endpoints",
+            support=Support.DELEGATED,
+            effect="endpoints are chosen without a hash",
+        ),
     )
 
     @override
-    def losses(self, policy: HashBy) -> Iterable[Loss]:
-        return self.limitations if policy.parts and not _by_client(policy) else ()
+    def losses(self, policy: HashBy) -> Iterator[Loss]:
+        if policy.parts and not _by_client(policy):
+            yield self.limitations[policy.parts == _ADDRESS]
 
     @override
     def honoured(self, policy: HashBy) -> Policy | None:
@@ -64,7 +75,26 @@ class _HashBy(Handler[HashBy]):
 
 
 def _by_client(policy: HashBy) -> bool:
-    return policy.parts == (HashPart(HashSource.CLIENT),) and policy.subset == 1
+    return policy.parts == _ADDRESS and policy.subset == 1
 
 
-HANDLERS: Final = (_Affinity(), _HashBy())
+class _EndpointLimit(Handler[EndpointLimit]):
+    """A server that has as many as it may would let requests wait, and all workers count alone."""
+
+    policy = EndpointLimit
+    limitations = (
+        Loss(
+            message="does not count the requests of an endpoint", support=Support.DELEGATED, effect=_UNLIMITED
+        ),
+    )
+
+    @override
+    def losses(self, policy: EndpointLimit) -> Iterable[Loss]:
+        return self.limitations if policy.requests else ()
+
+    @override
+    def honoured(self, policy: EndpointLimit) -> Policy | None:
+        return None if policy.requests else policy
+
+
+HANDLERS: Final = (_Affinity(), _EndpointLimit(), _HashBy())

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import Affinity, HashBy, HashPart, HashSource, Policy
+from ingresskit.policies import Affinity, EndpointLimit, HashBy, HashPart, HashSource, Policy
 from ingresskit.render.nginx.policies.drafts import DynamicDraft, StaticDraft
 from ingresskit.render.nginx.tree import Directive, Part, Value, Variable
 from ingresskit.render.policies import Loss, PolicyHandler, Support
 
-__all__ = ["DYNAMIC", "STATIC", "DynamicAffinity", "DynamicHashBy", "StaticAffinity", "StaticHashBy"]
+__all__ = [
+    "DYNAMIC",
+    "STATIC",
+    "DynamicAffinity",
+    "DynamicEndpointLimit",
+    "DynamicHashBy",
+    "StaticAffinity",
+    "StaticEndpointLimit",
+    "StaticHashBy",
+]
 
 _AFFINITY: Final = Loss(
     message="keeps no client at its endpoint",
@@ -22,9 +32,15 @@ _AFFINITY: Final = Loss(
 )
 _HASH: Final = Loss(
     field="parts",
-    message="has no variables for that, or no groups of endpoints",
+    message="has no variables for what is hashed",
     support=Support.DELEGATED,
     effect="endpoints are chosen without a hash",
+)
+_SUBSET: Final = replace(_HASH, field="subset", message="has no groups of endpoints")
+_LIMIT: Final = Loss(
+    message="does not count the requests of an endpoint",
+    support=Support.DELEGATED,
+    effect="endpoints get any number of requests",
 )
 
 
@@ -69,11 +85,12 @@ class StaticHashBy(PolicyHandler[HashBy, StaticDraft]):
     """``hash … consistent`` of variables; for the delegate where nginx has none that says the same."""
 
     policy: type[Policy] = HashBy
-    limitations: tuple[Loss, ...] = (_HASH,)
+    limitations: tuple[Loss, ...] = (_HASH, _SUBSET)
 
     @override
-    def losses(self, policy: HashBy) -> Iterable[Loss]:
-        return self.limitations if policy.parts and _hashed(policy) is None else ()
+    def losses(self, policy: HashBy) -> Iterator[Loss]:
+        if policy.parts and _hashed(policy) is None:
+            yield _SUBSET if policy.subset > 1 else _HASH
 
     @override
     def honoured(self, policy: HashBy) -> Policy | None:
@@ -136,5 +153,35 @@ class DynamicHashBy(PolicyHandler[HashBy, DynamicDraft]):
                 draft.upstream["subset"] = policy.subset
 
 
-STATIC: Final = (StaticAffinity(), StaticHashBy())
-DYNAMIC: Final = (DynamicAffinity(), DynamicHashBy())
+class StaticEndpointLimit(PolicyHandler[EndpointLimit, StaticDraft]):
+    """For the delegate: where all endpoints have as many as they may, nginx responds 502."""
+
+    policy: type[Policy] = EndpointLimit
+    limitations: tuple[Loss, ...] = (_LIMIT,)
+
+    @override
+    def losses(self, policy: EndpointLimit) -> Iterable[Loss]:
+        return self.limitations if policy.requests else ()
+
+    @override
+    def honoured(self, policy: EndpointLimit) -> Policy | None:
+        return None if policy.requests else policy
+
+
+class DynamicEndpointLimit(PolicyHandler[EndpointLimit, DynamicDraft]):
+    """For the delegate, one process that counts."""
+
+    policy: type[Policy] = EndpointLimit
+    limitations: tuple[Loss, ...] = (_LIMIT,)
+
+    @override
+    def losses(self, policy: EndpointLimit) -> Iterable[Loss]:
+        return self.limitations if policy.requests else ()
+
+    @override
+    def honoured(self, policy: EndpointLimit) -> Policy | None:
+        return None if policy.requests else policy
+
+
+STATIC: Final = (StaticAffinity(), StaticEndpointLimit(), StaticHashBy())
+DYNAMIC: Final = (DynamicAffinity(), DynamicEndpointLimit(), DynamicHashBy())
