@@ -16,11 +16,11 @@ import ipaddress
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Final, Protocol, runtime_checkable
 
 from ingresskit.filters.edits import UNCHANGED, HeaderEdit
 from ingresskit.graph import Termination
-from ingresskit.policies import ClientCertificates, Stage
+from ingresskit.policies import Authorities, ClientCertificates, Stage
 
 __all__ = [
     "Admitted",
@@ -44,6 +44,7 @@ __all__ = [
 ]
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_OF_THE_SYSTEM: Final = Authorities()
 Fields = tuple[tuple[bytes, bytes], ...]
 Bucket = tuple[tuple[object, ...], float, int]
 
@@ -196,6 +197,8 @@ class Subrequest:
             ``X-Request-ID``, which the endpoint gets as well.
         drop: Names, in any spelling, as `HeaderEdit.drop` has them.
         keepalive: The connections that are kept.
+        trusted: Who must have signed the certificate of an https server; without certificates: an authority
+            of the system.
         kept: Under what the reply is kept; ``None``: it is not.
         timeout: For the whole of it.
         then: Who gets the response; ``None``: the filter that asked.
@@ -208,6 +211,7 @@ class Subrequest:
     passes: bool = False
     drop: frozenset[bytes] = frozenset()
     keepalive: Keepalive = Keepalive()
+    trusted: Authorities = _OF_THE_SYSTEM
     kept: VerdictKey | None = None
     timeout: timedelta = timedelta(seconds=5)
     then: Resuming | None = field(default=None, repr=False, compare=False)

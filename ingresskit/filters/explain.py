@@ -158,7 +158,7 @@ def _reason(graph: RouteGraph, request: Request, route: Route, decision: Decisio
         case Stage.AUTHENTICATION if decision.reply is not None and decision.reply.status < 500:
             return " and lets nobody in without credentials"
         case Stage.AUTHENTICATION:
-            return ", and it is closed: clients would choose the service that decides about them"
+            return ", and it is closed: there is no service to ask, or clients would choose it"
         case Stage.BODY:
             return ", and its body is larger than the limit"
         case _:

@@ -106,6 +106,7 @@ class ExternalAuthFilter:
                 requests=policy.keepalive_requests,
                 timeout=policy.keepalive_timeout,
             ),
+            trusted=policy.trusted,
             kept=self._kept(request),
             timeout=policy.timeout,
         )
@@ -205,6 +206,12 @@ def _host(url: str) -> str:
     return authority[:end] if end > authority.rfind("]") else authority
 
 
+def _identity(policy: ExternalAuth) -> str:
+    # What is secret is not in the repr of the policy.
+    whole = policy, policy.request_headers, policy.trusted.digest
+    return hashlib.sha256(repr(whole).encode()).hexdigest()
+
+
 def _way_in(policy: ExternalAuth) -> RequestText:
     """Where a client is sent, with the way back: of it, path and query are escaped, as in ingress-nginx."""
     signin = policy.signin
@@ -217,12 +224,12 @@ def _way_in(policy: ExternalAuth) -> RequestText:
 
 def _external_auth(policy: ExternalAuth) -> Effect:
     if not policy.url:
-        return Effect()
+        return Effect(guards=(CLOSED,))
     names = {_plain(name) for name, _ in policy.request_headers}
     made = ExternalAuthFilter(
         policy=policy,
         drop=frozenset(names | _SAID | _OF_CONTENT),
-        identity=hashlib.sha256(repr((policy, policy.request_headers)).encode()).hexdigest(),
+        identity=_identity(policy),
         redirect=_way_in(policy),
     )
     # Also where nobody is asked: for an open rule, or where an allowed address suffices.

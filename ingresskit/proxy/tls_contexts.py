@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 from ingresskit.policies import TlsVersion
 
 if TYPE_CHECKING:
-    from ingresskit.policies import UpstreamTls
+    from ingresskit.policies import Authorities, UpstreamTls
 
-__all__ = ["client_context", "load_chain", "named_pem"]
+__all__ = ["client_context", "load_chain", "named_pem", "verifying_context"]
 
 _VERSIONS: Final = {TlsVersion.V1_2: ssl.TLSVersion.TLSv1_2, TlsVersion.V1_3: ssl.TLSVersion.TLSv1_3}
 
@@ -47,6 +47,26 @@ def client_context(tls: UpstreamTls | None) -> ssl.SSLContext:
             context.load_verify_locations(path)
         if trusted.revoked:
             context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+    return context
+
+
+def verifying_context(trusted: Authorities) -> ssl.SSLContext:
+    """A context for connections to servers whose certificates, and the names in them, are verified.
+
+    Args:
+        trusted: Who must have signed them; without certificates: an authority of the system.
+
+    Raises:
+        ssl.SSLError: OpenSSL does not take them.
+    """
+    if not trusted:
+        return ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    with named_pem(trusted.certificates + trusted.revoked) as path:
+        context.load_verify_locations(path)
+    if trusted.revoked:
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
     return context
 
 

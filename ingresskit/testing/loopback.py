@@ -132,7 +132,7 @@ def _with_services(graph: RouteGraph, backends: Mapping[BackendKey, Backend]) ->
 
     def moved(route: Route) -> Route:
         auth = route.policies.get(ExternalAuth)
-        if auth is None or not isinstance(first := auth.url.parts[0], str):
+        if auth is None or not auth.url or not isinstance(first := auth.url.parts[0], str):
             return route
         for name, place in places.items():
             first = first.replace(f"{name}/", f"{place}/")

@@ -10,7 +10,13 @@ from typing import ClassVar, Final, Self
 
 from typing_extensions import override
 
-from ingresskit.policies.base import Policy, Risk, annotated
+from ingresskit.models import ConfigMap, Secret
+from ingresskit.policies.authorities import (
+    Authorities,
+    load_authorities,
+    load_authorities_of_config_map,
+)
+from ingresskit.policies.base import Policy, Risk, annotated, annotated_object
 from ingresskit.policies.order import Stage
 from ingresskit.policies.values import parse_boolean, parse_duration, parse_integer
 from ingresskit.policies.variables import (
@@ -158,11 +164,11 @@ class ExternalAuth(Policy):
     fields of the request, but no body, and what it has to know in ``X-Original-URL``, ``X-Original-URI``,
     ``X-Original-Method``, ``X-Sent-From``, ``X-Real-IP``, ``X-Forwarded-For``, ``X-Auth-Request-Redirect``,
     ``X-Scheme`` and ``X-Request-ID``.
-    The certificate of an https service is verified against the authorities of the system: who speaks for the
-    service decides who gets in.
+    The certificate of an https service is verified, against the authorities of the system or those given here:
+    who speaks for the service decides who gets in.
 
     Attributes:
-        url: Of the service.
+        url: Of the service. Empty: nobody is let in. Another dialect may give it.
         method: Of the question.
         signin: Where a client without credentials is sent; empty: it gets the 401.
         signin_parameter: The parameter of *signin* that holds the URL of the request. Where *signin* has it
@@ -180,6 +186,8 @@ class ExternalAuth(Policy):
         keepalive_requests: Questions on one of them.
         keepalive_timeout: How long one is kept open unused.
         timeout: For the whole question.
+        authorities: Who must have signed the certificate of the service, instead of those of the system.
+        bundle: The same, from a ConfigMap; it counts where *authorities* has none.
         forwarded_fields: The question also has ``X-Forwarded-Method``, ``-Proto``, ``-Host`` and ``-Uri``, and
             the port of *url* in ``Host``; ingress-nginx does neither.
     """
@@ -294,6 +302,22 @@ class ExternalAuth(Policy):
         grammar="a duration: `500ms`, `5s`, `1m`, `1h`",
         summary="How long the service may take.",
     )
+    authorities: Authorities = annotated_object(
+        "external-auth-ca-secret",
+        Secret,
+        load_authorities,
+        default=Authorities(),
+        grammar="the name of a Secret with `ca.crt`, and maybe `ca.crl`",
+        summary="The CA that must have signed the certificate of the service.",
+    )
+    bundle: Authorities = annotated_object(
+        "external-auth-ca-config-map",
+        ConfigMap,
+        load_authorities_of_config_map,
+        default=Authorities(),
+        grammar="the name of a ConfigMap with `ca.crt`, and maybe `ca.crl`",
+        summary="The same from a ConfigMap.",
+    )
     forwarded_fields: bool = True
 
     @override
@@ -302,16 +326,19 @@ class ExternalAuth(Policy):
         """As `Policy.build`.
 
         Raises:
-            ValueError: There is no service, or a kept verdict would hold for all clients.
+            ValueError: A kept verdict would hold for all clients.
         """
         made = super(ExternalAuth, cls).build(values)
-        if not made.url:
-            raise ValueError("needs external-auth-url too")
         if made.cache_key and not made.cache_key.tells_clients_apart:
             raise ValueError(
                 "needs a variable in external-auth-cache-key that tells clients apart, such as $cookie_NAME"
             )
         return made
+
+    @property
+    def trusted(self) -> Authorities:
+        """Who must have signed the certificate of the service; without certificates: those of the system."""
+        return self.authorities or self.bundle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

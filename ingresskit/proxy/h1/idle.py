@@ -17,11 +17,16 @@ _MOST: Final = 1024  # of all servers
 
 
 class Server(NamedTuple):
-    """Who is at the other end of a connection."""
+    """Who is at the other end of a connection.
+
+    Attributes:
+        trust: By which authorities its certificate was verified; a connection is no other policy's.
+    """
 
     host: str
     port: int
     secure: bool
+    trust: str = ""
 
 
 class CountingReader(asyncio.StreamReader):

@@ -20,11 +20,13 @@ from ingresskit.proxy.h1.bodies import LengthBody, UntilClose, response_body
 from ingresskit.proxy.h1.heads import ResponseReader
 from ingresskit.proxy.h1.idle import CountingReader, IdleConnections, Line, Server
 from ingresskit.proxy.message.head import BadResponse, ResponseHead
+from ingresskit.proxy.tls_contexts import verifying_context
 from ingresskit.proxy.upstreams.destinations import DestinationRefused
 from ingresskit.proxy.upstreams.names import Names
 
 if TYPE_CHECKING:
     from ingresskit.filters import Subrequest
+    from ingresskit.policies import Authorities
     from ingresskit.proxy.settings import ProxySettings
 
 __all__ = ["Subrequests"]
@@ -39,13 +41,14 @@ _MOST_BODY: Final = 65_536  # that is read so that a connection can be used agai
 _REPEATABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 _COMPLAINT_SECONDS: Final = 10.0
 _MOST_COMPLAINTS: Final = 256
+_MOST_CONTEXTS: Final = 64
 
 
 class Subrequests:
     """Sends subrequests; what `Runtime.send_subrequest` is. To be used on one event loop.
 
-    Names are looked up in the background. The certificate of an https server is verified against the
-    authorities of the system, whatever ingress-nginx does: its response decides who is let in.
+    Names are looked up in the background. The certificate of an https server is verified, whatever
+    ingress-nginx does: its response decides who is let in.
 
     Args:
         settings: Of the proxy.
@@ -57,7 +60,7 @@ class Subrequests:
         self._clock = clock
         self._names = Names(clock)
         self._idle = IdleConnections()
-        self._context: ssl.SSLContext | None = None
+        self._contexts: dict[str, ssl.SSLContext] = {}
         self._complaints: dict[str, float] = {}
         self._draining: set[asyncio.Task[None]] = set()
 
@@ -93,7 +96,8 @@ class Subrequests:
         keeps = subrequest.keepalive.connections > 0 and subrequest.method in _REPEATABLE
         url, data = _encoded(subrequest, passed, keeps=keeps)
         host, secure = url.hostname or "", url.scheme == "https"
-        server = Server(host, url.port or (443 if secure else 80), secure)
+        trust = subrequest.trusted.digest if secure else ""
+        server = Server(host, url.port or (443 if secure else 80), secure, trust)
         line = self._idle.take(server) if keeps else None
         if line is not None:
             try:
@@ -164,7 +168,7 @@ class Subrequests:
             DestinationRefused: None may be connected to.
             OSError: None takes a connection.
         """
-        context = await self._tls_context() if server.secure else None
+        context = await self._tls_context(subrequest.trusted) if server.secure else None
         addresses = await self._addresses(server.host)
         share = min(self._settings.connect_timeout, subrequest.timeout / len(addresses)).total_seconds()
         trouble: OSError = OSError("no address")
@@ -206,11 +210,20 @@ class Subrequests:
         start = random.randrange(len(allowed))  # noqa: S311 - spreads load, guards nothing
         return (allowed[start:] + allowed[:start])[:_MOST_ADDRESSES]
 
-    async def _tls_context(self) -> ssl.SSLContext:
-        if self._context is None:
+    async def _tls_context(self, trusted: Authorities) -> ssl.SSLContext:
+        """A context that verifies.
+
+        Raises:
+            OSError: The authorities cannot be used.
+        """
+        found = self._contexts.get(trusted.digest)
+        if found is None:
             # Reads files, some hundred certificates.
-            self._context = await asyncio.to_thread(ssl.create_default_context)
-        return self._context
+            found = await asyncio.to_thread(verifying_context, trusted)
+            if len(self._contexts) >= _MOST_CONTEXTS:
+                self._contexts.clear()
+            self._contexts[trusted.digest] = found
+        return found
 
     def _complain(self, url: str, fault: str) -> None:
         """Say what went wrong, once in a while for each server. Path and query may hold credentials."""

@@ -251,7 +251,15 @@ def test_a_service_at_any_host_is_never_asked(name: str, closed: bool) -> None:
         return
     assert decision.reply == Reply(status=503, termination=Termination.UNAVAILABLE)
     assert (decision.stage, decision.questions) == (Stage.AUTHENTICATION, ())
-    assert "it is closed: clients would choose the service" in explain(made, request).verdict
+    assert (
+        "it is closed: there is no service to ask, or clients would choose it" in explain(made, request).verdict
+    )
+
+
+def test_without_a_service_nobody_is_let_in() -> None:
+    decision = decide(world(ExternalAuth()), Request.of("http://a.test/"))
+
+    assert decision.reply == Reply(status=503, termination=Termination.UNAVAILABLE)
 
 
 def test_explanations_name_who_decides_without_what_clients_sent() -> None:

@@ -323,11 +323,15 @@ def test_a_setting_that_cannot_be_read_is_never_an_open_route(key: str, value: s
         assert policy_of(reading).url
 
 
-def test_native_annotations_need_the_service() -> None:
-    reading = read_native(method="GET")
+def test_native_annotations_refine_those_of_ingress_nginx() -> None:
+    named = {
+        "nginx.ingress.kubernetes.io/auth-url": URL,
+        "nginx.ingress.kubernetes.io/auth-method": "HEAD",
+        "ingresskit.dev/external-auth-timeout": "2s",
+    }
+    policy = policy_of(PolicyRegistry([IngressNginxDialect(), NativeDialect()]).read(named, SUBJECT))
 
-    assert reading.protection_fault is not None
-    assert "needs external-auth-url too" in reading.protection_fault.message
+    assert (str(policy.url), policy.method, policy.timeout) == (URL, "HEAD", timedelta(seconds=2))
 
 
 def test_values_for_the_service_are_hidden() -> None:

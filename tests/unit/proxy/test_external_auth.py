@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ingresskit.policies import ExternalAuth, RequestHeaders
+from ingresskit.policies import Authorities, ExternalAuth, RequestHeaders
 from ingresskit.policies.kinds.external_auth import parse_kept_verdicts
 from ingresskit.policies.variables import parse_request_text, parse_request_url
 from ingresskit.proxy.upstreams.names import Names
@@ -188,19 +188,24 @@ async def test_what_a_trusted_proxy_passes_on_makes_room_for_what_the_service_sa
     assert endpoint.seen[0].values("x-forwarded-scheme") == ["x"]
 
 
-@pytest.mark.parametrize("trusted", [True, False], ids=["a certificate that is trusted", "one that is not"])
+@pytest.mark.parametrize("trust", ["of the system", "of the policy", "of another CA", "none"])
 async def test_the_certificate_of_the_service_is_verified(
-    stage: Stage, trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, trust: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificate = make_certificate("localhost")
     chain = tmp_path / "chain.pem"
     chain.write_bytes(certificate.chain + certificate.private_key)
-    if trusted:
+    if trust == "of the system":
         monkeypatch.setenv("SSL_CERT_FILE", str(chain))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(chain)
     service = await stage.endpoint(b"HTTP/1.1 204 No Content\r\n\r\n", tls=context)
     policy = replace(auth_at(1), url=parse_request_url(f"https://localhost:{service.port}/"))
+    if trust == "of the policy":
+        policy = replace(policy, bundle=Authorities(certificates=certificate.chain))
+    elif trust == "of another CA":
+        policy = replace(policy, authorities=Authorities(certificates=make_certificate("localhost").chain))
+    trusted = trust in ("of the system", "of the policy")
 
     assert await ask(stage, policy, get()) == [200 if trusted else 500]
     assert len(service.seen) == int(trusted)
