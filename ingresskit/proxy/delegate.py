@@ -46,6 +46,7 @@ __all__ = ["main"]
 
 _logger = fact_logger(__name__)
 
+_SWITCH_SECONDS: Final = 0.001
 _MOST_FADING: Final = 64
 _MOST_RECORDS: Final = 20_000
 _MOST_IN_FRAME: Final = 500
@@ -247,6 +248,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     folder, release = sys.argv[1:] if argv is None else argv
     delegate = _Delegate(Path(folder), release)
+    # Hashes of passwords are computed in threads: the event loop waits 5 ms for each of them by default.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     with suppress(ModuleNotFoundError):
         import uvloop
 
