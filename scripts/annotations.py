@@ -16,6 +16,7 @@ from ingresskit.policies import (
     NATIVE_PREFIX,
     AnnotationDoc,
     AppRoot,
+    Canary,
     IngressNginxDialect,
     NativeDialect,
     PermanentRedirect,
@@ -324,7 +325,7 @@ def _about(policy: type[Policy]) -> Iterator[str]:
 
 # These say what a route does rather than how: the translator turns them into actions of the graph.
 _IN_THE_GRAPH = frozenset(
-    {AppRoot, PermanentRedirect, ServiceUpstream, TrafficSplit, UpstreamProtocol, WwwRedirect}
+    {AppRoot, Canary, PermanentRedirect, ServiceUpstream, TrafficSplit, UpstreamProtocol, WwwRedirect}
 )
 
 

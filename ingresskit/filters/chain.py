@@ -45,6 +45,7 @@ from ingresskit.graph import (
     solves_http01,
 )
 from ingresskit.policies import (
+    AccessLog,
     ClientCertificates,
     Compression,
     KeptTarget,
@@ -102,6 +103,7 @@ class Chain:
         errors: The statuses that get a page.
         mirror: Where copies of requests go; ``None``: there are none.
         compression: How responses are compressed; ``None``: not at all.
+        access_log: Which requests the access log has; ``None``: all.
     """
 
     plain: tuple[Filter, ...] = ()
@@ -118,6 +120,7 @@ class Chain:
     errors: frozenset[int] = frozenset()
     mirror: Mirror | None = None
     compression: Compression | None = None
+    access_log: AccessLog | None = None
 
     def stages(self, order: Order, *, https: bool) -> tuple[Stage, ...]:
         """The stages at which something acts on a request of that scheme, in the order in which they act."""
@@ -190,6 +193,7 @@ def chain_of(
         shadow=on_trial,
         errors=frozenset[int]().union(*(effect.errors for effect in found)),
         mirror=next((effect.mirror for effect in found if effect.mirror is not None), None),
+        access_log=next((effect.access_log for effect in found if effect.access_log is not None), None),
         compression=next((effect.compression for effect in found if effect.compression is not None), None),
     )
 

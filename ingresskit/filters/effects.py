@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeVar
 from ingresskit.errors import ConfigurationError
 from ingresskit.filters.base import Filter, ResponseFilter
 from ingresskit.filters.edits import UNCHANGED, HeaderEdit, PathChange
-from ingresskit.policies import Compression, Mirror, Policy
+from ingresskit.policies import AccessLog, Compression, Mirror, Policy
 
 __all__ = ["Compiler", "Effect", "PolicyEffects"]
 
@@ -45,6 +45,7 @@ class Effect:
         max_body_bytes: The runtime counts the body while it passes, and refuses more; 0 is no limit.
         mirror: Where the runtime sends copies of requests; ``None``: there are none.
         compression: How it compresses responses; ``None``: not at all.
+        access_log: Which requests the access log has; ``None``: all.
         errors: The statuses of responses in whose place the runtime sends a page of `Forward.fallback`.
     """
 
@@ -60,6 +61,7 @@ class Effect:
     errors: frozenset[int] = frozenset()
     mirror: Mirror | None = None
     compression: Compression | None = None
+    access_log: AccessLog | None = None
 
 
 @dataclass(frozen=True, slots=True)

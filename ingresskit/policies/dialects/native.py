@@ -22,6 +22,7 @@ from ingresskit.policies.dialects.base import (
     Reading,
 )
 from ingresskit.policies.kinds import BUILTIN_POLICIES
+from ingresskit.policies.kinds.canary import Canary
 from ingresskit.policies.protecting import looks_protecting
 from ingresskit.policies.synonyms import COINED_BY_INGRESS_NGINX
 
@@ -124,8 +125,11 @@ class NativeDialect(Dialect):
                     protection_fault = protection_fault or fault
                     host_faults.setdefault(policy, fault)
         of_hosts = ((kind, fault) for kind, fault in host_faults.items() if kind.scope is PolicyScope.HOST)
+        # Which requests an Ingress takes is no policy of them.
+        variants = [policy.variant for policy in built if isinstance(policy, Canary)]
         return Reading(
-            policies=PolicySet(built, origins),
+            policies=PolicySet((policy for policy in built if not isinstance(policy, Canary)), origins),
+            variant=next(iter(variants), None),
             diagnostics=tuple(diagnostics),
             protection_fault=protection_fault,
             host_faults=tuple(of_hosts),

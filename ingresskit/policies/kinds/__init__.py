@@ -21,6 +21,7 @@ from ingresskit.policies.kinds.balancing import (
     SameSite,
     SecureCookie,
 )
+from ingresskit.policies.kinds.canary import Canary
 from ingresskit.policies.kinds.certificates import CertificateMode, ClientCertificates, HostTls
 from ingresskit.policies.kinds.compression import Coding, Compression
 from ingresskit.policies.kinds.connections import (
@@ -57,7 +58,7 @@ from ingresskit.policies.kinds.requests import AllowedMethods, DeniedAgents
 from ingresskit.policies.kinds.response_rewrites import CookieRewrite, LocationRewrite
 from ingresskit.policies.kinds.rewrites import PrefixRewrite, RegexRewrite, UpstreamHost
 from ingresskit.policies.kinds.shadow import Shadow, Shadowed, parse_shadowed
-from ingresskit.policies.kinds.traffic import FallbackService, Mirror, MirrorUrl, NamedService
+from ingresskit.policies.kinds.traffic import AccessLog, FallbackService, Mirror, MirrorUrl, NamedService
 from ingresskit.policies.kinds.upstream import (
     Algorithm,
     EndpointProtocol,
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BUILTIN_POLICIES",
     "BY_ADDRESS",
+    "AccessLog",
     "Affinity",
     "AffinityCanary",
     "AffinityMode",
@@ -86,6 +88,7 @@ __all__ = [
     "BandwidthLimit",
     "BasicAuth",
     "BodyLimit",
+    "Canary",
     "CertificateMode",
     "ClientCertificates",
     "ClientKey",
@@ -148,6 +151,7 @@ __all__ = [
 ]
 
 BUILTIN_POLICIES: tuple[type[Policy], ...] = (
+    AccessLog,
     Affinity,
     AllowedMethods,
     AllowedSources,
@@ -155,6 +159,7 @@ BUILTIN_POLICIES: tuple[type[Policy], ...] = (
     BandwidthLimit,
     BasicAuth,
     BodyLimit,
+    Canary,
     ClientCertificates,
     Compression,
     ConnectionLimit,

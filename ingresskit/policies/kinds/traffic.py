@@ -13,6 +13,7 @@ from ingresskit.policies.base import Policy, Risk, annotated
 from ingresskit.policies.values import parse_authority, parse_boolean, parse_integer, parse_path_prefix
 
 __all__ = [
+    "AccessLog",
     "FallbackService",
     "Mirror",
     "MirrorUrl",
@@ -203,3 +204,26 @@ class Mirror(Policy):
             raise ValueError("mirror-host and mirror-body need mirror-to too")
         # `slots=True` makes the class anew, so that `super()` alone would speak of the one before.
         return super(Mirror, cls).build(values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessLog(Policy):
+    """Leave requests out of the access log. They count in the metrics all the same.
+
+    Attributes:
+        enabled: Whether the log has the requests of the route.
+        skipped: Those of these targets, as clients send them, with the query, are left out; sorted.
+    """
+
+    enabled: bool = annotated(
+        "access-log",
+        parse_boolean,
+        default=True,
+        grammar="`true` or `false`",
+        summary="Whether the access log has the requests.",
+    )
+    skipped: tuple[str, ...] = ()
+
+    def has(self, target: bytes) -> bool:
+        """Whether the log has a request with this target."""
+        return self.enabled and not (self.skipped and target.decode("latin-1") in self.skipped)

@@ -233,6 +233,7 @@ def _not_forwarded(request: ForwardedRequest, status: int, termination: Terminat
         path=request.path,
         rule_host=request.target.host,
         shadow=() if marks is None else marks.shadow,
+        logged=request.target.logs(request.head.target),
     )
 
 

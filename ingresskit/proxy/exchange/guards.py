@@ -283,6 +283,7 @@ class GuardedRequest:
             location=location,
             fields=fields,
             shadow=() if marks is None else marks.shadow,
+            logged=self.target.logs(self.head.target),
         )
 
     def _replied(self, guard: Filter, reply: Reply) -> LocalReply:

@@ -23,9 +23,13 @@ class LocalReply:
         location: Of a redirect; empty otherwise.
         fields: Further header fields.
         shadow: The stages that would have refused the request.
+        logged: Whether the access log has it.
     """
 
-    __slots__ = ("detail", "fields", "host", "location", "path", "rule_host", "shadow", "status", "termination")
+    __slots__ = (
+        *("detail", "fields", "host", "location", "logged", "path", "rule_host", "shadow", "status"),
+        "termination",
+    )
 
     def __init__(
         self,
@@ -39,6 +43,7 @@ class LocalReply:
         location: str = "",
         fields: tuple[tuple[bytes, bytes], ...] = (),
         shadow: tuple[str, ...] = (),
+        logged: bool = True,
     ) -> None:
         self.status: int = status
         self.termination: Termination | None = termination
@@ -49,6 +54,7 @@ class LocalReply:
         self.location: str = location
         self.fields: tuple[tuple[bytes, bytes], ...] = fields
         self.shadow: tuple[str, ...] = shadow
+        self.logged: bool = logged
 
 
 def count_reply(
@@ -65,7 +71,7 @@ def count_reply(
         duration: Seconds.
     """
     runtime.counters.count_request(reply.rule_host, reply.status, duration, reply.termination)
-    if (log := runtime.settings.access_log) is not None:
+    if (log := runtime.settings.access_log) is not None and reply.logged:
         log(
             AccessRecord(
                 client=peer.text,

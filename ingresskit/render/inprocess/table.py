@@ -16,7 +16,7 @@ from ingresskit.graph import (
     Route,
     host_candidates,
 )
-from ingresskit.policies import Compression, ConnectionUse, Judged, Mirror, PolicySet, Stage
+from ingresskit.policies import AccessLog, Compression, ConnectionUse, Judged, Mirror, PolicySet, Stage
 
 __all__ = ["HostTable", "ResponseEdits", "RetryRule", "RoutingTable", "Target"]
 
@@ -89,6 +89,7 @@ class Target:
         errors: The statuses that get a page.
         mirror: Where copies of requests go; ``None``: there are none.
         compression: How responses are compressed; ``None``: not at all.
+        access_log: Which requests the access log has; ``None``: all.
         extended: One of these three is there.
         is_variant: It takes some of the requests for its path only; `RoutingTable.choose` says which.
     """
@@ -119,7 +120,12 @@ class Target:
     connection: ConnectionUse | None = None
     mirror: Mirror | None = None
     compression: Compression | None = None
+    access_log: AccessLog | None = None
     extended: bool = False
+
+    def logs(self, target: bytes) -> bool:
+        """Whether the access log has a request with *target*, as the client sent it."""
+        return self.access_log is None or self.access_log.has(target)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -105,6 +105,7 @@ def _target(host: VirtualHost, route: Route, chain: Chain) -> Target:
         http_1_0=old,
         mirror=chain.mirror,
         compression=chain.compression,
+        access_log=chain.access_log,
         extended=bool(chain.errors) or chain.mirror is not None or chain.compression is not None,
     )
 

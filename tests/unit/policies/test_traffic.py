@@ -10,6 +10,7 @@ import pytest
 from ingresskit.diagnostics import Reason
 from ingresskit.models import ConfigMap, KubeObject, ObjectKey, ObjectMeta, ObjectRef
 from ingresskit.policies import (
+    AccessLog,
     Coding,
     Compression,
     FallbackService,
@@ -226,3 +227,28 @@ def test_brotli_is_reported_with_what_there_is_instead() -> None:
 
     assert diagnostic.reason is Reason.ANNOTATION_UNSUPPORTED
     assert "use-gzip" in diagnostic.message
+
+
+@pytest.mark.parametrize(
+    ("annotations", "settings", "policy"),
+    [
+        ({}, {}, None),
+        ({"enable-access-log": "true"}, {}, None),
+        ({"enable-access-log": "false"}, {}, AccessLog(enabled=False)),
+        ({"enable-access-log": "true"}, {"disable-access-log": "true"}, AccessLog(enabled=False)),
+        ({}, {"skip-access-log-urls": "/b?x,/a"}, AccessLog(skipped=("/a", "/b?x"))),
+    ],
+)
+def test_ingress_nginx_leaves_requests_out_of_the_log(
+    annotations: dict[str, str], settings: dict[str, str], policy: AccessLog | None
+) -> None:
+    reading = read(annotations, settings)
+
+    assert (reading.policies.get(AccessLog), reading.diagnostics) == (policy, ())
+
+
+def test_patterns_of_targets_are_reported() -> None:
+    reading = read({}, {"skip-access-log-urls": "~^/health"})
+
+    assert reading.policies.get(AccessLog) is None
+    assert "regular expressions" in reading.diagnostics[0].message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -102,6 +103,8 @@ class Globals:
             `ingresskit.policies.ExternalAuth` for this and the others that begin so.
         global_auth_snippet: Whether there is text for nginx in that question.
         open_paths: The rules for which nobody is authenticated, beside those for ACME's challenge.
+        no_access_log: Whether the access log has no request.
+        unlogged: The targets whose requests it has not.
         gzip: Whether responses are compressed.
         gzip_types: Which, by media type; see `ingresskit.policies.Compression`.
         gzip_min_length: From which length on.
@@ -165,6 +168,8 @@ class Globals:
     global_auth_cache_times: KeptVerdicts = DEFAULT_KEPT
     global_auth_snippet: bool = False
     open_paths: tuple[str, ...] = ()
+    no_access_log: bool = False
+    unlogged: tuple[str, ...] = ()
     gzip: bool = False
     gzip_types: tuple[str, ...] = COMPRESSED_TYPES
     gzip_min_length: int = 256
@@ -216,6 +221,13 @@ def _words(text: str) -> tuple[str, ...]:
 
 def _names(text: str) -> frozenset[str]:
     return frozenset(word.lower() for word in _words(text))
+
+
+def _targets(text: str) -> tuple[str, ...]:
+    words = _words(text)
+    if not all(re.fullmatch(r"/[\x21-\x7e]{0,2000}", word) for word in words):
+        raise ValueError("must be paths with their query, separated by commas, and no regular expressions")
+    return tuple(sorted(set(words)))
 
 
 def _gzip_types(text: str) -> tuple[str, ...]:
@@ -277,6 +289,8 @@ _KEYS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "proxy-set-headers": ("request_fields", _key),
     "add-headers": ("response_fields", _key),
     "hide-headers": ("hidden_fields", parse_header_names),
+    "disable-access-log": ("no_access_log", parse_go_boolean),
+    "skip-access-log-urls": ("unlogged", _targets),
     "use-gzip": ("gzip", parse_go_boolean),
     "gzip-types": ("gzip_types", _gzip_types),
     "gzip-min-length": ("gzip_min_length", parse_integer(0, 1_073_741_824)),

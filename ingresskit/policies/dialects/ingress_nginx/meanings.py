@@ -65,6 +65,7 @@ custom-http-errors FallbackService.errors
 default-backend FallbackService.service
 denylist-source-range DeniedSources.networks
 disable-proxy-intercept-errors FallbackService.errors
+enable-access-log AccessLog.enabled
 enable-cors Cors.origins
 enable-global-auth ExternalAuth.url
 force-ssl-redirect TlsRedirect.enabled

@@ -162,7 +162,7 @@ server-alias | hosts | | hh~ | | Further names for the host.
 ssl-passthrough | boolean | false | hl? | | Pass TLS on to the endpoint as it is.
 ssl-ciphers | list | | hl~ | = | The ciphers of the host.
 ssl-prefer-server-ciphers | boolean | off | hl+ | | Whether their order counts.
-enable-access-log | boolean | true | rl? | | Whether requests are logged.
+enable-access-log | boolean | true | rl+ | | Whether requests are logged.
 enable-opentelemetry | boolean | of the ConfigMap | rl? | = | Whether requests are traced.
 opentelemetry-trust-incoming-span | boolean | true | rl. | = | Whether traces of clients go on.
 opentelemetry-operation-name | text | | rm. | = | The name of a trace.
@@ -215,7 +215,6 @@ NOTES: Final = {
     "proxy-next-upstream": "error, timeout and off; no status of a response causes another try",
     "proxy-request-buffering": "on gathers bodies up to 1 MiB; without the annotation bodies are streamed",
     "rewrite-target": "the result is in normal form: one with .. elements is refused",
-    "enable-access-log": "the access log has every request",
     "enable-modsecurity": "no web application firewall is built",
     "enable-opentelemetry": "no traces are exported; traceparent reaches endpoints as clients send it",
     "enable-owasp-core-rules": "no web application firewall is built",

@@ -8,6 +8,7 @@ from ingresskit.policies.dialects.ingress_nginx.reader import Annotations
 from ingresskit.policies.dialects.ingress_nginx.values import parse_go_boolean, parse_go_integer
 from ingresskit.policies.kinds.compression import Coding, Compression
 from ingresskit.policies.kinds.traffic import (
+    AccessLog,
     FallbackService,
     Mirror,
     MirrorUrl,
@@ -29,6 +30,7 @@ def read_traffic(annotations: Annotations) -> None:
     _read_errors(annotations)
     _read_mirror(annotations)
     _read_compression(annotations)
+    _read_access_log(annotations)
     names = map(str.strip, annotations.text("server-alias").split(","))
     annotations.aliases = list(dict.fromkeys(name for name in names if name))
     if not annotations.value("canary", parse_go_boolean):
@@ -102,6 +104,16 @@ def _read_compression(annotations: Annotations) -> None:
                 level=settings.gzip_level,
             )
         )
+
+
+def _read_access_log(annotations: Annotations) -> None:
+    settings = annotations.settings
+    asked = annotations.value("enable-access-log", parse_go_boolean)
+    # Where the ConfigMap switches the log off, no annotation switches it on.
+    enabled = asked is not False and not settings.no_access_log
+    if not enabled or settings.unlogged:
+        names = {} if asked is None else {"enabled": "enable-access-log"}
+        annotations.add(AccessLog(enabled=enabled, skipped=settings.unlogged), **names)
 
 
 def _service(text: str) -> NamedService:

@@ -7,7 +7,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import FallbackService, Mirror, Policy
+from ingresskit.policies import AccessLog, FallbackService, Mirror, Policy
 from ingresskit.render.haproxy.policies.base import Handler
 from ingresskit.render.policies import Loss, Support
 
@@ -47,4 +47,19 @@ class _Mirror(Handler[Mirror]):
         return None
 
 
-HANDLERS: Final = (_FallbackService(), _Mirror())
+class _AccessLog(Handler[AccessLog]):
+    """The program's log has every request; of those that it hands over, that of the delegate counts."""
+
+    policy: type[Policy] = AccessLog
+    limitations: tuple[Loss, ...] = (Loss(message="logs every request", support=Support.DELEGATED),)
+
+    @override
+    def losses(self, policy: AccessLog) -> Iterable[Loss]:
+        return () if policy.enabled and not policy.skipped else self.limitations
+
+    @override
+    def honoured(self, policy: AccessLog) -> Policy | None:
+        return None
+
+
+HANDLERS: Final = (_AccessLog(), _FallbackService(), _Mirror())

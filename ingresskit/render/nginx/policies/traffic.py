@@ -7,7 +7,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import FallbackService, Mirror, Policy
+from ingresskit.policies import AccessLog, FallbackService, Mirror, Policy
 from ingresskit.render.policies import Loss, PolicyHandler, Support
 
 __all__ = ["DYNAMIC", "STATIC"]
@@ -51,5 +51,20 @@ class _Mirror(PolicyHandler[Mirror, object]):
         return None
 
 
-STATIC: Final = (_FallbackService(), _Mirror())
-DYNAMIC: Final = (_FallbackService(), _Mirror())
+class _AccessLog(PolicyHandler[AccessLog, object]):
+    """The program's log has every request; of those that it hands over, that of the delegate counts."""
+
+    policy: type[Policy] = AccessLog
+    limitations: tuple[Loss, ...] = (Loss(message="logs every request", support=Support.DELEGATED),)
+
+    @override
+    def losses(self, policy: AccessLog) -> Iterable[Loss]:
+        return () if policy.enabled and not policy.skipped else self.limitations
+
+    @override
+    def honoured(self, policy: AccessLog) -> Policy | None:
+        return None
+
+
+STATIC: Final = (_AccessLog(), _FallbackService(), _Mirror())
+DYNAMIC: Final = (_AccessLog(), _FallbackService(), _Mirror())
