@@ -149,12 +149,14 @@ class Reply:
         location: Of a redirect; empty otherwise.
         fields: Further header fields, names and values as sent.
         termination: Why, for log and metrics; ``None`` for redirects and preflights.
+        detail: What exactly, for the log: a clause in fixed words; may be empty.
     """
 
     status: int
     location: str = ""
     fields: Fields = ()
     termination: Termination | None = Termination.DENIED
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

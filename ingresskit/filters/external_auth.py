@@ -128,7 +128,10 @@ class ExternalAuthFilter:
             kept = cookies if policy.always_set_cookie else ()
             return Reply(status=reply.status, fields=((*challenges, *kept) if reply.status == 401 else kept))
         # Nobody knows whether the client may pass.
-        return Reply(status=500, termination=Termination.INTERNAL)
+        said = f"responded {reply.status}" if reply.status else "did not respond"
+        return Reply(
+            status=500, termination=Termination.INTERNAL, detail=f"the service that authenticates {said}"
+        )
 
     def _fields(self, request: RequestView) -> tuple[tuple[bytes, bytes], ...]:
         policy = self.policy

@@ -295,7 +295,9 @@ class GuardedRequest:
             reply.location.encode("ascii")
         except ValueError:
             return self._failed(guard)
-        return self.reply(reply.status, reply.termination, location=reply.location, fields=fields)
+        return self.reply(
+            reply.status, reply.termination, detail=reply.detail, location=reply.location, fields=fields
+        )
 
     def _failed(self, guard: object) -> LocalReply:
         """A filter raised: whatever it guards stays closed."""

@@ -223,7 +223,11 @@ def test_cookies_go_with_the_responses_that_nginx_adds_them_to(always: bool, sta
 
 @pytest.mark.parametrize("status", [0, 199, 300, 302, 304, 400, 404, 407, 429, 500, 503])
 def test_whatever_is_neither_yes_nor_no_is_a_500(status: int) -> None:
-    assert outcome(SubrequestReply(status=status)) == Reply(status=500, termination=Termination.INTERNAL)
+    refusal = outcome(SubrequestReply(status=status))
+
+    assert isinstance(refusal, Reply)
+    assert (refusal.status, refusal.termination) == (500, Termination.INTERNAL)
+    assert refusal.detail.endswith(f"responded {status}" if status else "did not respond")
 
 
 @pytest.mark.parametrize(

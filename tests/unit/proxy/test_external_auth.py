@@ -17,6 +17,7 @@ import pytest
 from ingresskit.policies import Authorities, ExternalAuth, RequestHeaders
 from ingresskit.policies.kinds.external_auth import parse_kept_verdicts
 from ingresskit.policies.variables import parse_request_text, parse_request_url
+from ingresskit.proxy import AccessRecord
 from ingresskit.proxy.upstreams.names import Names
 from tests.unit.proxy.conftest import LONG, FakeEndpoint, Seen, Stage, forward, get, reply
 from tests.unit.proxy.test_tls import make_certificate
@@ -222,6 +223,16 @@ async def test_the_log_names_the_service_once_and_no_credentials(
     assert caplog.text.count("a subrequest failed") == 1
     assert f"url=http://127.0.0.1:{port} " in caplog.text
     assert "s3cret" not in caplog.text + repr([vars(record) for record in caplog.records])
+
+
+async def test_a_record_says_what_the_service_said(stage: Stage) -> None:
+    service = await stage.endpoint(reply(status="404 Not Found"))
+    records: list[AccessRecord] = []
+    await ask(stage, auth_at(service), get(), access_log=records.append)
+
+    assert [(record.status, record.detail) for record in records] == [
+        (500, "the service that authenticates responded 404")
+    ]
 
 
 async def test_an_address_that_endpoints_may_not_have_is_not_asked(stage: Stage) -> None:
