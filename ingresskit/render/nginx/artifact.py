@@ -9,6 +9,7 @@
     server-names.conf    which certificate serves which TLS server name
     upstreams.conf       endpoints
     hosts/<id>.conf      one virtual host each
+    authorities/*.pem    those who sign client certificates; not for nginx to include
     origins.json         which object asked for which lines of these; not for nginx
 
 These lie in one folder and are included by names relative to it; every other path in them is absolute
@@ -109,6 +110,7 @@ class NginxArtifact:
         server_names: ``server-names.conf``: server name to certificate id; ``None`` in dynamic mode.
         upstreams: ``upstreams.conf``; ``None`` in dynamic mode.
         hosts: By rule host, its file; empty in dynamic mode.
+        authorities: By path, the files with those who sign client certificates.
         endpoints: By the name of an upstream, where nginx looks them up; empty where they stand in files.
         certificates: By id (of `DEFAULT_CERTIFICATE`, or a hash). Whoever applies this puts the chain
             and the key of each where `NginxSettings.certificate_path` says, and a self-signed one for
@@ -125,6 +127,7 @@ class NginxArtifact:
     server_names: ConfigFile | None = None
     upstreams: ConfigFile | None = None
     hosts: Mapping[str, ConfigFile] = field(default_factory=dict[str, ConfigFile])
+    authorities: Mapping[str, ConfigFile] = field(default_factory=dict[str, ConfigFile])
     endpoints: Mapping[str, tuple[Endpoint, ...]] = field(default_factory=dict[str, "tuple[Endpoint, ...]"])
     certificates: Mapping[str, Certificate] = field(default_factory=dict[str, Certificate])
     tables: Tables | None = None
@@ -136,6 +139,7 @@ class NginxArtifact:
     def config_files(self) -> Iterator[ConfigFile]:
         """Every file of configuration but ``generation.conf``: the main one first, hosts in their order."""
         yield self.main
+        yield from self.authorities.values()
         yield from self.common
         if self.server_names is not None:
             yield self.server_names

@@ -7,6 +7,7 @@ from typing import Final, Never
 from ingresskit.render.nginx.policies import (
     access,
     balancing,
+    certificates,
     compression,
     connections,
     cors,
@@ -30,6 +31,7 @@ STATIC_HANDLERS: Final[HandlerTable[PolicyHandler[Never, StaticDraft]]] = Handle
         *access.STATIC,
         *connections.STATIC,
         *balancing.STATIC,
+        *certificates.STATIC,
         *compression.STATIC,
         *cors.STATIC,
         *credentials.STATIC,

@@ -17,9 +17,11 @@ from ingresskit.graph import (
     VirtualHost,
     host_candidates,
 )
+from ingresskit.policies import ClientCertificates, PolicySet
 from ingresskit.render.nginx.artifact import ConfigFile, config_file
 from ingresskit.render.nginx.names import host_id
 from ingresskit.render.nginx.settings import NginxSettings
+from ingresskit.render.nginx.static.certificates import authority_files
 from ingresskit.render.nginx.static.hosts import host_nodes
 from ingresskit.render.nginx.static.locations import served
 from ingresskit.render.nginx.static.upstreams import Upstream
@@ -35,6 +37,7 @@ class _Host:
 
     candidates: tuple[VirtualHost, ...]
     backends: Mapping[BackendKey, Protocol | None]
+    strict: bool
     file: ConfigFile
     upstreams: tuple[Upstream, ...]
 
@@ -50,6 +53,7 @@ class HostFiles:
         long_locations: As `Capabilities.long_locations`.
 
     Attributes:
+        authorities: The files with the authorities of client certificates, by path.
         files: By rule host, in the order of the graph; always with one of ``*``, which takes all others.
     """
 
@@ -61,6 +65,8 @@ class HostFiles:
         self._by_backend: dict[BackendKey, set[str]] = {}
         self._uses: dict[Upstream, int] = {}
         self.files: Mapping[str, ConfigFile] = {}
+        self.authorities: Mapping[str, ConfigFile] = {}
+        self._asking: dict[str, PolicySet] = {}
 
     def follow(self, graph: RouteGraph, keys: GraphKeys | None) -> set[Upstream]:
         """Render the hosts of *graph*.
@@ -77,8 +83,16 @@ class HostFiles:
         """
         given = graph.by_host
         looked_at = self._looked_at(graph, keys)
+        asking = {name: item for name, item in self._asking.items() if name not in looked_at}
+        for name in looked_at:
+            policies = given[name].policies.of_handshake() if name in given else PolicySet()
+            if ClientCertificates in policies:
+                asking[name] = policies
+        strict = bool(asking)
+        if strict is not bool(self._asking):
+            looked_at = dict.fromkeys((*looked_at, ANY_HOST))
         made = {
-            name: self._host(graph, given.get(name, _NO_RULES))
+            name: self._host(graph, given.get(name, _NO_RULES), strict=strict and name == ANY_HOST)
             for name in looked_at
             if name in given or name == ANY_HOST
         }
@@ -98,6 +112,10 @@ class HostFiles:
             self._hosts = dict(zip(names, map(held.__getitem__, names), strict=True))
             self.files = dict(zip(names, map(_FILE, self._hosts.values()), strict=True))
         self._fallthrough = graph.host_fallthrough
+        if asking != self._asking:
+            self._asking = asking
+            files = (file for _, policies in sorted(asking.items()) for file in authority_files(policies))
+            self.authorities = {file.path: file for file in files}
         return touched
 
     def uses(self, upstream: Upstream) -> bool:
@@ -123,14 +141,14 @@ class HostFiles:
                 self._uses[upstream] = count
         return set(host.upstreams)
 
-    def _host(self, graph: RouteGraph, host: VirtualHost) -> _Host:
+    def _host(self, graph: RouteGraph, host: VirtualHost, *, strict: bool) -> _Host:
         candidates: tuple[VirtualHost, ...] = (host,)
         if graph.host_fallthrough:
             names = [host.host, *list(host_candidates(host.host.replace("*.", "x.", 1)))[1:]]
             found = (graph.virtual_host(name) for name in dict.fromkeys(names))
             candidates = tuple(item for item in found if item is not None) or (host,)
         before = self._hosts.get(host.host)
-        if before is not None and before.candidates == candidates:
+        if before is not None and before.candidates == candidates and before.strict is strict:
             now = {key: _protocol(graph.backends, key) for key in before.backends}
             if now == before.backends:
                 return before
@@ -141,10 +159,15 @@ class HostFiles:
             return None if seen[key] is None else graph.backends[key]
 
         nodes, upstreams = host_nodes(
-            host, served(candidates), self._settings, available, long_locations=self._long_locations
+            host,
+            served(candidates),
+            self._settings,
+            available,
+            long_locations=self._long_locations,
+            strict=strict,
         )
         file = config_file(f"hosts/{host_id(host.host)}.conf", nodes)
-        return _Host(candidates, seen, file, upstreams)
+        return _Host(candidates, seen, strict, file, upstreams)
 
 
 def _protocol(backends: Mapping[BackendKey, Backend], key: BackendKey) -> Protocol | None:

@@ -29,6 +29,7 @@ from ingresskit.render.nginx.policies import (
     static_tls_redirect,
 )
 from ingresskit.render.nginx.settings import NginxSettings
+from ingresskit.render.nginx.static.certificates import certificate_guards, handshake_directives
 from ingresskit.render.nginx.static.forwarding import INSECURE, INSECURE_REQUEST, request_fields
 from ingresskit.render.nginx.static.handover import UNREACHED, unreached_pages
 from ingresskit.render.nginx.static.locations import Served, locations_of
@@ -49,6 +50,7 @@ def host_nodes(
     available: Callable[[BackendKey], Backend | None],
     *,
     long_locations: bool,
+    strict: bool = False,
 ) -> tuple[tuple[Node, ...], tuple[Upstream, ...]]:
     """The file of a virtual host, and the upstreams it sends requests to.
 
@@ -58,6 +60,7 @@ def host_nodes(
         settings: As of the whole nginx.
         available: The backend of a key, ``None`` when it has no endpoint.
         long_locations: As `Capabilities.long_locations`.
+        strict: A host of the graph asks clients for certificates.
 
     Raises:
         TextRefused: A value in a route cannot be written.
@@ -68,6 +71,10 @@ def host_nodes(
     body: tuple[Node, ...] = (
         *_listen(host, settings),
         Directive("server_name", (server_name(host.host),)),
+        # A session is resumed before the server name counts, with the certificate that its client showed to
+        # another host: so none is, where any host asks. What counts is what the default server has.
+        *([Directive("ssl_session_cache", ("off",))] if strict and settings.https else []),
+        *(handshake_directives(host.policies.of_handshake()) if settings.https else ()),
         Directive("include", ("server.conf",)),
         *([server.guard(static_tls_redirect(INSECURE_REQUEST, _tls_policy(routes)))] if hoisted else []),
         *locations,
@@ -180,7 +187,7 @@ def _guards(server: Server, taker: Served, made: StaticDraft, *, hoisted: bool) 
     """What is judged before the action, in order."""
     host, route = taker
     place = route.order.place
-    guards = list(made.guards)
+    guards = [*certificate_guards(server, taker), *made.guards]
     if (refusal := static_plain_http(route)) is not None:
         guards.append(refusal)
     if not hoisted and server.settings.tls_port is not None and redirects_to_tls(host, route):

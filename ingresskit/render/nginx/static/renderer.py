@@ -84,6 +84,7 @@ class StaticRenderer(ModeRenderer):
             upstreams=self._upstreams.render(graph.backends, changed),
             endpoints=self._upstreams.endpoints,
             hosts=self._hosts.files,
+            authorities=self._hosts.authorities,
             certificates=self._certificates.follow(graph, None if keys is None else keys.certificates),
             backend_keys=self._upstreams.keys,
         )

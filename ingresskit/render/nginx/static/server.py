@@ -47,6 +47,7 @@ class Server:
         self._closed: dict[ClientIn, Variable] = {}
         self._splits: dict[_Shares, Variable] = {}
         self._over_tls: dict[str, Variable] = {}
+        self._maps: dict[tuple[Value, tuple[tuple[str, str | Value], ...]], Variable] = {}
         self._too_large: dict[tuple[StaticGuard, ...], Block] = {}
 
     def draft(self, taker: Served) -> StaticDraft:
@@ -80,6 +81,17 @@ class Server:
             body: tuple[Node, ...] = (*(self.guard(guard) for guard in guards), local_response(413))
             known = self._too_large[guards] = Block("location", (name,), body)
         return str(known.args[0])
+
+    def mapped(self, source: Value, rows: tuple[tuple[str, str | Value], ...]) -> Variable:
+        """A variable that a ``map`` makes of *source*; the same for the same rows."""
+        key = (source, rows)
+        variable = self._maps.get(key)
+        if variable is None:
+            variable = Variable(f"ik_map_{host_id(self.host.host)}_{len(self._maps)}")
+            body = tuple(Directive(match, (value,)) for match, value in rows)
+            self.beside.append(Block("map", (source, variable), body))
+            self._maps[key] = variable
+        return variable
 
     def over_tls(self, value: str) -> Variable:
         """A variable that is *value* for clients that use TLS, and empty for others."""
