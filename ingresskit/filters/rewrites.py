@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from ingresskit.filters.edits import PathEdit, PatternEdit
+from ingresskit.filters.edits import HeaderEdit, PathEdit, PatternEdit
 from ingresskit.filters.effects import Compiler, Effect
-from ingresskit.policies import PrefixRewrite, RegexRewrite, UpstreamHost
+from ingresskit.policies import ForwardedPrefix, PrefixRewrite, RegexRewrite, UpstreamHost
 
 __all__ = ["COMPILERS"]
 
@@ -25,6 +25,12 @@ def _regex(policy: RegexRewrite) -> Effect:
     )
 
 
+def _forwarded_prefix(policy: ForwardedPrefix) -> Effect:
+    if policy.prefix is None:
+        return Effect()
+    return Effect(request=HeaderEdit.of([("X-Forwarded-Prefix", policy.prefix)]))
+
+
 def _host(policy: UpstreamHost) -> Effect:
     return Effect(host=policy.host or "")
 
@@ -32,5 +38,6 @@ def _host(policy: UpstreamHost) -> Effect:
 COMPILERS: Final = (
     Compiler(PrefixRewrite, _prefix),
     Compiler(RegexRewrite, _regex),
+    Compiler(ForwardedPrefix, _forwarded_prefix),
     Compiler(UpstreamHost, _host),
 )

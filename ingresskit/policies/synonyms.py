@@ -45,7 +45,7 @@ COINED_BY_INGRESS_NGINX: Final[Mapping[str, str]] = {
     "load-balance": "load-balancing",
     "upstream-hash-by": "load-balancing",
     "custom-headers": "response-headers-set",
-    "x-forwarded-prefix": "request-headers-set",
+    "x-forwarded-prefix": "forwarded-prefix",
     "default-backend": "fallback-service",
     "enable-access-log": "access-log",
     "custom-http-errors": "error-pages",

@@ -56,7 +56,7 @@ from ingresskit.policies.kinds.redirects import (
 )
 from ingresskit.policies.kinds.requests import AllowedMethods, DeniedAgents
 from ingresskit.policies.kinds.response_rewrites import CookieRewrite, LocationRewrite
-from ingresskit.policies.kinds.rewrites import PrefixRewrite, RegexRewrite, UpstreamHost
+from ingresskit.policies.kinds.rewrites import ForwardedPrefix, PrefixRewrite, RegexRewrite, UpstreamHost
 from ingresskit.policies.kinds.shadow import Shadow, Shadowed, parse_shadowed
 from ingresskit.policies.kinds.traffic import AccessLog, FallbackService, Mirror, MirrorUrl, NamedService
 from ingresskit.policies.kinds.upstream import (
@@ -105,6 +105,7 @@ __all__ = [
     "EndpointProtocol",
     "ExternalAuth",
     "FallbackService",
+    "ForwardedPrefix",
     "HashBy",
     "HashPart",
     "HashSource",
@@ -171,6 +172,7 @@ BUILTIN_POLICIES: tuple[type[Policy], ...] = (
     EndpointLimit,
     ExternalAuth,
     FallbackService,
+    ForwardedPrefix,
     HashBy,
     HostTls,
     Hsts,

@@ -14,7 +14,7 @@ from ingresskit.policies.templates import parse_path_template
 from ingresskit.policies.timed_patterns import parse_path_pattern
 from ingresskit.policies.values import parse_authority, parse_path_prefix
 
-__all__ = ["PrefixRewrite", "RegexRewrite", "UpstreamHost"]
+__all__ = ["ForwardedPrefix", "PrefixRewrite", "RegexRewrite", "UpstreamHost"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +121,26 @@ class RegexRewrite(Policy):
         if made.pattern is None:
             raise ValueError("needs rewrite-regex too")
         return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwardedPrefix(Policy):
+    """The header field ``X-Forwarded-Prefix``: what was taken away from the path, for applications that link.
+
+    Attributes:
+        prefix: A path in normal form, sent as it is; ``None`` sends none, and that of a client never arrives.
+    """
+
+    stage: ClassVar[Stage] = Stage.HEADERS
+
+    prefix: str | None = annotated(
+        "forwarded-prefix",
+        parse_path_prefix,
+        default=None,
+        grammar="a path that begins with `/`",
+        summary="Tell endpoints by X-Forwarded-Prefix under which path clients see them.",
+        risk=Risk.MEDIUM,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

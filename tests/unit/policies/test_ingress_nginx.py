@@ -19,6 +19,7 @@ from ingresskit.policies import (
     Cors,
     DeniedSources,
     EndpointProtocol,
+    ForwardedPrefix,
     Hsts,
     IngressNginxDialect,
     LoadBalancing,
@@ -31,7 +32,6 @@ from ingresskit.policies import (
     Reading,
     RedirectStatus,
     RegexRewrite,
-    RequestHeaders,
     ResponseHeaders,
     Retries,
     RetryOn,
@@ -189,7 +189,7 @@ POLICIES: dict[str, tuple[dict[str, str], Policy]] = {
     ),
     "a forwarded prefix beside it": (
         {"rewrite-target": "/", "x-forwarded-prefix": "/shop"},
-        RequestHeaders(set=(("X-Forwarded-Prefix", "/shop"),)),
+        ForwardedPrefix(prefix="/shop"),
     ),
 }
 
@@ -293,7 +293,7 @@ def test_a_forwarded_prefix_beside_a_target_that_is_a_path_is_reported(
 ) -> None:
     reading = rewritten("/", *paths, x_forwarded_prefix="/shop")
 
-    assert (RequestHeaders in reading.policies, only(reading).reason) == (sent, reason)
+    assert (ForwardedPrefix in reading.policies, only(reading).reason) == (sent, reason)
 
 
 def test_a_target_that_is_the_path_rewrites_nothing() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from ingresskit.diagnostics import Reason
 from ingresskit.models import ConfigMap, ObjectMeta
-from ingresskit.policies import RequestHeaders, ResponseHeaders
+from ingresskit.policies import ForwardedPrefix, RequestHeaders, ResponseHeaders
 from tests.unit.policies.test_ingress_nginx import only, read
 
 SETTINGS = {
@@ -43,9 +43,8 @@ def test_those_of_an_annotation_stand_beside_them_and_win() -> None:
     found = named.policies.get(ResponseHeaders)
     assert found is not None
     assert found.set == (("X-More", "1"), ("X-Served-By", "them"))
-    assert named.policies.get(RequestHeaders) == RequestHeaders(
-        set=(("X-Cluster", "blue"), ("X-Forwarded-Prefix", "/p"))
-    )
+    assert named.policies.get(RequestHeaders) == RequestHeaders(set=(("X-Cluster", "blue"),))
+    assert named.policies.get(ForwardedPrefix) == ForwardedPrefix(prefix="/p")
     assert set(named.policies.origins(ResponseHeaders)) == {"set"}
 
 

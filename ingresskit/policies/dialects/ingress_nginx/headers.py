@@ -10,6 +10,7 @@ from ingresskit.policies.dialects.ingress_nginx.rewrites import forwarded_prefix
 from ingresskit.policies.dialects.ingress_nginx.values import parse_key
 from ingresskit.policies.kinds.connections import ConnectionUse, HttpVersion, UpstreamConnection
 from ingresskit.policies.kinds.headers import Hsts, RequestHeaders, ResponseHeaders
+from ingresskit.policies.kinds.rewrites import ForwardedPrefix
 from ingresskit.policies.values import HeaderField, parse_choice, parse_headers
 
 __all__ = ["read_headers"]
@@ -20,7 +21,7 @@ _VERSION = "proxy-http-version"
 
 
 def read_headers(annotations: Annotations) -> None:
-    """Ask for `RequestHeaders`, `ResponseHeaders` and, as the ConfigMap says, `Hsts`."""
+    """Ask for `RequestHeaders`, `ForwardedPrefix`, `ResponseHeaders` and, as the ConfigMap says, `Hsts`."""
     settings = annotations.settings
     if settings.hsts:
         policy = Hsts(
@@ -46,13 +47,10 @@ def _connection(annotations: Annotations) -> None:
 
 def _requests(annotations: Annotations) -> None:
     fields = operators_fields(annotations, "proxy-set-headers", annotations.settings.request_fields)
-    prefix = forwarded_prefix(annotations)
-    asked: dict[str, str] = {}
-    if prefix is not None:
-        fields = (*fields, ("X-Forwarded-Prefix", prefix))
-        asked["set"] = "x-forwarded-prefix"
     if fields:
-        annotations.add(RequestHeaders(set=fields), **asked)
+        annotations.add(RequestHeaders(set=fields))
+    if (prefix := forwarded_prefix(annotations)) is not None:
+        annotations.add(ForwardedPrefix(prefix=prefix), prefix="x-forwarded-prefix")
 
 
 def _responses(annotations: Annotations) -> None:

@@ -132,7 +132,7 @@ upstream-vhost UpstreamHost.host
 use-port-in-redirects TlsRedirect.shows_port
 use-regex patterns
 whitelist-source-range AllowedSources.networks
-x-forwarded-prefix RequestHeaders.set
+x-forwarded-prefix ForwardedPrefix.prefix
 """
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from typing_extensions import override
 
 from ingresskit.graph import HostRefused, normalise_host, rule_host
-from ingresskit.policies import Policy, PrefixRewrite, RegexRewrite, UpstreamHost
+from ingresskit.policies import ForwardedPrefix, Policy, PrefixRewrite, RegexRewrite, UpstreamHost
 from ingresskit.render.haproxy.artifact import MapName
 from ingresskit.render.haproxy.lines import flagged, setting
 from ingresskit.render.haproxy.policies.base import Context, Handler, SettingRow
@@ -72,6 +72,24 @@ class _RegexRewrite(Handler[RegexRewrite]):
         return policy if policy.replacement is None else None
 
 
+class _ForwardedPrefix(Handler[ForwardedPrefix]):
+    """A row; what clients say of it was dropped."""
+
+    policy = ForwardedPrefix
+    flag = "f"
+    words = "The endpoint learns under which path clients see it."
+
+    @override
+    def rows(self, policy: ForwardedPrefix) -> Iterator[SettingRow]:
+        if policy.prefix is not None:
+            yield MapName.SETTINGS, "forwarded-prefix", policy.prefix
+
+    @override
+    def request(self, context: Context) -> Iterator[str]:
+        on = flagged(self.flag)
+        yield f"set-header X-Forwarded-Prefix %[{setting('forwarded-prefix')}] if {on}"
+
+
 class _UpstreamHost(Handler[UpstreamHost]):
     """Rows for the field and for the name that endpoints get by TLS."""
 
@@ -95,4 +113,4 @@ class _UpstreamHost(Handler[UpstreamHost]):
         yield f"set-var(txn.server_name) {setting('server-name')} if {on}"
 
 
-HANDLERS: Final = (_PrefixRewrite(), _RegexRewrite(), _UpstreamHost())
+HANDLERS: Final = (_ForwardedPrefix(), _PrefixRewrite(), _RegexRewrite(), _UpstreamHost())

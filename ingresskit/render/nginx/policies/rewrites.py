@@ -8,7 +8,15 @@ from typing import Final
 from typing_extensions import override
 
 from ingresskit.graph import HostRefused, normalise_host, rule_host
-from ingresskit.policies import Pattern, Policy, PrefixRewrite, RegexRewrite, UpstreamHost, is_portable
+from ingresskit.policies import (
+    ForwardedPrefix,
+    Pattern,
+    Policy,
+    PrefixRewrite,
+    RegexRewrite,
+    UpstreamHost,
+    is_portable,
+)
 from ingresskit.render.nginx.policies.drafts import DynamicDraft, StaticDraft
 from ingresskit.render.nginx.templates import written_template
 from ingresskit.render.nginx.tree import Directive, Value
@@ -17,13 +25,18 @@ from ingresskit.render.policies import Loss, PolicyHandler, Support
 __all__ = [
     "DYNAMIC",
     "STATIC",
+    "DynamicForwardedPrefix",
     "DynamicPrefixRewrite",
     "DynamicRegexRewrite",
     "DynamicUpstreamHost",
+    "StaticForwardedPrefix",
     "StaticPrefixRewrite",
     "StaticRegexRewrite",
     "StaticUpstreamHost",
 ]
+
+
+_PREFIX: Final = "X-Forwarded-Prefix"
 
 
 class StaticPrefixRewrite(PolicyHandler[PrefixRewrite, StaticDraft]):
@@ -133,6 +146,28 @@ class DynamicUpstreamHost(PolicyHandler[UpstreamHost, DynamicDraft]):
             draft.edit(self.stage, "host", {"host": policy.host} | ({"name": name} if name else {}))
 
 
+class StaticForwardedPrefix(PolicyHandler[ForwardedPrefix, StaticDraft]):
+    """A field of a location."""
+
+    policy: type[Policy] = ForwardedPrefix
+
+    @override
+    def contribute(self, policy: ForwardedPrefix, draft: StaticDraft) -> None:
+        if policy.prefix is not None:
+            draft.request["x-forwarded-prefix"] = (_PREFIX, Value(policy.prefix))
+
+
+class DynamicForwardedPrefix(PolicyHandler[ForwardedPrefix, DynamicDraft]):
+    """A part of the edit ``headers``."""
+
+    policy: type[Policy] = ForwardedPrefix
+
+    @override
+    def contribute(self, policy: ForwardedPrefix, draft: DynamicDraft) -> None:
+        if policy.prefix is not None:
+            draft.request.add(((_PREFIX, policy.prefix),), ())
+
+
 def _name(authority: str) -> str:
     """The TLS server name of a host with or without a port; empty where it cannot be one."""
     try:
@@ -141,5 +176,10 @@ def _name(authority: str) -> str:
         return ""
 
 
-STATIC: Final = (StaticPrefixRewrite(), StaticRegexRewrite(), StaticUpstreamHost())
-DYNAMIC: Final = (DynamicPrefixRewrite(), DynamicRegexRewrite(), DynamicUpstreamHost())
+STATIC: Final = (StaticForwardedPrefix(), StaticPrefixRewrite(), StaticRegexRewrite(), StaticUpstreamHost())
+DYNAMIC: Final = (
+    DynamicForwardedPrefix(),
+    DynamicPrefixRewrite(),
+    DynamicRegexRewrite(),
+    DynamicUpstreamHost(),
+)
