@@ -28,7 +28,6 @@ from ingresskit.policies import ConnectionUse
 from ingresskit.proxy.access import AccessRecord
 from ingresskit.proxy.deadlines import NEVER
 from ingresskit.proxy.exchange.attempts import Attempts
-from ingresskit.proxy.exchange.pacing import Pacer
 from ingresskit.proxy.exchange.tunnel import Tunnel
 from ingresskit.proxy.message.fields import safe_trailers, without
 from ingresskit.proxy.message.views import EndpointResponse
@@ -68,7 +67,6 @@ class Exchange(Attempts):
         "_first_byte",
         "_kept",
         "_kept_size",
-        "_pacer",
         "_read_timeout",
         "_sent",
         "_status",
@@ -99,7 +97,6 @@ class Exchange(Attempts):
         self._status: int = 0
         self._sent: int = 0
         self._first_byte: float | None = None
-        self._pacer: Pacer | None = None
         self._timer: TimerHandle | None = None
 
     @property
@@ -130,8 +127,6 @@ class Exchange(Attempts):
         self.request_complete = complete
         upstream = self._upstream
         if upstream is None:
-            if self.response_started:
-                return  # it is complete, and only takes its time
             self._keep(payload)
             if self._kept_size > self._runtime.settings.buffer_bytes and not complete:
                 self._downstream.pause_reading(NO_UPSTREAM)
@@ -166,16 +161,12 @@ class Exchange(Attempts):
 
     def client_write_paused(self) -> None:
         """The client takes nothing at the moment: read nothing for it."""
-        if self._pacer is not None:
-            self._pacer.wait()
         if self._upstream is not None:
             self._upstream.pause_reading()
 
     def client_write_resumed(self) -> None:
         """Undo `client_write_paused`."""
-        if self._pacer is not None:
-            self._pacer.run()
-        elif self._upstream is not None:
+        if self._upstream is not None:
             self._upstream.resume_reading()
             if self.request_complete or self.response_started:
                 self._upstream.expect_response(self._read_timeout)
@@ -219,7 +210,7 @@ class Exchange(Attempts):
         self.response_started = True
         if payload and self._request.target.response_rate:
             self._downstream.send_head(head, fields, extra, b"", last=False)
-            self._send_paced(payload, complete=complete)
+            self._pass_on(payload, b"", complete=complete)
             return
         self._sent = len(payload)
         self._downstream.send_head(head, fields, extra, payload, last=complete)
@@ -232,9 +223,10 @@ class Exchange(Attempts):
         """More of the response's body, *complete* with its last byte."""
         if trailers:
             trailers = self._passing_trailers(trailers)
-        if self._request.target.response_rate:
-            self._send_paced(payload, complete=complete, trailers=trailers)
-            return
+        self._pass_on(payload, trailers, complete=complete)
+
+    def _pass_on(self, payload: bytes, trailers: bytes, *, complete: bool) -> None:
+        """Send a part of the body; a subclass may take its time."""
         self._sent += len(payload)
         self._downstream.send_data(payload, last=complete, trailers=trailers)
         if self._finished:
@@ -413,36 +405,6 @@ class Exchange(Attempts):
             trailers = without(trailers, edit.drop)
         return trailers
 
-    def _send_paced(self, payload: bytes, *, complete: bool, trailers: bytes = b"") -> None:
-        """Send a part of the body no faster than the route allows; meanwhile the endpoint is not read."""
-        target = self._request.target
-        if (pacer := self._pacer) is None:
-            pacer = self._pacer = Pacer(
-                rate=target.response_rate,
-                after=target.response_rate_after,
-                send=self._part_due,
-                drained=self._all_sent,
-            )
-        if complete:
-            # The endpoint is done, however long it takes to send what it sent.
-            self._release_upstream()
-        pacer.take(payload, complete=complete, trailers=trailers)
-        if pacer.is_full and self._upstream is not None:
-            self._upstream.pause_reading()
-
-    def _part_due(self, part: bytes, last: bool, trailers: bytes) -> None:
-        self._runtime.deadlines.now()
-        self._sent += len(part)
-        self._downstream.send_data(part, last=last, trailers=trailers)
-        if last and not self._finished:
-            self._response_complete()
-
-    def _all_sent(self) -> None:
-        upstream = self._upstream
-        if upstream is not None and not self._downstream.write_paused:
-            upstream.resume_reading()
-            upstream.expect_response(self._read_timeout)
-
     # The end.
 
     def _release_upstream(self) -> None:
@@ -482,8 +444,6 @@ class Exchange(Attempts):
 
     def _end(self, status: int, termination: Termination | None = None, detail: str = "") -> None:
         self._finished = True
-        if self._pacer is not None:
-            self._pacer.close()
         if self._timer is not None:
             self._timer.cancel()
         endpoint = self._endpoint

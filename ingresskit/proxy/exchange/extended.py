@@ -1,4 +1,4 @@
-"""An exchange of a route that does more than forward: copies, pages of errors, and compression.
+"""An exchange of a route that does more than forward: copies, pages of errors, compression, and pace.
 
 Exchanges of all other routes are of the base class, and know nothing of it.
 """
@@ -12,8 +12,10 @@ from typing_extensions import override
 from ingresskit.proxy.exchange.compression import GzipBody, may_vary, with_vary
 from ingresskit.proxy.exchange.error_pages import PageExchange
 from ingresskit.proxy.exchange.mirroring import GatheredCopy
+from ingresskit.proxy.exchange.pacing import Pacer
 
 if TYPE_CHECKING:
+    from ingresskit.graph import Termination
     from ingresskit.proxy.exchange.runtime import Runtime
     from ingresskit.proxy.message.head import ResponseHead
     from ingresskit.proxy.message.request import ForwardedRequest
@@ -26,7 +28,7 @@ __all__ = ["ExtendedExchange"]
 class ExtendedExchange(PageExchange):
     """An exchange of a route with `Target.extended`."""
 
-    __slots__ = ("_copy", "_gzip")
+    __slots__ = ("_copy", "_gzip", "_pacer")
 
     def __init__(
         self,
@@ -53,6 +55,7 @@ class ExtendedExchange(PageExchange):
         policy = request.target.mirror
         self._copy = None if policy is None else GatheredCopy(runtime, request, policy, mirror)
         self._gzip: GzipBody | None = None
+        self._pacer: Pacer | None = None
 
     @property
     @override
@@ -68,6 +71,9 @@ class ExtendedExchange(PageExchange):
 
     @override
     def request_data(self, payload: bytes, *, complete: bool, trailers: bytes = b"") -> None:
+        if self._pacer is not None and self._upstream is None:
+            self.request_complete = complete  # the response is, and only takes its time
+            return
         super().request_data(payload, complete=complete, trailers=trailers)
         self._gather(payload, complete=complete)
 
@@ -99,3 +105,57 @@ class ExtendedExchange(PageExchange):
         if self._gzip is not None:
             payload = self._gzip.take(payload, last=complete)
         super().response_data(payload, complete=complete, trailers=trailers)
+
+    # The pace of a response.
+
+    @override
+    def _pass_on(self, payload: bytes, trailers: bytes, *, complete: bool) -> None:
+        target = self._request.target
+        if not target.response_rate:
+            super()._pass_on(payload, trailers, complete=complete)
+            return
+        if (pacer := self._pacer) is None:
+            pacer = self._pacer = Pacer(
+                rate=target.response_rate,
+                after=target.response_rate_after,
+                send=self._part_due,
+                drained=self._all_sent,
+            )
+        if complete:
+            # The endpoint is done, however long it takes to send what it sent.
+            self._release_upstream()
+        pacer.take(payload, complete=complete, trailers=trailers)
+        if pacer.is_full and self._upstream is not None:
+            self._upstream.pause_reading()
+
+    def _part_due(self, part: bytes, last: bool, trailers: bytes) -> None:
+        self._runtime.deadlines.now()
+        self._sent += len(part)
+        self._downstream.send_data(part, last=last, trailers=trailers)
+        if last and not self._finished:
+            self._response_complete()
+
+    def _all_sent(self) -> None:
+        upstream = self._upstream
+        if upstream is not None and not self._downstream.write_paused:
+            upstream.resume_reading()
+            upstream.expect_response(self._read_timeout)
+
+    @override
+    def client_write_paused(self) -> None:
+        if self._pacer is not None:
+            self._pacer.wait()
+        super().client_write_paused()
+
+    @override
+    def client_write_resumed(self) -> None:
+        if self._pacer is not None:
+            self._pacer.run()
+        else:
+            super().client_write_resumed()
+
+    @override
+    def _end(self, status: int, termination: Termination | None = None, detail: str = "") -> None:
+        if self._pacer is not None:
+            self._pacer.close()
+        super()._end(status, termination, detail)

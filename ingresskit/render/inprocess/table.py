@@ -90,7 +90,7 @@ class Target:
         mirror: Where copies of requests go; ``None``: there are none.
         compression: How responses are compressed; ``None``: not at all.
         access_log: Which requests the access log has; ``None``: all.
-        extended: One of these three is there.
+        extended: There are errors, a mirror, a compression or a rate of responses.
         is_variant: It takes some of the requests for its path only; `RoutingTable.choose` says which.
     """
 

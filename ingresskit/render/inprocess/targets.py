@@ -106,7 +106,9 @@ def _target(host: VirtualHost, route: Route, chain: Chain) -> Target:
         mirror=chain.mirror,
         compression=chain.compression,
         access_log=chain.access_log,
-        extended=bool(chain.errors) or chain.mirror is not None or chain.compression is not None,
+        extended=bool(chain.errors or bandwidth.rate)
+        or chain.mirror is not None
+        or chain.compression is not None,
     )
 
 

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 
 import pytest
 
 from ingresskit.graph import Termination
-from ingresskit.policies import BandwidthLimit, BodyLimit, ConnectionLimit, RequestBuffering
+from ingresskit.policies import (
+    BandwidthLimit,
+    BodyLimit,
+    Coding,
+    Compression,
+    ConnectionLimit,
+    RequestBuffering,
+)
 from ingresskit.proxy import AccessRecord
 from tests.unit.proxy.conftest import Seen, Stage, forward, get, reply, until
 
@@ -195,3 +203,16 @@ async def test_a_body_that_is_gathered_is_sent_again_to_another_endpoint(stage: 
         assert (await client.answer()).status == 200
 
     assert [(seen.body, seen.value("content-length")) for seen in endpoint.seen] == [(b"hello", "5")] * 2
+
+
+async def test_a_paced_response_may_be_compressed(stage: Stage) -> None:
+    body = bytes(range(250)) * 2_000
+    endpoint = await stage.endpoint(reply(body, fields=["Content-Type: text/plain"]))
+    compression = Compression(coding=Coding.GZIP, types=("*",))
+    proxy = await stage.proxy(forward(endpoint.port, policies=[FAST, compression]))
+    client = await stage.connect(proxy)
+
+    answer = await client.ask(get(fields=["Accept-Encoding: gzip"]))
+
+    assert answer.value("content-encoding") == "gzip"
+    assert gzip.decompress(answer.body) == body
