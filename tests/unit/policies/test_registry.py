@@ -44,11 +44,11 @@ def parse_anything(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compression(Policy):
+class Pressing(Policy):
     """A policy as a user of the library writes one."""
 
     level: int = annotated(
-        "compression-level", parse_level, default=1, grammar="`1` or `2`", summary="How hard to press."
+        "pressing-level", parse_level, default=1, grammar="`1` or `2`", summary="How hard to press."
     )
 
 
@@ -169,12 +169,12 @@ def test_diagnostics_come_in_the_order_of_the_annotations() -> None:
 
 
 def test_a_policy_of_your_own_is_read_beside_the_built_in_ones() -> None:
-    registry = default_policies(Compression)
+    registry = default_policies(Pressing)
 
-    parsed = parse({"compression-level": "2", "retries": "1"}, registry)
-    wrong = parse({"compression-level": "3"}, registry)
+    parsed = parse({"pressing-level": "2", "retries": "1"}, registry)
+    wrong = parse({"pressing-level": "3"}, registry)
 
-    assert parsed.policies.get(Compression) == Compression(level=2)
+    assert parsed.policies.get(Pressing) == Pressing(level=2)
     assert Retries in parsed.policies
     assert wrong.diagnostics[0].message == "'3' must be 1 or 2; it is ignored"
 
