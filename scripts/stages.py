@@ -34,7 +34,7 @@ for a request.
 _AFTER = """
 The stages without a policy are there for policies of third parties (see [policies](policies.md)).
 Header fields of responses are changed when the response of an endpoint comes back; responses of the proxy
-itself stay as they are.
+itself get those of `Hsts` and `Cors` only.
 """
 
 # Part of the graph itself: it chooses among the backends of the route.

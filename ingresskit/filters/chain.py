@@ -98,6 +98,8 @@ class Chain:
         secure_response: The same for a client with TLS.
         rewrites: The filters for an endpoint's response whose edits come before those, in order.
         responses: The filters for an endpoint's response, whose edits come after those, in order.
+        local_secure: The header fields of local replies to clients with TLS.
+        local: The filters for local replies, whose fields come after those, in order.
         max_body_bytes: The limit of a body whose length is not declared; 0 is no limit.
         shadow: The stages at which the replies of filters are only counted.
         errors: The statuses that get a page.
@@ -115,6 +117,8 @@ class Chain:
     secure_response: HeaderEdit = UNCHANGED
     rewrites: tuple[ResponseFilter, ...] = ()
     responses: tuple[ResponseFilter, ...] = ()
+    local_secure: HeaderEdit = UNCHANGED
+    local: tuple[ResponseFilter, ...] = ()
     max_body_bytes: int = 0
     shadow: frozenset[Stage] = frozenset()
     errors: frozenset[int] = frozenset()
@@ -174,11 +178,12 @@ def chain_of(
     filters = sorted(_filters(host, route, found), key=lambda item: order.place(item.stage))
     if (satisfy := policies.get(Satisfy)) is not None and satisfy.mode is Satisfaction.ANY:
         filters = list(combined(filters))
-    request = response = secure_response = UNCHANGED
+    request = response = secure_response = local_secure = UNCHANGED
     for effect in found:
         request = request.then(effect.request)
         response = response.then(effect.response)
         secure_response = secure_response.then(effect.response).then(effect.secure_response)
+        local_secure = local_secure.then(effect.local_secure)
     return Chain(
         plain=tuple(filters),
         secure=tuple(item for item in filters if item.stage not in _PLAIN_ONLY),
@@ -187,6 +192,8 @@ def chain_of(
         request=request,
         response=response,
         secure_response=secure_response,
+        local_secure=local_secure,
+        local=tuple(item for effect in found for item in effect.local),
         rewrites=tuple(item for effect in found for item in effect.rewrites),
         responses=tuple(item for effect in found for item in effect.responses),
         max_body_bytes=0 if Stage.BODY in on_trial else largest,

@@ -76,7 +76,8 @@ def _cors(policy: Cors) -> Effect:
         fields=tuple((name.encode("ascii"), value.encode("ascii")) for name, value in policy.fields),
         every_options=policy.every_options,
     )
-    return Effect(guards=(made,), responses=(made,))
+    # A page must be able to read why it was refused, too.
+    return Effect(guards=(made,), responses=(made,), local=(made,))
 
 
 COMPILERS: Final = (Compiler(Cors, _cors),)

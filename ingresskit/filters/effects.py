@@ -42,6 +42,8 @@ class Effect:
         rewrites: Asked for each response of an endpoint, for changes of what it says itself: their edits come
             before all others.
         responses: Asked for each response of an endpoint, for edits that depend on the request.
+        local_secure: Header fields of responses of the proxy itself to clients that use TLS.
+        local: Asked for each response of the proxy itself; the fields of their edits are added.
         max_body_bytes: The runtime counts the body while it passes, and refuses more; 0 is no limit.
         mirror: Where the runtime sends copies of requests; ``None``: there are none.
         compression: How it compresses responses; ``None``: not at all.
@@ -57,6 +59,8 @@ class Effect:
     secure_response: HeaderEdit = UNCHANGED
     rewrites: tuple[ResponseFilter, ...] = ()
     responses: tuple[ResponseFilter, ...] = ()
+    local_secure: HeaderEdit = UNCHANGED
+    local: tuple[ResponseFilter, ...] = ()
     max_body_bytes: int = 0
     errors: frozenset[int] = frozenset()
     mirror: Mirror | None = None

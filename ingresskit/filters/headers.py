@@ -23,7 +23,9 @@ def _hsts(policy: Hsts) -> Effect:
     if not policy.value:
         return Effect()
     name = "Strict-Transport-Security"
-    return Effect(response=HeaderEdit.of(removed=[name]), secure_response=HeaderEdit.of([(name, policy.value)]))
+    promise = HeaderEdit.of([(name, policy.value)])
+    # Also where the proxy responds itself (RFC 6797, 7.1).
+    return Effect(response=HeaderEdit.of(removed=[name]), secure_response=promise, local_secure=promise)
 
 
 # What a route sets by name wins over what its host promises.

@@ -17,6 +17,7 @@ from ingresskit.proxy.exchange.extended import ExtendedExchange
 from ingresskit.proxy.exchange.gathering import Gathering
 from ingresskit.proxy.exchange.guards import GuardedRequest
 from ingresskit.proxy.exchange.inquiry import Inquiry
+from ingresskit.proxy.exchange.local_fields import local_fields
 from ingresskit.proxy.exchange.replies import LocalReply
 from ingresskit.proxy.message.head import BadRequest, RequestHead
 from ingresskit.proxy.message.hosts import RequestedHost
@@ -232,6 +233,7 @@ def _not_forwarded(request: ForwardedRequest, status: int, termination: Terminat
         host=request.host,
         path=request.path,
         rule_host=request.target.host,
+        fields=local_fields(request.target, request, status),
         shadow=() if marks is None else marks.shadow,
         logged=request.target.logs(request.head.target),
     )

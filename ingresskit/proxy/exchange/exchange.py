@@ -28,6 +28,7 @@ from ingresskit.policies import ConnectionUse
 from ingresskit.proxy.access import AccessRecord
 from ingresskit.proxy.deadlines import NEVER
 from ingresskit.proxy.exchange.attempts import Attempts
+from ingresskit.proxy.exchange.local_fields import local_fields
 from ingresskit.proxy.exchange.tunnel import Tunnel
 from ingresskit.proxy.message.fields import safe_trailers, without
 from ingresskit.proxy.message.views import EndpointResponse
@@ -434,7 +435,9 @@ class Exchange(Attempts):
             self._cut(termination, detail)
             return
         self.response_started = True
-        self._sent = self._downstream.send_local_reply(status, sentence=sentence)
+        request = self._request
+        fields = local_fields(request.target, request, status)
+        self._sent = self._downstream.send_local_reply(status, sentence=sentence, fields=fields)
         self._end(status, termination, detail)
         self._downstream.finish()
 

@@ -25,6 +25,7 @@ from ingresskit.filters import (
 )
 from ingresskit.graph import Termination
 from ingresskit.policies import Stage
+from ingresskit.proxy.exchange.local_fields import local_fields
 from ingresskit.proxy.exchange.replies import LocalReply
 from ingresskit.proxy.message.fields import without
 from ingresskit.proxy.message.marks import Marks
@@ -281,7 +282,7 @@ class GuardedRequest:
             path=self.path,
             rule_host=self.target.host,
             location=location,
-            fields=fields,
+            fields=local_fields(self.target, self, status, fields),
             shadow=() if marks is None else marks.shadow,
             logged=self.target.logs(self.head.target),
         )

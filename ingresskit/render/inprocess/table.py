@@ -75,6 +75,7 @@ class Target:
         upstream_host: What endpoints get as ``Host`` in place of the client's; empty: that one.
         request: What happens to the header fields of the request; ``None``: nothing.
         response: What happens to an endpoint's response; ``None``: nothing.
+        local: What it adds to responses of the proxy itself; ``None``: nothing.
         connect_timeout: Seconds; ``None`` is the proxy's default; so the next two.
         http_1_0: Endpoints are spoken to in HTTP/1.0; then *connection* is `ConnectionUse.CLOSE`.
         retries: Tries after the first.
@@ -104,6 +105,7 @@ class Target:
     upstream_host: str = ""
     request: HeaderEdit | None = None
     response: ResponseEdits | None = None
+    local: ResponseEdits | None = None
     connect_timeout: float | None = None
     read_timeout: float | None = None
     send_timeout: float | None = None

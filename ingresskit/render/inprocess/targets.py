@@ -79,6 +79,9 @@ def _target(host: VirtualHost, route: Route, chain: Chain) -> Target:
             rewrites=chain.rewrites,
             filters=chain.responses,
         )
+    local = None
+    if chain.local_secure or chain.local:
+        local = ResponseEdits(secure=chain.local_secure, filters=chain.local)
     return Target(
         route=route,
         host=host.host,
@@ -88,6 +91,7 @@ def _target(host: VirtualHost, route: Route, chain: Chain) -> Target:
         path=chain.path,
         upstream_host=chain.host,
         request=chain.request or None,
+        local=local,
         response=response,
         connect_timeout=_seconds(timeouts.connect),
         read_timeout=_seconds(timeouts.read),

@@ -122,6 +122,11 @@ class Handler(PolicyHandler[P_contra, Draft], Generic[P_contra]):
         del context
         yield from ()
 
+    def after(self, context: Context) -> Iterator[str]:
+        """``http-after-response`` rules of the frontend, for responses of HAProxy itself too."""
+        del context
+        yield from ()
+
     def backend(self, context: Context) -> Iterator[str]:
         """``http-request`` rules that only a backend can have; in all of them."""
         del context

@@ -33,6 +33,12 @@ class _Hsts(Handler[Hsts]):
         field, told = "Strict-Transport-Security", flagged(self.flag)
         yield f"del-header {field} if {told}"
         yield f"set-header {field} %[{setting('hsts')}] if {told} {{ var(txn.proto) -m str https }}"
+        yield f"set-var(txn.promised) bool(true) if {told}"
+
+    @override
+    def after(self, context: Context) -> Iterator[str]:
+        local = f"{flagged(self.flag)} !{{ var(txn.promised) -m bool }} {{ var(txn.proto) -m str https }}"
+        yield f"set-header Strict-Transport-Security %[{setting('hsts')}] if {local}"
 
 
 class _RequestHeaders(Handler[RequestHeaders]):

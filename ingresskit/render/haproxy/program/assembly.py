@@ -222,6 +222,10 @@ def _frontend(context: Context) -> Lines:
         section.request(_done_unless([item for item, _ in with_rules[number:]]), *rules)
     section.note("A connection on which something was not a request ends.")
     section.add("http-after-response set-header connection close unless { var(txn.path) -m found }")
+    for handler in _HANDLERS:
+        if rules := tuple(handler.after(context)):
+            section.note(f"{handler.words} HAProxy's own responses too.")
+            section.add(*(f"http-after-response {rule}" for rule in rules))
     if settings.log_socket is not None:
         section.note("For the log: what the endpoint responded, and what the client is sent.")
         section.add("http-after-response set-var(txn.sent) status")

@@ -47,6 +47,7 @@ class DynamicCors(PolicyHandler[Cors, DynamicDraft]):
             members["every_options"] = True
         draft.guard(self.stage, "preflight", members)
         draft.respond(self.stage, "cors", members, last=True)
+        draft.respond_locally(self.stage, "cors", members)
 
 
 STATIC: Final = (StaticCors(),)

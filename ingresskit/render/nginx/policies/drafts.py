@@ -124,6 +124,7 @@ class DynamicDraft:
     _edits: list[_Step] = field(default_factory=list[_Step])
     _responses: list[_Step] = field(default_factory=list[_Step])
     _last_responses: list[_Step] = field(default_factory=list[_Step])
+    _local: list[_Step] = field(default_factory=list[_Step])
 
     def guard(self, stage: Stage, name: str, argument: object) -> None:
         """Have a function judge requests, which may respond to them."""
@@ -136,6 +137,10 @@ class DynamicDraft:
     def respond(self, stage: Stage, name: str, argument: object, *, last: bool = False) -> None:
         """Have a function change the response that a client gets, before `response` or after it."""
         (self._last_responses if last else self._responses).append(_Step(stage, name, argument))
+
+    def respond_locally(self, stage: Stage, name: str, argument: object) -> None:
+        """Have a function for responses change those of nginx itself."""
+        self._local.append(_Step(stage, name, argument))
 
     def members(self, order: Order) -> dict[str, object]:
         """The members of the target, with guards and edits in *order*."""
@@ -150,6 +155,7 @@ class DynamicDraft:
             "guards": _sorted(self._guards, order),
             "request": _sorted(edits, order),
             "response": responses,
+            "local_reply": _sorted(self._local, order),
         }
         members: dict[str, object] = {name: steps for name, steps in lists.items() if steps}
         if self.upstream:

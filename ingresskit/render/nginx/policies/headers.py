@@ -64,6 +64,7 @@ class DynamicHsts(PolicyHandler[Hsts, DynamicDraft]):
     def contribute(self, policy: Hsts, draft: DynamicDraft) -> None:
         if policy.value:
             draft.respond(self.stage, "hsts", policy.value)
+            draft.respond_locally(self.stage, "hsts", policy.value)
 
 
 class StaticRequestHeaders(PolicyHandler[RequestHeaders, StaticDraft]):

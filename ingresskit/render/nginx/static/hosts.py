@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import assert_never
+from typing import Final, assert_never
 
 from ingresskit.graph import (
     ANY_HOST,
@@ -17,7 +17,7 @@ from ingresskit.graph import (
     VirtualHost,
     redirects_to_tls,
 )
-from ingresskit.policies import Stage, TlsRedirect
+from ingresskit.policies import Hsts, Stage, TlsRedirect
 from ingresskit.render.delegate import Handover
 from ingresskit.render.nginx.names import server_name
 from ingresskit.render.nginx.policies import (
@@ -41,6 +41,9 @@ from ingresskit.render.nginx.static.upstreams import Upstream
 from ingresskit.render.nginx.tree import Block, Directive, Node, Value, Variable
 
 __all__ = ["host_nodes"]
+
+_HSTS: Final = "Strict-Transport-Security"
+_NOTHING_ADDED: Final = Directive("add_header", ("X-None", ""))
 
 
 def host_nodes(
@@ -66,6 +69,7 @@ def host_nodes(
         TextRefused: A value in a route cannot be written.
     """
     server = Server(host, settings, available)
+    server.hsts = _hsts(host, routes)
     hoisted = _all_redirect(server, routes)
     locations = tuple(_locations(server, routes, hoisted=hoisted, long_locations=long_locations))
     body: tuple[Node, ...] = (
@@ -76,6 +80,7 @@ def host_nodes(
         *([Directive("ssl_session_cache", ("off",))] if strict and settings.https else []),
         *(handshake_directives(host.policies.of_handshake()) if settings.https else ()),
         Directive("include", ("server.conf",)),
+        *_promise(server),
         *([server.guard(static_tls_redirect(INSECURE_REQUEST, _tls_policy(routes)))] if hoisted else []),
         *locations,
         *server.too_large,
@@ -161,7 +166,7 @@ def _body(server: Server, taker: Served, written: str, path: str, *, hoisted: bo
     route = taker.route
     made = server.draft(taker)
     guards = _guards(server, taker, made, hoisted=hoisted)
-    yield from (_without_added(server.guard(guard), made) for guard in guards)
+    yield from (_without_added(server, server.guard(guard), made) for guard in guards)
     action = route.action
     match action:
         case Forward():
@@ -235,8 +240,9 @@ def _forward(
     if made.hidden:
         yield from hidden_fields(tuple(made.hidden))
     yield from made.added
-    for name, value in made.over_tls:
-        yield Directive("add_header", (name, Value(server.over_tls(value)), "always"))
+    yield from _over_tls(server, made)
+    if not made.added and not made.over_tls and server.hsts:
+        yield _NOTHING_ADDED
     yield Directive("proxy_pass", (target,))
 
 
@@ -251,11 +257,32 @@ def _rewrite(prefix: str, route: Route, written: str, path: str) -> Directive:
     return Directive("rewrite", (f"^.{{{skipped}}}(?<{rest.name}>/.*)$", Value(prefix, rest), "break"))
 
 
-def _without_added(block: Block, made: StaticDraft) -> Block:
+def _hsts(host: VirtualHost, routes: tuple[Served, ...]) -> str:
+    """What browsers are told for *host*, the same by all routes that have the policy; empty: nothing."""
+    for item in routes:
+        policy = item.host.policies_of(item.route).get(Hsts) if item.host.host == host.host else None
+        if policy is not None:
+            return policy.value
+    return ""
+
+
+def _promise(server: Server) -> Iterable[Directive]:
+    """HSTS for responses that nginx makes itself: it stands in the server, where all locations inherit it."""
+    if server.hsts:
+        yield Directive("add_header", (_HSTS, Value(server.over_tls(server.hsts)), "always"))
+
+
+def _over_tls(server: Server, made: StaticDraft) -> Iterable[Directive]:
+    for name, value in made.over_tls:
+        yield Directive("add_header", (name, Value(server.over_tls(value)), "always"))
+
+
+def _without_added(server: Server, block: Block, made: StaticDraft) -> Block:
     """*block*, which makes a local response, without the fields that the route sets on those of endpoints.
 
     nginx hands ``add_header`` down to a block that has none of its own, and writes none that is empty.
     """
     if not made.added and not made.over_tls:
         return block
-    return block._replace(body=(*block.body, Directive("add_header", ("X-None", ""))))
+    own = tuple(_promise(server)) or (_NOTHING_ADDED,)
+    return block._replace(body=(*block.body, *own))

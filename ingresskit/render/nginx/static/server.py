@@ -38,6 +38,8 @@ class Server:
     ) -> None:
         self.host = host
         self.settings = settings
+        self.hsts: str = ""
+        """What browsers are told by responses that nginx makes itself; empty: nothing."""
         self.beside: list[Node] = []
         """What stands beside the server, in the ``http`` block."""
         self.upstreams: dict[Upstream, None] = {}

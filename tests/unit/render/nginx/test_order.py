@@ -156,7 +156,7 @@ def test_a_path_is_rewritten_and_headers_are_set_in_order() -> None:
 def test_a_host_that_redirects_everywhere_judges_nothing_before_the_redirect() -> None:
     """Where it would, the redirect stands in the locations, not before all of them."""
     for order, hoisted in ((NATIVE_ORDER, True), (ORDERS["reversed"], False)):
-        made = route("Prefix /", policies=PolicySet([TlsRedirect(), BodyLimit(max_bytes=9)]))
+        made = route("Prefix /", policies=PolicySet([TlsRedirect(enabled=True), BodyLimit(max_bytes=9)]))
         served = graph(host("a.test", replace(made, order=order)))
         text = NginxRenderer(SETTINGS).render(served).hosts["a.test"].content.decode()
 

@@ -5,6 +5,7 @@
 --     guards    may respond instead of the endpoint; a function returns true when it did
 --     request   change what the endpoint gets
 --     response  change what the client gets
+--     local_reply  functions for responses, which change those of nginx itself
 --
 -- A function gets the argument, the context of the request, and `ngx.var` or, for responses, the header. A name
 -- that is not known closes the target: a newer controller may ask for a protection that this program lacks.
@@ -15,7 +16,7 @@ local ipairs, pairs = ipairs, pairs
 
 local M = {}
 
-local KINDS = { "guards", "request", "response" }
+local KINDS = { "guards", "request", "response", "local_reply" }
 
 local known = { guards = {}, request = {}, response = {} }
 for _, theme in ipairs { "access", "connections", "cors", "redirects", "requests", "limits", "rates", "rewrites", "response_rewrites", "headers", "handover" } do
@@ -26,6 +27,8 @@ for _, theme in ipairs { "access", "connections", "cors", "redirects", "requests
         end
     end
 end
+
+known.local_reply = known.response
 
 -- What a target without policies of its upstream has.
 local NOTHING = {}

@@ -29,6 +29,15 @@ M.SENTENCES = {
     [308] = "Permanent Redirect.",
 }
 
+-- What the policies of the route put into responses of nginx itself.
+local function add_fields(context, header)
+    local list = context and context.target and context.target.local_reply
+    for index = 1, list and #list or 0 do
+        local entry = list[index]
+        entry[1](entry[2], context, header)
+    end
+end
+
 -- Respond with *status*, and end the request. *location* is for redirects; *reason* says why, in the words
 -- of `ingresskit.graph.Termination`, where no endpoint is to blame.
 function M.send(status, location, reason)
@@ -45,6 +54,7 @@ function M.send(status, location, reason)
     if location then
         header["Location"] = location
     end
+    add_fields(context, header)
     ngx.print(body)
     return ngx.exit(ngx.HTTP_OK)
 end
@@ -56,6 +66,7 @@ function M.empty(status)
         context.own = true
     end
     ngx.status = status
+    add_fields(context, ngx.header)
     ngx.send_headers()
     return ngx.exit(ngx.HTTP_OK)
 end

@@ -19,6 +19,7 @@ end
 -- take it out of the request.
 function M.guards.preflight(cors, context, var)
     local origin = var.http_origin
+    context.cors_judged = true
     if cors.origins and not (origin and re_find(origin, cors.origins, "joi")) then
         return
     end
@@ -32,12 +33,24 @@ function M.guards.preflight(cors, context, var)
         if cors.origins then
             header["Vary"] = "Origin"
         end
+        context.preflight = true
         replies.empty(204)
         return true
     end
 end
 
 function M.response.cors(cors, context, header)
+    if context.preflight then
+        return -- the response has its fields
+    end
+    if not context.cors_judged then -- a response of nginx itself, before it came to that
+        local origin = ngx.var.http_origin
+        if not cors.origins then
+            context.cors_origin = "*"
+        elseif origin and re_find(origin, cors.origins, "joi") then
+            context.cors_origin = origin
+        end
+    end
     if cors.origins then
         -- Also for other origins, and without one: a cache must not give them each other's responses.
         local vary = header["Vary"]
