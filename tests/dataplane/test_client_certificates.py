@@ -31,17 +31,6 @@ BOB = CA.issue("bob")
 PARTNER = OTHER_CA.issue("alice")
 
 
-# Those of the programs that ask clients for certificates; the others close such hosts.
-_ASKING = ("inprocess", "haproxy", "nginx-static")
-
-
-@pytest.fixture(autouse=True)
-def _only_planes_that_ask(request: pytest.FixtureRequest) -> None:
-    name = next(part for part in request.node.callspec.params.values() if isinstance(part, str))
-    if name not in _ASKING:
-        pytest.skip("the routes are closed there")
-
-
 @pytest.fixture(scope="module", params=EVERY_PLANE)
 async def plane(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncGenerator[Plane]:
     """Every kind, HAProxy with its delegate."""
@@ -142,11 +131,13 @@ async def test_handshake_for_another_host_is_worth_nothing(
     await stage.serve_objects(*asking(endpoint))
     nobody, alice = showing(None, folder, version), showing(ALICE, folder, version)
 
-    assert await status(stage, nobody, name=OPEN) == 421
-    assert await status(stage, nobody, name=OPEN, host=HOST.upper()) == 421
+    # nginx judges what was shown first, and knows no server name but those of hosts that ask.
+    refused = (400, 421) if stage.plane.name.startswith("nginx") else (421,)
+    assert await status(stage, nobody, name=OPEN) in refused
+    assert await status(stage, nobody, name=OPEN, host=HOST.upper()) in refused
     assert await status(stage, nobody, name="unknown.example") in (400, 421)
     assert await status(stage, nobody, name=None) in (400, 421)
-    assert await status(stage, alice, name=OPEN) == 421
+    assert await status(stage, alice, name=OPEN) in refused
     assert await status(stage, alice, host=OTHER) == 421
     both = await stage.connect(tls=alice)
     assert [await asked(both, HOST), await asked(both, OTHER)] == [200, 421]
@@ -371,7 +362,7 @@ async def test_policies_that_are_handed_over_are_behind_the_certificate(stage: S
     fields = ["ssl-client-verify: forged", "Origin: https://app.example"]
 
     assert await status(stage, showing(None, folder)) == 400
-    assert await status(stage, showing(None, folder), name=OPEN) == 421
+    assert await status(stage, showing(None, folder), name=OPEN) in (400, 421)
     client = await stage.connect(tls=showing(ALICE, folder))
     answer = await client.ask(get(fields=fields))
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from types import MappingProxyType
+from typing import Final
 
+from ingresskit.graph import ANY_HOST
+from ingresskit.policies import ClientCertificates, PolicySet
+from ingresskit.render.nginx.authorities import handshake_directives
 from ingresskit.render.nginx.capabilities import Capabilities
 from ingresskit.render.nginx.logline import LOG_LINE
+from ingresskit.render.nginx.names import server_name
+from ingresskit.render.nginx.policies.certificates import asked_id
 from ingresskit.render.nginx.settings import NginxSettings
 from ingresskit.render.nginx.tree import DOLLAR, Argument, Block, Comment, Directive, Node, Value, Variable
 from ingresskit.render.nginx.values import duration
 
 __all__ = ["dynamic_main"]
 
+_NO_POLICIES: Final = PolicySet()
 # For bodies of unknown length, see lua/ingresskit/policies/limits.lua.
 _BODY_POWERS = range(10, 51)
 # nginx's own errors that get the program's plain text.
@@ -22,8 +30,18 @@ _ERRORS = (
 )
 
 
-def dynamic_main(settings: NginxSettings, capabilities: Capabilities) -> tuple[Node, ...]:
-    """``nginx.conf`` of the dynamic mode."""
+def dynamic_main(
+    settings: NginxSettings,
+    capabilities: Capabilities,
+    handshakes: Mapping[str, PolicySet] = MappingProxyType({}),
+) -> tuple[Node, ...]:
+    """``nginx.conf`` of the dynamic mode.
+
+    Args:
+        settings: Of the nginx.
+        capabilities: Of the program.
+        handshakes: By rule host, the policies of the hosts that have any of the TLS handshake.
+    """
     return (
         *(_d("load_module", path) for path in capabilities.load_modules),
         _d("pid", f"{settings.state}/nginx.pid"),
@@ -31,11 +49,11 @@ def dynamic_main(settings: NginxSettings, capabilities: Capabilities) -> tuple[N
         _d("worker_processes", str(settings.workers or "auto")),
         _d("worker_shutdown_timeout", duration(settings.shutdown_timeout)),
         Block("events", (), (_d("worker_connections", str(settings.worker_connections)),)),
-        Block("http", (), tuple(_http(settings))),
+        Block("http", (), tuple(_http(settings, handshakes))),
     )
 
 
-def _http(settings: NginxSettings) -> Iterator[Node]:
+def _http(settings: NginxSettings, handshakes: Mapping[str, PolicySet]) -> Iterator[Node]:
     yield Block("geo", (f"${DOLLAR.name}",), (_d("default", "$"),))
     yield _d("include", "generation.conf")
     yield _d("lua_package_path", "$prefix/lua/?.lua;;")
@@ -69,7 +87,10 @@ def _http(settings: NginxSettings) -> Iterator[Node]:
     yield from _access_log(settings)
     yield from _upstreams(settings)
     yield from _control(settings)
-    yield _front(settings)
+    yield _server(settings, ANY_HOST, handshakes)
+    for host in handshakes if settings.https else ():
+        if host != ANY_HOST:
+            yield _server(settings, host, handshakes)
 
 
 def _temporary(settings: NginxSettings) -> Iterator[Node]:
@@ -129,30 +150,41 @@ def _control(settings: NginxSettings) -> Iterator[Node]:
     )
 
 
-def _front(settings: NginxSettings) -> Block:
+def _server(settings: NginxSettings, host: str, handshakes: Mapping[str, PolicySet]) -> Block:
+    """The server that takes all requests, or that of a host with policies of the handshake."""
     protocol = ("proxy_protocol",) if settings.proxy_protocol else ()
-    body: list[Node] = [
-        _d("listen", address, "default_server", "backlog=4096", *protocol) for address in settings.http
-    ]
-    body += [
-        _d("listen", address, "ssl", "default_server", "backlog=4096", *protocol) for address in settings.https
-    ]
+    default = ("default_server", "backlog=4096") if host == ANY_HOST else ()
+    body: list[Node] = [_d("listen", address, *default, *protocol) for address in settings.http]
+    body += [_d("listen", address, "ssl", *default, *protocol) for address in settings.https]
+    if host != ANY_HOST:
+        body.append(_d("server_name", server_name(host)))
+    policies = handshakes.get(host, _NO_POLICIES)
+    clients = policies.get(ClientCertificates)
     if settings.https:
         certificate = f"{settings.certificate_directory}/default/tls.pem"
+        # A session is resumed before the server name counts, with the certificate that its client showed to
+        # another host: so none is, where any host asks.
+        resumes = not any(ClientCertificates in item for item in handshakes.values())
         body += [
             _d("ssl_certificate", certificate),
             _d("ssl_certificate_key", certificate),
             _d("ssl_protocols", "TLSv1.2", "TLSv1.3"),
-            _d("ssl_session_cache", "shared:ingresskit_sessions:10m"),
+            _d("ssl_session_cache", "shared:ingresskit_sessions:10m" if resumes else "off"),
             _d("ssl_session_tickets", "off"),
             _d("ssl_certificate_by_lua_file", "lua/certificate.lua"),
+            *handshake_directives(policies),
         ]
+        if not resumes:
+            body.append(_d("set", "$ik_asked", "" if clients is None else asked_id(host, clients)))
     body += _forwarding(settings)
     # To any path: what comes there from inside is an error, see lua/ingresskit/local_replies.lua. A name would
     # not do, since nginx leads no request there that never had a path.
     body.append(_d("error_page", *_ERRORS, "/"))
     # nginx's own number, which it turns into 400 unless it is told otherwise here.
     body.append(_d("error_page", "494", "=431", "/"))
+    if clients is not None and settings.https:
+        page = (Value(clients.error_page),) if clients.error_page else ("=400", "/")
+        body.append(Directive("error_page", ("495", "496", *page)))
     forward = (
         Directive(
             "proxy_pass", (Value(Variable("ik_scheme"), "://", Variable("ik_pool"), Variable("ik_uri")),)

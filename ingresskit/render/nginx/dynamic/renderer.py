@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import ClassVar, Final, NamedTuple, Never, cast
 
 from typing_extensions import override
 
 from ingresskit.errors import ConfigurationError
-from ingresskit.graph import Backend, BackendKey, RouteGraph, VirtualHost
+from ingresskit.graph import ANY_HOST, Backend, BackendKey, RouteGraph, VirtualHost
 from ingresskit.models import ObjectKey
+from ingresskit.policies import PolicySet
 from ingresskit.render.base import RenderedFile
-from ingresskit.render.nginx.artifact import DEFAULT_CERTIFICATE, Mode, NginxArtifact, Tables, config_file
+from ingresskit.render.nginx.artifact import (
+    DEFAULT_CERTIFICATE,
+    ConfigFile,
+    Mode,
+    NginxArtifact,
+    Tables,
+    config_file,
+)
+from ingresskit.render.nginx.authorities import authority_files
 from ingresskit.render.nginx.base import CertificatesById, ModeRenderer
 from ingresskit.render.nginx.capabilities import Capabilities
 from ingresskit.render.nginx.dynamic.main import dynamic_main
@@ -48,7 +57,12 @@ class DynamicRenderer(ModeRenderer):
             raise ConfigurationError(
                 "the dynamic mode needs an nginx with its Lua module, which this one lacks"
             )
+        self._settings = settings
+        self._capabilities = capabilities
+        self._handshakes: Mapping[str, PolicySet] = {}
+        self._servers: Mapping[str, PolicySet] = {}
         self._main = config_file("nginx.conf", dynamic_main(settings, capabilities))
+        self._authorities: Mapping[str, ConfigFile] = {}
         self._program = (
             *program_files(),
             RenderedFile.of("settings.json", program_settings(settings)),
@@ -68,11 +82,13 @@ class DynamicRenderer(ModeRenderer):
         backends = self._backends.follow(graph.backends, None if keys is None else keys.backends).values()
         served = self._server_names.follow(graph.server_names, None if keys is None else keys.server_names)
         certificates = self._certificates.follow(graph, None if keys is None else keys.certificates)
+        self._follow_handshakes(graph)
         self._given = graph
         return NginxArtifact(
             mode=Mode.DYNAMIC,
             main=self._main,
             program=self._program,
+            authorities=self._authorities,
             certificates=certificates,
             tables=Tables(
                 hosts=hosts,
@@ -83,6 +99,32 @@ class DynamicRenderer(ModeRenderer):
             ),
             backend_keys=dict(map(_ID_AND_KEY, backends)),
         )
+
+    def _follow_handshakes(self, graph: RouteGraph) -> None:
+        """Note the hosts that changed; nearly all have nothing to say in a handshake."""
+        changed = {*self._hosts.gone, *self._hosts.changed}
+        found = {
+            name: policies
+            for name in self._hosts.changed
+            if (policies := graph.by_host[name].policies.of_handshake())
+        }
+        if not found and not self._handshakes:
+            return
+        kept = {name: item for name, item in self._handshakes.items() if name not in changed}
+        self._handshakes = {**kept, **found}
+        servers = dict(self._handshakes)
+        if any(name.startswith("*") for name in servers):
+            # Else the server of the wildcard would ask the clients of the names below it too.
+            for name in graph.by_host:
+                if name != ANY_HOST and (ANY_HOST in servers or f"*.{name.partition('.')[2]}" in servers):
+                    servers.setdefault(name, PolicySet())
+        servers = dict(sorted(servers.items()))
+        if servers == self._servers:
+            return
+        self._servers = servers
+        self._main = config_file("nginx.conf", dynamic_main(self._settings, self._capabilities, servers))
+        files = (file for policies in servers.values() for file in authority_files(policies))
+        self._authorities = {file.path: file for file in files}
 
 
 class _Row(NamedTuple):

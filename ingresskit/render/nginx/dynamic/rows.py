@@ -44,8 +44,9 @@ from ingresskit.graph import (
     VirtualHost,
     redirects_to_tls,
     refuses_plain_http,
+    solves_http01,
 )
-from ingresskit.policies import Pattern, PrefixRewrite, RegexRewrite, Stage, TlsRedirect
+from ingresskit.policies import ClientCertificates, Pattern, PrefixRewrite, RegexRewrite, Stage, TlsRedirect
 from ingresskit.render.addresses import is_address
 from ingresskit.render.delegate import DELEGATE, Handover
 from ingresskit.render.nginx.dynamic.selections import is_mixed, mixed_members, variants_target
@@ -56,6 +57,7 @@ from ingresskit.render.nginx.policies import (
     add_dynamic_plain_http,
     add_dynamic_tls_redirect,
 )
+from ingresskit.render.nginx.policies.certificates import add_dynamic_certificate
 
 __all__ = ["backend_id", "backend_row", "certificate_row", "host_row", "to_json"]
 
@@ -153,11 +155,14 @@ class _Drafts:
         length = matched if policies.get(PrefixRewrite) else 0
         rewrites = RegexRewrite in policies and route.match.kind is PathKind.REGEX
         pattern = Pattern(route.match.value).pcre if rewrites else None
-        key = (policies, route.order, redirected, refused, action, length, pattern)
+        clients = None if solves_http01(route) else policies.get(ClientCertificates)
+        key = (policies, clients is None, route.order, redirected, refused, action, length, pattern)
         if (known := self._known.get(key)) is not None:
             return known
         draft = DynamicDraft(matched=matched, pattern=pattern)
         DYNAMIC_HANDLERS.contribute(policies, draft, route.order)
+        if clients is not None:
+            add_dynamic_certificate(draft, host.host, clients, redirected=redirected)
         if redirected:
             add_dynamic_tls_redirect(draft, policies.get(TlsRedirect))
         if refused:

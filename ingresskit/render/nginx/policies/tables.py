@@ -52,6 +52,7 @@ DYNAMIC_HANDLERS: Final[HandlerTable[PolicyHandler[Never, DynamicDraft]]] = Hand
         *access.DYNAMIC,
         *connections.DYNAMIC,
         *balancing.DYNAMIC,
+        *certificates.DYNAMIC,
         *compression.DYNAMIC,
         *cors.DYNAMIC,
         *credentials.DYNAMIC,

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from ingresskit.graph import ANY_HOST, redirects_to_tls, solves_http01
-from ingresskit.policies import CertificateMode, ClientCertificates, HostTls, PolicySet, Stage
-from ingresskit.render.nginx.artifact import ConfigFile
+from ingresskit.policies import ClientCertificates, PolicySet, Stage
+from ingresskit.render.nginx.authorities import handshake_directives
 from ingresskit.render.nginx.policies import StaticGuard, local_response
 from ingresskit.render.nginx.static.locations import Served
 from ingresskit.render.nginx.static.main import error_pages
@@ -20,51 +20,19 @@ from ingresskit.render.nginx.static.normal_form import LOCAL_REPLY_PATH
 from ingresskit.render.nginx.static.server import Server
 from ingresskit.render.nginx.tree import Directive, Value, Variable
 
-__all__ = ["authority_files", "certificate_guards", "handshake_directives"]
+__all__ = ["certificate_guards", "server_directives"]
 
-_MODES: Final = {
-    CertificateMode.REQUIRED: "on",
-    CertificateMode.OPTIONAL: "optional",
-    CertificateMode.OPTIONAL_ANY: "optional_no_ca",
-}
 _HTTPS: Final = Variable("https")
 _SERVER_NAME: Final = Variable("ssl_server_name")
 # Of a distinguished name (RFC 2253) the first common name, which is the most specific one.
 _COMMON_NAME: Final = r"~^(?:(?!CN=)(?:[^,+\\]|\\.)+[,+])*+CN=(?<ik_c_common_name>(?:[^,+\\]|\\.)*+)(?:[,+]|$)"
 
 
-def authority_files(policies: PolicySet) -> Iterator[ConfigFile]:
-    """The files that `handshake_directives` name."""
+def server_directives(policies: PolicySet) -> Iterator[Directive]:
+    """Directives of a server with these policies of the handshake."""
+    yield from handshake_directives(policies)
     if (clients := policies.get(ClientCertificates)) is None:
         return
-    authorities = clients.authorities
-    yield ConfigFile(path=_file(clients), content=authorities.certificates)
-    if authorities.revoked:
-        yield ConfigFile(path=_revoked(clients), content=authorities.revoked)
-
-
-def _file(clients: ClientCertificates) -> str:
-    return f"authorities/{clients.authorities.digest[:24]}.pem"
-
-
-def _revoked(clients: ClientCertificates) -> str:
-    return f"authorities/{clients.authorities.digest[:24]}.crl.pem"
-
-
-def handshake_directives(policies: PolicySet) -> Iterator[Directive]:
-    """Directives of a server."""
-    if (tls := policies.get(HostTls)) is not None:
-        if tls.ciphers:
-            yield Directive("ssl_ciphers", (":".join(tls.ciphers),))
-        if tls.server_order is not None:
-            yield Directive("ssl_prefer_server_ciphers", ("on" if tls.server_order else "off",))
-    if (clients := policies.get(ClientCertificates)) is None:
-        return
-    yield Directive("ssl_client_certificate", (_file(clients),))
-    if clients.authorities.revoked:
-        yield Directive("ssl_crl", (_revoked(clients),))
-    yield Directive("ssl_verify_client", (_MODES[clients.mode],))
-    yield Directive("ssl_verify_depth", (str(clients.depth),))
     # Beside one of its own, a server is not handed down the others.
     yield from error_pages()
     if clients.error_page:

@@ -19,9 +19,9 @@ from ingresskit.graph import (
 )
 from ingresskit.policies import ClientCertificates, PolicySet
 from ingresskit.render.nginx.artifact import ConfigFile, config_file
+from ingresskit.render.nginx.authorities import authority_files
 from ingresskit.render.nginx.names import host_id
 from ingresskit.render.nginx.settings import NginxSettings
-from ingresskit.render.nginx.static.certificates import authority_files
 from ingresskit.render.nginx.static.hosts import host_nodes
 from ingresskit.render.nginx.static.locations import served
 from ingresskit.render.nginx.static.upstreams import Upstream

@@ -29,7 +29,7 @@ from ingresskit.render.nginx.policies import (
     static_tls_redirect,
 )
 from ingresskit.render.nginx.settings import NginxSettings
-from ingresskit.render.nginx.static.certificates import certificate_guards, handshake_directives
+from ingresskit.render.nginx.static.certificates import certificate_guards, server_directives
 from ingresskit.render.nginx.static.forwarding import INSECURE, INSECURE_REQUEST, request_fields
 from ingresskit.render.nginx.static.handover import UNREACHED, unreached_pages
 from ingresskit.render.nginx.static.locations import Served, locations_of
@@ -78,7 +78,7 @@ def host_nodes(
         # A session is resumed before the server name counts, with the certificate that its client showed to
         # another host: so none is, where any host asks. What counts is what the default server has.
         *([Directive("ssl_session_cache", ("off",))] if strict and settings.https else []),
-        *(handshake_directives(host.policies.of_handshake()) if settings.https else ()),
+        *(server_directives(host.policies.of_handshake()) if settings.https else ()),
         Directive("include", ("server.conf",)),
         *_promise(server),
         *([server.guard(static_tls_redirect(INSECURE_REQUEST, _tls_policy(routes)))] if hoisted else []),

@@ -19,7 +19,7 @@ local M = {}
 local KINDS = { "guards", "request", "response", "local_reply" }
 
 local known = { guards = {}, request = {}, response = {} }
-for _, theme in ipairs { "access", "connections", "cors", "redirects", "requests", "limits", "rates", "rewrites", "response_rewrites", "headers", "handover" } do
+for _, theme in ipairs { "access", "certificates", "connections", "cors", "redirects", "requests", "limits", "rates", "rewrites", "response_rewrites", "headers", "handover" } do
     local policies = require("ingresskit.policies." .. theme)
     for kind, functions in pairs(known) do
         for name, run in pairs(policies[kind] or {}) do
