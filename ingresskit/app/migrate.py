@@ -1,4 +1,4 @@
-"""``migrate analyse DIR``: what becomes of everything that ingress-nginx is told, before it is replaced.
+"""``migrate analyse`` and ``migrate prove``: what changes for whom when ingress-nginx is replaced.
 
 Ends with 0 when nothing is different, lost or unknown, with 1 when something is, and with 2 (and one line on
 the error output) when it cannot tell.
@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -24,12 +25,28 @@ from ingresskit.app.renderers import GraphLimits, find_renderer
 from ingresskit.arguments import checked
 from ingresskit.errors import ConfigurationError, IngressKitError, SourceError
 from ingresskit.graph import Request
-from ingresskit.migrate import Analysis, Finding, Outcome, analyse, options_for, read_flags
+from ingresskit.migrate import (
+    Analysis,
+    Comparison,
+    ControllerFlags,
+    Finding,
+    Outcome,
+    Probes,
+    Proof,
+    analyse,
+    logged_requests,
+    options_for,
+    prove,
+    read_flags,
+)
+from ingresskit.models import Ingress, KubeObject
+from ingresskit.policies.values import parse_integer
 from ingresskit.sources import FileSource
 
 __all__ = ["run_migrate"]
 
-_COMMANDS: Final = ("analyse",)
+_COMMANDS: Final = ("analyse", "prove")
+_MOST_LOGGED: Final = 1_000_000
 _NOTHING_LOST: Final = frozenset({Outcome.SAME, Outcome.UNNEEDED})
 _LEVELS: Final = {
     Outcome.LOST: "error",
@@ -48,6 +65,8 @@ class _Flags(argparse.Namespace):
     all: bool
     renderer: Callable[[], GraphLimits]
     arg: list[str]
+    access_log: Path | None
+    requests: int
 
 
 def run_migrate(argv: Sequence[str], *, program: str) -> int:
@@ -66,16 +85,19 @@ def run_migrate(argv: Sequence[str], *, program: str) -> int:
     word = argv[0] if argv else ""
     if word not in _COMMANDS:
         if word in ("-h", "--help"):
-            print(f"usage: {program} analyse [DIR] [flags]\n\n{program} analyse --help lists the flags.")
+            print(f"usage: {program} analyse|prove [DIR] [flags]\n\n{program} analyse --help lists the flags.")
             raise SystemExit(0)
         print(f"{program}: give one of {', '.join(_COMMANDS)}; see --help", file=sys.stderr)
         return 2
-    parser = _parser(f"{program} {word}")
+    parser = _parser(f"{program} {word}", prove=word == "prove")
     flags = parser.read(argv[1:], _Flags())
     if (flags.folder is None) == (flags.kubeconfig is None and not flags.context):
         parser.error("give a folder, or --kubeconfig or --context of a cluster")
     try:
-        found = _analysed(flags)
+        objects, controller = _read(flags)
+        if word == "prove":
+            return _proved(objects, controller, flags)
+        found = analyse(objects, controller, restrict=flags.renderer().restrict)
     except (IngressKitError, ConfigurationError, SourceError) as exc:
         print(f"{program}: {exc}", file=sys.stderr)
         return 2
@@ -93,8 +115,8 @@ def run_migrate(argv: Sequence[str], *, program: str) -> int:
     return int(not found.clean)
 
 
-def _analysed(flags: _Flags) -> Analysis:
-    restrict = flags.renderer().restrict
+def _read(flags: _Flags) -> tuple[list[KubeObject], ControllerFlags]:
+    """The objects, and the flags of ingress-nginx."""
     if flags.folder is None:
         controller = read_flags(flags.arg)
         options = options_for(controller, controller.configmap)
@@ -102,8 +124,82 @@ def _analysed(flags: _Flags) -> Analysis:
     else:
         controller = read_flags(flags.arg) if flags.arg else controller_flags(flags.folder)
         snapshot = anyio.run(first_snapshot, FileSource(flags.folder))
-    objects = [item for kind in snapshot.objects.values() for item in kind.values()]
-    return analyse(objects, controller, restrict=restrict)
+    return [item for kind in snapshot.objects.values() for item in kind.values()], controller
+
+
+def _proved(objects: list[KubeObject], controller: ControllerFlags, flags: _Flags) -> int:
+    requests: list[Request] = []
+    if flags.access_log is not None:
+        ingresses = [item for item in objects if isinstance(item, Ingress)]
+        try:
+            with flags.access_log.open(encoding="utf-8", errors="replace") as lines:
+                requests = list(islice(logged_requests(lines, ingresses), _MOST_LOGGED))
+        except OSError as exc:
+            raise SourceError(f"{flags.access_log}: {exc.strerror}") from None
+    renderer = flags.renderer()
+    found = prove(
+        objects,
+        controller,
+        requests=requests,
+        probes=Probes(most_per_host=flags.requests),
+        restrict=renderer.restrict,
+        effects=renderer.effects,
+    )
+    if flags.format == "json":
+        print(json.dumps(_proof_json(found), indent=2))
+    else:
+        print(*_proof_text(found), sep="\n")
+    return int(bool(found.differences))
+
+
+def _proof_text(found: Proof) -> Iterator[str]:
+    for item in found.differences:
+        yield f"{item.agreement}: {_request(item.request)}{_details(item.request)}: {item.why}"
+        yield f"  there: {_predicted(item)}"
+        yield f"  here:  {'; '.join(map(str, item.here))}"
+        yield f"  because: {item.reason or 'nothing that is reported explains it'}"
+    if found.differences:
+        yield ""
+    yield f"{found.asked} requests, {found.same} answered alike; differences: {len(found.differences)}"
+    for ingress, (same, other) in found.by_ingress.items():
+        if other:
+            yield f"  {ingress}: {same} alike, {other} not"
+
+
+def _details(request: Request) -> str:
+    more = [f"{name}: {value}" for name, value in request.headers.items()]
+    more += [] if request.client is None else [f"from {request.client}"]
+    return f" ({'; '.join(more)})" if more else ""
+
+
+def _predicted(item: Comparison) -> str:
+    there = item.there
+    if there.status is not None:
+        return f"{there.status}{f' to {there.location}' if there.location else ''}"
+    return f"{there.service} gets {there.path}"
+
+
+def _proof_json(found: Proof) -> dict[str, object]:
+    return {
+        "asked": found.asked,
+        "same": found.same,
+        "differences": [
+            {
+                "agreement": item.agreement,
+                "request": _request(item.request),
+                "headers": dict(item.request.headers),
+                "client": item.request.client,
+                "why": item.why,
+                "there": _predicted(item),
+                "here": [str(verdict) for verdict in item.here],
+                "because": item.reason,
+            }
+            for item in found.differences
+        ],
+        "ingresses": {
+            str(ref): {"same": same, "other": other} for ref, (same, other) in found.by_ingress.items()
+        },
+    }
 
 
 def _shown(items: Iterable[Finding], *, every: bool) -> list[Finding]:
@@ -191,7 +287,7 @@ def _one_line(text: str) -> str:
 
 
 def _request(request: Request) -> str:
-    return f"{request.method} {request.scheme}://{request.host}{request.path}"
+    return f"{request.method} {request.scheme}://{request.host}{request.path}{request.query}"
 
 
 def _json(found: Analysis) -> dict[str, object]:
@@ -256,8 +352,10 @@ def _sarif(found: Analysis) -> dict[str, object]:
     }
 
 
-def _parser(program: str) -> CommandParser:
+def _parser(program: str, *, prove: bool) -> CommandParser:
     text = "Show what becomes of everything that ingress-nginx is told, and with which flags to run instead."
+    if prove:
+        text = "Compare what ingress-nginx does with requests, by a model of it, with what is done here."
     parser = CommandParser(prog=program, description=text, allow_abbrev=False)
     add = parser.add_argument
     text = "a folder of manifests: Ingresses, and the ConfigMap and Deployment of ingress-nginx"
@@ -268,9 +366,16 @@ def _parser(program: str) -> CommandParser:
         "a flag that ingress-nginx is run with, as in --arg=--ingress-class=edge; repeatable (the manifest's)"
     )
     add("--arg", action="append", default=[], metavar="FLAG", help=text)
-    text = "text, json, markdown or sarif (%(default)s)"
-    add("--format", choices=["text", "json", "markdown", "sarif"], default="text", help=text)
-    add("--all", action="store_true", help="show values too that are the same or not needed")
+    if prove:
+        add("--format", choices=["text", "json"], default="text", help="text or json (%(default)s)")
+        text = "requests of this log of ingress-nginx too: its default format, or JSON lines"
+        add("--access-log", metavar="FILE", type=Path, help=text)
+        text = "how many requests are made for each host at most (%(default)s)"
+        add("--requests", type=checked(parse_integer(1, 100_000)), default=50, metavar="N", help=text)
+    else:
+        text = "text, json, markdown or sarif (%(default)s)"
+        add("--format", choices=["text", "json", "markdown", "sarif"], default="text", help=text)
+        add("--all", action="store_true", help="show values too that are the same or not needed")
     text = "whose limits count: inprocess, haproxy, nginx or one that is installed (%(default)s)"
     add("--renderer", type=checked(find_renderer), default="inprocess", metavar="NAME", help=text)
     return parser

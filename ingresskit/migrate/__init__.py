@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+from ingresskit.migrate.access_log import logged_requests
 from ingresskit.migrate.analyse import Analysis, Finding, Outcome, Proposal, analyse, options_for
 from ingresskit.migrate.difference import ChangeKind, Difference, NodeChange, RequestChange, compare
 from ingresskit.migrate.flags import FLAGS, ControllerFlags, FlagDoc, read_flags
+from ingresskit.migrate.model import IngressNginxModel, Prediction
 from ingresskit.migrate.probes import Probes, probes_of
+from ingresskit.migrate.prove import Agreement, Comparison, Proof, prove
 from ingresskit.migrate.verdicts import Verdict, verdicts_of
 
 __all__ = [
     "FLAGS",
+    "Agreement",
     "Analysis",
     "ChangeKind",
+    "Comparison",
     "ControllerFlags",
     "Difference",
     "Finding",
     "FlagDoc",
+    "IngressNginxModel",
     "NodeChange",
     "Outcome",
+    "Prediction",
     "Probes",
+    "Proof",
     "Proposal",
     "RequestChange",
     "Verdict",
     "analyse",
     "compare",
+    "logged_requests",
     "options_for",
     "probes_of",
+    "prove",
     "read_flags",
     "verdicts_of",
 ]

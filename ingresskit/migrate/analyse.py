@@ -39,7 +39,7 @@ from ingresskit.policies import (
 from ingresskit.render import Restricted
 from ingresskit.translate import HostOwnership, TranslateOptions, translate
 
-__all__ = ["Analysis", "Finding", "Outcome", "Proposal", "analyse", "options_for"]
+__all__ = ["Analysis", "Finding", "Outcome", "Proposal", "analyse", "options_for", "served_by_ingress_nginx"]
 
 K = TypeVar("K", bound=KubeObject)
 
@@ -191,15 +191,7 @@ def analyse(
         restrict: That of the renderer whose limits count; ``None``: nothing limits.
     """
     flags = flags or ControllerFlags()
-    given = list(objects)
-    classes = {item.metadata.name for item in given if isinstance(item, IngressClass)}
-    if flags.ingress_class not in classes:
-        meta = ObjectMeta(name=flags.ingress_class)
-        given.append(IngressClass(metadata=meta, spec=IngressClassSpec(controller=flags.controller_class)))
-    settings = flags.configmap
-    snapshot = Snapshot.of(given)
-    if settings is not None and snapshot.get(ConfigMap, settings) is None:
-        settings = None
+    snapshot, settings = served_by_ingress_nginx(objects, flags)
     options = options_for(flags, settings)
     translation = translate(snapshot, options, now=datetime.now(UTC))
     graph, diagnostics = translation.graph, translation.diagnostics
@@ -229,6 +221,21 @@ def analyse(
         proposals=tuple(_proposals(flags, ours, settings)),
         closed=closed,
     )
+
+
+def served_by_ingress_nginx(
+    objects: Iterable[KubeObject], flags: ControllerFlags
+) -> tuple[Snapshot, ObjectKey | None]:
+    """*objects* with the class of ingress-nginx, and its ConfigMap where that is among them."""
+    given = list(objects)
+    classes = {item.metadata.name for item in given if isinstance(item, IngressClass)}
+    if flags.ingress_class not in classes:
+        meta = ObjectMeta(name=flags.ingress_class)
+        given.append(IngressClass(metadata=meta, spec=IngressClassSpec(controller=flags.controller_class)))
+    snapshot, settings = Snapshot.of(given), flags.configmap
+    if settings is not None and snapshot.get(ConfigMap, settings) is None:
+        settings = None
+    return snapshot, settings
 
 
 def options_for(flags: ControllerFlags, settings: ObjectKey | None) -> TranslateOptions:

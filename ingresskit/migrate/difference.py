@@ -26,9 +26,9 @@ from ingresskit.migrate.probes import Probes, probes_of, request_key
 from ingresskit.migrate.verdicts import Verdict, verdicts_of
 from ingresskit.policies import Policy, PolicySet
 
-__all__ = ["ChangeKind", "Difference", "NodeChange", "RequestChange", "compare"]
+__all__ = ["STAND_IN", "ChangeKind", "Difference", "NodeChange", "RequestChange", "compare"]
 
-_STAND_IN: Final = (Endpoint(address="192.0.2.1", port=80),)  # RFC 5737: nobody's
+STAND_IN: Final = (Endpoint(address="192.0.2.1", port=80),)  # RFC 5737: nobody's
 
 
 class ChangeKind(StrEnum):
@@ -143,7 +143,7 @@ def _with_endpoints(old: RouteGraph, new: RouteGraph) -> tuple[RouteGraph, Route
         replace(
             graph,
             backends={
-                key: replace(item, endpoints=_STAND_IN, note="") if key in idle else item
+                key: replace(item, endpoints=STAND_IN, note="") if key in idle else item
                 for key, item in graph.backends.items()
             },
         )

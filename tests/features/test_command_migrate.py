@@ -128,3 +128,31 @@ def test_every_flag_that_is_proposed_is_one_of_the_command(capsys: pytest.Captur
 
     known = capsys.readouterr().out.split()
     assert [doc.here for doc in FLAGS.values() if doc.here and doc.here.split()[0] not in known] == []
+
+
+def test_prove_ends_with_0_where_all_is_alike(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["migrate", "prove", str(folder)]) == 0
+    assert "answered alike; differences: 0" in capsys.readouterr().out
+
+
+def test_prove_shows_the_request_and_why(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder, f"{PREFIX}/configuration-snippet: 'deny all;'")
+
+    assert main(["migrate", "prove", str(folder), "--requests", "5"]) == 1
+
+    text = capsys.readouterr().out
+    assert "lost: GET https://shop.test/x: an endpoint's response there, 503 here" in text
+    assert "  because: AnnotationUnsupported: no snippet is ever executed" in text
+
+
+def test_prove_reads_an_access_log(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "access.log"
+    log.write_text('{"host": "shop.test", "path": "/x/logged"}\n', encoding="utf-8")
+
+    counts: list[int] = []
+    for more in ([], ["--access-log", str(log)]):
+        assert main(["migrate", "prove", str(folder), "--format", "json", *more]) == 0
+        counts.append(json.loads(capsys.readouterr().out)["asked"])
+
+    assert counts[1] == counts[0] + 1
+    assert main(["migrate", "prove", str(folder), "--access-log", "/nonexistent"]) == 2

@@ -14,7 +14,7 @@ import yaml
 from ingresskit.diagnostics import Severity
 from ingresskit.filters import decide
 from ingresskit.graph import Request
-from ingresskit.migrate import Outcome, analyse
+from ingresskit.migrate import Outcome, analyse, prove
 from ingresskit.models import Ingress, KubeObject, ObjectMeta, Secret, Snapshot
 from ingresskit.policies import BodyLimit, IngressNginxDialect, KubernetesDialect, PolicyRegistry, Timeouts
 from ingresskit.render import Renderer
@@ -159,3 +159,11 @@ def test_what_is_lost_is_said_and_nothing_else_is(chart: Chart) -> None:
     assert {name for name, outcome in outcomes.items() if outcome in (Outcome.LOST, Outcome.UNKNOWN)} == (
         {lost} if lost else set()
     )
+
+
+@pytest.mark.parametrize("chart", CHARTS, ids=named)
+def test_no_request_to_a_chart_differs_from_ingress_nginx_without_a_reason(chart: Chart) -> None:
+    found = prove(objects(chart, "nginx"))
+
+    assert found.asked > 5
+    assert [(item.request.path, item.why) for item in found.unexplained] == []
