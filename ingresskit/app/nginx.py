@@ -54,6 +54,7 @@ class NginxPlane(Plane):
             trusted_proxies=tuple(flags.trusted_proxy),
             proxy_protocol=flags.proxy_protocol,
             resolver=_resolver(capabilities),
+            affinity_key=setting.affinity_key,
             # Not into the file by itself: every proxy's lines have one form.
             access_log="socket" if setting.access_log else "",
         )

@@ -28,11 +28,15 @@ DELEGATE_OPTIONS = DelegateOptions(
 PROGRAM, _MISSING = located(os.environ.get("NGINX", "nginx"))
 
 
+AFFINITY_KEY = b"a key that all replicas have"
+
+
 @asynccontextmanager
 async def open_nginx(
     settings: PlaneSettings, mode: Mode, renderer: type[NginxRenderer] = NginxRenderer
 ) -> AsyncGenerator[LivePlane[NginxArtifact]]:
     nginx_settings = NginxSettings(
+        affinity_key=AFFINITY_KEY,
         state=str(settings.state_dir),
         http=(_listen(settings.http),),
         https=(_listen(settings.https),),

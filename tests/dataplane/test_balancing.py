@@ -9,15 +9,19 @@ from functools import partial
 
 import pytest
 
+from ingresskit.graph import BackendKey, Protocol
 from ingresskit.models import Snapshot
-from ingresskit.policies import IngressNginxDialect, PolicyRegistry
+from ingresskit.policies import Affinity, AffinityMode, IngressNginxDialect, PolicyRegistry
+from ingresskit.proxy.endpoints import EndpointState
+from ingresskit.proxy.upstreams.affinity import AffinityCookies
 from ingresskit.testing import ingress, ingress_class, service
 from ingresskit.testing.planes import Plane, PlaneSettings, state_folder
 from ingresskit.translate import TranslateOptions, translate
 from tests.dataplane.conftest import EVERY_PLANE, opened
 from tests.dataplane.delegated import open_delegated_haproxy
 from tests.dataplane.haproxy_plane import HAPROXY, PROGRAM
-from tests.dataplane.stage import HOST, OPTIONS, Stage, slices
+from tests.dataplane.nginx_plane import AFFINITY_KEY, NGINX_DYNAMIC
+from tests.dataplane.stage import HOST, LONG, OPTIONS, Stage, slices
 from tests.unit.proxy.conftest import FakeEndpoint, Seen, Wire, get, reply, until
 
 pytestmark = pytest.mark.anyio
@@ -303,3 +307,59 @@ async def test_endpoint_gets_no_more_requests_at_a_time_than_it_may(stage: Stage
     assert refused == 503
     assert served == {"slow"}
     assert await asked(await stage.connect()) == ("slow", "")
+
+
+async def test_client_stays_at_one_of_the_services_that_share_requests(stage: Stage) -> None:
+    one, other = await named(stage, "one", "other")
+    annotations = {"affinity-cookie": "s", "traffic-split": "web=1, other=1", "tls-redirect": "false"}
+    await stage.serve_objects(
+        ingress("web", {HOST: {"/": "web"}}, annotations=annotations),
+        service("web"),
+        service("other"),
+        *slices("web", [one.port]),
+        *slices("other", [other.port]),
+    )
+    client = await stage.connect()
+
+    cookies = dict([await asked(client) for _ in range(10)])
+
+    assert cookies.keys() == {"one", "other"}
+    for home, cookie in cookies.items():
+        assert {await asked(client, "/", pair(cookie)) for _ in range(6)} == {(home, "")}
+
+
+async def test_response_after_an_interim_one_has_the_cookie_beside_those_of_the_endpoint(stage: Stage) -> None:
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
+    endpoint = await stage.endpoint(hints + reply(b"a", fields=["Set-Cookie: own=1", "Set-Cookie: two=2"]))
+    await stage.serve(endpoint, annotations={"affinity-cookie": "s"})
+
+    # nginx lets the first one pass as it came, and its workers learn from each other in time.
+    cookies: list[bytes] = []
+    async with asyncio.timeout(LONG):
+        while b"s" not in cookies:
+            client = await stage.connect()
+            await client.send(get())
+            head = await client.reader.readuntil(b"\r\n\r\n")
+            if b" 103 " in head:
+                head = await client.reader.readuntil(b"\r\n\r\n")
+            cookies = re.findall(rb"(?im)^set-cookie: (\w+)=", head)
+
+    assert sorted(cookies) == [b"own", b"s", b"two"]
+
+
+async def test_nginx_takes_the_cookies_of_other_proxies_with_its_key(stage: Stage) -> None:
+    if stage.plane.name != NGINX_DYNAMIC.name:
+        pytest.skip("others have it from the delegate or are it")
+    endpoints = await named(stage, "a", "b", "c")
+    states = [EndpointState("127.0.0.1", one.port, Protocol.HTTP) for one in endpoints]
+    port = BackendKey("default", "web", 80)
+    for mode in AffinityMode:
+        await stage.serve(*endpoints, annotations={"affinity-cookie": "s", "affinity-mode": mode})
+        client = await stage.connect()
+        other = AffinityCookies(Affinity(cookie="s", mode=mode), AFFINITY_KEY, port)
+        for name, state in zip("abc", states, strict=True):
+            value = other.begin(states, (), 0.0)[0] or other.value_of(state)
+            home, cookie = await asked(client, "/", f"Cookie: s={value.decode()}")
+
+            assert cookie == ""
+            assert home == name or mode is AffinityMode.BALANCED

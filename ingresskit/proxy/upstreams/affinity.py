@@ -8,7 +8,6 @@ In both, the Service port is a part of what is digested: the cookie of another o
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 import time
@@ -16,10 +15,11 @@ from collections.abc import Collection, Sequence
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
 
-from ingresskit.graph import BackendKey, PathKind, PathMatch
+from ingresskit.graph import BackendKey
 from ingresskit.policies import Affinity, AffinityCanary, AffinityMode, SameSite, SecureCookie
 from ingresskit.proxy.upstreams.hashing import HasFields, cookie_value, highest
 from ingresskit.proxy.upstreams.same_site import takes_none_for_strict
+from ingresskit.render.cookie_path import cookie_path
 
 if TYPE_CHECKING:
     from ingresskit.proxy.endpoints import EndpointState
@@ -124,7 +124,7 @@ class AffinityCookies:
     def line(self, value: bytes, request: ForwardedRequest) -> bytes:
         """The field that sets the cookie, with its line end."""
         policy = self._policy
-        path = policy.path or _path_of(request.target.route.match)
+        path = policy.path or cookie_path(request.target.route.match)
         parts = [f"{policy.cookie}={value.decode('ascii')}"]
         if policy.expires is not None:
             parts.append(f"Expires={formatdate(time.time() + policy.expires.total_seconds(), usegmt=True)}")
@@ -170,10 +170,5 @@ class AffinityCookies:
 
 
 def _digest(key: bytes, text: bytes) -> bytes:
-    return hashlib.blake2b(text, key=key[:64], digest_size=_DIGEST_BYTES).digest()
-
-
-def _path_of(match: PathMatch) -> str:
-    """The path of a route as that of a cookie: ``/`` where it cannot be one."""
-    path = match.value
-    return "/" if match.kind is PathKind.REGEX or ";" in path or not path.isascii() else path
+    # HMAC with SHA-1, which is what nginx has: it takes the same cookies.
+    return hmac.digest(key, text, "sha1")[:_DIGEST_BYTES]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from ingresskit._checks import check_settings
@@ -64,6 +64,8 @@ class NginxSettings:
         access_log: An absolute path; empty: none; ``"socket"``: each line goes to `log_socket`, and is lost
             while no program reads there.
         error_log: An absolute path, or ``"stderr"``.
+        affinity_key: What the values of affinity cookies are made with in the dynamic mode: a secret, of at
+            least 16 octets. Empty: nginx makes one whenever it loads its configuration.
     """
 
     state: str
@@ -91,6 +93,7 @@ class NginxSettings:
     resolver: str = ""
     access_log: str = ""
     error_log: str = "stderr"
+    affinity_key: bytes = field(default=b"", repr=False)
 
     def __post_init__(self) -> None:
         """Refuse what cannot work.

@@ -50,5 +50,6 @@ def program_settings(settings: NginxSettings) -> bytes:
             "read": settings.read_timeout / timedelta(seconds=1),
             "send": settings.send_timeout / timedelta(seconds=1),
             "max_header": settings.max_header_bytes,
+            **({"affinity_key": settings.affinity_key.hex()} if settings.affinity_key else {}),
         }
     )

@@ -65,7 +65,7 @@ class DynamicRenderer(ModeRenderer):
         self._authorities: Mapping[str, ConfigFile] = {}
         self._program = (
             *program_files(),
-            RenderedFile.of("settings.json", program_settings(settings)),
+            RenderedFile.of("settings.json", program_settings(settings), secret=bool(settings.affinity_key)),
         )
         self._hosts: Remembered[str, VirtualHost, bytes] = Remembered(host_row)
         self._backends: Remembered[BackendKey, Backend, _Row] = Remembered(_backend)

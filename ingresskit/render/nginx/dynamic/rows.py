@@ -48,6 +48,7 @@ from ingresskit.graph import (
 )
 from ingresskit.policies import ClientCertificates, Pattern, PrefixRewrite, RegexRewrite, Stage, TlsRedirect
 from ingresskit.render.addresses import is_address
+from ingresskit.render.cookie_path import cookie_path
 from ingresskit.render.delegate import DELEGATE, Handover
 from ingresskit.render.nginx.dynamic.selections import is_mixed, mixed_members, variants_target
 from ingresskit.render.nginx.policies import (
@@ -126,6 +127,8 @@ class _Targets:
         target = dict(self._drafts.members(route))
         if isinstance(route.action, Forward):
             target["backends"] = [[backend_id(key), weight] for key, weight in route.action.backends]
+            if any(key.policies for key, _ in route.action.backends):
+                target["seat_path"] = cookie_path(route.match)
         return target
 
     def _place(self, target: dict[str, object]) -> int:
@@ -189,6 +192,9 @@ def backend_row(backend: Backend) -> bytes:
         draft = DynamicDraft()
         DYNAMIC_HANDLERS.contribute(backend.policies, draft)
         members |= draft.upstream
+        if isinstance(affinity := members.get("affinity"), dict):
+            key = backend.key
+            members["affinity"] = {**affinity, "port": f"{key.namespace}/{key.service}:{key.port}"}
     return to_json(members)
 
 

@@ -9,7 +9,17 @@ from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import Affinity, EndpointLimit, HashBy, HashPart, HashSource, Policy
+from ingresskit.policies import (
+    Affinity,
+    AffinityCanary,
+    AffinityMode,
+    EndpointLimit,
+    HashBy,
+    HashPart,
+    HashSource,
+    Policy,
+    SecureCookie,
+)
 from ingresskit.render.nginx.policies.drafts import DynamicDraft, StaticDraft
 from ingresskit.render.nginx.tree import Directive, Part, Value, Variable
 from ingresskit.render.policies import Loss, PolicyHandler, Support
@@ -67,18 +77,30 @@ class StaticAffinity(PolicyHandler[Affinity, StaticDraft]):
 
 
 class DynamicAffinity(PolicyHandler[Affinity, DynamicDraft]):
-    """For the delegate, which has the key of the cookies."""
+    """The member ``affinity`` of the backend; members that say the default are left out."""
 
     policy: type[Policy] = Affinity
-    limitations: tuple[Loss, ...] = (_AFFINITY,)
 
     @override
-    def losses(self, policy: Affinity) -> Iterable[Loss]:
-        return self.limitations if policy.cookie else ()
-
-    @override
-    def honoured(self, policy: Affinity) -> Policy | None:
-        return None if policy.cookie else policy
+    def contribute(self, policy: Affinity, draft: DynamicDraft) -> None:
+        if not policy.cookie:
+            return
+        members: dict[str, object] = {
+            "cookie": policy.cookie,
+            "persistent": policy.mode is AffinityMode.PERSISTENT,
+            "legacy": policy.canary is AffinityCanary.LEGACY,
+            "path": policy.path,
+            "domain": policy.domain,
+            "max_age": None if policy.max_age is None else int(policy.max_age.total_seconds()),
+            "expires": None if policy.expires is None else int(policy.expires.total_seconds()),
+            "secure": None if policy.secure is SecureCookie.AUTO else str(policy.secure),
+            "samesite": None if policy.samesite is None else str(policy.samesite),
+            "conditional": policy.conditional_samesite_none,
+            "change": policy.change_on_failure,
+        }
+        draft.upstream["affinity"] = {
+            name: value for name, value in members.items() if value is not None and value is not False
+        }
 
 
 class StaticHashBy(PolicyHandler[HashBy, StaticDraft]):

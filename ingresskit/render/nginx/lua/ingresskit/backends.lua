@@ -70,11 +70,17 @@ local function usable(name, generation)
     return nil
 end
 
+M.usable = usable
+
 -- The backend for a request, by weight among those that have endpoints; nil: none has.
 -- *shares* is the list of a target, {name, weight}; its working state is kept in it.
-function M.choose(shares, generation)
+function M.choose(shares, generation, context)
     if #shares == 1 then
         return usable(shares[1][1], generation)
+    end
+    local held = M.held(shares, generation, context)
+    if held then
+        return held -- the one whose affinity cookie the client has
     end
     -- Smooth weighted round robin: each gains its weight, the richest is chosen and pays for all.
     local best, total, chosen = nil, 0, nil
@@ -178,10 +184,9 @@ local function chosen(backend, client, tried, hashed)
     return well[backend.turn % #well + 1]
 end
 
--- As `chosen`. The first request to an endpoint whose back-off ended is a probe: until its outcome is known,
--- others go elsewhere, or a dead endpoint would hold up all of them at once, again and again.
-function M.endpoint(backend, client, tried, hashed)
-    local endpoint = chosen(backend, client, tried, hashed)
+-- The first request to an endpoint whose back-off ended is a probe: until its outcome is known, others go
+-- elsewhere, or a dead endpoint would hold up all of them at once, again and again.
+function M.probed(endpoint)
     if endpoint and endpoint.state.failures > 0 then
         local now = ngx.now()
         if endpoint.state.retry_at <= now then
@@ -189,6 +194,11 @@ function M.endpoint(backend, client, tried, hashed)
         end
     end
     return endpoint
+end
+
+-- As `chosen`, and probed.
+function M.endpoint(backend, client, tried, hashed)
+    return M.probed(chosen(backend, client, tried, hashed))
 end
 
 -- A request begins (1) or ends (-1) at an endpoint. What a worker that died had under way is forgotten with

@@ -8,6 +8,7 @@
 -- for it, on the same endpoint when there is no other.
 
 local balancer = require "ngx.balancer"
+local affinity = require "ingresskit.affinity"
 local addresses = require "ingresskit.addresses"
 local backends = require "ingresskit.backends"
 local contexts = require "ingresskit.contexts"
@@ -78,7 +79,16 @@ function M.balance()
     if backend.balance == "client-hash" and not context.client_name then
         context.client_name = addresses.show(context.client)
     end
-    local endpoint = backends.endpoint(backend, context.client_name, context.tried, context.hashed) or context.last
+    local function choose()
+        return backends.endpoint(backend, context.client_name, context.tried, context.hashed)
+    end
+    local endpoint
+    if backend.affinity then
+        endpoint = affinity.endpoint(backend, context, context.tried, choose)
+    else
+        endpoint = choose()
+    end
+    endpoint = endpoint or context.last
     if not endpoint then
         return ngx.exit(GIVE_UP)
     end

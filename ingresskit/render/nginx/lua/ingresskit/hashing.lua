@@ -97,6 +97,8 @@ local function highest(endpoints, hashed)
     return best
 end
 
+M.highest = highest
+
 -- The endpoint for a hash among *well*, which are some of all endpoints of *backend*.
 function M.choose(backend, well, hashed)
     local size = backend.subset or 1

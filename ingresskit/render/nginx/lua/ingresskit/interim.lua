@@ -6,6 +6,7 @@
 -- first one's final head passes as the endpoint wrote it, and so do those of other workers until they have
 -- learnt the name, which they look for twice a second: a request has no time to ask.
 
+local affinity = require "ingresskit.affinity"
 local contexts = require "ingresskit.contexts"
 local handlers = require "ingresskit.handlers"
 
@@ -176,6 +177,9 @@ local function edited(lines, start, context)
                 kept[#kept + 1] = field[1] .. ": " .. value
             end
         end
+    end
+    if context.seat_value then
+        kept[#kept + 1] = "Set-Cookie: " .. affinity.cookie(context)
     end
     -- nginx cannot see where this response ends, and so takes no further request on the connection.
     kept[#kept + 1] = "Connection: close"

@@ -6,6 +6,7 @@ local settings = require "ingresskit.settings"
 settings.load(prefix .. "settings.json")
 
 local replies = require "ingresskit.local_replies"
+local affinity = require "ingresskit.affinity"
 local backends = require "ingresskit.backends"
 local balancer = require "ingresskit.balancer"
 local certificates = require "ingresskit.certificates"
@@ -78,6 +79,15 @@ function M.respond()
     local changes = context.target.response
     if changes then
         handlers.run(changes, context, header)
+    end
+    if context.seat_value then
+        local had, cookie = header["Set-Cookie"], affinity.cookie(context)
+        if type(had) == "table" then
+            had[#had + 1] = cookie
+        else
+            had = had and { had, cookie } or cookie
+        end
+        header["Set-Cookie"] = had
     end
 end
 

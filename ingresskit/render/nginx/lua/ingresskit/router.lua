@@ -5,6 +5,7 @@
 
 local addresses = require "ingresskit.addresses"
 local replies = require "ingresskit.local_replies"
+local affinity = require "ingresskit.affinity"
 local backends = require "ingresskit.backends"
 local clients = require "ingresskit.clients"
 local contexts = require "ingresskit.contexts"
@@ -168,6 +169,9 @@ local function connect(var, context, backend)
 end
 
 local function forward(var, context, target, backend, path, query)
+    if backend.affinity then
+        affinity.begin(backend, context)
+    end
     if backend.hash then
         context.hashed = hashing.of(backend.hash, context, var, path)
     end
@@ -264,7 +268,7 @@ function M.route()
         tables.moved = false
         context.draw = nil
         target, rule = resolve(name, path, generation, context)
-        backend = target and target.backends and backends.choose(target.backends, generation)
+        backend = target and target.backends and backends.choose(target.backends, generation, context)
         if not tables.moved then
             break
         end

@@ -115,6 +115,13 @@ local function pick(host, place, context)
     if not target or not target.variants then
         return target
     end
+    -- A client that has the affinity cookie of one of them stays there.
+    for _, variant in ipairs(target.variants) do
+        local own = host.targets[variant[1]]
+        if own.backends and M.held(own.backends, context.generation, context, true) then
+            return own
+        end
+    end
     for _, variant in ipairs(target.variants) do
         local taken, broken = takes(variant[2], context)
         if broken then
