@@ -370,3 +370,46 @@ async def test_policies_that_are_handed_over_are_behind_the_certificate(stage: S
     assert endpoint.seen[-1].value("ssl-client-verify") == "SUCCESS"
     assert unquote(endpoint.seen[-1].value("ssl-client-cert") or "").encode() == ALICE.chain
     assert len(endpoint.seen) == 1
+
+
+async def test_any_certificate_is_judged_by_the_endpoint_where_the_host_says_so(
+    stage: Stage, folder: Path
+) -> None:
+    endpoint = await stage.endpoint()
+    await stage.serve_objects(*asking(endpoint, {"client-certificate": "optional-any"}))
+
+    assert await status(stage, showing(None, folder)) == 200
+    assert endpoint.seen[-1].value("ssl-client-verify") == "NONE"
+    assert await status(stage, showing(ALICE, folder)) == 200
+    assert endpoint.seen[-1].value("ssl-client-verify") == "SUCCESS"
+    seen = len(endpoint.seen)
+    found = await status(stage, showing(PARTNER, folder))
+    # Python ends such a handshake, which the renderer reports.
+    assert found == (0 if stage.plane.name == "inprocess" else 200)
+    verdicts = [item.value("ssl-client-verify") or "" for item in endpoint.seen[seen:]]
+    assert all(verdict.startswith("FAILED:") for verdict in verdicts)
+
+
+async def test_challenge_of_acme_is_solved_over_plain_http(stage: Stage, folder: Path) -> None:
+    endpoint = await stage.endpoint()
+    path = "/.well-known/acme-challenge/token"
+    solver = ingress("solver", {HOST: {path: "web"}}, created=5)
+    await stage.serve_objects(*asking(endpoint), solver)
+    client = await stage.connect()
+
+    assert (await client.ask(get(path))).status == 200
+    assert (await client.ask(get("/.well-known/acme-challenge/other"))).status == 308
+
+
+async def test_host_has_ciphers_of_its_own(stage: Stage, folder: Path) -> None:
+    endpoint = await stage.endpoint()
+    strong, other = "ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-GCM-SHA256"
+    await stage.serve_objects(*asking(endpoint, more={"tls-ciphers": strong}))
+    found: dict[str, int] = {}
+
+    for cipher in (strong, other):
+        client = showing(None, folder, ssl.TLSVersion.TLSv1_2)
+        client.set_ciphers(cipher)
+        found[cipher] = await status(stage, client, name=OPEN, host=OPEN)
+
+    assert found == {strong: 200, other: 0}

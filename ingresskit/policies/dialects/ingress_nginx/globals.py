@@ -310,12 +310,15 @@ _DEFAULTS: Final = {
     "strict-validate-path-type": "true",
     "use-http2": "true",
     "server-tokens": "false",
+    "ssl-protocols": "TLSv1.2 TLSv1.3",
     "allow-backend-server-header": "true",
     "generate-request-id": "true",
     "ignore-invalid-headers": "true",
     "forwarded-for-header": "X-Forwarded-For",
 }
 _INSTEAD: Final = {
+    "ssl-protocols": ": TLSv1.2 and TLSv1.3 are spoken with clients",
+    "ssl-ciphers": ": give hosts the annotation ssl-ciphers",
     "allow-backend-server-header": ": endpoints may name their server; hide-headers: Server takes it out",
     "compute-full-forwarded-for": ": addresses that trusted proxies name are kept, those of others are not",
     "enable-real-ip": ": name the proxies in front with --trusted-proxy",
