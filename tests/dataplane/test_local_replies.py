@@ -55,19 +55,36 @@ async def test_a_route_that_takes_the_field_out_of_responses_has_none_of_its_own
     assert (await client.ask(get())).value(NAME) is None
 
 
-@pytest.mark.parametrize("annotations", [KEPT_OUT, {}], ids=["a client that is kept out", "no endpoint"])
+@pytest.mark.parametrize(
+    ("annotations", "status"),
+    [
+        pytest.param({"allow-methods": "POST"}, 405, id="a method that is not served"),
+        pytest.param({"redirect": "https://b.test/"}, 308, id="a redirect"),
+        pytest.param({}, 502, id="an endpoint that cannot be reached"),
+    ],
+)
 async def test_a_page_that_may_read_responses_may_read_local_replies(
-    stage: Stage, annotations: dict[str, str]
+    stage: Stage, annotations: dict[str, str], status: int
 ) -> None:
     wanted = {**CORS, **annotations}
 
     allowed = await _asked(stage, wanted, tls=False, fields=["Origin: https://a.example"])
     other = await _asked(stage, wanted, tls=False, fields=["Origin: https://b.example"])
 
-    assert allowed.status == other.status == (403 if annotations else 502)
+    assert allowed.status == other.status == status
     assert allowed.values("access-control-allow-origin") == ["https://a.example"]
     assert other.value("access-control-allow-origin") is None
     assert other.values("vary") == ["Origin"]
+
+
+async def test_a_client_that_is_refused_before_learns_nothing(stage: Stage) -> None:
+    answer = await _asked(stage, {**CORS, **KEPT_OUT}, tls=False, fields=["Origin: https://a.example"])
+
+    assert (answer.status, answer.value("access-control-allow-origin"), answer.value("vary")) == (
+        403,
+        None,
+        None,
+    )
 
 
 async def test_a_preflight_has_its_fields_once(stage: Stage) -> None:

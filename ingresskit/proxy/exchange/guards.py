@@ -282,7 +282,7 @@ class GuardedRequest:
             path=self.path,
             rule_host=self.target.host,
             location=location,
-            fields=local_fields(self.target, self, status, fields),
+            fields=local_fields(self.target, self, status, fields, self._guards[self._next :]),
             shadow=() if marks is None else marks.shadow,
             logged=self.target.logs(self.head.target),
         )

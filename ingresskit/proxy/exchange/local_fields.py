@@ -8,6 +8,8 @@ from ingresskit.facts import fact_logger
 from ingresskit.filters import UNCHANGED
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from ingresskit.filters import RequestView
     from ingresskit.render.inprocess import Target
 
@@ -34,7 +36,13 @@ class _LocalResponse:
         return ()
 
 
-def local_fields(target: Target, request: RequestView, status: int, fields: _Fields = ()) -> _Fields:
+def local_fields(
+    target: Target,
+    request: RequestView,
+    status: int,
+    fields: _Fields = (),
+    waiting: Collection[object] = (),
+) -> _Fields:
     """The fields of a local reply: *fields*, and what the policies of its route add, where that is not there.
 
     Args:
@@ -42,6 +50,8 @@ def local_fields(target: Target, request: RequestView, status: int, fields: _Fie
         request: The request, as its filters see it.
         status: Of the reply.
         fields: What the reply has anyway.
+        waiting: The filters that the request did not come to: what they would add is left out, so that a client
+            who is refused before them learns nothing of them.
     """
     edits = target.local
     if edits is None:
@@ -49,6 +59,8 @@ def local_fields(target: Target, request: RequestView, status: int, fields: _Fie
     edit = edits.secure if request.https else UNCHANGED
     try:
         for item in edits.filters:
+            if item in waiting:
+                continue
             edit = edit.then(item.response(request, _LocalResponse(status)))
     except Exception:
         # The reply refuses the request, and does so without these fields too.

@@ -40,16 +40,8 @@ function M.guards.preflight(cors, context, var)
 end
 
 function M.response.cors(cors, context, header)
-    if context.preflight then
-        return -- the response has its fields
-    end
-    if not context.cors_judged then -- a response of nginx itself, before it came to that
-        local origin = ngx.var.http_origin
-        if not cors.origins then
-            context.cors_origin = "*"
-        elseif origin and re_find(origin, cors.origins, "joi") then
-            context.cors_origin = origin
-        end
+    if context.preflight or not context.cors_judged then
+        return -- it has its fields, or nginx refused the request before it came to that
     end
     if cors.origins then
         -- Also for other origins, and without one: a cache must not give them each other's responses.
