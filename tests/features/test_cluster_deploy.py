@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -148,6 +149,23 @@ def test_with_the_rights_of_the_cluster_role_everything_works(
         server.put(ingress("c", service="nowhere"))
         wait_until(lambda: has_event(server, "c"))
         wait_until(lambda: "b.example shop" in recorded(server))
+    assert refused(server) == set()
+
+
+def test_with_the_rights_on_config_maps_annotations_may_name_one(
+    server: ApiServer, pod: Pod, tmp_path: Path
+) -> None:
+    # The key of RFC 8037.
+    key = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
+    metadata = {"name": "keys", "namespace": "shop"}
+    data = {"jwks.json": json.dumps({"keys": [key]})}
+    annotations = {"ingresskit.dev/jwt-keys": "keys"}
+    named = {**ingress("j"), "metadata": {"name": "j", "namespace": "shop", "annotations": annotations}}
+    server.load([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}, named])
+
+    with controller(server, [*CLUSTER, *rules("configmaps.yaml")], tmp_path) as running:
+        running.wait_ready()
+        wait_until(lambda: running.get("j.example").status == 401)
     assert refused(server) == set()
 
 
