@@ -10,6 +10,7 @@ from ingresskit.testing.planes import Plane
 from tests.dataplane.conftest import EVERY_PLANE, opened_with_delegate
 from tests.dataplane.stage import HOST, Stage
 from tests.dataplane.test_rewrites import serve
+from tests.dataplane.test_wire_edges import final
 from tests.unit.proxy.conftest import get, reply
 
 pytestmark = pytest.mark.anyio
@@ -135,3 +136,20 @@ async def test_a_redirect_that_the_route_sets_itself_stays(stage: Stage) -> None
 
 def spaced(cookie: str) -> str:
     return "; ".join(part.strip() for part in cookie.split(";"))
+
+
+async def test_cookies_behind_an_interim_response_stay_apart(stage: Stage) -> None:
+    fields = [f"Set-Cookie: {one}" for one in COOKIES]
+    endpoint = await stage.endpoint(b"HTTP/1.1 103 Early Hints\r\n\r\n" + reply(fields=fields))
+    await serve(stage, endpoint, ["/"], {"cookie-path": "/app/ /shop/"})
+
+    answers = [await final(await stage.connect(), get()) for _ in range(8)]
+
+    found = [[spaced(value) for value in answer.values("set-cookie")] for answer in answers]
+    assert {len(cookies) for cookies in found} == {2}
+    if stage.plane.name == "nginx-static":
+        return  # what follows an interim response passes as it is
+    # A worker of nginx edits the second response of a backend that sends them, and there are two.
+    edited = [cookies for cookies in found if "Path=/shop/x" in cookies[0]]
+    assert len(edited) >= (6 if stage.plane.name == "nginx-dynamic" else 8)
+    assert {cookies[1] for cookies in edited} == {"b=2; path=/shop/; expires=Thu, 01 Jan 2099 00:00:00 GMT"}
