@@ -32,7 +32,16 @@ from ingresskit.testing.loopback import LoopbackWorld, open_loopback
 from ingresskit.translate import translate
 from tests.nginx_program import NginxOnDisk, nginx_folder
 
-FOR_A_DELEGATE = {"AllowedMethods", "BasicAuth", "Cors", "DeniedAgents", "DigestAuth", "JwtAuth"}
+FOR_A_DELEGATE = {
+    "AllowedMethods",
+    "BasicAuth",
+    "Cors",
+    "DeniedAgents",
+    "DigestAuth",
+    "ExternalAuth",
+    "JwtAuth",
+    "RegexRewrite",
+}
 
 
 @pytest.mark.parametrize("scenario", load_scenarios(), ids=str)
