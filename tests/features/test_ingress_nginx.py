@@ -85,6 +85,16 @@ CASES: dict[str, Case] = {
         status=308,
         location="https://a.test/x?a=b",
     ),
+    "a refusal that a page may read": Case(
+        annotations={
+            "enable-cors": "true",
+            "cors-allow-origin": "https://b.test",
+            "whitelist-source-range": "192.0.2.0/24",
+        },
+        ask=at("/", Origin="https://b.test"),
+        status=403,
+        response={"Access-Control-Allow-Origin": "https://b.test"},
+    ),
     "a slash at the end that goes": Case(
         annotations={"force-ssl-redirect": "true"}, ask=at("/x/"), status=308, location="https://a.test/x"
     ),

@@ -74,7 +74,7 @@ def test_a_dump_names_policies_their_values_and_origins() -> None:
     assert policies == {
         "RequestHeaders": {"values": {"set": [["X-A", "[hidden]"]], "remove": []}, "origins": {}},
         "Timeouts": {
-            "values": {"connect": "5000ms", "read": None, "send": None},
+            "values": {"connect": "5000ms", "read": None, "send": None, "request": None},
             "origins": {"connect": {"object": "Ingress shop/web", "field": "spec.rules[0]"}},
         },
     }
