@@ -21,6 +21,7 @@ from ingresskit.policies import (
     PolicyRegistry,
     Reading,
 )
+from ingresskit.policies.dialects.ingress_nginx.host_patterns import hosts_of
 from ingresskit.policies.kinds.compression import parse_media_types
 from ingresskit.policies.kinds.traffic import parse_mirror, parse_service, parse_statuses
 
@@ -252,3 +253,39 @@ def test_patterns_of_targets_are_reported() -> None:
 
     assert reading.policies.get(AccessLog) is None
     assert "regular expressions" in reading.diagnostics[0].message
+
+
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        (r"^(www|shop)\.a\.test$", ("shop.a.test", "www.a.test")),
+        (r"^(?:www\.)?A\.test$", ("a.test", "www.a.test")),
+        (r"^s[12]\.a\.test$", ("s1.a.test", "s2.a.test")),
+        (r"^[^.]+\.a\.test$", ("*.a.test",)),
+        (r"^[a-z0-9-]+\.a\.test$", ("*.a.test",)),
+    ],
+)
+def test_an_expression_for_a_few_hosts_is_read(text: str, hosts: tuple[str, ...]) -> None:
+    assert hosts_of(text) == hosts
+    assert read({"server-alias": f"b.test, ~{text}"}, {}).aliases == ("b.test", *hosts)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(r"a\.test$", r"^a\.test", r"^.+\.a\.test$", r"^\d+\.a\.test$", r"^[a-z]+\.a\.test$", r"^a.test$"),
+        *(
+            r"^(a|b$)\.test$",
+            r"^[a-f][a-f]\.test$",
+            r"^(?=x)a\.test$",
+            r"^a[^.]+\.test$",
+            r"^a\.test$|b\.test$",
+            r"^\*\.test$",
+        ),
+    ],
+)
+def test_any_other_expression_names_no_host(text: str) -> None:
+    reading = read({"server-alias": f"~{text}"}, {})
+
+    assert reading.aliases == ()
+    assert [item.reason for item in reading.diagnostics] == [Reason.ANNOTATION_INVALID]

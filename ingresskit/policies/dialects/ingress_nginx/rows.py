@@ -224,7 +224,7 @@ NOTES: Final = {
     "modsecurity-transaction-id": "no web application firewall is built",
     "opentelemetry-operation-name": "no traces are exported",
     "opentelemetry-trust-incoming-span": "no traces are exported",
-    "server-alias": "names and wildcards, no regular expressions; they hold for the paths of this Ingress",
+    "server-alias": "names, wildcards and expressions for a few names; for the paths of this Ingress",
     "server-snippet": "no snippet is ever executed",
     "service-upstream": "a Service without an address has its endpoints asked",
     "ssl-ciphers": "names of ciphers, no exclusions; per host, not in the ConfigMap",

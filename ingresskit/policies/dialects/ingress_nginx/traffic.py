@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from ingresskit._quoting import quoted
 from ingresskit.diagnostics import Reason
 from ingresskit.policies.conditions import ExactValue, PatternValue, ValueMatch, Variant
+from ingresskit.policies.dialects.ingress_nginx.host_patterns import hosts_of
 from ingresskit.policies.dialects.ingress_nginx.reader import Annotations
 from ingresskit.policies.dialects.ingress_nginx.values import parse_go_boolean, parse_go_integer
 from ingresskit.policies.kinds.compression import Coding, Compression
@@ -31,8 +35,7 @@ def read_traffic(annotations: Annotations) -> None:
     _read_mirror(annotations)
     _read_compression(annotations)
     _read_access_log(annotations)
-    names = map(str.strip, annotations.text("server-alias").split(","))
-    annotations.aliases = list(dict.fromkeys(name for name in names if name))
+    annotations.aliases = list(dict.fromkeys(_aliases(annotations)))
     if not annotations.value("canary", parse_go_boolean):
         for name in _SELECTORS:
             if annotations.text(name):
@@ -47,6 +50,18 @@ def read_traffic(annotations: Annotations) -> None:
         weight=max(weight, 0),
         total=max(total, 100),  # a smaller one has no effect in ingress-nginx either
     )
+
+
+def _aliases(annotations: Annotations) -> Iterator[str]:
+    for name in map(str.strip, annotations.text("server-alias").split(",")):
+        if name.startswith("~"):
+            try:
+                yield from hosts_of(name[1:])
+            except ValueError as exc:
+                message = f"the expression {quoted(name)} {exc}; it names no host"
+                annotations.warn("server-alias", Reason.ANNOTATION_INVALID, message)
+        elif name:
+            yield name
 
 
 def _read_errors(annotations: Annotations) -> None:
