@@ -51,14 +51,21 @@ def test_an_alias_is_held_like_any_host() -> None:
     assert owner.owner == "other"
 
 
-@pytest.mark.parametrize("alias", ["~^www\\d+\\.a\\.test$", "10.0.0.1", "a_b..test"])
-def test_an_alias_that_is_not_a_host_costs_itself_only(alias: str) -> None:
+@pytest.mark.parametrize(
+    ("alias", "reason"),
+    [
+        ("~^www\\d+\\.a\\.test$", Reason.ANNOTATION_INVALID),
+        ("10.0.0.1", Reason.INVALID_HOST),
+        ("a_b..test", Reason.INVALID_HOST),
+    ],
+)
+def test_an_alias_that_is_not_a_host_costs_itself_only(alias: str, reason: Reason) -> None:
     translation = _translate(
         ingress("web", {"a.test": {"/": "one"}}, annotations=_alias(f"{alias},www.a.test"))
     )
 
     (told,) = translation.diagnostics
-    assert told.reason is Reason.INVALID_HOST
+    assert told.reason is reason
     assert ascii(alias) in told.message
     assert translation.graph.resolve("www.a.test", "/") is not None
 
