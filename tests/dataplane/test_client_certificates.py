@@ -6,19 +6,22 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 
-from ingresskit.models import KubeObject, Secret
-from ingresskit.testing import ca_secret, ingress, make_authority, service, tls_secret
+from ingresskit.models import KubeObject, Secret, Snapshot
+from ingresskit.policies import IngressNginxDialect, PolicyRegistry
+from ingresskit.testing import ca_secret, ingress, ingress_class, make_authority, service, tls_secret
 from ingresskit.testing.certificates import SampleCertificate
 from ingresskit.testing.planes import Plane, PlaneSettings, state_folder
+from ingresskit.translate import translate
 from tests.dataplane.conftest import EVERY_PLANE, opened
 from tests.dataplane.delegated import open_delegated_haproxy
 from tests.dataplane.haproxy_plane import PROGRAM
-from tests.dataplane.stage import HOST, Stage, slices, trusting
+from tests.dataplane.stage import HOST, OPTIONS, Stage, slices, trusting
 from tests.unit.proxy.conftest import FakeEndpoint, Wire, get
 
 pytestmark = pytest.mark.anyio
@@ -413,3 +416,37 @@ async def test_host_has_ciphers_of_its_own(stage: Stage, folder: Path) -> None:
         found[cipher] = await status(stage, client, name=OPEN, host=OPEN)
 
     assert found == {strong: 200, other: 0}
+
+
+async def test_host_that_is_handed_over_whole_asks_as_ingress_nginx_does(stage: Stage, folder: Path) -> None:
+    endpoint = await stage.endpoint()
+    prefix = "nginx.ingress.kubernetes.io"
+    annotations = {"auth-tls-secret": "default/ca", "use-regex": "true", "ssl-redirect": "false"}
+    web = ingress(
+        "web",
+        {HOST: {"~/a[0-9]+": "web"}},
+        annotations={f"{prefix}/{name}": text for name, text in annotations.items()},
+        tls={"tls": [HOST]},
+    )
+    objects = [
+        ingress_class(),
+        web,
+        service("web"),
+        *slices("web", [endpoint.port]),
+        tls_secret(HOST, name="tls"),
+        ca_secret(CA),
+    ]
+    options = replace(OPTIONS, policies=PolicyRegistry([IngressNginxDialect()]))
+    await stage.plane.serve(translate(Snapshot.of(objects), options).graph)
+
+    async def asks(context: ssl.SSLContext, name: str | None) -> int:
+        client = await stage.connect(tls=context, name=name)
+        return (await client.ask(get("/a1"))).status
+
+    plain = await stage.connect()
+    assert (await plain.ask(get("/a1"))).status == 403
+    assert await asks(showing(None, folder), HOST) == 400
+    assert await asks(showing(None, folder), "else.example") in (400, 421)
+    assert endpoint.seen == []
+    assert await asks(showing(ALICE, folder), HOST) == 200
+    assert endpoint.seen[-1].value("ssl-client-verify") == "SUCCESS"
