@@ -74,7 +74,10 @@ class BackendPlane:
                 del self._users[key][name]
                 moved.add(key)
                 if self._first.get(key) == name:
-                    self._first[key] = min(self._users[key], default="")
+                    # Without users it has no first one: another host may begin to use it in the same pass.
+                    del self._first[key]
+                    if users := self._users[key]:
+                        self._first[key] = min(users)
                     stale.add(key)
             for key, policies in change.after.items():
                 users = self._users.setdefault(key, {})

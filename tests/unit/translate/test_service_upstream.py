@@ -11,7 +11,7 @@ from ingresskit.graph import Backend, Forward
 from ingresskit.models import ConfigMap, KubeObject, ObjectKey, ObjectMeta, Snapshot
 from ingresskit.policies import IngressNginxDialect, NativeDialect, PolicyRegistry
 from ingresskit.testing import endpoint_slice, ingress, ingress_class, service
-from ingresskit.translate import TranslateOptions, Translation, translate
+from ingresskit.translate import TranslateOptions, Translation, Translator, translate
 
 SETTINGS = ObjectKey("ops", "settings")
 OPTIONS = TranslateOptions(policies=PolicyRegistry([IngressNginxDialect(settings=SETTINGS), NativeDialect()]))
@@ -80,3 +80,15 @@ def test_an_address_that_no_endpoint_may_have_is_refused() -> None:
     assert [item.reason for item in translation.diagnostics if item.field == "spec.clusterIP"] == [
         Reason.ADDRESS_REFUSED
     ]
+
+
+def test_a_backend_may_go_from_one_host_to_another_in_one_pass() -> None:
+    translator = Translator(OPTIONS)
+    made = [ingress_class(), service("web", 8080), endpoint_slice("web", "10.0.0.1")]
+    for host in ("a.test", "b.test", "a.test"):
+        item = ingress(
+            "web", {host: {"/": "web:8080"}}, annotations={"ingresskit.dev/load-balancing": "random"}
+        )
+        translation = translator.translate(Snapshot.of([*made, item]))
+
+        assert addresses(translation, host) == ["10.0.0.1:8080"]
