@@ -187,6 +187,9 @@ class Policy:
     """
 
     protects: ClassVar[bool] = False
+    adds_up: ClassVar[frozenset[str]] = frozenset()
+    """The fields, tuples each, that add up where two dialects ask for the policy: what one keeps out, the other
+    cannot let in."""
     scope: ClassVar[PolicyScope] = PolicyScope.ROUTE
     stage: ClassVar[Stage] = Stage.UPSTREAM
     """When it acts on a request; by default last."""

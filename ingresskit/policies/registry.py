@@ -115,6 +115,8 @@ def _overridden(before: PolicySet, after: PolicySet) -> Iterable[Diagnostic]:
     for policy in after:
         held, winners = before.get(type(policy)), after.origins(type(policy))
         for name, origin in before.origins(type(policy)).items():
+            if name in type(policy).adds_up:
+                continue
             if name in winners and getattr(held, name) != getattr(policy, name):
                 yield Diagnostic(
                     subject=origin.subject,

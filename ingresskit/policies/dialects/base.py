@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from ingresskit.diagnostics import Diagnostic
 from ingresskit.models import KubeObject, ObjectKey, ObjectRef
@@ -149,7 +149,8 @@ class Reading:
         """Both; where they exclude each other, *other* counts.
 
         Policies of one type are joined field by field: a field that *other* was asked for counts, then one
-        that this was asked for, then what *other* holds by default.
+        that this was asked for, then what *other* holds by default. Fields that add up (`Policy.adds_up`) have
+        the values of both.
         """
         if other == NOTHING_READ:
             return self
@@ -183,7 +184,10 @@ def _joined_policy(before: PolicySet, after: PolicySet, policy: Policy) -> Polic
     asked = after.origins(type(policy))
     if held is None or not asked:
         return policy if held is None else held
-    return replace(held, **{name: getattr(policy, name) for name in asked})
+    values: dict[str, Any] = {name: getattr(policy, name) for name in asked}
+    for name in type(policy).adds_up:
+        values[name] = tuple(dict.fromkeys((*getattr(held, name), *getattr(policy, name))))
+    return replace(held, **values)
 
 
 NOTHING_READ: Final = Reading()

@@ -41,6 +41,7 @@ class DeniedSources(Policy):
     """
 
     protects: ClassVar[bool] = True
+    adds_up: ClassVar[frozenset[str]] = frozenset({"networks"})
     stage: ClassVar[Stage] = Stage.ADDRESS
 
     networks: tuple[Network, ...] = annotated(

@@ -114,6 +114,7 @@ class DeniedAgents(Policy):
     """
 
     protects: ClassVar[bool] = True
+    adds_up: ClassVar[frozenset[str]] = frozenset({"agents", "referers"})
     stage: ClassVar[Stage] = Stage.AGENT
 
     agents: tuple[str, ...] = annotated(
