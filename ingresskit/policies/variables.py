@@ -29,8 +29,9 @@ _NAMED: Final = re.compile(r"(http|cookie|arg)_([A-Za-z0-9_]{1,64})")
 _TOKEN: Final = re.compile(r"\$(?:([A-Za-z0-9_]{1,80})|\{([A-Za-z0-9_]{1,80})\})")
 _PRINTABLE: Final = re.compile(r"[\x20-\x7e]{0,2000}")
 _RULE: Final = "must use the variables $host, $scheme, $request_uri and the others that are documented"
-# Which of them say who asks: a verdict that is kept must depend on one.
-_OF_CLIENTS: Final = frozenset({"remote_addr", "remote_user", "the_real_ip"})
+# Which of them say who asks: a verdict that is kept must depend on one. $remote_user does not: anybody can
+# say the name of a user, without the password.
+_OF_CLIENTS: Final = frozenset({"remote_addr", "the_real_ip"})
 # Only these may say which server is asked: the request was matched by them.
 _HOSTS: Final = frozenset({"best_http_host", "host", "http_host"})
 # These begin with a slash, and so end an authority.

@@ -126,6 +126,8 @@ def test_variables_are_marked_where_they_stand_in_the_value_of_a_parameter() -> 
     ("text", "apart"),
     [
         *(("$cookie_session", True), ("$remote_user$http_authorization", True), ("$remote_addr", True)),
+        # Or else whoever says the name of a user has the verdict on that user, whatever the password.
+        ("$remote_user", False),
         *(("x", False), ("$host$request_uri", False), ("$scheme$request_method", False)),
     ],
 )
