@@ -35,6 +35,7 @@ from ingresskit.testing.builders import (
     service,
 )
 from ingresskit.testing.certificates import make_certificate, tls_secret
+from ingresskit.testing.hostile_annotations import BRIEF, COMPANIONS, SHORT_LIST, allowed
 from ingresskit.testing.scenario import Ask
 
 __all__ = ["CANARY", "HOSTILE_TEXTS", "HostileCase", "hostile_cases", "victim_asks", "victim_objects"]
@@ -101,22 +102,6 @@ HOSTILE_TEXTS: Final[tuple[tuple[str, str], ...]] = (
 
 _NAMESPACE = "hostile"
 _PREFIXES = {"Prefix": "", "Exact": "=", "ImplementationSpecific": "~"}
-# Per annotation: values that its grammar allows and that a careless renderer trips over.
-_ALLOWED: Final[tuple[tuple[str, str], ...]] = (
-    ("request-headers-set", f"X-{CANARY}: \"; }} $host %[src] {{{{x}}}} \\ ' ` #"),
-    ("request-headers-set", f"X-{CANARY}: %{{+Q}}o %ci if {{ always_true }}"),
-    ("request-headers-set", f"X-{CANARY}: {'x' * 3900}"),
-    ("response-headers-set", f"X-{CANARY}: \\\\\" ' ${{x}} $ %% % %["),
-    ("response-headers-set", f"X-{CANARY}: if TRUE unless FALSE <<"),
-    ("request-headers-remove", f"X-{CANARY}, Cookie"),
-    ("redirect", f"https://else.test/{CANARY}?a=$uri;{{b}}'%[src]%25#x"),
-    ("redirect", f"/{CANARY}';$1\\{{}}"),
-    ("rewrite-prefix", f"/{CANARY}$1;'(x)$uri*"),
-    ("allow-sources", "0.0.0.0/0, ::/0"),
-    ("traffic-split", f"one=1, {CANARY}=1"),
-    ("read-timeout", "24h"),
-    ("body-limit", "1048576g"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +126,9 @@ class HostileCase:
 
 
 def hostile_cases() -> Iterator[HostileCase]:
-    """Every field with every text, and what only one field can be used for. About 1,500; always the same.
+    """Every field with every text, and what only one field can be used for. About 3,000; always the same.
+
+    Annotations that came later have one text of each kind.
 
     Any number of cases fit into one cluster: an object that stands in several is the same in all.
     """
@@ -150,7 +137,17 @@ def hostile_cases() -> Iterator[HostileCase]:
         for attempt, text in HOSTILE_TEXTS:
             number += 1
             yield HostileCase(field=field, attempt=attempt, text=text, objects=place(f"h{number}", text))
-    for annotation, text in _ALLOWED:
+    for annotation, before in BRIEF:
+        for attempt, text in HOSTILE_TEXTS:
+            if attempt in SHORT_LIST:
+                number += 1
+                yield HostileCase(
+                    field=_called(annotation, before),
+                    attempt=attempt,
+                    text=text,
+                    objects=_annotated(annotation, before)(f"h{number}", text),
+                )
+    for annotation, text in allowed(CANARY):
         number += 1
         yield HostileCase(
             field=f"the annotation {annotation}",
@@ -265,6 +262,10 @@ def _path(kind: str, *, rooted: bool) -> _Place:
     return place
 
 
+def _called(annotation: str, before: str) -> str:
+    return f"the annotation {annotation}{before and f' after {before!r}'}"
+
+
 def _annotated(annotation: str, before: str = "") -> _Place:
     def place(name: str, text: str) -> tuple[KubeObject, ...]:
         written = ingress(
@@ -273,7 +274,7 @@ def _annotated(annotation: str, before: str = "") -> _Place:
             {_host(name): {"/x": "one" if annotation == "traffic-split" else name}},
             namespace=_NAMESPACE,
             created=9,
-            annotations={annotation: before + text},
+            annotations={**COMPANIONS.get(annotation, {}), annotation: before + text},
         )
         return (written, *_serving(name), *_serving("one"), *_serving(CANARY))
 
@@ -387,7 +388,7 @@ _FIELDS: Final[dict[str, _Place]] = {
     "a path that need not begin with a slash": _path("ImplementationSpecific", rooted=False),
     "a path type": lambda name, text: (_young(name, _host(name), (_to(name, "/", text),)), *_serving(name)),
     **{
-        f"the annotation {annotation}{before and f' after {before!r}'}": _annotated(annotation, before)
+        _called(annotation, before): _annotated(annotation, before)
         for annotation, before in (
             ("request-headers-set", ""),
             ("request-headers-set", "X-Hostile: "),
