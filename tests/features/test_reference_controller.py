@@ -286,7 +286,8 @@ def test_a_state_folder_is_made_private(tmp_path: Path) -> None:
         controller.wait_ready().output.wait_for("demo-authority.pem")
 
         assert state.stat().st_mode & 0o777 == 0o700
-        assert {item.name for item in state.iterdir()} == {"demo-authority.pem"}
+        assert {item.name for item in state.iterdir()} == {"affinity.key", "demo-authority.pem"}
+        assert (state / "affinity.key").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("flag", ["--http", "--https", "--admin"])
