@@ -242,39 +242,35 @@ def _markdown(found: Analysis, *, every: bool) -> Iterator[str]:
     yield "# Leaving ingress-nginx"
     yield ""
     yield f"{found.ingresses} Ingresses, {found.ours} of ingress-nginx."
-    yield ""
-    yield "| outcome | values |"
-    yield "|---|---|"
-    for outcome, count in found.counts().items():
-        yield f"| {outcome} | {count} |"
-    yield ""
-    yield "## Values"
-    yield ""
-    yield "| outcome | object | field | value | why | example |"
-    yield "|---|---|---|---|---|---|"
-    for item in _shown(found.findings, every=every):
-        example = "" if item.example is None else _request(item.example)
-        cells = (item.outcome, item.subject, item.field, item.value, item.message, example)
-        yield f"| {' | '.join(_cell(str(cell)) for cell in cells)} |"
-    yield ""
-    yield "## Annotations"
-    yield ""
-    yield "| annotation | outcomes |"
-    yield "|---|---|"
-    for name, outcomes in found.by_annotation().items():
-        yield f"| {_cell(name)} | {_counted(outcomes)} |"
-    yield ""
-    yield "## Namespaces"
-    yield ""
-    yield "| namespace | outcomes |"
-    yield "|---|---|"
-    for name, outcomes in found.by_namespace().items():
-        yield f"| {_cell(name)} | {_counted(outcomes)} |"
+    yield from _table("", ("outcome", "values"), found.counts().items())
+    values = (
+        (
+            *(item.outcome, item.subject, item.field, item.value, item.message),
+            "" if item.example is None else _request(item.example),
+        )
+        for item in _shown(found.findings, every=every)
+    )
+    yield from _table("Values", ("outcome", "object", "field", "value", "why", "example"), values)
+    for title, counts in (("annotation", found.by_annotation()), ("namespace", found.by_namespace())):
+        rows = ((name, _counted(outcomes)) for name, outcomes in counts.items())
+        yield from _table(f"{title.capitalize()}s", (title, "outcomes"), rows)
     yield ""
     yield "## Run with"
     yield ""
     for proposal in found.proposals:
         yield f"- `{proposal.flag}`: {proposal.why}"
+
+
+def _table(title: str, names: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """A table of Markdown, under *title* where there is one."""
+    if title:
+        yield ""
+        yield f"## {title}"
+    yield ""
+    yield f"| {' | '.join(names)} |"
+    yield f"|{'---|' * len(names)}"
+    for row in rows:
+        yield f"| {' | '.join(_cell(str(cell)) for cell in row)} |"
 
 
 def _cell(text: str) -> str:

@@ -251,6 +251,10 @@ class LeftToDelegate(PolicyHandler[Policy, object]):
     def losses(self, policy: Policy) -> Iterable[Loss]:
         return self.limitations
 
+    @override
+    def honoured(self, policy: Policy) -> Policy | None:
+        return None
+
 
 def _unsupported(kind: type[Policy]) -> Loss:
     return Loss(message=f"does not support {kind.__name__}")

@@ -165,3 +165,7 @@ class Beyond(Handler[Policy]):
     @override
     def losses(self, policy: Policy) -> Iterable[Loss]:
         return self.limitations
+
+    @override
+    def honoured(self, policy: Policy) -> Policy | None:
+        return None

@@ -21,24 +21,10 @@ from ingresskit.policies import (
     Satisfaction,
     Satisfy,
 )
-from ingresskit.render.haproxy.policies.base import Handler
+from ingresskit.render.haproxy.policies.base import Beyond, Handler
 from ingresskit.render.policies import Loss, Support
 
 __all__ = ["HANDLERS"]
-
-
-class _Left(Handler[Policy]):
-    def __init__(self, kind: type[Policy], message: str) -> None:
-        self.policy: type[Policy] = kind
-        self.limitations: tuple[Loss, ...] = (Loss(message=message, support=Support.DELEGATED),)
-
-    @override
-    def losses(self, policy: Policy) -> Iterable[Loss]:
-        return self.limitations
-
-    @override
-    def honoured(self, policy: Policy) -> Policy | None:
-        return None
 
 
 class _Satisfy(Handler[Satisfy]):
@@ -68,10 +54,10 @@ class _OpenPaths(Handler[OpenPaths]):
 
 
 HANDLERS: Final = (
-    _Left(BasicAuth, "computes the hashes of passwords in the thread that serves everybody"),
-    _Left(DigestAuth, "has no digest authentication"),
-    _Left(JwtAuth, "judges no claims of tokens"),
-    _Left(ExternalAuth, "asks no other service by itself"),
+    Beyond(BasicAuth, "computes the hashes of passwords in the thread that serves everybody"),
+    Beyond(DigestAuth, "has no digest authentication"),
+    Beyond(JwtAuth, "judges no claims of tokens"),
+    Beyond(ExternalAuth, "asks no other service by itself"),
     _OpenPaths(),
     _Satisfy(),
 )

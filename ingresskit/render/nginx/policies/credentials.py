@@ -21,30 +21,9 @@ from ingresskit.policies import (
     Satisfaction,
     Satisfy,
 )
-from ingresskit.render.policies import Loss, PolicyHandler, Support
+from ingresskit.render.policies import LeftToDelegate, Loss, PolicyHandler, Support
 
-__all__ = ["DYNAMIC", "STATIC", "LeftCredentials", "LeftSatisfy", "NoOpenPaths"]
-
-
-class LeftCredentials(PolicyHandler[Policy, object]):
-    """Leaves a policy whole to the delegate.
-
-    Args:
-        kind: The type of policy.
-        message: What nginx lacks, as `Loss.message`.
-    """
-
-    def __init__(self, kind: type[Policy], message: str) -> None:
-        self.policy: type[Policy] = kind
-        self.limitations: tuple[Loss, ...] = (Loss(message=message, support=Support.DELEGATED),)
-
-    @override
-    def losses(self, policy: Policy) -> Iterable[Loss]:
-        return self.limitations
-
-    @override
-    def honoured(self, policy: Policy) -> Policy | None:
-        return None
+__all__ = ["DYNAMIC", "STATIC", "LeftSatisfy", "NoOpenPaths"]
 
 
 class LeftSatisfy(PolicyHandler[Satisfy, object]):
@@ -76,10 +55,10 @@ class NoOpenPaths(PolicyHandler[OpenPaths, object]):
 
 
 STATIC: Final = (
-    LeftCredentials(BasicAuth, "computes the hashes of passwords in the worker that serves everybody"),
-    LeftCredentials(DigestAuth, "has no digest authentication"),
-    LeftCredentials(JwtAuth, "has no tokens"),
-    LeftCredentials(ExternalAuth, "asks other services by a module that does a part of it only"),
+    LeftToDelegate(BasicAuth, "computes the hashes of passwords in the worker that serves everybody"),
+    LeftToDelegate(DigestAuth, "has no digest authentication"),
+    LeftToDelegate(JwtAuth, "has no tokens"),
+    LeftToDelegate(ExternalAuth, "asks other services by a module that does a part of it only"),
     NoOpenPaths(),
     LeftSatisfy(),
 )
