@@ -51,6 +51,9 @@ _CLIENT_LEFT: Final = 499  # nginx's convention for a client that closed the con
 _SMALL_BODY: Final = 8192  # kept for another attempt without being accounted for
 _MOST_TRIED: Final = 10  # endpoints in a record
 
+# Looking a member up on its class at every request costs more than the comparison.
+_CLOSE: Final = ConnectionUse.CLOSE
+
 
 class Exchange(Attempts):
     """A request on its way to an endpoint, and its response on the way back.
@@ -197,19 +200,21 @@ class Exchange(Attempts):
         ):
             return
         fields, extra = head.fields, b""
-        if self._request.target.response is not None or self._request.responses or self._cookie_line:
+        request = self._request
+        target = request.target
+        if target.response is not None or request.responses or self._cookie_line:
             try:
                 fields, extra = self._edited(head)
                 head, fields, extra, payload = self._coded(head, fields, extra, payload, complete=complete)
             except Exception:
-                _logger.exception("a filter failed", extra={"host": self._request.target.host})
+                _logger.exception("a filter failed", extra={"host": target.host})
                 self._fail(500, Termination.INTERNAL)
                 return
         self._status = head.status
         if not complete:
             self._first_byte = self._runtime.deadlines.recent
         self.response_started = True
-        if payload and self._request.target.response_rate:
+        if target.response_rate and payload:
             self._downstream.send_head(head, fields, extra, b"", last=False)
             self._pass_on(payload, b"", complete=complete)
             return
@@ -416,14 +421,19 @@ class Exchange(Attempts):
     def _response_complete(self) -> None:
         if (endpoint := self._endpoint) is not None and endpoint.trouble is not None:
             self._attempt_succeeded(endpoint)
-        self._release_upstream()
+        # As `_release_upstream`, which would be two calls more for each request.
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            request = self._request
+            once = request.head.connection_auth or request.target.connection is _CLOSE
+            upstream.release(reusable=self.request_complete and not once)
         self._end(self._status)
         self._downstream.finish()
 
     def _used_once(self) -> bool:
         """Whether no other request may have the connection to the endpoint."""
         request = self._request
-        return request.head.connection_auth or request.target.connection is ConnectionUse.CLOSE
+        return request.head.connection_auth or request.target.connection is _CLOSE
 
     @override
     def _fail(self, status: int, termination: Termination, detail: str = "", *, sentence: str = "") -> None:
