@@ -27,7 +27,7 @@ _LONGEST: Final = 4096
 class BasicAuthFilter:
     """Lets users with their password in (RFC 7617); 401 for all others.
 
-    A name that nobody has costs the client as much time as one of a user.
+    An unknown name costs the client as much time as that of a user.
 
     Attributes:
         users: Scheme and hash by name.

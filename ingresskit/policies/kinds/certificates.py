@@ -54,13 +54,13 @@ def _whole(text: str) -> Pattern:
 class ClientCertificates(Policy):
     """Clients of the host must show a certificate in the TLS handshake.
 
-    It holds for all routes of the host, whoever asks for them. The server name of the handshake and the
+    It holds for all routes of the host, of other Ingresses too. The server name of the handshake and the
     ``Host`` of the request must belong to the same rule host, else the response is 421; requests without TLS
     are redirected to it or refused. A request without a certificate that it needs gets 400, one whose name
     does not match gets 403.
 
     The endpoint gets ``ssl-client-verify`` (``SUCCESS``, ``NONE`` or ``FAILED:`` and why),
-    ``ssl-client-subject-dn`` and ``ssl-client-issuer-dn`` (RFC 2253). Nobody else can set them.
+    ``ssl-client-subject-dn`` and ``ssl-client-issuer-dn`` (RFC 2253). Clients cannot set them.
 
     Attributes:
         authorities: Whose certificates count, and which of them are revoked.

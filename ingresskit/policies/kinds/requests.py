@@ -105,7 +105,7 @@ class AllowedMethods(Policy):
 class DeniedAgents(Policy):
     """Which programs and pages requests must not come from; they get 403.
 
-    It keeps nobody out who writes other header fields: it is against robots, not against attackers.
+    A client that writes other header fields gets in: it is against robots, not against attackers.
     A request without the field is served.
 
     Attributes:
