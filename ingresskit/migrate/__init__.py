@@ -6,6 +6,7 @@ from ingresskit.migrate.access_log import logged_requests
 from ingresskit.migrate.analyse import Analysis, Finding, Outcome, Proposal, analyse, options_for
 from ingresskit.migrate.difference import ChangeKind, Difference, NodeChange, RequestChange, compare
 from ingresskit.migrate.flags import FLAGS, ControllerFlags, FlagDoc, read_flags
+from ingresskit.migrate.limits import Limit
 from ingresskit.migrate.model import IngressNginxModel, Prediction
 from ingresskit.migrate.probes import Probes, probes_of
 from ingresskit.migrate.prove import Agreement, Comparison, Proof, prove
@@ -22,6 +23,7 @@ __all__ = [
     "Finding",
     "FlagDoc",
     "IngressNginxModel",
+    "Limit",
     "NodeChange",
     "Outcome",
     "Prediction",

@@ -10,13 +10,18 @@ from ingresskit.graph import ANY_HOST, PathKind, PathMatch, Request, Route, Rout
 from ingresskit.migrate.samples import matching_texts
 from ingresskit.policies import (
     AllowedSources,
+    BasicAuth,
     BodyLimit,
     CookieCondition,
+    Cors,
+    DeniedAgents,
     DeniedSources,
     ExactValue,
+    ExternalAuth,
     HeaderCondition,
     MethodCondition,
     PatternValue,
+    PolicySet,
     QueryCondition,
     Selection,
     cookie_value,
@@ -26,6 +31,9 @@ from ingresskit.policies.values import Network
 __all__ = ["Probes", "probes_of", "request_key"]
 
 _STRANGER = "198.51.100.1"  # RFC 5737: nobody's
+# Of the user "nobody", whose password is "probe".
+_CREDENTIALS = "Basic bm9ib2R5OnByb2Jl"
+_MOST_FIELDS = 20
 _NO_HOST = "unknown-host.invalid"
 
 
@@ -207,11 +215,29 @@ def _for_policies(request: Request, host: VirtualHost, route: Route, settings: P
     yield replace(request, query="?probe=1")
     for client in (*settings.clients, *_clients(host, route)):
         yield replace(request, client=client)
+    for fields in _fields(host.policies_of(route)):
+        yield replace(request, headers={**request.headers, **fields})
+    if request.path != "/":
+        yield replace(request, scheme="http", path=f"{request.path.rstrip('/')}/")
     limit = host.policies_of(route).get(BodyLimit)
     if limit is not None and limit.max_bytes:
         for size in (limit.max_bytes, limit.max_bytes + 1):
             fields = {**request.headers, "content-length": str(size)}
             yield replace(request, method="POST", headers=fields)
+
+
+def _fields(policies: PolicySet) -> Iterator[Mapping[str, str]]:
+    """Header fields of requests that policies are about: origins, programs, pages and credentials."""
+    cors, denied = policies.get(Cors), policies.get(DeniedAgents)
+    for origin in () if cors is None else cors.origins[:_MOST_FIELDS]:
+        yield {"origin": origin.replace("*", "probe")}
+    for name, patterns in (
+        () if denied is None else (("user-agent", denied.agents), ("referer", denied.referers))
+    ):
+        for pattern in patterns[:_MOST_FIELDS]:
+            yield {name: next(iter(matching_texts(pattern)), pattern)}
+    if BasicAuth in policies or ExternalAuth in policies:
+        yield {"authorization": _CREDENTIALS}
 
 
 def _clients(host: VirtualHost, route: Route) -> Iterator[str]:

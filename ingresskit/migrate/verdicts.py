@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ingresskit.filters import Decision, HeaderEdit, PolicyEffects, decide_all
+from ingresskit.filters import Decision, HeaderEdit, PolicyEffects, Subrequest, decide_all
 from ingresskit.filters.chain import BUILTIN_EFFECTS
 from ingresskit.graph import Forward, Request, RouteGraph
+from ingresskit.migrate.limits import Limit
+from ingresskit.policies import ConnectionLimit, RateLimit, Stage
+from ingresskit.policies.values import Network
 
 __all__ = ["Verdict", "verdicts_of"]
 
@@ -27,6 +31,8 @@ class Verdict:
         upstream_host: What the endpoint gets as ``Host``; empty: the client's.
         request_fields: What is set of the header fields that the endpoint gets; empty text: removed.
         response_fields: The same of the response that the client gets.
+        limits: How many such requests of one client pass; sorted. Those on trial are left out.
+        asks: The URLs of services that are asked first: what they say is not known here.
     """
 
     probability: Fraction = Fraction(1)
@@ -38,6 +44,8 @@ class Verdict:
     upstream_host: str = ""
     request_fields: tuple[tuple[str, str], ...] = ()
     response_fields: tuple[tuple[str, str], ...] = ()
+    limits: tuple[Limit, ...] = ()
+    asks: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """For people: ``"308 to https://shop.test/"``, ``"shop/web:80 gets /cart"``."""
@@ -50,6 +58,8 @@ class Verdict:
         host = f" for host {self.upstream_host}" if self.upstream_host else ""
         sent, seen = _names(self.request_fields), _names(self.response_fields)
         more = f"{_clause('the request ', sent)}{_clause('the response ', seen)}"
+        more += "".join(f"; {limit}" for limit in self.limits)
+        more += "".join(f"; if {url} lets it" for url in self.asks)
         return f"{part}{names} gets {self.path}{host}{more}"
 
 
@@ -95,7 +105,35 @@ def _verdict(decision: Decision, request: Request) -> Verdict:
         upstream_host=decision.upstream_host,
         request_fields=() if chain is None else _edit(chain.request),
         response_fields=() if chain is None else _edit(chain.secure_response if secure else chain.response),
+        limits=_limits(decision, request),
+        asks=tuple(item.url for item in decision.questions if isinstance(item, Subrequest)),
     )
+
+
+def _limits(decision: Decision, request: Request) -> tuple[Limit, ...]:
+    host, route, chain = decision.virtual_host, decision.route, decision.chain
+    if host is None or route is None or chain is None or Stage.RATE in chain.shadow:
+        return ()
+    policies = host.policies_of(route)
+    found: list[Limit] = []
+    rates = policies.get(RateLimit)
+    if rates is not None and not _within(request.client, rates.exempt):
+        found += (
+            Limit(requests=rate.requests, seconds=rate.seconds, at_once=rates.most(rate), status=rates.status)
+            for rate in rates.rates
+        )
+    held = policies.get(ConnectionLimit)
+    if held is not None and held.most and not _within(request.client, held.exempt):
+        found.append(Limit(requests=held.most, seconds=0, at_once=held.most, status=held.status))
+    return tuple(sorted(found))
+
+
+def _within(client: str | None, networks: tuple[Network, ...]) -> bool:
+    try:
+        address = ipaddress.ip_address(client or "")
+    except ValueError:
+        return False
+    return any(address.version == item.version and address in item for item in networks)
 
 
 def _edit(edit: HeaderEdit) -> tuple[tuple[str, str], ...]:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 
 import pytest
 
 from ingresskit.graph import Request
-from ingresskit.migrate import Agreement, IngressNginxModel, Prediction, logged_requests, prove, read_flags
+from ingresskit.migrate import (
+    Agreement,
+    IngressNginxModel,
+    Prediction,
+    Probes,
+    logged_requests,
+    prove,
+    read_flags,
+)
 from ingresskit.models import ConfigMap, Ingress, KubeObject, ObjectMeta
 from ingresskit.testing import ingress, tls_secret
 
@@ -119,6 +128,37 @@ PLANTED: dict[str, tuple[list[KubeObject], list[KubeObject]]] = {
     "a global body limit": ([web(), settings(proxy_body_size="8m")], [web(), settings(proxy_body_size="2m")]),
     "a global redirect": ([web(), settings(ssl_redirect="false")], [web(), settings()]),
     "the code of redirects": ([web(), settings(http_redirect_code="301")], [web(), settings()]),
+    "a rate lost": ([web({"limit-rps": "10"})], [web()]),
+    "another rate": ([web({"limit-rps": "10"})], [web({"limit-rpm": "10"})]),
+    "another burst": ([web({"limit-rps": "10"})], [web({"limit-rps": "10", "limit-burst-multiplier": "2"})]),
+    "clients without a rate": (
+        [web({"limit-rps": "10", "limit-allowlist": "198.51.100.0/24", "denylist-source-range": "192.0.2.9"})],
+        [web({"limit-rps": "10", "denylist-source-range": "192.0.2.9"})],
+    ),
+    "connections lost": ([web({"limit-connections": "10"})], [web()]),
+    "the status of rates": (
+        [web({"limit-rps": "10"}), settings(limit_req_status_code="429")],
+        [web({"limit-rps": "10"}), settings()],
+    ),
+    "another weight": ([web(), canary(weight="20")], [web(), canary(weight="30")]),
+    "another total": ([web(), canary(weight="20")], [web(), canary(weight="20", weight_total="200")]),
+    "a weight lost": ([web(), canary(weight="20")], [web()]),
+    "no HSTS": ([web()], [web(), settings(hsts="false")]),
+    "another HSTS": ([web(), settings(hsts_max_age="60")], [web(), settings()]),
+    "a header field of a rewrite": (
+        [web({"rewrite-target": "/$2", "x-forwarded-prefix": "/v1"}, _PATTERN)],
+        [web({"rewrite-target": "/$2"}, _PATTERN)],
+    ),
+    "a service that nobody asks": ([web({"auth-url": "http://auth.a.svc/x"})], [web()]),
+    "a service that is asked everywhere": (
+        [web(), settings(global_auth_url="http://auth.a.svc/x")],
+        [web(), settings()],
+    ),
+    "a program let in": ([web(), settings(block_user_agents="~*probe")], [web(), settings()]),
+    "a slash that stays": (
+        [web({"preserve-trailing-slash": "true"}, {"/a": "web"})],
+        [web(paths={"/a": "web"})],
+    ),
     "a global list": ([web(), settings(whitelist_source_range="10.0.0.0/8")], [web(), settings()]),
 }
 
@@ -154,7 +194,7 @@ def test_counts_are_kept_for_each_ingress() -> None:
     assert found.same < found.asked
 
 
-def predict(*ingresses: Ingress, path: str, host: str = "shop.test", **more: str) -> Prediction:
+def predict(*ingresses: Ingress, path: str, host: str = "shop.test", **more: object) -> Prediction:
     return IngressNginxModel(ingresses).predict(Request(scheme="https", host=host, path=path, **more))  # type: ignore[arg-type]
 
 
@@ -201,6 +241,55 @@ def test_slash_is_added_by_nginx_itself() -> None:
     found = predict(web(paths={"/a/": "a"}), path="/a")
 
     assert (found.status, found.location) == (301, "https://shop.test/a/")
+
+
+def test_limits_are_decisions_with_their_burst() -> None:
+    notes = {"limit-rps": "5", "limit-rpm": "100", "limit-connections": "7", "limit-burst-multiplier": "3"}
+
+    found = predict(web({**notes, "limit-allowlist": "192.0.2.0/24"}), path="/")
+    free = predict(web({**notes, "limit-allowlist": "192.0.2.0/24"}), path="/", client="192.0.2.7")
+
+    assert [str(item) for item in found.limits] == [
+        "5 a second, 16 at once, then 503",
+        "7 at a time, then 503",
+        "100 a minute, 301 at once, then 503",
+    ]
+    assert free.limits == ()
+
+
+@pytest.mark.parametrize(
+    ("notes", "shares"),
+    [
+        ({"weight": "20"}, {"a/next": Fraction(1, 5), "a/web": Fraction(4, 5)}),
+        ({"weight": "20", "weight_total": "400"}, {"a/next": Fraction(1, 20), "a/web": Fraction(19, 20)}),
+        ({"weight": "5", "weight_total": "10"}, {"a/next": Fraction(1, 20), "a/web": Fraction(19, 20)}),
+        ({"weight": "0"}, {}),
+        ({"weight": "100"}, {}),
+    ],
+    ids=["of a hundred", "of more", "a total below a hundred does nothing", "none", "all"],
+)
+def test_a_weight_is_a_share(notes: dict[str, str], shares: dict[str, Fraction]) -> None:
+    found = predict(web(), canary(**notes), path="/")
+
+    assert dict(found.shares) == shares
+    if not shares:
+        assert found.service == ("a/next" if notes["weight"] == "100" else "a/web")
+
+
+def test_a_header_decides_before_a_weight() -> None:
+    both = canary(weight="20", by_header="X-Lane")
+
+    assert predict(web(), both, path="/", headers={"x-lane": "always"}).service == "a/next"
+    assert predict(web(), both, path="/", headers={"x-lane": "never"}).shares == ()
+
+
+def test_the_smallest_request_is_shown() -> None:
+    there, here = web({"permanent-redirect": "https://x.test/a"}), web()
+    asked = Request(scheme="https", host="shop.test", path="/a/b/c", query="?x=1", headers={"x-other": "1"})
+
+    (shown,) = prove([there], served=[here], requests=[asked], probes=Probes(most_per_host=0)).differences
+
+    assert (shown.request.path, shown.request.query, shown.request.headers) == ("/", "", {})
 
 
 @pytest.mark.parametrize("path", ["/%zz", "/a%00b", "/../x"])

@@ -1,0 +1,73 @@
+"""What ingress-nginx does with a request: a model of it, for comparison with what is done here.
+
+It is written from ingress-nginx's documentation and source and from what was observed of it, and shares no
+code with the dialect: where both agree, two ways of reading led to the same. It decides what can be decided by
+a request alone: the server, the location, redirects, clients, addresses, preflights, body limits, passwords,
+canaries, the path and header fields that the endpoint gets, and those of the client. Weights are shares,
+limits say how many requests pass, and a service that is asked is named: what it says is not known.
+
+Source: ingress-nginx at dbb11b92d (2026-03-20), ``internal/ingress/controller`` and
+``rootfs/etc/nginx/template/nginx.tmpl``; nginx, "location", "rewrite".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ingresskit.graph import Request
+from ingresskit.migrate.flags import ControllerFlags
+from ingresskit.migrate.model.effects import Effects
+from ingresskit.migrate.model.prediction import Prediction
+from ingresskit.migrate.model.servers import Servers, decoded
+from ingresskit.models import ConfigMap, Ingress, ObjectKey, Secret
+
+__all__ = ["IngressNginxModel"]
+
+
+class IngressNginxModel:
+    """ingress-nginx with these objects.
+
+    Args:
+        ingresses: Those of its class.
+        settings: The data of its ConfigMap.
+        flags: Those that it is run with.
+        configs: ConfigMaps that annotations may name.
+        secrets: Secrets that annotations may name. One that is not among them is taken to be there.
+    """
+
+    def __init__(
+        self,
+        ingresses: Iterable[Ingress],
+        settings: Mapping[str, str] | None = None,
+        flags: ControllerFlags | None = None,
+        *,
+        configs: Mapping[ObjectKey, ConfigMap] | None = None,
+        secrets: Mapping[ObjectKey, Secret] | None = None,
+    ) -> None:
+        self._servers = Servers(ingresses, f"{(flags or ControllerFlags()).prefix}/")
+        self._effects = Effects(settings or {}, configs or {}, secrets or {})
+
+    def predict(self, request: Request) -> Prediction:
+        """What becomes of *request*."""
+        lowered = request.host.lower()
+        name = lowered.rpartition(":")[0] if lowered.count(":") == 1 else lowered
+        host, server = self._servers.find(name)
+        if server is None:
+            return Prediction(status=404)
+        path = decoded(request.path)
+        if path is None:
+            return Prediction(status=400)
+        if self._effects.refuses_client(request):
+            return Prediction(status=403)
+        if host.startswith("www-twin:"):
+            port = "" if ":" not in request.host else f":{request.host.rpartition(':')[2]}"
+            other = f"{request.scheme}://{host.removeprefix('www-twin:')}{port}{request.path}{request.query}"
+            return Prediction(status=self._effects.redirect_status, location=other)
+        found = self._servers.locate(server, path)
+        if found is None:
+            return Prediction(status=404)
+        location, groups = found
+        if isinstance(location, str):
+            target = f"{request.scheme}://{request.host}{location}{request.query}"
+            return Prediction(status=301, location=target)
+        return self._effects.predict(request, server, location, groups, path)
