@@ -35,11 +35,36 @@ __all__ = [
 
 
 class Protocol(StrEnum):
-    """What the endpoints of a backend speak."""
+    """What the endpoints of a backend speak.
+
+    Attributes:
+        HTTP: HTTP/1.1 without TLS.
+        HTTPS: HTTP with TLS.
+        H2C: HTTP/2 without TLS, by prior knowledge.
+        GRPC: gRPC, and so HTTP/2, without TLS.
+        GRPCS: gRPC with TLS.
+    """
 
     HTTP = "http"
     HTTPS = "https"
     H2C = "h2c"
+    GRPC = "grpc"
+    GRPCS = "grpcs"
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether it is inside TLS."""
+        return self in (Protocol.HTTPS, Protocol.GRPCS)
+
+    @property
+    def is_http2(self) -> bool:
+        """Whether it is HTTP/2 in any case."""
+        return self in (Protocol.H2C, Protocol.GRPC, Protocol.GRPCS)
+
+    @property
+    def is_grpc(self) -> bool:
+        """Whether it is gRPC."""
+        return self in (Protocol.GRPC, Protocol.GRPCS)
 
 
 class BackendKey(NamedTuple):

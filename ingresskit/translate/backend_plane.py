@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ingresskit._ledger import Ledger
 from ingresskit._sorted_map import SortedMap
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
-from ingresskit.graph import Backend, BackendKey, Forward, Protocol, VirtualHost
+from ingresskit.graph import Backend, BackendKey, Forward, VirtualHost
 from ingresskit.models import ObjectKey, ObjectRef, Service
 from ingresskit.policies import PolicySet, ServiceUpstream, UpstreamTls
 from ingresskit.translate.backends import BackendTable
@@ -149,7 +149,7 @@ class BackendPlane:
 def _within_reach(backend: Backend) -> Backend:
     """*backend* without endpoints, where these cannot be verified although they must be."""
     tls = backend.policies.get(UpstreamTls)
-    if tls is None or not tls.verifies or backend.protocol is Protocol.HTTPS or not backend.endpoints:
+    if tls is None or not tls.verifies or backend.protocol.is_secure or not backend.endpoints:
         return backend
     note = f"endpoints must be verified, and speak {backend.protocol} without TLS"
     return replace(backend, endpoints=(), note=note)

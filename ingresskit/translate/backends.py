@@ -51,7 +51,8 @@ _PROTOCOLS: Mapping[str, Protocol] = {
     "kubernetes.io/wss": Protocol.HTTPS,
     "h2c": Protocol.H2C,
     "kubernetes.io/h2c": Protocol.H2C,
-    "grpc": Protocol.H2C,
+    "grpc": Protocol.GRPC,
+    "grpcs": Protocol.GRPCS,
 }
 
 

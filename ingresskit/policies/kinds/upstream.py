@@ -181,6 +181,13 @@ class EndpointProtocol(StrEnum):
     HTTP = "http"
     HTTPS = "https"
     H2C = "h2c"
+    GRPC = "grpc"
+    GRPCS = "grpcs"
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether it is inside TLS."""
+        return self in (EndpointProtocol.HTTPS, EndpointProtocol.GRPCS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,14 +195,15 @@ class UpstreamProtocol(Policy):
     """What the endpoints speak, whatever ``appProtocol`` of the port of their Service says.
 
     Attributes:
-        protocol: ``http``; ``https``, whose certificate is not verified; ``h2c``, HTTP/2 without TLS.
+        protocol: ``http``; ``https``, whose certificate is not verified; ``h2c``, HTTP/2 without TLS;
+            ``grpc``, gRPC without TLS; ``grpcs``, gRPC with TLS, whose certificate is not verified either.
     """
 
     protocol: EndpointProtocol = annotated(
         "upstream-protocol",
         parse_choice(EndpointProtocol),
         default=EndpointProtocol.HTTP,
-        grammar="`http`, `https` or `h2c`",
+        grammar="`http`, `https`, `h2c`, `grpc` or `grpcs`",
         summary="What the endpoints speak. Without it: what `appProtocol` of the Service says.",
     )
 

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Final
 
-from ingresskit.graph import Backend, BackendKey, Forward, PathMatch, Protocol, WeightedBackend
+from ingresskit.graph import Backend, BackendKey, Forward, PathMatch, WeightedBackend
 from ingresskit.policies import Affinity, Algorithm, EndpointLimit, HashBy, LoadBalancing, UpstreamTls
 from ingresskit.proxy.endpoints import EndpointState
 from ingresskit.proxy.statistics import BackendStatistics
@@ -310,6 +310,6 @@ class Balancer:
 
     def _join(self, backend: Backend) -> list[EndpointState]:
         # Others for another protocol, or other policies: the key of a backend determines both.
-        tls = backend.policies.get(UpstreamTls) if backend.protocol is Protocol.HTTPS else None
+        tls = backend.policies.get(UpstreamTls) if backend.protocol.is_secure else None
         name = "" if tls is None else tls.name_for(backend.key.service, backend.key.namespace)
         return [self._pool.endpoint(endpoint, backend.protocol, tls, name) for endpoint in backend.endpoints]

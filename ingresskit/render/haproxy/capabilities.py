@@ -28,6 +28,7 @@ class Capabilities:
         drains: A client that uploads reads a response that comes before the end of its body (3.0); before,
             HAProxy resets the connection or the stream, unless the rest of the body is there already.
         drops_trailers: It can drop the trailers of requests (3.2).
+        waits_for_clients: How long a client may be silent can be said for each request (3.0).
         adds_backends: It may take new backends while it runs (3.4). Its response says whether it does.
     """
 
@@ -35,6 +36,7 @@ class Capabilities:
     refuses_nul: bool = False
     drains: bool = False
     drops_trailers: bool = False
+    waits_for_clients: bool = False
     adds_backends: bool = False
 
     @classmethod
@@ -60,5 +62,6 @@ class Capabilities:
             refuses_nul=numbers >= (3, 0),
             drains=numbers >= (3, 0),
             drops_trailers=numbers >= (3, 2),
+            waits_for_clients=numbers >= (3, 0),
             adds_backends=numbers >= (3, 4),
         )

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from ingresskit.render.base import RenderedFile
-from ingresskit.render.error_bodies import sentence
 from ingresskit.render.haproxy.artifact import Handshakes, HaproxyArtifact, MapName, ServerNames
 from ingresskit.render.haproxy.fields import masked_fields
 from ingresskit.render.haproxy.quoting import map_line
@@ -31,8 +30,6 @@ CERTIFICATE_LIST: Final = "certificates/list.txt"
 DEFAULT_CERTIFICATE: Final = "certificates/default.pem"
 """The path of the certificate for all names that have no line; also its name in the runtime API."""
 
-_UNREACHABLE: Final = "errors/unreachable.http"
-
 
 def configuration(
     artifact: HaproxyArtifact, *, program: str, slots: Mapping[str, str], default_certificate: bytes
@@ -50,12 +47,6 @@ def configuration(
     for name in MapName:
         text = map_text(artifact, name, slots).encode()
         yield RenderedFile.of(name.path, text, mask=masked_fields if name is MapName.SETTINGS else None)
-    body = sentence(502) + "\n"
-    yield RenderedFile.text(
-        _UNREACHABLE,
-        "HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/plain; charset=utf-8\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n{body}",
-    )
     yield from certificate_files(artifact, default_certificate)
 
 

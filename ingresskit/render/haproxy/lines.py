@@ -60,18 +60,17 @@ def substituted(pattern: str, replacement: str, flags: str = "") -> str:
     return f"regsub({_argument(pattern)},{_argument(replacement)}{',' + flags if flags else ''})"
 
 
-def _line(sentence: str) -> str:
-    # Inside double quotes HAProxy reads \\n as a line end; our sentences have nothing to escape.
-    return f'"{sentence}\\n"'
-
-
 def _argument(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def plain_text(sentence: str) -> str:
-    """The words of a ``return`` rule for a body of one line of plain text."""
-    return f"content-type 'text/plain; charset=utf-8' string {_line(sentence)}"
+    """The words of a ``return`` rule for a body of one line of plain text; gRPC clients get no body.
+
+    Such a text cannot end with a line end: HAProxy would write it as ``%0A``.
+    """
+    body = quote(f"%[var(txn.grpc,0),iif(,{_argument(sentence)})]")
+    return f"content-type 'text/plain; charset=utf-8' lf-string {body}"
 
 
 def refused(rule: str, condition: str, capabilities: Capabilities) -> tuple[str, ...]:

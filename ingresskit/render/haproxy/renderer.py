@@ -50,7 +50,7 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
 
     name: ClassVar[str] = "haproxy"
     handlers: HandlerTable[PolicyHandler[Never, Never]] = TABLE
-    protocols: ClassVar[frozenset[Protocol]] = frozenset({Protocol.HTTP, Protocol.HTTPS, Protocol.H2C})
+    protocols: ClassVar[frozenset[Protocol]] = frozenset(Protocol)
     looks_names_up: ClassVar[bool] = False
 
     def __init__(self) -> None:

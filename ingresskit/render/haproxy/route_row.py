@@ -20,7 +20,6 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final
 
-from ingresskit.graph import Protocol
 from ingresskit.policies import Order
 from ingresskit.render.haproxy.artifact import Server
 
@@ -105,7 +104,7 @@ def slot_value(slot: str, servers: Sequence[Server]) -> str:
     """
     if not servers:
         return f"{slot}/{Speaks.NOTHING}"
-    return f"{slot}/{Speaks.HTTP2 if servers[0].protocol is Protocol.H2C else Speaks.HTTP1}"
+    return f"{slot}/{Speaks.HTTP2 if servers[0].protocol.is_http2 else Speaks.HTTP1}"
 
 
 def order_mark(order: Order) -> str:

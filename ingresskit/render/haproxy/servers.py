@@ -20,6 +20,8 @@ _HEALTH = (
     *("observe", "layer4", "error-limit", "1", "on-error", "mark-down"),
 )
 
+_TLS = ("ssl", "verify", "none", "ssl-min-ver", "TLSv1.2", "sni", "var(txn.server_name)")
+
 
 def make_server(endpoint: Endpoint, protocol: Protocol) -> Server:
     """The server for an endpoint whose address is one, or the path of the delegate's socket."""
@@ -48,9 +50,11 @@ def server_words(server: Server) -> tuple[str, ...]:
         case Protocol.HTTP:
             return (address, *common)
         case Protocol.HTTPS:
-            tls = ("ssl", "verify", "none", "ssl-min-ver", "TLSv1.2", "sni", "var(txn.server_name)")
-            return (address, *tls, *common)
-        case Protocol.H2C:
+            return (address, *_TLS, *common)
+        case Protocol.GRPCS:
+            # The protocol is named as well: an endpoint that takes no ALPN speaks it all the same.
+            return (address, *_TLS, "alpn", "h2", "proto", "h2", *common)
+        case Protocol.H2C | Protocol.GRPC:
             return (address, "proto", "h2", *common)
         case _:
             assert_never(server.protocol)

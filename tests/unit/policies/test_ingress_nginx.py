@@ -179,7 +179,7 @@ POLICIES: dict[str, tuple[dict[str, str], Policy]] = {
     ),
     "endpoints that speak gRPC": (
         {"backend-protocol": "GRPC"},
-        UpstreamProtocol(protocol=EndpointProtocol.H2C),
+        UpstreamProtocol(protocol=EndpointProtocol.GRPC),
     ),
     "a rewrite": ({"rewrite-target": "/v2"}, PrefixRewrite(whole="/v2")),
     "a rewrite with a slash at its end": ({"rewrite-target": "/v2/"}, PrefixRewrite(whole="/v2/")),

@@ -123,7 +123,8 @@ def test_a_backend_without_endpoints_says_why(objects: tuple[KubeObject, ...], n
         ("kubernetes.io/ws", Protocol.HTTP),
         ("kubernetes.io/wss", Protocol.HTTPS),
         ("kubernetes.io/h2c", Protocol.H2C),
-        ("grpc", Protocol.H2C),
+        ("grpc", Protocol.GRPC),
+        ("GRPCS", Protocol.GRPCS),
     ],
 )
 def test_the_protocol_of_a_port_is_read(said: str | None, protocol: Protocol) -> None:

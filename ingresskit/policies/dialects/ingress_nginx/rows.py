@@ -193,7 +193,7 @@ NOTES: Final = {
     "auth-snippet": "no snippet is ever executed",
     "auth-tls-match-cn": "the whole common name must match, by a pattern that takes linear time",
     "auth-url": "the certificate of an https service is verified, and a part of a host may be $host only",
-    "backend-protocol": "HTTP, HTTPS and GRPC",
+    "backend-protocol": "HTTP, HTTPS, GRPC and GRPCS",
     "canary-by-header-pattern": "patterns that take linear time",
     "client-body-buffer-size": "bodies are streamed, and one that is gathered is in memory",
     "configuration-snippet": "no snippet is ever executed",

@@ -30,7 +30,8 @@ _CAUSES = {
 _PROTOCOLS = {
     "HTTP": EndpointProtocol.HTTP,
     "HTTPS": EndpointProtocol.HTTPS,
-    "GRPC": EndpointProtocol.H2C,
+    "GRPC": EndpointProtocol.GRPC,
+    "GRPCS": EndpointProtocol.GRPCS,
 }
 
 
@@ -50,7 +51,7 @@ def _protocol(annotations: Annotations) -> None:
     asked = annotations.text(name).upper()
     if (protocol := _PROTOCOLS.get(asked)) is not None:
         annotations.add(UpstreamProtocol(protocol=protocol), protocol=name)
-    elif asked in ("AUTO_HTTP", "GRPCS", "FCGI"):
+    elif asked in ("AUTO_HTTP", "FCGI"):
         annotations.warn(name, Reason.ANNOTATION_UNSUPPORTED, f"{asked} is not built; HTTP is spoken")
     elif asked:
         message = "must be HTTP, HTTPS, AUTO_HTTP, GRPC, GRPCS or FCGI; HTTP is spoken"

@@ -13,6 +13,7 @@ from ingresskit.render.haproxy.capabilities import Capabilities
 from ingresskit.render.haproxy.lines import Lines, flagged, plain_text
 from ingresskit.render.haproxy.policies import DECIDING, REWRITE_BYTES, TABLE, Context, Handler
 from ingresskit.render.haproxy.program.forwarding import add_client, add_forwarded, add_hop_by_hop
+from ingresskit.render.haproxy.program.grpc import GRPC, add_grpc, add_grpc_replies, add_grpc_timeouts
 from ingresskit.render.haproxy.program.handover import add_handover, add_handover_timeouts, add_unsaid
 from ingresskit.render.haproxy.program.requests import (
     NUL,
@@ -193,6 +194,7 @@ def _frontend(context: Context) -> Lines:
             "tcp-request connection set-var-fmt(sess.before) %[src]:%[src_port] if proxy-before-us",
             "tcp-request connection expect-proxy layer4 if proxy-before-us",
         )
+    add_grpc(section, context.capabilities)
     add_request_line(section, settings, context.capabilities)
     add_names(section, settings)
     add_unsaid(section, settings)
@@ -230,6 +232,7 @@ def _frontend(context: Context) -> Lines:
         section.note("For the log: what the endpoint responded, and what the client is sent.")
         section.add("http-after-response set-var(txn.sent) status")
         section.response("set-var(txn.upstream) status")
+    add_grpc_replies(section)
     section.note("Responses must be well-formed, and fit their requests.")
     coded = "{ res.fhdr(transfer-encoding) -m found }"
     section.response(
@@ -243,6 +246,7 @@ def _frontend(context: Context) -> Lines:
             else (rf"deny deny_status 502 if {{ res.hdrs -m reg {quote(NUL)} }}",)
         ),
         f"del-header {quote(_HOP_BY_HOP)} -m reg",
+        f"set-var(txn.whole) bool(true) if {GRPC}",
     )
     with_rules = [(handler, rules) for handler in _HANDLERS if (rules := tuple(handler.response(context)))]
     for number, (handler, rules) in enumerate(with_rules):
@@ -300,7 +304,12 @@ def _class(context: Context, slot_class: SlotClass) -> Lines:
         section.note("Names in trailers are not judged.")
         section.add("option http-drop-request-trailers")
     section.note("A slot is chosen only while it has a server: without a response, the server is at fault.")
-    section.add("errorfile 503 errors/unreachable.http")
+    section.add(
+        f"http-error status 503 {plain_text(sentence(502))}",
+        "http-after-response set-status 502 if { status 503 } !{ var(txn.answered) -m found }",
+        f"http-response set-var(txn.answered) bool(true) if {{ status 503 }} or {GRPC}",
+    )
+    add_grpc_timeouts(section)
     add_handover_timeouts(section, settings)
     for handler in _HANDLERS:
         if rules := tuple(handler.backend(context)):

@@ -137,7 +137,11 @@ def add_hop_by_hop(section: Lines) -> None:
     section.add(
         "# ends its upload early, and the next request becomes the rest of that body. So it ends with it."
     )
-    unfinished = "{ fc_http_major 2 } !{ internal.htx.has_eom } !{ var(txn.upgrade) -m found }"
+    section.add("# Of HTTP/2 to endpoints each request is a stream of its own, whose end says so.")
+    unfinished = (
+        "{ fc_http_major 2 } !{ internal.htx.has_eom } !{ var(txn.upgrade) -m found }"
+        f" !{{ var(txn.speaks) -m str {Speaks.HTTP2} }}"
+    )
     section.request(f"set-header Connection close if {unfinished}")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from ingresskit.render.delegate import DELEGATE_FIELD, HandedOver
 from ingresskit.render.haproxy.artifact import MapName
 from ingresskit.render.haproxy.lines import Lines, flagged, lookup, setting
+from ingresskit.render.haproxy.program.grpc import GRPC
 from ingresskit.render.haproxy.quoting import quote
 from ingresskit.render.haproxy.route_row import HANDOVER_FLAG, NONE
 from ingresskit.render.haproxy.settings import HaproxySettings
@@ -48,6 +49,8 @@ def add_handover(section: Lines, settings: HaproxySettings) -> None:
     words = f"1 %[var(txn.client)] %[var(txn.proto)] %[ssl_fc] %[var(txn.named_port)] %[{chosen}]"
     section.request(
         f"set-header {DELEGATE_FIELD} {quote(words)} if {_OVER}",
+        # The delegate is asked over HTTP/1.1, where only this says that trailers are understood.
+        f"set-header TE trailers if {_OVER} {GRPC}",
         f"set-var(txn.id) {setting('delegate')} if {_OVER}",
         f"set-var(txn.row) {lookup('var(txn.id)', MapName.SLOTS)} if {_OVER}",
         f"set-var(txn.slot) var(txn.row),field(1,/) if {_OVER}",
