@@ -46,9 +46,15 @@ def add_grpc_timeouts(section: Lines) -> None:
 
 
 def add_grpc_replies(section: Lines) -> None:
-    """Say responses of HAProxy's own in the words of gRPC: 200, its status in fields, and no body."""
+    """Say responses of HAProxy's own in the words of gRPC: 200, its status in fields, and no body.
+
+    The last of these rules of its section: others end here.
+    """
     section.note("What HAProxy responds by itself to a gRPC client.")
-    rules = [f"set-var(txn.told) status if {GRPC} !{{ var(txn.whole) -m found }}"]
+    rules = [
+        f"set-var(txn.told) status if {GRPC} !{{ var(txn.whole) -m found }}",
+        f"allow unless {_TOLD}",
+    ]
     rules.append(f"set-header grpc-status {OTHER_GRPC_STATUS} if {_TOLD}")
     by_code = sorted(GRPC_STATUSES.items(), key=lambda item: (item[1], item[0]))
     for code, items in groupby(by_code, key=lambda item: item[1]):
