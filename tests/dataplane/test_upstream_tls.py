@@ -191,3 +191,65 @@ async def test_change_of_the_ca_is_live_and_its_end_closes(stage: Stage, tmp_pat
     assert await statuses(stage, "/") == [503]
     await stage.serve_objects(*objects)
     assert await statuses(stage, "/") == [200]
+
+
+async def test_common_name_does_not_stand_in_for_a_dns_name(stage: Stage, tmp_path: Path) -> None:
+    tls, _ = serving(CA.issue(NAME, "else.example"), tmp_path)
+    endpoint = await stage.endpoint(tls=tls)
+    paths = {
+        "/common": {"upstream-tls-ca-secret": "ca", "upstream-tls-name": NAME},
+        "/dns": {"upstream-tls-ca-secret": "ca", "upstream-tls-name": "else.example"},
+    }
+    await stage.serve_objects(*routes(endpoint, paths))
+
+    assert await statuses(stage, *paths) == [502, 200]
+
+
+async def test_server_name_is_that_of_the_policy_that_of_the_request_or_none(
+    stage: Stage, tmp_path: Path
+) -> None:
+    tls, asked = serving(CA.issue(NAME, NAME), tmp_path)
+    endpoint = await stage.endpoint(tls=tls)
+    found: dict[str, list[str | None]] = {}
+    paths = {
+        "/request": {"upstream-tls-versions": "1.2"},
+        "/host": {"upstream-tls-versions": "1.3", "upstream-host": "inner.example"},
+        "/policy": {"upstream-tls-name": NAME, "upstream-host": "inner.example"},
+        "/none": {"upstream-tls-send-name": "false"},
+        "/none-of-policy": {"upstream-tls-send-name": "false", "upstream-tls-name": NAME},
+    }
+    await stage.serve_objects(*routes(endpoint, paths))
+    for path in paths:
+        asked.clear()
+        assert await statuses(stage, path) == [200]
+        found[path] = list(asked)
+
+    assert found == {
+        "/request": [HOST],
+        "/host": ["inner.example"],
+        "/policy": [NAME],
+        "/none": [None],
+        "/none-of-policy": [None],
+    }
+
+
+async def test_certificate_that_is_shown_changes_without_a_reload(
+    stage: Stage, plane: Plane, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    tls, _ = serving(CA.issue(NAME, NAME), tmp_path, asks=True)
+    endpoint = await stage.endpoint(tls=tls)
+    objects = routes(endpoint, {"/": {"upstream-tls-client-secret": "other-ca"}})
+    others = [item for item in objects if item.key.name != "other-ca"]
+    stranger = ca_secret(CA, name="other-ca", client=CA.issue("stranger"))
+    await stage.serve_objects(*objects)
+    assert await statuses(stage, "/") == [200]
+    before = plane.reasons
+
+    for _ in range(3):
+        await stage.serve_objects(*others, stranger)
+        assert (await statuses(stage, "/"))[0] in (502, 503, 504)
+        await stage.serve_objects(*objects)
+        assert await statuses(stage, "/") == [200]
+
+    if "nginx-static" not in request.node.name:
+        assert plane.reasons == before

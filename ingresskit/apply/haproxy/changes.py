@@ -16,6 +16,7 @@ from ingresskit.render.haproxy import (
     Block,
     Bundle,
     HaproxyArtifact,
+    Identity,
     Needs,
     Pointer,
     Server,
@@ -76,6 +77,7 @@ class RuntimeChanges:
         default: The default certificate in PEM when it becomes another one.
         listed: Lines to be added to the list of certificates.
         unlisted: Lines to be taken out of it.
+        identities: New certificates that servers are shown.
     """
 
     placed: tuple[SlotBackend, ...] = ()
@@ -91,6 +93,7 @@ class RuntimeChanges:
     default: bytes | None = None
     listed: tuple[ServerNames, ...] = ()
     unlisted: tuple[ServerNames, ...] = ()
+    identities: tuple[Identity, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -98,7 +101,8 @@ class RuntimeChanges:
         counts = {
             "hosts": len(self.pointed) + len(self.moved) + len(self.dropped),
             "backends": len({item.id for item in self.placed} | set(self.vacated)) + len(self.servers),
-            "certificates": len(self.issued)
+            "certificates": len(self.identities)
+            + len(self.issued)
             + len(self.renewed)
             + len(self.withdrawn)
             + (self.default is not None),
@@ -128,6 +132,7 @@ class RuntimeChanges:
                 self.default is not None,
                 self.listed,
                 self.unlisted,
+                self.identities,
             )
         )
 
@@ -170,6 +175,9 @@ def changes_between(
         default=default if default != _default(old, own) else None,
         listed=listed,
         unlisted=unlisted,
+        identities=tuple(item for key, item in new.identities.items() if key not in old.identities)
+        if old.identities is not new.identities
+        else (),
     )
 
 
@@ -213,7 +221,7 @@ def _backends(
 
 def _speak_otherwise(before: tuple[Server, ...], after: tuple[Server, ...]) -> bool:
     """Whether the servers of a backend, all of which speak the same, speak something else than before."""
-    return bool(before and after) and before[0].protocol is not after[0].protocol
+    return bool(before and after) and before[0][3:] != after[0][3:]
 
 
 def _certificates(
@@ -294,6 +302,7 @@ def _too_long(changes: RuntimeChanges) -> Iterator[ReloadReason]:
     pems = [(str(bundle.secret), bundle.pem) for bundle in (*changes.issued, *changes.renewed)]
     if changes.default is not None:
         pems.append(("the default", changes.default))
+    pems += (("for endpoints", item.pem) for item in changes.identities)
     for name, pem in pems:
         if len(pem) > MAX_PAYLOAD_BYTES:
             yield ReloadReason(f"the certificate {name} is longer than HAProxy takes without a reload")

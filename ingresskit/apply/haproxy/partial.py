@@ -58,12 +58,16 @@ def servable_without_reload(live: WorkerState, new: HaproxyArtifact) -> HaproxyA
             server_names=old.server_names,
             default_certificate=old.default_certificate,
         )
+    backends = {item: new.backends.get(item) or old.backends[item] for item in sorted(reach.backends)}
+    identities = {**old.identities, **new.identities}
+    shown = {tls.identity for item in backends.values() if item.servers and (tls := item.servers[0].tls)}
     return replace(
         new,
         needs=live.needs,
         pointers=dict(sorted(pointers.items())),
         blocks={item: new.blocks.get(item) or old.blocks[item] for item in sorted(reach.blocks)},
-        backends={item: new.backends.get(item) or old.backends[item] for item in sorted(reach.backends)},
+        backends=backends,
+        identities={digest: identities[digest] for digest in sorted(shown - {""})},
     )
 
 

@@ -188,6 +188,15 @@ class RuntimeApi:
         """Forget a certificate that no list has."""
         await self._cli.expect("Certificate '.*' deleted!", "del", "ssl", "cert", file)
 
+    async def forget_certificate(self, file: str) -> bool:
+        """Forget a certificate that was shown to servers; returns whether it is gone: not while one is left."""
+        answer = await self._cli.worker("del", "ssl", "cert", file)
+        if "deleted!" in answer:
+            return True
+        if "in use" in answer:
+            return False
+        raise CommandRefused(f"del ssl cert {file}", answer)
+
     async def listed(self, crt_list: str) -> tuple[ListedCertificate, ...]:
         """The lines of a list of certificates."""
         return read_crt_list(await self._cli.worker("show", "ssl", "crt-list", "-n", crt_list))

@@ -302,7 +302,7 @@ class HaproxySupervisor:
 
     async def _tidy(self) -> float | None:
         delay = _REAP_FIRST
-        while (live := self.live) is not None and (live.leaving or live.garbage()):
+        while (live := self.live) is not None and (live.leaving or live.forgotten or live.garbage()):
             async with self._lock:
                 if self.live is not live or self._broken:
                     return None

@@ -39,6 +39,9 @@ async def perform(api: RuntimeApi, live: WorkerState, changes: RuntimeChanges, n
 
 
 async def _bring(api: RuntimeApi, live: WorkerState, changes: RuntimeChanges, new: HaproxyArtifact) -> None:
+    for identity in changes.identities:
+        if live.forgotten.pop(identity.digest, None) is None:
+            await api.put_certificate(identity.path, _pem_lines(identity.pem), new=True)
     for change in changes.servers:
         slot = live.slots.of(change.backend)
         if slot is None:
@@ -145,6 +148,10 @@ async def _take_away(api: RuntimeApi, live: WorkerState, changes: RuntimeChanges
         await _unlist(api, live, changes)
     for bundle in changes.withdrawn:
         await api.drop_certificate(bundle.path)
+    # Servers that leave may still be shown them.
+    live.forgotten |= {
+        digest: item for digest, item in live.artifact.identities.items() if digest not in new.identities
+    }
 
 
 async def _stop_servers(api: RuntimeApi, live: WorkerState, slot: str, servers: Sequence[Server]) -> None:
@@ -167,7 +174,9 @@ async def _unlist(api: RuntimeApi, live: WorkerState, changes: RuntimeChanges) -
 
 
 async def reap(api: RuntimeApi, live: WorkerState) -> int:
-    """Take out the stopped servers that no request needs any more; returns how many are left.
+    """Take out the stopped servers that no request needs any more, and what they alone were shown.
+
+    Returns how many are left.
 
     Raises:
         ApplyError: HAProxy refused, or went away.
@@ -179,7 +188,10 @@ async def reap(api: RuntimeApi, live: WorkerState) -> int:
         if not servers:
             live.leaving.pop(slot, None)
             live.slots.emptied(slot)
-    return sum(map(len, live.leaving.values()))
+    for digest, identity in list(live.forgotten.items()):
+        if await api.forget_certificate(identity.path):
+            del live.forgotten[digest]
+    return sum(map(len, live.leaving.values())) + len(live.forgotten)
 
 
 async def compact(api: RuntimeApi, live: WorkerState) -> bool:

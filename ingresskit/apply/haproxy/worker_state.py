@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ingresskit.apply.haproxy.slots import Slots
-from ingresskit.render.haproxy import Block, HaproxyArtifact, MapName, Needs, Server
+from ingresskit.render.haproxy import Block, HaproxyArtifact, Identity, MapName, Needs, Server
 
 __all__ = ["WorkerState"]
 
@@ -25,6 +25,7 @@ class WorkerState:
         marker: What it reports when it is asked which configuration it has.
         blocks: Those whose rows are in its maps: of *artifact*, and others that nothing leads to any more.
         leaving: By slot, the servers that get no new requests and are still there.
+        forgotten: By digest, the certificates that are shown to servers on their way out only.
         unlisted: How many lines of the list of certificates were taken out. HAProxy keeps about 20 KB of
             each (2.6.12, November 2026).
     """
@@ -35,6 +36,7 @@ class WorkerState:
     marker: str
     blocks: dict[str, Block] = field(default_factory=dict[str, Block])
     leaving: dict[str, dict[str, Server]] = field(default_factory=dict[str, dict[str, Server]])
+    forgotten: dict[str, Identity] = field(default_factory=dict[str, Identity])
     unlisted: int = 0
 
     @classmethod

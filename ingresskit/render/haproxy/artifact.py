@@ -40,14 +40,17 @@ __all__ = [
     "HandshakeLine",
     "Handshakes",
     "HaproxyArtifact",
+    "Identity",
     "MapName",
     "MapRow",
     "Needs",
     "Pointer",
     "Server",
     "ServerNames",
+    "ServerTls",
     "SlotBackend",
     "SlotClass",
+    "identity_path",
     "pattern_id",
 ]
 
@@ -120,18 +123,61 @@ class Pointer(NamedTuple):
     key: str
 
 
+class ServerTls(NamedTuple):
+    """How a server that is not verified is spoken to in TLS.
+
+    Attributes:
+        identity: The digest of the certificate that it is shown, see `Identity`; empty: none.
+        name: The server name that it is sent; empty: that of the request.
+        sends_name: Whether it is sent any.
+        ciphers: Those of TLS 1.2 in OpenSSL's names; empty: HAProxy's own.
+        versions: The oldest and the newest version that is spoken, in HAProxy's words; empty: its own.
+    """
+
+    identity: str = ""
+    name: str = ""
+    sends_name: bool = True
+    ciphers: tuple[str, ...] = ()
+    versions: tuple[str, str] = ("TLSv1.2", "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """A certificate that HAProxy shows to servers: a chain and its key in one PEM file. It never changes.
+
+    Attributes:
+        digest: Of chain and key, lower-case hexadecimal.
+        pem: Key and chain; not in the ``repr``.
+    """
+
+    digest: str
+    pem: bytes = field(repr=False)
+
+    @property
+    def path(self) -> str:
+        """The file, relative to the configuration; also its name in the runtime API."""
+        return identity_path(self.digest)
+
+
+def identity_path(digest: str) -> str:
+    """The path of the `Identity` with that digest."""
+    return f"certificates/i{digest[:24]}.pem"
+
+
 class Server(NamedTuple):
     """A server of a backend. It sorts by address, as the graph sorts endpoints.
 
     Attributes:
         name: Unique in its backend, the same for the same address and port: ``10.0.0.1_8080``.
         address: An IP address, never a name; of the delegate the absolute path of its socket.
+        tls: What a policy says of TLS with it; ``None``: nothing does.
     """
 
     name: str
     address: str
     port: int
     protocol: Protocol = Protocol.HTTP
+    tls: ServerTls | None = None
 
 
 ALGORITHMS: Final = (
@@ -330,6 +376,7 @@ class HaproxyArtifact:
         server_names: Sorted; which certificate for which name. Names without a line get the default.
         default_certificate: The id of the bundle for all other names; ``None`` leaves it to the applier
             to have one that it signed itself.
+        identities: By digest; exactly those that servers of *backends* name.
     """
 
     needs: Needs = Needs()
@@ -339,3 +386,4 @@ class HaproxyArtifact:
     certificates: Mapping[str, Bundle] = field(default_factory=dict[str, Bundle])
     server_names: tuple[ServerNames, ...] = ()
     default_certificate: str | None = None
+    identities: Mapping[str, Identity] = field(default_factory=dict[str, Identity])

@@ -80,6 +80,8 @@ def certificate_files(artifact: HaproxyArtifact, default_certificate: bytes) -> 
     yield RenderedFile.of(DEFAULT_CERTIFICATE, default, secret=True)
     for _, bundle in sorted(bundles.items()):
         yield RenderedFile.of(bundle.path, bundle.pem, secret=True)
+    for _, identity in sorted(artifact.identities.items()):
+        yield RenderedFile.of(identity.path, identity.pem, secret=True)
     # HAProxy shows the first of the list to clients that send no name, or one that no line has. The
     # names in that certificate are not to count, so it is listed for none.
     handshakes = artifact.needs.handshakes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from operator import attrgetter
 from typing import ClassVar, Final, Never
 
@@ -25,6 +25,7 @@ from ingresskit.render.base import Renderer, RouteLimit
 from ingresskit.render.haproxy.artifact import (
     Bundle,
     HaproxyArtifact,
+    Identity,
     Server,
     SlotBackend,
     SlotClass,
@@ -33,7 +34,7 @@ from ingresskit.render.haproxy.certificates import ServerNameLines, bundle_id, m
 from ingresskit.render.haproxy.handshakes import HandshakesKeeper
 from ingresskit.render.haproxy.policies import TABLE
 from ingresskit.render.haproxy.routes import RoutesKeeper
-from ingresskit.render.haproxy.servers import make_server
+from ingresskit.render.haproxy.servers import make_servers, shown_identity
 from ingresskit.render.policies import HandlerTable, PolicyHandler
 from ingresskit.render.remember import Remembered
 
@@ -55,13 +56,16 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
 
     def __init__(self) -> None:
         self._keeper = RoutesKeeper()
-        self._made_servers: Remembered[BackendKey, Backend, tuple[Server, ...]] = Remembered(_servers)
+        self._made_servers: Remembered[BackendKey, Backend, tuple[Server, ...]] = Remembered(make_servers)
         # By backend key the ids of its backends.
         self._names: dict[BackendKey, set[str]] = {}
         self._bundles: Remembered[ObjectKey, Certificate, Bundle] = Remembered(make_bundle)
         self._made_bundles: Mapping[ObjectKey, Bundle] = {}
         self._server_names = ServerNameLines()
         self._handshakes = HandshakesKeeper()
+        # By backend id, and by digest.
+        self._identities: dict[str, Identity] = {}
+        self._shown: Mapping[str, Identity] = {}
         self._last = HaproxyArtifact()
         self._given: RouteGraph | None = None
 
@@ -88,16 +92,18 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
             server_names = {name: key for name, key in server_names.items() if name not in others}
             stale = None
         default = graph.default_certificate
+        backends = self._backends(graph, servers)
         self._last = HaproxyArtifact(
             needs=routes.needs(
                 host_fallthrough=graph.host_fallthrough, paths=graph.paths, handshakes=handshakes
             ),
             pointers=routes.pointers,
             blocks=routes.blocks,
-            backends=self._backends(servers),
+            backends=backends,
             certificates=certificates,
             server_names=self._server_names.follow(server_names, stale),
             default_certificate=None if default is None else bundle_id(default),
+            identities=self._shown,
         )
         self._given = graph
         return self._last
@@ -109,7 +115,9 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
         # Where lines are kept apart, they depend on the names of all others too.
         return graph.by_host if self._handshakes.names and (keys.hosts or keys.server_names) else keys.hosts
 
-    def _backends(self, servers: Mapping[BackendKey, tuple[Server, ...]]) -> Mapping[str, SlotBackend]:
+    def _backends(
+        self, graph: RouteGraph, servers: Mapping[BackendKey, tuple[Server, ...]]
+    ) -> Mapping[str, SlotBackend]:
         """The backends with their servers; the same object as before when they are the same objects."""
         known, now = self._last.backends, self._keeper.backends
         gone = [name for name in self._keeper.changed_backends if name not in now and name in known]
@@ -123,6 +131,7 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
             self._names.setdefault(now[name][0], set()).add(name)
         for key in self._made_servers.changed:
             stale |= self._names.get(key, set())
+        self._follow_identities(graph, (*gone, *stale))
         made = {name: self._backend(name, *now[name], servers) for name in stale}
         other = {name: item for name, item in made.items() if known.get(name) is not item}
         if not other and not gone:
@@ -146,6 +155,19 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
             return SlotBackend(id=name, key=key, slot_class=slot_class, servers=servers)
         return known
 
+    def _follow_identities(self, graph: RouteGraph, touched: Iterable[str]) -> None:
+        """Note the certificates that the servers of these backends are shown: of few backends there is one."""
+        changed = False
+        for name in touched:
+            before = self._identities.pop(name, None)
+            placed = self._keeper.backends.get(name)
+            after = None if placed is None else shown_identity(graph.backends[placed[0]])
+            if after is not None:
+                self._identities[name] = before if before == after and before is not None else after
+            changed = changed or before != after
+        if changed:
+            self._shown = {item.digest: item for _, item in sorted(self._identities.items())}
+
     @override
     def limit(self, route: Route) -> RouteLimit | None:
         """A map holds printable text only; nothing that the translator makes is anything else."""
@@ -154,7 +176,3 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
         if isinstance(route.action, Redirect) and not _ROW_TEXT.fullmatch(route.action.location):
             return RouteLimit(message="cannot hold a redirect like this")
         return None
-
-
-def _servers(backend: Backend) -> tuple[Server, ...]:
-    return tuple(make_server(item, backend.protocol) for item in backend.endpoints)

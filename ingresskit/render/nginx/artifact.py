@@ -9,7 +9,7 @@
     server-names.conf    which certificate serves which TLS server name
     upstreams.conf       endpoints
     hosts/<id>.conf      one virtual host each
-    authorities/*.pem    those who sign client certificates; not for nginx to include
+    authorities/*.pem    those who sign certificates; not for nginx to include
     origins.json         which object asked for which lines of these; not for nginx
 
 These lie in one folder and are included by names relative to it; every other path in them is absolute
@@ -110,7 +110,7 @@ class NginxArtifact:
         server_names: ``server-names.conf``: server name to certificate id; ``None`` in dynamic mode.
         upstreams: ``upstreams.conf``; ``None`` in dynamic mode.
         hosts: By rule host, its file; empty in dynamic mode.
-        authorities: By path, the files with those who sign client certificates.
+        authorities: By path, the files with those who sign certificates of clients and endpoints.
         endpoints: By the name of an upstream, where nginx looks them up; empty where they stand in files.
         certificates: By id (of `DEFAULT_CERTIFICATE`, or a hash). Whoever applies this puts the chain
             and the key of each where `NginxSettings.certificate_path` says, and a self-signed one for

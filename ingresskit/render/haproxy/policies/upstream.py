@@ -36,8 +36,12 @@ _NO_TIMES: Final = Loss(
     message="does not know how long requests took",
     effect="the endpoint with the fewest requests is chosen",
 )
-_TLS_FILES: Final = Loss(
-    message="cannot read certificates for endpoints while it runs", support=Support.DELEGATED
+_VERIFICATION: Final = Loss(
+    field="verify",
+    message="takes the common name of a certificate for a name of it, and chains of any length",
+    support=Support.DELEGATED,
+    closes=True,
+    effect="the route responds 503",
 )
 _CAUSES: Final = Loss(
     field="on",
@@ -126,14 +130,19 @@ class _Timeouts(Handler[Timeouts]):
 
 
 class _UpstreamTls(Handler[UpstreamTls]):
-    """A server that is added at runtime can only name files that HAProxy has read before."""
+    """Words of the servers of a backend; see `ingresskit.render.haproxy.servers`.
+
+    Certificates that must be verified are the delegate's: where that of an endpoint has DNS names and none of
+    them fits, HAProxy goes on to its common name (2.6 to 3.2), and it has no bound for the length of a chain.
+    """
 
     policy = UpstreamTls
-    limitations = (_TLS_FILES,)
+    limitations = (_VERIFICATION,)
 
     @override
     def losses(self, policy: UpstreamTls) -> Iterator[Loss]:
-        yield _TLS_FILES
+        if policy.verifies:
+            yield _VERIFICATION
 
 
 HANDLERS: Final = (_UpstreamTls(), _LoadBalancing(), _Retries(), _Timeouts())

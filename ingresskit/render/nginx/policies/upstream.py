@@ -165,14 +165,12 @@ _TLS_FILES: Final = Loss(
 
 
 class StaticUpstreamTls(PolicyHandler[UpstreamTls, StaticDraft]):
-    """Left to the delegate."""
+    """``proxy_ssl_verify`` and its like, in the locations that lead to the backend.
+
+    See `ingresskit.render.nginx.static.upstream_tls`.
+    """
 
     policy: type[Policy] = UpstreamTls
-    limitations: tuple[Loss, ...] = (_TLS_FILES,)
-
-    @override
-    def losses(self, policy: UpstreamTls) -> Iterable[Loss]:
-        return self.limitations
 
 
 class DynamicUpstreamTls(PolicyHandler[UpstreamTls, DynamicDraft]):

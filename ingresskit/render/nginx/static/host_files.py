@@ -11,19 +11,21 @@ from ingresskit.graph import (
     ANY_HOST,
     Backend,
     BackendKey,
+    Certificate,
     GraphKeys,
     Protocol,
     RouteGraph,
     VirtualHost,
     host_candidates,
 )
-from ingresskit.policies import ClientCertificates, PolicySet
+from ingresskit.policies import ClientCertificates, PolicySet, UpstreamTls
 from ingresskit.render.nginx.artifact import ConfigFile, config_file
 from ingresskit.render.nginx.authorities import authority_files
 from ingresskit.render.nginx.names import host_id
 from ingresskit.render.nginx.settings import NginxSettings
 from ingresskit.render.nginx.static.hosts import host_nodes
 from ingresskit.render.nginx.static.locations import served
+from ingresskit.render.nginx.static.upstream_tls import identity_certificates, tls_files
 from ingresskit.render.nginx.static.upstreams import Upstream
 
 __all__ = ["HostFiles"]
@@ -40,6 +42,7 @@ class _Host:
     strict: bool
     file: ConfigFile
     upstreams: tuple[Upstream, ...]
+    tls: tuple[UpstreamTls, ...]
 
 
 _FILE: Final = cast("Callable[[_Host], ConfigFile]", attrgetter("file"))
@@ -53,7 +56,8 @@ class HostFiles:
         long_locations: As `Capabilities.long_locations`.
 
     Attributes:
-        authorities: The files with the authorities of client certificates, by path.
+        authorities: The files with those who sign certificates of clients and endpoints, by path.
+        shown: By id, the certificates that endpoints are shown.
         files: By rule host, in the order of the graph; always with one of ``*``, which takes all others.
     """
 
@@ -66,7 +70,9 @@ class HostFiles:
         self._uses: dict[Upstream, int] = {}
         self.files: Mapping[str, ConfigFile] = {}
         self.authorities: Mapping[str, ConfigFile] = {}
+        self.shown: Mapping[str, Certificate] = {}
         self._asking: dict[str, PolicySet] = {}
+        self._tls: dict[str, tuple[UpstreamTls, ...]] = {}
 
     def follow(self, graph: RouteGraph, keys: GraphKeys | None) -> set[Upstream]:
         """Render the hosts of *graph*.
@@ -112,10 +118,17 @@ class HostFiles:
             self._hosts = dict(zip(names, map(held.__getitem__, names), strict=True))
             self.files = dict(zip(names, map(_FILE, self._hosts.values()), strict=True))
         self._fallthrough = graph.host_fallthrough
-        if asking != self._asking:
-            self._asking = asking
-            files = (file for _, policies in sorted(asking.items()) for file in authority_files(policies))
+        tls = {name: item for name, item in self._tls.items() if name not in gone and name not in made}
+        tls |= {name: host.tls for name, host in made.items() if host.tls}
+        if asking != self._asking or tls != self._tls:
+            self._asking, self._tls = asking, tls
+            said = [policy for _, policies in sorted(tls.items()) for policy in policies]
+            files = (
+                *(file for _, policies in sorted(asking.items()) for file in authority_files(policies)),
+                *(file for policy in said for file in tls_files(policy)),
+            )
             self.authorities = {file.path: file for file in files}
+            self.shown = dict(identity_certificates(said))
         return touched
 
     def uses(self, upstream: Upstream) -> bool:
@@ -158,7 +171,7 @@ class HostFiles:
             seen[key] = _protocol(graph.backends, key)
             return None if seen[key] is None else graph.backends[key]
 
-        nodes, upstreams = host_nodes(
+        nodes, upstreams, tls = host_nodes(
             host,
             served(candidates),
             self._settings,
@@ -167,7 +180,7 @@ class HostFiles:
             strict=strict,
         )
         file = config_file(f"hosts/{host_id(host.host)}.conf", nodes)
-        return _Host(candidates, seen, strict, file, upstreams)
+        return _Host(candidates, seen, strict, file, upstreams, tls)
 
 
 def _protocol(backends: Mapping[BackendKey, Backend], key: BackendKey) -> Protocol | None:

@@ -17,7 +17,7 @@ from ingresskit.graph import (
     VirtualHost,
     redirects_to_tls,
 )
-from ingresskit.policies import Hsts, Stage, TlsRedirect
+from ingresskit.policies import Hsts, Stage, TlsRedirect, UpstreamTls
 from ingresskit.render.delegate import Handover
 from ingresskit.render.nginx.names import server_name
 from ingresskit.render.nginx.policies import (
@@ -54,8 +54,8 @@ def host_nodes(
     *,
     long_locations: bool,
     strict: bool = False,
-) -> tuple[tuple[Node, ...], tuple[Upstream, ...]]:
-    """The file of a virtual host, and the upstreams it sends requests to.
+) -> tuple[tuple[Node, ...], tuple[Upstream, ...], tuple[UpstreamTls, ...]]:
+    """The file of a virtual host, the upstreams it sends requests to, and what it says of TLS with these.
 
     Args:
         host: It.
@@ -86,7 +86,7 @@ def host_nodes(
         *server.too_large,
         *([UNREACHED] if any(Handover in route.policies for _, route in routes) else []),
     )
-    return (*server.beside, Block("server", (), body)), tuple(server.upstreams)
+    return (*server.beside, Block("server", (), body)), tuple(server.upstreams), tuple(server.tls)
 
 
 def _listen(host: VirtualHost, settings: NginxSettings) -> Iterable[Directive]:
@@ -172,12 +172,13 @@ def _body(server: Server, taker: Served, written: str, path: str, *, hoisted: bo
         case Forward():
             yield from _body_limit(server, route, made, guards)
             target = server.target(action)
-            if target is None:
+            tls, sayable = server.tls_of(action)
+            if target is None or not sayable:
                 yield local_response(503)
                 return
             if Handover in route.policies:
                 yield from unreached_pages()
-            yield from _forward(server, made, route, written, path, target)
+            yield from _forward(server, made, route, written, path, target, tls)
         case Redirect():
             yield from _early_body_limit(server, route, made, guards)
             yield static_redirect(action)
@@ -225,7 +226,13 @@ def _early_body_limit(
 
 
 def _forward(
-    server: Server, made: StaticDraft, route: Route, written: str, path: str, target: Value
+    server: Server,
+    made: StaticDraft,
+    route: Route,
+    written: str,
+    path: str,
+    target: Value,
+    tls: tuple[Directive, ...],
 ) -> Iterable[Node]:
     if made.whole is not None:
         yield Directive("rewrite", ("^", Value(made.whole), "break"))
@@ -234,7 +241,9 @@ def _forward(
     elif made.front is not None:
         rest = Variable("ik_rest")
         yield Directive("rewrite", (f"^(?<{rest.name}>/.*)$", Value(made.front, rest), "break"))
-    yield from made.settings
+    said = {item.name for item in tls}
+    yield from (item for item in made.settings if item.name not in said)
+    yield from tls
     if made.request:
         yield from request_fields(made.request)
     if made.hidden:

@@ -74,6 +74,9 @@ class StaticRenderer(ModeRenderer):
             (self._upstreams.put if self._hosts.uses(upstream) else self._upstreams.drop)(upstream)
             if changed is not None:
                 changed.add(upstream.key)
+        certificates = self._certificates.follow(graph, None if keys is None else keys.certificates)
+        if self._hosts.shown:
+            certificates = {**certificates, **self._hosts.shown}
         artifact = NginxArtifact(
             mode=Mode.STATIC,
             main=self._main,
@@ -85,7 +88,7 @@ class StaticRenderer(ModeRenderer):
             endpoints=self._upstreams.endpoints,
             hosts=self._hosts.files,
             authorities=self._hosts.authorities,
-            certificates=self._certificates.follow(graph, None if keys is None else keys.certificates),
+            certificates=certificates,
             backend_keys=self._upstreams.keys,
         )
         self._given = graph

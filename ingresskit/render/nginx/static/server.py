@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ingresskit.graph import ANY_HOST, Backend, BackendKey, Forward, Protocol, VirtualHost
-from ingresskit.policies import Order, PolicySet
+from ingresskit.policies import Order, PolicySet, UpstreamTls
 from ingresskit.render.delegate import DELEGATE_FIELD, Handover
 from ingresskit.render.nginx.names import host_id
 from ingresskit.render.nginx.policies import STATIC_HANDLERS, ClientIn, StaticDraft, StaticGuard, local_response
@@ -13,6 +13,7 @@ from ingresskit.render.nginx.settings import NginxSettings
 from ingresskit.render.nginx.static.handover import said_to_delegate
 from ingresskit.render.nginx.static.locations import Served
 from ingresskit.render.nginx.static.normal_form import FORWARDED_URI
+from ingresskit.render.nginx.static.upstream_tls import tls_directives
 from ingresskit.render.nginx.static.upstreams import Upstream
 from ingresskit.render.nginx.tree import Block, Condition, Directive, Node, Value, Variable
 
@@ -44,6 +45,8 @@ class Server:
         """What stands beside the server, in the ``http`` block."""
         self.upstreams: dict[Upstream, None] = {}
         """The upstreams that its locations send requests to, in the order of the locations."""
+        self.tls: dict[UpstreamTls, None] = {}
+        """How endpoints are spoken to in TLS where a policy says it, in the order of the locations."""
         self._available = available
         self._drafts: dict[tuple[PolicySet, Order], StaticDraft] = {}
         self._closed: dict[ClientIn, Variable] = {}
@@ -107,15 +110,11 @@ class Server:
 
     def target(self, action: Forward) -> Value | None:
         """Where requests go, for ``proxy_pass``; ``None`` when no backend has an endpoint."""
-        shares: list[tuple[Upstream, str, int]] = []
-        host = self.host.host
-        for key, weight in action.backends:
-            backend = self._available(key)
-            if backend is None:
-                continue
-            secure = backend.protocol is Protocol.HTTPS
-            kept = "" if not secure else ANY_HOST if host.startswith("*") else host
-            shares.append((Upstream(key, kept), "https" if secure else "http", weight))
+        shares = [
+            self._share(backend, weight)
+            for key, weight in action.backends
+            if (backend := self._available(key)) is not None
+        ]
         if not shares:
             return None
         self.upstreams.update(dict.fromkeys(upstream for upstream, _, _ in shares))
@@ -123,6 +122,42 @@ class Server:
             upstream, scheme, _ = shares[0]
             return Value(f"{scheme}://{upstream.name}", FORWARDED_URI)
         return Value(self._split(tuple(shares)), FORWARDED_URI)
+
+    def tls_of(self, action: Forward) -> tuple[tuple[Directive, ...], bool]:
+        """What a location says of TLS with the endpoints of *action*, and whether it can say it.
+
+        It cannot where some of them are verified in another way than others.
+        """
+        policies: dict[UpstreamTls | None, None] = {}
+        names: list[tuple[str, str | Value]] = []
+        shares: list[tuple[Upstream, str, int]] = []
+        for key, weight in action.backends:
+            backend = self._available(key)
+            if backend is None:
+                continue
+            shares.append(self._share(backend, weight))
+            if backend.protocol is Protocol.HTTPS:
+                policy = backend.policies.get(UpstreamTls)
+                policies[policy] = None
+                name = "" if policy is None else policy.name_for(key.service, key.namespace)
+                names.append((f"https://{shares[-1][0].name}", name))
+        if len(policies) > 1:
+            return (), False
+        said = next(iter(policies), None)
+        if said is None:
+            return (), True
+        self.tls[said] = None
+        first = names[0][1]
+        asked = Value(first) if isinstance(first, str) and first else None
+        if len({name for _, name in names}) > 1:
+            asked = Value(self.mapped(Value(self._split(tuple(shares))), (*names, ("default", ""))))
+        return tuple(tls_directives(said, asked, self.settings)), True
+
+    def _share(self, backend: Backend, weight: int) -> tuple[Upstream, str, int]:
+        host = self.host.host
+        secure = backend.protocol is Protocol.HTTPS
+        kept = "" if not secure else ANY_HOST if host.startswith("*") else host
+        return Upstream(backend.key, kept), "https" if secure else "http", weight
 
     def _split(self, shares: _Shares) -> Variable:
         """A variable that is one of *shares* for each request, by weight, to one part in ten thousand."""

@@ -156,7 +156,9 @@ def test_hostile_objects_are_read_as_they_are_meant(tmp_path: Path) -> None:
         restricted = renderer.restrict(graph).graph
         artifact = renderer.render(restricted)
         for host in restricted.virtual_hosts:
-            nodes, _ = host_nodes(host, served((host,)), SETTINGS, available(restricted), long_locations=False)
+            nodes, _, _ = host_nodes(
+                host, served((host,)), SETTINGS, available(restricted), long_locations=False
+            )
             found = read(artifact.hosts[host.host].content, tmp_path)
 
             assert found == meant(nodes)
