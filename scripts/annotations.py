@@ -24,12 +24,13 @@ from ingresskit.policies import (
     Policy,
     ServiceUpstream,
     Status,
+    TlsPassthrough,
     TrafficSplit,
     UpstreamProtocol,
     WwwRedirect,
 )
 from ingresskit.policies.dialects.ingress_nginx.meanings import MEANINGS
-from ingresskit.render import Renderer, Support
+from ingresskit.render import Loss, Renderer, Support
 from ingresskit.render.haproxy import HaproxyRenderer
 from ingresskit.render.inprocess import InProcessRenderer
 from ingresskit.render.nginx import NginxRenderer
@@ -225,7 +226,7 @@ delegated one where there is no delegate."
         if policy in _IN_THE_GRAPH:
             yield f"| {policy.__name__} |{' native |' * len(_RENDERERS)}"
             continue
-        found = {name: renderer.handlers.support(policy) for name, renderer in _RENDERERS.items()}
+        found = {name: _supported(renderer, policy) for name, renderer in _RENDERERS.items()}
         yield f"| {policy.__name__} | {' | '.join(_WORDS[whole] for whole, _ in found.values())} |"
         for field in dict.fromkeys(item.field for _, losses in found.values() for item in losses if item.field):
             annotation = f"`{policy.annotations()[field].name}`"
@@ -245,6 +246,14 @@ delegated one where there is no delegate."
         yield "What *in part* means, without a delegate:"
         yield ""
         yield from notes
+
+
+def _supported(renderer: type[Renderer[Any]], policy: type[Policy]) -> tuple[Support, tuple[Loss, ...]]:
+    """How a renderer supports a policy, and what it does not do of it."""
+    if policy is TlsPassthrough:
+        # The graph has it as streams, for which renderers have no handlers.
+        return (Support.NATIVE if renderer.passes_tls else Support.NONE), ()
+    return renderer.handlers.support(policy)
 
 
 def ingress_nginx_page() -> str:
@@ -303,7 +312,7 @@ def _cell(row: AnnotationDoc, renderer: type[Renderer[Any]]) -> str:
         if kind in _IN_THE_GRAPH:
             words.append(_WORDS[Support.NATIVE])
             continue
-        whole, losses = renderer.handlers.support(kind)
+        whole, losses = _supported(renderer, kind)
         word = _WORDS[whole]
         if whole is Support.NATIVE:
             lost = dict.fromkeys(_WORDS[loss.support] for loss in losses if loss.field == field)
@@ -338,6 +347,9 @@ def _honoured_by(policy: type[Policy]) -> str:
         "nginx": NginxRenderer.supports,
     }
     names = [name for name, supported in renderers.items() if policy in supported]
+    if policy is TlsPassthrough:
+        passing = {"in-process proxy": InProcessRenderer, "HAProxy": HaproxyRenderer, "nginx": NginxRenderer}
+        names = [name for name, renderer in passing.items() if renderer.passes_tls]
     return "every renderer" if len(names) == len(renderers) else ", ".join(names) or "no renderer yet"
 
 

@@ -54,6 +54,7 @@ class DialectArguments(TranslationArguments):
     annotations_prefix: str | None
     configmap: ObjectKey | None
     shadow: tuple[Shadowed, ...]
+    enable_ssl_passthrough: bool
 
 
 def add_dialect_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +68,8 @@ def add_dialect_arguments(parser: argparse.ArgumentParser) -> None:
     add("--configmap", type=checked(read_key), metavar="NS/NAME", help=text)
     text = "policies of ingress-nginx that only count and log what they would refuse: limits, access, all"
     add("--shadow", type=checked(parse_shadowed), default=(), metavar="POLICIES", help=text)
+    text = "let Ingresses of ingress-nginx have TLS connections passed on as they are"
+    add("--enable-ssl-passthrough", action="store_true", help=text)
 
 
 def check_dialects(flags: DialectArguments, parser: argparse.ArgumentParser) -> None:
@@ -75,6 +78,7 @@ def check_dialects(flags: DialectArguments, parser: argparse.ArgumentParser) -> 
         "--annotations-prefix": flags.annotations_prefix,
         "--configmap": flags.configmap,
         "--shadow": flags.shadow,
+        "--enable-ssl-passthrough": flags.enable_ssl_passthrough,
     }
     named = next((name for name, value in given.items() if value), "")
     if named and _INGRESS_NGINX not in flags.dialect:
@@ -104,6 +108,7 @@ def _made(name: str, options: TranslateOptions, flags: DialectArguments) -> Dial
                 prefix=flags.annotations_prefix or INGRESS_NGINX_PREFIX,
                 settings=flags.configmap,
                 shadow=flags.shadow,
+                passthrough=flags.enable_ssl_passthrough,
                 close_protections=options.foreign_protections is ForeignProtections.CLOSE,
             )
         case _:

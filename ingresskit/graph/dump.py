@@ -17,10 +17,12 @@ from ingresskit.graph.nodes import (
     Action,
     Backend,
     Certificate,
+    Close,
     Forward,
     Redirect,
     Respond,
     Route,
+    StreamRoute,
     Unserved,
     VirtualHost,
 )
@@ -164,7 +166,20 @@ def _virtual_host(
         "owner": host.owner,
         "routes": [_route(route, shown, hide=hide) for route in host.routes],
         **_scoped(host.policies, hide=hide),
+        **({} if host.stream is None else {"stream": _stream(host.stream, hide=hide)}),
     }
+
+
+def _stream(stream: StreamRoute, *, hide: bool) -> dict[str, object]:
+    action = stream.action
+    match action:
+        case Forward():
+            shown = _action(action)
+        case Close():
+            shown = {"close": {"reason": _json(action.reason), "message": action.message}}
+        case _:
+            assert_never(action)
+    return {"action": shown, "origin": _origin(stream.origin), **_scoped(stream.policies, hide=hide)}
 
 
 def _action(action: Action) -> dict[str, object]:

@@ -9,7 +9,7 @@ from operator import is_
 from typing import NamedTuple, Never, cast, overload
 
 from ingresskit.graph.hosts import ANY_HOST, HostRefused, host_candidates, normalise_host
-from ingresskit.graph.nodes import Backend, BackendKey, Certificate, Route, Unserved, VirtualHost
+from ingresskit.graph.nodes import Backend, BackendKey, Certificate, Route, StreamRoute, Unserved, VirtualHost
 from ingresskit.graph.paths import DEFAULT_PATHS, PathOptions, PathRefused, normalise_path
 from ingresskit.graph.request import JudgedRequest, Request
 from ingresskit.models import ObjectKey
@@ -222,3 +222,17 @@ class RouteGraph:
                     key = self.server_names[candidate] or key
                     break
         return None if key is None else self.certificates.get(key)
+
+    def stream_for(self, server_name: str | None) -> StreamRoute | None:
+        """What is done with a TLS connection for a server name; ``None``: TLS ends here.
+
+        The most specific host that the name belongs to decides.
+
+        Args:
+            server_name: As the client sent it; ``None`` when it sent none.
+        """
+        name = (server_name or "").lower().removesuffix(".")
+        if not name:
+            return None
+        found = next((self._hosts[host] for host in host_candidates(name) if host in self._hosts), None)
+        return None if found is None else found.stream

@@ -21,6 +21,7 @@ __all__ = [
     "Backend",
     "BackendKey",
     "Certificate",
+    "Close",
     "Endpoint",
     "Forward",
     "Protocol",
@@ -28,6 +29,7 @@ __all__ = [
     "Respond",
     "Route",
     "RouteKey",
+    "StreamRoute",
     "Unserved",
     "VirtualHost",
     "WeightedBackend",
@@ -43,6 +45,7 @@ class Protocol(StrEnum):
         H2C: HTTP/2 without TLS, by prior knowledge.
         GRPC: gRPC, and so HTTP/2, without TLS.
         GRPCS: gRPC with TLS.
+        TCP: Whatever the clients of a stream speak.
     """
 
     HTTP = "http"
@@ -50,6 +53,7 @@ class Protocol(StrEnum):
     H2C = "h2c"
     GRPC = "grpc"
     GRPCS = "grpcs"
+    TCP = "tcp"
 
     @property
     def is_secure(self) -> bool:
@@ -255,6 +259,36 @@ class RouteKey(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Close:
+    """Close the connection, and send nothing.
+
+    Attributes:
+        reason: Why, as a stable word.
+        message: That reason in words, for people.
+    """
+
+    reason: Reason | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamRoute:
+    """What is done with connections that are passed on as they are: those for the TLS server name of a host.
+
+    Attributes:
+        action: Pass the connection on to an endpoint of one of the backends, which speak `Protocol.TCP`, or
+            close it.
+        origin: The object and the field that asked for it.
+        policies: Those that hold for connections: `AllowedSources`, `DeniedSources` and `Timeouts`, whose
+            ``read`` is how long a connection may be silent in both directions.
+    """
+
+    action: Forward | Close
+    origin: Origin
+    policies: PolicySet = PolicySet()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VirtualHost:
     """A host and all that is served there.
 
@@ -268,6 +302,8 @@ class VirtualHost:
         owner: The namespace that holds the host; ``None`` when hosts are shared, or nobody's.
         policies: Those of `PolicyScope.HOST`: they apply to every route of the host. Where a route carries
             a policy of the same type, that one counts.
+        stream: What is done with TLS connections for the host, which are not ended here then: *routes* take
+            requests over plain HTTP; ``None``: TLS ends here. Never of ``*``.
     """
 
     host: str
@@ -275,6 +311,7 @@ class VirtualHost:
     tls: bool = False
     owner: str | None = None
     policies: PolicySet = PolicySet()
+    stream: StreamRoute | None = None
 
     def policies_of(self, route: Route) -> PolicySet:
         """All policies that apply to requests which *route* of this host takes."""

@@ -17,10 +17,12 @@ from ingresskit.graph.nodes import (
     Backend,
     BackendKey,
     Certificate,
+    Close,
     Forward,
     Respond,
     Route,
     RouteKey,
+    StreamRoute,
     VirtualHost,
 )
 from ingresskit.models import ObjectKey, ObjectRef, Secret
@@ -124,6 +126,9 @@ def _host(
     before: Routes,
     protection: _Protection,
 ) -> VirtualHost:
+    stream = _stream(host.stream, measures)
+    if stream is not host.stream:
+        host = replace(host, stream=stream)
     if not before and not any(route.origin.subject in measures for route in host.routes):
         return host
     main = {route.match for route in host.routes if not route.selection}
@@ -144,6 +149,14 @@ def _host(
         if host.owner in (None, route.origin.subject.key.namespace):
             routes.setdefault(key, route)
     return replace(host, routes=_ordered(routes.values()))
+
+
+def _stream(stream: StreamRoute | None, measures: Mapping[ObjectRef, Withholding]) -> StreamRoute | None:
+    """*stream*; closed where its object is kept back, so that no other certificate stands in for it."""
+    if stream is None or stream.origin.subject not in measures or isinstance(stream.action, Close):
+        return stream
+    message = "the proxy refused what this object asks for"
+    return replace(stream, action=Close(reason=Reason.PROXY_REFUSED, message=message), policies=PolicySet())
 
 
 class _Protection(NamedTuple):
@@ -213,6 +226,8 @@ def _forwarded(hosts: Iterable[VirtualHost]) -> Iterator[BackendKey]:
         for route in host.routes:
             if isinstance(route.action, Forward):
                 yield from route.action.keys
+        if host.stream is not None and isinstance(host.stream.action, Forward):
+            yield from host.stream.action.keys
 
 
 def _certificates(

@@ -245,7 +245,9 @@ def options_for(flags: ControllerFlags, settings: ObjectKey | None) -> Translate
         flags: Those that it is run with.
         settings: Its ConfigMap, where that is known.
     """
-    dialect = IngressNginxDialect(prefix=flags.prefix, settings=settings)
+    dialect = IngressNginxDialect(
+        prefix=flags.prefix, settings=settings, passthrough=flags.on("enable-ssl-passthrough")
+    )
     return TranslateOptions(
         controller_name=flags.controller_class,
         ingress_class=flags.ingress_class,

@@ -63,7 +63,7 @@ FLAGS: Final[Mapping[str, FlagDoc]] = {
     ),
     "tcp-services-configmap": FlagDoc(note="plain TCP services are not built", lost=True),
     "udp-services-configmap": FlagDoc(note="UDP services are not built", lost=True),
-    "enable-ssl-passthrough": FlagDoc(note="TLS passthrough is not built", lost=True),
+    "enable-ssl-passthrough": FlagDoc("--enable-ssl-passthrough"),
     "enable-topology-aware-routing": FlagDoc(note="endpoints of all zones are used alike", lost=True),
     "validating-webhook": FlagDoc(
         note="there is no admission webhook; run `ingresskit check` where manifests are reviewed", lost=True

@@ -48,9 +48,7 @@ PATHS: Final = "paths are taken letter by letter, as Exact or Prefix: write out 
 HOSTS: Final = "write a rule for each host"
 ROOT: Final = "an Ingress with the path Exact / and {native}/redirect does it"
 WWW: Final = "an Ingress for the other host with {native}/redirect does it"
-PASSTHROUGH: Final = (
-    "TLS always ends here; set appProtocol: https on the port of the Service to speak TLS to it"
-)
+PASSTHROUGH: Final = '{native}/tls-passthrough: "true" passes TLS connections on as they are'
 STICKY: Final = "{native}/load-balancing: client-hash is the nearest"
 SPLIT: Final = "traffic-split"
 
@@ -90,7 +88,6 @@ ADVICE: Final[Mapping[str, str]] = {
     "server-alias": HOSTS,
     "app-root": ROOT,
     "from-to-www-redirect": WWW,
-    "ssl-passthrough": PASSTHROUGH,
     "affinity": STICKY,
     "affinity-mode": STICKY,
 }

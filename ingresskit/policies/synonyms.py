@@ -29,6 +29,7 @@ COINED_BY_INGRESS_NGINX: Final[Mapping[str, str]] = {
     "proxy-send-timeout": "send-timeout",
     "proxy-next-upstream": "retries",
     "proxy-next-upstream-tries": "retries",
+    "ssl-passthrough": "tls-passthrough",
     "ssl-redirect": "tls-redirect",
     "force-ssl-redirect": "tls-redirect",
     "permanent-redirect": "redirect",

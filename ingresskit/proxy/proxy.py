@@ -11,6 +11,7 @@ from typing import Self
 from ingresskit.errors import ConfigurationError
 from ingresskit.proxy.listen.front_listener import FrontListener, open_front_listener
 from ingresskit.proxy.listen.listener import Listener, open_listener
+from ingresskit.proxy.listen.passing import PassedNames
 from ingresskit.proxy.listen.tls import CertificateContexts
 from ingresskit.proxy.settings import ProxySettings
 from ingresskit.proxy.statistics import Counters, Statistics
@@ -99,13 +100,15 @@ class Proxy:
         parts = self._bind()
         if self._closed or parts.runtime.draining:
             raise ConfigurationError("a proxy that was drained or closed does not listen again")
-        context = None
+        context = pass_on = None
         if tls:
+            pass_on = PassedNames(lambda: parts.admission.table, parts.streams.take)
             if self._contexts is None:
                 self._contexts = CertificateContexts(lambda: self._table)
             context = self._contexts.for_connection
+        make_protocol = parts.tls_client if tls else parts.plain_client
         listener = await open_listener(
-            self.settings, parts.clients, parts.tls_client if tls else parts.plain_client, host, port, context
+            self.settings, parts.clients, make_protocol, host, port, context, pass_on
         )
         self._listeners.append(listener)
         if tls and parts.admission.filters.https_listener_port is None:

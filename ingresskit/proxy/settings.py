@@ -32,7 +32,9 @@ class ProxySettings:
         upstream_idle_timeout: For a pooled connection to an endpoint.
         unsafe_reuse: A request that must not be sent twice takes a pooled connection only when it was
             idle for no longer than this: the endpoint may be closing an older one just now.
-        handshake_timeout: For the TLS handshake of a client.
+        handshake_timeout: For the TLS handshake of a client; for the first message of it, where connections
+            are passed on by their server name.
+        stream_idle_timeout: How long a connection that is passed on may be silent in both directions.
         max_request_line_bytes: A longer request line gets 414.
         max_header_bytes: For a request head as a whole; a larger one gets 431.
         max_headers: Fields in a request head; more get 431.
@@ -80,6 +82,7 @@ class ProxySettings:
     upstream_idle_timeout: timedelta = timedelta(seconds=60)
     unsafe_reuse: timedelta = timedelta(seconds=1)
     handshake_timeout: timedelta = timedelta(seconds=10)
+    stream_idle_timeout: timedelta = timedelta(minutes=10)
     max_request_line_bytes: int = 8192
     max_header_bytes: int = 32768
     max_headers: int = 100

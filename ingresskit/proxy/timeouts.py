@@ -25,6 +25,7 @@ class Timeouts:
     upstream_idle: float
     unsafe_reuse: float
     handshake: float
+    stream_idle: float
 
     @classmethod
     def of(cls, settings: ProxySettings) -> Self:
@@ -40,4 +41,5 @@ class Timeouts:
             upstream_idle=settings.upstream_idle_timeout.total_seconds(),
             unsafe_reuse=settings.unsafe_reuse.total_seconds(),
             handshake=settings.handshake_timeout.total_seconds(),
+            stream_idle=settings.stream_idle_timeout.total_seconds(),
         )

@@ -15,6 +15,7 @@ from ingresskit.proxy.h1.downstream import H1Downstream
 from ingresskit.proxy.h1.subrequests import Subrequests
 from ingresskit.proxy.limits.clients import Clients
 from ingresskit.proxy.message.front import Front
+from ingresskit.proxy.streams.core import Streams
 from ingresskit.proxy.timeouts import Timeouts
 from ingresskit.proxy.upstreams.balance import Balancer
 from ingresskit.proxy.upstreams.pool import Pool
@@ -38,6 +39,7 @@ class Parts:
         subrequests: Sends those of filters.
         runtime: What exchanges share.
         admission: What happens with each request.
+        streams: Passes connections on that are no requests.
     """
 
     def __init__(
@@ -63,6 +65,8 @@ class Parts:
         self.admission: Admission = Admission(
             self.runtime, FilterContext(settings, deadlines, counters), self.balancer, table
         )
+
+        self.streams: Streams = Streams(self.runtime, self.clients, self.balancer, lambda: self.admission.table)
 
     def plain_client(self, proxied: tuple[Address, int] | None) -> asyncio.Protocol:
         """A connection of a client without TLS; *proxied* is what a PROXY header says of it."""

@@ -23,7 +23,9 @@ from ingresskit.graph import (
     Respond,
     Route,
     RouteGraph,
+    StreamRoute,
     VirtualHost,
+    solves_http01,
 )
 from ingresskit.models import ObjectKey, ObjectRef, Service
 from ingresskit.policies import Origin, Policy, PolicyScope, PolicySet, is_portable
@@ -252,6 +254,11 @@ class Renderer(ABC, Generic[ArtifactT]):
     """Whether it does so under a time limit, as those need that are no `ingresskit.policies.Pattern`."""
     matches_variants: ClassVar[bool] = False
     """Whether it tells the variants of a path apart (`Route.selection`)."""
+    passes_tls: bool = False
+    """Whether it passes TLS connections on as they are (`VirtualHost.stream`). If not, such a host is reported,
+    and all of its routes respond 503: its certificate is at its endpoints, and so may be what protects it."""
+    no_passthrough: str = "does not pass TLS connections on"
+    """Why it does not, as the end of a sentence that begins with "the … renderer"."""
     effects: PolicyEffects = BUILTIN_EFFECTS
     """What policies do, for `ingresskit.filters.explain`: a renderer that honours more policies than the
     built-in ones names theirs too."""
@@ -323,8 +330,12 @@ class Renderer(ABC, Generic[ArtifactT]):
         return judged.follow(graph)
 
     def _restricted_host(self, host: VirtualHost) -> _Judged[VirtualHost]:
+        given = host
+        diagnostics: list[Diagnostic] = []
+        if host.stream is not None and not self.passes_tls:
+            host = self._without_stream(host, host.stream, diagnostics)
         matched, lost = matchable(host, self.can_match, self.name)
-        diagnostics = list(lost)
+        diagnostics += lost
         # The paths of an Ingress share their policies, and may be ten thousand.
         judgements: dict[PolicySet, Judgement] = {}
         routes: list[Route] = []
@@ -345,8 +356,25 @@ class Renderer(ABC, Generic[ArtifactT]):
             and len(routes) == len(host.routes)
             and all(map(operator.is_, routes, host.routes))
         ):
-            return _Judged(host, host, tuple(diagnostics))
-        return _Judged(host, replace(host, routes=tuple(routes), policies=handshake), tuple(diagnostics))
+            return _Judged(given, host, tuple(diagnostics))
+        return _Judged(given, replace(host, routes=tuple(routes), policies=handshake), tuple(diagnostics))
+
+    def _without_stream(
+        self, host: VirtualHost, stream: StreamRoute, diagnostics: list[Diagnostic]
+    ) -> VirtualHost:
+        """*host* closed, as TLS connections for it cannot be passed on."""
+        message = f"the {self.name} renderer {self.no_passthrough}"
+        diagnostics.append(
+            Diagnostic(
+                subject=stream.origin.subject,
+                field=stream.origin.field,
+                reason=Reason.POLICY_UNSUPPORTED,
+                message=f"{message}; the routes of the host {host.host} respond 503",
+            )
+        )
+        closed = Respond(status=503, reason=Reason.POLICY_UNSUPPORTED, message=message)
+        routes = (route if solves_http01(route) else replace(route, action=closed) for route in host.routes)
+        return replace(host, routes=tuple(routes), stream=None)
 
     def _within_limits(self, route: Route, diagnostics: list[Diagnostic]) -> Route | None:
         limit = self.limit(route)
@@ -411,6 +439,9 @@ class Renderer(ABC, Generic[ArtifactT]):
         service = ObjectRef(Service.kind, ObjectKey(backend.key.namespace, backend.key.service))
         if backend.protocol not in self.protocols:
             note = f"the {self.name} renderer does not support {backend.protocol}"
+            if backend.protocol is Protocol.TCP:
+                # Of streams only, each of which is reported by itself.
+                return _Judged(backend, replace(backend, endpoints=(), note=note), ())
             lost = Diagnostic(
                 subject=service,
                 field=f"{backend.place}.appProtocol" if backend.place else "",

@@ -159,6 +159,18 @@ def _routes_without_endpoints(host: VirtualHost, notes: Mapping[BackendKey, str]
     """A warning for each route with a backend that is a key of *notes*, which say why it has no endpoint."""
     if not notes:
         return
+    stream = host.stream
+    if stream is not None and isinstance(stream.action, Forward):
+        empty = [share.key for share in stream.action.backends if share.key in notes]
+        if len(empty) == len(stream.action.backends):
+            yield Diagnostic(
+                subject=stream.origin.subject,
+                field=stream.origin.field,
+                reason=Reason.NO_ENDPOINTS,
+                message=f"{notes[empty[0]]}; TLS connections for the host {host.host} are closed",
+                severity=Severity.WARNING,
+                related=(ObjectRef(Service.kind, _service(empty[0])),),
+            )
     for route in host.routes:
         if not isinstance(route.action, Forward):
             continue

@@ -16,6 +16,7 @@ from ingresskit.graph import (
     BackendKey,
     Forward,
     PathMatch,
+    Respond,
     Route,
     Unserved,
     VirtualHost,
@@ -25,8 +26,9 @@ from ingresskit.models import ObjectRef
 from ingresskit.policies import AppRoot, FallbackService, Mirror, NamedService, Origin, PolicySet, Variant
 from ingresskit.translate.backends import Resolution
 from ingresskit.translate.claims import Claim, Claimant
-from ingresskit.translate.host_policies import HostPolicies, decide_host_policies
+from ingresskit.translate.host_policies import decide_host_policies
 from ingresskit.translate.host_redirects import twin_ignored, twin_route, with_root
+from ingresskit.translate.passthrough import asked_for, decide_stream
 from ingresskit.translate.pattern_hosts import NO_PATTERNS, PatternHost, pattern_host
 from ingresskit.translate.resolved import ResolvedClaims
 from ingresskit.translate.rewrites import whole_elements
@@ -120,7 +122,8 @@ def decide_host(inputs: HostInputs) -> DecidedHost:
     ruling = [item for item in admitted if not _only_twin(item, inputs.host)]
     wanting = [item for item in ruling or admitted if not item.claimant.canary]
     scoped = decide_host_policies(inputs.host, wanting)
-    decision = _Decision(inputs, scoped)
+    asked = asked_for(inputs.host, wanting)
+    decision = _Decision(inputs, {**scoped.closed, **asked.closed})
     patterns = pattern_host(admitted)
     for item in inputs.claims:
         decision.diagnostics += patterns.doubts(item, inputs.host)
@@ -155,6 +158,7 @@ def decide_host(inputs: HostInputs) -> DecidedHost:
     routes = sorted(rooted, key=lambda route: route.precedence)
     if scoped.closes is not None:
         routes = [route if solves_http01(route) else replace(route, action=scoped.closes) for route in routes]
+    passed = decide_stream(inputs.host, asked, wanting, routes, scoped.policies, scoped.closes)
     return DecidedHost(
         host=VirtualHost(
             host=inputs.host,
@@ -162,9 +166,16 @@ def decide_host(inputs: HostInputs) -> DecidedHost:
             tls=inputs.tls,
             owner=inputs.held.owner,
             policies=scoped.policies.without(AppRoot),
+            stream=passed.stream,
         ),
-        needs=decision.needs(routes),
-        diagnostics=(*inputs.held.diagnostics, *decision.diagnostics, *scoped.diagnostics),
+        needs={**decision.needs(routes), **passed.needs},
+        diagnostics=(
+            *inputs.held.diagnostics,
+            *decision.diagnostics,
+            *scoped.diagnostics,
+            *asked.diagnostics,
+            *passed.diagnostics,
+        ),
         unserved=tuple(decision.unserved),
     )
 
@@ -179,9 +190,9 @@ def _only_twin(item: ResolvedClaims, host: str) -> bool:
 
 
 class _Decision:
-    def __init__(self, inputs: HostInputs, scoped: HostPolicies) -> None:
+    def __init__(self, inputs: HostInputs, closed: Mapping[ObjectRef, Respond]) -> None:
         self._inputs = inputs
-        self._closed = scoped.closed
+        self._closed = closed
         self._winners: dict[PathMatch, tuple[ResolvedClaims, Claim]] = {}
         self.routes: dict[PathMatch, Route] = {}
         self.variants: list[Route] = []

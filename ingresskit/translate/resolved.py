@@ -17,6 +17,7 @@ from ingresskit.policies import (
     Policy,
     PolicyScope,
     PolicySet,
+    TlsPassthrough,
     TrafficSplit,
     UpstreamProtocol,
     WwwRedirect,
@@ -27,7 +28,7 @@ from ingresskit.translate.claims import Claim, Claimant, ServiceRef
 
 __all__ = ["ResolvedClaims", "backend_refs", "fallback_ref", "mirror_ref", "shares"]
 
-_CONSUMED = (PermanentRedirect, TrafficSplit, UpstreamProtocol, WwwRedirect)
+_CONSUMED = (PermanentRedirect, TlsPassthrough, TrafficSplit, UpstreamProtocol, WwwRedirect)
 """Policies that the action of a route and its backends express completely; no renderer needs to know them."""
 
 

@@ -58,6 +58,7 @@ from ingresskit.policies.kinds.requests import AllowedMethods, DeniedAgents
 from ingresskit.policies.kinds.response_rewrites import CookieRewrite, LocationRewrite
 from ingresskit.policies.kinds.rewrites import ForwardedPrefix, PrefixRewrite, RegexRewrite, UpstreamHost
 from ingresskit.policies.kinds.shadow import Shadow, Shadowed, parse_shadowed
+from ingresskit.policies.kinds.streams import TlsPassthrough
 from ingresskit.policies.kinds.traffic import AccessLog, FallbackService, Mirror, MirrorUrl, NamedService
 from ingresskit.policies.kinds.upstream import (
     Algorithm,
@@ -141,6 +142,7 @@ __all__ = [
     "Shadow",
     "Shadowed",
     "Timeouts",
+    "TlsPassthrough",
     "TlsRedirect",
     "TrafficSplit",
     "UpstreamConnection",
@@ -192,6 +194,7 @@ BUILTIN_POLICIES: tuple[type[Policy], ...] = (
     ServiceUpstream,
     Shadow,
     Timeouts,
+    TlsPassthrough,
     TlsRedirect,
     TrafficSplit,
     UpstreamConnection,

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from ingresskit.proxy.limits.crowd import owner_of
+from ingresskit.proxy.listen.client_hello import BadClientHello
 from ingresskit.proxy.listen.proxy_protocol import BadProxyHeader, read_proxy_header
 from ingresskit.proxy.message.forwarded import Address, parse_address
 
@@ -23,13 +24,16 @@ if TYPE_CHECKING:
     from ingresskit.proxy.limits.clients import Clients
     from ingresskit.proxy.settings import ProxySettings
 
-__all__ = ["Listener", "MakeProtocol", "open_listener"]
+__all__ = ["Listener", "MakeProtocol", "PassOn", "open_listener"]
 
 MakeProtocol = Callable[[tuple[Address, int] | None], asyncio.Protocol]
 """Makes the protocol of one accepted connection, with what a PROXY header says of it, if it has one."""
 
 MakeContext = Callable[[socket.socket], Awaitable[ssl.SSLContext]]
 """Gives the context for the TLS handshake of a connection, of which it reads nothing."""
+
+PassOn = Callable[[socket.socket, Address], Awaitable[bool]]
+"""Takes a connection with TLS over that does not end here, of which nothing was read; whether it did."""
 
 _BACKLOG: Final = 1024
 # Out of file descriptors or memory: accepting again at once would only spin.
@@ -53,12 +57,14 @@ class Listener:
         make_protocol: MakeProtocol,
         bound: socket.socket,
         context: MakeContext | None,
+        pass_on: PassOn | None = None,
     ) -> None:
         self._settings = settings
         self._clients = clients
         self._make_protocol = make_protocol
         self._socket = bound
         self._context = context
+        self._pass_on = pass_on
         self._server: asyncio.Server | None = None
         self._accepting: asyncio.Task[None] | None = None
         self._arriving: dict[asyncio.Task[None], None] = {}  # those that have taken longest first
@@ -126,6 +132,12 @@ class Listener:
                     proxied = await read_proxy_header(connection)
             handshake = settings.handshake_timeout.total_seconds()
             context = None
+            if self._pass_on is not None:
+                client = parse_address(remote) if proxied is None else proxied[0]
+                async with asyncio.timeout(handshake):
+                    taken = await self._pass_on(connection, client)
+                if taken:
+                    return
             if self._context is not None:
                 async with asyncio.timeout(handshake):
                     context = await self._context(connection)
@@ -136,7 +148,7 @@ class Listener:
                 ssl=context,
                 ssl_handshake_timeout=handshake if self.tls else None,
             )
-        except (BadProxyHeader, OSError):
+        except (BadProxyHeader, BadClientHello, OSError):
             return  # nobody to answer: whose words these are is not known, or they are no TLS
         finally:
             if not taken:
@@ -153,6 +165,7 @@ async def open_listener(
     host: str,
     port: int,
     context: MakeContext | None,
+    pass_on: PassOn | None = None,
 ) -> Listener:
     """A listener that takes connections.
 
@@ -163,6 +176,7 @@ async def open_listener(
         host: A numeric address, or a name; empty is every address of both families, where there are both.
         port: 0 takes a free one.
         context: Gives the one for the next TLS handshake; ``None`` is plain.
+        pass_on: Takes connections with TLS over that do not end here.
 
     Raises:
         OSError: The address cannot be bound to.
@@ -177,7 +191,7 @@ async def open_listener(
     else:
         bound = socket.create_server(("", port), backlog=_BACKLOG)
     bound.setblocking(False)
-    listener = Listener(settings, clients, make_protocol, bound, context)
+    listener = Listener(settings, clients, make_protocol, bound, context, pass_on)
     try:
         await listener.start()
     except BaseException:

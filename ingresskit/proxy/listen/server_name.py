@@ -6,11 +6,12 @@ client may send its first message in as many pieces as it likes.
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Final
+
+from ingresskit.proxy.listen.peeking import peek
 
 __all__ = ["name_reader"]
 
@@ -42,42 +43,20 @@ def name_reader(context: ssl.SSLContext) -> Callable[[socket.socket], Awaitable[
     context.sni_callback = known
 
     async def read(connection: socket.socket) -> str | None:
-        try:
-            return await _read(connection, context)
-        finally:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        return (await peek(connection, judge, _MOST_BYTES)).name
 
-    return read
-
-
-async def _read(connection: socket.socket, context: ssl.SSLContext) -> str | None:
-    seen = 0
-    while True:
-        # Not woken before there is more than was seen.
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, seen + 1)
-        await _wait_readable(connection)
-        data = connection.recv(_MOST_BYTES, socket.MSG_PEEK)
-        if len(data) <= seen or len(data) >= _MOST_BYTES:
-            raise ConnectionResetError("no TLS handshake")
-        seen = len(data)
+    def judge(data: bytes) -> _Peeked | None:
         incoming = ssl.MemoryBIO()
         incoming.write(data)
         peeked = context.wrap_bio(incoming, ssl.MemoryBIO(), server_side=True)
         try:
             peeked.do_handshake()
         except ssl.SSLWantReadError:
-            continue
+            return None
         except ssl.SSLError:
             if isinstance(peeked, _Peeked) and peeked.is_known:
-                return peeked.name
+                return peeked
             raise
+        return None
 
-
-async def _wait_readable(connection: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
-    ready = asyncio.Event()
-    loop.add_reader(connection, ready.set)
-    try:
-        await ready.wait()
-    finally:
-        loop.remove_reader(connection)
+    return read

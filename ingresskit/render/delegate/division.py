@@ -126,7 +126,10 @@ class WholeHosts:
         return replace(restricted, graph=joined)
 
     def _does_stay(self, host: VirtualHost) -> bool:
-        return self._can_match(host) or not self._beyond.keys.isdisjoint(keys_of(host))
+        # Whether TLS ends here is the front's to say, also of a host that it cannot match.
+        return (
+            self._can_match(host) or host.stream is not None or not self._beyond.keys.isdisjoint(keys_of(host))
+        )
 
 
 class Division:
@@ -252,8 +255,11 @@ def _rest_keys(split: HostSplit | None) -> Mapping[BackendKey, None]:
 
 
 def keys_of(host: VirtualHost) -> Iterable[BackendKey]:
-    """The backends that the routes of *host* forward to."""
-    return (key for route in host.routes for key in backend_keys(route))
+    """The backends that the routes of *host*, and its connections, are forwarded to."""
+    found = (key for route in host.routes for key in backend_keys(route))
+    if host.stream is None or not isinstance(host.stream.action, Forward):
+        return found
+    return chain(found, host.stream.action.keys)
 
 
 def backend_keys(route: Route) -> Iterable[BackendKey]:

@@ -239,9 +239,10 @@ def _beyond_handshake(host: VirtualHost, routes: Iterable[Route]) -> VirtualHost
     sets = (host.policies, *(route.policies for route in host.routes))
     kinds = {type(policy) for policies in sets for policy in policies.of_handshake()}
     if not kinds:
-        return replace(host, routes=tuple(routes))
+        return replace(host, routes=tuple(routes), stream=None)
     return replace(
         host,
+        stream=None,
         routes=tuple(replace(route, policies=route.policies.without(*kinds)) for route in routes),
         policies=host.policies.without(*kinds),
     )

@@ -89,6 +89,8 @@ def server_words(server: Server) -> tuple[str, ...]:
     match server.protocol:
         case Protocol.HTTP:
             return (address, *common)
+        case Protocol.TCP:
+            return (address, *_HEALTH, "port", str(server.port))
         case Protocol.HTTPS:
             return (address, *_tls_words(server.tls or ServerTls()), *common)
         case Protocol.GRPCS:

@@ -2,7 +2,14 @@
 
 from ingresskit.render.inprocess.mixed import MixedHostTable, PatternTargets
 from ingresskit.render.inprocess.renderer import InProcessRenderer
-from ingresskit.render.inprocess.table import HostTable, ResponseEdits, RetryRule, RoutingTable, Target
+from ingresskit.render.inprocess.table import (
+    HostTable,
+    ResponseEdits,
+    RetryRule,
+    RoutingTable,
+    StreamTarget,
+    Target,
+)
 from ingresskit.render.inprocess.targets import TargetMaker
 
 __all__ = [
@@ -13,6 +20,7 @@ __all__ = [
     "ResponseEdits",
     "RetryRule",
     "RoutingTable",
+    "StreamTarget",
     "Target",
     "TargetMaker",
 ]

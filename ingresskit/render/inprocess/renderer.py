@@ -7,13 +7,15 @@ from typing import ClassVar, Final, Never
 
 from typing_extensions import override
 
-from ingresskit.filters import BUILTIN_EFFECTS, PolicyEffects
-from ingresskit.graph import Certificate, PathKind, Protocol, RouteGraph, VirtualHost
+from ingresskit.filters import BUILTIN_EFFECTS, AddressRanges, PolicyEffects
+from ingresskit.graph import Certificate, PathKind, Protocol, RouteGraph, StreamRoute, VirtualHost
 from ingresskit.models import ObjectKey
 from ingresskit.policies import (
     Affinity,
+    AllowedSources,
     BandwidthLimit,
     ClientCertificates,
+    DeniedSources,
     EndpointLimit,
     HashBy,
     HostTls,
@@ -31,7 +33,7 @@ from ingresskit.policies import (
 from ingresskit.render.base import Renderer
 from ingresskit.render.inprocess.certificates import CERTIFICATE_LOSSES
 from ingresskit.render.inprocess.mixed import mixed_host_table
-from ingresskit.render.inprocess.table import HostTable, RoutingTable, Target
+from ingresskit.render.inprocess.table import HostTable, RoutingTable, StreamTarget, Target
 from ingresskit.render.inprocess.targets import TargetMaker
 from ingresskit.render.policies import HandlerTable, PolicyHandler
 from ingresskit.render.remember import Remembered
@@ -71,10 +73,11 @@ class InProcessRenderer(Renderer[RoutingTable]):
 
     name: ClassVar[str] = "inprocess"
     handlers: HandlerTable[PolicyHandler[Never, Never]] = _LOSSES.only(_UPSTREAM | BUILTIN_EFFECTS.kinds)
-    protocols: ClassVar[frozenset[Protocol]] = frozenset({Protocol.HTTP, Protocol.HTTPS})
+    protocols: ClassVar[frozenset[Protocol]] = frozenset({Protocol.HTTP, Protocol.HTTPS, Protocol.TCP})
     matches_patterns: ClassVar[bool] = True
     limits_matching: ClassVar[bool] = True
     matches_variants: ClassVar[bool] = True
+    passes_tls: bool = True
 
     def __init__(self, *, effects: PolicyEffects = BUILTIN_EFFECTS, affinity_key: bytes = b"") -> None:
         self._affinity_key = affinity_key
@@ -82,6 +85,7 @@ class InProcessRenderer(Renderer[RoutingTable]):
         self.effects = effects
         self._hosts = Remembered[str, VirtualHost, HostTable](self._host_table)
         self._handshakes: Mapping[str, PolicySet] = {}
+        self._streams: Mapping[str, StreamTarget] = {}
         self._given: RouteGraph | None = None
         self._certificates: Mapping[str, Certificate | None] = {}
 
@@ -90,6 +94,7 @@ class InProcessRenderer(Renderer[RoutingTable]):
         keys = None if self._given is None else graph.changed_since(self._given)
         hosts = self._hosts.follow(graph.by_host, None if keys is None else keys.hosts)
         self._follow_handshakes(graph)
+        self._follow_streams(graph)
         if self._given is None or keys is None or keys.certificates or keys.server_names:
             # One call, which runs no Python per name.
             held: dict[ObjectKey | None, Certificate | None] = {None: None}
@@ -104,6 +109,7 @@ class InProcessRenderer(Renderer[RoutingTable]):
             certificates=self._certificates,
             default_certificate=None if default is None else graph.certificates[default],
             handshakes=self._handshakes,
+            streams=self._streams,
             host_fallthrough=graph.host_fallthrough,
             paths=graph.paths,
             affinity_key=self._affinity_key,
@@ -121,8 +127,33 @@ class InProcessRenderer(Renderer[RoutingTable]):
         if gone or found:
             self._handshakes = {**{name: before[name] for name in before if name not in gone}, **found}
 
+    def _follow_streams(self, graph: RouteGraph) -> None:
+        """The same of the hosts whose TLS connections do not end here."""
+        before = self._streams
+        gone = [name for name in (*self._hosts.gone, *self._hosts.changed) if name in before]
+        found = {
+            name: _stream_target(name, stream)
+            for name in self._hosts.changed
+            if (stream := graph.by_host[name].stream) is not None
+        }
+        if gone or found:
+            self._streams = {**{name: before[name] for name in before if name not in gone}, **found}
+
     def _host_table(self, host: VirtualHost) -> HostTable:
         return _host_table(host, self.effects)
+
+
+def _stream_target(host: str, stream: StreamRoute) -> StreamTarget:
+    allowed, denied = stream.policies.get(AllowedSources), stream.policies.get(DeniedSources)
+    timeouts = stream.policies.get(Timeouts) or Timeouts()
+    return StreamTarget(
+        route=stream,
+        host=host,
+        allowed=AddressRanges(allowed.networks if allowed is not None else ()),
+        denied=AddressRanges(denied.networks if denied is not None else ()),
+        connect_timeout=None if timeouts.connect is None else timeouts.connect.total_seconds(),
+        idle_timeout=None if timeouts.read is None else timeouts.read.total_seconds(),
+    )
 
 
 def _host_table(host: VirtualHost, effects: PolicyEffects) -> HostTable:

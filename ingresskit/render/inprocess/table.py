@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
 
-from ingresskit.filters import UNCHANGED, Filter, HeaderEdit, PathChange, ResponseFilter
+from ingresskit.filters import UNCHANGED, AddressRanges, Filter, HeaderEdit, PathChange, ResponseFilter
 from ingresskit.graph import (
     ANY_HOST,
     DEFAULT_PATHS,
@@ -14,11 +16,14 @@ from ingresskit.graph import (
     Certificate,
     PathOptions,
     Route,
+    StreamRoute,
     host_candidates,
 )
 from ingresskit.policies import AccessLog, Compression, ConnectionUse, Judged, Mirror, PolicySet, Stage
 
-__all__ = ["HostTable", "ResponseEdits", "RetryRule", "RoutingTable", "Target"]
+__all__ = ["HostTable", "ResponseEdits", "RetryRule", "RoutingTable", "StreamTarget", "Target"]
+
+NO_RANGES: Final = AddressRanges()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +136,31 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StreamTarget:
+    """A stream route, its policies worked out to what a proxy does per connection. It can be pickled.
+
+    Attributes:
+        route: What it was made of; its ``action`` says what happens.
+        host: The rule host it stands under.
+        allowed: The clients that are let in; empty: all.
+        denied: Those that are kept out.
+        connect_timeout: Seconds; ``None`` is the proxy's default; so the next one.
+        idle_timeout: Seconds of silence in both directions that end a connection.
+    """
+
+    route: StreamRoute
+    host: str
+    allowed: AddressRanges = NO_RANGES
+    denied: AddressRanges = NO_RANGES
+    connect_timeout: float | None = None
+    idle_timeout: float | None = None
+
+    def admits(self, client: IPv4Address | IPv6Address) -> bool:
+        """Whether a client may connect."""
+        return client not in self.denied and (not self.allowed or client in self.allowed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostTable:
     """The targets of one virtual host; `MixedHostTable` holds variants and regular expressions too.
 
@@ -181,6 +211,7 @@ class RoutingTable:
         certificates: By TLS server name (a name, or ``*.`` and a name); ``None``: the default one.
         default_certificate: For all other server names; ``None``: the proxy's own.
         handshakes: By rule host, the policies that act in the TLS handshake; hosts without any are left out.
+        streams: By rule host, what is done with TLS connections that do not end here; of all others they do.
         paths: As `RouteGraph.paths`.
         whole_hosts: In the table of a delegate, the rule hosts all of whose routes it has: of the others it
             has those only that the program in front cannot serve.
@@ -193,6 +224,7 @@ class RoutingTable:
     certificates: Mapping[str, Certificate | None] = field(default_factory=dict[str, "Certificate | None"])
     default_certificate: Certificate | None = None
     handshakes: Mapping[str, PolicySet] = field(default_factory=dict[str, PolicySet])
+    streams: Mapping[str, StreamTarget] = field(default_factory=dict[str, StreamTarget])
     host_fallthrough: bool = False
     paths: PathOptions = DEFAULT_PATHS
     whole_hosts: frozenset[str] = frozenset()
@@ -270,6 +302,14 @@ class RoutingTable:
             return next((candidate for candidate in candidates if candidate in self.hosts), None)
         except ValueError:
             return ANY_HOST if ANY_HOST in self.hosts else None
+
+    def stream_for(self, server_name: str | None) -> StreamTarget | None:
+        """What is done with a TLS connection for a server name, as `RouteGraph.stream_for`."""
+        name = server_name.lower().removesuffix(".") if server_name else ""
+        if not name or not self.streams:
+            return None
+        found = next((candidate for candidate in host_candidates(name) if candidate in self.hosts), None)
+        return None if found is None else self.streams.get(found)
 
     def _candidates(self, host: str) -> Iterator[HostTable]:
         hosts = self.hosts

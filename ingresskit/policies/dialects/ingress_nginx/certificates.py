@@ -20,6 +20,7 @@ from ingresskit.policies.kinds.certificates import (
     HostTls,
     parse_common_name,
 )
+from ingresskit.policies.kinds.streams import TlsPassthrough
 from ingresskit.policies.tls_values import parse_ciphers
 
 __all__ = ["read_certificates"]
@@ -34,9 +35,10 @@ _PREFIX: Final = "CN="
 
 
 def read_certificates(annotations: Annotations) -> None:
-    """Ask for `ClientCertificates` and `HostTls`."""
+    """Ask for `ClientCertificates`, `HostTls` and `TlsPassthrough`."""
     _clients(annotations)
     _ciphers(annotations)
+    _passthrough(annotations)
 
 
 def _clients(annotations: Annotations) -> None:
@@ -143,3 +145,14 @@ def _ciphers(annotations: Annotations) -> None:
         asked["server_order"] = "ssl-prefer-server-ciphers"
     if asked:
         annotations.add(HostTls(ciphers=ciphers, server_order=order), **asked)
+
+
+def _passthrough(annotations: Annotations) -> None:
+    name = "ssl-passthrough"
+    if not annotations.value(name, parse_go_boolean):
+        return
+    if annotations.passthrough:
+        annotations.add(TlsPassthrough(enabled=True), enabled=name)
+    else:
+        message = "it has no effect without --enable-ssl-passthrough, as in ingress-nginx: TLS ends here"
+        annotations.warn(name, Reason.ANNOTATION_IGNORED, message)

@@ -72,6 +72,8 @@ class IngressNginxDialect(Dialect):
         settings: Its ConfigMap; ``None``: every setting has its default.
         close_protections: Whether routes respond 503 that an annotation protects which is not built.
         shadow: Policies that refuse no request, and only count and log those that they would refuse.
+        passthrough: Whether hosts may have their TLS connections passed on: ingress-nginx's
+            ``--enable-ssl-passthrough``. Without it the annotation has no effect, as there.
         native_prefix: What messages name annotations of the native dialect by.
     """
 
@@ -86,6 +88,7 @@ class IngressNginxDialect(Dialect):
         settings: ObjectKey | None = None,
         close_protections: bool = True,
         shadow: tuple[Shadowed, ...] = (),
+        passthrough: bool = False,
         native_prefix: str = NATIVE_PREFIX,
     ) -> None:
         self.prefix = prefix
@@ -93,6 +96,7 @@ class IngressNginxDialect(Dialect):
         self._close = close_protections
         self._native = native_prefix
         self._shadow = shadow
+        self._passthrough = passthrough
 
     def grants(self, settings: Mapping[str, str], /) -> Grants:
         """What the ConfigMap itself names; with ``allow-cross-namespace-resources: "true"`` everything."""
@@ -110,7 +114,9 @@ class IngressNginxDialect(Dialect):
     def read(self, context: DialectContext, /) -> Reading:
         """The policies that the annotations and the ConfigMap ask for."""
         settings = _globals(tuple(context.globals.items()))
-        annotations = Annotations(context, self.prefix, settings, close=self._close)
+        annotations = Annotations(
+            context, self.prefix, settings, close=self._close, passthrough=self._passthrough
+        )
         faults = tuple(self._global_faults(settings.faults))
         self._refuse(annotations)
         for read in (

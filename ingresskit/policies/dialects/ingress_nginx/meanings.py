@@ -121,6 +121,7 @@ session-cookie-path Affinity.path
 session-cookie-samesite Affinity.samesite
 session-cookie-secure Affinity.secure
 ssl-ciphers HostTls.ciphers
+ssl-passthrough TlsPassthrough.enabled
 ssl-prefer-server-ciphers HostTls.server_order
 ssl-redirect TlsRedirect.enabled
 temporal-redirect =

@@ -31,13 +31,23 @@ class Annotations:
         prefix: What stands before the slash.
         settings: Those of the ConfigMap.
         close: Whether a protection that is not built closes the routes.
+        passthrough: Whether TLS connections may be passed on.
     """
 
-    def __init__(self, context: DialectContext, prefix: str, settings: Globals, *, close: bool) -> None:
+    def __init__(
+        self,
+        context: DialectContext,
+        prefix: str,
+        settings: Globals,
+        *,
+        close: bool,
+        passthrough: bool = False,
+    ) -> None:
         # What the operator's settings name is not what an annotation may name.
         self.context: DialectContext = replace(context, grants=replace(context.grants, objects=frozenset()))
         self._operator = context
         self.settings = settings
+        self.passthrough: bool = passthrough
         self.aliases: list[str] = []
         self.regex_paths: bool = False
         self.variant: Variant | None = None

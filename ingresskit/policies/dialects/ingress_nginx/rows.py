@@ -159,7 +159,7 @@ custom-http-errors | statuses | | rl+ | = | Ask the default backend for these re
 default-backend | Service | | rl+ | | The Service for errors, and for a backend without endpoints.
 disable-proxy-intercept-errors | boolean | false | rl+ | = | No custom-http-errors of the ConfigMap here.
 server-alias | hosts | | hh~ | | Further names for the host.
-ssl-passthrough | boolean | false | hl? | | Pass TLS on to the endpoint as it is.
+ssl-passthrough | boolean | false | hl+ | | Pass TLS on to the endpoint as it is.
 ssl-ciphers | list | | hl~ | = | The ciphers of the host.
 ssl-prefer-server-ciphers | boolean | off | hl+ | | Whether their order counts.
 enable-access-log | boolean | true | rl+ | | Whether requests are logged.
@@ -228,7 +228,7 @@ NOTES: Final = {
     "server-snippet": "no snippet is ever executed",
     "service-upstream": "a Service without an address has its endpoints asked",
     "ssl-ciphers": "names of ciphers, no exclusions; per host, not in the ConfigMap",
-    "ssl-passthrough": "TLS ends here; set appProtocol: https on the port of the Service to speak TLS to it",
+    "ssl-passthrough": "with --enable-ssl-passthrough, as in ingress-nginx; to the backend of the path /",
     "stream-snippet": "no snippet is ever executed",
     "temporal-redirect-code": "300, 301, 302, 303 and 307: with the others nginx sends no Location",
     "upstream-hash-by": "texts, and variables of the request line, header fields, cookies, arguments, client",
