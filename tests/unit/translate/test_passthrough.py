@@ -139,7 +139,7 @@ def test_what_acts_on_requests_is_reported_and_closes_nothing() -> None:
     ],
 )
 def test_a_protection_of_requests_closes_the_host(protection: dict[str, str]) -> None:
-    translation = _translated(_passed("web", {"/": "one"}, **protection))
+    translation = _translated(_passed("web", {"/": "one"}, 1, **protection))
     action = _stream(translation).action
 
     assert isinstance(action, Close)
@@ -206,7 +206,7 @@ def test_another_namespace_cannot_pass_on_a_host_that_is_held() -> None:
 
 
 def test_any_host_cannot_be_passed_on() -> None:
-    translation = _translated(ingress("web", {None: {"/": "one"}}, annotations=PASSED))
+    translation = _translated(ingress("web", {"": {"/": "one"}}, annotations=PASSED))
     host = _host(translation)
 
     assert host.stream is None
