@@ -13,12 +13,12 @@ import yaml
 
 from ingresskit.diagnostics import Severity
 from ingresskit.filters import decide
-from ingresskit.graph import Request
+from ingresskit.graph import Forward, Request
 from ingresskit.migrate import Outcome, analyse, prove
 from ingresskit.models import Ingress, KubeObject, ObjectMeta, Secret, Snapshot
 from ingresskit.policies import BodyLimit, IngressNginxDialect, KubernetesDialect, PolicyRegistry, Timeouts
 from ingresskit.render import Renderer
-from ingresskit.render.delegate import DelegatingRenderer
+from ingresskit.render.delegate import DELEGATE, DelegatingRenderer
 from ingresskit.render.haproxy import HaproxyRenderer
 from ingresskit.render.inprocess import InProcessRenderer
 from ingresskit.render.nginx import Capabilities, Mode, NginxRenderer, NginxSettings
@@ -167,3 +167,28 @@ def test_no_request_to_a_chart_differs_from_ingress_nginx_without_a_reason(chart
 
     assert found.asked > 5
     assert [(item.request.path, item.why) for item in found.unexplained] == []
+
+
+# Of the routes of all charts, how many a program leaves to the delegate, for all of their requests.
+HANDED_OVER = {"haproxy": 13, "nginx-dynamic": 5, "nginx-static": 13}
+
+
+@pytest.mark.parametrize("renderer", HANDED_OVER)
+def test_programs_serve_most_routes_of_charts_by_themselves(renderer: str) -> None:
+    delegating, routes, handed_over = RENDERERS[renderer], 0, 0
+    assert isinstance(delegating, DelegatingRenderer)
+    for chart in CHARTS:
+        graph = delegating.restrict(translated(chart).graph).graph
+        routes += sum(len(host.routes) for host in graph.virtual_hosts)
+        for host in delegating.divided(graph).virtual_hosts:
+            served = graph.by_host[host.host].routes
+            to_delegate = [
+                route
+                for route in host.routes
+                if isinstance(route.action, Forward) and route.action.backends[0].key == DELEGATE
+            ]
+            whole = len(host.routes) == 1 and to_delegate and len(served) != 1
+            handed_over += len(served) if whole else len(to_delegate)
+
+    assert routes == 38
+    assert handed_over == HANDED_OVER[renderer]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -9,13 +10,16 @@ from typing import Final
 from ingresskit.graph import BackendKey, PathMatch
 from ingresskit.policies import Policy
 
-__all__ = ["DELEGATE", "WHOLE_HOST", "HandedOver", "Handover"]
+__all__ = ["DELEGATE", "SHORT_BODY_BYTES", "WHOLE_HOST", "HandedOver", "Handover"]
 
 DELEGATE: Final = BackendKey("", "delegate", 1)
 """The backend in the graph of a front that stands for the delegate. No Service can be it."""
 
 WHOLE_HOST: Final = "Host"
 """Stands where the kind of a path match does: the program in front did not look for a route."""
+
+SHORT_BODY_BYTES: Final = 16384
+"""A body of so many bytes fits into the buffers of a connection, even while an endpoint reads none of them."""
 
 
 class HandedOver(StrEnum):
@@ -25,6 +29,16 @@ class HandedOver(StrEnum):
     """The front applies no policy: the delegate applies all of them."""
     UNKNOWN_LENGTH = "unknown-length"
     """Those whose body does not say its length; the front serves the others by itself."""
+    LONG_BODY = "long-body"
+    """Those, and those whose body says that it is longer than `SHORT_BODY_BYTES`."""
+
+    @classmethod
+    def union(cls, found: Iterable[HandedOver]) -> HandedOver | None:
+        """All requests that any of *found* is; ``None`` for nothing."""
+        return max(found, key=_LESS_THAN.index, default=None)
+
+
+_LESS_THAN: Final = (HandedOver.UNKNOWN_LENGTH, HandedOver.LONG_BODY, HandedOver.ALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -121,6 +121,10 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
             return restricted
         return replace(restricted, diagnostics=bounded([*restricted.diagnostics, *more]))
 
+    def divided(self, graph: RouteGraph) -> RouteGraph:
+        """What the program serves of *graph*, with a route to `DELEGATE` in place of what it hands over."""
+        return self._division.follow(graph).front
+
     def _can_match(self, host: VirtualHost) -> bool:
         return all(map(self._front.can_match, host.routes))
 
@@ -182,9 +186,7 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
             for loss in self._front.handlers.losses(policy):
                 if loss.support is Support.DELEGATED:
                     found.add(HandedOver(loss.requests))
-        if not found:
-            return None
-        return found.pop() if len(found) == 1 else HandedOver.ALL
+        return HandedOver.union(found)
 
     def _backend_policies(self, route: Route) -> Iterator[Policy]:
         for key in backend_keys(route):
@@ -228,7 +230,7 @@ def _front_route(host: VirtualHost, route: Route, requests: HandedOver) -> Route
     match requests:
         case HandedOver.ALL:
             return replace(route, action=_TO_DELEGATE, policies=_policies(handover))
-        case HandedOver.UNKNOWN_LENGTH:
+        case HandedOver.UNKNOWN_LENGTH | HandedOver.LONG_BODY:
             return replace(route, policies=route.policies.merged(PolicySet((handover,))))
         case _:
             assert_never(requests)

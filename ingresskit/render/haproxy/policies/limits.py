@@ -9,6 +9,7 @@ from typing import Final
 from typing_extensions import override
 
 from ingresskit.policies import BandwidthLimit, BodyLimit, RequestBuffering, Shadow
+from ingresskit.render.delegate import HandedOver
 from ingresskit.render.error_bodies import sentence
 from ingresskit.render.haproxy.artifact import MapName
 from ingresskit.render.haproxy.lines import flagged, plain_text, setting
@@ -39,7 +40,7 @@ class _BodyLimit(Handler[BodyLimit]):
             field="max_bytes",
             message="refuses bodies of more than 4 KiB that do not say their length",
             support=Support.DELEGATED,
-            requests="unknown-length",
+            requests=HandedOver.UNKNOWN_LENGTH,
             closes=False,
             effect="they get 411",
         ),

@@ -10,6 +10,7 @@ from typing import Final
 from typing_extensions import override
 
 from ingresskit.policies import Algorithm, LoadBalancing, Retries, RetryOn, Timeouts, UpstreamTls
+from ingresskit.render.delegate import HandedOver
 from ingresskit.render.haproxy.artifact import MapName, SlotClass
 from ingresskit.render.haproxy.lines import flagged, setting
 from ingresskit.render.haproxy.policies.base import Context, Handler, SettingRow
@@ -28,6 +29,7 @@ _ONE_TIMEOUT: Final = Loss(
     field="send",
     message="has one timeout for both directions, that of read-timeout",
     support=Support.DELEGATED,
+    requests=HandedOver.LONG_BODY,
 )
 
 

@@ -5,7 +5,7 @@ They stand before the rules of all policies that change a request: the delegate 
 
 from __future__ import annotations
 
-from ingresskit.render.delegate import DELEGATE_FIELD, HandedOver
+from ingresskit.render.delegate import DELEGATE_FIELD, SHORT_BODY_BYTES, HandedOver
 from ingresskit.render.haproxy.artifact import MapName
 from ingresskit.render.haproxy.lines import Lines, flagged, lookup, setting
 from ingresskit.render.haproxy.program.grpc import GRPC
@@ -29,15 +29,19 @@ def add_handover(section: Lines, settings: HaproxySettings) -> None:
     if not settings.delegate:
         return
     section.note("What is beyond this program is handed over to the delegate, with the route that was found.")
-    partly = f"{{ var(txn.handover) -m str {HandedOver.UNKNOWN_LENGTH} }}"
+    partly = f"{{ var(txn.handover) -m str {HandedOver.UNKNOWN_LENGTH} {HandedOver.LONG_BODY} }}"
+    long = f"{{ var(txn.handover) -m str {HandedOver.LONG_BODY} }}"
+    length, over = "req.fhdr(content-length) -m found", f"req.hdr_val(content-length) gt {SHORT_BODY_BYTES}"
     chunked = "{ req.fhdr(transfer-encoding) -m found }"
     section.request(
         # Most routes have no policies, and are done here.
         f"allow if {{ var(txn.flags) -m str {NONE} }}",
         f"set-var(txn.handover) {setting('handover')} if {flagged(HANDOVER_FLAG)}",
-        f"unset-var(txn.handover) if {partly} {{ req.fhdr(content-length) -m found }}",
-        f"unset-var(txn.handover) if {partly} !{chunked} !{{ req.ver 2.0 }}",
-        f"unset-var(txn.handover) if {partly} !{chunked} {{ internal.htx.has_eom }} {{ req.body_len eq 0 }}",
+        f"set-var(txn.over_length) bool(true) if {long} {{ {over} }}",
+        f"unset-var(txn.handover) if {partly} {{ {length} }} !{{ var(txn.over_length) -m found }}",
+        f"unset-var(txn.handover) if {partly} !{{ {length} }} !{chunked} !{{ req.ver 2.0 }}",
+        f"unset-var(txn.handover) if {partly} !{{ {length} }} !{chunked}"
+        " { internal.htx.has_eom } { req.body_len eq 0 }",
         f"set-var(txn.named_port) int(0) if {_OVER}",
     )
     if settings.http:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import ClassVar
 
+import pytest
 from typing_extensions import override
 
 from ingresskit.graph import Forward, PathKind, PathMatch, Protocol, Respond, RouteGraph
@@ -14,6 +15,7 @@ from ingresskit.models import KubeObject, Snapshot
 from ingresskit.policies import Algorithm, BodyLimit, LoadBalancing, Policy, RequestHeaders, TlsRedirect
 from ingresskit.render import Renderer
 from ingresskit.render.delegate import DELEGATE, Delegated, DelegatingRenderer, HandedOver, Handover
+from ingresskit.render.haproxy import HaproxyRenderer
 from ingresskit.render.policies import HandlerTable, Loss, PolicyHandler, Support
 from ingresskit.testing import endpoint_slice, ingress, ingress_class, service, tls_secret
 from ingresskit.translate import translate
@@ -34,7 +36,7 @@ class _LengthsBeyond(PolicyHandler[BodyLimit, object]):
 
     @override
     def losses(self, policy: BodyLimit) -> Iterable[Loss]:
-        yield Loss(message="counts nothing", support=Support.DELEGATED, requests="unknown-length")
+        yield Loss(message="counts nothing", support=Support.DELEGATED, requests=HandedOver.UNKNOWN_LENGTH)
 
 
 class _Redirects(PolicyHandler[TlsRedirect, object]):
@@ -203,3 +205,36 @@ def test_route_to_a_backend_whose_policies_are_beyond_the_program_leads_to_the_d
         held = made.table.backends if delegated else made.front.backends
         (backend,) = (item for key, item in held.items() if key.service == "web")
         assert backend.policies.get(LoadBalancing) == LoadBalancing(algorithm=Algorithm(algorithm))
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted"),
+    [
+        pytest.param([], None, id="nothing"),
+        pytest.param([HandedOver.UNKNOWN_LENGTH], HandedOver.UNKNOWN_LENGTH, id="one"),
+        pytest.param(
+            [HandedOver.LONG_BODY, HandedOver.UNKNOWN_LENGTH], HandedOver.LONG_BODY, id="one in another"
+        ),
+        pytest.param([HandedOver.ALL, HandedOver.LONG_BODY], HandedOver.ALL, id="all and some"),
+    ],
+)
+def test_requests_that_any_policy_hands_over_are_handed_over(
+    found: list[HandedOver], wanted: HandedOver | None
+) -> None:
+    assert HandedOver.union(found) is wanted
+
+
+def test_haproxy_hands_over_long_bodies_where_it_may_send_for_another_time_than_it_waits() -> None:
+    annotations = {"read-timeout": "1h", "send-timeout": "1m", "max-body-size": "1Mi"}
+    renderer = DelegatingRenderer(HaproxyRenderer(), "/run/front.sock")
+    objects = [ingress("web", {HOST: {"/": "web"}}, annotations=annotations), service("web")]
+    graph = translate(Snapshot.of([ingress_class(), *objects, endpoint_slice("web", "10.0.0.1")])).graph
+
+    (host,) = renderer.divided(renderer.restrict(graph).graph).virtual_hosts
+
+    (route,) = host.routes
+    assert isinstance(route.action, Forward)
+    assert [item.key.service for item in route.action.backends] == ["web"]
+    handover = route.policies.get(Handover)
+    assert handover is not None
+    assert handover.requests is HandedOver.LONG_BODY
