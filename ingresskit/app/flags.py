@@ -42,6 +42,7 @@ _ABSENT: dict[str, object] = {
     "host_claims": None,
     "no_leader_election": False,
 }
+_MOST_WORKERS = 64
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 # What can be done in a cluster only.
@@ -92,6 +93,7 @@ class Flags(DialectArguments):
     renderer: str
     proxy_binary: str | None
     delegate: bool
+    workers: int | None
     shutdown_delay: float
     shutdown_grace: float
     publish_address: list[str]
@@ -128,6 +130,8 @@ def parse_flags(
     check_dialects(flags, parser)
     if flags.proxy_binary and flags.renderer == "inprocess":
         parser.error("--proxy-binary names the program of another renderer; add --renderer NAME")
+    if flags.workers != 1 and flags.renderer != "inprocess":
+        parser.error("--workers is for the in-process proxy; haproxy and nginx use every core by themselves")
     if flags.demo and flags.manifests:
         parser.error("--demo and --manifests are two sources; give one of them")
     if flags.print_config and not flags.manifests:
@@ -202,6 +206,8 @@ def _add_proxy(add: Callable[..., object]) -> None:
     add("--proxy-binary", metavar="PATH", help="the haproxy or nginx program (that on the path)")
     text = "on: a second process does for haproxy and nginx what they cannot do exactly; or off (%(default)s)"
     add("--delegate", type=checked(_switch), default="on", metavar="on|off", help=text)
+    text = "worker processes of the in-process proxy; auto: one for each core (%(default)s)"
+    add("--workers", type=checked(_workers), default="1", metavar="N|auto", help=text)
     listen: dict[str, Any] = {"type": checked(read_address), "metavar": "ADDR:PORT"}
     add("--http", default="0.0.0.0:8080", **listen, help="plain HTTP, or off (%(default)s)")
     add("--https", default="0.0.0.0:8443", **listen, help="TLS, or off (%(default)s)")
@@ -292,6 +298,14 @@ def _host_name(text: str) -> str:
 def _port(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", text) or not 0 < int(text) < 65536:
         raise ValueError(f"{text!r} is not a port, 1 to 65535")
+    return int(text)
+
+
+def _workers(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not re.fullmatch(r"[0-9]{1,2}", text) or not 0 < int(text) <= _MOST_WORKERS:
+        raise ValueError(f"{text!r} is not a number of processes, 1 to {_MOST_WORKERS}, nor auto")
     return int(text)
 
 

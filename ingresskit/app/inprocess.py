@@ -24,7 +24,21 @@ from ingresskit.traffic import Measured
 if TYPE_CHECKING:
     from ingresskit.app.planes import AnyController
 
-__all__ = ["InProcessPlane"]
+__all__ = ["InProcessPlane", "proxy_settings"]
+
+
+def proxy_settings(setting: Setting) -> ProxySettings:
+    """The settings of the proxy, as the flags ask for them."""
+    flags, log = setting.flags, setting.access_log
+    return ProxySettings(
+        underscores_in_headers=flags.underscores_in_headers,
+        public_http_port=flags.public_http_port,
+        public_https_port=flags.public_https_port,
+        trusted_proxies=tuple(flags.trusted_proxy),
+        proxy_protocol=flags.proxy_protocol,
+        access_log=log.record if log else None,
+        destination_fault=setting.options.destinations.fault,
+    )
 
 
 class InProcessPlane(Plane):
@@ -32,18 +46,7 @@ class InProcessPlane(Plane):
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
-        flags, log = setting.flags, setting.access_log
-        self._proxy = Proxy(
-            ProxySettings(
-                underscores_in_headers=flags.underscores_in_headers,
-                public_http_port=flags.public_http_port,
-                public_https_port=flags.public_https_port,
-                trusted_proxies=tuple(flags.trusted_proxy),
-                proxy_protocol=flags.proxy_protocol,
-                access_log=log.record if log else None,
-                destination_fault=setting.options.destinations.fault,
-            )
-        )
+        self._proxy = Proxy(proxy_settings(setting))
 
     @override
     def controller(self, source: Source, settings: ControllerSettings | None) -> AnyController:

@@ -140,6 +140,10 @@ class AccessLog:
         else:
             self._dropped += 1
 
+    def drop(self, count: int) -> None:
+        """Requests that are left out, since their records were too many; a later line says how many."""
+        self._dropped += count
+
     async def run(self) -> None:
         """Write until cancelled, and then the rest."""
         try:

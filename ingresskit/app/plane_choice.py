@@ -28,6 +28,11 @@ async def prepared(setting: Setting, *, previewing: bool = False) -> Plane:
 
             return await prepared_nginx(setting, previewing=previewing)
         case _:
+            if not previewing and setting.flags.workers != 1:
+                from ingresskit.app.workers import WorkersPlane, worker_count
+
+                if (count := worker_count(setting.flags.workers)) > 1:
+                    return WorkersPlane(setting, count)
             from ingresskit.app.inprocess import InProcessPlane
 
             return InProcessPlane(setting)

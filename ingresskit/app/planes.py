@@ -88,6 +88,10 @@ class Plane(Protocol):
         """Take no more requests, and return when those under way are done, or after *grace*."""
         ...
 
+    async def renew(self) -> None:
+        """Replace its worker processes without a lost request; does nothing where it has none."""
+        return
+
     def hindrance(self) -> str:
         """Why it is not ready; empty when it is."""
         ...

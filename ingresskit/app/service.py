@@ -15,7 +15,7 @@ from ingresskit.app.collector import Collector
 from ingresskit.app.flags import Address, Flags
 from ingresskit.app.logs import AccessLog
 from ingresskit.app.planes import Plane, Taken
-from ingresskit.app.signals import drain_on_signal, reopening_signals
+from ingresskit.app.signals import RENEWING_SIGNAL, drain_on_signal, reopening_signals
 from ingresskit.controller import ControllerSettings, Health
 from ingresskit.controller.claims import ClaimKeeper
 from ingresskit.facts import FactLogger
@@ -97,6 +97,7 @@ class Service:
         async with self._plane.opened(), anyio.create_task_group() as tasks:
             tasks.start_soon(self._stop_on_signals, tasks.cancel_scope)
             tasks.start_soon(self._reopen_on_signal)
+            tasks.start_soon(self._renew_on_signal)
             tasks.start_soon(self._controller.run)
             tasks.start_soon(self._listen)
             tasks.start_soon(self._collector.run, self._controller)
@@ -160,6 +161,13 @@ class Service:
                 self._logger.info("reopening the access log", extra=facts)
                 if self._access_log is not None:
                     self._access_log.reopen()
+
+    async def _renew_on_signal(self) -> None:
+        with anyio.open_signal_receiver(RENEWING_SIGNAL) as signals:
+            async for one in signals:
+                self._logger.info("renewing the worker processes", extra={"signal": one.name})
+                await self._plane.renew()
+                self._logger.info("worker processes renewed")
 
 
 def _demo(state: Path) -> DemoSource:

@@ -6,12 +6,16 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
+from typing import Final
 
 import anyio
 
 from ingresskit.facts import FactLogger
 
-__all__ = ["drain_on_signal", "ending_signals", "reopening_signals"]
+__all__ = ["RENEWING_SIGNAL", "drain_on_signal", "ending_signals", "reopening_signals"]
+
+RENEWING_SIGNAL: Final = signal.SIGUSR2
+"""The signal after which worker processes are replaced one by one."""
 
 
 async def drain_on_signal(

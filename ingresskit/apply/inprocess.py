@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 from ingresskit.apply.plan import Dynamic, NoOp, Plan
 from ingresskit.render.inprocess import RoutingTable
 
-__all__ = ["InProcessApplier", "TableHolder"]
+__all__ = ["InProcessApplier", "TableHolder", "swap_plan"]
 
 K = TypeVar("K")
 
@@ -29,14 +29,19 @@ class InProcessApplier:
 
     def plan(self, old: RoutingTable | None, new: RoutingTable) -> Plan[RoutingTable]:
         """Nothing when the tables are equal, else one swap."""
-        if old is not None and old == new:
-            return NoOp()
-        return Dynamic(artifact=new, summary=_summary(old or RoutingTable(), new))
+        return swap_plan(old, new)
 
     async def apply(self, plan: Plan[RoutingTable]) -> None:
         """Swap. Never fails."""
         if not isinstance(plan, NoOp):
             self._holder.swap(plan.artifact)
+
+
+def swap_plan(old: RoutingTable | None, new: RoutingTable) -> Plan[RoutingTable]:
+    """What it takes to serve *new* in place of *old*: nothing when they are equal, else one swap."""
+    if old is not None and old == new:
+        return NoOp()
+    return Dynamic(artifact=new, summary=_summary(old or RoutingTable(), new))
 
 
 def _summary(old: RoutingTable, new: RoutingTable) -> str:

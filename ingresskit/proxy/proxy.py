@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from ingresskit.errors import ConfigurationError
+from ingresskit.proxy.limits.shared import SharedLimits
 from ingresskit.proxy.listen.front_listener import FrontListener, open_front_listener
-from ingresskit.proxy.listen.listener import Listener, open_listener
+from ingresskit.proxy.listen.listener import Listener, bind_listener, open_listener
 from ingresskit.proxy.listen.passing import PassedNames
 from ingresskit.proxy.listen.tls import CertificateContexts
 from ingresskit.proxy.settings import ProxySettings
@@ -40,8 +42,10 @@ class Proxy:
     asyncio's own loop (measured in November 2026), so use uvloop for TLS.
     """
 
-    def __init__(self, settings: ProxySettings | None = None) -> None:
+    def __init__(self, settings: ProxySettings | None = None, *, shared: SharedLimits | None = None) -> None:
+        """Make a proxy; *shared* are the limits that it has together with other processes."""
         self.settings: ProxySettings = settings or ProxySettings()
+        self._shared = shared
         self._table = RoutingTable()
         self._counters = Counters()
         self._parts: Parts | None = None
@@ -97,9 +101,25 @@ class Proxy:
             ConfigurationError: The proxy is draining or closed.
             OSError: The address cannot be bound to.
         """
-        parts = self._bind()
-        if self._closed or parts.runtime.draining:
-            raise ConfigurationError("a proxy that was drained or closed does not listen again")
+        self._check_open()
+        return await self.listen_on(await bind_listener(host, port), tls=tls)
+
+    async def listen_on(self, bound: socket.socket, *, tls: bool = False) -> Listener:
+        """Take connections at a socket that is bound already, such as one that several processes share.
+
+        Args:
+            bound: A TCP socket, not blocking. It belongs to the proxy from now on, also when this fails.
+            tls: As in `listen`.
+
+        Raises:
+            ConfigurationError: The proxy is draining or closed.
+            OSError: The socket cannot listen.
+        """
+        try:
+            parts = self._check_open()
+        except ConfigurationError:
+            bound.close()
+            raise
         context = pass_on = None
         if tls:
             pass_on = PassedNames(lambda: parts.admission.table, parts.streams.take)
@@ -107,13 +127,17 @@ class Proxy:
                 self._contexts = CertificateContexts(lambda: self._table)
             context = self._contexts.for_connection
         make_protocol = parts.tls_client if tls else parts.plain_client
-        listener = await open_listener(
-            self.settings, parts.clients, make_protocol, host, port, context, pass_on
-        )
+        listener = await open_listener(self.settings, parts.clients, make_protocol, bound, context, pass_on)
         self._listeners.append(listener)
         if tls and parts.admission.filters.https_listener_port is None:
             parts.admission.filters.https_listener_port = listener.address[1]
         return listener
+
+    async def leave(self, listener: Listener) -> None:
+        """Take no more connections at *listener*, which another process serves on; handshakes end first."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+            await listener.close(gently=True)
 
     async def listen_front(self, path: Path, *, https_port: int | None = None) -> FrontListener:
         """Take the requests that a proxy program in front forwards, with the route it chose.
@@ -129,9 +153,7 @@ class Proxy:
             ConfigurationError: The proxy is draining or closed.
             OSError: The socket cannot be made.
         """
-        parts = self._bind()
-        if self._closed or parts.runtime.draining:
-            raise ConfigurationError("a proxy that was drained or closed does not listen again")
+        parts = self._check_open()
         if parts.admission.filters.https_listener_port is None:
             parts.admission.filters.https_listener_port = https_port
         listener = await open_front_listener(parts.front_client, path)
@@ -145,25 +167,39 @@ class Proxy:
         finally:
             await self.close()
 
-    async def drain(self, grace: timedelta) -> None:
+    async def drain(self, grace: timedelta, *, linger: timedelta = timedelta(0)) -> None:
         """Stop politely: no new connections, idle ones closed, requests under way finished.
 
         Returns when all connections are gone. What is left at the end of *grace*, tunnels among it,
         is cut. The proxy cannot listen again.
+
+        Args:
+            grace: How long requests under way may take.
+            linger: How long an idle connection may bring one more request, whose response ends it. Without
+                this time a request that is on its way when its connection is closed is lost.
         """
         parts = self._bind()
-        parts.runtime.draining = True
+        if linger:
+            # Connections that were taken from the queue already are served.
+            await self._stop_listening(gently=True)
+            parts.runtime.draining = True
+            await self._wait_emptied(min(linger, grace))
+        parts.runtime.draining = parts.runtime.refusing = True
         await self._stop_listening()
         for client in list(parts.clients.connections):
             client.drain()
         parts.pool.drain()
-        if parts.clients.connections:
+        await self._wait_emptied(grace)
+        await self.close()
+
+    async def _wait_emptied(self, longest: timedelta) -> None:
+        clients = self._bind().clients
+        if clients.connections:
             try:
-                async with asyncio.timeout(grace.total_seconds()):
-                    await parts.clients.emptied.wait()
+                async with asyncio.timeout(longest.total_seconds()):
+                    await clients.emptied.wait()
             except TimeoutError:
                 pass
-        await self.close()
 
     async def close(self) -> None:
         """Cut every connection and stop. Does nothing the second time."""
@@ -172,7 +208,7 @@ class Proxy:
             self._closed = True
             return
         self._closed = True
-        parts.runtime.draining = parts.runtime.closing = True
+        parts.runtime.draining = parts.runtime.refusing = parts.runtime.closing = True
         parts.pool.drain()
         await self._stop_listening()
         for client in list(parts.clients.connections):
@@ -194,14 +230,24 @@ class Proxy:
             return self._counters.freeze({})
         return self._counters.freeze(parts.balancer.statistics(), parts.pool.statistics())
 
-    async def _stop_listening(self) -> None:
+    async def _stop_listening(self, *, gently: bool = False) -> None:
         listeners: list[Listener | FrontListener] = [*self._listeners, *self._fronts]
         self._listeners, self._fronts = [], []
         for listener in listeners:
-            await listener.close()
+            if gently and isinstance(listener, Listener):
+                await listener.close(gently=True)
+            else:
+                await listener.close()
+
+    def _check_open(self) -> Parts:
+        parts = self._bind()
+        if self._closed or parts.runtime.draining:
+            raise ConfigurationError("a proxy that was drained or closed does not listen again")
+        return parts
 
     def _bind(self) -> Parts:
         if self._parts is None:
-            self._parts = Parts(self.settings, self._counters, self._table, asyncio.get_running_loop())
+            loop = asyncio.get_running_loop()
+            self._parts = Parts(self.settings, self._counters, self._table, loop, self._shared)
             self._parts.admission.swap(self._table, self._fading)
         return self._parts

@@ -40,6 +40,8 @@ class ProxySettings:
         max_headers: Fields in a request head; more get 431.
         max_response_header_bytes: For the head of a response; a larger one is a 502.
         max_response_headers: Fields in the head of a response.
+        processes: How many proxies on this machine share these limits: each has its part of *max_connections*,
+            *max_waiting_bytes*, *max_waiting_bytes_per_client* and *max_handshakes*.
         max_connections: Client connections at a time. At the limit an idle one is closed for a new one, of
             the client that has the most; without an idle one the new one is closed. ``None``: 16,384, or
             fewer where the memory limit of the control group is below 1 GiB (a quarter of it, 16 KiB each;
@@ -88,6 +90,7 @@ class ProxySettings:
     max_headers: int = 100
     max_response_header_bytes: int = 65536
     max_response_headers: int = 200
+    processes: int = 1
     max_connections: int | None = None
     max_waiting_bytes: int | None = None
     max_waiting_bytes_per_client: int = 8 << 20

@@ -21,6 +21,7 @@ from ingresskit.proxy.upstreams.balance import Balancer
 from ingresskit.proxy.upstreams.pool import Pool
 
 if TYPE_CHECKING:
+    from ingresskit.proxy.limits.shared import SharedLimits
     from ingresskit.proxy.message.forwarded import Address
     from ingresskit.proxy.settings import ProxySettings
     from ingresskit.proxy.statistics import Counters
@@ -43,7 +44,12 @@ class Parts:
     """
 
     def __init__(
-        self, settings: ProxySettings, counters: Counters, table: RoutingTable, loop: asyncio.AbstractEventLoop
+        self,
+        settings: ProxySettings,
+        counters: Counters,
+        table: RoutingTable,
+        loop: asyncio.AbstractEventLoop,
+        shared: SharedLimits | None = None,
     ) -> None:
         timeouts = Timeouts.of(settings)
         deadlines = Deadlines(loop)
@@ -63,7 +69,7 @@ class Parts:
             send_copy=lambda copy: send_copy(copy, settings),
         )
         self.admission: Admission = Admission(
-            self.runtime, FilterContext(settings, deadlines, counters), self.balancer, table
+            self.runtime, FilterContext(settings, deadlines, counters, shared), self.balancer, table
         )
 
         self.streams: Streams = Streams(self.runtime, self.clients, self.balancer, lambda: self.admission.table)

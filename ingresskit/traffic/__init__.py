@@ -1,6 +1,7 @@
 """What proxies count, in one shape, and the metrics that it gives."""
 
 from ingresskit.traffic.families import Measured, MetricFamily, MetricKind, Sample, counter, gauge, labelled
+from ingresskit.traffic.inprocess import EndpointStatistics, InProcessStatistics
 from ingresskit.traffic.statistics import (
     DURATION_BOUNDS,
     BackendStatistics,
@@ -13,6 +14,8 @@ from ingresskit.traffic.statistics import (
 __all__ = [
     "DURATION_BOUNDS",
     "BackendStatistics",
+    "EndpointStatistics",
+    "InProcessStatistics",
     "Measured",
     "MetricFamily",
     "MetricKind",

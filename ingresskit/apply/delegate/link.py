@@ -1,4 +1,4 @@
-"""One connection to the control socket of a delegate."""
+"""One control connection, to a delegate or to a worker process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Final, Self, cast
 
 import anyio
-from anyio.abc import SocketStream
+from anyio.abc import ByteStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from ingresskit.errors import ApplyError
@@ -20,13 +20,13 @@ _MOST_BYTES: Final = 256 << 20
 
 
 class Link:
-    """Exchanges messages with a delegate, one at a time.
+    """Exchanges messages with another process, one at a time.
 
     Raises:
         ApplyError: The connection broke, or what came back is no message. So does each method.
     """
 
-    def __init__(self, stream: SocketStream) -> None:
+    def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
         self._buffered = BufferedByteReceiveStream(stream)
 
@@ -52,9 +52,14 @@ class Link:
 
     async def ask(self, order: Order) -> dict[str, object]:
         """What the delegate responds to *order*."""
-        found: object = json.loads(await self.ask_raw(order))
+        return await self.ask_packed(pack(order))
+
+    async def ask_packed(self, packed: bytes) -> dict[str, object]:
+        """The same for an order that is a frame already."""
+        await self.send_packed(packed)
+        found: object = json.loads(await self.receive())
         if not isinstance(found, dict):
-            raise ApplyError("the delegate does not make sense")
+            raise ApplyError("the other process does not make sense")
         return cast("dict[str, object]", found)
 
     async def ask_raw(self, order: Order) -> bytes:
@@ -64,17 +69,41 @@ class Link:
 
     async def send(self, order: Order) -> None:
         """Send *order*."""
+        await self.send_packed(pack(order))
+
+    async def send_packed(self, packed: bytes) -> None:
+        """Send a frame."""
         try:
-            await self._stream.send(pack(order))
+            await self._stream.send(packed)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError) as exc:
-            raise ApplyError("the connection to the delegate broke") from exc
+            raise ApplyError("the control connection broke") from exc
+
+    async def receive_list(self) -> list[dict[str, object]]:
+        """The next frame, when it is a list of JSON objects.
+
+        Raises:
+            ApplyError: As each method; or it is none.
+            ValueError: It is no JSON.
+        """
+        found: object = json.loads(await self.receive())
+        if not isinstance(found, list) or not all(
+            isinstance(item, dict) for item in cast("list[object]", found)
+        ):
+            raise ApplyError("the other process does not make sense")
+        return cast("list[dict[str, object]]", found)
 
     async def receive(self) -> bytes:
         """The next frame."""
         try:
             size = int.from_bytes(await self._buffered.receive_exactly(4), "big")
             if size > _MOST_BYTES:
-                raise ApplyError("the delegate does not make sense")
+                raise ApplyError("the other process does not make sense")
             return await self._buffered.receive_exactly(size)
-        except (anyio.BrokenResourceError, anyio.IncompleteRead, anyio.EndOfStream, OSError) as exc:
-            raise ApplyError("the connection to the delegate broke") from exc
+        except (
+            anyio.BrokenResourceError,
+            anyio.ClosedResourceError,
+            anyio.IncompleteRead,
+            anyio.EndOfStream,
+            OSError,
+        ) as exc:
+            raise ApplyError("the control connection broke") from exc

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ingresskit.facts import fact_logger
-from ingresskit.proxy.limits.buckets import TokenBuckets
-from ingresskit.proxy.limits.places import Places
+from ingresskit.proxy.limits.buckets import Buckets, TokenBuckets
+from ingresskit.proxy.limits.places import HeldPlaces, Places
 from ingresskit.proxy.limits.verifier import Verifier
 from ingresskit.proxy.message.forwarded import Peer, PublicPorts
 
 if TYPE_CHECKING:
     from ingresskit.proxy.deadlines import Deadlines
+    from ingresskit.proxy.limits.shared import SharedLimits
     from ingresskit.proxy.settings import ProxySettings
     from ingresskit.proxy.statistics import Counters
 
@@ -32,10 +33,17 @@ class FilterContext:
         https_listener_port: The port of the first TLS listener; ``None`` before there is one.
     """
 
-    def __init__(self, settings: ProxySettings, deadlines: Deadlines, counters: Counters) -> None:
-        self.buckets: TokenBuckets = TokenBuckets(deadlines.now)
+    def __init__(
+        self,
+        settings: ProxySettings,
+        deadlines: Deadlines,
+        counters: Counters,
+        shared: SharedLimits | None = None,
+    ) -> None:
+        """Without *shared* limits this proxy counts for itself."""
+        self.buckets: Buckets = TokenBuckets(deadlines.now) if shared is None else shared.buckets
         self.verifier: Verifier = Verifier()
-        self.places: Places = Places()
+        self.places: HeldPlaces = Places() if shared is None else shared.places
         self.counters: Counters = counters
         self.public_ports: PublicPorts = PublicPorts(
             http=settings.public_http_port, https=settings.public_https_port or 443

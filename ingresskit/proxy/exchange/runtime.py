@@ -47,6 +47,7 @@ class Runtime:
         copies: The copies of requests that are under way.
         troubles: Tells the log what endpoints do wrong.
         draining: No connection outlives the request it serves.
+        refusing: A connection that is made now is cut.
         closing: Connections are cut; what ends now ends for that reason.
     """
 
@@ -59,6 +60,7 @@ class Runtime:
         "draining",
         "memory",
         "pool",
+        "refusing",
         "send_subrequest",
         "settings",
         "timeouts",
@@ -89,6 +91,7 @@ class Runtime:
         self.copies: Copies = Copies(send_copy, self.start, deadlines)
         self.troubles: Troubles = Troubles()
         self.draining: bool = False
+        self.refusing: bool = False
         self.closing: bool = False
         self._tasks: set[asyncio.Task[None]] = set()
 

@@ -141,9 +141,9 @@ class H1Connection(asyncio.Protocol, ABC):
         self.transport = cast(asyncio.Transport, transport)
         clients.made(self)
         self._peer = self._find_peer()
-        if self._peer is None or runtime.draining:
+        if self._peer is None or runtime.refusing:
             counters.connections_total += 1
-            counters.connections_refused += runtime.draining
+            counters.connections_refused += runtime.refusing
             self._state = _CLOSED
             self.transport.abort()
             return

@@ -4,11 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
-__all__ = ["TokenBuckets"]
+__all__ = ["Buckets", "TokenBuckets"]
 
 _MOST_BUCKETS: Final = 32_768  # about 10 MB, with keys of a name and an address
+
+
+class Buckets(Protocol):
+    """Buckets of tokens by key; `TokenBuckets`, or those that several processes share."""
+
+    @property
+    def now(self) -> float:
+        """As `Memory`."""
+        ...
+
+    @property
+    def unix_time(self) -> float:
+        """As `Memory`."""
+        ...
+
+    def take(self, key: tuple[object, ...], rate: float, burst: int) -> bool:
+        """As `Memory`."""
+        ...
+
+    def take_all(self, buckets: Sequence[tuple[tuple[object, ...], float, int]]) -> bool:
+        """As `Memory`."""
+        ...
 
 
 class TokenBuckets:

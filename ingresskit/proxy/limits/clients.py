@@ -45,13 +45,15 @@ class Clients:
         self.connections: set[ClientConnection] = set()
         self.emptied: asyncio.Event = asyncio.Event()
         limit = memory_limit()
-        wanted = settings.max_connections
-        most = settings.max_waiting_bytes or waiting_bytes_for(limit)
-        self.max_connections: int = _most_connections(connections_for(limit) if wanted is None else wanted)
-        self.max_handshakes: int = settings.max_handshakes
+        wanted, processes = settings.max_connections, settings.processes
+        most = max(1, (settings.max_waiting_bytes or waiting_bytes_for(limit)) // processes)
+        per_client = max(1, settings.max_waiting_bytes_per_client // processes)
+        connections = connections_for(limit) if wanted is None else wanted
+        self.max_connections: int = _most_connections(max(1, connections // processes))
+        self.max_handshakes: int = max(1, settings.max_handshakes // processes)
         if limit is not None:
             self.max_handshakes = min(self.max_handshakes, max(16, most // _BYTES_PER_HANDSHAKE))
-        self.memory: Memory = Memory(most, min(most, settings.max_waiting_bytes_per_client))
+        self.memory: Memory = Memory(most, min(most, per_client))
         tls_weight = _TLS_WEIGHT if wanted is None and limit is not None else 1
         self.crowd: Crowd = Crowd(self.max_connections, tls_weight)
 

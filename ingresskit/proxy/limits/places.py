@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-__all__ = ["Places"]
+from typing import Protocol
+
+__all__ = ["HeldPlaces", "Places"]
+
+
+class HeldPlaces(Protocol):
+    """Counts who holds a place; `Places`, or those that several processes share."""
+
+    def take(self, key: tuple[object, ...], most: int) -> bool:
+        """Take one of *most* places. Whether there was one; whoever takes it calls `leave` once."""
+        ...
+
+    def leave(self, key: tuple[object, ...]) -> None:
+        """Give a place back."""
+        ...
 
 
 class Places:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ingresskit.proxy.limits.clients import Clients
     from ingresskit.proxy.settings import ProxySettings
 
-__all__ = ["Listener", "MakeProtocol", "PassOn", "open_listener"]
+__all__ = ["Listener", "MakeProtocol", "PassOn", "bind_listener", "open_listener"]
 
 MakeProtocol = Callable[[tuple[Address, int] | None], asyncio.Protocol]
 """Makes the protocol of one accepted connection, with what a PROXY header says of it, if it has one."""
@@ -39,6 +39,8 @@ _BACKLOG: Final = 1024
 # Out of file descriptors or memory: accepting again at once would only spin.
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _ACCEPT_PAUSE: Final = 0.2
+# For a handshake that began before the listener was closed.
+_ARRIVAL_SECONDS: Final = 2.0
 
 
 class Listener:
@@ -83,11 +85,21 @@ class Listener:
             lambda: self._make_protocol(None), sock=self._socket, backlog=_BACKLOG
         )
 
-    async def close(self) -> None:
-        """Take no more connections; those that stand are not touched."""
+    async def close(self, *, gently: bool = False) -> None:
+        """Take no more connections; those that stand are not touched.
+
+        Args:
+            gently: Wait for those that are in a TLS handshake or have not sent their PROXY header yet, for
+                two seconds at most; else they are cut.
+        """
         if self._server is not None:
             self._server.close()
-        tasks = [task for task in (self._accepting, *self._arriving) if task is not None]
+        if self._accepting is not None:
+            self._accepting.cancel()
+            await asyncio.gather(self._accepting, return_exceptions=True)
+        if gently and self._arriving:
+            await asyncio.wait([*self._arriving], timeout=_ARRIVAL_SECONDS)
+        tasks = [*self._arriving]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -158,25 +170,12 @@ class Listener:
         return any(peer in network for network in self._settings.trusted_proxies)
 
 
-async def open_listener(
-    settings: ProxySettings,
-    clients: Clients,
-    make_protocol: MakeProtocol,
-    host: str,
-    port: int,
-    context: MakeContext | None,
-    pass_on: PassOn | None = None,
-) -> Listener:
-    """A listener that takes connections.
+async def bind_listener(host: str, port: int) -> socket.socket:
+    """A socket that is bound to an address, not blocking.
 
     Args:
-        settings: Of the proxy.
-        clients: The connections that there are.
-        make_protocol: Makes the protocol of each connection.
         host: A numeric address, or a name; empty is every address of both families, where there are both.
         port: 0 takes a free one.
-        context: Gives the one for the next TLS handshake; ``None`` is plain.
-        pass_on: Takes connections with TLS over that do not end here.
 
     Raises:
         OSError: The address cannot be bound to.
@@ -191,6 +190,27 @@ async def open_listener(
     else:
         bound = socket.create_server(("", port), backlog=_BACKLOG)
     bound.setblocking(False)
+    return bound
+
+
+async def open_listener(
+    settings: ProxySettings,
+    clients: Clients,
+    make_protocol: MakeProtocol,
+    bound: socket.socket,
+    context: MakeContext | None,
+    pass_on: PassOn | None = None,
+) -> Listener:
+    """A listener that takes connections.
+
+    Args:
+        settings: Of the proxy.
+        clients: The connections that there are.
+        make_protocol: Makes the protocol of each connection.
+        bound: Not blocking. It belongs to the listener from now on, also when this fails.
+        context: Gives the one for the next TLS handshake; ``None`` is plain.
+        pass_on: Takes connections with TLS over that do not end here.
+    """
     listener = Listener(settings, clients, make_protocol, bound, context, pass_on)
     try:
         await listener.start()

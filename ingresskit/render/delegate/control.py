@@ -29,8 +29,11 @@ __all__ = [
     "Settle",
     "frame",
     "pack",
+    "pack_pickled",
     "read_counts",
+    "read_key",
     "read_order",
+    "read_pickled",
     "read_record",
     "write_record",
 ]
@@ -110,7 +113,7 @@ def frame(payload: bytes) -> bytes:
 
 def pack(order: Order) -> bytes:
     """*order* as a frame."""
-    return frame(_HELLO if isinstance(order, Hello) else pickle.dumps(order, pickle.HIGHEST_PROTOCOL))
+    return frame(_HELLO) if isinstance(order, Hello) else pack_pickled(order)
 
 
 def read_order(payload: bytes) -> Order:
@@ -121,13 +124,27 @@ def read_order(payload: bytes) -> Order:
     """
     if payload == _HELLO:
         return Hello()
-    try:
-        found: object = pickle.loads(payload)  # noqa: S301 - of this user's own controller; see the module
-    except Exception as exc:
-        raise ValueError(f"a message that cannot be read: {exc}") from exc
+    found = read_pickled(payload)
     if not isinstance(found, Order):
         raise ValueError("not a message for a delegate")
     return found
+
+
+def pack_pickled(value: object) -> bytes:
+    """*value* as a frame."""
+    return frame(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
+
+
+def read_pickled(payload: bytes) -> object:
+    """What `pack_pickled` packed. The sender must be a controller of this user.
+
+    Raises:
+        ValueError: It cannot be read, since a module that it needs is not there, most likely.
+    """
+    try:
+        return cast(object, pickle.loads(payload))  # noqa: S301 - of this user's own controller; see the module
+    except Exception as exc:
+        raise ValueError(f"a message that cannot be read: {exc}") from exc
 
 
 def write_record(record: AccessRecord) -> dict[str, object]:
@@ -144,7 +161,7 @@ def read_record(found: Mapping[str, object]) -> AccessRecord:
     try:
         values = dict(found)
         key = values.get("backend")
-        values["backend"] = _key(key) if key is not None else None
+        values["backend"] = read_key(key) if key is not None else None
         if (reason := values.get("termination")) is not None:
             values["termination"] = Termination(cast(str, reason))
         for name in ("tried", "shadow"):
@@ -175,13 +192,18 @@ def read_counts(payload: bytes) -> DelegateCounts:
             retries=int(cast(int, found["retries"])),
             connections_open=int(cast(int, found["connections_open"])),
             tunnels_open=int(cast(int, found["tunnels_open"])),
-            backends={_key(key): (int(a), int(b), int(c)) for key, a, b, c in rows},
+            backends={read_key(key): (int(a), int(b), int(c)) for key, a, b, c in rows},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
         raise ValueError("not the counts of a delegate") from exc
 
 
-def _key(found: object) -> BackendKey:
+def read_key(found: object) -> BackendKey:
+    """The key in what JSON makes of one.
+
+    Raises:
+        TypeError: It is none; so ValueError.
+    """
     namespace, service, port, protocol, policies = cast("list[object]", found)
     return BackendKey(str(namespace), str(service), int(cast(int, port)), str(protocol), str(policies))
 

@@ -1,5 +1,6 @@
 """Rendering for the in-process proxy: the graph as a routing table."""
 
+from ingresskit.render.inprocess.change import MapChange, TableChange, table_change
 from ingresskit.render.inprocess.mixed import MixedHostTable, PatternTargets
 from ingresskit.render.inprocess.renderer import InProcessRenderer
 from ingresskit.render.inprocess.table import (
@@ -15,12 +16,15 @@ from ingresskit.render.inprocess.targets import TargetMaker
 __all__ = [
     "HostTable",
     "InProcessRenderer",
+    "MapChange",
     "MixedHostTable",
     "PatternTargets",
     "ResponseEdits",
     "RetryRule",
     "RoutingTable",
     "StreamTarget",
+    "TableChange",
     "Target",
     "TargetMaker",
+    "table_change",
 ]

@@ -1,0 +1,16 @@
+"""The in-process proxy in several worker processes."""
+
+from ingresskit.apply.workers.applier import WorkersApplier
+from ingresskit.apply.workers.merging import WorkersStatistics
+from ingresskit.apply.workers.options import WorkerOptions
+from ingresskit.apply.workers.pool import WorkerPool
+from ingresskit.apply.workers.sockets import ListeningAddress, ListeningSockets
+
+__all__ = [
+    "ListeningAddress",
+    "ListeningSockets",
+    "WorkerOptions",
+    "WorkerPool",
+    "WorkersApplier",
+    "WorkersStatistics",
+]

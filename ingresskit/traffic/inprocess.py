@@ -1,0 +1,59 @@
+"""What the in-process proxy counts, in one process or in several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from typing_extensions import override
+
+from ingresskit.traffic.families import MetricFamily, counter, gauge
+from ingresskit.traffic.statistics import TimedProxyStatistics, shares
+
+__all__ = ["EndpointStatistics", "InProcessStatistics"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointStatistics:
+    """Counts of one endpoint since a backend in use first listed it.
+
+    Attributes:
+        requests: Attempts to send a request to it; a request that is tried again counts again.
+        failures: Attempts that failed: no connection, no response, or a malformed or late one.
+        active: Requests under way now.
+    """
+
+    requests: int = 0
+    failures: int = 0
+    active: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InProcessStatistics(TimedProxyStatistics):
+    """Counts since the proxy was made; those that end in ``_open`` are of now.
+
+    Attributes:
+        connections_given_up: Closed to make room for others: idle ones at the limit of connections, stalled
+            ones at that of memory.
+        tunnels_open: Upgraded connections, also among *connections_open*.
+        upstream_reused: Requests that took a pooled connection.
+        endpoints: By ``address:port``, sorted; only endpoints that backends in use list now.
+    """
+
+    connections_given_up: int = 0
+    tunnels_open: int = 0
+    upstream_opened: int = 0
+    upstream_open: int = 0
+    upstream_reused: int = 0
+    endpoints: Mapping[str, EndpointStatistics] = field(default_factory=dict[str, EndpointStatistics])
+
+    @override
+    def own_families(self) -> Iterator[MetricFamily]:
+        yield from TimedProxyStatistics.own_families(self)
+        given_up = "Connections given up since the start."
+        yield counter("connections_given_up", given_up, self.connections_given_up)
+        yield gauge("tunnels_open", "Tunnels open now.", self.tunnels_open)
+        yield counter("upstream_opened", "Upstream opened since the start.", self.upstream_opened)
+        yield gauge("upstream_open", "Upstream open now.", self.upstream_open)
+        yield counter("upstream_reused", "Upstream reused since the start.", self.upstream_reused)
+        yield from shares("endpoint", self.endpoints)
