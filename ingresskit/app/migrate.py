@@ -8,32 +8,37 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
 import anyio
 
-from ingresskit import __version__
+from ingresskit.app.analyses import analysis_json, analysis_markdown, analysis_sarif, analysis_text
 from ingresskit.app.controller_flags import controller_flags
+from ingresskit.app.edges import Marker, edge_of, tls_context
+from ingresskit.app.live import ask_both
 from ingresskit.app.offline import first_snapshot
 from ingresskit.app.once import read_cluster
 from ingresskit.app.parser import CommandParser
+from ingresskit.app.proofs import report_of
 from ingresskit.app.renderers import GraphLimits, find_renderer
 from ingresskit.arguments import checked
 from ingresskit.errors import ConfigurationError, IngressKitError, SourceError
 from ingresskit.graph import Request
 from ingresskit.migrate import (
-    Analysis,
-    Comparison,
     ControllerFlags,
-    Finding,
-    Outcome,
+    Expectation,
+    Expectations,
+    LiveProof,
     Probes,
     Proof,
     analyse,
+    live_plan,
     logged_requests,
     options_for,
     prove,
@@ -47,14 +52,8 @@ __all__ = ["run_migrate"]
 
 _COMMANDS: Final = ("analyse", "prove")
 _MOST_LOGGED: Final = 1_000_000
-_NOTHING_LOST: Final = frozenset({Outcome.SAME, Outcome.UNNEEDED})
-_LEVELS: Final = {
-    Outcome.LOST: "error",
-    Outcome.DIFFERENT: "warning",
-    Outcome.UNKNOWN: "warning",
-    Outcome.UNNEEDED: "note",
-    Outcome.SAME: "none",
-}
+_FIELD_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_FORMATS: Final = ("text", "json", "markdown", "sarif")
 
 
 class _Flags(argparse.Namespace):
@@ -67,6 +66,18 @@ class _Flags(argparse.Namespace):
     arg: list[str]
     access_log: Path | None
     requests: int
+    header: list[tuple[str, str]]
+    old: list[str]
+    new: list[str]
+    rate: int
+    most: int
+    timeout: int
+    ca: Path | None
+    insecure: bool
+    every_method: bool
+    backend_header: str
+    backend_body: re.Pattern[str] | None
+    compare_header: list[str]
 
 
 def run_migrate(argv: Sequence[str], *, program: str) -> int:
@@ -91,6 +102,10 @@ def run_migrate(argv: Sequence[str], *, program: str) -> int:
         return 2
     parser = _parser(f"{program} {word}", prove=word == "prove")
     flags = parser.read(argv[1:], _Flags())
+    if word == "prove" and bool(flags.old) != bool(flags.new):
+        parser.error("--old and --new stand together")
+    if word == "prove" and not flags.old and (wrong := _live_flag(flags)):
+        parser.error(f"{wrong} is for requests that are sent: give --old and --new")
     if (flags.folder is None) == (flags.kubeconfig is None and not flags.context):
         parser.error("give a folder, or --kubeconfig or --context of a cluster")
     try:
@@ -105,14 +120,27 @@ def run_migrate(argv: Sequence[str], *, program: str) -> int:
         print("note: no Ingress is of ingress-nginx's class", file=sys.stderr)
     match flags.format:
         case "json":
-            print(json.dumps(_json(found), indent=2))
+            print(json.dumps(analysis_json(found), indent=2))
         case "sarif":
-            print(json.dumps(_sarif(found), indent=2))
+            print(analysis_sarif(found))
         case "markdown":
-            print(*_markdown(found, every=flags.all), sep="\n")
+            print(*analysis_markdown(found, every=flags.all), sep="\n")
         case _:
-            print(*_text(found, every=flags.all), sep="\n")
+            print(*analysis_text(found, every=flags.all), sep="\n")
     return int(not found.clean)
+
+
+def _live_flag(flags: _Flags) -> str:
+    """A flag that is of no use without edges; empty without one."""
+    given = {
+        "--ca": flags.ca,
+        "--insecure": flags.insecure,
+        "--every-method": flags.every_method,
+        "--backend-header": flags.backend_header,
+        "--backend-body": flags.backend_body,
+        "--compare-header": flags.compare_header,
+    }
+    return next((name for name, value in given.items() if value), "")
 
 
 def _read(flags: _Flags) -> tuple[list[KubeObject], ControllerFlags]:
@@ -137,215 +165,44 @@ def _proved(objects: list[KubeObject], controller: ControllerFlags, flags: _Flag
         except OSError as exc:
             raise SourceError(f"{flags.access_log}: {exc.strerror}") from None
     renderer = flags.renderer()
-    found = prove(
-        objects,
-        controller,
-        requests=requests,
-        probes=Probes(most_per_host=flags.requests),
-        restrict=renderer.restrict,
-        effects=renderer.effects,
-    )
-    if flags.format == "json":
-        print(json.dumps(_proof_json(found), indent=2))
+    probes = Probes(most_per_host=flags.requests, headers=dict(flags.header))
+    if flags.old:
+        expectations = Expectations(objects, controller, restrict=renderer.restrict, effects=renderer.effects)
+        expected = [expectations.of(request) for request in expectations.requests(requests, probes)]
+        found: Proof | LiveProof = _asked(expected, flags)
     else:
-        print(*_proof_text(found), sep="\n")
+        found = prove(
+            objects,
+            controller,
+            requests=requests,
+            probes=probes,
+            restrict=renderer.restrict,
+            effects=renderer.effects,
+        )
+    report = report_of(found)
+    match flags.format:
+        case "json":
+            print(report.json())
+        case "sarif":
+            print(report.sarif())
+        case "markdown":
+            print(*report.markdown(), sep="\n")
+        case _:
+            print(*report.text(), sep="\n")
     return int(bool(found.differences))
 
 
-def _proof_text(found: Proof) -> Iterator[str]:
-    for item in found.differences:
-        yield f"{item.agreement}: {_request(item.request)}{_details(item.request)}: {item.why}"
-        yield f"  there: {_predicted(item)}"
-        yield f"  here:  {'; '.join(map(str, item.here))}"
-        yield f"  because: {item.reason or 'nothing that is reported explains it'}"
-    if found.differences:
-        yield ""
-    yield f"{found.asked} requests, {found.same} answered alike; differences: {len(found.differences)}"
-    for ingress, (same, other) in found.by_ingress.items():
-        if other:
-            yield f"  {ingress}: {same} alike, {other} not"
-
-
-def _details(request: Request) -> str:
-    more = [f"{name}: {value}" for name, value in request.headers.items()]
-    more += [] if request.client is None else [f"from {request.client}"]
-    return f" ({'; '.join(more)})" if more else ""
-
-
-def _predicted(item: Comparison) -> str:
-    there = item.there
-    if there.status is not None:
-        return f"{there.status}{f' to {there.location}' if there.location else ''}"
-    return f"{there.service} gets {there.path}"
-
-
-def _proof_json(found: Proof) -> dict[str, object]:
-    return {
-        "asked": found.asked,
-        "same": found.same,
-        "differences": [
-            {
-                "agreement": item.agreement,
-                "request": _request(item.request),
-                "headers": dict(item.request.headers),
-                "client": item.request.client,
-                "why": item.why,
-                "there": _predicted(item),
-                "here": [str(verdict) for verdict in item.here],
-                "because": item.reason,
-            }
-            for item in found.differences
-        ],
-        "ingresses": {
-            str(ref): {"same": same, "other": other} for ref, (same, other) in found.by_ingress.items()
-        },
-    }
-
-
-def _shown(items: Iterable[Finding], *, every: bool) -> list[Finding]:
-    return [item for item in items if every or item.outcome not in _NOTHING_LOST]
-
-
-def _text(found: Analysis, *, every: bool) -> Iterator[str]:
-    for item in _shown(found.findings, every=every):
-        value = f" = {_one_line(item.value)!r}" if item.value else ""
-        why = f": {item.message}" if item.message else ""
-        yield f"{item.outcome}: {item.subject}, {item.field}{value}{why}"
-        if item.example is not None:
-            yield f"  for example {_request(item.example)}"
-    yield ""
-    for closed, why in found.closed.items():
-        yield f"closed: {closed} responds 503: {why}"
-    if found.closed:
-        yield ""
-    yield from _summary(found)
-
-
-def _summary(found: Analysis) -> Iterator[str]:
-    counts = ", ".join(f"{count} {outcome}" for outcome, count in found.counts().items())
-    yield f"{found.ingresses} Ingresses, {found.ours} of ingress-nginx; values: {counts}"
-    yield ""
-    yield "annotations in use:"
-    for name, outcomes in found.by_annotation().items():
-        yield f"  {name}: {_counted(outcomes)}"
-    yield ""
-    yield "run with:"
-    for proposal in found.proposals:
-        yield f"  {proposal.flag}  # {proposal.why}"
-
-
-def _counted(outcomes: Mapping[Outcome, int]) -> str:
-    return ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
-
-
-def _markdown(found: Analysis, *, every: bool) -> Iterator[str]:
-    yield "# Leaving ingress-nginx"
-    yield ""
-    yield f"{found.ingresses} Ingresses, {found.ours} of ingress-nginx."
-    yield from _table("", ("outcome", "values"), found.counts().items())
-    values = (
-        (
-            *(item.outcome, item.subject, item.field, item.value, item.message),
-            "" if item.example is None else _request(item.example),
-        )
-        for item in _shown(found.findings, every=every)
+def _asked(expected: list[Expectation], flags: _Flags) -> LiveProof:
+    """What both edges answer to the requests that may be sent."""
+    context = tls_context(flags.ca, insecure=flags.insecure)
+    marker = Marker(header=flags.backend_header, body=flags.backend_body, fields=tuple(flags.compare_header))
+    old, new = (
+        edge_of(name, words, timeout=flags.timeout, context=context, marker=marker)
+        for name, words in (("old", flags.old), ("new", flags.new))
     )
-    yield from _table("Values", ("outcome", "object", "field", "value", "why", "example"), values)
-    for title, counts in (("annotation", found.by_annotation()), ("namespace", found.by_namespace())):
-        rows = ((name, _counted(outcomes)) for name, outcomes in counts.items())
-        yield from _table(f"{title.capitalize()}s", (title, "outcomes"), rows)
-    yield ""
-    yield "## Run with"
-    yield ""
-    for proposal in found.proposals:
-        yield f"- `{proposal.flag}`: {proposal.why}"
-
-
-def _table(title: str, names: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """A table of Markdown, under *title* where there is one."""
-    if title:
-        yield ""
-        yield f"## {title}"
-    yield ""
-    yield f"| {' | '.join(names)} |"
-    yield f"|{'---|' * len(names)}"
-    for row in rows:
-        yield f"| {' | '.join(_cell(str(cell)) for cell in row)} |"
-
-
-def _cell(text: str) -> str:
-    return _one_line(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "\\`")
-
-
-def _one_line(text: str) -> str:
-    shown = " ".join(text.split())
-    return shown if shown.isprintable() else shown.encode("unicode_escape").decode("ascii")
-
-
-def _request(request: Request) -> str:
-    return f"{request.method} {request.scheme}://{request.host}{request.path}{request.query}"
-
-
-def _json(found: Analysis) -> dict[str, object]:
-    return {
-        "ingresses": found.ingresses,
-        "ours": found.ours,
-        "counts": dict(found.counts()),
-        "annotations": {name: dict(counts) for name, counts in found.by_annotation().items()},
-        "namespaces": {name: dict(counts) for name, counts in found.by_namespace().items()},
-        "findings": [
-            {
-                "outcome": item.outcome,
-                "kind": item.subject.kind,
-                "namespace": item.subject.key.namespace,
-                "name": item.subject.key.name,
-                "field": item.field,
-                "value": item.value,
-                "risk": item.risk,
-                "message": item.message,
-                "example": None if item.example is None else _request(item.example),
-            }
-            for item in found.findings
-        ],
-        "closed": [{"ingress": str(ref), "why": why} for ref, why in found.closed.items()],
-        "flags": [{"flag": item.flag, "why": item.why} for item in found.proposals],
-    }
-
-
-def _sarif(found: Analysis) -> dict[str, object]:
-    """Source: SARIF 2.1.0 (OASIS), sections 3.13 to 3.27."""
-    shown = _shown(found.findings, every=False)
-    rules = dict.fromkeys(item.name or "field" for item in shown)
-    return {
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [
-            {
-                "tool": {
-                    "driver": {
-                        "name": "ingresskit",
-                        "version": __version__,
-                        "rules": [{"id": name} for name in rules],
-                    }
-                },
-                "results": [
-                    {
-                        "ruleId": item.name or "field",
-                        "level": _LEVELS[item.outcome],
-                        "message": {"text": f"{item.outcome}: {item.message or item.field}"},
-                        "locations": [
-                            {
-                                "logicalLocations": [
-                                    {"fullyQualifiedName": f"{item.subject}, {item.field}", "kind": "object"}
-                                ]
-                            }
-                        ],
-                    }
-                    for item in shown
-                ],
-            }
-        ],
-    }
+    schemes = frozenset(old.addresses.keys() & new.addresses.keys())
+    plan = live_plan(expected, schemes=schemes, every_method=flags.every_method, most=flags.most)
+    return anyio.run(partial(ask_both, plan, old, new, rate=flags.rate))
 
 
 def _parser(program: str, *, prove: bool) -> CommandParser:
@@ -362,16 +219,56 @@ def _parser(program: str, *, prove: bool) -> CommandParser:
         "a flag that ingress-nginx is run with, as in --arg=--ingress-class=edge; repeatable (the manifest's)"
     )
     add("--arg", action="append", default=[], metavar="FLAG", help=text)
+    add("--format", choices=_FORMATS, default="text", help=f"{', '.join(_FORMATS)} (%(default)s)")
     if prove:
-        add("--format", choices=["text", "json"], default="text", help="text or json (%(default)s)")
-        text = "requests of this log of ingress-nginx too: its default format, or JSON lines"
-        add("--access-log", metavar="FILE", type=Path, help=text)
-        text = "how many requests are made for each host at most (%(default)s)"
-        add("--requests", type=checked(parse_integer(1, 100_000)), default=50, metavar="N", help=text)
+        _add_proof_arguments(add)
     else:
-        text = "text, json, markdown or sarif (%(default)s)"
-        add("--format", choices=["text", "json", "markdown", "sarif"], default="text", help=text)
         add("--all", action="store_true", help="show values too that are the same or not needed")
     text = "whose limits count: inprocess, haproxy, nginx or one that is installed (%(default)s)"
     add("--renderer", type=checked(find_renderer), default="inprocess", metavar="NAME", help=text)
     return parser
+
+
+def _add_proof_arguments(add: Callable[..., argparse.Action]) -> None:
+    text = "requests of this log of ingress-nginx too: its default format, or JSON lines"
+    add("--access-log", metavar="FILE", type=Path, help=text)
+    text = "how many requests are made for each host at most (%(default)s)"
+    add("--requests", type=checked(parse_integer(1, 100_000)), default=50, metavar="N", help=text)
+    text = "a header field that every request has; repeatable"
+    add("--header", type=checked(_header), action="append", default=[], metavar="'NAME: VALUE'", help=text)
+    text = (
+        "send the requests: ingress-nginx's address, which stands for the ports 80 and 443, or "
+        "http://ADDRESS:PORT and https://ADDRESS:PORT; repeatable"
+    )
+    add("--old", action="append", default=[], metavar="ADDRESS", help=text)
+    add("--new", action="append", default=[], metavar="ADDRESS", help="the same of the edge in its place")
+    text = "requests a second to each edge (%(default)s)"
+    add("--rate", type=checked(parse_integer(1, 10_000)), default=20, metavar="N", help=text)
+    text = "how many requests are sent at most (%(default)s)"
+    add("--most", type=checked(parse_integer(1, 1_000_000)), default=1000, metavar="N", help=text)
+    text = "seconds for a request (%(default)s)"
+    add("--timeout", type=checked(parse_integer(1, 600)), default=10, metavar="N", help=text)
+    add("--ca", metavar="FILE", type=Path, help="authorities of the edges' certificates (the system's)")
+    add("--insecure", action="store_true", help="take every certificate of the edges")
+    text = "send POST and its kin too, which may change something: to both edges, with bodies of zeros"
+    add("--every-method", action="store_true", help=text)
+    text = "a header field of responses that names the backend"
+    add("--backend-header", default="", metavar="NAME", help=text)
+    text = "a pattern for bodies whose first group, or whole, names the backend"
+    add("--backend-body", type=checked(_pattern), metavar="PATTERN", help=text)
+    text = "a header field of responses that is compared; repeatable"
+    add("--compare-header", action="append", default=[], metavar="NAME", help=text)
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not _FIELD_NAME.fullmatch(name) or not value.isprintable() or not value.isascii():
+        raise ValueError("must be a header field: 'NAME: VALUE'")
+    return name.lower(), value.strip()
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as exc:
+        raise ValueError(f"is not a regular expression: {exc}") from None

@@ -145,6 +145,29 @@ def test_prove_shows_the_request_and_why(folder: Path, capsys: pytest.CaptureFix
     assert "  because: AnnotationUnsupported: no snippet is ever executed" in text
 
 
+@pytest.mark.parametrize("form", ["json", "markdown", "sarif"])
+def test_other_forms_of_a_proof_have_the_same(
+    folder: Path, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(folder, f"{PREFIX}/configuration-snippet: 'deny all;'")
+
+    assert main(["migrate", "prove", str(folder), "--requests", "5", "--format", form]) == 1
+
+    text = capsys.readouterr().out
+    match form:
+        case "json":
+            (found,) = json.loads(text)["differences"]
+            assert (found["agreement"], found["ingress"]) == ("lost", "Ingress shop/web")
+        case "sarif":
+            (run,) = json.loads(text)["runs"]
+            (result,) = run["results"]
+            assert (result["ruleId"], result["level"]) == ("lost", "error")
+            place = result["locations"][0]["logicalLocations"][0]["fullyQualifiedName"]
+            assert place == "Ingress shop/web"
+        case _:
+            assert "| lost | GET https://shop.test/x | an endpoint's response there, 503 here |" in text
+
+
 def test_prove_reads_an_access_log(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "access.log"
     log.write_text('{"host": "shop.test", "path": "/x/logged"}\n', encoding="utf-8")
