@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from typing_extensions import override
+
 from ingresskit.filters.any_of import AnyOf
 from ingresskit.filters.base import (
     Address,
@@ -248,6 +250,11 @@ class _View(JudgedRequest):
         if self.https:
             self.handshake = Handshake(rule_host=host.host, asked=host.policies.get(ClientCertificates))
         return self
+
+    @override
+    def field(self, name: bytes) -> bytes | None:
+        """As `JudgedRequest.field`; the field ``Host`` is what the request names, with its port."""
+        return self.request.host.encode("latin-1", "replace") if name == b"host" else super().field(name)
 
     @property
     def length(self) -> int | None:

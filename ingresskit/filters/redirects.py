@@ -45,8 +45,11 @@ class RedirectFilter:
     def request(self, request: RequestView, memory: Memory) -> Reply:
         """As `Filter.request`."""
         location = self.location
-        if location.startswith("//"):
-            location = f"{'https' if request.https else 'http'}:{location}"
+        scheme = "https" if request.https else "http"
+        if location.startswith("///"):
+            location = f"{scheme}://{(request.field(b'host') or b'').decode('latin-1')}{location[2:]}"
+        elif location.startswith("//"):
+            location = f"{scheme}:{location}"
         query = request.query.decode("latin-1")
         match self.keeps:
             case KeptTarget.NOTHING:

@@ -66,9 +66,11 @@ class LocationFilter:
 
     Attributes:
         changes: As `LocationRewrite.changes`.
+        absolute: As `LocationRewrite.absolute`.
     """
 
     changes: tuple[TextChange, ...]
+    absolute: bool = False
 
     def response(self, request: RequestView, response: ResponseView) -> HeaderEdit:
         """As `ResponseFilter.response`."""
@@ -88,6 +90,8 @@ class LocationFilter:
         made = _beginning(self.changes, url.decode(_TEXT), names)
         if made is None:
             return UNCHANGED
+        if self.absolute and not before and made.startswith("/"):
+            made = f"{names['scheme']}://{request.host}{made}"
         return HeaderEdit(drop=frozenset((name.lower(),)), fields=((name, before + made.encode(_TEXT)),))
 
 
@@ -123,7 +127,7 @@ def _cookies(policy: CookieRewrite) -> Effect:
 
 
 def _locations(policy: LocationRewrite) -> Effect:
-    return Effect(rewrites=(LocationFilter(policy.changes),)) if policy.changes else Effect()
+    return Effect(rewrites=(LocationFilter(policy.changes, policy.absolute),)) if policy.changes else Effect()
 
 
 COMPILERS: Final = (Compiler(CookieRewrite, _cookies), Compiler(LocationRewrite, _locations))

@@ -178,7 +178,7 @@ class Redirect:
 
     Attributes:
         location: An absolute URL, a path, or ``//`` and a host, which stands for a URL with the scheme that the
-            client used.
+            client used. ``///`` begins a path of a URL with its scheme and its ``Host``.
         status: 300, 301, 302, 303, 307 or 308.
         keeps: What of the request's target follows the location. Anything but nothing only where that has
             neither ``?`` nor ``#``.

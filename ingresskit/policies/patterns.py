@@ -20,7 +20,7 @@ from ingresskit.policies.pattern_syntax import (
     read_pattern,
 )
 
-__all__ = ["Pattern", "PatternRefused"]
+__all__ = ["Pattern", "PatternRefused", "anywhere"]
 
 _SLASH: Final = 1 << ord("/")
 
@@ -89,6 +89,53 @@ class Pattern:
 
     def __str__(self) -> str:
         return self.text
+
+
+def anywhere(text: str, *, lazy: bool = False) -> str:
+    """What `Pattern` takes for a regular expression that may match anywhere in a text, not at its start only.
+
+    ``^`` in front of an alternative ties that one to the start, as in other engines.
+
+    Args:
+        text: Without ``(?i)``. What is not in the grammar of patterns is refused by `Pattern` as it was before.
+        lazy: The groups are those of the first place that matches.
+    """
+    tied, free = list[str](), list[str]()
+    for branch in _top_branches(text):
+        # What any text may stand before or after needs no repeat of its own, of which there may be few.
+        bare = branch if lazy else re.sub(r"(?<!\\)(?:\.\*)+$", "", re.sub(r"^(?:\.\*)+", "", branch))
+        # With a repeat of anything in front, it finds by itself whatever stands before.
+        (tied if bare.startswith(("^", ".*")) else free).append(bare.removeprefix("^"))
+    if free:
+        inner = free[0] if len(free) == 1 else f"(?:{'|'.join(free)})"
+        tied.append(f".*{'?' if lazy else ''}{inner}")
+    return "|".join(tied)
+
+
+def _top_branches(text: str) -> list[str]:
+    """The alternatives of *text* that stand in no group."""
+    branches, start, depth, in_class, at = list[str](), 0, 0, False, 0
+    while at < len(text):
+        match text[at]:
+            case "\\":
+                at += 1
+            case "[" if not in_class:
+                in_class = True
+                # A bracket in the first place of a class is one of its characters.
+                at += 1 + text.startswith("^", at + 1)
+            case "]" if in_class:
+                in_class = False
+            case "(" if not in_class:
+                depth += 1
+            case ")" if not in_class:
+                depth -= 1
+            case "|" if not in_class and depth == 0:
+                branches.append(text[start:at])
+                start = at + 1
+            case _:
+                pass
+        at += 1
+    return [*branches, text[start:]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from ingresskit.policies.patterns import Pattern
+from ingresskit.policies.patterns import Pattern, anywhere
 
 __all__ = [
     "CLIENT_NAMES",
@@ -68,9 +68,8 @@ def pattern_source(text: str) -> str:
     """
     begins = "(?i)" if text.startswith("~*") else ""
     body = text.removeprefix("~").removeprefix("*" if begins else "")
-    anywhere = "" if body.startswith("^") else ".*?"
     try:
-        return Pattern(f"{begins}{anywhere}{body.removeprefix('^')}").text
+        return Pattern(begins + anywhere(body, lazy=True)).text
     except ValueError as exc:
         raise ValueError(
             f"must be a regular expression that is matched in linear time: this one {exc}"

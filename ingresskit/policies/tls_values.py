@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
+from ingresskit.policies.cipher_lists import expand_cipher_list
+
 __all__ = ["TlsVersion", "parse_ciphers", "parse_server_name", "parse_tls_versions"]
 
 _MOST_CIPHERS = 60
-# What OpenSSL calls ciphers and groups of them. Exclusions and @SECLEVEL weaken or change all of a list, and
-# what they leave depends on the library.
+# What OpenSSL calls ciphers and groups of them.
 _CIPHER = re.compile(r"[A-Z0-9]{2,20}(?:[-_][A-Za-z0-9]{1,20}){0,8}|DEFAULT|HIGH")
 _WEAK = re.compile(r"(?:^|[-_])(?:NULL|ENULL|ANULL|ADH|AECDH|EXP|EXPORT|LOW|RC4|RC2|DES|MD5|ALL)(?:[-_]|$)")
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -24,12 +25,21 @@ class TlsVersion(StrEnum):
 
 
 def parse_ciphers(text: str) -> tuple[str, ...]:
-    """OpenSSL's names of ciphers separated by colons, each once, in order. Exclusions are refused."""
+    """OpenSSL's names of ciphers, each once, in order.
+
+    Args:
+        text: Names separated by colons, commas or spaces; or a cipher list of OpenSSL with exclusions, such as
+            ``HIGH:!aNULL:!MD5``, which stands for the ciphers that OpenSSL says it does, without those that
+            protect nothing.
+
+    Raises:
+        ValueError: It is neither, names a cipher that protects nothing, or leaves none.
+    """
     names = tuple(dict.fromkeys(part for part in re.split(r"[:,\s]+", text.strip()) if part))
     if not names or len(names) > _MOST_CIPHERS:
         raise ValueError(f"must be 1 to {_MOST_CIPHERS} names of ciphers separated by colons")
     if not all(map(_CIPHER.fullmatch, names)):
-        raise ValueError("must be names of ciphers separated by colons, without !, +, - or @ before any")
+        return expand_cipher_list(names)
     if any(map(_WEAK.search, names)):
         raise ValueError("must not name ciphers that protect nothing, such as NULL, RC4 or DES")
     return names

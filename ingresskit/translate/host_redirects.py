@@ -9,6 +9,7 @@ from ingresskit.graph import PathMatch, Redirect, Route
 from ingresskit.policies import (
     NATIVE_ORDER,
     AppRoot,
+    BodyLimit,
     KeptTarget,
     PatternRefused,
     Policy,
@@ -23,7 +24,8 @@ from ingresskit.translate.resolved import ResolvedClaims
 __all__ = ["twin_ignored", "twin_route", "with_root"]
 
 _ROOT = "/"
-# What comes before everything: it must not be told to whom nothing may be told.
+# What comes before everything: it must not be told to whom nothing may be told. So does the bound on bodies,
+# where the order of the object has that first.
 _FIRST = frozenset({Stage.AGENT, Stage.PLAIN_HTTP})
 
 
@@ -70,12 +72,24 @@ def with_root(routes: Sequence[Route], policies: PolicySet, items: Sequence[Reso
     match = _root_match([route.match for route in routes])
     made = Route(
         match=match,
-        action=Redirect(location=policy.location, status=302),
+        action=Redirect(location=f"//{policy.location}" if policy.absolute else policy.location, status=302),
         origin=origin,
-        policies=_before(item, first=policy.first),
+        policies=_of_taker(routes, _before(item, first=policy.first)),
         order=item.claimant.policies.order or NATIVE_ORDER,
     )
     return [*(route for route in routes if route.match != match), made]
+
+
+def _of_taker(routes: Sequence[Route], policies: PolicySet) -> PolicySet:
+    """*policies*, where the bound on bodies is that of the route that takes the root otherwise."""
+    if policies.get(BodyLimit) is None:
+        return policies
+    taking = (
+        route for route in sorted(routes, key=lambda route: route.precedence) if route.match.matches(_ROOT)
+    )
+    taker = next(taking, None)
+    limit = None if taker is None else taker.policies.get(BodyLimit)
+    return policies if limit is None else policies.merged(PolicySet((limit,)))
 
 
 def _root_match(others: Sequence[PathMatch]) -> PathMatch:
@@ -97,6 +111,8 @@ def _before(item: ResolvedClaims, *, first: bool) -> PolicySet:
     place = (item.claimant.policies.order or NATIVE_ORDER).place
 
     def acts(policy: Policy) -> bool:
-        return policy.stage in _FIRST if first else place(policy.stage) < place(Stage.ACTION)
+        if first and policy.stage is not Stage.BODY:
+            return policy.stage in _FIRST
+        return place(policy.stage) < place(Stage.ACTION)
 
     return item.policies.without(*(type(policy) for policy in item.policies if not acts(policy)))

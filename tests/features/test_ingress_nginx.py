@@ -125,13 +125,22 @@ CASES: dict[str, Case] = {
             "temporal-redirect": "https://b.test/",
         },
         status=302,
-        location="/app",
+        location="http://a.test/app",
+    ),
+    "the root of an application at another port": Case(
+        annotations={"app-root": "/app"},
+        ask=Ask(host="a.test:8080", path="/?x=1"),
+        status=302,
+        location="http://a.test:8080/app",
+    ),
+    "a body over the limit is refused before the root of an application": Case(
+        annotations={"app-root": "/app", "proxy-body-size": "10"}, ask=posting(11), status=413
     ),
     "the root of an application whose paths are patterns": Case(
         annotations={"app-root": "/app", "use-regex": "true"},
         paths=("~/()(.*)", "~/app"),
         status=302,
-        location="/app",
+        location="http://a.test/app",
     ),
     "not the root of an application": Case(
         annotations={"app-root": "/app", "use-regex": "true"}, paths=("~/()(.*)", "~/app"), ask=at("/x")

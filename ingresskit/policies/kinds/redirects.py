@@ -178,6 +178,7 @@ class AppRoot(Policy):
     Attributes:
         location: A path; ``None`` is no redirect.
         first: Before everything that the policies of the Ingress demand, its protections included.
+        absolute: The location is sent with the scheme and the ``Host`` of the client.
     """
 
     scope: ClassVar[PolicyScope] = PolicyScope.HOST
@@ -192,6 +193,7 @@ class AppRoot(Policy):
         risk=Risk.MEDIUM,
     )
     first: bool = False
+    absolute: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 
 from ingresskit.policies.base import Policy, annotated
 from ingresskit.policies.order import Stage
-from ingresskit.policies.patterns import Pattern
+from ingresskit.policies.patterns import Pattern, anywhere
 
 __all__ = [
     "AllowedMethods",
@@ -29,16 +29,12 @@ _PATTERNS: Final = "regular expressions, one a line, 64 at most; letters match i
 def search_pattern(text: str, *, ignore_case: bool = True) -> str:
     """The `Pattern` of texts in which the regular expression *text* matches anywhere.
 
-    ``^`` at its start ties it to the start of the text.
+    ``^`` in front of an alternative ties that one to the start of the text.
 
     Raises:
         PatternRefused: It is not in the grammar of patterns; a `ValueError`.
     """
-    # What any text may stand before or after needs no repeat of its own, of which there may be few.
-    inner = re.sub(r"(?<!\\)(?:\.\*)+$", "", re.sub(r"^(?:\.\*)+", "", text))
-    tied = inner.startswith("^") and "|" not in inner
-    start = _IGNORE_CASE if ignore_case else ""
-    return Pattern(f"{start}{inner[1:]}" if tied else f"{start}.*(?:{inner})").text
+    return Pattern((_IGNORE_CASE if ignore_case else "") + anywhere(text)).text
 
 
 def exact_pattern(text: str) -> str:

@@ -55,6 +55,7 @@ class LocationRewrite(Policy):
     Attributes:
         changes: The source of a text is the beginning of the URL; ``$scheme`` and ``$host`` stand for those
             that the client used, ``$http_host`` for its ``Host`` field. The first change that fits is made.
+        absolute: A location that becomes a path gets the scheme and the host, without port, of the client.
 
     Source: nginx, ``proxy_redirect``.
     """
@@ -69,3 +70,4 @@ class LocationRewrite(Policy):
         summary="In the endpoint's redirects, replace the first beginning by the second.",
         risk=Risk.MEDIUM,
     )
+    absolute: bool = False

@@ -34,7 +34,7 @@ def found_of(analysis: Analysis, name: str) -> Finding:
         ("proxy-body-size", "8m", Outcome.SAME),
         ("proxy-body-size", "huge", Outcome.DIFFERENT),
         ("proxy-buffer-size", "8k", Outcome.SAME),
-        ("http2-push-preload", "true", Outcome.UNNEEDED),
+        ("http2-push-preload", "true", Outcome.SAME),
         ("no-such-annotation", "x", Outcome.UNNEEDED),
         ("configuration-snippet", "deny all;", Outcome.LOST),
         ("whitelist-source-range", "nonsense", Outcome.LOST),

@@ -119,17 +119,21 @@ def test_what_cannot_be_read_closes(annotations: dict[str, str], secrets: list[S
         ("ECDHE-RSA-AES128-GCM-SHA256", True),
         ("ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384", True),
         ("HIGH", True),
-        ("ALL:!aNULL", False),
+        ("ALL:!aNULL", True),
         ("ALL", False),
         ("aNULL", False),
         ("RC4-SHA", False),
         ("NULL-SHA256", False),
         ("AES128-SHA; ssl_verify_client off", False),
         ("DEFAULT@SECLEVEL=0", False),
+        ("HIGH:!aNULL:@SECLEVEL=0", False),
+        ("aNULL:!MD5", False),
+        ("eNULL:+HIGH", False),
+        ("RC4:!MD5", False),
         ("", False),
     ],
 )
-def test_ciphers_are_names_only(text: str, accepted: bool) -> None:
+def test_ciphers_are_lists_that_protect(text: str, accepted: bool) -> None:
     reading = read({"tls-ciphers": text})
 
     assert (HostTls in reading.policies) is accepted

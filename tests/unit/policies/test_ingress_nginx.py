@@ -139,7 +139,7 @@ POLICIES: dict[str, tuple[dict[str, str], Policy]] = {
         {"preserve-trailing-slash": "true", "use-port-in-redirects": "true"},
         TlsRedirect(shows_port=True),
     ),
-    "the root of an application": ({"app-root": "/app"}, AppRoot(location="/app", first=True)),
+    "the root of an application": ({"app-root": "/app"}, AppRoot(location="/app", first=True, absolute=True)),
     "a twin": ({"from-to-www-redirect": "true"}, WwwRedirect(enabled=True, first=True)),
     "a redirect with a choice": (
         {"permanent-redirect": "https://b.test/x", "permanent-redirect-code": "300"},

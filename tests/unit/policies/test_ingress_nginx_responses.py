@@ -36,22 +36,27 @@ POLICIES: dict[str, tuple[dict[str, str], dict[str, str], Policy | None]] = {
     "a redirect": (
         {FROM: "http://inner.test/", TO: "https://$host/"},
         {},
-        LocationRewrite(changes=(TextChange("http://inner.test/", "https://$host/"),)),
+        LocationRewrite(changes=(TextChange("http://inner.test/", "https://$host/"),), absolute=True),
     ),
     "one by half from the ConfigMap": (
         {TO: "/new/"},
         {FROM: "/old/"},
-        LocationRewrite(changes=(TextChange("/old/", "/new/"),)),
+        LocationRewrite(changes=(TextChange("/old/", "/new/"),), absolute=True),
     ),
     "the default of nginx": (
         {FROM: "default"},
         {},
-        LocationRewrite(changes=(TextChange("http://upstream_balancer/", "/"),)),
+        LocationRewrite(changes=(TextChange("http://upstream_balancer/", "/"),), absolute=True),
     ),
     "a redirect by a pattern": (
         {FROM: "~*^http://([a-z]+)/", TO: "/$1/"},
         {},
-        LocationRewrite(changes=(TextChange("(?i)http://([a-z]+)/", "/$1/", pattern=True),)),
+        LocationRewrite(changes=(TextChange("(?i)http://([a-z]+)/", "/$1/", pattern=True),), absolute=True),
+    ),
+    "redirects that stay paths": (
+        {FROM: "/old/", TO: "/new/", "relative-redirects": "true"},
+        {},
+        LocationRewrite(changes=(TextChange("/old/", "/new/"),)),
     ),
     "no redirect": ({FROM: "off", TO: "off"}, {}, None),
 }

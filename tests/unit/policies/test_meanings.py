@@ -69,6 +69,7 @@ SAMPLES: tuple[dict[str, str], ...] = (
         "rewrite-target": "/v2",
         "satisfy": "any",
         "upstream-vhost": "c.test",
+        "relative-redirects": "true",
         "use-port-in-redirects": "true",
         "x-forwarded-prefix": "/shop",
     },

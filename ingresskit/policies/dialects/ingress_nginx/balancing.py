@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -43,13 +44,17 @@ _VARIABLES: Final = {
     "document_uri": HashSource.PATH,
     "host": HashSource.HOST,
     "http_host": HashSource.HOST,
+    "best_http_host": HashSource.HOST,
     "remote_addr": HashSource.CLIENT,
     "binary_remote_addr": HashSource.CLIENT,
+    "the_real_ip": HashSource.CLIENT,
     "args": HashSource.QUERY,
     "query_string": HashSource.QUERY,
     "request_method": HashSource.METHOD,
     "scheme": HashSource.SCHEME,
+    "pass_access_scheme": HashSource.SCHEME,
 }
+_NO_CONSTANTS: Final[Mapping[str, str]] = {}
 _FAMILIES: Final = {"http_": HashSource.HEADER, "cookie_": HashSource.COOKIE, "arg_": HashSource.QUERY}
 
 _ORIGINS: Final = (
@@ -66,8 +71,12 @@ _ORIGINS: Final = (
 )
 
 
-def parse_hash_variables(text: str) -> tuple[HashPart, ...]:
+def parse_hash_variables(text: str, constants: Mapping[str, str] = _NO_CONSTANTS) -> tuple[HashPart, ...]:
     """What nginx would hash: texts and variables of a closed set.
+
+    Args:
+        text: As an annotation has it.
+        constants: Variables whose values are those of the Ingress.
 
     Raises:
         ValueError: Another variable, or no such value.
@@ -80,7 +89,10 @@ def parse_hash_variables(text: str) -> tuple[HashPart, ...]:
             raise ValueError("must be texts and variables such as $request_uri, 16 at most")
         at = piece.end()
         variable = piece["bare"] or piece["braced"]
-        parts.append(_variable(variable) if variable else HashPart(HashSource.TEXT, piece["text"]))
+        if variable in constants:
+            parts.append(HashPart(HashSource.TEXT, constants[variable]))
+        else:
+            parts.append(_variable(variable) if variable else HashPart(HashSource.TEXT, piece["text"]))
     return tuple(parts)
 
 
@@ -141,7 +153,8 @@ def _hash(annotations: Annotations) -> None:
     if _by_client(annotations) or not (text := annotations.text(_HASH)):
         return
     try:
-        parts = parse_hash_variables(text)
+        key = annotations.context.subject.key
+        parts = parse_hash_variables(text, {"namespace": key.namespace, "ingress_name": key.name})
     except ValueError as exc:
         message = f"{quoted(text)} {exc}; endpoints are chosen without a hash"
         annotations.warn(_HASH, Reason.ANNOTATION_UNSUPPORTED, message)

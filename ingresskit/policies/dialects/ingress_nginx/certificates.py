@@ -143,7 +143,8 @@ def _ciphers(annotations: Annotations) -> None:
     order = annotations.value("ssl-prefer-server-ciphers", parse_go_boolean)
     if order is not None:
         asked["server_order"] = "ssl-prefer-server-ciphers"
-    if asked:
+    ciphers = ciphers or annotations.settings.ciphers
+    if ciphers or asked:
         annotations.add(HostTls(ciphers=ciphers, server_order=order), **asked)
 
 

@@ -34,6 +34,7 @@ from ingresskit.policies.kinds.limits import BY_ADDRESS, ClientKey
 from ingresskit.policies.kinds.redirects import RedirectStatus, parse_paths
 from ingresskit.policies.kinds.traffic import parse_statuses
 from ingresskit.policies.text_changes import TextChange
+from ingresskit.policies.tls_values import parse_ciphers
 from ingresskit.policies.values import Network, parse_header_names, parse_integer
 
 __all__ = ["Fault", "Globals"]
@@ -70,7 +71,7 @@ class Globals:
         force_ssl_redirect: Whether it is redirected everywhere.
         redirect_status: Of redirects to HTTPS and between a host and its twin.
         keeps_slash: See `ingresskit.policies.TlsRedirect`, and so the next two.
-        relative_redirects: Read so that its value is judged: redirects that could be relative are so anyway.
+        relative_redirects: Redirects of endpoints that are rewritten to a path stay one.
         load_balance: How an endpoint is chosen.
         allowed: The clients that are let in; empty: all.
         denied: The clients that are kept out, where the Ingress has no list of its own.
@@ -109,6 +110,7 @@ class Globals:
         gzip_types: Which, by media type; see `ingresskit.policies.Compression`.
         gzip_min_length: From which length on.
         gzip_level: How much.
+        ciphers: Those of TLS 1.2 for clients; empty: the proxy's own.
         faults: What cannot be honoured.
     """
 
@@ -174,6 +176,7 @@ class Globals:
     gzip_types: tuple[str, ...] = COMPRESSED_TYPES
     gzip_min_length: int = 256
     gzip_level: int = 1
+    ciphers: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = field(default=())
 
     @classmethod
@@ -294,6 +297,7 @@ _KEYS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "use-gzip": ("gzip", parse_go_boolean),
     "gzip-types": ("gzip_types", _gzip_types),
     "gzip-min-length": ("gzip_min_length", parse_integer(0, 1_073_741_824)),
+    "ssl-ciphers": ("ciphers", parse_ciphers),
     "gzip-level": ("gzip_level", parse_integer(1, 9)),
     "custom-http-errors": ("errors", parse_statuses),
     "disable-proxy-intercept-errors": ("no_error_pages", parse_go_boolean),
@@ -318,7 +322,6 @@ _DEFAULTS: Final = {
 }
 _INSTEAD: Final = {
     "ssl-protocols": ": TLSv1.2 and TLSv1.3 are spoken with clients",
-    "ssl-ciphers": ": give hosts the annotation ssl-ciphers",
     "allow-backend-server-header": ": endpoints may name their server; hide-headers: Server takes it out",
     "compute-full-forwarded-for": ": addresses that trusted proxies name are kept, those of others are not",
     "enable-real-ip": ": name the proxies in front with --trusted-proxy",

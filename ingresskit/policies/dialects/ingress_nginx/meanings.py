@@ -70,6 +70,7 @@ enable-cors Cors.origins
 enable-global-auth ExternalAuth.url
 force-ssl-redirect TlsRedirect.enabled
 from-to-www-redirect =
+http2-push-preload =
 limit-allowlist RateLimit.exempt ConnectionLimit.exempt
 limit-burst-multiplier RateLimit.burst
 limit-connections ConnectionLimit.most
@@ -106,7 +107,7 @@ proxy-ssl-secret UpstreamTls.bundle
 proxy-ssl-server-name UpstreamTls.send_name
 proxy-ssl-verify UpstreamTls.verify
 proxy-ssl-verify-depth UpstreamTls.depth
-relative-redirects =
+relative-redirects LocationRewrite.absolute
 rewrite-target PrefixRewrite.whole RegexRewrite.replacement
 satisfy Satisfy.mode
 server-alias =

@@ -21,8 +21,6 @@ def read_redirects(annotations: Annotations) -> None:
     """Ask for `TlsRedirect`, `PermanentRedirect`, `AppRoot` and `WwwRedirect`."""
     _tls(annotations)
     _host(annotations)
-    # The redirects that nginx would make relative are paths here anyway: see its row.
-    annotations.value("relative-redirects", parse_go_boolean)
     for kind, default, most in (
         ("temporal", RedirectStatus.FOUND, 307),
         ("permanent", RedirectStatus.MOVED_PERMANENTLY, 308),
@@ -61,7 +59,7 @@ def _host(annotations: Annotations) -> None:
     """Redirects of the host, which stand in the server and so before everything that stands in a location."""
     location = annotations.value("app-root", parse_root)
     if location is not None:
-        annotations.add(AppRoot(location=location, first=True), location="app-root")
+        annotations.add(AppRoot(location=location, first=True, absolute=True), location="app-root")
     name = "from-to-www-redirect"
     if annotations.value(name, parse_go_boolean):
         status = annotations.settings.redirect_status

@@ -12,6 +12,7 @@ from ingresskit.policies.dialects.ingress_nginx.text_changes import (
     parse_redirect_text,
     redirect_change,
 )
+from ingresskit.policies.dialects.ingress_nginx.values import parse_go_boolean
 from ingresskit.policies.kinds.response_rewrites import CookieRewrite, LocationRewrite
 from ingresskit.policies.text_changes import TextChange
 
@@ -67,4 +68,9 @@ def _redirects(annotations: Annotations) -> None:
         annotations.warn(place, Reason.ANNOTATION_UNSUPPORTED, f"{exc}; redirects stay as endpoints send them")
         return
     asked = {"changes": place} if own_source or own_target else {}
-    annotations.add(LocationRewrite(changes=(change,)), **asked)
+    relative = annotations.value("relative-redirects", parse_go_boolean)
+    if relative is None:
+        relative = settings.relative_redirects
+    elif relative:
+        asked["absolute"] = "relative-redirects"
+    annotations.add(LocationRewrite(changes=(change,), absolute=not relative), **asked)

@@ -21,7 +21,7 @@ proxy-next-upstream | conditions | error timeout | rm+ | = | When another endpoi
 proxy-next-upstream-tries | number | 3 | rl+ | = | How many endpoints are tried at most.
 load-balance | round_robin or ewma | round_robin | bl+ | = | How an endpoint is chosen.
 proxy-next-upstream-timeout | seconds | 0 | rl+ | = | How long tries may go on.
-upstream-hash-by | nginx variables | | bh~ | | Choose the endpoint by a hash of this.
+upstream-hash-by | nginx variables | | bh+ | | Choose the endpoint by a hash of this.
 upstream-hash-by-subset | boolean | false | bl+ | | Hash to a group of endpoints.
 upstream-hash-by-subset-size | number | 3 | bl+ | | The size of these groups.
 affinity | cookie | | bl+ | | Keep a client at one endpoint by a cookie.
@@ -41,12 +41,12 @@ backend-protocol | protocol | HTTP | bl~ | | What the endpoints speak.
 proxy-http-version | 1.0 or 1.1 | 1.1 | rl+ | | The version of HTTP that endpoints are spoken to in.
 connection-proxy-header | keep-alive or close | | rl+ | | The Connection header field for endpoints.
 proxy-ssl-secret | namespace/name | | bm+ | | The Secret with client certificate and CA for endpoints.
-proxy-ssl-verify | on or off | off | bl~ | | Whether the certificates of endpoints are verified.
+proxy-ssl-verify | on or off | off | bl+ | | Whether the certificates of endpoints are verified.
 proxy-ssl-verify-depth | number | 1 | bl+ | | How long their chains may be.
 proxy-ssl-name | host | | bh+ | | The name that their certificates must have.
 proxy-ssl-server-name | on or off | off | bl+ | | Whether endpoints are sent a server name.
-proxy-ssl-ciphers | list | DEFAULT | bm~ | | The ciphers for endpoints.
-proxy-ssl-protocols | list | TLSv1.2 | bl~ | | The TLS versions for endpoints.
+proxy-ssl-ciphers | list | DEFAULT | bm+ | | The ciphers for endpoints.
+proxy-ssl-protocols | list | TLSv1.2 | bl+ | | The TLS versions for endpoints.
 fastcgi-index | file | | rm. | | The index file of FastCGI endpoints.
 fastcgi-params-configmap | namespace/name | | rm. | | The parameters of FastCGI endpoints.
 """
@@ -116,7 +116,7 @@ enable-global-auth | boolean | true | rl+ | | Whether global-auth-url of the Con
 auth-tls-secret | namespace/name | | hm+ | | Ask clients for certificates of this CA.
 auth-tls-verify-client | on, off, optional or optional_no_ca | on | hm+ | | Whether they must have one.
 auth-tls-verify-depth | number | 1 | hl+ | | How long their chains may be.
-auth-tls-match-cn | CN=pattern | | hh~ | | Which subject they must have.
+auth-tls-match-cn | CN=pattern | | hh+ | | Which subject they must have.
 auth-tls-error-page | URL | | hh+ | | Where to send those without one.
 auth-tls-pass-certificate-to-upstream | boolean | false | hl+ | | Whether endpoints get the certificate.
 enable-modsecurity | boolean | false | rl! | = | Have ModSecurity look at requests.
@@ -160,13 +160,13 @@ default-backend | Service | | rl+ | | The Service for errors, and for a backend 
 disable-proxy-intercept-errors | boolean | false | rl+ | = | No custom-http-errors of the ConfigMap here.
 server-alias | hosts | | hh~ | | Further names for the host.
 ssl-passthrough | boolean | false | hl+ | | Pass TLS on to the endpoint as it is.
-ssl-ciphers | list | | hl~ | = | The ciphers of the host.
+ssl-ciphers | list | | hl+ | = | The ciphers of the host.
 ssl-prefer-server-ciphers | boolean | off | hl+ | | Whether their order counts.
 enable-access-log | boolean | true | rl+ | | Whether requests are logged.
 enable-opentelemetry | boolean | of the ConfigMap | rl? | = | Whether requests are traced.
 opentelemetry-trust-incoming-span | boolean | true | rl. | = | Whether traces of clients go on.
 opentelemetry-operation-name | text | | rm. | = | The name of a trace.
-http2-push-preload | boolean | false | rl. | | HTTP/2 push, which nginx no longer has.
+http2-push-preload | boolean | false | rl+ | | HTTP/2 push, which nginx no longer has.
 configuration-snippet | nginx text | | rc! | location-snippet | Text for nginx in each path.
 server-snippet | nginx text | | hc! | = | Text for nginx in the host.
 stream-snippet | nginx text | | hc! | = | Text for nginx beside HTTP.
@@ -184,14 +184,13 @@ ROWS: Final = {
 """The lines of each theme."""
 
 NOTES: Final = {
-    "proxy-ssl-ciphers": "names of ciphers, no exclusions",
-    "proxy-ssl-protocols": "TLSv1.2 and TLSv1.3",
-    "proxy-ssl-verify": "without proxy-ssl-name, the name of the Service is verified",
+    "proxy-ssl-ciphers": "ciphers that protect nothing are left out of groups, and refused by name",
+    "proxy-ssl-protocols": "TLSv1.2 and TLSv1.3; older versions, which protect nothing, are reported",
+    "proxy-ssl-verify": "without proxy-ssl-name the name of the Service is verified, not one that none has",
     "auth-cache-key": "a key that is the same for all clients keeps nothing",
     "auth-keepalive-share-vars": "there are no nginx variables to share",
-    "app-root": "the location is sent as a path",
     "auth-snippet": "no snippet is ever executed",
-    "auth-tls-match-cn": "the whole common name must match, by a pattern that takes linear time",
+    "auth-tls-match-cn": "the whole name must match: CN=alice lets no alice2 in; patterns of linear time",
     "auth-url": "the certificate of an https service is verified, and a part of a host may be $host only",
     "backend-protocol": "HTTP, HTTPS, GRPC and GRPCS",
     "canary-by-header-pattern": "patterns that take linear time",
@@ -204,14 +203,13 @@ NOTES: Final = {
     "modsecurity-snippet": "no snippet is ever executed",
     "permanent-redirect-code": "300, 301, 302, 303, 307 and 308: with the others nginx sends no Location",
     "preserve-trailing-slash": "the slash of the path / always stays, as it means the same",
-    "relative-redirects": "all redirects that could be relative are paths",
+    "relative-redirects": "of those of proxy-redirect-to; other redirects that could be relative are paths",
     "proxy-buffer-size": "heads of responses up to 16 KiB pass every plane",
     "proxy-buffering": "responses are streamed; a slow client holds its endpoint no longer than buffers last",
     "proxy-buffers-number": "responses are streamed",
     "proxy-busy-buffers-size": "responses are streamed",
     "proxy-http-version": "in 1.0, bodies of unknown length are refused with 411",
     "proxy-max-temp-file-size": "no response is kept on disk",
-    "proxy-redirect-to": "a path is sent as it is, without scheme and host",
     "proxy-next-upstream": "error, timeout and off; no status of a response causes another try",
     "proxy-request-buffering": "on gathers bodies up to 1 MiB; without the annotation bodies are streamed",
     "rewrite-target": "the result is in normal form: one with .. elements is refused",
@@ -220,18 +218,18 @@ NOTES: Final = {
     "enable-owasp-core-rules": "no web application firewall is built",
     "fastcgi-index": "endpoints that speak FastCGI are not spoken to",
     "fastcgi-params-configmap": "endpoints that speak FastCGI are not spoken to",
-    "http2-push-preload": "browsers and nginx have given HTTP/2 push up",
+    "http2-push-preload": "nothing is pushed, as in ingress-nginx: nginx has given HTTP/2 push up",
     "modsecurity-transaction-id": "no web application firewall is built",
     "opentelemetry-operation-name": "no traces are exported",
     "opentelemetry-trust-incoming-span": "no traces are exported",
     "server-alias": "names, wildcards and expressions for a few names; for the paths of this Ingress",
     "server-snippet": "no snippet is ever executed",
     "service-upstream": "a Service without an address has its endpoints asked",
-    "ssl-ciphers": "names of ciphers, no exclusions; per host, not in the ConfigMap",
+    "ssl-ciphers": "ciphers that protect nothing are left out of groups, and refused by name",
     "ssl-passthrough": "with --enable-ssl-passthrough, as in ingress-nginx; to the backend of the path /",
     "stream-snippet": "no snippet is ever executed",
     "temporal-redirect-code": "300, 301, 302, 303 and 307: with the others nginx sends no Location",
-    "upstream-hash-by": "texts, and variables of the request line, header fields, cookies, arguments, client",
+    "upstream-hash-by": "texts; variables of request line, header fields, cookies, arguments, client, Ingress",
     "upstream-vhost": "a host, maybe with a port; no variables",
     "use-regex": "of each path by itself, see Matching; those that may take long have a time limit",
 }

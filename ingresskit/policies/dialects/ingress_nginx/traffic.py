@@ -21,7 +21,7 @@ from ingresskit.policies.kinds.traffic import (
     parse_service,
     parse_statuses,
 )
-from ingresskit.policies.patterns import Pattern
+from ingresskit.policies.patterns import Pattern, anywhere
 from ingresskit.policies.values import parse_authority
 
 __all__ = ["read_traffic"]
@@ -148,4 +148,5 @@ def _header_value(annotations: Annotations) -> ValueMatch | None:
 
 def _anywhere(text: str) -> Pattern:
     """ingress-nginx finds the pattern anywhere in the value; a `Pattern` stands at its start."""
-    return Pattern(text[1:] if text.startswith("^") else f".*{text}")
+    begins = "(?i)" if text.startswith("(?i)") else ""
+    return Pattern(begins + anywhere(text.removeprefix(begins)))

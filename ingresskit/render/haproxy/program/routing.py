@@ -112,6 +112,8 @@ def add_local_replies(section: Lines, statuses: tuple[int, ...], capabilities: C
     section.request(
         f"set-var(txn.location) {lookup('var(txn.id),concat(/location)', MapName.SETTINGS)}",
         f"set-var(txn.keeps) {lookup('var(txn.id),concat(/keeps)', MapName.SETTINGS)}",
+        "set-var-fmt(txn.location) %[var(txn.proto)]://%[req.hdr(host)]%[var(txn.location),bytes(2)]"
+        " if { var(txn.location) -m beg /// }",
         "set-var-fmt(txn.location) %[var(txn.proto)]:%[var(txn.location)] if { var(txn.location) -m beg // }",
         "set-var-fmt(txn.location) %[var(txn.location)]%[var(txn.path)]"
         f" if {{ var(txn.keeps) -m str {KeptTarget.PATH} }}",

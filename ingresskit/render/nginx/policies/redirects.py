@@ -47,7 +47,9 @@ def static_tls_redirect(insecure: Variable, policy: TlsRedirect | None = None) -
 def static_redirect(action: Redirect) -> Directive:
     """The response of a route that redirects."""
     location: tuple[str | Variable, ...] = (action.location,)
-    if action.location.startswith("//"):
+    if action.location.startswith("///"):
+        location = (Variable("ik_proto"), "://", Variable("http_host"), action.location[2:])
+    elif action.location.startswith("//"):
         location = (Variable("ik_proto"), ":", *location)
     match action.keeps:
         case KeptTarget.NOTHING:

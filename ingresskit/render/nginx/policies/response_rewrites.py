@@ -73,7 +73,12 @@ class StaticLocationRewrite(PolicyHandler[LocationRewrite, StaticDraft]):
     @override
     def losses(self, policy: LocationRewrite) -> Iterable[Loss]:
         # What the client used is not always what nginx's own variables say.
-        plain = all(_is_plain(item) and "$" not in item.source + item.target for item in policy.changes)
+        plain = all(
+            _is_plain(item)
+            and "$" not in item.source + item.target
+            and not (policy.absolute and (item.target or "/").startswith("/"))
+            for item in policy.changes
+        )
         return () if plain else self.limitations
 
     @override
@@ -105,7 +110,9 @@ class DynamicLocationRewrite(PolicyHandler[LocationRewrite, DynamicDraft]):
     @override
     def contribute(self, policy: LocationRewrite, draft: DynamicDraft) -> None:
         if policy.changes:
-            draft.respond(self.stage, "locations", [_written(item, names=True) for item in policy.changes])
+            changes = [_written(item, names=True) for item in policy.changes]
+            how = {"absolute": True} if policy.absolute else {}
+            draft.respond(self.stage, "locations", {"list": changes, **how})
 
 
 def _directives(name: str, changes: tuple[TextChange, ...]) -> list[Directive]:

@@ -4,7 +4,7 @@ local replies = require "ingresskit.local_replies"
 local clients = require "ingresskit.clients"
 local settings = require "ingresskit.settings"
 
-local tostring, gsub = tostring, string.gsub
+local tostring, gsub, sub = tostring, string.gsub, string.sub
 
 local M = { guards = {} }
 
@@ -41,11 +41,15 @@ function M.guards.tls_redirect(how, context, var)
     return true
 end
 
--- No request: each gets *response*, {status =, location =, scheme = whether the location lacks that of the request,
+-- No request: each gets *response*, {status =, location =, scheme = whether the location lacks that of the request
+-- ("//" begins a host, "///" a path of the requested one),
 -- keeps = "query" or "path": what of the target of the request follows the location}.
 function M.guards.respond(response, context, var)
     local location = response.location
     if response.scheme then
+        if sub(location, 1, 3) == "///" then
+            location = "//" .. context.http_host .. sub(location, 3)
+        end
         location = (clients.over_tls(context, var) and "https:" or "http:") .. location
     end
     if response.keeps == "path" then

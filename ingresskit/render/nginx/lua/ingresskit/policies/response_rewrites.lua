@@ -67,8 +67,9 @@ function M.response.cookies(change, _, header)
     header["Set-Cookie"] = made
 end
 
--- change: a list of changes.
-function M.response.locations(list, context, header)
+-- change: {list = changes, absolute = whether a location that becomes a path gets scheme and host}.
+function M.response.locations(change, context, header)
+    local list = change.list
     local location, refresh = header["Location"], header["Refresh"]
     if not location and not refresh then
         return
@@ -81,6 +82,9 @@ function M.response.locations(list, context, header)
     }
     local made = type(location) == "string" and changed(list, location, names)
     if made then
+        if change.absolute and sub(made, 1, 1) == "/" then
+            made = names.scheme .. "://" .. names.host .. made
+        end
         header["Location"] = made
     end
     if type(refresh) == "string" then
