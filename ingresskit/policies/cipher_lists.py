@@ -134,7 +134,7 @@ def _strength(name: str) -> int:
 
 def _tags_of(name: str) -> tuple[str, ...]:
     """The words that stand for the cipher *name*, itself included."""
-    exchange = ("ECDHE", "EECDH", "kECDHE", "kEECDH") if name.startswith("ECDHE") else ()
+    exchange: tuple[str, ...] = ("ECDHE", "EECDH", "kECDHE", "kEECDH") if name.startswith("ECDHE") else ()
     if name.startswith("DHE"):
         exchange = ("DHE", "EDH", "kDHE", "kEDH", "DH")
     signed = ("ECDSA", "aECDSA") if "ECDSA" in name else ("aRSA",)
