@@ -243,12 +243,14 @@ class Verification:
         function: Given *stored* and *given*; pure, safe in any thread, and defined at the top of a module.
         stored: What the route knows, such as the hash of a password.
         given: What the client sent.
+        quick: It takes a millisecond rather than a second, so that many may wait.
         then: Who gets the result; ``None``: the filter that asked.
     """
 
     function: Callable[[str, bytes], bool]
     stored: str = field(repr=False)
     given: bytes = field(repr=False)
+    quick: bool = False
     then: Verifying | None = field(default=None, repr=False, compare=False)
 
 

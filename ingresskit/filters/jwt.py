@@ -1,7 +1,8 @@
 """Who is let in by a signed token: JSON web tokens in ``Authorization: Bearer`` (RFC 6750, RFC 7519, RFC 8725).
 
 The algorithm that a token names decides nothing but which keys are tried: a key verifies those of its own type.
-PyJWT, of the extra ``auth``, verifies the signature; the claims are judged here, by the clock of the runtime.
+The claims are judged first, by the clock of the runtime. Then PyJWT, of the extra ``auth``, verifies the
+signature in a thread, for a set of long keys may take as long as many requests.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
-from ingresskit.filters.base import Memory, Reply, RequestView
+from ingresskit.filters.base import Memory, Reply, RequestView, Verification
 from ingresskit.filters.credentials import WITHOUT_CREDENTIALS
 from ingresskit.filters.edits import HeaderEdit
 from ingresskit.filters.effects import Compiler, Effect
@@ -25,7 +26,7 @@ from ingresskit.policies.jwks import JwtAlgorithm
 if TYPE_CHECKING:
     from jwt import PyJWK
 
-__all__ = ["COMPILERS", "JwtFilter"]
+__all__ = ["COMPILERS", "JwtFilter", "verify_token"]
 
 _LONGEST: Final = 16_384
 _TOKEN: Final = re.compile(rb"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
@@ -56,35 +57,45 @@ class JwtFilter:
     headers: tuple[tuple[bytes, str], ...] = ()
     skew: float = 0.0
 
-    def request(self, request: RequestView, memory: Memory) -> Reply | HeaderEdit | None:
+    def request(self, request: RequestView, memory: Memory) -> Reply | Verification:
         """As `Filter.request`."""
         scheme, _, rest = (request.field(b"authorization") or b"").partition(b" ")
         if scheme.lower() != b"bearer":
             return _MISSING
-        claims = self._verified(rest.strip(b" "))
+        token = rest.strip(b" ")
+        parts = _TOKEN.fullmatch(token) if len(token) <= _LONGEST else None
+        stored = self._candidates(parts[1]) if parts is not None else ""
+        # The signature is of these very octets: what they say may be judged before it.
+        claims = _object(parts[2]) if parts is not None and stored else None
         if claims is None or not self._holds(claims, memory.unix_time):
             return _INVALID
         found = ((name, _text(claims.get(claim))) for name, claim in self.headers)
         fields = tuple((name, text.encode("ascii")) for name, text in found if text)
-        return HeaderEdit(fields=fields) if fields else None
+        return Verification(
+            function=verify_token,
+            stored=stored,
+            given=token,
+            quick=True,
+            then=_Signed(HeaderEdit(fields=fields)),
+        )
 
-    def _verified(self, token: bytes) -> dict[str, object] | None:
-        """The claims of *token*; ``None`` where no key verifies it."""
-        parts = _TOKEN.fullmatch(token) if len(token) <= _LONGEST else None
-        header = _object(parts[1]) if parts is not None else None
+    def _candidates(self, header_part: bytes) -> str:
+        """The algorithm of a token, and the keys that may have signed it, a line each; empty: there is none.
+
+        Args:
+            header_part: The first part of the token.
+        """
+        header = _object(header_part)
         # What must be understood (RFC 7515, 4.1.11) is not, and no payload stands apart.
-        if parts is None or header is None or "crit" in header or "b64" in header:
-            return None
+        if header is None or "crit" in header or "b64" in header:
+            return ""
         try:
             algorithm = JwtAlgorithm(str(header.get("alg")))
         except ValueError:
-            return None
+            return ""
         identity = header.get("kid")
-        for name, key in self.keys.get(algorithm, ()):
-            if identity in (None, name) or not name:
-                if _is_signed(token, algorithm, key):
-                    return _object(parts[2])
-        return None
+        keys = [key for name, key in self.keys.get(algorithm, ()) if identity in (None, name) or not name]
+        return "\n".join((algorithm, *keys)) if keys else ""
 
     def _holds(self, claims: Mapping[str, object], now: float) -> bool:
         """Whether the claims are meant for us, at this time (RFC 7519, 4.1)."""
@@ -103,6 +114,28 @@ class JwtFilter:
         named = claims.get("aud")
         listed = cast("list[object]", named) if isinstance(named, list) else [named]
         return any(isinstance(item, str) and item in self.audiences for item in listed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Signed:
+    """Lets a request go on with *edit* whose token is signed."""
+
+    edit: HeaderEdit = field(repr=False)
+
+    def verified(self, request: RequestView, right: bool, /) -> Reply | HeaderEdit:
+        """As `Verifying.verified`."""
+        return self.edit if right else _INVALID
+
+
+def verify_token(stored: str, given: bytes) -> bool:
+    """Whether one of some keys signed a token.
+
+    Args:
+        stored: The algorithm, and the keys as JSON, a line each.
+        given: The token.
+    """
+    algorithm, *keys = stored.split("\n")
+    return any(_is_signed(given, JwtAlgorithm(algorithm), key) for key in keys)
 
 
 def _is_signed(token: bytes, algorithm: JwtAlgorithm, key: str) -> bool:

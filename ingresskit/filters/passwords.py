@@ -11,6 +11,7 @@ import hmac
 import importlib
 from typing import Final, Protocol, cast
 
+from ingresskit.policies.crypt_library import MOST_PASSWORD, crypt, has_crypt
 from ingresskit.policies.passwords import PasswordScheme
 
 __all__ = ["STORED_AS", "refuse_password", "verify_password"]
@@ -80,6 +81,8 @@ _CRYPTS: Final = {
 
 
 def _crypt(scheme: PasswordScheme, wanted: str, given: bytes) -> bool:
+    if scheme is not PasswordScheme.APR1 and len(given) <= MOST_PASSWORD and has_crypt():
+        return hmac.compare_digest(crypt(given, wanted), wanted)
     # libpass keeps the name of passlib, and has no types.
     crypts = importlib.import_module("passlib.hash")
     return cast("_Crypt", getattr(crypts, _CRYPTS[scheme])).verify(given, wanted)

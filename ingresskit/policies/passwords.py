@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from ingresskit.models import Secret
+from ingresskit.policies.crypt_library import has_crypt
 
 __all__ = [
     "DigestAlgorithm",
@@ -33,6 +34,8 @@ _LONGEST: Final = 255
 _ROUNDS: Final = re.compile(r"\$[56]\$rounds=([0-9]{1,9})\$")
 _FEWEST_ROUNDS: Final = 1_000
 _MOST_ROUNDS: Final = 1_000_000
+# Without the C library's crypt, which lets other threads run meanwhile: some 20 ms.
+_MOST_ROUNDS_IN_PYTHON: Final = 20_000
 
 
 class PasswordScheme(StrEnum):
@@ -133,6 +136,9 @@ _LIBRARIES: Final = {
     ),
 }
 _NOT_INSTALLED: Final = "must be {SHA} or {SSHA}, as the extra auth of this package is not installed"
+_TOO_MANY_ROUNDS: Final = (
+    f"must have at most {_MOST_ROUNDS_IN_PYTHON:,} rounds where the C library has no crypt_r, as here"
+)
 _DIGESTS: Final = {32: DigestAlgorithm.MD5, 64: DigestAlgorithm.SHA256}
 
 
@@ -169,6 +175,8 @@ def password_users(
         scheme = _scheme(text)
         if scheme is None:
             unsupported.append(UnsupportedHash(place, _RULE))
+        elif _rounds(text) > _MOST_ROUNDS_IN_PYTHON and not has_crypt():
+            unsupported.append(UnsupportedHash(place, _TOO_MANY_ROUNDS))
         elif not _is_installed(scheme):
             unsupported.append(UnsupportedHash(place, _NOT_INSTALLED))
         else:
@@ -260,7 +268,13 @@ def _is_installed(scheme: PasswordScheme) -> bool:
 
 def _scheme(text: str) -> PasswordScheme | None:
     scheme = next((scheme for scheme, form in _FORMS.items() if form.fullmatch(text)), None)
-    rounds = _ROUNDS.match(text)
-    if rounds is not None and not _FEWEST_ROUNDS <= int(rounds[1]) <= _MOST_ROUNDS:
+    rounds = _rounds(text)
+    if rounds and not _FEWEST_ROUNDS <= rounds <= _MOST_ROUNDS:
         return None
     return scheme
+
+
+def _rounds(text: str) -> int:
+    """The rounds that a hash names; 0: none."""
+    found = _ROUNDS.match(text)
+    return int(found[1]) if found else 0

@@ -1,4 +1,4 @@
-"""Whether passwords are right: computed in threads, bounded, and remembered.
+"""Whether passwords and signatures are right: computed in threads, bounded, and remembered.
 
 The hash of a password is made to take long, a tenth of a second perhaps, and browsers send the password with
 each request. So what was right once is remembered, under a digest with a key that this process drew: the
@@ -34,6 +34,7 @@ class Verifier:
         threads: How many are computed at a time.
         most: How many may be computed or wait.
         most_of_client: How many of one client; a client behind this bound leaves room for others.
+        quick: The same two numbers for those that are `Verification.quick`, which have threads of their own.
         remembered: How many that were right are remembered; the one not asked for longest goes first.
     """
 
@@ -43,17 +44,14 @@ class Verifier:
         threads: int = 2,
         most: int = 64,
         most_of_client: int = 16,
+        quick: tuple[int, int] = (2048, 512),
         remembered: int = _MOST_REMEMBERED,
     ) -> None:
-        self._threads = threads
-        self._most = most
-        self._most_of_client = most_of_client
+        self._slow = _Lane(threads, most, most_of_client)
+        self._quick = _Lane(threads, *quick)
         self._remembered = remembered
         self._key: Final = secrets.token_bytes(32)
         self._right: dict[bytes, None] = {}
-        self._open: dict[bytes, asyncio.Future[bool]] = {}
-        self._owners: Counter[Owner] = Counter()
-        self._pool: ThreadPoolExecutor | None = None
 
     def knows(self, question: Verification) -> bool:
         """Whether the answer is known to be yes."""
@@ -78,12 +76,10 @@ class Verifier:
             Exception: What its function raised.
         """
         digest = self._digest(question)
-        asked = self._open.get(digest)
+        lane = self._quick if question.quick else self._slow
+        asked = lane.asked(digest, question, client)
         if asked is None:
-            owner = owner_of(client)
-            if len(self._open) >= self._most or self._owners[owner] >= self._most_of_client:
-                return None
-            asked = self._begin(digest, question, owner)
+            return None
         # A client that leaves must not take the answer from others.
         right = await asyncio.shield(asked)
         if right:
@@ -94,10 +90,40 @@ class Verifier:
 
     def close(self) -> None:
         """Compute nothing more. What runs just now ends by itself."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._slow.close()
+        self._quick.close()
 
-    def _begin(self, digest: bytes, question: Verification, owner: Owner) -> asyncio.Future[bool]:
+    def _digest(self, question: Verification) -> bytes:
+        function, stored = question.function, question.stored.encode()
+        name = f"{function.__module__}.{function.__qualname__}".encode()
+        digest = hashlib.blake2b(key=self._key, digest_size=32)
+        for part in (name, stored, question.given):
+            digest.update(len(part).to_bytes(8, "big"))
+            digest.update(part)
+        return digest.digest()
+
+
+class _Lane:
+    """Computations of one kind, and who waits for them."""
+
+    def __init__(self, threads: int, most: int, most_of_client: int) -> None:
+        self._threads = threads
+        self._most = most
+        self._most_of_client = most_of_client
+        self._open: dict[bytes, asyncio.Future[bool]] = {}
+        self._owners: Counter[Owner] = Counter()
+        self._pool: ThreadPoolExecutor | None = None
+
+    def asked(
+        self, digest: bytes, question: Verification, client: IPv4Address | IPv6Address
+    ) -> asyncio.Future[bool] | None:
+        """What computes the answer, which may have begun before; ``None`` where too many wait."""
+        known = self._open.get(digest)
+        if known is not None:
+            return known
+        owner = owner_of(client)
+        if len(self._open) >= self._most or self._owners[owner] >= self._most_of_client:
+            return None
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="verify")
         loop = asyncio.get_running_loop()
@@ -106,6 +132,10 @@ class Verifier:
         self._owners[owner] += 1
         asked.add_done_callback(self._ended(digest, owner))
         return asked
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _ended(self, digest: bytes, owner: Owner) -> Callable[[asyncio.Future[bool]], None]:
         def ended(asked: asyncio.Future[bool]) -> None:
@@ -117,12 +147,3 @@ class Verifier:
                 asked.exception()  # whoever waits for it has it; nobody may wait any more
 
         return ended
-
-    def _digest(self, question: Verification) -> bytes:
-        function, stored = question.function, question.stored.encode()
-        name = f"{function.__module__}.{function.__qualname__}".encode()
-        digest = hashlib.blake2b(key=self._key, digest_size=32)
-        for part in (name, stored, question.given):
-            digest.update(len(part).to_bytes(8, "big"))
-            digest.update(part)
-        return digest.digest()

@@ -15,7 +15,16 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from ingresskit.filters import BUILTIN_EFFECTS, Effect, HeaderEdit, Memory, Reply, RequestView
+from ingresskit.filters import (
+    BUILTIN_EFFECTS,
+    Effect,
+    HeaderEdit,
+    Memory,
+    Reply,
+    RequestView,
+    Verification,
+    Verifying,
+)
 from ingresskit.models import ConfigMap, ObjectMeta, Secret
 from ingresskit.policies import JwtAuth
 from ingresskit.policies.jwks import JwtAlgorithm, JwtKey, load_public_keys, load_secret_keys
@@ -78,8 +87,12 @@ def judge(token: str, policy: JwtAuth = POLICY, now: float = NOW) -> Reply | Hea
     asked = Asked(f"Bearer {token}", now)
     (guard,) = effect(policy).guards
     outcome = guard.request(cast(RequestView, asked), cast(Memory, asked))
+    if isinstance(outcome, Verification):
+        assert isinstance(outcome.then, Verifying)
+        right = outcome.function(outcome.stored, outcome.given)
+        outcome = outcome.then.verified(cast(RequestView, asked), right)
     assert outcome is None or isinstance(outcome, Reply | HeaderEdit)
-    return outcome
+    return outcome or None
 
 
 def is_let_in(token: str, policy: JwtAuth = POLICY, now: float = NOW) -> bool:
