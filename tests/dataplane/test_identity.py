@@ -79,7 +79,12 @@ async def test_every_name_that_a_field_may_have_arrives(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["x_plain", "X.Real.IP", "x!forwarded-for", "X-Forwarded.For", "Proxy~Connection"]
+    "name",
+    [
+        *("x_plain", "X.Real.IP", "x!forwarded-for", "X-Forwarded.For", "Proxy~Connection", "X.Scheme"),
+        *("X.Original.URL", "x~original-uri", "X-Original.Method", "X.Auth.Request.Redirect", "X.Sent.From"),
+        *("X.Code", "x!format", "X.Service-Name", "Ingresskit.Delegate"),
+    ],
 )
 async def test_names_that_could_be_taken_for_others_do_not_arrive(trusting_stage: Stage, name: str) -> None:
     endpoint = await trusting_stage.endpoint()

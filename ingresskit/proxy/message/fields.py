@@ -118,6 +118,15 @@ _KINDS: Final = {
     b"www-authenticate": AUTHORIZATION,
     b"proxy-status": ORDINARY,
 }
+# What the proxy says to services that authenticate and to those that make pages of errors. A client may send them
+# to endpoints, which get none of the proxy, but in no spelling that could be taken for these.
+_SAID_TO_SERVICES: Final = frozenset(
+    {
+        *(b"x-auth-request-redirect", b"x-code", b"x-format", b"x-ingress-name", b"x-namespace"),
+        *(b"x-original-forwarded-for", b"x-original-method", b"x-original-uri", b"x-original-url"),
+        *(b"x-sent-from", b"x-service-name", b"x-service-port"),
+    }
+)
 _CLIENT_PREFIXES: Final = (b"x-forwarded", b"ssl-client-", b"x-ssl-client-")
 _NAMES: Final = re.compile(rb"\r\n([!#$%&'*+\-.^_`|~0-9A-Za-z]+):")
 _MAX_SPELLINGS: Final = 4096
@@ -136,7 +145,7 @@ def _kind_with_underscores(name: bytes) -> int:
     """The same where an operator lets names with ``_`` pass: it is a character like the others then."""
     lower = name.lower()
     if (plain := lower.translate(_PLAIN)) != lower:
-        return ALIAS if _kind_with_underscores(plain) else ORDINARY
+        return ALIAS if plain in _SAID_TO_SERVICES or _kind_with_underscores(plain) else ORDINARY
     if lower.startswith(_CLIENT_PREFIXES):
         return CLIENT
     return _KINDS.get(lower, HOP if lower.startswith(b"proxy-") else ORDINARY)

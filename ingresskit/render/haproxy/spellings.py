@@ -37,6 +37,20 @@ def _aliases() -> tuple[str, ...]:
         "x-request-id",
         "keep-alive",
         "http2-settings",
+        "ingresskit-delegate",
+        # What the delegate says to services that authenticate, and to those that make pages of errors.
+        "x-auth-request-redirect",
+        "x-code",
+        "x-format",
+        "x-ingress-name",
+        "x-namespace",
+        "x-original-forwarded-for",
+        "x-original-method",
+        "x-original-uri",
+        "x-original-url",
+        "x-sent-from",
+        "x-service-name",
+        "x-service-port",
     )
     client = ("x-real-ip", "x-scheme", "client-cert", "client-cert-chain", "x-client-cert")
     families = ("x-forwarded", "ssl-client-", "x-ssl-client-", "proxy-")

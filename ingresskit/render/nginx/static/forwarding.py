@@ -77,6 +77,7 @@ _BELIEVED: Final = (
 # For one connection only (RFC 9110, 7.6.1), or to libraries a proxy to use ("Proxy").
 _DROPPED: Final = (
     "HTTP2-Settings",
+    "Ingresskit-Delegate",
     "Proxy",
     "Proxy-Authenticate",
     "Proxy-Authorization",

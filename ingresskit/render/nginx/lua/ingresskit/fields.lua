@@ -56,6 +56,23 @@ local KINDS = {
     ["proxy-status"] = 0,
 }
 
+-- What the delegate says to services that authenticate and to those that make pages of errors: dropped in other
+-- spellings, which could be taken for these. As `ingresskit.proxy.message.fields` has them.
+local SAID_TO_SERVICES = {
+    ["x-auth-request-redirect"] = true,
+    ["x-code"] = true,
+    ["x-format"] = true,
+    ["x-ingress-name"] = true,
+    ["x-namespace"] = true,
+    ["x-original-forwarded-for"] = true,
+    ["x-original-method"] = true,
+    ["x-original-uri"] = true,
+    ["x-original-url"] = true,
+    ["x-sent-from"] = true,
+    ["x-service-name"] = true,
+    ["x-service-port"] = true,
+}
+
 local kind_count = 0
 
 local function kind_of(name)
@@ -172,7 +189,8 @@ function M.read(var, trusted)
             -- other characters, which honest names may have, are looked at only where they would matter.
             local name = ffi_string(key, size)
             local meant = plain(name)
-            if (not settings.underscores and find(name, "_", 1, true)) or (KINDS[meant] or kind_of(meant)) ~= 0 then
+            local taken = SAID_TO_SERVICES[meant] or (KINDS[meant] or kind_of(meant)) ~= 0
+            if taken or (not settings.underscores and find(name, "_", 1, true)) then
                 dropped = dropped or {}
                 dropped[#dropped + 1] = name
             else
