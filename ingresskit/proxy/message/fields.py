@@ -118,8 +118,8 @@ _KINDS: Final = {
     b"www-authenticate": AUTHORIZATION,
     b"proxy-status": ORDINARY,
 }
-# What the proxy says to services that authenticate and to those that make pages of errors. A client may send them
-# to endpoints, which get none of the proxy, but in no spelling that could be taken for these.
+# What the proxy says to services that authenticate and to those that make pages of errors. A client may send
+# these to endpoints, which get none of the proxy, but in no other spelling.
 _SAID_TO_SERVICES: Final = frozenset(
     {
         *(b"x-auth-request-redirect", b"x-code", b"x-format", b"x-ingress-name", b"x-namespace"),
