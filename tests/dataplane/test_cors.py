@@ -22,6 +22,14 @@ from tests.unit.proxy.conftest import get, reply
 pytestmark = pytest.mark.anyio
 
 SCENARIOS = [scenario for scenario in load_scenarios() if str(scenario).startswith("cors")]
+FIELDS = (
+    "access-control-allow-origin",
+    "access-control-allow-methods",
+    "access-control-allow-headers",
+    "access-control-max-age",
+    "access-control-allow-credentials",
+    "access-control-expose-headers",
+)
 PREFLIGHT = ["Origin: https://a.example", "Access-Control-Request-Method: PUT"]
 
 
@@ -114,3 +122,69 @@ async def test_as_in_ingress_nginx_every_options_request_is_a_preflight(stage: S
     assert preflight.value("access-control-max-age") == "1728000"
     assert refused.status == 403
     assert endpoint.seen == []
+
+
+async def test_origins_are_compared_whole(stage: Stage) -> None:
+    endpoint = await stage.endpoint()
+    origins = "https://a.example, https://*.b.example:8443, null"
+    await stage.serve(endpoint, annotations={"cors-origins": origins})
+    client = await stage.connect()
+    allowed = [
+        "https://a.example",
+        "HTTPS://A.Example",
+        "https://x.b.example:8443",
+        "https://X-1.b.example:8443",
+        "null",
+    ]
+    others = [
+        "https://*.b.example:8443",
+        "https://.b.example:8443",
+        "https://b.example:8443",
+        "https://x.y.b.example:8443",
+        "https://x_y.b.example:8443",
+        "https://x.b.example",
+        "https://x.a.example",
+        "https://a.example.evil.example",
+        "https://a.example/",
+        "http://a.example",
+        "https://axexample",
+        "all",
+        "1",
+    ]
+
+    found = {
+        origin: (await client.ask(get(fields=[f"Origin: {origin}"]))).value("access-control-allow-origin")
+        for origin in (*allowed, *others)
+    }
+    twice = await client.ask(get(fields=["Origin: https://a.example", "Origin: null"]))
+
+    assert found == {**{origin: origin for origin in allowed}, **dict.fromkeys(others)}
+    assert twice.value("access-control-allow-origin") is None
+
+
+async def test_preflight_has_no_body_and_every_field_once(stage: Stage) -> None:
+    endpoint = await stage.endpoint()
+    annotations = {
+        "cors-origins": "https://a.example",
+        "cors-methods": "GET, PUT",
+        "cors-headers": "X-One",
+        "cors-expose-headers": "X-Two",
+        "cors-credentials": "true",
+        "cors-max-age": "60",
+    }
+    await stage.serve(endpoint, annotations=annotations)
+    client = await stage.connect()
+
+    answer = await client.ask(get(method="OPTIONS", fields=PREFLIGHT))
+
+    assert answer.status == 204
+    assert answer.value("content-length") is None
+    assert {name: answer.values(name) for name in (*FIELDS, "vary")} == {
+        "access-control-allow-origin": ["https://a.example"],
+        "access-control-allow-methods": ["GET, PUT"],
+        "access-control-allow-headers": ["X-One"],
+        "access-control-max-age": ["60"],
+        "access-control-allow-credentials": ["true"],
+        "access-control-expose-headers": ["X-Two"],
+        "vary": ["Origin"],
+    }

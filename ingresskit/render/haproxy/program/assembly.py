@@ -101,7 +101,7 @@ def program(
         _global(settings, marker, needs),
         _defaults(settings),
         _frontend(context),
-        *(_table(item) for item in _HANDLERS if item.feature and item.is_in(context)),
+        *(_table(item) for item in _HANDLERS if item.table() and item.is_in(context)),
         _local_replies(needs, capabilities),
         *(_class(context, item) for item in classes),
     ]
@@ -224,14 +224,11 @@ def _frontend(context: Context) -> Lines:
         section.request(_done_unless([item for item, _ in with_rules[number:]]), *rules)
     section.note("A connection on which something was not a request ends.")
     section.add("http-after-response set-header connection close unless { var(txn.path) -m found }")
-    for handler in _HANDLERS:
-        if rules := tuple(handler.after(context)):
-            section.note(f"{handler.words} HAProxy's own responses too.")
-            section.add(*(f"http-after-response {rule}" for rule in rules))
     if settings.log_socket is not None:
         section.note("For the log: what the endpoint responded, and what the client is sent.")
         section.add("http-after-response set-var(txn.sent) status")
         section.response("set-var(txn.upstream) status")
+    _add_after(section, context)
     add_grpc_replies(section)
     section.note("Responses must be well-formed, and fit their requests.")
     coded = "{ res.fhdr(transfer-encoding) -m found }"
@@ -268,6 +265,19 @@ def _add_ordered(section: Lines, context: Context, order: Order) -> None:
         else:
             handlers = (item for item in _HANDLERS if item.stage is stage and item.is_in(context))
             section.request(*(f"{rule} {on}" for item in handlers for rule in item.request(context)))
+
+
+def _add_after(section: Lines, context: Context) -> None:
+    """The rules of policies for responses of HAProxy itself too; those for gRPC follow."""
+    found = ((handler, tuple(handler.after(context))) for handler in _HANDLERS if handler.is_in(context))
+    with_rules = [(handler, rules) for handler, rules in found if rules]
+    if len(with_rules) > 1:
+        flags = " ".join(handler.flag for handler, _ in with_rules)
+        section.note("Most responses are done here.")
+        section.add(f"http-after-response allow unless {{ var(txn.flags) -m sub {flags} }} or {GRPC}")
+    for handler, rules in with_rules:
+        section.note(f"{handler.words} HAProxy's own responses too.")
+        section.add(*(f"http-after-response {rule}" for rule in rules))
 
 
 def _done_unless(handlers: Iterable[Handler[Never]]) -> str:

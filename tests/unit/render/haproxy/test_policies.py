@@ -7,9 +7,11 @@ import re
 
 import pytest
 
-from ingresskit.policies import NATIVE_ORDER, Policy, Stage
+from ingresskit.models import ObjectKey, ObjectRef
+from ingresskit.policies import NATIVE_ORDER, Cors, Origin, Policy, PolicySet, Stage
 from ingresskit.render.haproxy import Bind, Capabilities, HaproxySettings, Needs, SlotClass, program
-from ingresskit.render.haproxy.policies import TABLE
+from ingresskit.render.haproxy.policies import TABLE, Draft
+from ingresskit.render.policies import Support
 
 SETTINGS = HaproxySettings(http=(Bind("127.0.0.1", 80),), https=(Bind("127.0.0.1", 443),))
 TEXT = program(SETTINGS, Capabilities(), needs=Needs(), pools={SlotClass(): 1})
@@ -64,3 +66,46 @@ def test_no_two_policies_have_the_same_flag() -> None:
 
     assert len(set(flags)) == len(flags)
     assert all(re.fullmatch("[A-Za-z]", flag) for flag in flags)
+
+
+def cors_rows(policy: Cors) -> dict[str, str]:
+    draft = Draft()
+    TABLE.contribute(PolicySet((policy,)), draft)
+    return {end: value for _, end, value in draft.rows}
+
+
+def test_origins_of_a_route_are_rows_and_no_patterns() -> None:
+    rows = cors_rows(Cors(origins=("https://a.test", "https://*.b.test:8443", "null"), every_options=True))
+
+    assert {name for name in rows if not name.startswith("cors/")} == {
+        "cors",
+        "cors-options",
+        "cors-origin/https://a.test",
+        "cors-origin/null",
+        "cors-below/https://b.test:8443",
+    }
+    assert rows["cors"] == "some"
+    assert cors_rows(Cors(origins=("*",)))["cors"] == "all"
+
+
+def test_fields_that_find_no_room_are_left_to_the_delegate() -> None:
+    fits, long = (
+        Cors(origins=("*",), headers=tuple(f"X-{number}-{'a' * 100}" for number in range(count)))
+        for count in (10, 20)
+    )
+
+    assert not list(TABLE.losses(fits))
+    (loss,) = TABLE.losses(long)
+    assert loss.support is Support.DELEGATED
+
+
+def test_rules_of_a_feature_are_there_only_while_a_route_needs_it() -> None:
+    with_cors = program(
+        SETTINGS,
+        Capabilities(),
+        needs=Needs(features={"cors": Origin(ObjectRef("Ingress", ObjectKey("a", "b")), "x")}),
+        pools={SlotClass(): 1},
+    )
+
+    assert "cors" not in TEXT
+    assert "txn.cors_origin" in with_cors

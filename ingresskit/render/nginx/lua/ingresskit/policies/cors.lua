@@ -3,7 +3,7 @@
 
 local replies = require "ingresskit.local_replies"
 
-local re_find, get_method = ngx.re.find, ngx.req.get_method
+local get_headers, re_find, get_method = ngx.req.get_headers, ngx.re.find, ngx.req.get_method
 local concat, type = table.concat, type
 
 local M = { guards = {}, response = {} }
@@ -15,10 +15,19 @@ local function set_fields(cors, origin, header)
     end
 end
 
+-- The origin of a request; nginx has a variable for the first field only, and several fields are one list.
+local function sent_origin(var)
+    local first = var.http_origin
+    if first then
+        local all = get_headers(0)["origin"]
+        return type(all) == "table" and concat(all, ", ") or first
+    end
+end
+
 -- Requests but preflights of allowed origins, which get 204. Keeps the origin for the response, since policies may
 -- take it out of the request.
 function M.guards.preflight(cors, context, var)
-    local origin = var.http_origin
+    local origin = sent_origin(var)
     context.cors_judged = true
     if cors.origins and not (origin and re_find(origin, cors.origins, "joi")) then
         return
