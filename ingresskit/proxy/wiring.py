@@ -18,6 +18,7 @@ from ingresskit.proxy.message.front import Front
 from ingresskit.proxy.streams.core import Streams
 from ingresskit.proxy.timeouts import Timeouts
 from ingresskit.proxy.upstreams.balance import Balancer
+from ingresskit.proxy.upstreams.checks import Checks
 from ingresskit.proxy.upstreams.pool import Pool
 
 if TYPE_CHECKING:
@@ -56,7 +57,6 @@ class Parts:
         self.clients: Clients = Clients(settings, counters, deadlines)
         connector = H1Connector(settings, timeouts, deadlines)
         self.pool: Pool = Pool(settings, timeouts, deadlines, counters, connector)
-        self.balancer: Balancer = Balancer(self.pool)
         self.subrequests: Subrequests = Subrequests(settings, deadlines.now)
         self.runtime: Runtime = Runtime(
             settings=settings,
@@ -68,6 +68,8 @@ class Parts:
             send_subrequest=self.subrequests,
             send_copy=lambda copy: send_copy(copy, settings),
         )
+        checks = Checks(self.runtime.start, settings.destination_fault, deadlines.now)
+        self.balancer: Balancer = Balancer(self.pool, checks)
         self.admission: Admission = Admission(
             self.runtime, FilterContext(settings, deadlines, counters, shared), self.balancer, table
         )

@@ -1,6 +1,7 @@
 """What proxies count, in one shape, and the metrics that it gives."""
 
 from ingresskit.traffic.families import Measured, MetricFamily, MetricKind, Sample, counter, gauge, labelled
+from ingresskit.traffic.health import EndpointHealth, health_families, worse
 from ingresskit.traffic.inprocess import EndpointStatistics, InProcessStatistics
 from ingresskit.traffic.statistics import (
     DURATION_BOUNDS,
@@ -14,6 +15,7 @@ from ingresskit.traffic.statistics import (
 __all__ = [
     "DURATION_BOUNDS",
     "BackendStatistics",
+    "EndpointHealth",
     "EndpointStatistics",
     "InProcessStatistics",
     "Measured",
@@ -25,6 +27,8 @@ __all__ = [
     "TimedProxyStatistics",
     "counter",
     "gauge",
+    "health_families",
     "labelled",
     "shares",
+    "worse",
 ]

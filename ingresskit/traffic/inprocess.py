@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing_extensions import override
 
 from ingresskit.traffic.families import MetricFamily, counter, gauge
+from ingresskit.traffic.health import EndpointHealth, health_families
 from ingresskit.traffic.statistics import TimedProxyStatistics, shares
 
 __all__ = ["EndpointStatistics", "InProcessStatistics"]
@@ -21,11 +22,16 @@ class EndpointStatistics:
         requests: Attempts to send a request to it; a request that is tried again counts again.
         failures: Attempts that failed: no connection, no response, or a malformed or late one.
         active: Requests under way now.
+        ejections: How often it was ejected; see `ingresskit.policies.PassiveHealth`.
+        health: Whether it gets requests now; the worst of what processes, and backends that use it otherwise,
+            know.
     """
 
     requests: int = 0
     failures: int = 0
     active: int = 0
+    ejections: int = 0
+    health: EndpointHealth = EndpointHealth.WELL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,3 +63,6 @@ class InProcessStatistics(TimedProxyStatistics):
         yield gauge("upstream_open", "Upstream open now.", self.upstream_open)
         yield counter("upstream_reused", "Upstream reused since the start.", self.upstream_reused)
         yield from shares("endpoint", self.endpoints)
+        ejections = sum(item.ejections for item in self.endpoints.values())
+        yield gauge("endpoint_ejections", "Ejections of the endpoints that are in use.", ejections)
+        yield from health_families(item.health for item in self.endpoints.values())

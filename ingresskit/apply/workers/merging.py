@@ -109,14 +109,20 @@ def _plus(first: InProcessStatistics, second: InProcessStatistics) -> InProcessS
     )
 
 
-def _shares(item: BackendStatistics | EndpointStatistics) -> tuple[int, int, int]:
+def _shares(item: BackendStatistics) -> tuple[int, int, int]:
     return item.requests, item.failures, item.active
 
 
 def _endpoint(first: EndpointStatistics | None, second: EndpointStatistics | None) -> EndpointStatistics:
-    known = [_shares(item) for item in (first, second) if item is not None]
-    requests, failures, active = (sum(column) for column in zip(*known, strict=True))
-    return EndpointStatistics(requests=requests, failures=failures, active=active)
+    if first is None or second is None:
+        return first or second or EndpointStatistics()
+    return EndpointStatistics(
+        requests=first.requests + second.requests,
+        failures=first.failures + second.failures,
+        active=first.active + second.active,
+        ejections=first.ejections + second.ejections,
+        health=worse(first.health, second.health),
+    )
 
 
 def _sum(first: Mapping[K, int], second: Mapping[K, int]) -> dict[K, int]:

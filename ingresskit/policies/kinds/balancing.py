@@ -46,6 +46,7 @@ _LONGEST_DOMAIN: Final = 253
 _MOST_PARTS: Final = 8
 _MOST_OF_SUBSET: Final = 100
 _MOST_REQUESTS: Final = 100_000
+_MOST_WAITING: Final = 10_000
 
 
 def parse_cookie_name(text: str) -> str:
@@ -196,10 +197,13 @@ class HashBy(Policy):
 class EndpointLimit(Policy):
     """At most so many requests at a time at each endpoint.
 
-    An endpoint that has them gets no more until one ends: others do. When all have them, a request gets 503.
+    An endpoint that has them gets no more until one ends: others do. When all have them, requests wait, the
+    first one first, as far as the queue has room; the others, and those that waited in vain, get 503.
 
     Attributes:
         requests: How many; 0 is no limit. Each proxy counts its own.
+        queue: How many requests may wait; 0: none.
+        queue_timeout: How long each may wait.
     """
 
     scope: ClassVar[PolicyScope] = PolicyScope.BACKEND
@@ -211,6 +215,28 @@ class EndpointLimit(Policy):
         grammar="a whole number, 0 (no limit) to 100000",
         summary="The most requests that each endpoint gets at a time.",
     )
+    queue: int = annotated(
+        "endpoint-queue",
+        parse_integer(0, _MOST_WAITING),
+        default=0,
+        grammar="a whole number, 0 (none) to 10000",
+        summary="How many requests wait while all endpoints have as many as they may.",
+    )
+    queue_timeout: timedelta = annotated(
+        "endpoint-queue-timeout",
+        parse_duration,
+        default=timedelta(seconds=5),
+        grammar="a duration: `500ms`, `5s`, `1m`, `1h`",
+        summary="How long a request may wait for an endpoint.",
+    )
+
+    @classmethod
+    @override
+    def build(cls, values: Mapping[str, object]) -> Self:
+        """As `Policy.build`; a queue needs a limit."""
+        if not values.get("requests") and (values.get("queue") or "queue_timeout" in values):
+            raise ValueError("needs endpoint-max-requests too")
+        return super(EndpointLimit, cls).build(values)
 
 
 class AffinityMode(StrEnum):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import ClassVar
 
 from ingresskit.policies.base import Policy, PolicyScope, annotated
-from ingresskit.policies.values import parse_boolean, parse_choice
+from ingresskit.policies.values import parse_boolean, parse_choice, parse_duration, parse_integer
 
-__all__ = ["ConnectionUse", "HttpVersion", "ServiceUpstream", "UpstreamConnection"]
+__all__ = ["ConnectionUse", "HttpVersion", "ServiceUpstream", "UpstreamConnection", "UpstreamKeepalive"]
 
 
 class ConnectionUse(StrEnum):
@@ -75,4 +76,47 @@ class UpstreamConnection(Policy):
         default=HttpVersion.HTTP_1_1,
         grammar="`1.0` or `1.1`",
         summary="The version of HTTP/1 that endpoints are spoken to in.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamKeepalive(Policy):
+    """How long connections to endpoints are used again. ``None`` leaves it to the proxy's own default.
+
+    Attributes:
+        connections: How many idle connections to each endpoint are kept; 0: none is.
+        requests: The most requests on one connection; 0: there is no end.
+        timeout: How long a connection is kept idle.
+        lifetime: No request begins on a connection that is older.
+    """
+
+    scope: ClassVar[PolicyScope] = PolicyScope.BACKEND
+
+    connections: int | None = annotated(
+        "upstream-keepalive-connections",
+        parse_integer(0, 10_000),
+        default=None,
+        grammar="a whole number, 0 to 10000",
+        summary="How many idle connections to each endpoint are kept.",
+    )
+    requests: int = annotated(
+        "upstream-keepalive-requests",
+        parse_integer(0, 1_000_000_000),
+        default=0,
+        grammar="a whole number, 0 (no end) to 1000000000",
+        summary="The most requests on one connection to an endpoint.",
+    )
+    timeout: timedelta | None = annotated(
+        "upstream-keepalive-timeout",
+        parse_duration,
+        default=None,
+        grammar="a duration: `500ms`, `5s`, `1m`, `1h`",
+        summary="How long a connection to an endpoint is kept idle.",
+    )
+    lifetime: timedelta | None = annotated(
+        "upstream-keepalive-time",
+        parse_duration,
+        default=None,
+        grammar="a duration: `500ms`, `5s`, `1m`, `1h`",
+        summary="How old a connection to an endpoint may be when a request begins on it.",
     )

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from ingresskit.policies.base import Policy, PolicyScope, Risk, annotated
+from ingresskit.policies.kinds.health import parse_percent
 from ingresskit.policies.values import parse_choice, parse_duration, parse_integer, parse_weights
 
 __all__ = [
@@ -116,6 +117,8 @@ class Retries(Policy):
         attempts: Tries after the first one, 0 to 10.
         on: What causes another try; each once, in the order of `RetryOn`.
         within: No try begins later than this after the request; ``None``: there is no end.
+        budget: The most further tries for a backend in 10 s, in per cent of its requests in that time; three
+            of them are always within it. ``None``: there is no bound.
     """
 
     attempts: int = annotated(
@@ -141,6 +144,13 @@ class Retries(Policy):
         default=None,
         grammar=_DURATION,
         summary="How long after its beginning a request is tried again.",
+    )
+    budget: int | None = annotated(
+        "retry-budget",
+        parse_percent(0, 100),
+        default=None,
+        grammar="a percentage, `0%` to `100%`",
+        summary="The most further tries, as a share of the requests of the last 10 seconds.",
     )
 
 

@@ -18,6 +18,7 @@ from ingresskit.proxy.exchange.gathering import Gathering
 from ingresskit.proxy.exchange.guards import GuardedRequest
 from ingresskit.proxy.exchange.inquiry import Inquiry
 from ingresskit.proxy.exchange.local_fields import local_fields
+from ingresskit.proxy.exchange.observed import ObservedExchange
 from ingresskit.proxy.exchange.replies import LocalReply
 from ingresskit.proxy.message.head import BadRequest, RequestHead
 from ingresskit.proxy.message.hosts import RequestedHost
@@ -195,6 +196,8 @@ class Admission:
                 return exchange
         elif state is None:
             return _not_forwarded(request, 503, Termination.NO_ENDPOINT)
+        elif state.observed:
+            exchange = ObservedExchange(self.runtime, downstream, request, state, began)
         else:
             exchange = Exchange(self.runtime, downstream, request, state, began)
         if target.gathered_bytes and request.head.length != 0:

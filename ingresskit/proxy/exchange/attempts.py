@@ -105,17 +105,22 @@ class Attempts(ABC):
         """Choose an endpoint, and send the request there."""
         state = self._state
         if state.reads_request:
-            endpoint, self._cookie_line = state.choose_for(self._request, self._tried, self._began)
+            now = self._runtime.deadlines.recent
+            endpoint, self._cookie_line = state.choose_for(self._request, self._tried, now)
         else:
             endpoint = state.choose("", self._tried, self._began)
         if endpoint is None:
-            self._fail(503, Termination.NO_ENDPOINT)
+            self._no_endpoint()
             return
         if self._endpoint is not None:
             self._endpoint.active -= 1
         self._endpoint = endpoint
         endpoint.active += 1
         self._connect(fresh=False)
+
+    def _no_endpoint(self) -> None:
+        """No endpoint may take the request now."""
+        self._fail(503, Termination.NO_ENDPOINT)
 
     def _connect(self, *, fresh: bool) -> None:
         endpoint = self._endpoint

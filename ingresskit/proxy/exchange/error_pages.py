@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from ingresskit.graph import Forward, Termination
 from ingresskit.proxy.deadlines import NEVER
-from ingresskit.proxy.exchange.exchange import Exchange
+from ingresskit.proxy.exchange.observed import ObservedExchange
 from ingresskit.proxy.message.fields import join_fields
 from ingresskit.proxy.message.head import RequestHead
 from ingresskit.proxy.message.hosts import RequestedHost
@@ -39,7 +39,7 @@ _OWN: Final = frozenset({502, 503, 504})
 _PASSED: Final = (b"Accept", b"Accept-Language", b"User-Agent")
 
 
-class PageExchange(Exchange):
+class PageExchange(ObservedExchange):
     """An exchange of a route with `Target.errors`."""
 
     __slots__ = ("_cause", "_challenge", "_only_page", "_page", "_page_status", "_pages")
@@ -95,6 +95,7 @@ class PageExchange(Exchange):
     def response(self, head: ResponseHead, payload: bytes, *, complete: bool) -> None:
         if self._page is None:
             if self._gets_page(head.status) and not head.connection_auth:
+                self._observe_once(head.status)
                 self._challenge = _challenge(head) if head.status == 401 else b""
                 self._let_go(reusable=complete and self.request_complete)
                 self._ask_for_page(head.status)
@@ -103,6 +104,7 @@ class PageExchange(Exchange):
             self.response_broken("no page, but an error of its own")
             return
         else:
+            self._observe_once(head.status)
             head = head.copy()
             head.status, head.reason = self._page_status, _reason(self._page_status)
             head.fields += self._challenge

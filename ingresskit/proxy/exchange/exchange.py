@@ -445,11 +445,15 @@ class Exchange(Attempts):
             self._cut(termination, detail)
             return
         self.response_started = True
-        request = self._request
-        fields = local_fields(request.target, request, status)
+        fields = self._fields_of_own(status)
         self._sent = self._downstream.send_local_reply(status, sentence=sentence, fields=fields)
         self._end(status, termination, detail)
         self._downstream.finish()
+
+    def _fields_of_own(self, status: int) -> tuple[tuple[bytes, bytes], ...]:
+        """The fields of an error of the proxy."""
+        request = self._request
+        return local_fields(request.target, request, status)
 
     def _cut(self, termination: Termination, detail: str = "") -> None:
         self._end(self._status, termination, detail)

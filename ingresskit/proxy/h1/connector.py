@@ -7,6 +7,7 @@ import ssl
 from typing import TYPE_CHECKING, Final
 
 from ingresskit.graph import Protocol
+from ingresskit.proxy.h1.bounded import BoundedH1Upstream
 from ingresskit.proxy.h1.upstream import H1Upstream
 from ingresskit.proxy.handshakes import chain_depth
 from ingresskit.proxy.tls_contexts import client_context
@@ -43,10 +44,14 @@ class H1Connector:
             ValueError: The address cannot be connected to.
         """
         secure = endpoint.protocol is Protocol.HTTPS
+        idle, made = self._idle_timeout, H1Upstream
+        if (keepalive := endpoint.use.keepalive) is not None:
+            if keepalive.timeout is not None:
+                idle = keepalive.timeout.total_seconds()
+            if keepalive.requests or keepalive.lifetime is not None:
+                made = BoundedH1Upstream
         transport, connection = await asyncio.get_running_loop().create_connection(
-            lambda: H1Upstream(
-                self._settings, self._deadlines, self._idle_timeout, pool, endpoint, server_name
-            ),
+            lambda: made(self._settings, self._deadlines, idle, pool, endpoint, server_name),
             address,
             endpoint.port,
             ssl=self._tls_context(endpoint.tls) if secure else None,

@@ -10,12 +10,27 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Final
 
 from ingresskit.graph import Backend, BackendKey, Forward, PathMatch, WeightedBackend
-from ingresskit.policies import Affinity, Algorithm, EndpointLimit, HashBy, LoadBalancing, UpstreamTls
+from ingresskit.policies import (
+    Affinity,
+    Algorithm,
+    EndpointLimit,
+    HashBy,
+    HealthCheck,
+    LoadBalancing,
+    PassiveHealth,
+    SlowStart,
+)
 from ingresskit.proxy.endpoints import EndpointState
 from ingresskit.proxy.statistics import BackendStatistics
 from ingresskit.proxy.upstreams.affinity import AffinityCookies
+from ingresskit.proxy.upstreams.budget import RetryBudget
+from ingresskit.proxy.upstreams.checks import Checks
 from ingresskit.proxy.upstreams.hashing import HasFields, hash_of, highest
+from ingresskit.proxy.upstreams.outcomes import Outcomes
 from ingresskit.proxy.upstreams.pool import Pool
+from ingresskit.proxy.upstreams.queue import Queue
+from ingresskit.proxy.upstreams.slow_start import share_of
+from ingresskit.proxy.upstreams.uses import use_of
 
 if TYPE_CHECKING:
     from ingresskit.proxy.message.request import ForwardedRequest
@@ -27,6 +42,7 @@ _ROUND_ROBIN: Final = Algorithm.ROUND_ROBIN
 _CLIENT_HASH: Final = Algorithm.CLIENT_HASH
 _seed: Final = operator.attrgetter("seed")
 _WITHOUT_LIMIT: Final = EndpointLimit()
+_AT_ONCE: Final = SlowStart()
 _BY_DEFAULT: Final = LoadBalancing()
 
 
@@ -37,11 +53,16 @@ class BackendState:
         timed: The algorithm needs to know how long requests took: call `EndpointState.took`.
         reads_request: The endpoint depends on what the request says: ask `choose_for`.
         affinity: Cookies that keep clients at their endpoints; ``None``: there are none.
+        outcomes: Judges endpoints by how requests went; ``None``: nobody asks.
+        queue: Where requests wait for an endpoint; ``None``: they do not.
+        limited: Endpoints take no more than so many requests at a time.
+        observed: Any of the last three asks for an `ObservedExchange`.
     """
 
     __slots__ = (
-        *("_hash", "_limit", "_next", "active", "affinity", "algorithm", "backend", "endpoints", "failures"),
-        *("reads_request", "requests", "timed"),
+        *("_budgets", "_hash", "_limit", "_next", "_slow", "active", "affinity", "algorithm", "backend"),
+        *("endpoints", "failures", "limited", "observed", "outcomes", "queue", "reads_request", "requests"),
+        "timed",
     )
 
     def __init__(self, backend: Backend, endpoints: list[EndpointState], key: bytes = b"") -> None:
@@ -52,10 +73,22 @@ class BackendState:
         self._hash = _asked(backend.policies.get(HashBy))
         self.affinity: AffinityCookies | None = None
         self.use_key(key)
-        self._limit = (backend.policies.get(EndpointLimit) or _WITHOUT_LIMIT).requests
+        limit = backend.policies.get(EndpointLimit) or _WITHOUT_LIMIT
+        self._limit = limit.requests
+        self._slow = (backend.policies.get(SlowStart) or _AT_ONCE).window.total_seconds()
         by_request = self._limit > 0 or self._hash is not None or self.algorithm is _CLIENT_HASH
+        by_request = by_request or self._slow > 0
         self.reads_request: bool = by_request or _keeps_clients(backend)
         self.endpoints: list[EndpointState] = endpoints
+        passive = backend.policies.get(PassiveHealth)
+        self.outcomes: Outcomes | None = None if passive is None or not passive.enabled else Outcomes(passive)
+        self.limited: bool = limit.requests > 0
+        self.queue: Queue | None = None
+        if limit.requests and limit.queue:
+            self.queue = Queue(limit.queue, limit.queue_timeout.total_seconds())
+            self.queue.watch(endpoints)
+        self.observed: bool = self.limited or self.outcomes is not None
+        self._budgets: dict[int, RetryBudget] = {}
         self.requests: int = 0
         self.failures: int = 0
         self.active: int = 0
@@ -67,6 +100,28 @@ class BackendState:
         policy = self.backend.policies.get(Affinity)
         if policy is not None and policy.cookie:
             self.affinity = AffinityCookies(policy, key, self.backend.key)
+
+    def budget(self, percent: int) -> RetryBudget:
+        """The further tries of the routes that let these be so many per cent of their requests."""
+        if (found := self._budgets.get(percent)) is None:
+            found = self._budgets[percent] = RetryBudget(percent)
+        return found
+
+    def use(self, backend: Backend, endpoints: list[EndpointState], now: float) -> None:
+        """Let *endpoints* be those of *backend*, the same one with others than before."""
+        if self._slow and self.endpoints:
+            known = set(self.endpoints)
+            for endpoint in endpoints:
+                if endpoint not in known:
+                    endpoint.since = now
+        self.backend, self.endpoints = backend, endpoints
+        if self.queue is not None:
+            self.queue.watch(endpoints)
+
+    def leave(self) -> None:
+        """No route leads here any more."""
+        if self.queue is not None:
+            self.queue.watch(())
 
     def choose_for(
         self, request: ForwardedRequest, tried: Collection[EndpointState], now: float
@@ -88,7 +143,7 @@ class BackendState:
             return self._choose_by(request, tried, now), b""
         found, needs_cookie = affinity.find(request, endpoints, tried, now)
         if found is not None:
-            if found.unreached:
+            if found.suspect:
                 found.probed(now)
             return found, b""
         value = b""
@@ -96,7 +151,7 @@ class BackendState:
             value, found = affinity.begin(endpoints, tried, now)
         if found is None:
             found = self._choose_by(request, tried, now)
-        elif found.unreached and found.retry_at <= now:
+        elif found.suspect and found.retry_at <= now:
             found.probed(now)
         if found is None or not needs_cookie:
             return found, b""
@@ -107,8 +162,11 @@ class BackendState:
     ) -> EndpointState | None:
         """The endpoint by a hash, where there is one, else by the algorithm."""
         if (asked := self._hash) is None:
-            client = str(request.client) if self.algorithm is _CLIENT_HASH else ""
-            return self.choose(client, tried, now)
+            if self.algorithm is _CLIENT_HASH:
+                return self.choose(str(request.client), tried, now)
+            if self._slow and (held := self._held_back(tried, now)):
+                tried = (*tried, *held)
+            return self.choose("", tried, now)
         left = [item for item in self.endpoints if item not in tried]
         if not left:
             return None
@@ -118,9 +176,23 @@ class BackendState:
         well = [item for item in group if item.retry_at <= now and item not in tried]
         well = well or [item for item in left if item.retry_at <= now] or left
         chosen = random.choice(well) if asked.subset > 1 else highest(well, hashed, _seed)[0]  # noqa: S311 - spreads load
-        if chosen.unreached and chosen.retry_at <= now:
+        if chosen.suspect and chosen.retry_at <= now:
             chosen.probed(now)
         return chosen
+
+    def _held_back(self, tried: Collection[EndpointState], now: float) -> list[EndpointState]:
+        """The endpoints that are new and do not take this request; empty where that would leave none."""
+        held: list[EndpointState] = []
+        others = 0
+        for endpoint in self.endpoints:
+            if endpoint in tried:
+                continue
+            share = share_of(endpoint.since, now, self._slow)
+            if share < 1.0 and random.random() >= share:  # noqa: S311 - spreads load
+                held.append(endpoint)
+            elif endpoint.retry_at <= now:
+                others += 1
+        return held if others else []
 
     def choose(self, client: str, tried: Collection[EndpointState], now: float) -> EndpointState | None:
         """The endpoint for a request.
@@ -141,7 +213,7 @@ class BackendState:
                 self._next = (self._next + 1) % count
                 found = endpoints[self._next]
                 if found.retry_at <= now and found not in tried:
-                    if found.unreached:
+                    if found.suspect:
                         found.probed(now)
                     return found
         left = [item for item in endpoints if item not in tried]
@@ -150,7 +222,7 @@ class BackendState:
             return None
         self._next = (self._next + 1) % count
         chosen = self._choose_among(well, algorithm, client, now)
-        if chosen.unreached and chosen.retry_at <= now:
+        if chosen.suspect and chosen.retry_at <= now:
             chosen.probed(now)
         return chosen
 
@@ -182,15 +254,26 @@ def _keeps_clients(backend: Backend) -> bool:
     return policy is not None and policy.cookie != ""
 
 
+def _is_checked(backend: Backend) -> bool:
+    policy = backend.policies.get(HealthCheck)
+    return policy is not None and policy.path is not None
+
+
 def _asked(policy: HashBy | None) -> HashBy | None:
     return policy if policy is not None and policy.parts else None
 
 
 class Balancer:
-    """The states of all backends in use."""
+    """The states of all backends in use.
 
-    def __init__(self, pool: Pool) -> None:
+    Args:
+        pool: Has the endpoints.
+        checks: Checks them, where their backends want that; ``None``: nothing does.
+    """
+
+    def __init__(self, pool: Pool, checks: Checks | None = None) -> None:
         self._pool = pool
+        self._checks = checks
         # Of this process alone, and so are its cookies, where the table brings none.
         self._own_key = secrets.token_bytes(32)
         self._key = self._own_key
@@ -282,8 +365,7 @@ class Balancer:
         elif state.backend is not backend:
             before = state.endpoints
             # The new ones first: an endpoint in both keeps its connections.
-            state.endpoints = self._join(backend)
-            state.backend = backend
+            state.use(backend, self._join(backend), self._pool.now())
             for endpoint in before:
                 self._pool.leave(endpoint)
         return state
@@ -296,10 +378,16 @@ class Balancer:
             for state in self._backends.values():
                 state.use_key(key)
         for name in [name for name in self._backends if name not in table.backends]:
-            for endpoint in self._backends.pop(name).endpoints:
+            gone = self._backends.pop(name)
+            gone.leave()
+            for endpoint in gone.endpoints:
                 self._pool.leave(endpoint)
         if len(self._shares) > 1024:
             self._shares.clear()
+        if self._checks is not None:
+            # Whoever is checked is in use, also before the first request.
+            checked = [item for key, item in table.backends.items() if key.policies and _is_checked(item)]
+            self._checks.watch(endpoint for item in checked for endpoint in self.backend(item).endpoints)
 
     def statistics(self) -> dict[BackendKey, BackendStatistics]:
         """By backend."""
@@ -310,6 +398,5 @@ class Balancer:
 
     def _join(self, backend: Backend) -> list[EndpointState]:
         # Others for another protocol, or other policies: the key of a backend determines both.
-        tls = backend.policies.get(UpstreamTls) if backend.protocol.is_secure else None
-        name = "" if tls is None else tls.name_for(backend.key.service, backend.key.namespace)
-        return [self._pool.endpoint(endpoint, backend.protocol, tls, name) for endpoint in backend.endpoints]
+        use = use_of(backend)
+        return [self._pool.endpoint(endpoint, backend.protocol, use) for endpoint in backend.endpoints]

@@ -16,14 +16,14 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from ingresskit.graph import Endpoint, Protocol, Termination
-from ingresskit.proxy.endpoints import EndpointState
+from ingresskit.proxy.endpoints import PLAIN_USE, EndpointState, EndpointUse
 from ingresskit.proxy.ports.connections import ConnectFailed, UpstreamConnection
 from ingresskit.proxy.ports.streams import Upstream
 from ingresskit.proxy.statistics import EndpointStatistics
 from ingresskit.proxy.upstreams.destinations import DestinationRefused, permitted_address
+from ingresskit.traffic import worse
 
 if TYPE_CHECKING:
-    from ingresskit.policies import UpstreamTls
     from ingresskit.proxy.deadlines import Deadlines
     from ingresskit.proxy.settings import ProxySettings
     from ingresskit.proxy.statistics import Counters
@@ -33,7 +33,7 @@ __all__ = ["Connect", "Pool"]
 
 _RESETS: Final = (errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE)
 
-_Key = tuple[str, int, Protocol, "UpstreamTls | None", str]
+_Key = tuple[str, int, Protocol, EndpointUse]
 
 Connect = Callable[["Pool", EndpointState, str, str], Awaitable[UpstreamConnection]]
 """Makes a connection for a pool: to an endpoint, at this numeric address, with this TLS server name.
@@ -72,21 +72,24 @@ class Pool:
         self._available: dict[EndpointState, list[UpstreamConnection]] = {}
         self._open: set[UpstreamConnection] = set()
 
+    def now(self) -> float:
+        """Of the loop's clock."""
+        return self._deadlines.now()
+
     def endpoint(
         self,
         endpoint: Endpoint,
         protocol: Protocol,
-        tls: UpstreamTls | None = None,
-        tls_name: str = "",
+        use: EndpointUse = PLAIN_USE,
     ) -> EndpointState:
         """The state of an endpoint; the caller becomes a user of it until `leave`.
 
-        Who speaks otherwise to one in TLS has another state of it, and so no connection in common.
+        Who uses one otherwise has another state of it, and so no connection in common.
         """
-        key = (endpoint.address, endpoint.port, protocol, tls, tls_name)
+        key = (endpoint.address, endpoint.port, protocol, use)
         state = self._endpoints.get(key)
         if state is None:
-            state = self._endpoints[key] = EndpointState(*key)
+            state = self._endpoints[key] = EndpointState(*key, self._settings.max_idle_per_endpoint)
             self._available[state] = []
         state.users += 1
         return state
@@ -95,7 +98,7 @@ class Pool:
         """A backend no longer lists the endpoint; without users its idle connections go."""
         state.users -= 1
         if state.users <= 0:
-            key = (state.address, state.port, state.protocol, state.tls, state.tls_name)
+            key = (state.address, state.port, state.protocol, state.use)
             self._endpoints.pop(key, None)
             for connection in self._available.pop(state, ()):
                 connection.retire()
@@ -130,7 +133,7 @@ class Pool:
             connection.retire()
             return
         available.append(connection)
-        if len(available) > self._settings.max_idle_per_endpoint:
+        if len(available) > endpoint.most_idle:
             available.pop(0).retire()
 
     async def connect(self, endpoint: EndpointState, server_name: str, timeout: float) -> Upstream:  # noqa: ASYNC109
@@ -168,6 +171,8 @@ class Pool:
                 requests=before.requests + state.requests,
                 failures=before.failures + state.failures,
                 active=before.active + state.active,
+                ejections=before.ejections + (0 if state.health is None else state.health.ejections),
+                health=worse(before.health, state.state),
             )
         return counts
 

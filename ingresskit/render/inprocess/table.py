@@ -54,6 +54,7 @@ class RetryRule:
         statuses: Responses with these.
         any_method: Requests that may not be repeated are repeated all the same.
         within: Seconds after the request in which a try may begin; ``None``: without an end.
+        budget: As `ingresskit.policies.Retries.budget`.
     """
 
     error: bool = True
@@ -62,6 +63,7 @@ class RetryRule:
     statuses: frozenset[int] = frozenset()
     any_method: bool = False
     within: float | None = None
+    budget: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -111,13 +111,15 @@ def _target(host: VirtualHost, route: Route, chain: Chain) -> Target:
         compression=chain.compression,
         access_log=chain.access_log,
         extended=bool(chain.errors or bandwidth.rate)
+        or (retries.attempts > 0 and retries.budget is not None)
         or chain.mirror is not None
         or chain.compression is not None,
     )
 
 
 def _retry_rule(policy: Retries) -> RetryRule | None:
-    if not policy.attempts or (policy.on == (RetryOn.ERROR,) and policy.within is None):
+    plain = policy.on == (RetryOn.ERROR,) and policy.within is None and policy.budget is None
+    if not policy.attempts or plain:
         return None
     return RetryRule(
         error=RetryOn.ERROR in policy.on,
@@ -126,6 +128,7 @@ def _retry_rule(policy: Retries) -> RetryRule | None:
         statuses=frozenset(cause.status for cause in policy.on if cause.status is not None),
         any_method=RetryOn.NON_IDEMPOTENT in policy.on,
         within=_seconds(policy.within),
+        budget=policy.budget,
     )
 
 

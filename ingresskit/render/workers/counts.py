@@ -9,7 +9,7 @@ from typing import cast
 
 from ingresskit.graph import Termination
 from ingresskit.render.delegate.control import read_key
-from ingresskit.traffic import BackendStatistics, EndpointStatistics, InProcessStatistics
+from ingresskit.traffic import BackendStatistics, EndpointHealth, EndpointStatistics, InProcessStatistics
 
 __all__ = ["read_statistics", "write_statistics"]
 
@@ -29,7 +29,8 @@ def write_statistics(found: InProcessStatistics) -> dict[str, object]:
         "duration_sum": found.duration_sum,
         "backends": [(key, item.requests, item.failures, item.active) for key, item in found.backends.items()],
         "endpoints": {
-            name: (item.requests, item.failures, item.active) for name, item in found.endpoints.items()
+            name: (item.requests, item.failures, item.active, item.ejections, str(item.health))
+            for name, item in found.endpoints.items()
         },
     }
 
@@ -46,7 +47,7 @@ def read_statistics(payload: bytes | Mapping[str, object]) -> InProcessStatistic
         )
         plain = {name: int(cast(int, found[name])) for name in _PLAIN}
         rows = cast("list[tuple[object, int, int, int]]", found["backends"])
-        endpoints = cast("dict[str, tuple[int, int, int]]", found["endpoints"])
+        endpoints = cast("dict[str, tuple[int, int, int, int, str]]", found["endpoints"])
         classes = cast("dict[str, dict[str, int]]", found["requests"])
         return InProcessStatistics(
             **plain,
@@ -62,8 +63,14 @@ def read_statistics(payload: bytes | Mapping[str, object]) -> InProcessStatistic
                 for key, a, b, c in rows
             },
             endpoints={
-                str(name): EndpointStatistics(requests=int(a), failures=int(b), active=int(c))
-                for name, (a, b, c) in endpoints.items()
+                str(name): EndpointStatistics(
+                    requests=int(a),
+                    failures=int(b),
+                    active=int(c),
+                    ejections=int(ejections),
+                    health=EndpointHealth(health),
+                )
+                for name, (a, b, c, ejections, health) in endpoints.items()
             },
         )
     except (KeyError, TypeError, ValueError, AttributeError) as exc:

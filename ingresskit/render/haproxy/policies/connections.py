@@ -7,7 +7,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import Policy, UpstreamConnection
+from ingresskit.policies import Policy, UpstreamConnection, UpstreamKeepalive
 from ingresskit.render.haproxy.policies.base import Handler
 from ingresskit.render.policies import Loss, Support
 
@@ -34,4 +34,25 @@ class _UpstreamConnection(Handler[UpstreamConnection]):
         return policy if policy == UpstreamConnection() else None
 
 
-HANDLERS: Final = (_UpstreamConnection(),)
+class _UpstreamKeepalive(Handler[UpstreamKeepalive]):
+    """HAProxy shrinks its pool step by step, and counts the uses of no connection of a server that it adds."""
+
+    policy = UpstreamKeepalive
+    limitations = (
+        Loss(
+            message="closes idle connections step by step, and counts no requests on one",
+            support=Support.DELEGATED,
+            effect="connections are used again as for other routes",
+        ),
+    )
+
+    @override
+    def losses(self, policy: UpstreamKeepalive) -> Iterable[Loss]:
+        return () if policy == UpstreamKeepalive() else self.limitations
+
+    @override
+    def honoured(self, policy: UpstreamKeepalive) -> Policy | None:
+        return policy if policy == UpstreamKeepalive() else None
+
+
+HANDLERS: Final = (_UpstreamConnection(), _UpstreamKeepalive())

@@ -52,6 +52,11 @@ _CAUSES: Final = Loss(
     effect="error alone causes another try",
 )
 _WITHIN: Final = Loss(field="within", message="has no end for further tries", support=Support.DELEGATED)
+_BUDGET: Final = Loss(
+    field="budget",
+    message="has no bound for further tries of all requests together",
+    support=Support.DELEGATED,
+)
 _WHOLE: Final = Loss(field="request", message="has no time for whole requests", support=Support.DELEGATED)
 
 
@@ -82,7 +87,7 @@ class _Retries(Handler[Retries]):
     """A part of the slot class."""
 
     policy = Retries
-    limitations = (_CAUSES, _WITHIN)
+    limitations = (_CAUSES, _WITHIN, _BUDGET)
 
     @override
     def losses(self, policy: Retries) -> Iterator[Loss]:
@@ -92,6 +97,8 @@ class _Retries(Handler[Retries]):
             yield _CAUSES
         if policy.within is not None:
             yield _WITHIN
+        if policy.budget is not None:
+            yield _BUDGET
 
     @override
     def slot_class(self, policy: Retries, base: SlotClass) -> SlotClass:

@@ -7,7 +7,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from ingresskit.policies import ConnectionUse, HttpVersion, Policy, UpstreamConnection
+from ingresskit.policies import ConnectionUse, HttpVersion, Policy, UpstreamConnection, UpstreamKeepalive
 from ingresskit.render.nginx.policies.drafts import DynamicDraft, StaticDraft
 from ingresskit.render.policies import Loss, PolicyHandler, Support
 
@@ -56,5 +56,26 @@ class DynamicUpstreamConnection(PolicyHandler[UpstreamConnection, DynamicDraft])
             draft.edit(self.stage, "connection", {"close": policy.use is ConnectionUse.CLOSE})
 
 
-STATIC: Final = (StaticUpstreamConnection(),)
-DYNAMIC: Final = (DynamicUpstreamConnection(),)
+class _UpstreamKeepalive(PolicyHandler[UpstreamKeepalive, object]):
+    """nginx keeps so many idle connections of a worker to all endpoints of a backend together."""
+
+    policy: type[Policy] = UpstreamKeepalive
+    limitations: tuple[Loss, ...] = (
+        Loss(
+            message="keeps idle connections of a worker for all endpoints together",
+            support=Support.DELEGATED,
+            effect="connections are used again as for other routes",
+        ),
+    )
+
+    @override
+    def losses(self, policy: UpstreamKeepalive) -> Iterable[Loss]:
+        return () if policy == UpstreamKeepalive() else self.limitations
+
+    @override
+    def honoured(self, policy: UpstreamKeepalive) -> Policy | None:
+        return policy if policy == UpstreamKeepalive() else None
+
+
+STATIC: Final = (StaticUpstreamConnection(), _UpstreamKeepalive())
+DYNAMIC: Final = (DynamicUpstreamConnection(), _UpstreamKeepalive())

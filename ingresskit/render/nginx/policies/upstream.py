@@ -49,6 +49,11 @@ _OTHER_CAUSES: Final = Loss(
     support=Support.DELEGATED,
     effect="error alone causes another try",
 )
+_BUDGET: Final = Loss(
+    field="budget",
+    message="has no bound for further tries of all requests together",
+    support=Support.DELEGATED,
+)
 _WHOLE: Final = Loss(field="request", message="has no time for whole requests", support=Support.DELEGATED)
 
 
@@ -88,6 +93,11 @@ class StaticRetries(PolicyHandler[Retries, StaticDraft]):
     """
 
     policy: type[Policy] = Retries
+    limitations: tuple[Loss, ...] = (_BUDGET,)
+
+    @override
+    def losses(self, policy: Retries) -> Iterable[Loss]:
+        return self.limitations if policy.attempts and policy.budget is not None else ()
 
     @override
     def contribute(self, policy: Retries, draft: StaticDraft) -> None:
@@ -108,14 +118,16 @@ class DynamicRetries(PolicyHandler[Retries, DynamicDraft]):
     """
 
     policy: type[Policy] = Retries
-    limitations: tuple[Loss, ...] = (_OTHER_CAUSES,)
+    limitations: tuple[Loss, ...] = (_OTHER_CAUSES, _BUDGET)
 
     @override
     def losses(self, policy: Retries) -> Iterable[Loss]:
         if not policy.attempts:
-            return ()
-        exact = RetryOn.ERROR in policy.on and {RetryOn.ERROR, RetryOn.TIMEOUT}.issuperset(policy.on)
-        return () if exact else self.limitations
+            return
+        if RetryOn.ERROR not in policy.on or not {RetryOn.ERROR, RetryOn.TIMEOUT}.issuperset(policy.on):
+            yield _OTHER_CAUSES
+        if policy.budget is not None:
+            yield _BUDGET
 
     @override
     def contribute(self, policy: Retries, draft: DynamicDraft) -> None:
