@@ -17,6 +17,7 @@ from ingresskit.traffic import (
     MetricFamily,
     counter,
     gauge,
+    worse,
 )
 
 __all__ = ["WorkersStatistics", "ended", "merged"]

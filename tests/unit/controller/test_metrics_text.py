@@ -18,7 +18,7 @@ from ingresskit.graph import BackendKey, Termination
 from ingresskit.proxy import DURATION_BOUNDS, BackendStatistics, EndpointStatistics, Statistics
 from ingresskit.render.inprocess import InProcessRenderer
 from ingresskit.sources import CacheStatistics, ClusterStatistics, MemorySource
-from ingresskit.traffic import Measured
+from ingresskit.traffic import EndpointHealth, Measured
 from tests.unit.controller.client import Holder
 
 SHOP = BackendKey("shop", "web", 80)
@@ -51,7 +51,11 @@ def of_proxy() -> Statistics:
             SHOP: BackendStatistics(requests=4, failures=1, active=2),
             BLOG: BackendStatistics(requests=1),
         },
-        endpoints={"192.0.2.1:80": EndpointStatistics(requests=5, failures=1, active=2)},
+        endpoints={
+            "192.0.2.1:80": EndpointStatistics(
+                requests=5, failures=1, active=2, ejections=3, health=EndpointHealth.EJECTED
+            )
+        },
     )
 
 
