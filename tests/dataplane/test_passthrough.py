@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 
@@ -20,7 +20,7 @@ from tests.unit.proxy.conftest import LONG, FakeEndpoint, Wire, get, until
 pytestmark = pytest.mark.anyio
 
 
-_PASSING = ("inprocess",)
+_PASSING = ("inprocess", "haproxy")
 _PLANES = [item for item in EVERY_PLANE if item.id in _PASSING]
 
 
@@ -142,6 +142,48 @@ async def test_first_message_in_many_records_is_read(stage: Stage) -> None:
             hello = records(client_hello(PASSED), sizes)
             async with open_raw(stage.plane.https, hello[:8], hello[8:]) as (reader, _), asyncio.timeout(LONG):
                 assert await reader.readexactly(len(hello)) == hello
+
+
+async def test_host_is_not_reached_over_tls_that_ends_here(stage: Stage) -> None:
+    web = await stage.endpoint()
+    async with tls_endpoint("raw", raw=True) as raw:
+        await stage.serve_objects(
+            *ended_here(web),
+            *passed_host(raw.port),
+            # The paths of the host are served over plain HTTP, by this endpoint.
+            ingress("more", {PASSED: {"/more": "web"}}, created=9),
+        )
+        assert stage.plane.https is not None
+        reader, writer = await asyncio.open_connection(*stage.plane.https)
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = trusting().wrap_bio(incoming, outgoing, server_hostname=PASSED)
+        first = True
+        found = b""
+        with suppress(OSError, ssl.SSLError, TimeoutError):
+            while True:
+                try:
+                    client.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    data = outgoing.read()
+                    writer.write(records(data, [20, 30]) if first else data)
+                    first = False
+                    async with asyncio.timeout(LONG):
+                        more = await reader.read(1 << 16)
+                    if not more or raw.connections:
+                        break
+                    incoming.write(more)
+            client.write(get("/more", host=PASSED))
+            writer.write(outgoing.read())
+            async with asyncio.timeout(LONG):
+                while more := await reader.read(1 << 16):
+                    incoming.write(more)
+                    with suppress(ssl.SSLWantReadError):
+                        found += client.read()
+        writer.transport.abort()
+
+        assert not found
+        assert not web.seen
 
 
 async def test_much_passes_both_ways_while_one_side_is_slow(stage: Stage) -> None:
@@ -306,3 +348,25 @@ async def test_address_in_a_proxy_header_counts(balanced_stage: Stage) -> None:
             async with open_raw(stage.plane.https, before, hello) as (reader, _), asyncio.timeout(LONG):
                 assert await first_of(reader, len(hello)) == (hello if passes else b"")
         assert raw.connections == 1
+
+
+async def test_client_of_a_host_that_ends_here_stays_known(balanced_stage: Stage) -> None:
+    stage = balanced_stage
+    web = await stage.endpoint()
+    async with tls_endpoint("raw", raw=True) as raw:
+        await stage.serve_objects(*ended_here(web), *passed_host(raw.port))
+        assert stage.plane.https is not None
+        for before, client, port in (
+            (b"PROXY TCP4 192.0.2.8 192.0.2.1 4711 8444\r\n", "192.0.2.8", "8444"),
+            (b"PROXY UNKNOWN\r\n", "127.0.0.1", "443"),
+        ):
+            reader, writer = await asyncio.open_connection(*stage.plane.https)
+            writer.write(before)
+            async with asyncio.timeout(LONG):
+                await writer.start_tls(trusting(), server_hostname=HOST)
+            wire = Wire(reader, writer)
+            assert (await wire.ask(get())).status == 200
+            seen = web.seen[-1]
+            assert (seen.value("x-real-ip"), seen.value("x-forwarded-port")) == (client, port)
+            assert seen.value("x-forwarded-proto") == "https"
+            await wire.close()

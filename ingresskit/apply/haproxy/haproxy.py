@@ -73,6 +73,7 @@ class Haproxy:
         self._log_socket = self._state / "access.sock"
         if access_log is not None:
             settings = replace(settings, log_socket=str(self._log_socket))
+        settings = replace(settings, tls_socket=str(self._state / "tls"))
         self.settings: HaproxySettings = settings
         self._access_log = access_log
         self._traffic: Traffic | None = None

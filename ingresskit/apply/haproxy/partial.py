@@ -13,10 +13,12 @@ from dataclasses import dataclass, field, replace
 
 from ingresskit.apply.haproxy.worker_state import WorkerState
 from ingresskit.render.haproxy import HaproxyArtifact, MapName, Pointer, SlotClass
+from ingresskit.render.haproxy.tables import STREAMS
 
 __all__ = ["servable_without_reload"]
 
 _POLICY = "p"
+_OF_HOSTS = (MapName.HOSTS, MapName.STREAMS)
 _RESPOND = "respond-"
 # The end of the keys in blocks of hosts that ask clients for certificates.
 _CERTIFICATE = "/certificate"
@@ -33,20 +35,25 @@ def servable_without_reload(live: WorkerState, new: HaproxyArtifact) -> HaproxyA
     judge = _Judge(live, new)
     old = live.artifact
     pointers: dict[Pointer, str] = {}
+    waiting = _waiting_streams(live, new)
     for pointer, value in new.pointers.items():
         held = old.pointers.get(pointer)
-        if held == value or pointer.map is MapName.SPLITS or judge.admits(value):
+        if pointer.key in waiting and pointer.map in _OF_HOSTS:
+            # TLS for the host would end here until the reload: it stays as it is.
+            if held is not None:
+                pointers[pointer] = held
+        elif held == value or pointer.map is MapName.SPLITS or judge.admits(value):
             pointers[pointer] = value
         elif held is not None:
             pointers[pointer] = held
     reach = _Reach(new, old)
     for pointer, value in list(pointers.items()):
-        if pointer.map is MapName.HOSTS:
+        if pointer.map in _OF_HOSTS:
             reach.follow(value)
     pointers = {
         pointer: value
         for pointer, value in pointers.items()
-        if pointer.map is MapName.HOSTS or pointer.key in reach.splits
+        if pointer.map in _OF_HOSTS or pointer.key in reach.splits
     }
     for split, layout in reach.splits.items():
         pointers[Pointer(MapName.SPLITS, split)] = layout
@@ -68,6 +75,18 @@ def servable_without_reload(live: WorkerState, new: HaproxyArtifact) -> HaproxyA
         blocks={item: new.blocks.get(item) or old.blocks[item] for item in sorted(reach.blocks)},
         backends=backends,
         identities={digest: identities[digest] for digest in sorted(shown - {""})},
+    )
+
+
+def _waiting_streams(live: WorkerState, new: HaproxyArtifact) -> frozenset[str]:
+    """The hosts whose connections the program would pass on, and cannot yet."""
+    judge = _Judge(live, new)
+    return frozenset(
+        pointer.key
+        for pointer, value in new.pointers.items()
+        if pointer.map is MapName.STREAMS
+        and live.artifact.pointers.get(pointer) != value
+        and (STREAMS not in live.needs.features or not judge.admits(value))
     )
 
 

@@ -204,7 +204,7 @@ async def compact(api: RuntimeApi, live: WorkerState) -> bool:
     if not names:
         return False
     for name in MapName:
-        if name in (MapName.HOSTS, MapName.SPLITS, MapName.SLOTS):
+        if name in (MapName.HOSTS, MapName.STREAMS, MapName.SPLITS, MapName.SLOTS):
             continue
         rows = [
             line for block in live.artifact.blocks.values() for line in block.lines.get(name, "").splitlines()

@@ -58,11 +58,12 @@ __all__ = [
 class MapName(StrEnum):
     """The maps of the program. Each is the file ``maps/<value>.map``, and is known by that name at runtime.
 
-    `HOSTS` and `SPLITS` hold pointers, `SLOTS` is the applier's own (backend id to the name of its
+    `HOSTS`, `STREAMS` and `SPLITS` hold pointers, `SLOTS` is the applier's own (backend id to the name of its
     slot), all others hold the rows of blocks.
     """
 
     HOSTS = "hosts"
+    STREAMS = "streams"
     EXACT = "exact"
     PREFIXES = "prefixes"
     SETTINGS = "settings"
@@ -117,7 +118,7 @@ class Block:
 
 
 class Pointer(NamedTuple):
-    """The key of a row that is replaced in place: `MapName.HOSTS` or `MapName.SPLITS`, and the key there."""
+    """The key of a row that is replaced in place, in `MapName.HOSTS`, `STREAMS` or `SPLITS`, and that map."""
 
     map: MapName
     key: str
@@ -198,17 +199,24 @@ class SlotClass:
         retries: Tries after the first.
         connect: How long connecting may take; ``None`` is the program's own default.
         late: Whether a silent server causes another try too.
+        passes: It takes connections that are passed on, and no requests.
+        idle: How long such a connection may be silent; ``None`` is the program's own default.
     """
 
     algorithm: Algorithm = Algorithm.ROUND_ROBIN
     retries: int = 1
     connect: timedelta | None = None
     late: bool = False
+    passes: bool = False
+    idle: timedelta | None = None
 
     @property
     def id(self) -> str:
         """A readable name, unique among classes, of letters, digits and ``-``: ``round-robin-1``."""
         connect = "" if self.connect is None else f"-{self.connect // timedelta(milliseconds=1)}ms"
+        if self.passes:
+            idle = "" if self.idle is None else f"-idle-{self.idle // timedelta(milliseconds=1)}ms"
+            return f"passes-{self.algorithm}-{self.retries}{connect}{idle}"
         return f"{self.algorithm}-{self.retries}{connect}{'-late' if self.late else ''}"
 
 

@@ -63,7 +63,7 @@ def map_text(artifact: HaproxyArtifact, name: MapName, slots: Mapping[str, str])
             rows = sorted(
                 (key, slot_value(slot, artifact.backends[key].servers)) for key, slot in slots.items()
             )
-        case MapName.HOSTS | MapName.SPLITS:
+        case MapName.HOSTS | MapName.STREAMS | MapName.SPLITS:
             rows = sorted((key, value) for (where, key), value in artifact.pointers.items() if where is name)
         case _:
             return "".join(

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Final
 
 from ingresskit.policies.values import Network
 from ingresskit.render.haproxy.artifact import MapName
 from ingresskit.render.haproxy.capabilities import Capabilities
 from ingresskit.render.haproxy.quoting import quote
+from ingresskit.render.haproxy.settings import Bind
 
 __all__ = [
     "AWAITED",
     "SCHEME_SAID",
     "Lines",
+    "bind_address",
     "flagged",
     "lookup",
+    "milliseconds",
     "plain_text",
     "refused",
     "setting",
@@ -83,6 +87,17 @@ def refused(rule: str, condition: str, capabilities: Capabilities) -> tuple[str,
     if capabilities.drains:
         return (f"{rule} if {condition}",)
     return f"wait-for-body time 1s if {condition} {AWAITED}", f"{rule} if {condition}"
+
+
+def bind_address(bind: Bind) -> str:
+    """The words of a ``bind`` line. Like the in-process proxy: the IPv6 wildcard does not take IPv4 along."""
+    address, port = bind
+    return f"ipv6@[{address}]:{port} v6only" if ":" in address else f"ipv4@{address}:{port}"
+
+
+def milliseconds(duration: timedelta) -> str:
+    """A time as HAProxy reads it."""
+    return f"{duration // timedelta(milliseconds=1)}ms"
 
 
 class Lines:

@@ -51,6 +51,7 @@ class HaproxyRenderer(Renderer[HaproxyArtifact]):
 
     name: ClassVar[str] = "haproxy"
     handlers: HandlerTable[PolicyHandler[Never, Never]] = TABLE
+    passes_tls: bool = True
     protocols: ClassVar[frozenset[Protocol]] = frozenset(Protocol)
     looks_names_up: ClassVar[bool] = False
 

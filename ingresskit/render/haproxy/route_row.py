@@ -8,6 +8,7 @@ The row of a route is ``kind|id|policy|flags|cut``:
 | ``split`` | of a split, by which `MapName.SPLITS` leads to a layout |
 | ``redirect-308`` and so on | of a block with the location |
 | ``respond-503`` and so on | ``.`` |
+| ``close``, of streams | ``.`` |
 
 *policy* is the id of a block with settings, and *flags* has a letter for each policy among them, or ``.``.
 Six digits among the flags say that the policies act in another order than the native one.
@@ -20,6 +21,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final
 
+from ingresskit.graph import Protocol
 from ingresskit.policies import Order
 from ingresskit.render.haproxy.artifact import Server
 
@@ -70,6 +72,8 @@ class Kind:
     SPLIT: Final = "split"
     REDIRECTS: Final = "redirect-"
     """What all redirects begin with."""
+    CLOSE: Final = "close"
+    """Streams only."""
     DENIED: Final = "denied"
     """Not in a row: what the program says of a request that a policy refuses with any status."""
     RESPONDS: Final = "respond-"
@@ -93,6 +97,8 @@ class Speaks:
     """There is no server."""
     HTTP1: Final = "http"
     HTTP2: Final = "h2"
+    TCP: Final = "tcp"
+    """Whatever the clients of a stream speak."""
 
 
 def slot_value(slot: str, servers: Sequence[Server]) -> str:
@@ -104,7 +110,10 @@ def slot_value(slot: str, servers: Sequence[Server]) -> str:
     """
     if not servers:
         return f"{slot}/{Speaks.NOTHING}"
-    return f"{slot}/{Speaks.HTTP2 if servers[0].protocol.is_http2 else Speaks.HTTP1}"
+    spoken = servers[0].protocol
+    if spoken is Protocol.TCP:
+        return f"{slot}/{Speaks.TCP}"
+    return f"{slot}/{Speaks.HTTP2 if spoken.is_http2 else Speaks.HTTP1}"
 
 
 def order_mark(order: Order) -> str:

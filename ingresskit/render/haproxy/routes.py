@@ -175,7 +175,11 @@ _NO_LAYOUT: Final = _Layout({}, {})
 
 
 def _pointer(part: HostPart) -> Mapping[Pointer, str]:
-    return {} if part is _NOTHING else {part.pointer: part.table}
+    if part is _NOTHING:
+        return {}
+    if part.stream:
+        return {part.pointer: part.table, Pointer(MapName.STREAMS, part.pointer.key): part.stream}
+    return {part.pointer: part.table}
 
 
 def _layout(split: Split, servers: Mapping[BackendKey, tuple[Server, ...]]) -> _Layout:

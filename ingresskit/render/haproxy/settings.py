@@ -40,6 +40,9 @@ class HaproxySettings:
         header_timeout: For a whole request head.
         body_timeout: How long a client may send, or take, nothing.
         idle_timeout: For a client connection between two requests.
+        handshake_timeout: For the first message of a TLS handshake, where connections are passed on by their
+            server name.
+        stream_idle_timeout: How long a connection that is passed on may be silent in both directions.
         max_connections: Client connections at a time; further ones wait.
         max_request_line_bytes: A longer target gets 414.
         buffer_bytes: What HAProxy holds of a request or a response at a time; a head must fit in it, less
@@ -56,6 +59,9 @@ class HaproxySettings:
             port of one of *http* itself: then to that of the first *https*. ``None``: 443, and without
             *https* nothing is redirected to TLS.
         log_socket: The path of a datagram socket that access log lines are sent to; ``None``: no log.
+        tls_socket: Where connections whose TLS ends here get from the part that reads server names to the part
+            that ends TLS, while a host is passed on: the path of Unix sockets, in a folder open to nobody else,
+            less the end of their names. `ingresskit.apply.haproxy.Haproxy` has one of its own.
         delegate: Whether the program can hand requests over to a delegate; see `ingresskit.render.delegate`.
         hard_stop_after: How long a replaced process may serve the connections it still has.
 
@@ -72,6 +78,8 @@ class HaproxySettings:
     header_timeout: timedelta = timedelta(seconds=15)
     body_timeout: timedelta = timedelta(seconds=60)
     idle_timeout: timedelta = timedelta(seconds=75)
+    handshake_timeout: timedelta = timedelta(seconds=10)
+    stream_idle_timeout: timedelta = timedelta(minutes=10)
     max_connections: int = 16384
     max_request_line_bytes: int = 8192
     buffer_bytes: int = 32768
@@ -82,6 +90,7 @@ class HaproxySettings:
     public_http_port: int = 80
     public_https_port: int | None = None
     log_socket: str | None = None
+    tls_socket: str = "tls"
     delegate: bool = False
     hard_stop_after: timedelta = timedelta(minutes=30)
 

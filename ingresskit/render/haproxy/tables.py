@@ -9,25 +9,28 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import Final, assert_never
 
 from ingresskit.graph import (
     BackendKey,
+    Close,
     Forward,
     PathKind,
     Redirect,
     Respond,
     Route,
+    StreamRoute,
     VirtualHost,
     WeightedBackend,
     redirects_to_tls,
     refuses_plain_http,
     solves_http01,
 )
-from ingresskit.policies import NATIVE_ORDER, KeptTarget, Order, Origin, PolicySet, Stage
+from ingresskit.policies import NATIVE_ORDER, KeptTarget, Order, Origin, PolicySet, Stage, Timeouts
 from ingresskit.render.delegate import DELEGATE, Handover
 from ingresskit.render.haproxy.artifact import Block, MapName, MapRow, Pointer, SlotClass
 from ingresskit.render.haproxy.policies import DECIDING, TABLE, Draft, SettingRow
+from ingresskit.render.haproxy.policies.upstream import step
 from ingresskit.render.haproxy.route_row import (
     CERTIFICATE_FLAG,
     HANDOVER_FLAG,
@@ -39,7 +42,13 @@ from ingresskit.render.haproxy.route_row import (
     route_value,
 )
 
-__all__ = ["HostPart", "Split", "digest", "host_part", "make_block"]
+__all__ = ["STREAMS", "HostPart", "Split", "digest", "host_part", "make_block"]
+
+STREAMS: Final = "streams"
+"""The feature of a program that passes connections on, see `Needs.features`."""
+
+# Before a connection is made; each try goes to another server.
+_STREAM_RETRIES: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +73,8 @@ class HostPart:
     Attributes:
         pointer: The row that makes *table* the one of the host.
         table: The id of the block of its paths.
-        blocks: All blocks, *table* among them.
+        stream: The id of the block of its connections; empty: TLS ends here.
+        blocks: All blocks, *table* and *stream* among them.
         backends: What its routes forward to: the key and the class, by id.
         splits: By id.
         classes: By id; else as in `Needs`, like those below.
@@ -72,6 +82,7 @@ class HostPart:
 
     pointer: Pointer
     table: str
+    stream: str = ""
     blocks: Mapping[str, Block] = field(default_factory=dict[str, Block])
     backends: Mapping[str, tuple[BackendKey, SlotClass]] = field(
         default_factory=dict[str, tuple[BackendKey, SlotClass]]
@@ -124,9 +135,15 @@ def host_part(host: VirtualHost, policies_of: Callable[[BackendKey], PolicySet] 
     rows = [row for route in host.routes for row in maker.route_rows(host, route)]
     table = make_block("t", rows, join="")
     maker.blocks[table.id] = table
+    stream = ""
+    if host.stream is not None:
+        made = make_block("t", maker.stream_rows(host.stream), join="")
+        maker.blocks[made.id] = made
+        stream = made.id
     return HostPart(
         pointer=Pointer(MapName.HOSTS, host.host),
         table=table.id,
+        stream=stream,
         blocks=maker.blocks,
         backends=maker.backends,
         splits=maker.splits,
@@ -186,6 +203,31 @@ class _Maker:
         else:
             yield MapName.PREFIXES, matched + "/", value
 
+    def stream_rows(self, stream: StreamRoute) -> Iterator[SettingRow]:
+        """The row of a stream, as that of a route for all paths, less what its key begins with."""
+        self.features.setdefault(STREAMS, stream.origin)
+        timeouts = stream.policies.get(Timeouts) or Timeouts()
+        slot_class = SlotClass(
+            retries=_STREAM_RETRIES, connect=step(timeouts.connect), passes=True, idle=step(timeouts.read)
+        )
+        draft = Draft()
+        TABLE.contribute(stream.policies.without(Timeouts), draft)
+        policy = NONE
+        if draft.rows:
+            block = make_block("p", draft.rows)
+            self.blocks[block.id] = block
+            policy = block.id
+        action = stream.action
+        match action:
+            case Forward():
+                kind, name = self._forward(action, slot_class, stream.origin)
+            case Close():
+                kind, name = Kind.CLOSE, NONE
+            case _:
+                assert_never(action)
+        value = route_value(kind, name, policy=policy, flags="".join(draft.flags), cut=0)
+        yield MapName.PREFIXES, "/", value
+
     def _settings(self, route: Route, policies: PolicySet) -> _Settings:
         draft = Draft()
         TABLE.contribute(policies, draft)
@@ -206,17 +248,25 @@ class _Maker:
         self.blocks[block.id] = block
         return _Settings(block.id, "".join(draft.flags), draft.slot_class, frozenset(draft.stages))
 
-    def _backend(self, key: BackendKey, slot_class: SlotClass, route: Route) -> str:
-        """The id of a backend in slots of the class that *route* and the policies of the backend ask for."""
+    def _backend(self, key: BackendKey, slot_class: SlotClass, origin: Origin) -> str:
+        """The id of a backend in slots of the class that what *origin* asked for, and its policies, ask for."""
         if key.policies:
             draft = Draft(slot_class=slot_class)
             # Nothing but the class: HAProxy has rows of settings for routes only.
             TABLE.contribute(self._policies_of(key), draft)
             slot_class = draft.slot_class
-        self.classes.setdefault(slot_class.id, (slot_class, route.origin))
+        self.classes.setdefault(slot_class.id, (slot_class, origin))
         name = _backend_id(key, slot_class)
         self.backends[name] = (key, slot_class)
         return name
+
+    def _forward(self, action: Forward, slot_class: SlotClass, origin: Origin) -> tuple[str, str]:
+        names = tuple(self._backend(share.key, slot_class, origin) for share in action.backends)
+        if len(names) == 1:
+            return Kind.FORWARD, names[0]
+        name = digest("s", *names, *(share.weight for share in action.backends))
+        self.splits[name] = Split(id=name, shares=action.backends, backends=names)
+        return Kind.SPLIT, name
 
     def _order(self, route: Route, settings: _Settings, flags: str) -> str:
         """The mark of the order in which the policies of *route* act; empty where it makes no difference."""
@@ -245,13 +295,8 @@ class _Maker:
 
     def _action(self, route: Route, slot_class: SlotClass) -> tuple[str, str]:
         match route.action:
-            case Forward(backends=shares):
-                names = tuple(self._backend(share.key, slot_class, route) for share in shares)
-                if len(shares) == 1:
-                    return Kind.FORWARD, names[0]
-                name = digest("s", *names, *(share.weight for share in shares))
-                self.splits[name] = Split(id=name, shares=shares, backends=names)
-                return Kind.SPLIT, name
+            case Forward():
+                return self._forward(route.action, slot_class, route.origin)
             case Redirect(location=location, status=status, keeps=keeps):
                 rows: list[SettingRow] = [(MapName.SETTINGS, "location", location)]
                 if keeps is not KeptTarget.NOTHING:

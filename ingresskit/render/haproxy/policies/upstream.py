@@ -16,7 +16,7 @@ from ingresskit.render.haproxy.lines import flagged, setting
 from ingresskit.render.haproxy.policies.base import Context, Handler, SettingRow
 from ingresskit.render.policies import Loss, Support
 
-__all__ = ["CONNECT_STEPS", "HANDLERS"]
+__all__ = ["CONNECT_STEPS", "HANDLERS", "step"]
 
 CONNECT_STEPS: Final = tuple(
     timedelta(milliseconds=step)
@@ -128,7 +128,7 @@ class _Timeouts(Handler[Timeouts]):
 
     @override
     def slot_class(self, policy: Timeouts, base: SlotClass) -> SlotClass:
-        return replace(base, connect=_step(policy.connect))
+        return replace(base, connect=step(policy.connect))
 
     @override
     def backend(self, context: Context) -> Iterator[str]:
@@ -157,7 +157,7 @@ class _UpstreamTls(Handler[UpstreamTls]):
 HANDLERS: Final = (_UpstreamTls(), _LoadBalancing(), _Retries(), _Timeouts())
 
 
-def _step(connect: timedelta | None) -> timedelta | None:
+def step(connect: timedelta | None) -> timedelta | None:
     """The least of the times that HAProxy may be given which is not shorter; the longest for longer ones."""
     if connect is None:
         return None

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Never
 
 from ingresskit.policies import NATIVE_ORDER, Algorithm, Order, Stage
 from ingresskit.render.error_bodies import sentence
 from ingresskit.render.haproxy.artifact import Needs, Server, SlotClass
 from ingresskit.render.haproxy.capabilities import Capabilities
-from ingresskit.render.haproxy.lines import Lines, flagged, plain_text
+from ingresskit.render.haproxy.lines import Lines, bind_address, flagged, milliseconds, plain_text
 from ingresskit.render.haproxy.policies import DECIDING, REWRITE_BYTES, TABLE, Context, Handler
 from ingresskit.render.haproxy.program.forwarding import add_client, add_forwarded, add_hop_by_hop
 from ingresskit.render.haproxy.program.grpc import GRPC, add_grpc, add_grpc_replies, add_grpc_timeouts
@@ -24,10 +23,17 @@ from ingresskit.render.haproxy.program.requests import (
     add_request_line,
 )
 from ingresskit.render.haproxy.program.routing import add_action, add_action_early, add_local_replies, add_route
+from ingresskit.render.haproxy.program.streams import (
+    add_passed_names,
+    inner_binds,
+    stream_class,
+    stream_sections,
+)
 from ingresskit.render.haproxy.quoting import quote
 from ingresskit.render.haproxy.route_row import NONE, REDIRECT_LOOP, order_mark
 from ingresskit.render.haproxy.servers import server_words
 from ingresskit.render.haproxy.settings import HaproxySettings
+from ingresskit.render.haproxy.tables import STREAMS
 
 __all__ = ["program", "slot_name"]
 
@@ -100,6 +106,7 @@ def program(
     sections = [
         _global(settings, marker, needs),
         _defaults(settings),
+        *(stream_sections(settings) if _passes(context) else ()),
         _frontend(context),
         *(_table(item) for item in _HANDLERS if item.table() and item.is_in(context)),
         _local_replies(needs, capabilities),
@@ -128,7 +135,7 @@ def _global(settings: HaproxySettings, marker: str, needs: Needs) -> Lines:
     section.add(
         "default-path config",
         f"maxconn {settings.max_connections}",
-        f"hard-stop-after {_time(settings.hard_stop_after)}",
+        f"hard-stop-after {milliseconds(settings.hard_stop_after)}",
         "mworker-max-reloads 3",
         f"tune.bufsize {settings.buffer_bytes}",
         f"tune.maxrewrite {REWRITE_BYTES}",
@@ -148,12 +155,12 @@ def _defaults(settings: HaproxySettings) -> Lines:
     section = Lines("defaults common")
     section.add(
         "mode http",
-        f"timeout connect {_time(settings.connect_timeout)}",
-        f"timeout server {_time(settings.read_timeout)}",
-        f"timeout tunnel {_time(settings.read_timeout)}",
-        f"timeout client {_time(settings.body_timeout)}",
-        f"timeout http-request {_time(settings.header_timeout)}",
-        f"timeout http-keep-alive {_time(settings.idle_timeout)}",
+        f"timeout connect {milliseconds(settings.connect_timeout)}",
+        f"timeout server {milliseconds(settings.read_timeout)}",
+        f"timeout tunnel {milliseconds(settings.read_timeout)}",
+        f"timeout client {milliseconds(settings.body_timeout)}",
+        f"timeout http-request {milliseconds(settings.header_timeout)}",
+        f"timeout http-keep-alive {milliseconds(settings.idle_timeout)}",
         "option dontlognull",
     )
     section.note("When a client disconnects, its endpoint learns it at once; small chunks are sent at once.")
@@ -169,17 +176,15 @@ def _frontend(context: Context) -> Lines:
     settings = context.settings
     section = Lines("frontend edge from common")
     for bind in settings.http:
-        section.add(f"bind {_bind(bind.address, bind.port)}")
-    for bind in settings.https:
+        section.add(f"bind {bind_address(bind)}")
+    for address, more_words in _tls_binds(context):
         offered = "h2,http/1.1" if settings.http2 else "http/1.1"
         more = ""
         if context.needs.handshakes.asks:
             # Rules judge what came of a handshake. A session would bring the certificate that its client showed
             # to another host: none is resumed.
             more = " ca-ignore-err all crt-ignore-err all no-tls-tickets"
-        section.add(
-            f"bind {_bind(bind.address, bind.port)} ssl crt-list certificates/list.txt alpn {offered}{more}"
-        )
+        section.add(f"bind {address}{more_words} ssl crt-list certificates/list.txt alpn {offered}{more}")
     if settings.log_socket is not None:
         section.note("One line for each request. Nothing in it has a character that JSON would escape.")
         fields = ",".join(f'"{name}":"{value}"' for name, value in _LOG.items())
@@ -195,11 +200,13 @@ def _frontend(context: Context) -> Lines:
             "tcp-request connection expect-proxy layer4 if proxy-before-us",
         )
     add_grpc(section, context.capabilities)
+    if _passes(context):
+        add_passed_names(section)
     add_request_line(section, settings, context.capabilities)
     add_names(section, settings)
     add_unsaid(section, settings)
     add_host(section)
-    add_client(section, settings)
+    add_client(section, settings, passes=_passes(context))
     add_asterisk(section, context.capabilities)
     add_path(section, context.needs.paths)
     add_route(section, context.capabilities, host_fallthrough=context.needs.host_fallthrough)
@@ -298,13 +305,28 @@ def _local_replies(needs: Needs, capabilities: Capabilities) -> Lines:
     return section
 
 
+def _passes(context: Context) -> bool:
+    """Whether connections with TLS are passed on."""
+    return STREAMS in context.needs.features and bool(context.settings.https)
+
+
+def _tls_binds(context: Context) -> Iterator[tuple[str, str]]:
+    """Where connections come from whose TLS ends here: the addresses, and further words."""
+    if _passes(context):
+        yield from inner_binds(context.settings)
+    else:
+        yield from ((bind_address(bind), "") for bind in context.settings.https)
+
+
 def _class(context: Context, slot_class: SlotClass) -> Lines:
     settings = context.settings
+    if slot_class.passes:
+        return stream_class(settings, slot_class)
     connect = settings.connect_timeout if slot_class.connect is None else slot_class.connect
     section = Lines(f"defaults {slot_class.id} from common")
     section.add(
         *_BALANCE[slot_class.algorithm],
-        f"timeout connect {_time(connect)}",
+        f"timeout connect {milliseconds(connect)}",
         f"retries {slot_class.retries}",
     )
     if slot_class.retries:
@@ -326,12 +348,3 @@ def _class(context: Context, slot_class: SlotClass) -> Lines:
             section.note(handler.words)
             section.request(*rules)
     return section
-
-
-def _bind(address: str, port: int) -> str:
-    # Like the in-process proxy: the IPv6 wildcard does not take IPv4 along.
-    return f"ipv6@[{address}]:{port} v6only" if ":" in address else f"ipv4@{address}:{port}"
-
-
-def _time(duration: timedelta) -> str:
-    return f"{duration // timedelta(milliseconds=1)}ms"

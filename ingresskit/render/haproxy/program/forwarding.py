@@ -12,6 +12,7 @@ from typing import Final
 
 from ingresskit.render.haproxy.lines import SCHEME_SAID, Lines, substituted
 from ingresskit.render.haproxy.program.requests import HOST
+from ingresskit.render.haproxy.program.streams import INNER
 from ingresskit.render.haproxy.quoting import quote
 from ingresskit.render.haproxy.route_row import Speaks
 from ingresskit.render.haproxy.settings import HaproxySettings
@@ -44,7 +45,7 @@ _REQUEST_ID: Final = "^[A-Za-z0-9._=+/:@-]{1,128}$"
 _PROTOCOL: Final = "^[A-Za-z0-9._+-]{1,32}(/[A-Za-z0-9._-]{1,16})?$"
 
 
-def add_client(section: Lines, settings: HaproxySettings) -> None:
+def add_client(section: Lines, settings: HaproxySettings, *, passes: bool = False) -> None:
     """Leave the client's address in ``txn.client``, and whether it spoke TLS in ``txn.proto``."""
     section.note("Who the client is: txn.client. What it used: txn.proto, txn.port.")
     if settings.proxy_protocol or settings.trusted_proxies:
@@ -92,6 +93,9 @@ def add_client(section: Lines, settings: HaproxySettings) -> None:
         # a port of its own.
         section.add("# A PROXY header of the kind LOCAL or UNKNOWN names no addresses: they stay as they were.")
         section.add("acl proxy-silent var(txn.after),strcmp(sess.before) eq 0")
+        if passes:
+            section.add("# Connections from the part that reads server names have one of its own as well.")
+            section.add(f"acl proxy-silent so_id {INNER}")
         section.request(
             "set-var-fmt(txn.after) %[src]:%[src_port] if { fc_rcvd_proxy }",
             "set-var(txn.port) dst_port if { fc_rcvd_proxy } !proxy-silent tls-said { ssl_fc }",
