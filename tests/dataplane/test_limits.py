@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import AsyncGenerator
+from pathlib import Path
 
 import pytest
 
@@ -229,6 +232,55 @@ async def test_a_client_that_leaves_gives_its_place_back(stage: Stage) -> None:
     assert await statuses(client, 1, by("192.0.2.12")) == [503]
     await slow.close()
     await until_served(client, by("192.0.2.12"))
+
+
+async def test_a_worker_that_crashes_gives_the_places_of_its_clients_back(
+    stage: Stage, request: pytest.FixtureRequest
+) -> None:
+    if "nginx-dynamic" not in request.node.name:
+        pytest.skip("only nginx in its dynamic mode has workers that count together")
+
+    async def never(request: Seen, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if b"slow" in request.line:
+            await asyncio.sleep(3600)
+        writer.write(reply())
+
+    endpoint = await stage.endpoint(never)
+    await stage.serve(endpoint, annotations={"connection-limit": "2"})
+    slow, client = [await stage.connect() for _ in range(2)], await stage.connect()
+    for number, wire in enumerate(slow, 1):
+        await wire.send(get("/slow", fields=[by("192.0.2.15")]))
+        await until(lambda number=number: len(endpoint.seen) == number)  # type: ignore[misc]
+    assert await statuses(client, 1, by("192.0.2.15")) == [429]
+    workers = [pid for pid in stage.plane.pids() if b"nginx: worker" in command_of(pid)]
+
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    for wire in slow:
+        assert await wire.is_closed()
+
+    assert len(workers) == 2
+    async with asyncio.timeout(LONG):
+        while True:
+            # Neither may stay in the way: the limit is two.
+            try:
+                fresh = await stage.connect()
+                found = await statuses(fresh, 1, by("192.0.2.15"))
+            except (OSError, asyncio.IncompleteReadError):
+                continue
+            if found == [200]:
+                break
+            await asyncio.sleep(0.05)
+    held = [await stage.connect() for _ in range(2)]
+    seen = len(endpoint.seen)
+    for number, wire in enumerate(held, seen + 1):
+        await wire.send(get("/slow", fields=[by("192.0.2.15")]))
+        await until(lambda number=number: len(endpoint.seen) == number)  # type: ignore[misc]
+    assert await statuses(await stage.connect(), 1, by("192.0.2.15")) == [429]
+
+
+def command_of(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 async def test_a_websocket_holds_its_place_until_it_ends(stage: Stage) -> None:

@@ -13,6 +13,7 @@ local certificates = require "ingresskit.certificates"
 local contexts = require "ingresskit.contexts"
 local interim = require "ingresskit.interim"
 local handlers = require "ingresskit.handlers"
+local places = require "ingresskit.places"
 local push = require "ingresskit.push"
 local rates = require "ingresskit.policies.rates"
 local router = require "ingresskit.router"
@@ -34,6 +35,7 @@ push.load(prefix)
 -- init_worker_by_lua
 function M.start()
     math.randomseed(ngx.worker.pid() + ngx.now() * 1000)
+    places.start()
     interim.start()
     statistics.start()
 end

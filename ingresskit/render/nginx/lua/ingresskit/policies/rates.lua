@@ -1,6 +1,7 @@
 -- How many requests a client may send in a time, and at a time. All workers count together.
 
 local addresses = require "ingresskit.addresses"
+local places = require "ingresskit.places"
 local replies = require "ingresskit.local_replies"
 
 local dict = ngx.shared.ingresskit_limits
@@ -51,22 +52,22 @@ function M.guards.connections(argument, context)
         return
     end
     local key = key_of(argument.owner, context.client)
-    local count = dict:incr(key, 1, 0)
+    local count, place = places.enter(key)
     if not count then
         return -- there is no memory for it, and a refusal would be for everybody
     end
     if count > argument.most then
-        dict:incr(key, -1)
+        places.leave(key, place)
         replies.send(argument.status, nil, "denied")
         return true
     end
-    context.place = key
+    context.counted_as, context.place = key, place
 end
 
 -- The request of *context* is over.
 function M.finished(context)
     if context.place then
-        dict:incr(context.place, -1)
+        places.leave(context.counted_as, context.place)
     end
 end
 
