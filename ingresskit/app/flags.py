@@ -18,6 +18,7 @@ from ingresskit.arguments import (
     read_network,
 )
 from ingresskit.models import ObjectKey
+from ingresskit.translate import LabelSelector
 
 __all__ = ["Address", "Command", "Flags", "parse_flags", "read_address"]
 
@@ -38,6 +39,9 @@ _ABSENT: dict[str, object] = {
     "publish_address": [],
     "publish_service": None,
     "publish_node_addresses": False,
+    "handover_address": [],
+    "handed_over": None,
+    "take_status_from": [],
     "leader_election_lease": None,
     "host_claims": None,
     "no_leader_election": False,
@@ -50,6 +54,9 @@ _IN_A_CLUSTER = (
     "publish_address",
     "publish_service",
     "publish_node_addresses",
+    "handover_address",
+    "handed_over",
+    "take_status_from",
     "leader_election_lease",
     "host_claims",
 )
@@ -99,6 +106,9 @@ class Flags(DialectArguments):
     publish_address: list[str]
     publish_service: ObjectKey | None
     publish_node_addresses: bool
+    handover_address: list[str]
+    handed_over: LabelSelector | None
+    take_status_from: list[str]
     leader_election_lease: ObjectKey | None
     host_claims: ObjectKey | None
     no_leader_election: bool
@@ -144,6 +154,12 @@ def parse_flags(
             parser.error(f"--{name.replace('_', '-')} is for a cluster; --manifests and --demo have none")
     if flags.publish_address and (flags.publish_service or flags.publish_node_addresses):
         parser.error("--publish-address names every address; leave out what else would be published")
+    if flags.handed_over and not flags.handover_address:
+        parser.error("--handed-over is for --handover-address, which is missing")
+    publishes = flags.publish_address or flags.publish_service or flags.publish_node_addresses
+    if (flags.handover_address or flags.take_status_from) and not publishes:
+        word = "--handover-address" if flags.handover_address else "--take-status-from"
+        parser.error(f"{word} is for a status that is written: add --publish-service or --publish-address")
     if flags.leader_election_lease and flags.no_leader_election:
         parser.error("--no-leader-election needs no lease; leave out --leader-election-lease")
     if (flags.admin_auth or flags.admin_host) and not flags.admin:
@@ -250,6 +266,12 @@ def _add_writing(add: Callable[..., object]) -> None:
     add("--publish-service", type=checked(read_key), metavar="NS/NAME", help=text)
     text = "take them from the nodes; with --publish-service, if that is of type NodePort"
     add("--publish-node-addresses", action="store_true", help=text)
+    text = "where the edge is reached that Ingresses are handed over from; repeatable"
+    add("--handover-address", type=checked(_published), action="append", default=[], metavar="ADDR", help=text)
+    text = "the labels of Ingresses that have been handed over (ingresskit.dev/handed-over=true)"
+    add("--handed-over", type=checked(LabelSelector.parse), metavar="LABELS", help=text)
+    text = "overwrite addresses of this field manager, such as nginx-ingress-controller, which no longer writes"
+    add("--take-status-from", action="append", default=[], metavar="NAME", help=text)
     text = "the Lease whose holder writes status and Events (ingresskit in the pod's namespace)"
     add("--leader-election-lease", type=checked(read_key), metavar="NS/NAME", help=text)
     text = "the ConfigMap for the record of who holds which host (ingresskit-hosts in the pod's namespace)"

@@ -18,13 +18,17 @@ from ingresskit.kube import Transport
 from ingresskit.models import ObjectKey
 from ingresskit.sources import ClusterSource
 from ingresskit.status import (
+    HANDED_OVER,
     AddressSource,
     EventRecorder,
     EventRecorderSettings,
     FixedAddresses,
+    Handover,
     NodeAddresses,
     ServiceAddresses,
     StatusWriter,
+    StatusWriterSettings,
+    fixed_addresses,
 )
 
 __all__ = ["ClusterReports"]
@@ -60,7 +64,7 @@ class ClusterReports:
             source=source,
             options=options,
             elector=self._elector,
-            writer=StatusWriter(transport),
+            writer=StatusWriter(transport, _writing(flags)),
             addresses=addresses,
             events=EventRecorder(transport, instance),
             claims=HostClaimWriter(transport, claims, record) if record is not None else None,
@@ -97,3 +101,9 @@ class ClusterReports:
             nodes = flags.publish_node_addresses
             return ServiceAddresses(self._informers, flags.publish_service, nodes=nodes)
         return NodeAddresses(self._informers) if flags.publish_node_addresses else None
+
+
+def _writing(flags: Flags) -> StatusWriterSettings:
+    old, labels = fixed_addresses(flags.handover_address), flags.handed_over or HANDED_OVER
+    handover = Handover(old=old, handed_over=labels) if old else None
+    return StatusWriterSettings(taken_from=frozenset(flags.take_status_from), handover=handover)

@@ -18,7 +18,7 @@ from ingresskit.errors import (
     Unauthorized,
 )
 from ingresskit.facts import fact_logger
-from ingresskit.models import Ingress, IngressClass, Namespace
+from ingresskit.models import Ingress, IngressClass, Namespace, Snapshot
 from ingresskit.sources import Source
 from ingresskit.status import AddressSource, EventRecorder, Fence, NoFence, StatusWriter, judge_ownership
 from ingresskit.translate import TranslateOptions
@@ -81,6 +81,7 @@ class StatusReporter:
         self._told: tuple[Diagnostic, ...] | None = None
         self._seen: tuple[object, ...] = (None, None, None)
         self._revision = -1
+        self._awaited: Snapshot | None = None
 
     def problems(self) -> tuple[DecodeError, ...]:
         """What of it cannot be written now, for `ClusterSource.include_problems`; empty when all is well.
@@ -130,23 +131,38 @@ class StatusReporter:
         snapshot = self._source.snapshot()
         if snapshot is None:
             return
+        outcome = self._controller.outcome
         diagnostics = self._controller.diagnostics
         if self._events is not None and diagnostics is not self._told:
             self._told = diagnostics
             self._events.update(diagnostics, snapshot)
-        # Not before something is live, and not while it cannot be put live: an address in a status says
-        # "you are served here".
-        if self._writer is None or self._addresses is None or self._controller.outcome is None:
+        # Not before it is live, and not while it cannot be put live: an address in a status says "you are
+        # served here", and clients follow it.
+        if self._writer is None or self._addresses is None or outcome is None:
             return
         if self._controller.statistics().failures_in_row:
             return
+        live = self._live(snapshot, outcome.revision)
+        if live is None:
+            return
         # Snapshots share what did not change, so a change of endpoints ends here.
-        seen = tuple(snapshot.by_key(kind) for kind in (Ingress, IngressClass, Namespace))
+        seen = tuple(live.by_key(kind) for kind in (Ingress, IngressClass, Namespace))
         revision = self._addresses.revision
         if revision != self._revision or any(new is not old for new, old in zip(seen, self._seen, strict=True)):
             self._seen, self._revision = seen, revision
-            ownership = judge_ownership(snapshot, self._options)
-            self._writer.update(snapshot.by_key(Ingress), ownership, self._addresses.addresses())
+            ownership = judge_ownership(live, self._options)
+            self._writer.update(live.by_key(Ingress), ownership, self._addresses.addresses())
+
+    def _live(self, snapshot: Snapshot, revision: int) -> Snapshot | None:
+        """The newest snapshot known to be live; ``None``: the one that is waited for is not yet."""
+        if snapshot.revision > revision:
+            # Passes may always be one behind: the one that was met first is waited for.
+            self._awaited = self._awaited or snapshot
+            snapshot = self._awaited
+        if snapshot.revision > revision:
+            return None
+        self._awaited = None
+        return snapshot
 
     async def _write(self) -> None:
         if self._elector is None:

@@ -10,17 +10,20 @@ from ingresskit.status.addresses import (
 )
 from ingresskit.status.events import EventRecorder, EventRecorderSettings
 from ingresskit.status.fence import Fence, NoFence
+from ingresskit.status.handover import HANDED_OVER, Handover
 from ingresskit.status.ownership import Ownership, judge_ownership
 from ingresskit.status.publishing import AddressSource, FixedAddresses, NodeAddresses, ServiceAddresses
 from ingresskit.status.writer import StatusWriter, StatusWriterSettings
 
 __all__ = [
+    "HANDED_OVER",
     "AddressSource",
     "Addresses",
     "EventRecorder",
     "EventRecorderSettings",
     "Fence",
     "FixedAddresses",
+    "Handover",
     "NoFence",
     "NodeAddresses",
     "Ownership",

@@ -17,7 +17,7 @@ _APPLY = {"Content-Type": "application/apply-patch+yaml"}  # JSON is YAML
 
 
 class StatusApply:
-    """Server-side apply on ``/status``, never by force.
+    """Server-side apply on ``/status``; by force only where the caller says so.
 
     Source: Kubernetes docs, "Server-Side Apply"; the list of addresses is atomic, so it has one value that
     all its owners agree on.
@@ -27,8 +27,10 @@ class StatusApply:
         self._transport = transport
         self._field_manager = field_manager
 
-    async def write(self, item: Ingress, addresses: Sequence[LoadBalancerIngress]) -> str:
-        """Make *addresses* the status of *item*.
+    async def write(
+        self, item: Ingress, addresses: Sequence[LoadBalancerIngress], *, force: bool = False
+    ) -> str:
+        """Make *addresses* the status of *item*, with *force* also where another field manager owns it.
 
         Returns:
             The resource version it has since.
@@ -43,7 +45,7 @@ class StatusApply:
         if not addresses:
             raise ValueError("a status without addresses is not written")
         entries = [{"ip": it.ip} if it.ip else {"hostname": it.hostname} for it in addresses]
-        return await self._apply(item, {"status": {"loadBalancer": {"ingress": entries}}})
+        return await self._apply(item, {"status": {"loadBalancer": {"ingress": entries}}}, force=force)
 
     async def withdraw(self, item: Ingress) -> str | None:
         """Take back what this field manager owns of the status of *item*, and nothing else.
@@ -64,14 +66,14 @@ class StatusApply:
         # An applier owns what it applies: applying nothing gives up the rest.
         return await self._apply(item, {})
 
-    async def _apply(self, item: Ingress, wanted: Mapping[str, object]) -> str:
+    async def _apply(self, item: Ingress, wanted: Mapping[str, object], *, force: bool = False) -> str:
         meta = item.metadata
         identity = {"name": meta.name, "namespace": meta.namespace, **({"uid": meta.uid} if meta.uid else {})}
         tree = {"apiVersion": item.api_version, "kind": item.kind, "metadata": identity, **wanted}
         response = await self._transport.request(
             "PATCH",
             self._path(item, "status"),
-            query=[("fieldManager", self._field_manager), ("force", "false")],
+            query=[("fieldManager", self._field_manager), ("force", "true" if force else "false")],
             headers=_APPLY,
             body=json.dumps(tree, separators=(",", ":")).encode(),
         )

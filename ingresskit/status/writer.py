@@ -1,11 +1,12 @@
-"""Writing ``Ingress.status.loadBalancer``: only ours, only on change, never by force, never to nothing.
+"""Writing ``Ingress.status.loadBalancer``: only ours, only on change, never to nothing.
 
 What can happen to one Ingress:
 
 1. Its status says what it should, or nothing is known of where we are reached: no request is made.
 2. It says something else: our addresses are applied (server-side apply, without force).
 3. Another field manager owns the field with another value: the server refuses. That is reported
-   once, and not tried again until the status changes: two managers never undo each other in turn.
+   once, and not tried again until the status changes: two managers never undo each other in turn. By force
+   it is written only where all owners are managers that the settings name, since they no longer write.
 4. Another program with our field manager's name writes something else, again and again, which no server
    refuses: after three times we report it and stop, until the status should change.
 5. It belongs to another class now: if the field is ours, by the server's own book, we give it up.
@@ -41,7 +42,9 @@ from ingresskit.kube import Transport
 from ingresskit.models import Ingress, LoadBalancerIngress, ObjectKey
 from ingresskit.status.addresses import Addresses, normalized
 from ingresskit.status.apply import StatusApply
+from ingresskit.status.conflicts import conflicting_managers, conflicts_shown
 from ingresskit.status.fence import Fence
+from ingresskit.status.handover import Handover
 from ingresskit.status.ownership import Ownership
 
 __all__ = ["StatusWriter", "StatusWriterSettings"]
@@ -58,6 +61,9 @@ class StatusWriterSettings:
 
     Attributes:
         field_manager: As whom the field is written. Two controllers for one class do well to differ.
+        taken_from: Field managers that no longer write, whose addresses are overwritten. With one that still
+            writes this stops after three times.
+        handover: The edge that Ingresses are handed over from; ``None``: none.
         rate: Requests a second at most, on average.
         request_timeout: For one request.
         attempts: How often a refused write (409 for another reason than its owner, 422, 400) is made.
@@ -69,6 +75,8 @@ class StatusWriterSettings:
     """
 
     field_manager: str = "ingresskit"
+    taken_from: frozenset[str] = frozenset()
+    handover: Handover | None = None
     rate: float = 20.0
     request_timeout: timedelta = timedelta(seconds=10)
     attempts: int = 5
@@ -131,7 +139,13 @@ class StatusWriter:
         self._due = 0.0
         self._unsaid = 0  # writes since the last line in the log
         self._running = False
-        self._counts: dict[str, int] = {"writes": 0, "withdrawals": 0, "conflicts": 0, "failures": 0}
+        self._counts: dict[str, int] = {
+            "writes": 0,
+            "withdrawals": 0,
+            "takeovers": 0,
+            "conflicts": 0,
+            "failures": 0,
+        }
 
     @property
     def addresses(self) -> Addresses:
@@ -144,7 +158,7 @@ class StatusWriter:
         return frozenset(self._forbidden)
 
     def statistics(self) -> Mapping[str, int]:
-        """Counts: ``writes``, ``withdrawals``, ``conflicts``, ``failures``; ``waiting``, ``held`` now."""
+        """Counts: of writes, withdrawals, takeovers, conflicts and failures; waiting and held ones now."""
         return {**self._counts, "waiting": len(self._queue), "held": len(self._holds)}
 
     def update(
@@ -221,17 +235,24 @@ class StatusWriter:
 
     def _is_to_write(self, key: ObjectKey) -> bool:
         item = self._ingresses.get(key)
-        if item is None or not self._addresses or self._effective(item) == self._addresses:
+        wanted = () if item is None else self._wanted(item)
+        if item is None or not wanted or self._effective(item) == wanted:
             return False
-        return not self._is_held(item, self._addresses)
+        return not self._is_held(item, wanted)
+
+    def _wanted(self, item: Ingress) -> Addresses:
+        """What the status should say: where we are reached, or the edge that has not handed *item* over."""
+        handover = self._settings.handover
+        return self._addresses if handover is None or handover.is_over(item) else handover.addresses
 
     def _is_to_withdraw(self, key: ObjectKey) -> bool:
         """Whether an Ingress of another class may have a status of ours."""
         item = self._ingresses.get(key)
         if item is None or not (found := self._effective(item)) or self._is_held(item, ()):
             return False
-        written = self._written.get(key)
-        return written is not None or not set(self._addresses).isdisjoint(found)
+        written, handover = self._written.get(key), self._settings.handover
+        known = {*self._addresses, *(() if handover is None else handover.addresses)}
+        return written is not None or not known.isdisjoint(found)
 
     def _is_held(self, item: Ingress, wanted: Addresses) -> bool:
         hold = self._holds.get(item.key)
@@ -269,7 +290,7 @@ class StatusWriter:
         item = self._ingresses.get(key)
         if item is None or not fence.is_valid():
             return _Next.AGAIN
-        wanted = () if withdraws else self._addresses
+        wanted = () if withdraws else self._wanted(item)
         if not withdraws and self._counts_as_overwritten(item):
             return self._let_be(item, wanted, "the status is overwritten again and again, it is left as it is")
         try:
@@ -287,7 +308,14 @@ class StatusWriter:
         return _Next.DONE
 
     async def _write(self, item: Ingress, wanted: Addresses) -> None:
-        version = await self._apply.write(item, wanted)
+        try:
+            version = await self._apply.write(item, wanted)
+        except Conflict as exc:
+            if not (owners := conflicting_managers(exc)) or not owners <= self._settings.taken_from:
+                raise
+            version = await self._apply.write(item, wanted, force=True)
+            self._counts["takeovers"] += 1
+            _logger.info("status taken over", extra={**_facts(item), "from": ", ".join(sorted(owners))})
         meta = item.metadata
         self._written[item.key] = _Written(meta.uid, wanted, version, meta.resource_version)
         self._counts["writes"] += 1
@@ -308,7 +336,7 @@ class StatusWriter:
     def _counts_as_overwritten(self, item: Ingress) -> bool:
         """Whether another field manager keeps replacing exactly what we are about to write."""
         written = self._written.get(item.key)
-        if written is None or written.uid != item.metadata.uid or written.addresses != self._addresses:
+        if written is None or written.uid != item.metadata.uid or written.addresses != self._wanted(item):
             self._overwrites.pop(item.key, None)
             return False
         count, version = self._overwrites.get(item.key, (0, ""))
@@ -325,7 +353,7 @@ class StatusWriter:
                 # Gone; the watch will say so. (An API that is not there cannot have given us the object.)
                 self._written.pop(key, None)
                 return self._let_be(item, wanted, "")
-            case Conflict() if owners := _owners(error):
+            case Conflict() if owners := conflicts_shown(error):
                 self._counts["conflicts"] += 1
                 level = logging.DEBUG if (key, owners) in self._disputes else logging.WARNING
                 self._disputes.add((key, owners))
@@ -401,13 +429,6 @@ class StatusWriter:
 
 def _status(item: Ingress) -> Addresses:
     return normalized(item.status.load_balancer.ingress)
-
-
-def _owners(error: ApiError) -> str:
-    """The managers that own the field, as the server reports them; empty for another conflict."""
-    return "; ".join(
-        sorted({cause.message for cause in error.causes if cause.reason == "FieldManagerConflict"})
-    )
 
 
 def _facts(item: Ingress) -> dict[str, object]:

@@ -28,6 +28,20 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
         ["--publish-address=192.0.2.1", "--publish-service=a/b"],
         "--publish-address names every address",
     ),
+    "another edge": ([*FOLDER, "--handover-address=192.0.2.1"], "--handover-address is for a cluster"),
+    "another edge and no status": (
+        ["--handover-address=192.0.2.1"],
+        "--handover-address is for a status that is written: add --publish-service or --publish-address",
+    ),
+    "a manager and no status": (["--take-status-from=x"], "--take-status-from is for a status that is written"),
+    "labels of no handover": (
+        ["--publish-address=192.0.2.1", "--handed-over=a=b"],
+        "--handed-over is for --handover-address, which is missing",
+    ),
+    "labels that are none": (
+        ["--publish-address=192.0.2.1", "--handover-address=192.0.2.2", "--handed-over=a=b=c"],
+        "--handed-over:",
+    ),
     "a lease for nothing": (
         ["--leader-election-lease=a/b", "--no-leader-election"],
         "--no-leader-election needs no lease",
