@@ -17,6 +17,7 @@ from ingresskit.policies import (
     AnnotationDoc,
     AppRoot,
     Canary,
+    EndpointPreference,
     IngressNginxDialect,
     NativeDialect,
     PermanentRedirect,
@@ -334,7 +335,16 @@ def _about(policy: type[Policy]) -> Iterator[str]:
 
 # These say what a route does rather than how: the translator turns them into actions of the graph.
 _IN_THE_GRAPH = frozenset(
-    {AppRoot, Canary, PermanentRedirect, ServiceUpstream, TrafficSplit, UpstreamProtocol, WwwRedirect}
+    {
+        AppRoot,
+        Canary,
+        EndpointPreference,
+        PermanentRedirect,
+        ServiceUpstream,
+        TrafficSplit,
+        UpstreamProtocol,
+        WwwRedirect,
+    }
 )
 
 

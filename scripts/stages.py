@@ -8,6 +8,7 @@ from ingresskit.policies import (
     BUILTIN_POLICIES,
     NATIVE_ORDER,
     STAGE_REASONS,
+    EndpointPreference,
     PlainHttp,
     ServiceUpstream,
     Stage,
@@ -38,7 +39,7 @@ itself get those of `Hsts` and `Cors` only.
 """
 
 # Part of the graph itself: it chooses among the backends of the route.
-_IN_THE_GRAPH = frozenset({ServiceUpstream, TrafficSplit, UpstreamProtocol})
+_IN_THE_GRAPH = frozenset({EndpointPreference, ServiceUpstream, TrafficSplit, UpstreamProtocol})
 
 
 def page() -> str:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from ingresskit.app.extensions import installed_effects
 from ingresskit.app.failures import Failure, exit_status
 from ingresskit.app.flags import Command, Flags, parse_flags
 from ingresskit.app.logs import AccessLog, set_up_logging
+from ingresskit.app.place import place_of
 from ingresskit.app.plane_choice import prepared
 from ingresskit.app.planes import Setting
 from ingresskit.app.service import Service
@@ -96,6 +98,7 @@ async def _serve(flags: Flags, options: TranslateOptions, effects: PolicyEffects
             raise Failure(f"{flag}: {exc.filename}: {exc.strerror}") from None
         async with AsyncExitStack() as connections:
             transport = await _reach(flags, options, connections) if flags.cluster else None
+            options = replace(options, place=await place_of(flags, transport, logger))
             claims = _claims(flags, options)
             plane = await prepared(
                 Setting(

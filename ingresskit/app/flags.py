@@ -93,6 +93,8 @@ class Flags(DialectArguments):
     affinity_key: Path | None
     trusted_proxy: list[Network]
     proxy_protocol: bool
+    node_name: str | None
+    zone: str | None
     log_format: str
     log_level: str
     access_log: str
@@ -242,6 +244,10 @@ def _add_proxy(add: Callable[..., object]) -> None:
     text = "believe X-Forwarded-* of these peers; repeatable"
     add("--trusted-proxy", type=checked(read_network), action="append", default=[], metavar="CIDR", help=text)
     add("--proxy-protocol", action="store_true", help="read the PROXY protocol from trusted proxies")
+    text = "the node this runs on, for endpoints that are preferred near by ($NODE_NAME)"
+    add("--node-name", type=checked(_label), default=None, metavar="NAME", help=text)
+    text = "the zone this runs in ($NODE_ZONE, else the label of the node)"
+    add("--zone", type=checked(_label), default=None, metavar="NAME", help=text)
     add("--state-dir", type=Path, metavar="DIR", help="for files that are made (a private temporary folder)")
     text = "the key of affinity cookies, the same file for all replicas (one is made in the state folder)"
     add("--affinity-key", type=Path, metavar="FILE", help=text)
@@ -321,6 +327,12 @@ def _port(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", text) or not 0 < int(text) < 65536:
         raise ValueError(f"{text!r} is not a port, 1 to 65535")
     return int(text)
+
+
+def _label(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?", text):
+        raise ValueError(f"{text!r} is not the name of a node or zone")
+    return text
 
 
 def _workers(text: str) -> int | None:

@@ -64,7 +64,9 @@ FLAGS: Final[Mapping[str, FlagDoc]] = {
     "tcp-services-configmap": FlagDoc(note="plain TCP services are not built", lost=True),
     "udp-services-configmap": FlagDoc(note="UDP services are not built", lost=True),
     "enable-ssl-passthrough": FlagDoc("--enable-ssl-passthrough"),
-    "enable-topology-aware-routing": FlagDoc(note="endpoints of all zones are used alike", lost=True),
+    "enable-topology-aware-routing": FlagDoc(
+        note="hints of EndpointSlices are followed where the zone is known: set NODE_NAME or --zone"
+    ),
     "validating-webhook": FlagDoc(
         note="there is no admission webhook; run `ingresskit check` where manifests are reviewed", lost=True
     ),

@@ -11,10 +11,12 @@ from ingresskit.models.meta import KubeObject, Many, ObjectKey, WireModel
 __all__ = [
     "EndpointAddress",
     "EndpointConditions",
+    "EndpointHints",
     "EndpointPort",
     "EndpointSlice",
     "EndpointSubset",
     "Endpoints",
+    "HintTarget",
     "Service",
     "ServicePort",
     "ServiceSpec",
@@ -48,6 +50,7 @@ class ServiceSpec(WireModel):
     cluster_ip: str | None = None
     external_name: str | None = None
     external_ips: Many[str] = ()
+    traffic_distribution: str | None = None
     ports: Many[ServicePort] = ()
 
 
@@ -73,6 +76,29 @@ class EndpointConditions(WireModel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HintTarget(WireModel):
+    """A zone or a node that an endpoint is meant for."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointHints(WireModel):
+    """Which clients an endpoint is meant for. False: the control plane does not say.
+
+    Attributes:
+        for_zones: Those on nodes of these zones.
+        for_nodes: Those on these nodes.
+    """
+
+    for_zones: Many[HintTarget] = ()
+    for_nodes: Many[HintTarget] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.for_zones or self.for_nodes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SliceEndpoint(WireModel):
     """One endpoint of a slice. All its addresses lead to the same pod; only the first is used."""
 
@@ -80,6 +106,7 @@ class SliceEndpoint(WireModel):
     conditions: EndpointConditions | None = None
     zone: str | None = None
     node_name: str | None = None
+    hints: EndpointHints | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,13 +7,15 @@ endpoint port (8080). Ages are written as days after `EPOCH`, so that the smalle
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from ingresskit.models import (
     EndpointConditions,
+    EndpointHints,
     EndpointPort,
     EndpointSlice,
+    HintTarget,
     HTTPIngressPath,
     HTTPIngressRuleValue,
     Ingress,
@@ -169,12 +171,21 @@ def endpoint(
     serving: bool | None = None,
     terminating: bool | None = None,
     zone: str | None = None,
+    node: str | None = None,
+    for_zones: Sequence[str] = (),
+    for_nodes: Sequence[str] = (),
 ) -> SliceEndpoint:
-    """An endpoint of a slice, in whatever state."""
+    """An endpoint of a slice, in whatever state; *for_zones* and *for_nodes* are its hints."""
+    hints = EndpointHints(
+        for_zones=tuple(HintTarget(name=name) for name in for_zones),
+        for_nodes=tuple(HintTarget(name=name) for name in for_nodes),
+    )
     return SliceEndpoint(
         addresses=(address,),
         conditions=EndpointConditions(ready=ready, serving=serving, terminating=terminating),
         zone=zone,
+        node_name=node,
+        hints=hints or None,
     )
 
 

@@ -5,6 +5,7 @@ from ingresskit.translate.destinations import DestinationPolicy
 from ingresskit.translate.ingress.referenced import ReferencedObjects
 from ingresskit.translate.ingress.secrets import named_secrets
 from ingresskit.translate.options import DefaultBackend, HostOwnership, Scope, TranslateOptions
+from ingresskit.translate.places import Place
 from ingresskit.translate.selectors import LabelSelector
 from ingresskit.translate.translator import Translation, Translator, translate
 
@@ -14,6 +15,7 @@ __all__ = [
     "DestinationPolicy",
     "HostOwnership",
     "LabelSelector",
+    "Place",
     "ReferencedObjects",
     "Scope",
     "TranslateOptions",

@@ -11,7 +11,7 @@ from ingresskit._sorted_map import SortedMap
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.graph import Backend, BackendKey, Forward, VirtualHost
 from ingresskit.models import ObjectKey, ObjectRef, Service
-from ingresskit.policies import PolicySet, ServiceUpstream, UpstreamTls
+from ingresskit.policies import EndpointPreference, NearBy, PolicySet, ServiceUpstream, UpstreamTls
 from ingresskit.translate.backends import BackendTable
 
 __all__ = ["BackendPlane", "HostChange"]
@@ -132,6 +132,11 @@ class BackendPlane:
             policies = policies.without(ServiceUpstream)
             if wanted.enabled:
                 backend, more = self._table.of_service(backend)
+        preference = policies.get(EndpointPreference)
+        if preference is not None:
+            policies = policies.without(EndpointPreference)
+            if preference.near is not NearBy.HINTS and (wanted is None or not wanted.enabled):
+                backend = self._table.near(backend, preference.near)
         return _within_reach(replace(backend, key=key, policies=policies)), more
 
     def _drop(self, key: BackendKey) -> None:

@@ -20,10 +20,11 @@ from ingresskit.models import (
     Snapshot,
     SnapshotChanges,
 )
-from ingresskit.policies import ForeignAnnotations, Reading
+from ingresskit.policies import ForeignAnnotations, NearBy, Reading
 from ingresskit.translate.claims import BackendFault, ServiceRef
 from ingresskit.translate.destinations import DestinationPolicy
 from ingresskit.translate.endpoints import EndpointTable
+from ingresskit.translate.places import NOWHERE, Place
 
 __all__ = ["FIRST_PORT", "BackendTable", "Resolution", "ResolvedBackend"]
 
@@ -81,17 +82,23 @@ class BackendTable:
     Args:
         destinations: Which addresses are let through.
         foreign: Judges the annotations of Services, of which none is read; ``None``: nothing is said of them.
+        place: Where the proxy runs.
 
     Attributes:
         changed_services: The Services that the last `advance` found new, gone or changed.
         forgotten: The Services whose backends it forgot: those, and others whose endpoints changed.
     """
 
-    def __init__(self, destinations: DestinationPolicy, foreign: ForeignAnnotations | None = None) -> None:
+    def __init__(
+        self,
+        destinations: DestinationPolicy,
+        foreign: ForeignAnnotations | None = None,
+        place: Place = NOWHERE,
+    ) -> None:
         self._destinations = destinations
         self._foreign = foreign
         self._services: Mapping[ObjectKey, Service] = {}
-        self._endpoints = EndpointTable(destinations)
+        self._endpoints = EndpointTable(destinations, place)
         self._ports: dict[ObjectKey, _Ports] = {}
         self._resolutions: dict[ObjectKey, dict[tuple[str | int, str], Resolution]] = {}
         self._backends: dict[ObjectKey, dict[BackendKey, ResolvedBackend]] = {}
@@ -147,6 +154,17 @@ class BackendTable:
             return backend, ()
         endpoints, note = found
         return replace(backend, endpoints=endpoints, note=note), tuple(diagnostics)
+
+    def near(self, backend: Backend, wanted: NearBy) -> Backend:
+        """*backend* with the endpoints that *wanted* prefers; itself where it has names instead."""
+        key = backend.key
+        service = self._services.get(ObjectKey(key.namespace, key.service))
+        if service is None or service.spec.type == _EXTERNAL_NAME:
+            return backend
+        port = self._port(service, key.port) or ServicePort(port=key.port)
+        # What is wrong with some of them was said of all of them.
+        endpoints, note = self._endpoints.collect(service, port, [], wanted)
+        return replace(backend, endpoints=endpoints, note=note)
 
     def _resolve(self, ref: ServiceRef) -> Resolution:
         about = ObjectRef(Service.kind, ref.service)

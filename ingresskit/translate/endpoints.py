@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
 from ingresskit.graph import Endpoint
 from ingresskit.models import (
+    EndpointHints,
     EndpointPort,
     Endpoints,
     EndpointSlice,
@@ -20,7 +21,9 @@ from ingresskit.models import (
     Snapshot,
     SnapshotChanges,
 )
+from ingresskit.policies import NearBy
 from ingresskit.translate.destinations import DestinationPolicy
+from ingresskit.translate.places import NOWHERE, Place, near
 
 __all__ = ["EndpointTable"]
 
@@ -40,10 +43,15 @@ class EndpointTable:
     """Finds the endpoints of Services in one snapshot after another.
 
     Give it each snapshot with `advance`, in order; ask then.
+
+    Args:
+        destinations: Which addresses are let through.
+        place: Where the proxy runs.
     """
 
-    def __init__(self, destinations: DestinationPolicy) -> None:
+    def __init__(self, destinations: DestinationPolicy, place: Place = NOWHERE) -> None:
         self._destinations = destinations
+        self._near = place
         self._slice_objects: Mapping[ObjectKey, EndpointSlice] = {}
         self._endpoints_objects: Mapping[ObjectKey, Endpoints] = {}
         self._slices: dict[ObjectKey, dict[ObjectKey, EndpointSlice]] = {}
@@ -75,11 +83,18 @@ class EndpointTable:
         return touched
 
     def collect(
-        self, service: Service, port: ServicePort, diagnostics: list[Diagnostic]
+        self,
+        service: Service,
+        port: ServicePort,
+        diagnostics: list[Diagnostic],
+        wanted: NearBy = NearBy.HINTS,
     ) -> tuple[tuple[Endpoint, ...], str]:
-        """The endpoints of a port; without any, why, as a clause. Adds what is wrong to *diagnostics*."""
-        ready: dict[tuple[bytes, int], Endpoint] = {}
-        draining: dict[tuple[bytes, int], Endpoint] = {}
+        """The endpoints of a port that are near enough.
+
+        Without any, why, as a clause. Adds what is wrong to *diagnostics*.
+        """
+        ready: dict[tuple[bytes, int], _Candidate] = {}
+        draining: dict[tuple[bytes, int], _Candidate] = {}
         total = 0
         for candidate in self._candidates(service.key, port.name or "", diagnostics):
             if total == _MOST_CANDIDATES:
@@ -91,16 +106,13 @@ class EndpointTable:
             if chosen is None:
                 continue
             place = (candidate.address.packed, candidate.port)
-            if place not in chosen:
-                chosen[place] = Endpoint(
-                    address=candidate.address.text,
-                    port=candidate.port,
-                    zone=candidate.zone,
-                    draining=not candidate.ready,
-                )
-        used = ready or draining
+            chosen.setdefault(place, candidate)
+        used = [(ready or draining)[key] for key in sorted(ready or draining)]
+        if ready and self._near != NOWHERE:
+            # As kube-proxy has it: where none is ready, whatever still serves is near enough.
+            used = list(near(used, self._near, wanted, service.spec.traffic_distribution))
         if used:
-            return tuple(used[key] for key in sorted(used)), ""
+            return tuple(map(_endpoint, used)), ""
         if total:
             return (), f"none of the {total} endpoints of Service {service.key} is ready"
         return (), self._why_none(service, port)
@@ -260,13 +272,31 @@ class _Candidate:
     ready: bool
     draining: bool = False
     zone: str | None = None
+    node: str | None = None
+    hints: EndpointHints | None = None
+
+
+def _endpoint(candidate: _Candidate) -> Endpoint:
+    return Endpoint(
+        address=candidate.address.text,
+        port=candidate.port,
+        zone=candidate.zone,
+        draining=not candidate.ready,
+    )
 
 
 def _candidate(endpoint: SliceEndpoint, address: _Address, port: int) -> _Candidate:
     """Source: EndpointConditions: unknown ``ready`` is ready, unknown ``serving`` is what ``ready`` is."""
     conditions = endpoint.conditions
     if conditions is None:
-        return _Candidate(address=address, port=port, ready=True, zone=endpoint.zone)
+        return _Candidate(
+            address=address,
+            port=port,
+            ready=True,
+            zone=endpoint.zone,
+            node=endpoint.node_name,
+            hints=endpoint.hints,
+        )
     ready = conditions.ready is not False
     serving = ready if conditions.serving is None else conditions.serving
     return _Candidate(
@@ -275,6 +305,8 @@ def _candidate(endpoint: SliceEndpoint, address: _Address, port: int) -> _Candid
         ready=ready,
         draining=serving and conditions.terminating is True,
         zone=endpoint.zone,
+        node=endpoint.node_name,
+        hints=endpoint.hints,
     )
 
 

@@ -15,6 +15,7 @@ from ingresskit.models import ObjectKey
 from ingresskit.policies import ForeignProtections, PolicyRegistry, default_policies
 from ingresskit.translate.budgets import Budgets
 from ingresskit.translate.destinations import DestinationPolicy
+from ingresskit.translate.places import NOWHERE, Place
 from ingresskit.translate.selectors import LabelSelector
 
 __all__ = ["DefaultBackend", "HostOwnership", "Scope", "TranslateOptions"]
@@ -78,6 +79,7 @@ class TranslateOptions:
         host_fallthrough: See `ingresskit.graph.RouteGraph`.
         paths: How the paths of rules and requests are brought into normal form.
         destinations: Which endpoint addresses are let through.
+        place: Where the proxy runs, for endpoints near by; nothing is known by default, and all are used.
         scope: Which Ingresses are looked at.
         budgets: How much one Ingress and one namespace may ask for.
 
@@ -100,6 +102,7 @@ class TranslateOptions:
     host_fallthrough: bool = False
     paths: PathOptions = DEFAULT_PATHS
     destinations: DestinationPolicy = field(default_factory=DestinationPolicy)
+    place: Place = NOWHERE
     scope: Scope = field(default_factory=Scope)
     budgets: Budgets = field(default_factory=Budgets)
 

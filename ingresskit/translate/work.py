@@ -119,7 +119,7 @@ class Work:
         self._default_backend: Resolution | None = None
         self._decided: dict[str, tuple[HostInputs, DecidedHost]] = {}
         self._hosts: SortedMap[str, VirtualHost] = SortedMap(_host_order)
-        self._table = BackendTable(options.destinations, foreign_annotations(options))
+        self._table = BackendTable(options.destinations, foreign_annotations(options), options.place)
         self._backends = BackendPlane(self._table, self._notes)
         self._graph: RouteGraph | None = None
 

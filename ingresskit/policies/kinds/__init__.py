@@ -26,7 +26,9 @@ from ingresskit.policies.kinds.certificates import CertificateMode, ClientCertif
 from ingresskit.policies.kinds.compression import Coding, Compression
 from ingresskit.policies.kinds.connections import (
     ConnectionUse,
+    EndpointPreference,
     HttpVersion,
+    NearBy,
     ServiceUpstream,
     UpstreamConnection,
     UpstreamKeepalive,
@@ -105,6 +107,7 @@ __all__ = [
     "DeniedSources",
     "DigestAuth",
     "EndpointLimit",
+    "EndpointPreference",
     "EndpointProtocol",
     "ExternalAuth",
     "FailureKind",
@@ -125,6 +128,7 @@ __all__ = [
     "Mirror",
     "MirrorUrl",
     "NamedService",
+    "NearBy",
     "OpenPaths",
     "PassiveHealth",
     "PermanentRedirect",
@@ -179,6 +183,7 @@ BUILTIN_POLICIES: tuple[type[Policy], ...] = (
     DeniedSources,
     DigestAuth,
     EndpointLimit,
+    EndpointPreference,
     ExternalAuth,
     FallbackService,
     ForwardedPrefix,

@@ -10,7 +10,15 @@ from typing import ClassVar
 from ingresskit.policies.base import Policy, PolicyScope, annotated
 from ingresskit.policies.values import parse_boolean, parse_choice, parse_duration, parse_integer
 
-__all__ = ["ConnectionUse", "HttpVersion", "ServiceUpstream", "UpstreamConnection", "UpstreamKeepalive"]
+__all__ = [
+    "ConnectionUse",
+    "EndpointPreference",
+    "HttpVersion",
+    "NearBy",
+    "ServiceUpstream",
+    "UpstreamConnection",
+    "UpstreamKeepalive",
+]
 
 
 class ConnectionUse(StrEnum):
@@ -47,6 +55,39 @@ class ServiceUpstream(Policy):
         default=False,
         grammar="`true` or `false`",
         summary="Send requests to the address of the Service, and not to its endpoints.",
+    )
+
+
+class NearBy(StrEnum):
+    """Which endpoints are preferred, by where they run."""
+
+    HINTS = "hints"
+    """Those that the control plane means for the zone or node of the proxy."""
+    SAME_ZONE = "same-zone"
+    """Those of the zone of the proxy, if there is one."""
+    SAME_NODE = "same-node"
+    """Those of the node of the proxy, if there is one, else those of its zone."""
+    ANYWHERE = "anywhere"
+    """None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointPreference(Policy):
+    """Which endpoints get requests, by where they run. Where none is near enough, all do.
+
+    Attributes:
+        near: ``hints`` follows the hints of EndpointSlices as kube-proxy does, and where there are none
+            ``spec.trafficDistribution`` of the Service; the others leave both aside.
+    """
+
+    scope: ClassVar[PolicyScope] = PolicyScope.BACKEND
+
+    near: NearBy = annotated(
+        "prefer-endpoints",
+        parse_choice(NearBy),
+        default=NearBy.HINTS,
+        grammar="`hints`, `same-zone`, `same-node` or `anywhere`",
+        summary="Which endpoints are preferred, by where they and the proxy run.",
     )
 
 

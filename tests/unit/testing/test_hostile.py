@@ -54,7 +54,7 @@ def test_every_native_annotation_with_text_in_it_is_among_the_fields() -> None:
         f"ejection-{name}"
         for name in ("failures", "limit", "longest-time", "ratio", "requests", "time", "window")
     }
-    closed |= {"endpoint-queue", "endpoint-queue-timeout", "retry-budget", "slow-start"}
+    closed |= {"endpoint-queue", "endpoint-queue-timeout", "prefer-endpoints", "retry-budget", "slow-start"}
     closed |= {f"health-check-{name}" for name in ("failures", "interval", "successes", "timeout")}
     closed |= {f"upstream-keepalive-{name}" for name in ("connections", "requests", "time", "timeout")}
     closed |= {"external-auth-always-set-cookie", "external-auth-timeout", "hash-by-subset"}
