@@ -36,6 +36,7 @@ def proxy_settings(setting: Setting) -> ProxySettings:
         public_https_port=flags.public_https_port,
         trusted_proxies=tuple(flags.trusted_proxy),
         proxy_protocol=flags.proxy_protocol,
+        http2=flags.http2,
         access_log=log.record if log else None,
         destination_fault=setting.options.destinations.fault,
     )

@@ -197,6 +197,8 @@ def _access_line(ended: float, request: AccessRecord) -> str:
         "firstByteMs": _milliseconds(request.first_byte_time),
         "upstreamStatus": request.upstream_status,
     }
+    if request.protocol:
+        line["protocol"] = request.protocol
     if request.shadow:
         line["shadow"] = request.shadow
     return json.dumps(line)

@@ -24,7 +24,7 @@ __all__ = ["Proxy"]
 
 
 class Proxy:
-    """An HTTP/1.1 reverse proxy that serves a routing table.
+    """A reverse proxy for HTTP/1.1 and HTTP/2 that serves a routing table.
 
     Use it from one event loop (asyncio's or uvloop): the first call of `listen` binds it to the running
     one. `swap` and `statistics` may be called before that, and on that loop's thread after it.
@@ -124,7 +124,7 @@ class Proxy:
         if tls:
             pass_on = PassedNames(lambda: parts.admission.table, parts.streams.take)
             if self._contexts is None:
-                self._contexts = CertificateContexts(lambda: self._table)
+                self._contexts = CertificateContexts(lambda: self._table, http2=parts.http2)
             context = self._contexts.for_connection
         make_protocol = parts.tls_client if tls else parts.plain_client
         listener = await open_listener(self.settings, parts.clients, make_protocol, bound, context, pass_on)

@@ -63,6 +63,9 @@ class ProxySettings:
             or 2; that of other peers is not read.
         underscores_in_headers: Pass on header fields with ``_`` in their names. Those that could be taken
             for a field of the proxy's own (``X_Real_IP``) or one that the route sets or removes still go.
+        http2: Speak HTTP/2 to clients that want it: by ALPN on listeners with TLS, with prior knowledge on the
+            others, beside HTTP/1.1. ``None``: where the extra ``http2`` is installed.
+        http2_max_streams: Requests that a client may have under way on one connection of HTTP/2.
         public_http_port: The port that clients reach plain HTTP at, for ``X-Forwarded-Port`` where neither a
             trusted proxy, a PROXY header nor ``Host`` names one.
         public_https_port: The same of TLS; also where plain HTTP is redirected to, unless ``Host`` names the
@@ -100,6 +103,8 @@ class ProxySettings:
     trusted_proxies: tuple[Network, ...] = ()
     proxy_protocol: bool = False
     underscores_in_headers: bool = False
+    http2: bool | None = None
+    http2_max_streams: int = 100
     public_http_port: int = 80
     public_https_port: int | None = None
     access_log: Callable[[AccessRecord], None] | None = None

@@ -26,6 +26,8 @@ class Counters:
         "connections_total",
         "duration_sum",
         "durations",
+        "http2_connections_total",
+        "http2_streams_open",
         "received_bytes",
         "requests",
         "retries",
@@ -48,6 +50,8 @@ class Counters:
         self.connections_total: int = 0
         self.duration_sum: float = 0.0
         self.durations: list[int] = [0] * (len(DURATION_BOUNDS) + 1)
+        self.http2_connections_total: int = 0
+        self.http2_streams_open: int = 0
         self.received_bytes: int = 0
         self.requests: dict[str, list[int]] = {}
         self.retries: int = 0
@@ -103,6 +107,8 @@ class Counters:
             connections_open=self.connections_open,
             connections_refused=self.connections_refused,
             connections_given_up=self.connections_given_up,
+            http2_connections_total=self.http2_connections_total,
+            http2_streams_open=self.http2_streams_open,
             tunnels_open=self.tunnels_open,
             requests=MappingProxyType(
                 {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from ingresskit.errors import ConfigurationError
 from ingresskit.proxy.deadlines import Deadlines
 from ingresskit.proxy.exchange.admission import Admission
 from ingresskit.proxy.exchange.filter_context import FilterContext
@@ -13,7 +14,10 @@ from ingresskit.proxy.h1.connector import H1Connector
 from ingresskit.proxy.h1.copies import send_copy
 from ingresskit.proxy.h1.downstream import H1Downstream
 from ingresskit.proxy.h1.subrequests import Subrequests
+from ingresskit.proxy.h2.connection import H2Connection, engine_limits
+from ingresskit.proxy.h2.libraries import has_http2
 from ingresskit.proxy.limits.clients import Clients
+from ingresskit.proxy.listen.alpn import AlpnSwitch
 from ingresskit.proxy.message.front import Front
 from ingresskit.proxy.streams.core import Streams
 from ingresskit.proxy.timeouts import Timeouts
@@ -28,7 +32,18 @@ if TYPE_CHECKING:
     from ingresskit.proxy.statistics import Counters
     from ingresskit.render.inprocess import RoutingTable
 
-__all__ = ["Parts"]
+__all__ = ["Parts", "speaks_http2"]
+
+
+def speaks_http2(settings: ProxySettings) -> bool:
+    """Whether a proxy with these settings speaks HTTP/2 to clients.
+
+    Raises:
+        ConfigurationError: It is to, and no library for it is installed.
+    """
+    if settings.http2 and not has_http2():
+        raise ConfigurationError("http2 needs the package ngh2 or h2: pip install ingresskit[http2]")
+    return has_http2() if settings.http2 is None else settings.http2
 
 
 class Parts:
@@ -42,6 +57,7 @@ class Parts:
         runtime: What exchanges share.
         admission: What happens with each request.
         streams: Passes connections on that are no requests.
+        http2: Whether clients may speak HTTP/2.
     """
 
     def __init__(
@@ -52,6 +68,8 @@ class Parts:
         loop: asyncio.AbstractEventLoop,
         shared: SharedLimits | None = None,
     ) -> None:
+        self.http2: bool = speaks_http2(settings)
+        self._http2_limits = engine_limits(settings)
         timeouts = Timeouts.of(settings)
         deadlines = Deadlines(loop)
         self.clients: Clients = Clients(settings, counters, deadlines)
@@ -78,11 +96,20 @@ class Parts:
 
     def plain_client(self, proxied: tuple[Address, int] | None) -> asyncio.Protocol:
         """A connection of a client without TLS; *proxied* is what a PROXY header says of it."""
-        return H1Downstream(self.admission, self.clients, tls=False, proxied=proxied)
+        http2 = self._plain_http2 if self.http2 else None
+        return H1Downstream(self.admission, self.clients, tls=False, proxied=proxied, http2=http2)
 
     def tls_client(self, proxied: tuple[Address, int] | None) -> asyncio.Protocol:
         """The same with TLS."""
-        return H1Downstream(self.admission, self.clients, tls=True, proxied=proxied)
+        if not self.http2:
+            return H1Downstream(self.admission, self.clients, tls=True, proxied=proxied)
+        return AlpnSwitch(
+            lambda: H2Connection(self.admission, self.clients, self._http2_limits, tls=True, proxied=proxied),
+            lambda: H1Downstream(self.admission, self.clients, tls=True, proxied=proxied),
+        )
+
+    def _plain_http2(self, proxied: tuple[Address, int] | None) -> asyncio.Protocol:
+        return H2Connection(self.admission, self.clients, self._http2_limits, tls=False, proxied=proxied)
 
     def front_client(self, _proxied: tuple[Address, int] | None) -> asyncio.Protocol:
         """A connection of a proxy program in front."""

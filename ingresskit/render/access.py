@@ -40,6 +40,8 @@ class AccessRecord:
             response from the endpoint; ``None`` when there was none.
         upstream_status: The status of the endpoint's response; ``None`` when there was none.
         shadow: The stages whose policies would have refused the request, and only count in shadow.
+        protocol: What the client spoke, ``"HTTP/1.1"`` (also for HTTP/1.0) or ``"HTTP/2.0"``; empty where the
+            program does not say.
     """
 
     client: str
@@ -61,3 +63,4 @@ class AccessRecord:
     first_byte_time: float | None = None
     upstream_status: int | None = None
     shadow: tuple[str, ...] = ()
+    protocol: str = ""

@@ -41,12 +41,16 @@ class InProcessStatistics(TimedProxyStatistics):
     Attributes:
         connections_given_up: Closed to make room for others: idle ones at the limit of connections, stalled
             ones at that of memory.
-        tunnels_open: Upgraded connections, also among *connections_open*.
+        http2_connections_total: Connections of clients that spoke HTTP/2, also among *connections_total*.
+        http2_streams_open: Requests under way on them.
+        tunnels_open: Upgraded connections, also among *connections_open*; of HTTP/2, streams.
         upstream_reused: Requests that took a pooled connection.
         endpoints: By ``address:port``, sorted; only endpoints that backends in use list now.
     """
 
     connections_given_up: int = 0
+    http2_connections_total: int = 0
+    http2_streams_open: int = 0
     tunnels_open: int = 0
     upstream_opened: int = 0
     upstream_open: int = 0
@@ -58,6 +62,9 @@ class InProcessStatistics(TimedProxyStatistics):
         yield from TimedProxyStatistics.own_families(self)
         given_up = "Connections given up since the start."
         yield counter("connections_given_up", given_up, self.connections_given_up)
+        http2 = "Connections of HTTP/2 since the start."
+        yield counter("http2_connections", http2, self.http2_connections_total)
+        yield gauge("http2_streams_open", "Streams of HTTP/2 open now.", self.http2_streams_open)
         yield gauge("tunnels_open", "Tunnels open now.", self.tunnels_open)
         yield counter("upstream_opened", "Upstream opened since the start.", self.upstream_opened)
         yield gauge("upstream_open", "Upstream open now.", self.upstream_open)

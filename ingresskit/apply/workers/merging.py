@@ -77,6 +77,7 @@ def ended(counts: InProcessStatistics) -> InProcessStatistics:
     return replace(
         counts,
         connections_open=0,
+        http2_streams_open=0,
         tunnels_open=0,
         upstream_open=0,
         backends={key: replace(item, active=0) for key, item in counts.backends.items()},

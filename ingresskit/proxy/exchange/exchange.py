@@ -498,5 +498,6 @@ class Exchange(Attempts):
                     first_byte_time=None if first is None else first - self._began,
                     upstream_status=self._status or None,
                     shadow=() if request.marks is None else request.marks.shadow,
+                    protocol=request.head.protocol,
                 )
             )

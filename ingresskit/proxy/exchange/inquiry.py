@@ -209,4 +209,5 @@ class Inquiry:
             self._task.cancel()
         request = self._request
         duration = self._runtime.deadlines.now() - self._began
-        count_reply(self._runtime, request.peer, request.head.method, reply, size, duration)
+        head = request.head
+        count_reply(self._runtime, request.peer, head.method, reply, size, duration, head.protocol)

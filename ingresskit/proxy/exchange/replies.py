@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ingresskit.proxy.access import AccessRecord
+from ingresskit.proxy.message.head import RequestHead
 
 if TYPE_CHECKING:
     from ingresskit.graph import Termination
@@ -58,7 +59,13 @@ class LocalReply:
 
 
 def count_reply(
-    runtime: Runtime, peer: Peer, method: bytes, reply: LocalReply, size: int, duration: float = 0.0
+    runtime: Runtime,
+    peer: Peer,
+    method: bytes,
+    reply: LocalReply,
+    size: int,
+    duration: float = 0.0,
+    protocol: str = RequestHead.protocol,
 ) -> None:
     """Count a local reply, and let the access log have it.
 
@@ -69,6 +76,7 @@ def count_reply(
         reply: What the proxy responded.
         size: Bytes of the body of the response.
         duration: Seconds.
+        protocol: As `RequestHead.protocol`.
     """
     runtime.counters.count_request(reply.rule_host, reply.status, duration, reply.termination)
     if (log := runtime.settings.access_log) is not None and reply.logged:
@@ -89,5 +97,6 @@ def count_reply(
                 termination=reply.termination,
                 detail=reply.detail,
                 shadow=reply.shadow,
+                protocol=protocol,
             )
         )

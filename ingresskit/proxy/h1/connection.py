@@ -22,9 +22,8 @@ from typing import TYPE_CHECKING, Final, cast
 from typing_extensions import override
 
 from ingresskit.proxy.deadlines import NEVER
-from ingresskit.proxy.handshakes import handshake_of
+from ingresskit.proxy.exchange.peers import find_peer
 from ingresskit.proxy.limits.crowd import Owner, owner_of
-from ingresskit.proxy.message.forwarded import Address, Peer, parse_address
 from ingresskit.proxy.message.head import BadRequest
 from ingresskit.proxy.sockets import half_close, has_left
 
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from ingresskit.proxy.exchange.runtime import Runtime
     from ingresskit.proxy.h1.bodies import Body
     from ingresskit.proxy.limits.clients import Clients
+    from ingresskit.proxy.message.forwarded import Address, Peer
     from ingresskit.proxy.message.front import Front
     from ingresskit.proxy.ports.streams import RequestReceiver
     from ingresskit.proxy.ports.tunnels import ByteReceiver
@@ -180,6 +180,23 @@ class H1Connection(asyncio.Protocol, ABC):
         if tunnel is not None:
             tunnel.lost()
 
+    def _hand_connection_over(self, protocol: asyncio.Protocol, data: bytes) -> None:
+        """Let *protocol* have the connection, and *data* first; it is a new one to all who count."""
+        self._state = _CLOSED
+        self._buffer = b""
+        runtime, clients = self._runtime, self._clients
+        runtime.deadlines.forget(self)
+        clients.lost(self)
+        if self._owner is not None:
+            clients.crowd.discard(self, self._owner, tls=self._tls)
+            if self._charged:
+                clients.memory.charge(self, self._owner, 0, bounded=False)
+        runtime.counters.connections_total -= 1
+        runtime.counters.received_bytes -= len(data)
+        self.transport.set_protocol(protocol)
+        protocol.connection_made(self.transport)
+        protocol.data_received(data)
+
     # For the limits, and for the proxy when it stops.
 
     @property
@@ -325,18 +342,4 @@ class H1Connection(asyncio.Protocol, ABC):
         """Who is there; ``None`` when it is gone already."""
         if self._front is not None:
             return self._front.connection
-        local = self.transport.get_extra_info("sockname")
-        remote = self.transport.get_extra_info("peername")
-        if not local or not remote:
-            return None
-        connection = self.transport.get_extra_info("ssl_object") if self._tls else None
-        address = self._proxied[0] if self._proxied else parse_address(str(remote[0]))
-        return Peer(
-            address,
-            tls=self._tls,
-            listener_port=int(local[1]),
-            proxied_port=self._proxied[1] if self._proxied else 0,
-            trusted=self._runtime.settings.trusted_proxies,
-            public=self._admission.filters.public_ports,
-            handshake=handshake_of(connection),
-        )
+        return find_peer(self.transport, self._admission, tls=self._tls, proxied=self._proxied)

@@ -5,6 +5,8 @@ Its states are in `ingresskit.proxy.h1.connection`, what it sends in `ingresskit
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from typing_extensions import override
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["H1Downstream"]
 
 _HEAD, _BODY, _WAIT, _TUNNEL, _LINGER, _CLOSED = State
+_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\n"  # RFC 9113, 3.4: made so that HTTP/1.1 refuses it
 _SMALL_HEAD: Final = 1024  # held until it is whole without being accounted for
 
 
@@ -39,6 +42,7 @@ class H1Downstream(H1Responses):
     __slots__ = (
         "_forgiven",
         "_host",
+        "_http2",
         "_parsing",
         "_reader",
         "_scanned",
@@ -52,8 +56,20 @@ class H1Downstream(H1Responses):
         tls: bool,
         proxied: tuple[Address, int] | None = None,
         front: Front | None = None,
+        http2: Callable[[tuple[Address, int] | None], asyncio.Protocol] | None = None,
     ) -> None:
+        """Begin with no request.
+
+        Args:
+            admission: Of requests.
+            clients: The connections of clients.
+            tls: Whether it speaks TLS.
+            proxied: What a PROXY header says of it.
+            front: Reads what a proxy program in front says; ``None``: it is a client.
+            http2: Makes the codec for a client that begins with the preface of HTTP/2; ``None``: it is refused.
+        """
         super().__init__(admission, clients, tls=tls, proxied=proxied, front=front)
+        self._http2 = http2
         self._reader = RequestReader(self._runtime.settings)
         self._scanned = 0
         self._forgiven = False
@@ -137,6 +153,7 @@ class H1Downstream(H1Responses):
         if self._parsing:
             return
         self._parsing = True
+        data = b""
         try:
             while self._state is _HEAD and self._buffer and not self.write_paused:
                 data = self._buffer
@@ -165,7 +182,10 @@ class H1Downstream(H1Responses):
                     self._buffer = data[end:]
                     self._begin(data[:end])
         except BadRequest as exc:
-            self._refuse(exc)
+            if self._http2 is None or self._host is not None or not data.startswith(_PREFACE):
+                self._refuse(exc)
+            else:
+                self._hand_connection_over(self._http2(self._proxied), data)
         finally:
             self._parsing = False
 

@@ -40,6 +40,7 @@ from ingresskit.proxy.message.fields import (
     without_listed,
 )
 from ingresskit.proxy.message.head import BadRequest, BadResponse, RequestHead, ResponseHead
+from ingresskit.proxy.message.special import REQUEST_ID_FORM, judge_max_forwards
 
 if TYPE_CHECKING:
     from ingresskit.proxy.settings import ProxySettings
@@ -54,9 +55,7 @@ _LENGTH: Final = re.compile(rb"[0-9]{1,15}")
 _REQUEST_LINE: Final = re.compile(rb"([A-Z][A-Z_-]{0,31}) ([\x21-\x7e]+) HTTP/1\.([01])\r\n")
 _OTHER_VERSION: Final = re.compile(rb"[A-Z][A-Z_-]* [\x21-\x7e]+ HTTP/(?!1\.[01])[0-9]\.[0-9]\r\n")
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n")
-_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._=+/:@-]{1,128}")
 _PROTOCOL: Final = re.compile(rb"[A-Za-z0-9._+-]{1,32}(?:/[A-Za-z0-9._-]{1,16})?")
-_FORWARDS: Final = re.compile(rb"[0-9]{1,9}")
 _SLASH: Final = 0x2F
 # Of each connection something as long as that may be kept while it is idle.
 _MOST_REMEMBERED: Final = 2048
@@ -230,8 +229,8 @@ def _judge_request(head: RequestHead, special: Special) -> None:
         elif kind == TE:
             head.takes_trailers = head.takes_trailers or b"trailers" in tokens_of(value)
         elif kind == MAX_FORWARDS:
-            _judge_max_forwards(head, name, value)
-        elif kind == REQUEST_ID and _REQUEST_ID.fullmatch(value):
+            head.fields += judge_max_forwards(head, name, value)
+        elif kind == REQUEST_ID and REQUEST_ID_FORM.fullmatch(value):
             head.request_id = value
     if hosts != 1:
         raise BadRequest(400, "The request must have exactly one Host.")
@@ -259,18 +258,6 @@ def _judge_request(head: RequestHead, special: Special) -> None:
         ):
             head.upgrade = upgrade
         head.fields = without_listed(head.fields, tokens)
-
-
-def _judge_max_forwards(head: RequestHead, name: bytes, value: bytes) -> None:
-    """RFC 9110, 7.6.2: counted down for OPTIONS, passed on as it is for all methods but that and TRACE."""
-    if head.method != b"OPTIONS":
-        head.max_forwards = -1
-        head.fields += b"%b: %b\r\n" % (name, value)
-        return
-    if head.max_forwards is not None or not _FORWARDS.fullmatch(value):
-        raise BadRequest(400, "The Max-Forwards is not a number.")
-    head.max_forwards = int(value)
-    head.fields += b"Max-Forwards: %d\r\n" % max(0, head.max_forwards - 1)
 
 
 def _may_upgrade(protocol: bytes) -> bool:

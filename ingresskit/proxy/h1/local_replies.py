@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from email.utils import formatdate
 from http import HTTPStatus
 
+from ingresskit.proxy.message.dates import http_date
 from ingresskit.render.error_bodies import sentence as usual_sentence
 
 __all__ = ["build_local_reply", "reason_phrase"]
@@ -40,7 +39,7 @@ def build_local_reply(
     """
     phrase = reason_phrase(status)
     body = f"{sentence or usual_sentence(status)}\n".encode()
-    lines = [f"HTTP/1.1 {status} {phrase}".encode(), b"Date: " + _date()]
+    lines = [f"HTTP/1.1 {status} {phrase}".encode(), b"Date: " + http_date()]
     if location:
         lines.append(b"Location: " + location.encode("ascii"))
     lines += [name + b": " + value for name, value in extra]
@@ -53,14 +52,3 @@ def build_local_reply(
         lines.append(b"Connection: " + connection)
     sent = b"" if head_only else body
     return b"\r\n".join(lines) + b"\r\n\r\n" + sent, len(sent)
-
-
-_date_cache: tuple[int, bytes] = (0, b"")
-
-
-def _date() -> bytes:
-    global _date_cache
-    now = int(time.time())
-    if _date_cache[0] != now:
-        _date_cache = (now, formatdate(now, usegmt=True).encode("ascii"))
-    return _date_cache[1]

@@ -194,7 +194,7 @@ class Engine(Protocol):
         ...
 
     def queued(self, stream: int) -> int:
-        """Octets of `send_data` that wait for windows of the peer, or for `output`."""
+        """Octets of `send_data` that wait for windows of the peer, or for `output`; 0: of all streams."""
         ...
 
     def ping(self, payload: bytes) -> None:

@@ -353,6 +353,8 @@ class H2Engine(Engine):
 
     @override
     def queued(self, stream: int) -> int:
+        if not stream:
+            return sum(state.queued for state in self._streams.values())
         state = self._streams.get(stream)
         return 0 if state is None else state.queued
 

@@ -130,7 +130,11 @@ class Ngh2Engine(Engine):
                 if event.stream_id in streams:
                     receiver.headers(event.stream_id, event.headers, ended=event.end_stream)
             elif isinstance(event, ngh2.StreamClosed):
-                self._closed(event.stream_id, event.error_code)
+                if event.stream_id in streams:
+                    self._closed(event.stream_id, event.error_code)
+                elif event.error_code and not self._budget.spend(1):
+                    self._calm("too many malformed requests")
+                    return
             elif isinstance(event, ngh2.WindowUpdated):
                 receiver.window_opened(event.stream_id)
             elif isinstance(event, ngh2.TrailersReceived):
@@ -165,10 +169,7 @@ class Ngh2Engine(Engine):
         return {stream for stream in reset if stream not in self._streams} if reset else None
 
     def _closed(self, stream: int, code: int) -> None:
-        held = self._streams.pop(stream, None)
-        if held is None:
-            return
-        if held:
+        if held := self._streams.pop(stream):
             self._acknowledge(stream, held)
         self._receiver.stream_closed(stream, code)
 
@@ -239,7 +240,7 @@ class Ngh2Engine(Engine):
 
     @override
     def queued(self, stream: int) -> int:
-        return self._connection.queued_body_size(stream)
+        return self._connection.queued_body_size(stream or None)
 
     # The connection.
 

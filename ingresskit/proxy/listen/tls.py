@@ -37,15 +37,17 @@ class CertificateContexts:
     read first, from octets that stay in the socket, and the connection is made with the context of its host.
     """
 
-    def __init__(self, table: Callable[[], RoutingTable]) -> None:
+    def __init__(self, table: Callable[[], RoutingTable], *, http2: bool = False) -> None:
+        """Serve the certificates of *table*; *http2*: offer it in handshakes, beside HTTP/1.1."""
         self._table = table
+        self._protocols: list[str] = ["h2", "http/1.1"] if http2 else ["http/1.1"]
         self._contexts: dict[tuple[str, PolicySet], ssl.SSLContext | None] = {}
         # Without a certificate of its own OpenSSL would offer no cipher before the name is looked at.
         self._own: tuple[bytes, bytes] = make_fallback_certificate()
-        self._entrance = _new_context()
+        self._entrance = _new_context(self._protocols)
         load_chain(self._entrance, *self._own)
         self._entrance.sni_callback = self._choose
-        reading = _new_context()
+        reading = _new_context(self._protocols)
         load_chain(reading, *self._own)
         self._read_name: Callable[[socket.socket], Awaitable[str | None]] = name_reader(reading)
 
@@ -113,7 +115,7 @@ class CertificateContexts:
         key = ("" if certificate is None else certificate.digest, policies)
         if key in self._contexts:
             return self._contexts[key]
-        context = _new_context()
+        context = _new_context(self._protocols)
         chain, private_key = self._own if certificate is None else (certificate.chain, certificate.private_key)
         try:
             load_chain(context, chain, private_key)
@@ -170,9 +172,9 @@ def _asks(handshakes: Iterable[PolicySet]) -> bool:
     return any(ClientCertificates in policies for policies in handshakes)
 
 
-def _new_context() -> ssl.SSLContext:
+def _new_context(protocols: list[str]) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols(protocols)
     return context

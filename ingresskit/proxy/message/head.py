@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from ingresskit.proxy.message.fields import Field
@@ -45,7 +45,10 @@ class RequestHead:
             reused for another client.
         max_forwards: How many proxies may still pass an OPTIONS request on, this one included; -1 for other
             methods with the field; ``None`` without it.
+        protocol: What the client speaks, as access logs have it; a codec of another protocol has a subclass.
     """
+
+    protocol: ClassVar[str] = "HTTP/1.1"
 
     __slots__ = (
         "client_fields",
