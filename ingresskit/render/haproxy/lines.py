@@ -14,6 +14,7 @@ from ingresskit.render.haproxy.settings import Bind
 
 __all__ = [
     "AWAITED",
+    "BODIED",
     "SCHEME_SAID",
     "Lines",
     "bind_address",
@@ -34,6 +35,9 @@ AWAITED: Final = (
     "!{ internal.htx.has_eom } !{ req.hdr_val(content-length) gt 16384 } !{ req.fhdr(expect) -m found }"
 )
 """The condition that a body is under way, and short."""
+
+BODIED: Final = "{ var(txn.bodied) -m found }"
+"""The condition that a request of a route that judges bodies has one; see `program.requests.add_bodied`."""
 
 # Of a list, the first element is what the client itself used: each proxy appends what its peer used.
 SCHEME_SAID: Final = "{ req.hdr(x-forwarded-proto,1) -m str -i http https }"

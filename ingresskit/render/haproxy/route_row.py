@@ -28,11 +28,13 @@ from ingresskit.render.haproxy.artifact import Server
 __all__ = [
     "CERTIFICATE_FLAG",
     "HANDOVER_FLAG",
+    "LONG_BODY_FLAG",
     "NONE",
     "PLAIN_HTTP_FLAG",
     "REDIRECT_LOOP",
     "SHARE_DIGITS",
     "TLS_FLAG",
+    "UNKNOWN_LENGTH_FLAG",
     "Kind",
     "Speaks",
     "order_mark",
@@ -50,7 +52,13 @@ CERTIFICATE_FLAG: Final = "C"
 """The flag of a route whose host asks clients for certificates."""
 
 HANDOVER_FLAG: Final = "D"
-"""The flag of a route some or all of whose requests are handed over to the delegate."""
+"""The flag of a route all of whose requests are handed over to the delegate."""
+
+UNKNOWN_LENGTH_FLAG: Final = "E"
+"""The flag of one whose requests with bodies of unknown length are."""
+
+LONG_BODY_FLAG: Final = "F"
+"""The flag of one whose requests with long bodies are too."""
 
 TLS_FLAG: Final = "T"
 """The flag of a route whose plain HTTP requests are redirected to HTTPS."""

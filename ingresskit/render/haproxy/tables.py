@@ -27,16 +27,18 @@ from ingresskit.graph import (
     solves_http01,
 )
 from ingresskit.policies import NATIVE_ORDER, KeptTarget, Order, Origin, PolicySet, Stage, Timeouts
-from ingresskit.render.delegate import DELEGATE, Handover
+from ingresskit.render.delegate import DELEGATE, HandedOver, Handover
 from ingresskit.render.haproxy.artifact import Block, MapName, MapRow, Pointer, SlotClass
 from ingresskit.render.haproxy.policies import DECIDING, TABLE, Draft, SettingRow
 from ingresskit.render.haproxy.policies.upstream import step
 from ingresskit.render.haproxy.route_row import (
     CERTIFICATE_FLAG,
     HANDOVER_FLAG,
+    LONG_BODY_FLAG,
     NONE,
     PLAIN_HTTP_FLAG,
     TLS_FLAG,
+    UNKNOWN_LENGTH_FLAG,
     Kind,
     order_mark,
     route_value,
@@ -49,6 +51,12 @@ STREAMS: Final = "streams"
 
 # Before a connection is made; each try goes to another server.
 _STREAM_RETRIES: Final = 3
+
+_HANDOVER_FLAGS: Final = {
+    HandedOver.ALL: HANDOVER_FLAG,
+    HandedOver.UNKNOWN_LENGTH: UNKNOWN_LENGTH_FLAG,
+    HandedOver.LONG_BODY: LONG_BODY_FLAG,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +248,7 @@ class _Maker:
         for feature in draft.features:
             self.features.setdefault(feature, route.origin)
         if (handover := policies.get(Handover)) is not None:
-            draft.flags.append(HANDOVER_FLAG)
+            draft.flags.append(_HANDOVER_FLAGS[handover.requests])
             draft.rows += self._handover_rows(route, handover)
         if not draft.rows:
             return _Settings(NONE, "", draft.slot_class, frozenset())
@@ -289,7 +297,6 @@ class _Maker:
         name = _backend_id(DELEGATE, slot_class)
         self.backends[name] = (DELEGATE, slot_class)
         self.classes.setdefault(slot_class.id, (slot_class, route.origin))
-        yield MapName.SETTINGS, "handover", handover.requests
         yield MapName.SETTINGS, "chosen", handover.words
         yield MapName.SETTINGS, "delegate", name
 

@@ -12,9 +12,9 @@ from ingresskit.policies import BandwidthLimit, BodyLimit, RequestBuffering, Sha
 from ingresskit.render.delegate import HandedOver
 from ingresskit.render.error_bodies import sentence
 from ingresskit.render.haproxy.artifact import MapName
-from ingresskit.render.haproxy.lines import flagged, plain_text, setting
+from ingresskit.render.haproxy.lines import BODIED, flagged, plain_text, setting
 from ingresskit.render.haproxy.policies.base import Beyond, Context, Handler, SettingRow
-from ingresskit.render.haproxy.route_row import HANDOVER_FLAG
+from ingresskit.render.haproxy.route_row import LONG_BODY_FLAG, UNKNOWN_LENGTH_FLAG
 from ingresskit.render.policies import Loss, Support
 
 __all__ = ["HANDLERS", "REWRITE_BYTES"]
@@ -58,7 +58,7 @@ class _BodyLimit(Handler[BodyLimit]):
 
     @override
     def request(self, context: Context) -> Iterator[str]:
-        on = flagged(self.flag)
+        on = f"{BODIED} {flagged(self.flag)}"
         unknown = "!{ req.fhdr(content-length) -m found }"
         chunked, http2 = "{ req.fhdr(transfer-encoding) -m found }", "{ req.ver 2.0 }"
         refusal = f"return status 411 {plain_text(sentence(411))}"
@@ -71,7 +71,7 @@ class _BodyLimit(Handler[BodyLimit]):
         # A request without a body waits for nothing. One with a body does until that is complete, or no
         # longer short, or the buffer is full; for the last not to come first, the head must leave room.
         # Where there is a delegate, it gets them.
-        kept = f"!{flagged(HANDOVER_FLAG)}"
+        kept = f"!{flagged(f'{UNKNOWN_LENGTH_FLAG} {LONG_BODY_FLAG}')}"
         yield f"set-var(txn.body_unknown) bool(true) if {on} {unknown} {chunked} {kept}"
         yield f"set-var(txn.body_unknown) bool(true) if {on} {unknown} {http2} {kept}"
         waits = "{ var(txn.body_unknown) -m found }"

@@ -17,6 +17,7 @@ from ingresskit.render.haproxy.program.handover import add_handover, add_handove
 from ingresskit.render.haproxy.program.requests import (
     NUL,
     add_asterisk,
+    add_bodied,
     add_host,
     add_names,
     add_path,
@@ -30,7 +31,13 @@ from ingresskit.render.haproxy.program.streams import (
     stream_sections,
 )
 from ingresskit.render.haproxy.quoting import quote
-from ingresskit.render.haproxy.route_row import NONE, REDIRECT_LOOP, order_mark
+from ingresskit.render.haproxy.route_row import (
+    LONG_BODY_FLAG,
+    NONE,
+    REDIRECT_LOOP,
+    UNKNOWN_LENGTH_FLAG,
+    order_mark,
+)
 from ingresskit.render.haproxy.servers import server_words
 from ingresskit.render.haproxy.settings import HaproxySettings
 from ingresskit.render.haproxy.tables import STREAMS
@@ -210,6 +217,8 @@ def _frontend(context: Context) -> Lines:
     add_asterisk(section, context.capabilities)
     add_path(section, context.needs.paths)
     add_route(section, context.capabilities, host_fallthrough=context.needs.host_fallthrough)
+    bodies = {item.flag for item in _HANDLERS if item.stage is Stage.BODY and item.flag}
+    add_bodied(section, bodies | ({UNKNOWN_LENGTH_FLAG, LONG_BODY_FLAG} if settings.delegate else set()))
     for order in sorted(context.needs.orders, key=order_mark):
         _add_ordered(section, context, order)
     for handler in _EARLY:

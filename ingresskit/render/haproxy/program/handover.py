@@ -5,12 +5,12 @@ They stand before the rules of all policies that change a request: the delegate 
 
 from __future__ import annotations
 
-from ingresskit.render.delegate import DELEGATE_FIELD, SHORT_BODY_BYTES, HandedOver
+from ingresskit.render.delegate import DELEGATE_FIELD, SHORT_BODY_BYTES
 from ingresskit.render.haproxy.artifact import MapName
-from ingresskit.render.haproxy.lines import Lines, flagged, lookup, setting
+from ingresskit.render.haproxy.lines import BODIED, Lines, flagged, lookup, setting
 from ingresskit.render.haproxy.program.grpc import GRPC
 from ingresskit.render.haproxy.quoting import quote
-from ingresskit.render.haproxy.route_row import HANDOVER_FLAG, NONE
+from ingresskit.render.haproxy.route_row import HANDOVER_FLAG, LONG_BODY_FLAG, NONE, UNKNOWN_LENGTH_FLAG
 from ingresskit.render.haproxy.settings import HaproxySettings
 
 __all__ = ["add_handover", "add_handover_timeouts", "add_unsaid"]
@@ -29,19 +29,15 @@ def add_handover(section: Lines, settings: HaproxySettings) -> None:
     if not settings.delegate:
         return
     section.note("What is beyond this program is handed over to the delegate, with the route that was found.")
-    partly = f"{{ var(txn.handover) -m str {HandedOver.UNKNOWN_LENGTH} {HandedOver.LONG_BODY} }}"
-    long = f"{{ var(txn.handover) -m str {HandedOver.LONG_BODY} }}"
-    length, over = "req.fhdr(content-length) -m found", f"req.hdr_val(content-length) gt {SHORT_BODY_BYTES}"
-    chunked = "{ req.fhdr(transfer-encoding) -m found }"
+    known = "{ req.fhdr(content-length) -m found }"
+    long = f"{{ req.hdr_val(content-length) gt {SHORT_BODY_BYTES} }}"
+    partly = f"{{ var(txn.flags) -m sub {UNKNOWN_LENGTH_FLAG} {LONG_BODY_FLAG} }}"
     section.request(
         # Most routes have no policies, and are done here.
         f"allow if {{ var(txn.flags) -m str {NONE} }}",
-        f"set-var(txn.handover) {setting('handover')} if {flagged(HANDOVER_FLAG)}",
-        f"set-var(txn.over_length) bool(true) if {long} {{ {over} }}",
-        f"unset-var(txn.handover) if {partly} {{ {length} }} !{{ var(txn.over_length) -m found }}",
-        f"unset-var(txn.handover) if {partly} !{{ {length} }} !{chunked} !{{ req.ver 2.0 }}",
-        f"unset-var(txn.handover) if {partly} !{{ {length} }} !{chunked}"
-        " { internal.htx.has_eom } { req.body_len eq 0 }",
+        f"set-var(txn.handover) bool(true) if {flagged(HANDOVER_FLAG)}",
+        f"set-var(txn.handover) bool(true) if {BODIED} {partly} !{known}",
+        f"set-var(txn.handover) bool(true) if {BODIED} {flagged(LONG_BODY_FLAG)} {long}",
         f"set-var(txn.named_port) int(0) if {_OVER}",
     )
     if settings.http:

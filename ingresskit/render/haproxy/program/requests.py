@@ -10,6 +10,7 @@ elements are looked for while dots are still there, slashes are merged before do
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from ingresskit.graph import PathOptions
@@ -20,7 +21,7 @@ from ingresskit.render.haproxy.quoting import quote
 from ingresskit.render.haproxy.settings import HaproxySettings
 from ingresskit.render.haproxy.spellings import ALIASES
 
-__all__ = ["HOST", "NUL", "add_asterisk", "add_host", "add_names", "add_path", "add_request_line"]
+__all__ = ["HOST", "NUL", "add_asterisk", "add_bodied", "add_host", "add_names", "add_path", "add_request_line"]
 
 _PORT: Final = "[0-9]{1,4}|[0-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"  # 0 to 65535
 HOST: Final = rf"^(\[[0-9A-Fa-f:.]{{2,45}}\]|[A-Za-z0-9._-]{{0,254}}[A-Za-z0-9_-])\.?(:({_PORT})?)?$"
@@ -160,4 +161,16 @@ def add_path(section: Lines, options: PathOptions) -> None:
         "deny deny_status 400 if { path,length gt 8000 }",
         "set-var(txn.path) path",
         f"set-uri %[path]%[var(txn.query)] if {odd}",
+    )
+
+
+def add_bodied(section: Lines, flags: Iterable[str]) -> None:
+    """Note that a request has a body, for `BODIED`, where its route has one of *flags*.
+
+    Most requests have none, and are spared the rules on bodies.
+    """
+    judged = f"{{ var(txn.flags) -m sub {' '.join(sorted(flags))} }}"
+    section.note("What is judged of bodies concerns requests that have one.")
+    section.request(
+        f"set-var(txn.bodied) bool(true) unless !{judged} or {{ internal.htx.has_eom }} {{ req.body_len eq 0 }}"
     )
