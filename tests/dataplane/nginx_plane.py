@@ -114,10 +114,20 @@ def _listen(address: Address) -> str:
     return f"{address[0]}:{address[1]}"
 
 
+def why_nothing_is_passed_on() -> str:
+    """Why this nginx passes no connections on; empty when it does."""
+    if _MISSING:
+        return _MISSING
+    return "" if anyio.run(find_nginx, PROGRAM).capabilities.stream else "nginx has no stream module here"
+
+
 def _why_no_dynamic_mode() -> str:
     return _MISSING or anyio.run(find_nginx, PROGRAM).note
 
 
+_NO_PASSING_BEHIND_PROXIES = {
+    "test_address_in_a_proxy_header_counts": "nginx passes no connections on where PROXY headers are read",
+}
 _NO_PATH = {
     f"test_options_of_a_url_without_a_path_is_answered_by_the_proxy[{target}]": (
         "nginx makes / of a URL without a path, and asks its rules"
@@ -130,7 +140,7 @@ NGINX_DYNAMIC = Kind(
     open=open_nginx_dynamic,
     program=PROGRAM,
     missing=_why_no_dynamic_mode(),
-    differences=_NO_PATH,
+    differences=_NO_PATH | _NO_PASSING_BEHIND_PROXIES,
 )
 
 
@@ -153,6 +163,7 @@ NGINX_STATIC = Kind(
     reloading=lambda number: {"body-limit": f"{1000 + number}k"},
     poison=_spoil_file,
     differences=_NO_PATH
+    | _NO_PASSING_BEHIND_PROXIES
     | {
         "test_doubtful_answer_never_reaches_the_next_client[another protocol]": (
             "nginx takes what does not begin as HTTP for an answer of HTTP/0.9, and has no word against that"

@@ -13,6 +13,7 @@ from ingresskit.models import KubeObject
 from ingresskit.testing import ingress, make_certificate, service, tls_secret
 from ingresskit.testing.planes import Plane
 from tests.dataplane.conftest import EVERY_PLANE, TRUSTED, opened
+from tests.dataplane.nginx_plane import why_nothing_is_passed_on
 from tests.dataplane.passed import PASSED, client_hello, open_raw, passed_host, records, tls_endpoint
 from tests.dataplane.stage import HOST, Stage, slices, trusting
 from tests.unit.proxy.conftest import LONG, FakeEndpoint, Wire, get, until
@@ -20,8 +21,13 @@ from tests.unit.proxy.conftest import LONG, FakeEndpoint, Wire, get, until
 pytestmark = pytest.mark.anyio
 
 
-_PASSING = ("inprocess", "haproxy")
-_PLANES = [item for item in EVERY_PLANE if item.id in _PASSING]
+_NOT_NGINX = why_nothing_is_passed_on()
+_PLANES = [
+    pytest.param(item.values[0], id=item.id, marks=pytest.mark.skip(reason=_NOT_NGINX))
+    if _NOT_NGINX and str(item.id).startswith("nginx")
+    else item
+    for item in EVERY_PLANE
+]
 
 
 @pytest.fixture(scope="module", params=_PLANES)

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ingresskit.errors import ApplyError
+from ingresskit.render.nginx import NginxSettings
 
-__all__ = ["check_free", "close_socket", "remove_stale"]
+__all__ = ["check_free", "close_socket", "remove_stale", "remove_stale_sockets"]
 
 
 def check_free(addresses: Iterable[str]) -> None:
@@ -47,6 +48,12 @@ def remove_stale(path: str) -> None:
             return
         except OSError:
             Path(path).unlink(missing_ok=True)
+
+
+def remove_stale_sockets(settings: NginxSettings) -> None:
+    """As `remove_stale`, each socket that nginx may have left: its private one, and those of streams."""
+    for path in (settings.status_socket, *map(str, Path(settings.state).glob("passed-*.sock"))):
+        remove_stale(path)
 
 
 def close_socket(path: str) -> None:

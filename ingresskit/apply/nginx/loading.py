@@ -16,7 +16,7 @@ import anyio
 import anyio.to_thread
 
 from ingresskit.apply.generations import Generation, Generations
-from ingresskit.apply.nginx.addresses import check_free, close_socket, remove_stale
+from ingresskit.apply.nginx.addresses import check_free, close_socket, remove_stale_sockets
 from ingresskit.apply.nginx.certificates import CertificateFiles
 from ingresskit.apply.nginx.checking import check_folder, complaints
 from ingresskit.apply.nginx.control import Control
@@ -158,7 +158,7 @@ class ConfigLoader:
 
     async def _start(self, generation: str, mark: int) -> None:
         process = self._process
-        await anyio.to_thread.run_sync(remove_stale, self._listeners.status_socket)
+        await anyio.to_thread.run_sync(remove_stale_sockets, self._listeners)
         await process.start()
         while not await self._responds(generation):
             if process.pid is None:

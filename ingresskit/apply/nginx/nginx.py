@@ -28,7 +28,7 @@ import anyio.abc
 import anyio.to_thread
 
 from ingresskit.apply.nginx.accesslog import receive_records
-from ingresskit.apply.nginx.addresses import remove_stale
+from ingresskit.apply.nginx.addresses import remove_stale_sockets
 from ingresskit.apply.nginx.certificates import CertificateFiles
 from ingresskit.apply.nginx.control import Control
 from ingresskit.apply.nginx.counting import StatisticsReader
@@ -262,7 +262,7 @@ class Nginx:
             return ""
 
     async def _before_restart(self) -> None:
-        await anyio.to_thread.run_sync(remove_stale, self.settings.status_socket)
+        await anyio.to_thread.run_sync(remove_stale_sockets, self.settings)
 
     def _prepare_state(self) -> None:
         try:

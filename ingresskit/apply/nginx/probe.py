@@ -23,6 +23,7 @@ _MODULES_PATH = re.compile(r"--modules-path=(\S+)")
 _PREFIX = re.compile(r"--prefix=(\S+)")
 # In the order to load them: the second needs the first.
 _LUA_MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so")
+_STREAM_MODULE = "ngx_stream_module.so"
 _SECONDS = 30.0
 # Distributions that mend faults without a new version number say so in how they build.
 _PATCHED = re.compile(r"/build/|debian|ubuntu|redhat|rpmbuild|--with-ld-opt='-Wl,-z,relro", re.IGNORECASE)
@@ -60,6 +61,7 @@ async def find_nginx(name: str) -> Found:
         oldest = ".".join(map(str, OLDEST_VERSION))
         raise ApplyError(f"{program} is nginx {'.'.join(found.groups())}; {oldest} or newer is needed")
     modules, note = await _lua(program, text)
+    stream = await anyio.to_thread.run_sync(_stream, text)
     return Found(
         program,
         Capabilities(
@@ -67,6 +69,8 @@ async def find_nginx(name: str) -> Found:
             realip="--with-http_realip_module" in text,
             stub_status="--with-http_stub_status_module" in text,
             lua=not note,
+            stream=stream is not None,
+            stream_modules=stream or (),
             load_modules=modules,
             patched=_PATCHED.search(text) is not None,
         ),
@@ -88,7 +92,8 @@ async def run_nginx(program: Path, *arguments: str) -> tuple[int, tuple[str, ...
     except OSError as exc:
         raise ApplyError(f"{program} could not be run: {exc.strerror or exc}") from exc
     text = (done.stderr + done.stdout).decode("utf-8", "replace")
-    return done.returncode, tuple(printable(line, 1000) for line in text.splitlines() if line.strip())
+    # The line of how it was built is long, and what is looked for may stand at its end.
+    return done.returncode, tuple(printable(line, 8000) for line in text.splitlines() if line.strip())
 
 
 async def _lua(program: Path, text: str) -> tuple[tuple[str, ...], str]:
@@ -139,6 +144,17 @@ require "ngx.ssl"
 require "ngx.re"
 assert(ngx.shared.probe.safe_set and ngx.shared.probe.free_space and require("ffi").cast)
 """
+
+
+def _stream(text: str) -> tuple[str, ...] | None:
+    """The modules to load for connections that are passed on; ``None``: they cannot be."""
+    if not all(f"--with-stream_{name}_module" in text for name in ("ssl_preread", "realip")):
+        return None
+    if "--with-stream=dynamic" not in text:
+        return ()
+    folder = _modules_folder(text)
+    module = None if folder is None else folder / _STREAM_MODULE
+    return (str(module),) if module is not None and module.is_file() else None
 
 
 def _modules_folder(text: str) -> Path | None:

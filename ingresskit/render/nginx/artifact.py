@@ -8,6 +8,7 @@
     generation.conf      the digest of all that stands in files, to be asked for on the status socket
     server-names.conf    which certificate serves which TLS server name
     upstreams.conf       endpoints
+    streams.conf         connections that are passed on, while there are any
     hosts/<id>.conf      one virtual host each
     authorities/*.pem    those who sign certificates; not for nginx to include
     origins.json         which object asked for which lines of these; not for nginx
@@ -109,6 +110,7 @@ class NginxArtifact:
         common: What ``nginx.conf`` and hosts include; empty in dynamic mode.
         server_names: ``server-names.conf``: server name to certificate id; ``None`` in dynamic mode.
         upstreams: ``upstreams.conf``; ``None`` in dynamic mode.
+        streams: ``streams.conf``; ``None``: no connection is passed on.
         hosts: By rule host, its file; empty in dynamic mode.
         authorities: By path, the files with those who sign certificates of clients and endpoints.
         endpoints: By the name of an upstream, where nginx looks them up; empty where they stand in files.
@@ -126,6 +128,7 @@ class NginxArtifact:
     common: tuple[ConfigFile, ...] = ()
     server_names: ConfigFile | None = None
     upstreams: ConfigFile | None = None
+    streams: ConfigFile | None = None
     hosts: Mapping[str, ConfigFile] = field(default_factory=dict[str, ConfigFile])
     authorities: Mapping[str, ConfigFile] = field(default_factory=dict[str, ConfigFile])
     endpoints: Mapping[str, tuple[Endpoint, ...]] = field(default_factory=dict[str, "tuple[Endpoint, ...]"])
@@ -145,6 +148,8 @@ class NginxArtifact:
             yield self.server_names
         if self.upstreams is not None:
             yield self.upstreams
+        if self.streams is not None:
+            yield self.streams
         yield from self.hosts.values()
 
     @property

@@ -30,7 +30,8 @@ class ModeRenderer(Renderer[NginxArtifact]):
     """
 
     name: ClassVar[str] = "nginx"
-    protocols: ClassVar[frozenset[Protocol]] = frozenset({Protocol.HTTP, Protocol.HTTPS})
+    protocols: ClassVar[frozenset[Protocol]] = frozenset({Protocol.HTTP, Protocol.HTTPS, Protocol.TCP})
+    passes_tls: bool = True
     # nginx looks a name up once, when it reads its files, and reads none of them when it cannot.
     looks_names_up: ClassVar[bool] = False
 

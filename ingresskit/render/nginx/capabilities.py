@@ -30,6 +30,8 @@ class Capabilities:
         realip: Built with the real-IP module, which trusted proxies and the PROXY protocol need.
         stub_status: Built with the status module.
         lua: The Lua module loads: the dynamic mode can be had.
+        stream: Connections can be passed on by their server name.
+        stream_modules: Absolute paths for ``load_module`` that this needs; empty where it is built in.
         load_modules: Absolute paths for ``load_module``, in the order to load them.
         patched: The distribution mends faults without a new version number, as Debian does.
     """
@@ -38,6 +40,8 @@ class Capabilities:
     realip: bool = True
     stub_status: bool = True
     lua: bool = False
+    stream: bool = False
+    stream_modules: tuple[str, ...] = ()
     load_modules: tuple[str, ...] = ()
     patched: bool = False
 

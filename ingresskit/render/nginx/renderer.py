@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import ClassVar, Never
 
 from typing_extensions import override
@@ -15,6 +17,7 @@ from ingresskit.render.nginx.dynamic.renderer import DynamicRenderer
 from ingresskit.render.nginx.policies import DYNAMIC_HANDLERS, STATIC_HANDLERS
 from ingresskit.render.nginx.settings import NginxSettings
 from ingresskit.render.nginx.static.renderer import StaticRenderer
+from ingresskit.render.nginx.streams import StreamsFile
 from ingresskit.render.policies import HandlerTable, PolicyHandler
 
 __all__ = ["NginxRenderer"]
@@ -54,6 +57,15 @@ class NginxRenderer(Renderer[NginxArtifact]):
         chosen = DynamicRenderer if self.mode is Mode.DYNAMIC else StaticRenderer
         self._chosen: ModeRenderer = chosen(settings, capabilities)
         self.handlers = self._chosen.handlers
+        why = _why_not_passed(settings, capabilities, self.mode)
+        self.passes_tls: bool = not why
+        self.no_passthrough: str = why
+        self._streams = StreamsFile(settings)
+        self._passing: ModeRenderer | None = None
+        self._make_passing: Callable[[], ModeRenderer] = lambda: chosen(
+            replace(settings, behind_streams=True),
+            replace(capabilities, load_modules=(*capabilities.load_modules, *capabilities.stream_modules)),
+        )
 
     @override
     def limit(self, route: Route) -> RouteLimit | None:
@@ -67,4 +79,26 @@ class NginxRenderer(Renderer[NginxArtifact]):
 
     @override
     def render(self, graph: RouteGraph) -> NginxArtifact:
-        return self._chosen.render(graph)
+        streams = self._streams.follow(graph) if self.passes_tls else None
+        if streams is None:
+            return self._chosen.render(graph)
+        # Only while a host is passed on: others would pay for it.
+        if self._passing is None:
+            self._passing = self._make_passing()
+        return replace(self._passing.render(graph), streams=streams)
+
+
+def _why_not_passed(settings: NginxSettings, capabilities: Capabilities, mode: Mode) -> str:
+    """Why no connection is passed on, as the end of a sentence; empty: some may be."""
+    if not capabilities.stream:
+        return (
+            "needs nginx's stream module with ssl_preread and realip to pass TLS connections on (Debian has it"
+            " in libnginx-mod-stream)"
+        )
+    if not capabilities.realip:
+        return "needs nginx's real-IP module to pass TLS connections on"
+    if settings.proxy_protocol:
+        return "does not pass TLS connections on where clients are known by PROXY headers"
+    if settings.trusted_proxies and mode is Mode.STATIC:
+        return "passes TLS connections on beside trusted proxies in its dynamic mode only"
+    return ""

@@ -47,6 +47,9 @@ class NginxSettings:
         body_timeout: Between two reads of a request body.
         client_write_timeout: How long a client may take nothing of a response.
         idle_timeout: For a client connection between two requests.
+        handshake_timeout: For the first message of a TLS handshake, where connections are passed on by their
+            server name.
+        stream_idle_timeout: How long a connection that is passed on may be silent in both directions.
         upstream_idle_timeout: For an idle connection to an endpoint. Shorter than what endpoints wait
             (Node.js: 5 s), because nginx does not try a POST again that meets a closing connection.
         shutdown_timeout: How long an old worker may finish what it has after a reload.
@@ -64,6 +67,8 @@ class NginxSettings:
         access_log: An absolute path; empty: none; ``"socket"``: each line goes to `log_socket`, and is lost
             while no program reads there.
         error_log: An absolute path, or ``"stderr"``.
+        behind_streams: Whether TLS is taken from the part that reads server names, at `inner_socket`, and no
+            longer at *https*; `ingresskit.render.nginx.NginxRenderer` decides it.
         affinity_key: What the values of affinity cookies are made with in the dynamic mode: a secret, of at
             least 16 octets. Empty: nginx makes one whenever it loads its configuration.
     """
@@ -81,6 +86,8 @@ class NginxSettings:
     body_timeout: timedelta = timedelta(seconds=60)
     client_write_timeout: timedelta = timedelta(seconds=60)
     idle_timeout: timedelta = timedelta(seconds=75)
+    handshake_timeout: timedelta = timedelta(seconds=10)
+    stream_idle_timeout: timedelta = timedelta(minutes=10)
     upstream_idle_timeout: timedelta = timedelta(seconds=4)
     shutdown_timeout: timedelta = timedelta(minutes=4)
     max_request_line_bytes: int = 8192
@@ -93,6 +100,7 @@ class NginxSettings:
     resolver: str = ""
     access_log: str = ""
     error_log: str = "stderr"
+    behind_streams: bool = False
     affinity_key: bytes = field(default=b"", repr=False)
 
     def __post_init__(self) -> None:
@@ -132,6 +140,19 @@ class NginxSettings:
             return ()
         secure = port_of(self.https[0])
         return tuple((port, secure) for port in sorted({port_of(address) for address in self.http}))
+
+    @property
+    def inner_socket(self) -> str:
+        """A unix socket for connections whose TLS ends here, while others are passed on."""
+        return f"{self.state}/passed-not.sock"
+
+    @property
+    def tls_listeners(self) -> tuple[tuple[str, ...], ...]:
+        """Where servers take TLS: the address and further words of ``listen``."""
+        more = ("proxy_protocol",) if self.proxy_protocol else ()
+        if self.behind_streams:
+            return ((f"unix:{self.inner_socket}", "ssl", "proxy_protocol"),)
+        return tuple((address, "ssl", *more) for address in self.https)
 
     @property
     def log_socket(self) -> str:

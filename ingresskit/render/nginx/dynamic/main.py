@@ -49,6 +49,7 @@ def dynamic_main(
         _d("worker_processes", str(settings.workers or "auto")),
         _d("worker_shutdown_timeout", duration(settings.shutdown_timeout)),
         Block("events", (), (_d("worker_connections", str(settings.worker_connections)),)),
+        *((_d("include", "streams.conf"),) if settings.behind_streams else ()),
         Block("http", (), tuple(_http(settings, handshakes))),
     )
 
@@ -67,6 +68,10 @@ def _http(settings: NginxSettings, handshakes: Mapping[str, PolicySet]) -> Itera
     yield _d("lua_regex_cache_max_entries", "16384")
     yield _d("init_by_lua_file", "lua/init.lua")
     yield _d("init_worker_by_lua_file", "lua/start.lua")
+    if settings.behind_streams:
+        yield Comment("Who the client is, of connections from the part that reads server names.")
+        yield _d("set_real_ip_from", "unix:")
+        yield _d("real_ip_header", "proxy_protocol")
     yield from _variables_of_requests(settings)
     yield Comment("What arrives is read strictly, and what is passed on is in normal form.")
     yield _d("server_tokens", "off")
@@ -155,7 +160,7 @@ def _server(settings: NginxSettings, host: str, handshakes: Mapping[str, PolicyS
     protocol = ("proxy_protocol",) if settings.proxy_protocol else ()
     default = ("default_server", "backlog=4096") if host == ANY_HOST else ()
     body: list[Node] = [_d("listen", address, *default, *protocol) for address in settings.http]
-    body += [_d("listen", address, "ssl", *default, *protocol) for address in settings.https]
+    body += [_d("listen", address, *default, *words) for address, *words in settings.tls_listeners]
     if host != ANY_HOST:
         body.append(_d("server_name", server_name(host)))
     policies = handshakes.get(host, _NO_POLICIES)

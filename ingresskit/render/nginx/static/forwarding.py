@@ -125,6 +125,12 @@ def request_fields(changes: Mapping[str, tuple[str, Argument]] | None = None) ->
 
 def realip_directives(settings: NginxSettings) -> tuple[Directive, ...]:
     """Whose word is taken for the address of the client."""
+    if settings.behind_streams:
+        # Of connections from the part that reads server names.
+        return (
+            Directive("set_real_ip_from", ("unix:",)),
+            Directive("real_ip_header", ("proxy_protocol",)),
+        )
     if not settings.trusted_proxies:
         return ()
     trusted = (Directive("set_real_ip_from", (str(network),)) for network in settings.trusted_proxies)

@@ -55,6 +55,7 @@ def main_nodes(settings: NginxSettings, capabilities: Capabilities) -> tuple[Nod
     return (
         Comment("Written by ingresskit. The same for every Ingress; changes with settings only."),
         *_process(settings, capabilities),
+        *((Directive("include", ("streams.conf",)),) if settings.behind_streams else ()),
         Block(
             "http",
             (),
