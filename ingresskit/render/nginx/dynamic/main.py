@@ -160,7 +160,7 @@ def _server(settings: NginxSettings, host: str, handshakes: Mapping[str, PolicyS
     protocol = ("proxy_protocol",) if settings.proxy_protocol else ()
     default = ("default_server", "backlog=4096") if host == ANY_HOST else ()
     body: list[Node] = [_d("listen", address, *default, *protocol) for address in settings.http]
-    body += [_d("listen", address, *default, *words) for address, *words in settings.tls_listeners]
+    body += [_d("listen", address, ssl, *default, *words) for address, ssl, *words in settings.tls_listeners]
     if host != ANY_HOST:
         body.append(_d("server_name", server_name(host)))
     policies = handshakes.get(host, _NO_POLICIES)

@@ -97,8 +97,8 @@ def _listen(host: VirtualHost, settings: NginxSettings) -> Iterable[Directive]:
     for address in settings.http:
         yield Directive("listen", (address, *more))
     default = ("default_server",) if host.host == ANY_HOST else ()
-    for address, *words in settings.tls_listeners:
-        yield Directive("listen", (address, *default, *words))
+    for address, ssl, *words in settings.tls_listeners:
+        yield Directive("listen", (address, ssl, *default, *words))
 
 
 def _all_redirect(server: Server, routes: tuple[Served, ...]) -> bool:

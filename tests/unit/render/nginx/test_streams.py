@@ -54,7 +54,7 @@ def test_other_graphs_pay_for_nothing() -> None:
     artifact = renderer.render(renderer.restrict(graph).graph)
 
     assert artifact.streams is None
-    assert b"stream" not in artifact.main.content
+    assert b"streams.conf" not in artifact.main.content
     assert artifact == NginxRenderer(_SETTINGS, mode=Mode.STATIC).render(graph)
 
 
@@ -62,7 +62,7 @@ def test_host_without_endpoints_is_closed_in_the_file() -> None:
     text = _file(_graph(tls_passthrough="true"))
 
     assert text.count('return "";') == 2
-    assert "upstream" not in text
+    assert "upstream ik_" not in text
 
 
 @pytest.mark.parametrize(
