@@ -107,13 +107,16 @@ class Expectations:
             flags,
             configs=snapshot.by_key(ConfigMap),
             secrets=snapshot.by_key(Secret),
+            certificates={key: item.names for key, item in given.graph.certificates.items()},
         )
         translation = given
         if served is not None:
             snapshot, settings = served_by_ingress_nginx(_with_services(served), flags)
             translation = translate(snapshot, options_for(flags, settings), now=datetime.now(UTC))
-        restricted = Restricted(graph=translation.graph) if restrict is None else restrict(translation.graph)
-        self._graph = _with_endpoints(restricted.graph)
+        # Before the renderer takes endpoints away that it cannot speak with.
+        graph = _with_endpoints(translation.graph)
+        restricted = Restricted(graph=graph) if restrict is None else restrict(graph)
+        self._graph = restricted.graph
         self._effects = effects
         self._reported: dict[ObjectRef, str] = {}
         for item in (*translation.diagnostics, *restricted.diagnostics):
@@ -145,7 +148,9 @@ class Expectations:
         if found:
             reason = _quirk(request, there, here[0])
             if not reason and there.ingress is not None:
-                reason = self._reported.get(there.ingress, "")
+                namespace, _, name = there.service.partition("/")
+                of_service = self._reported.get(ObjectRef(Service.kind, ObjectKey(namespace, name)), "")
+                reason = self._reported.get(there.ingress, "") or of_service
         return Expectation(request=request, there=there, here=here, discrepancy=found, reason=reason)
 
     def smallest(self, expectation: Expectation) -> Expectation:
@@ -292,6 +297,8 @@ def _quirk(request: Request, there: Prediction, here: Verdict) -> str:
     """What ingress-nginx does by accident and is not done here; empty where it is no such thing."""
     if there.status == 301 and there.location.partition("?")[0].endswith(f"{request.path}/"):
         return "nginx adds the slash at the end of a path by a redirect; here the path is served as it is"
+    if there.status in (301, 302, 307, 308) and there.ingress is None and here.status == 413:
+        return "nginx redirects to the other name, with or without www., before it judges the length of a body"
     if there.status == 413 and here.status == 302:
         return "nginx judges the length of a body before app-root redirects it"
     return ""

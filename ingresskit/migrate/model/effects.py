@@ -89,7 +89,7 @@ class Effects:
         asks = self._asks(notes, path)
         password = notes.get("auth-type") in ("basic", "digest") and bool(notes.get("auth-secret"))
         password = password and not path.startswith(f"{_ACME}/")
-        admitted = any_suffices and (password or asks) and request.client is not None and not outside
+        admitted = any_suffices and self._has_list(notes) and not outside
         if outside and not (any_suffices and (password or asks)):
             return replace(made, status=403)
         if password and not admitted:
@@ -177,6 +177,10 @@ class Effects:
         text = self._settings.get(name, "")
         return int(text) if text.isdecimal() and 400 <= int(text) <= 599 else 503
 
+    def _has_list(self, notes: Mapping[str, str]) -> bool:
+        names = ("allowlist-source-range", "whitelist-source-range", "denylist-source-range")
+        return any(notes.get(name) or self._settings.get(name) for name in names)
+
     def _is_kept_out(self, client: str, notes: Mapping[str, str]) -> bool:
         allowed = notes.get("allowlist-source-range") or notes.get("whitelist-source-range")
         allowed = allowed or self._settings.get("whitelist-source-range", "")
@@ -260,13 +264,11 @@ class Effects:
 
 
 def _request_fields(location: Location) -> tuple[tuple[str, str], ...]:
-    notes, fields = location.notes, list[tuple[str, str]]()
-    if notes.get("connection-proxy-header"):
-        fields.append(("Connection", notes["connection-proxy-header"]))
-    # It stands in the block that rewrites.
+    notes = location.notes
+    # It stands in the block that rewrites. (Connection is between the proxy and the endpoint.)
     if notes.get("x-forwarded-prefix") and notes.get("rewrite-target", "") not in ("", location.path):
-        fields.append(("X-Forwarded-Prefix", notes["x-forwarded-prefix"]))
-    return tuple(fields)
+        return (("X-Forwarded-Prefix", notes["x-forwarded-prefix"]),)
+    return ()
 
 
 def _forwarded(location: Location, groups: tuple[str, ...], path: str) -> str:

@@ -12,7 +12,7 @@ Source: ingress-nginx at dbb11b92d (2026-03-20), ``internal/ingress/controller``
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from ingresskit.graph import Request
 from ingresskit.migrate.flags import ControllerFlags
@@ -33,6 +33,7 @@ class IngressNginxModel:
         flags: Those that it is run with.
         configs: ConfigMaps that annotations may name.
         secrets: Secrets that annotations may name. One that is not among them is taken to be there.
+        certificates: The names that the certificates of Secrets are for.
     """
 
     def __init__(
@@ -43,8 +44,10 @@ class IngressNginxModel:
         *,
         configs: Mapping[ObjectKey, ConfigMap] | None = None,
         secrets: Mapping[ObjectKey, Secret] | None = None,
+        certificates: Mapping[ObjectKey, Sequence[str]] | None = None,
     ) -> None:
-        self._servers = Servers(ingresses, f"{(flags or ControllerFlags()).prefix}/")
+        prefix = f"{(flags or ControllerFlags()).prefix}/"
+        self._servers = Servers(ingresses, prefix, certificates)
         self._effects = Effects(settings or {}, configs or {}, secrets or {})
 
     def predict(self, request: Request) -> Prediction:

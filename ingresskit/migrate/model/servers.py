@@ -6,14 +6,14 @@ Source: ingress-nginx at dbb11b92d (2026-03-20), ``internal/ingress/controller``
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from ingresskit.models import Ingress, ObjectRef
+from ingresskit.models import Ingress, ObjectKey, ObjectRef
 
 __all__ = ["TRUE", "Canary", "Location", "Server", "Servers", "decoded"]
 
@@ -74,11 +74,13 @@ class Server:
     Attributes:
         locations: In the order in which Ingresses ask for them, the oldest first.
         tls: Whether it has a certificate.
+        secret: The Secret with it.
         twin: Whether the name with or without ``www.`` is redirected to it.
     """
 
     locations: list[Location] = field(default_factory=list[Location])
     tls: bool = False
+    secret: ObjectKey | None = None
     twin: bool = False
 
     @property
@@ -97,10 +99,17 @@ class Servers:
     Args:
         ingresses: Those of the class of ingress-nginx.
         prefix: That of its annotations, with the slash.
+        certificates: The names that the certificates of Secrets are for.
     """
 
-    def __init__(self, ingresses: Iterable[Ingress], prefix: str) -> None:
+    def __init__(
+        self,
+        ingresses: Iterable[Ingress],
+        prefix: str,
+        certificates: Mapping[ObjectKey, Sequence[str]] | None = None,
+    ) -> None:
         self._prefix = prefix
+        self._certificates = certificates or {}
         self._servers: dict[str, Server] = {}
         self._aliases: dict[str, str] = {}
         # The oldest first, of those as old the one whose name is last in the alphabet.
@@ -120,7 +129,11 @@ class Servers:
         if name in self._servers:
             return name, self._servers[name]
         if name in self._aliases:
-            return name, self._servers[self._aliases[name]]
+            server = self._servers[self._aliases[name]]
+            # Its certificate serves an alias only where it is for that name too.
+            covered = self._certificates.get(server.secret, ()) if server.secret is not None else ()
+            _, _, parent = name.partition(".")
+            return name, replace(server, tls=server.tls and not {name, f"*.{parent}"}.isdisjoint(covered))
         twin = name.removeprefix("www.") if name.startswith("www.") else f"www.{name}"
         if twin in self._servers and self._servers[twin].twin:
             return f"www-twin:{twin}", self._servers[twin]
@@ -184,7 +197,10 @@ class Servers:
         for entry in ingress.spec.tls:
             for host in entry.hosts or hosts:
                 if host in self._servers:
-                    self._servers[host].tls = True
+                    server = self._servers[host]
+                    server.tls = True
+                    if entry.secret_name:
+                        server.secret = server.secret or ObjectKey(namespace, entry.secret_name)
 
     def _add_canary(self, ingress: Ingress) -> None:
         notes = self._notes(ingress)
