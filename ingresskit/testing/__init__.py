@@ -16,7 +16,7 @@ from ingresskit.testing.certificates import SampleCertificate, make_certificate,
 from ingresskit.testing.contract import RendererContract
 from ingresskit.testing.oracle import answer_faults, ask_graph, possible_answers
 from ingresskit.testing.scenario import Answer, Ask, Scenario, Want, diagnostic_line, endpoint_text
-from ingresskit.testing.scenario_files import load_scenarios, read_scenarios
+from ingresskit.testing.scenario_files import load_annotation_scenarios, load_scenarios, read_scenarios
 
 __all__ = [
     "EPOCH",
@@ -37,6 +37,7 @@ __all__ = [
     "endpoint_text",
     "ingress",
     "ingress_class",
+    "load_annotation_scenarios",
     "load_scenarios",
     "make_authority",
     "make_certificate",

@@ -6,6 +6,7 @@ nothing about how any of them works.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -30,8 +31,13 @@ class Ask:
         path: The target as it goes on the wire, query included.
         tls: Whether it is sent over TLS.
         server_name: The TLS server name; ``None`` sends none. Means nothing without *tls*.
-        method: Its method; it has no body.
+        method: Its method.
         headers: Further fields.
+        size: Octets of its body.
+        chunked: The body does not say its size before it is sent.
+        client: The common name of the certificate that the client shows, issued by `make_authority`; ``None``:
+            it shows none.
+        ciphers: The ciphers of TLS 1.2 that the client offers, and no newer version; empty: its own choice.
     """
 
     host: str
@@ -40,6 +46,10 @@ class Ask:
     server_name: str | None = None
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    size: int = 0
+    chunked: bool = False
+    client: str | None = None
+    ciphers: str = ""
 
     def __str__(self) -> str:
         """``GET http://shop.test/cart``."""
@@ -59,6 +69,8 @@ class Answer:
         forwarded: The target that the endpoint saw.
         request_headers: The fields that the endpoint saw, names in lower case.
         response_headers: The fields that the client saw, names in lower case.
+        size: Octets of the body that the endpoint saw.
+        copies: The Services that saw the request beside the one that answered.
     """
 
     status: int
@@ -69,6 +81,8 @@ class Answer:
     forwarded: str | None = None
     request_headers: Mapping[str, str] | None = None
     response_headers: Mapping[str, str] | None = None
+    size: int | None = None
+    copies: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +93,11 @@ class Want:
         ask: The request.
         times: How often to send it. What is wanted of *services* and *endpoints* is wanted of all the
             answers together.
+        keeps_cookies: The client sends the cookies that it got before; else each request is another client's.
+        together: All are sent at once.
         status: The status.
+        statuses: The answers together have exactly these, in place of *status*; empty: *status* counts.
+        sticks: One endpoint answers all of them.
         services: Exactly these Services answer, ``"namespace/name"``.
         endpoints: Exactly these endpoints answer.
         location: The ``Location`` field.
@@ -87,11 +105,18 @@ class Want:
         forwarded: The target the endpoint sees.
         request_headers: Fields the endpoint sees, names in lower case; ``None``: it does not see it.
         response_headers: The same of the client.
+        has: Patterns that fields of the client match, names in lower case.
+        size: Octets of the body that the endpoint sees.
+        copies: The Services that see the request too.
     """
 
     ask: Ask
     times: int = 1
+    keeps_cookies: bool = False
+    together: bool = False
     status: int = 200
+    statuses: frozenset[int] = frozenset()
+    sticks: bool = False
     services: frozenset[str] = frozenset()
     endpoints: frozenset[str] = frozenset()
     location: str | None = None
@@ -99,11 +124,18 @@ class Want:
     forwarded: str | None = None
     request_headers: Mapping[str, str | None] = field(default_factory=dict[str, "str | None"])
     response_headers: Mapping[str, str | None] = field(default_factory=dict[str, "str | None"])
+    has: Mapping[str, str] = field(default_factory=dict[str, str])
+    size: int | None = None
+    copies: frozenset[str] = frozenset()
 
     def faults(self, answers: Iterable[Answer]) -> tuple[str, ...]:
         """What is wrong with *answers*, each as a sentence; empty when they are right."""
         seen = tuple(answers)
         faults: dict[str, None] = {}
+        if self.statuses and (statuses := frozenset(answer.status for answer in seen)) != self.statuses:
+            faults[f"the statuses are {sorted(statuses)}, not {sorted(self.statuses)}"] = None
+        if self.sticks and len(found_at := frozenset[str]().union(*(item.endpoints for item in seen))) > 1:
+            faults[f"the endpoints {_set_text(found_at)} answered, not one"] = None
         for answer in seen:
             faults.update(dict.fromkeys(self._faults_of(answer)))
         for what, wanted, found in (
@@ -116,6 +148,8 @@ class Want:
         return tuple(f"{self.ask}: {fault}" for fault in faults)
 
     def _faults_of(self, answer: Answer) -> Iterable[str]:
+        if self.statuses:
+            return
         if answer.status != self.status:
             by = f" (by {_set_text(answer.services)})" if answer.services else ""
             yield f"the status is {answer.status}{by}, not {self.status}"
@@ -134,6 +168,14 @@ class Want:
             for name, value in fields_wanted.items():
                 if fields_found is not None and fields_found.get(name) != value:
                     yield f"the {side} sees {name}: {fields_found.get(name)!r}, not {value!r}"
+        for name, pattern in self.has.items():
+            found = None if answer.response_headers is None else answer.response_headers.get(name, "")
+            if found is not None and not re.search(pattern, found):
+                yield f"the client sees {name}: {found!r}, which {pattern!r} does not match"
+        if self.size is not None and answer.size not in (None, self.size):
+            yield f"the endpoint sees {answer.size} octets, not {self.size}"
+        if answer.services and not self.copies <= answer.copies:
+            yield f"the Services {_set_text(answer.copies)} see a copy, not {_set_text(self.copies)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +192,8 @@ class Scenario:
         wants: The requests, in order; they do not depend on each other.
         endpoints: For some backends, exactly the endpoints they have, in order.
         diagnostics: Exactly what is reported, each as `diagnostic_line`; sorted.
+        shows: For each annotation that it is about, without prefix, what it shows of it: ``positive``,
+            ``negative``, ``interaction``.
     """
 
     feature: str
@@ -161,6 +205,7 @@ class Scenario:
     wants: tuple[Want, ...] = ()
     endpoints: Mapping[BackendKey, tuple[str, ...]] = field(default_factory=dict[BackendKey, tuple[str, ...]])
     diagnostics: tuple[str, ...] = ()
+    shows: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
 
     def __str__(self) -> str:
         """``path-types: Exact does not take another case``."""

@@ -21,13 +21,13 @@ import dataclasses
 import functools
 import importlib.resources
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar, cast
+from dataclasses import replace
+from typing import cast
 
 from ingresskit.errors import ConfigurationError
 from ingresskit.graph import BackendKey
 from ingresskit.models import (
+    ConfigMap,
     KubeObject,
     Namespace,
     ObjectKey,
@@ -36,153 +36,42 @@ from ingresskit.models import (
     SliceEndpoint,
     decode_any,
 )
+from ingresskit.policies import (
+    INGRESS_NGINX_PREFIX,
+    Dialect,
+    IngressNginxDialect,
+    KubernetesDialect,
+    NativeDialect,
+    PolicyRegistry,
+)
 from ingresskit.policies.values import parse_networks
+from ingresskit.testing._scenario_form import (
+    NAMESPACE,
+    Case,
+    File,
+    Options,
+    Request,
+    Slice,
+    World,
+    WrittenClass,
+    WrittenEndpoint,
+    WrittenIngress,
+    WrittenSecret,
+    WrittenService,
+)
+from ingresskit.testing.authorities import ca_secret, make_authority
 from ingresskit.testing.builders import endpoint, endpoint_slice, ingress, ingress_class, service
 from ingresskit.testing.certificates import make_certificate, tls_secret
 from ingresskit.testing.scenario import Ask, Scenario, Want
 from ingresskit.translate import (
     DefaultBackend,
     DestinationPolicy,
-    HostOwnership,
     LabelSelector,
     Scope,
     TranslateOptions,
 )
 
-if TYPE_CHECKING:
-    from pydantic import ConfigDict
-
-__all__ = ["load_scenarios", "read_scenarios"]
-
-_NAMESPACE = "default"
-
-
-class _Strict:
-    """Base of the shapes below: a field that they do not have is a mistake of the author."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Endpoint(_Strict):
-    address: str
-    ready: bool | None = True
-    serving: bool | None = None
-    terminating: bool | None = None
-    zone: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Slice(_Strict):
-    endpoints: list[str | _Endpoint]
-    ports: int | dict[str, int] = 8080
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Service(_Strict):
-    name: str
-    namespace: str = _NAMESPACE
-    ports: int | dict[str, int] = 80
-    type: str | None = None
-    external_name: str | None = None
-    app_protocol: str | None = None
-    endpoints: list[str | _Endpoint] | None = None
-    target: int | dict[str, int] = 8080
-    slices: list[_Slice] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Ingress(_Strict):
-    name: str = "web"
-    namespace: str = _NAMESPACE
-    created: float | None = 0
-    ingress_class: str | None = "ingresskit"
-    rules: dict[str, dict[str, str] | None] = field(default_factory=dict[str, "dict[str, str] | None"])
-    default: str | None = None
-    tls: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
-    annotations: dict[str, str] = field(default_factory=dict[str, str])
-    labels: dict[str, str] = field(default_factory=dict[str, str])
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Secret(_Strict):
-    name: str = "tls"
-    namespace: str = _NAMESPACE
-    hosts: list[str] = field(default_factory=list[str])
-    salt: str = ""
-    not_before: float = 0
-    not_after: float = 36500
-    fault: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Class(_Strict):
-    name: str = "ingresskit"
-    controller: str = "ingresskit.dev/ingress-controller"
-    default: bool = False
-    created: float = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Options(_Strict):
-    controller_name: str = "ingresskit.dev/ingress-controller"
-    ingress_class: str = "ingresskit"
-    watch_ingress_without_class: bool = False
-    default_backend: str | None = None
-    default_certificate: str | None = None
-    host_ownership: HostOwnership = HostOwnership.STRICT
-    host_fallthrough: bool = False
-    external_names: bool = False
-    allow: str = ""
-    namespaces: list[str] = field(default_factory=list[str])
-    namespace_selector: str = ""
-    ingress_selector: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Request(_Strict):
-    host: str = "a.test"
-    path: str = "/"
-    tls: bool = False
-    server_name: str | None = None
-    method: str = "GET"
-    headers: dict[str, str] = field(default_factory=dict[str, str])
-    times: int = 1
-    to: str | list[str] = field(default_factory=list[str])
-    endpoints: list[str] = field(default_factory=list[str])
-    status: int = 200
-    location: str | None = None
-    certificate: str | None = None
-    forwarded: str | None = None
-    request_headers: dict[str, str | None] = field(default_factory=dict[str, "str | None"])
-    response_headers: dict[str, str | None] = field(default_factory=dict[str, "str | None"])
-
-
-@dataclass(frozen=True, kw_only=True)
-class _World(_Strict):
-    services: list[str | _Service] = field(default_factory=list["str | _Service"])
-    ingresses: list[_Ingress] = field(default_factory=list[_Ingress])
-    secrets: list[_Secret] = field(default_factory=list[_Secret])
-    classes: list[_Class] | None = None
-    namespaces: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
-    objects: list[dict[str, object]] = field(default_factory=list[dict[str, object]])
-    options: _Options = _Options()
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Case(_World):
-    name: str
-    source: str = ""
-    now: datetime | None = None
-    requests: list[_Request] = field(default_factory=list[_Request])
-    endpoints: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
-    diagnostics: list[str] = field(default_factory=list[str])
-
-
-@dataclass(frozen=True, kw_only=True)
-class _File(_World):
-    source: str = ""
-    cases: list[_Case]
+__all__ = ["load_annotation_scenarios", "load_scenarios", "read_scenarios"]
 
 
 @functools.cache
@@ -192,7 +81,23 @@ def load_scenarios() -> tuple[Scenario, ...]:
     Raises:
         ConfigurationError: The extra ``files`` or ``tls`` is not installed.
     """
-    folder = importlib.resources.files("ingresskit.testing") / "scenarios"
+    return _loaded("scenarios")
+
+
+@functools.cache
+def load_annotation_scenarios() -> tuple[Scenario, ...]:
+    """Every scenario about an annotation of ingress-nginx, by feature and then in the order written.
+
+    `Scenario.shows` names the annotations. They need what not every renderer can do without a delegate.
+
+    Raises:
+        ConfigurationError: The extra ``files`` or ``tls`` is not installed.
+    """
+    return _loaded("scenarios/ingress-nginx")
+
+
+def _loaded(path: str) -> tuple[Scenario, ...]:
+    folder = importlib.resources.files("ingresskit.testing") / path
     files = sorted(
         (item for item in folder.iterdir() if item.name.endswith(".yaml")), key=lambda item: item.name
     )
@@ -219,7 +124,7 @@ def read_scenarios(text: str, feature: str) -> tuple[Scenario, ...]:
     import pydantic
 
     try:
-        written = pydantic.TypeAdapter(_File).validate_python(yaml.safe_load(text))
+        written = pydantic.TypeAdapter(File).validate_python(yaml.safe_load(text))
     except (yaml.YAMLError, pydantic.ValidationError) as exc:
         raise ConfigurationError(f"the scenarios of {feature} cannot be read: {exc}") from exc
     names = [case.name for case in written.cases]
@@ -229,32 +134,35 @@ def read_scenarios(text: str, feature: str) -> tuple[Scenario, ...]:
     return tuple(_scenario(written, case, feature) for case in written.cases)
 
 
-def _scenario(shared: _File, case: _Case, feature: str) -> Scenario:
+def _scenario(shared: File, case: Case, feature: str) -> Scenario:
     objects = [*_objects(case, shared), *_classes(shared if case.classes is None else case)]
     for world in (shared, case):
         objects += (_ingress(item) for item in world.ingresses)
         objects += (_secret(item) for item in world.secrets)
+        if world.authority:
+            objects.append(ca_secret(make_authority(), name=world.authority))
         objects += (_namespace(name, labels) for name, labels in world.namespaces.items())
     return Scenario(
         feature=feature,
         name=case.name,
         source=case.source or shared.source,
         objects=tuple(objects),
-        options=_translate_options(case.options if case.options != _Options() else shared.options),
+        options=_translate_options(case.options if case.options != Options() else shared.options),
         now=case.now,
         wants=tuple(_want(item) for item in case.requests),
         endpoints={_backend_key(key): tuple(items) for key, items in case.endpoints.items()},
         diagnostics=tuple(sorted(case.diagnostics)),
+        shows={name: frozenset(text.replace(",", " ").split()) for name, text in case.shows.items()},
     )
 
 
-def _objects(case: _Case, shared: _File) -> Iterable[KubeObject]:
+def _objects(case: Case, shared: File) -> Iterable[KubeObject]:
     """Services with their endpoints; those without any get one, 10.0.0.1 and so on in the order written."""
     number = 0
     for item in (*shared.services, *case.services):
         if isinstance(item, str):
             namespace, _, name = item.rpartition("/")
-            item = _Service(name=name, namespace=namespace or _NAMESPACE)
+            item = WrittenService(name=name, namespace=namespace or NAMESPACE)
         yield service(
             item.name,
             item.ports,
@@ -268,7 +176,7 @@ def _objects(case: _Case, shared: _File) -> Iterable[KubeObject]:
             item = dataclasses.replace(item, endpoints=[f"10.0.0.{number}"])
         slices = item.slices or []
         if item.endpoints is not None:
-            slices = [*slices, _Slice(endpoints=item.endpoints, ports=item.target)]
+            slices = [*slices, Slice(endpoints=item.endpoints, ports=item.target)]
         for index, part in enumerate(slices, 1):
             yield endpoint_slice(
                 item.name,
@@ -277,6 +185,9 @@ def _objects(case: _Case, shared: _File) -> Iterable[KubeObject]:
                 namespace=item.namespace,
                 name=f"{item.name}-{index}",
             )
+    settings = (case.options if case.options != Options() else shared.options).settings
+    if settings:
+        yield ConfigMap(metadata=ObjectMeta(namespace=_SETTINGS.namespace, name=_SETTINGS.name), data=settings)
     for index, manifest in enumerate((*shared.objects, *case.objects)):
         decoded = decode_any(manifest, location=f"{case.name}, object {index + 1}")
         if decoded is None:
@@ -284,7 +195,7 @@ def _objects(case: _Case, shared: _File) -> Iterable[KubeObject]:
         yield decoded
 
 
-def _endpoint(item: str | _Endpoint) -> SliceEndpoint:
+def _endpoint(item: str | WrittenEndpoint) -> SliceEndpoint:
     if isinstance(item, str):
         return endpoint(item)
     return endpoint(
@@ -292,12 +203,12 @@ def _endpoint(item: str | _Endpoint) -> SliceEndpoint:
     )
 
 
-def _classes(world: _World) -> Iterable[KubeObject]:
-    for item in world.classes if world.classes is not None else [_Class()]:
+def _classes(world: World) -> Iterable[KubeObject]:
+    for item in world.classes if world.classes is not None else [WrittenClass()]:
         yield ingress_class(item.name, controller=item.controller, default=item.default, created=item.created)
 
 
-def _ingress(item: _Ingress) -> KubeObject:
+def _ingress(item: WrittenIngress) -> KubeObject:
     return ingress(
         item.name,
         cast("Mapping[str, Mapping[str, str] | None]", item.rules),
@@ -306,12 +217,15 @@ def _ingress(item: _Ingress) -> KubeObject:
         ingress_class=item.ingress_class,
         default=item.default,
         tls=item.tls,
-        annotations=item.annotations,
+        annotations={
+            **item.annotations,
+            **{f"{INGRESS_NGINX_PREFIX}/{name}": text for name, text in item.nginx.items()},
+        },
         labels=item.labels,
     )
 
 
-def _secret(item: _Secret) -> Secret:
+def _secret(item: WrittenSecret) -> Secret:
     """``fault``: what is wrong with it: mismatched, encrypted, no-key, no-certificate or garbage."""
     good = tls_secret(
         *item.hosts,
@@ -352,8 +266,8 @@ def _namespace(name: str, labels: Mapping[str, str]) -> Namespace:
     return Namespace(metadata=ObjectMeta(name=name, labels=labels))
 
 
-def _translate_options(item: _Options) -> TranslateOptions:
-    return TranslateOptions(
+def _translate_options(item: Options) -> TranslateOptions:
+    made = TranslateOptions(
         controller_name=item.controller_name,
         ingress_class=item.ingress_class,
         watch_ingress_without_class=item.watch_ingress_without_class,
@@ -372,6 +286,28 @@ def _translate_options(item: _Options) -> TranslateOptions:
             ingress_selector=LabelSelector.parse(item.ingress_selector) if item.ingress_selector else None,
         ),
     )
+    return made if item.dialects == ["native"] else replace(made, policies=_registry(item))
+
+
+_SETTINGS = ObjectKey("ops", "settings")
+
+
+def _registry(item: Options) -> PolicyRegistry:
+    """The dialects in the order in which the later one wins, and Kubernetes' own behind them."""
+    made: list[Dialect] = []
+    for name in item.dialects:
+        match name:
+            case "native":
+                made.append(NativeDialect())
+            case "ingress-nginx":
+                made.append(
+                    IngressNginxDialect(
+                        settings=_SETTINGS if item.settings else None, passthrough=item.passthrough
+                    )
+                )
+            case _:
+                raise ConfigurationError(f"there is no dialect {name!r}")
+    return PolicyRegistry([*made, KubernetesDialect()])
 
 
 def _default_backend(text: str | None) -> DefaultBackend | None:
@@ -383,7 +319,7 @@ def _default_backend(text: str | None) -> DefaultBackend | None:
 
 def _key(text: str) -> ObjectKey:
     namespace, _, name = text.rpartition("/")
-    return ObjectKey(namespace or _NAMESPACE, name)
+    return ObjectKey(namespace or NAMESPACE, name)
 
 
 def _backend_key(text: str) -> BackendKey:
@@ -391,7 +327,7 @@ def _backend_key(text: str) -> BackendKey:
     return BackendKey(*_key(name), int(port or 80))
 
 
-def _want(item: _Request) -> Want:
+def _want(item: Request) -> Want:
     services = [item.to] if isinstance(item.to, str) else item.to
     name = item.server_name
     if item.tls and name is None:
@@ -404,8 +340,19 @@ def _want(item: _Request) -> Want:
             server_name=name or None,
             method=item.method,
             headers=item.headers,
+            size=item.size,
+            chunked=item.chunked,
+            client=item.client,
+            ciphers=item.ciphers,
         ),
         times=item.times,
+        keeps_cookies=item.keeps_cookies,
+        together=item.together,
+        statuses=frozenset(item.statuses),
+        sticks=item.sticks,
+        has=item.has,
+        size=item.received,
+        copies=frozenset(str(_key(text)) for text in item.copies),
         status=item.status,
         services=frozenset(str(_key(text)) for text in services),
         endpoints=frozenset(item.endpoints),
