@@ -13,6 +13,7 @@ import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ingresskit.graph import Endpoint, Protocol, Termination
@@ -20,7 +21,8 @@ from ingresskit.proxy.endpoints import PLAIN_USE, EndpointState, EndpointUse
 from ingresskit.proxy.ports.connections import ConnectFailed, UpstreamConnection
 from ingresskit.proxy.ports.streams import Upstream
 from ingresskit.proxy.statistics import EndpointStatistics
-from ingresskit.proxy.upstreams.destinations import DestinationRefused, permitted_address
+from ingresskit.proxy.upstreams.destinations import DestinationRefused, permitted_addresses
+from ingresskit.proxy.upstreams.racing import alternated, first_of
 from ingresskit.traffic import worse
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from ingresskit.proxy.timeouts import Timeouts
 
 __all__ = ["Connect", "Pool"]
+
+# Of a name: those who make it may give it any number.
+_MOST_ADDRESSES: Final = 8
 
 _RESETS: Final = (errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE)
 
@@ -145,8 +150,11 @@ class Pool:
         # ASYNC109: a parameter, because the bound is the route's, and spans look-up, connection and TLS.
         try:
             async with asyncio.timeout(timeout):
-                address = await self._address(endpoint)
-                connection = await self._connect(self, endpoint, address, server_name)
+                addresses = await self._addresses(endpoint)
+                if len(addresses) == 1:
+                    connection = await self._connect(self, endpoint, addresses[0], server_name)
+                else:
+                    connection = await self._race(endpoint, addresses, server_name)
         except (OSError, ValueError) as exc:
             self._counters.upstream_failed += 1
             endpoint.failed(self._deadlines.now())
@@ -203,10 +211,21 @@ class Pool:
         for connection in list(self._open):
             connection.abort()
 
-    async def _address(self, endpoint: EndpointState) -> str:
+    async def _race(
+        self, endpoint: EndpointState, addresses: list[str], server_name: str
+    ) -> UpstreamConnection:
+        """A connection to one of the addresses of a name, whichever takes it first."""
+
+        async def attempt(address: str) -> UpstreamConnection:
+            return await self._connect(self, endpoint, address, server_name)
+
+        attempts = [partial(attempt, address) for address in alternated(addresses)[:_MOST_ADDRESSES]]
+        return await first_of(attempts, lambda connection: connection.retire())
+
+    async def _addresses(self, endpoint: EndpointState) -> list[str]:
         judge = self._settings.destination_fault
         try:
-            return await permitted_address(endpoint.address, endpoint.port, judge)
+            return await permitted_addresses(endpoint.address, endpoint.port, judge)
         except DestinationRefused as exc:
             raise ConnectFailed(Termination.UPSTREAM_REFUSED, str(exc)) from None
 
