@@ -29,7 +29,7 @@ from ingresskit.controller.planes import LabelCap, StatisticsSource, capped
 from ingresskit.controller.statistics import ControllerView, State
 from ingresskit.controller.version import package_version
 from ingresskit.graph import RouteGraph
-from ingresskit.traffic import MetricFamily, MetricKind
+from ingresskit.traffic import EndpointHealth, MetricFamily, MetricKind, ProxyStatistics
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
@@ -59,13 +59,23 @@ class Metrics:
         # One of our own: the library's global registry belongs to whoever uses us.
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_ControllerCollector(controller, health or Health(controller)))
-        for name, plane in (planes or {}).items():
+        self._planes = dict(planes or {})
+        for name, plane in self._planes.items():
             self._registry.register(_PlaneCollector(name, plane))
 
     @property
     def registry(self) -> CollectorRegistry:
         """The registry, for collectors of your own."""
         return self._registry
+
+    def unwell_endpoints(self) -> Mapping[str, EndpointHealth]:
+        """The endpoints that are not well, by ``address:port``, as far as what carries the traffic knows."""
+        found: dict[str, EndpointHealth] = {}
+        for plane in self._planes.values():
+            counts = plane.statistics()
+            if isinstance(counts, ProxyStatistics):
+                found.update(counts.unwell_endpoints())
+        return dict(sorted(found.items()))
 
     def text(self) -> bytes:
         """Everything now, in the text format `CONTENT_TYPE`."""

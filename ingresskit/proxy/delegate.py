@@ -169,6 +169,8 @@ class _Delegate:
             "retries": found.retries,
             "connections_open": found.connections_open,
             "tunnels_open": found.tunnels_open,
+            "unwell": {name: str(health) for name, health in found.unwell_endpoints().items()},
+            "ejections": found.ejections_in_use(),
             "backends": [
                 (key, item.requests, item.failures, item.active) for key, item in found.backends.items()
             ],

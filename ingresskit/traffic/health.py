@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
-from ingresskit.traffic.families import MetricFamily, MetricKind, labelled
+from ingresskit.traffic.families import MetricFamily, MetricKind, gauge, labelled
 
 __all__ = ["EndpointHealth", "health_families", "worse"]
 
@@ -28,11 +28,16 @@ def worse(one: EndpointHealth, other: EndpointHealth) -> EndpointHealth:
     return max(one, other, key=order.index)
 
 
-def health_families(states: Iterable[EndpointHealth]) -> Iterator[MetricFamily]:
-    """How many endpoints are in each state, as a metric: each state is there, also with 0."""
-    counts = {str(state): 0.0 for state in EndpointHealth}
+def health_families(states: Iterable[EndpointHealth], ejections: int) -> Iterator[MetricFamily]:
+    """How many endpoints are not well, and why, as a metric: each state is there, also with 0.
+
+    Args:
+        states: Of all endpoints that are not well.
+        ejections: Of those that are in use, so far.
+    """
+    counts = {str(state): 0.0 for state in EndpointHealth if state is not EndpointHealth.WELL}
     for state in states:
         counts[str(state)] += 1
-    yield labelled(
-        "endpoints_by_health", "Endpoints in use, by health.", "health", counts, kind=MetricKind.GAUGE
-    )
+    text = "Endpoints that are not well, by the reason."
+    yield labelled("endpoints_unwell", text, "health", counts, kind=MetricKind.GAUGE)
+    yield gauge("endpoint_ejections", "Ejections of the endpoints that are in use.", ejections)

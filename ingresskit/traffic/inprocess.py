@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing_extensions import override
 
 from ingresskit.traffic.families import MetricFamily, counter, gauge
-from ingresskit.traffic.health import EndpointHealth, health_families
+from ingresskit.traffic.health import EndpointHealth
 from ingresskit.traffic.statistics import TimedProxyStatistics, shares
 
 __all__ = ["EndpointStatistics", "InProcessStatistics"]
@@ -70,6 +70,14 @@ class InProcessStatistics(TimedProxyStatistics):
         yield gauge("upstream_open", "Upstream open now.", self.upstream_open)
         yield counter("upstream_reused", "Upstream reused since the start.", self.upstream_reused)
         yield from shares("endpoint", self.endpoints)
-        ejections = sum(item.ejections for item in self.endpoints.values())
-        yield gauge("endpoint_ejections", "Ejections of the endpoints that are in use.", ejections)
-        yield from health_families(item.health for item in self.endpoints.values())
+
+    @override
+    def unwell_endpoints(self) -> Mapping[str, EndpointHealth]:
+        """As `ProxyStatistics.unwell_endpoints`."""
+        found = {name: item.health for name, item in self.endpoints.items()}
+        return {name: health for name, health in found.items() if health is not EndpointHealth.WELL}
+
+    @override
+    def ejections_in_use(self) -> int:
+        """As `ProxyStatistics.ejections_in_use`."""
+        return sum(item.ejections for item in self.endpoints.values())

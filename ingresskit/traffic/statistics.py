@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from ingresskit.graph import BackendKey, Termination
 from ingresskit.traffic.families import MetricFamily, MetricKind, Sample, counter, gauge, labelled
+from ingresskit.traffic.health import EndpointHealth, health_families
 
 __all__ = ["DURATION_BOUNDS", "BackendStatistics", "ProxyStatistics", "Share", "TimedProxyStatistics", "shares"]
 
@@ -74,6 +75,8 @@ class ProxyStatistics:
         shadowed: Requests that policies would have refused which only count in shadow, by stage.
         received_bytes: From clients, heads included, TLS not.
         sent_bytes: To clients, likewise.
+        unwell: Endpoints that are not well, by ``address:port``, sorted, as far as a delegate knows.
+        ejections: Of endpoints, as far as a delegate knows.
     """
 
     connections_total: int = 0
@@ -88,6 +91,16 @@ class ProxyStatistics:
     backends: Mapping[BackendKey, BackendStatistics] = field(
         default_factory=dict[BackendKey, BackendStatistics]
     )
+    unwell: Mapping[str, EndpointHealth] = field(default_factory=dict[str, EndpointHealth])
+    ejections: int = 0
+
+    def unwell_endpoints(self) -> Mapping[str, EndpointHealth]:
+        """The endpoints that are not well, by ``address:port``, sorted."""
+        return self.unwell
+
+    def ejections_in_use(self) -> int:
+        """How often the endpoints that are in use were ejected."""
+        return self.ejections
 
     def all_by_class(self) -> Mapping[int, int]:
         """All requests, by the first digit of the status; no count ever goes back."""
@@ -117,6 +130,7 @@ class ProxyStatistics:
         yield counter("received_bytes", "Received bytes since the start.", self.received_bytes)
         yield counter("sent_bytes", "Sent bytes since the start.", self.sent_bytes)
         yield from self.own_families()
+        yield from health_families(self.unwell_endpoints().values(), self.ejections_in_use())
         yield from shares("backend", {str(key): item for key, item in self.backends.items()})
 
     def own_families(self) -> Iterator[MetricFamily]:

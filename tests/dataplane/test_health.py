@@ -13,6 +13,7 @@ from itertools import pairwise
 import pytest
 
 from ingresskit.testing.planes import Plane, PlaneSettings, state_folder
+from ingresskit.traffic import ProxyStatistics
 from tests.dataplane.conftest import EVERY_PLANE, opened
 from tests.dataplane.delegated import open_delegated_haproxy
 from tests.dataplane.haproxy_plane import HAPROXY, PROGRAM
@@ -77,6 +78,34 @@ async def test_endpoint_that_fails_in_a_row_is_ejected_and_one_probe_brings_it_b
     assert first[-6:] == [(200, "good")] * 6
     assert after["bad"] == after["good"] == 10
     assert good.failure == b""
+
+
+async def test_ejection_is_counted_and_named(stage: Stage) -> None:
+    (bad, _), endpoints = await switches(stage, "bad", "good")
+    bad.failure = reply(status="502 Bad Gateway", body=b"")
+    await stage.serve(
+        *endpoints,
+        annotations={"ejection-failures": "1", "ejection-time": "1h", "ejection-longest-time": "1h"},
+    )
+    client = await stage.connect()
+    name = f"127.0.0.1:{endpoints[0].port}"
+
+    for _ in range(4):
+        await asked(client)
+    if not isinstance(stage.plane.statistics(), ProxyStatistics):
+        pytest.skip("this plane counts nothing here")
+    # A delegate reports its counts every now and then.
+    counts = ProxyStatistics()
+    async with asyncio.timeout(LONG):
+        while counts.unwell_endpoints() != {name: "ejected"}:
+            await asked(client)
+            found = stage.plane.statistics()
+            assert isinstance(found, ProxyStatistics)
+            counts = found
+
+    assert counts.ejections_in_use() == 1
+    metrics = {family.name: family for family in counts.families()}
+    assert sum(sample.value for sample in metrics["endpoints_unwell"].samples) == 1
 
 
 async def test_ejected_endpoint_that_still_fails_gets_one_request_each_time(stage: Stage) -> None:

@@ -200,6 +200,7 @@ async def test_status_counts_what_is_served() -> None:
     assert status["lastApply"]["kind"] == "dynamic"
     assert status["counts"]["routes"] == 1
     assert status["counts"]["endpoints"] == 2
+    assert status["endpoints"] == {"unwell": 0, "examples": []}
     assert {item["kind"]: item["objects"] for item in status["caches"]} == {
         "EndpointSlice": 1,
         "Ingress": 1,

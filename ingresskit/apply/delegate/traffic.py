@@ -49,6 +49,8 @@ def with_delegate(front: StatisticsT, counts: DelegateCounts) -> StatisticsT:
         front,
         retries=front.retries + counts.retries,
         shadowed=_sum(front.shadowed, counts.shadowed),
+        unwell=counts.unwell,
+        ejections=counts.ejections,
         backends=MappingProxyType(dict(sorted(backends.items()))),
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
+from itertools import islice
+from typing import Final
 
 from ingresskit.controller.events import Event
 from ingresskit.controller.health import HealthReport
@@ -21,6 +23,7 @@ from ingresskit.policies import Origin
 from ingresskit.render.base import RenderedFile, Rendering
 from ingresskit.render.inprocess import HostTable, MixedHostTable, RoutingTable
 from ingresskit.sources import CacheStatistics
+from ingresskit.traffic import EndpointHealth
 
 __all__ = [
     "dump_config",
@@ -32,6 +35,8 @@ __all__ = [
     "dump_hosts",
     "dump_status",
 ]
+
+_MOST_UNWELL: Final = 100
 
 
 def dump_health(report: HealthReport) -> dict[str, object]:
@@ -47,8 +52,12 @@ def dump_status(
     *,
     caches: Mapping[str, CacheStatistics],
     leader: Mapping[str, object] | None,
+    unwell: Mapping[str, EndpointHealth],
 ) -> dict[str, object]:
-    """``/api/status``. *caches* is empty when the objects come from no cluster."""
+    """``/api/status``. *caches* is empty when the objects come from no cluster.
+
+    At most so many of the endpoints that are not well are shown: a node that goes may take hundreds with it.
+    """
     statistics, outcome = controller.statistics(), controller.outcome
     severities = Counter(item.severity for item in controller.diagnostics)
     counts = dict[str, int]() if outcome is None else graph_counts(outcome.graph)
@@ -70,6 +79,13 @@ def dump_status(
         "lastFailure": _last_failure(statistics),
         "leader": leader,
         "caches": _caches(controller.object_counts(), caches),
+        "endpoints": {
+            "unwell": len(unwell),
+            "examples": [
+                {"endpoint": name, "health": str(health)}
+                for name, health in islice(unwell.items(), _MOST_UNWELL)
+            ],
+        },
         "counts": {_camel(name): count for name, count in counts.items()},
         "diagnostics": {str(severity): severities[severity] for severity in Severity},
     }

@@ -134,6 +134,7 @@ class Site:
                 datetime.now(UTC),
                 caches=self._caches() if self._caches else {},
                 leader=self._leader() if self._leader else None,
+                unwell=self._metrics.unwell_endpoints(),
             )
         )
 

@@ -17,6 +17,7 @@ from ingresskit.graph import BackendKey, Termination
 from ingresskit.render.access import AccessRecord
 from ingresskit.render.delegate.settings import DelegateSettings
 from ingresskit.render.inprocess import RoutingTable
+from ingresskit.traffic import EndpointHealth
 
 __all__ = [
     "PROTOCOL",
@@ -91,6 +92,8 @@ class DelegateCounts:
 
     Attributes:
         backends: Requests, failures and requests under way, by backend.
+        unwell: As `ingresskit.traffic.ProxyStatistics.unwell_endpoints`.
+        ejections: As `ingresskit.traffic.ProxyStatistics.ejections_in_use`.
     """
 
     requests: Mapping[str, Mapping[int, int]] = field(default_factory=dict[str, Mapping[int, int]])
@@ -104,6 +107,8 @@ class DelegateCounts:
     backends: Mapping[BackendKey, tuple[int, int, int]] = field(
         default_factory=dict[BackendKey, tuple[int, int, int]]
     )
+    unwell: Mapping[str, EndpointHealth] = field(default_factory=dict[str, EndpointHealth])
+    ejections: int = 0
 
 
 def frame(payload: bytes) -> bytes:
@@ -188,6 +193,11 @@ def read_counts(payload: bytes) -> DelegateCounts:
             terminations=_reasons(found["terminations"]),
             upstream_failures=_reasons(found["upstream_failures"]),
             upstream_failed=int(cast(int, found["upstream_failed"])),
+            unwell={
+                str(name): EndpointHealth(health)
+                for name, health in cast("dict[str, str]", found["unwell"]).items()
+            },
+            ejections=int(cast(int, found["ejections"])),
             shadowed={stage: int(n) for stage, n in cast("dict[str, int]", found["shadowed"]).items()},
             retries=int(cast(int, found["retries"])),
             connections_open=int(cast(int, found["connections_open"])),

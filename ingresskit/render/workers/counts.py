@@ -51,6 +51,7 @@ def read_statistics(payload: bytes | Mapping[str, object]) -> InProcessStatistic
         classes = cast("dict[str, dict[str, int]]", found["requests"])
         return InProcessStatistics(
             **plain,
+            unwell={},  # those of *endpoints*
             requests={host: _numbers(item) for host, item in classes.items()},
             statuses=_numbers(cast("dict[str, int]", found["statuses"])),
             terminations=_reasons(found["terminations"]),
