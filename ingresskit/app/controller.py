@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from ingresskit._allocator import map_large_buffers
 from ingresskit.app.affinity_key import affinity_key
 from ingresskit.app.dialects import with_dialects
 from ingresskit.app.extensions import installed_effects
@@ -69,6 +70,8 @@ def run_flags(flags: Flags, *, program: str) -> int:
     # thread too, 5 ms by default and several times for each request.
     sys.setswitchinterval(SWITCH_SECONDS)
     uvloop = importlib.util.find_spec("uvloop") is not None
+    if uvloop:
+        map_large_buffers()
     logger = fact_logger(program.removesuffix(".py") if program.endswith(".py") else __name__)
 
     def work() -> int:

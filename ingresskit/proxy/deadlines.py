@@ -34,7 +34,8 @@ class Deadlines:
     """The deadlines of everything one proxy watches."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self.loop: asyncio.AbstractEventLoop = loop
+        """The event loop."""
         self.recent: float = time.monotonic()
         """The time, as of the last bytes that arrived: near enough for deadlines, and read at no cost."""
         self._buckets: dict[int, set[Watched]] = {}
@@ -91,14 +92,14 @@ class Deadlines:
             self._timer = None
         if self._order:
             self._timer_bucket = self._order[0]
-            self._timer = self._loop.call_at(self._timer_bucket / _BUCKETS_PER_SECOND, self._tick)
+            self._timer = self.loop.call_at(self._timer_bucket / _BUCKETS_PER_SECOND, self._tick)
 
     def _tell(self, item: Watched) -> None:
         try:
             item.deadline_passed()
         except Exception as exc:  # noqa: BLE001 - told to the loop, as a fault of any callback is
             # Others are due at the same moment, and would never be told.
-            self._loop.call_exception_handler(
+            self.loop.call_exception_handler(
                 {"message": "a deadline was not handled", "exception": exc, "protocol": item}
             )
 

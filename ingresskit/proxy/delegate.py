@@ -23,6 +23,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, assert_never
 
+from ingresskit._allocator import map_large_buffers
 from ingresskit.facts import fact_logger
 from ingresskit.proxy.access import AccessRecord
 from ingresskit.proxy.proxy import Proxy
@@ -255,6 +256,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with suppress(ModuleNotFoundError):
         import uvloop
 
+        map_large_buffers()
         uvloop.run(delegate.run())
         return 0
     asyncio.run(delegate.run())

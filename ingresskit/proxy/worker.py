@@ -26,6 +26,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final, assert_never
 
+from ingresskit._allocator import map_large_buffers
 from ingresskit.facts import fact_logger
 from ingresskit.proxy.access import AccessRecord
 from ingresskit.proxy.limits.shared import SharedLimits
@@ -257,6 +258,7 @@ def main() -> int:
     with suppress(ModuleNotFoundError):
         import uvloop
 
+        map_large_buffers()
         uvloop.run(work())
         return 0
     asyncio.run(work())

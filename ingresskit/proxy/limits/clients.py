@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from ingresskit.facts import fact_logger
 from ingresskit.proxy.limits.crowd import Crowd
 from ingresskit.proxy.limits.memory import Memory, connections_for, memory_limit, waiting_bytes_for
+from ingresskit.proxy.limits.trimming import Trimming
 from ingresskit.proxy.repeated import Repeated
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ __all__ = ["Clients"]
 
 _logger = fact_logger(__name__)
 
-_TLS_WEIGHT: Final = 4  # about 50 KB on uvloop
+_TLS_WEIGHT: Final = 4  # 25 to 30 KB
 _BYTES_PER_HANDSHAKE: Final = 65536
 _FILES_OF_OTHERS: Final = 64  # listeners, manifests, logs, and whatever else the program has open
 
@@ -32,6 +33,7 @@ class Clients:
     Attributes:
         connections: All that stand.
         emptied: Set when the last one ended, cleared when one is made.
+        trimming: Gives memory back when many of them have ended.
         crowd: Who has how many of them.
         memory: What they make the proxy hold.
         max_connections: How many there may be.
@@ -43,6 +45,7 @@ class Clients:
         self._deadlines = deadlines
         self._warned: dict[str, Repeated] = {}
         self.connections: set[ClientConnection] = set()
+        self.trimming: Trimming = Trimming(deadlines.loop)
         self.emptied: asyncio.Event = asyncio.Event()
         limit = memory_limit()
         wanted, processes = settings.max_connections, settings.processes
@@ -62,12 +65,17 @@ class Clients:
         self._counters.connections_open += 1
         self.connections.add(connection)
         self.emptied.clear()
+        if (count := len(self.connections)) > self.trimming.most:
+            self.trimming.most = count
 
     def lost(self, connection: ClientConnection) -> None:
         """A connection ended."""
         self._counters.connections_open -= 1
         self.connections.discard(connection)
-        if not self.connections:
+        count = len(self.connections)
+        if count * 2 < self.trimming.most:
+            self.trimming.fell(count)
+        if not count:
             self.emptied.set()
 
     def refused(self) -> None:

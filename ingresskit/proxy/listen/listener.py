@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from ingresskit.proxy.limits.crowd import owner_of
 from ingresskit.proxy.listen.client_hello import BadClientHello
 from ingresskit.proxy.listen.proxy_protocol import BadProxyHeader, read_proxy_header
+from ingresskit.proxy.listen.secure import take_secure
 from ingresskit.proxy.message.forwarded import Address, parse_address
 
 if TYPE_CHECKING:
@@ -154,12 +155,12 @@ class Listener:
                 async with asyncio.timeout(handshake):
                     context = await self._context(connection)
             taken = True  # from here on the transport owns the socket, also when the handshake fails
-            await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: self._make_protocol(proxied),
-                connection,
-                ssl=context,
-                ssl_handshake_timeout=handshake if self.tls else None,
-            )
+            if context is None:
+                await asyncio.get_running_loop().connect_accepted_socket(
+                    lambda: self._make_protocol(proxied), connection
+                )
+            else:
+                await take_secure(lambda: self._make_protocol(proxied), connection, context, handshake)
         except (BadProxyHeader, BadClientHello, OSError):
             return  # nobody to answer: whose words these are is not known, or they are no TLS
         finally:
