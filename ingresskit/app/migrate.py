@@ -44,7 +44,7 @@ from ingresskit.migrate import (
     prove,
     read_flags,
 )
-from ingresskit.models import Ingress, KubeObject
+from ingresskit.models import Ingress, KubeObject, ObjectKey
 from ingresskit.policies.values import parse_integer
 from ingresskit.sources import FileSource
 
@@ -148,7 +148,13 @@ def _read(flags: _Flags) -> tuple[list[KubeObject], ControllerFlags]:
     if flags.folder is None:
         controller = read_flags(flags.arg)
         options = options_for(controller, controller.configmap)
-        snapshot = anyio.run(read_cluster, options, flags.kubeconfig, flags.context)
+        named = (controller.values.get(f"{kind}-services-configmap", "") for kind in ("tcp", "udp"))
+        parts = [text.partition("/") for text in named]
+        configs = [
+            ObjectKey(namespace, name) for namespace, slash, name in parts if namespace and slash and name
+        ]
+        read = partial(read_cluster, options, flags.kubeconfig, flags.context, configs=configs)
+        snapshot = anyio.run(read)
     else:
         controller = read_flags(flags.arg) if flags.arg else controller_flags(flags.folder)
         snapshot = anyio.run(first_snapshot, FileSource(flags.folder))

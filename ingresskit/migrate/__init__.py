@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ingresskit.migrate.access_log import logged_requests
-from ingresskit.migrate.analyse import Analysis, Finding, Outcome, Proposal, analyse, options_for
+from ingresskit.migrate.analyse import analyse, options_for
 from ingresskit.migrate.difference import ChangeKind, Difference, NodeChange, RequestChange, compare
 from ingresskit.migrate.expectations import Discrepancy, Expectation, Expectations
+from ingresskit.migrate.findings import Analysis, Finding, Outcome, Proposal
 from ingresskit.migrate.flags import FLAGS, ControllerFlags, FlagDoc, read_flags
 from ingresskit.migrate.limits import Limit
 from ingresskit.migrate.live import (

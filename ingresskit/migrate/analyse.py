@@ -6,17 +6,17 @@ translator, and what they report is what is told.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Final, TypeVar
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
-from ingresskit.graph import Request, RouteGraph
+from ingresskit.graph import RouteGraph
+from ingresskit.migrate.findings import Analysis, Finding, Outcome, Proposal
 from ingresskit.migrate.flags import FLAGS, ControllerFlags
 from ingresskit.migrate.probes import probes_of
+from ingresskit.migrate.streams import stream_entries
 from ingresskit.models import (
     ConfigMap,
     Ingress,
@@ -39,114 +39,9 @@ from ingresskit.policies import (
 from ingresskit.render import Restricted
 from ingresskit.translate import HostOwnership, TranslateOptions, translate
 
-__all__ = ["Analysis", "Finding", "Outcome", "Proposal", "analyse", "options_for", "served_by_ingress_nginx"]
+__all__ = ["analyse", "options_for", "served_by_ingress_nginx"]
 
 K = TypeVar("K", bound=KubeObject)
-
-
-class Outcome(StrEnum):
-    """What becomes of a value. Values are stable."""
-
-    SAME = "same"
-    """It does here what it does there."""
-    DIFFERENT = "different"
-    """Some requests are answered differently."""
-    LOST = "lost"
-    """It has no effect here, or its routes respond 503."""
-    UNNEEDED = "unneeded"
-    """It has no effect here, and nothing is lost."""
-    UNKNOWN = "unknown"
-    """It names an object that was not given."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What becomes of one value.
-
-    Attributes:
-        subject: The object that has it; for a flag the controller's own workload.
-        field: Where: ``"metadata.annotations[nginx.ingress.kubernetes.io/app-root]"``, ``"data[hsts]"``,
-            ``"--publish-service"``, ``"spec.rules[0].http.paths[1]"``.
-        name: The annotation, key or flag; empty for other fields.
-        value: As written, at most 200 characters.
-        outcome: What becomes of it.
-        message: Why, or how it differs; empty where nothing does.
-        risk: What ingress-nginx says of an annotation.
-        example: A request that the value concerns; ``None`` without one.
-    """
-
-    subject: ObjectRef
-    field: str
-    name: str = ""
-    value: str = ""
-    outcome: Outcome
-    message: str = ""
-    risk: Risk = Risk.LOW
-    example: Request | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proposal:
-    """A flag to run with here.
-
-    Attributes:
-        flag: With its value, as on a command line.
-        why: What asks for it, a clause.
-    """
-
-    flag: str
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Analysis:
-    """What becomes of a fleet.
-
-    Attributes:
-        ingresses: How many there are.
-        ours: How many of them ingress-nginx serves.
-        findings: By object, then as written.
-        proposals: The flags to run with here.
-        closed: The Ingresses of which routes would respond 503, and the first reason.
-    """
-
-    ingresses: int = 0
-    ours: int = 0
-    findings: tuple[Finding, ...] = ()
-    proposals: tuple[Proposal, ...] = ()
-    closed: Mapping[ObjectRef, str] = field(default_factory=dict[ObjectRef, str])
-
-    def counts(self) -> Mapping[Outcome, int]:
-        """How many findings have each outcome, in the order of `Outcome`."""
-        found = Counter(item.outcome for item in self.findings)
-        return {outcome: found[outcome] for outcome in Outcome}
-
-    def by_annotation(self) -> Mapping[str, Mapping[Outcome, int]]:
-        """For each annotation in use, how often it has each outcome; the most used first."""
-        uses = [item for item in self.findings if item.field.startswith("metadata.annotations[")]
-        counted: dict[str, Counter[Outcome]] = {}
-        for item in uses:
-            counted.setdefault(item.name, Counter())[item.outcome] += 1
-        ordered = sorted(counted.items(), key=lambda entry: (-entry[1].total(), entry[0]))
-        return {
-            name: {outcome: found[outcome] for outcome in Outcome if found[outcome]} for name, found in ordered
-        }
-
-    def by_namespace(self) -> Mapping[str, Mapping[Outcome, int]]:
-        """For each namespace with Ingresses, how many findings have each outcome; sorted."""
-        counted: dict[str, Counter[Outcome]] = {}
-        for item in self.findings:
-            if item.subject.kind == Ingress.kind:
-                counted.setdefault(item.subject.key.namespace, Counter())[item.outcome] += 1
-        return {
-            name: {outcome: found[outcome] for outcome in Outcome if found[outcome]}
-            for name, found in sorted(counted.items())
-        }
-
-    @property
-    def clean(self) -> bool:
-        """Whether nothing is different, lost or unknown."""
-        return all(item.outcome in (Outcome.SAME, Outcome.UNNEEDED) for item in self.findings)
 
 
 # What ingress-nginx does in the same way: 503 without endpoints, its own certificate without a Secret, and
@@ -203,7 +98,11 @@ def analyse(
     ingresses = snapshot.by_key(Ingress)
     ours = [item for item in ingresses.values() if item.ref not in translation.not_ours]
     table = {doc.name: doc for doc in IngressNginxDialect().table()}
-    findings: list[Finding] = [*_of_flags(flags), *_of_settings(snapshot, settings, by_subject)]
+    findings: list[Finding] = [
+        *_of_flags(flags),
+        *_of_settings(snapshot, settings, by_subject),
+        *_of_streams(flags, snapshot),
+    ]
     closed: dict[ObjectRef, str] = {}
     for ingress in ours:
         found = tuple(
@@ -300,6 +199,28 @@ def _of_settings(
             value=value[:_MOST_VALUE],
             outcome=outcome,
             message="" if fault is None else fault.message,
+        )
+
+
+def _of_streams(flags: ControllerFlags, snapshot: Snapshot) -> Iterator[Finding]:
+    for entry in stream_entries(flags, snapshot):
+        if entry.unread:
+            outcome, message = Outcome.UNKNOWN, f"--{entry.flag} names it, and it was not given"
+        elif entry.fault:
+            outcome, message = Outcome.UNNEEDED, f"{entry.fault}: ingress-nginx leaves it out"
+        elif entry.lost:
+            outcome, message = Outcome.LOST, entry.lost
+        elif entry.missing:
+            outcome, message = Outcome.UNKNOWN, "the Service is not among the objects"
+        else:
+            outcome, message = Outcome.SAME, ""
+        yield Finding(
+            subject=entry.subject,
+            field=f"data[{entry.port}]" if entry.port else "data",
+            name=entry.port,
+            value=entry.value[:_MOST_VALUE],
+            outcome=outcome,
+            message=message,
         )
 
 

@@ -12,6 +12,7 @@ from ingresskit.filters.chain import BUILTIN_EFFECTS
 from ingresskit.graph import (
     Action,
     Backend,
+    Certificate,
     Endpoint,
     Forward,
     Redirect,
@@ -19,6 +20,7 @@ from ingresskit.graph import (
     Respond,
     Route,
     RouteGraph,
+    StreamRoute,
     VirtualHost,
     diff,
 )
@@ -209,7 +211,8 @@ def _nodes(old: RouteGraph, new: RouteGraph) -> Iterator[NodeChange]:
         (ChangeKind.CHANGED, found.certificates.changed),
     ):
         for secret in keys:
-            yield NodeChange(part="certificate", name=str(secret), kind=kind)
+            details = tuple(_certificate_details(old.certificates.get(secret), new.certificates.get(secret)))
+            yield NodeChange(part="certificate", name=str(secret), kind=kind, details=details)
     for kind, names in (
         (ChangeKind.ADDED, found.server_names.added),
         (ChangeKind.REMOVED, found.server_names.removed),
@@ -230,6 +233,19 @@ def _nodes(old: RouteGraph, new: RouteGraph) -> Iterator[NodeChange]:
             yield NodeChange(part="setting", name=setting, kind=ChangeKind.CHANGED, details=changed)
 
 
+def _certificate_details(before: Certificate | None, after: Certificate | None) -> Iterator[str]:
+    if before is None or after is None:
+        known = after or before
+        if known is not None:
+            yield f"for {', '.join(known.names)}"
+            yield f"valid until {known.not_after:%Y-%m-%d}"
+        return
+    yield from _counted("also for", [name for name in after.names if name not in before.names])
+    yield from _counted("no longer for", [name for name in before.names if name not in after.names])
+    if before.not_after != after.not_after:
+        yield f"valid until {after.not_after:%Y-%m-%d}, not {before.not_after:%Y-%m-%d}"
+
+
 def _certificate(graph: RouteGraph, name: str) -> str:
     key = graph.server_names.get(name)
     return "the default certificate" if key is None else f"Secret {key}"
@@ -238,6 +254,9 @@ def _certificate(graph: RouteGraph, name: str) -> str:
 def _host_details(before: VirtualHost, after: VirtualHost) -> Iterator[str]:
     if before.tls != after.tls:
         yield "has TLS settings now" if after.tls else "has no TLS settings any longer"
+    if before.stream != after.stream:
+        ways = ("end here" if host.stream is None else _stream(host.stream) for host in (before, after))
+        yield "TLS connections {} before, now {}".format(*ways)
     if before.owner != after.owner:
         yield f"owner from {before.owner or 'nobody'} to {after.owner or 'nobody'}"
     yield from _policy_details(before.policies, after.policies)
@@ -275,6 +294,11 @@ def _route_details(before: Route, after: Route) -> Iterator[str]:
     if before.order != after.order:
         yield "another order of policies"
     yield from _policy_details(before.policies, after.policies)
+
+
+def _stream(stream: StreamRoute) -> str:
+    action = stream.action
+    return f"go on {_action(action)}" if isinstance(action, Forward) else "are closed"
 
 
 def _action(action: Action) -> str:

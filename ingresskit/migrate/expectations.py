@@ -45,7 +45,7 @@ class Discrepancy:
 
     Attributes:
         kind: ``"status"``, ``"location"``, ``"service"``, ``"share"``, ``"path"``, ``"host"``, ``"header"``,
-            ``"limit"`` or ``"question"``; empty: they do not.
+            ``"limit"``, ``"question"`` or ``"passthrough"``; empty: they do not.
         why: A clause.
     """
 
@@ -234,6 +234,9 @@ def _discrepancy(graph: RouteGraph, there: Prediction, here: tuple[Verdict, ...]
     refusals = [item for item in here if item.status is not None]
     if refusals:
         return Discrepancy("status", f"an endpoint's response there, {refusals[0].status} here")
+    if there.passed_on != first.passed_on:
+        sides = ("passed on" if passed else "ended" for passed in (there.passed_on, first.passed_on))
+        return Discrepancy("passthrough", "TLS is {} there, {} here".format(*sides))
     if bool(there.asks) != bool(first.asks):
         shown = ", ".join(first.asks) or "nobody"
         return Discrepancy("question", f"{there.asks or 'nobody'} is asked there, {shown} here")
@@ -243,6 +246,8 @@ def _discrepancy(graph: RouteGraph, there: Prediction, here: tuple[Verdict, ...]
     if wanted != found:
         sides = (", ".join(f"{name} {float(held[name]):.4g}" for name in wanted) for held in (wanted, found))
         return Discrepancy("share", "{} there, {} here".format(*sides))
+    if there.passed_on:
+        return Discrepancy()
     path = first.path.partition("?")[0]
     if _normal(there.path, graph) != _normal(path, graph):
         return Discrepancy("path", f"the path {there.path} there, {path} here")

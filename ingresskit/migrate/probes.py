@@ -116,6 +116,7 @@ def _of_host(name: str, host: VirtualHost | None, settings: Probes) -> Iterator[
     for route in host.routes:
         for path in _around(route.match):
             yield replace(plain, path=path)
+        yield replace(plain, scheme="http", path=f"{_within(route.match).rstrip('/')}/")
 
 
 def _schemes(request: Request) -> Iterator[Request]:
@@ -217,8 +218,6 @@ def _for_policies(request: Request, host: VirtualHost, route: Route, settings: P
         yield replace(request, client=client)
     for fields in _fields(host.policies_of(route)):
         yield replace(request, headers={**request.headers, **fields})
-    if request.path != "/":
-        yield replace(request, scheme="http", path=f"{request.path.rstrip('/')}/")
     limit = host.policies_of(route).get(BodyLimit)
     if limit is not None and limit.max_bytes:
         for size in (limit.max_bytes, limit.max_bytes + 1):

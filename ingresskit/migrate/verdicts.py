@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from ingresskit.filters import Decision, HeaderEdit, PolicyEffects, Subrequest, decide_all
 from ingresskit.filters.chain import BUILTIN_EFFECTS
-from ingresskit.graph import Forward, Request, RouteGraph
+from ingresskit.graph import Forward, Request, RouteGraph, StreamRoute
 from ingresskit.migrate.limits import Limit
 from ingresskit.policies import ConnectionLimit, RateLimit, Stage
 from ingresskit.policies.values import Network
@@ -33,6 +33,7 @@ class Verdict:
         response_fields: The same of the response that the client gets.
         limits: How many such requests of one client pass; sorted. Those on trial are left out.
         asks: The URLs of services that are asked first: what they say is not known here.
+        passed_on: Whether the TLS connection is passed on as it is: the backend answers, whatever is asked.
     """
 
     probability: Fraction = Fraction(1)
@@ -46,6 +47,7 @@ class Verdict:
     response_fields: tuple[tuple[str, str], ...] = ()
     limits: tuple[Limit, ...] = ()
     asks: tuple[str, ...] = ()
+    passed_on: bool = False
 
     def __str__(self) -> str:
         """For people: ``"308 to https://shop.test/"``, ``"shop/web:80 gets /cart"``."""
@@ -55,6 +57,8 @@ class Verdict:
             return f"{part}{self.status}{target}{_clause('', _names(self.fields))}"
         weighted = len(self.backends) > 1
         names = ", ".join(f"{name} ({float(share):.4g})" if weighted else name for name, share in self.backends)
+        if self.passed_on:
+            return f"{part}{names} gets the TLS connection"
         host = f" for host {self.upstream_host}" if self.upstream_host else ""
         sent, seen = _names(self.request_fields), _names(self.response_fields)
         more = f"{_clause('the request ', sent)}{_clause('the response ', seen)}"
@@ -76,7 +80,23 @@ def verdicts_of(
     Returns:
         In the order in which they are asked; the probabilities add up to 1.
     """
+    if request.scheme == "https" and (stream := graph.stream_for(_server_name(request.host))) is not None:
+        return (_passed_on(stream),)
     return tuple(_verdict(item, request) for item in decide_all(graph, request, effects=effects))
+
+
+def _server_name(host: str) -> str:
+    lowered = host.lower()
+    return lowered.rpartition(":")[0] if lowered.count(":") == 1 else lowered
+
+
+def _passed_on(stream: StreamRoute) -> Verdict:
+    shares = stream.action.backends if isinstance(stream.action, Forward) else ()
+    total = sum(weight for _, weight in shares)
+    return Verdict(
+        backends=tuple((str(key), Fraction(weight, total)) for key, weight in shares if weight),
+        passed_on=True,
+    )
 
 
 def _verdict(decision: Decision, request: Request) -> Verdict:

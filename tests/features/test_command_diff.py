@@ -7,9 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ingresskit.app import main
 from ingresskit.testing.apiserver import ApiServer
+from tests.features.cluster_scene import certificate, ingress, ingress_class, service, slice_of
 
 DEMO = Path(__file__).resolve().parents[2] / "examples" / "manifests" / "demo"
 
@@ -88,3 +90,62 @@ def test_the_word_cluster_reads_the_cluster_of_the_kubeconfig(
 
     assert found == 1
     assert "added host shop.demo.localhost" in capsys.readouterr().out
+
+
+def loaded(server: ApiServer, folder: Path) -> None:
+    for path in sorted(folder.glob("*.yaml")):
+        server.load(item for item in yaml.safe_load_all(path.read_text(encoding="utf-8")) if item)
+
+
+def test_a_cluster_and_the_folder_that_it_was_made_of_do_not_differ(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, changed = folders
+    edit(changed, "shop.yaml", "pathType: Exact", "pathType: Prefix")
+    with ApiServer.in_thread(tls=True, bookmark_seconds=0.5) as server:
+        loaded(server, folder)
+        more = ["--kubeconfig", str(server.kubeconfig(tmp_path / "config"))]
+
+        assert main(["diff", "cluster", str(folder), *more]) == 0, capsys.readouterr().out
+        assert main(["diff", "cluster", str(changed), *more]) == 1
+
+    text = capsys.readouterr().out
+    assert "added route shop.demo.localhost Prefix /status: to demo/api:80" in text
+    assert "before: demo/shop:80 gets /status/\n    after:  demo/api:80 gets /status/" in text
+
+
+def test_policies_endpoints_and_certificates_that_change_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Written by hand: the two sides differ in one policy, one endpoint and one certificate."""
+    for side, (limit, address, salt) in {
+        "old": ("10/s", "10.0.0.1", ""),
+        "new": ("5/s", "10.0.0.2", "x"),
+    }.items():
+        folder = tmp_path / side
+        folder.mkdir()
+        item = ingress("shop", host="shop.test", tls="cert")
+        item["metadata"] = {
+            "name": "shop",
+            "namespace": "shop",
+            "annotations": {"ingresskit.dev/rate-limit": limit},
+        }
+        objects = [
+            ingress_class(),
+            item,
+            service(),
+            slice_of(port=80, address=address),
+            certificate("cert", "shop.test", salt=salt),
+        ]
+        text = "---\n".join(json.dumps(made) + "\n" for made in objects)
+        (folder / "all.yaml").write_text(text, encoding="utf-8")
+
+    assert main(["diff", str(tmp_path / "old"), str(tmp_path / "new")]) == 1
+
+    text = capsys.readouterr().out
+    assert "RateLimit: rates from" in text
+    assert "changed backend shop/web:80: endpoint added: 10.0.0.2:80; endpoint removed: 10.0.0.1:80" in text
+    assert "changed certificate shop/cert" in text
+    # What a client may do is another now, and so every request of it.
+    assert "10 a second, 51 at once, then 429" in text
+    assert "5 a second, 26 at once, then 429" in text

@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ingresskit.app import main
 from ingresskit.migrate import FLAGS
+from ingresskit.testing.apiserver import ApiServer
 
 CONTROLLER = """\
 apiVersion: apps/v1
@@ -179,3 +181,21 @@ def test_prove_reads_an_access_log(folder: Path, tmp_path: Path, capsys: pytest.
 
     assert counts[1] == counts[0] + 1
     assert main(["migrate", "prove", str(folder), "--access-log", "/nonexistent"]) == 2
+
+
+def test_a_cluster_is_analysed_with_its_configmaps(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(folder, f"{PREFIX}/ssl-redirect: 'false'")
+    meta = {"name": "tcp", "namespace": "edge"}
+    ports = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"9000": "nonsense"}}
+    with ApiServer.in_thread(tls=True, bookmark_seconds=0.5) as server:
+        server.load([yaml.safe_load(INGRESS % ""), *yaml.safe_load_all(CONTROLLER.partition("---")[2]), ports])
+        config = str(server.kubeconfig(tmp_path / "config"))
+        words = ["--arg=--configmap=edge/conf", "--arg=--tcp-services-configmap=edge/tcp", "--format", "json"]
+        main(["migrate", "analyse", "--kubeconfig", config, *words])
+
+    found = json.loads(capsys.readouterr().out)
+    fields = {(item["field"], item["outcome"]) for item in found["findings"] if item["kind"] == "ConfigMap"}
+    assert found["ours"] == 1
+    assert fields == {("data[proxy-body-size]", "same"), ("data[9000]", "unneeded")}

@@ -48,6 +48,7 @@ class IngressNginxModel:
     ) -> None:
         prefix = f"{(flags or ControllerFlags()).prefix}/"
         self._servers = Servers(ingresses, prefix, certificates)
+        self._passes_on = (flags or ControllerFlags()).on("enable-ssl-passthrough")
         self._effects = Effects(settings or {}, configs or {}, secrets or {})
 
     def predict(self, request: Request) -> Prediction:
@@ -57,6 +58,10 @@ class IngressNginxModel:
         host, server = self._servers.find(name)
         if server is None:
             return Prediction(status=404)
+        if request.scheme == "https" and self._passes_on:
+            passing = server.passes_to
+            if passing is not None:
+                return Prediction(service=passing.service, ingress=passing.ingress, passed_on=True)
         path = decoded(request.path)
         if path is None:
             return Prediction(status=400)

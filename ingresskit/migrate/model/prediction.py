@@ -27,6 +27,7 @@ class Prediction:
         response_fields: Header fields that the client gets by annotations and settings.
         limits: How many such requests of one client pass; sorted.
         asks: The URL of a service that is asked first, as written; empty: none is.
+        passed_on: Whether the TLS connection is passed on to the Service as it is.
         ingress: The Ingress whose location took the request; ``None``: none did.
         open: What decides besides the request, such as ``"credentials"``; empty: nothing does.
     """
@@ -41,6 +42,7 @@ class Prediction:
     response_fields: tuple[tuple[str, str], ...] = ()
     limits: tuple[Limit, ...] = ()
     asks: str = ""
+    passed_on: bool = False
     ingress: ObjectRef | None = None
     open: str = ""
 
@@ -49,6 +51,8 @@ class Prediction:
         if self.status is not None:
             return f"{self.status}{f' to {self.location}' if self.location else ''}"
         names = ", ".join(f"{name} ({float(share):.4g})" for name, share in self.shares) or self.service
+        if self.passed_on:
+            return f"{names} gets the TLS connection"
         host = f" for host {self.host}" if self.host else ""
         fields = (("the request", self.request_fields), ("the response", self.response_fields))
         more = [f"{what} sets {', '.join(name for name, _ in held)}" for what, held in fields if held]

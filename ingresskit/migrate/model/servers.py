@@ -92,6 +92,14 @@ class Server:
             for item in self.locations
         )
 
+    @property
+    def passes_to(self) -> Location | None:
+        """The location whose Service gets the TLS connections as they are; ``None``: they end here."""
+        # The Ingress that makes the server decides, and only the path / counts.
+        if not self.locations or self.locations[0].notes.get("ssl-passthrough", "") not in TRUE:
+            return None
+        return next((item for item in self.locations if item.path == "/"), None)
+
 
 class Servers:
     """All servers that Ingresses ask for.

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from ingresskit.migrate import Analysis, ControllerFlags, Finding, Outcome, analyse, read_flags
+from ingresskit.migrate import FLAGS, Analysis, ControllerFlags, Finding, Outcome, analyse, read_flags
 from ingresskit.models import ConfigMap, Ingress, KubeObject, ObjectKey, ObjectMeta, Secret
-from ingresskit.testing import ingress
+from ingresskit.testing import ingress, service
 
 _NGINX = "nginx.ingress.kubernetes.io"
 
@@ -147,3 +147,37 @@ def test_the_prefix_of_the_flags_counts() -> None:
     assert found_of(analyse([moved], flags), "ssl-redirect").outcome is Outcome.SAME
     assert ControllerFlags(values={"configmap": "broken"}).configmap is None
     assert ControllerFlags(values={"configmap": "a/b"}).configmap == ObjectKey("a", "b")
+
+
+def streams(name: str, **entries: str) -> ConfigMap:
+    data = {port.removeprefix("p"): value for port, value in entries.items()}
+    return ConfigMap(metadata=ObjectMeta(namespace="edge", name=name), data=data)
+
+
+def test_entries_of_tcp_and_udp_services_are_judged_one_by_one() -> None:
+    flags = read_flags(["--tcp-services-configmap=edge/tcp", "--udp-services-configmap=edge/udp"])
+    tcp = streams("tcp", p9000="a/web:80", p9001="a/gone:80:PROXY", p9002="nonsense", p70000="a/web:80")
+    udp = streams("udp", p53="a/web:53")
+
+    found = {
+        (item.subject.key.name, item.name): item
+        for item in analyse([tcp, udp, service("web", namespace="a")], flags).findings
+        if item.subject.kind == "ConfigMap"
+    }
+
+    assert found["udp", "53"].outcome is Outcome.LOST
+    assert "give UDP port 53 a Service of type LoadBalancer" in found["udp", "53"].message
+    built = not FLAGS["tcp-services-configmap"].lost
+    assert found["tcp", "9000"].outcome is (Outcome.SAME if built else Outcome.LOST)
+    assert found["tcp", "9001"].outcome is (Outcome.UNKNOWN if built else Outcome.LOST)
+    assert found["tcp", "9002"].outcome is found["tcp", "70000"].outcome is Outcome.UNNEEDED
+    assert "'nonsense' is not NAMESPACE/SERVICE:PORT" in found["tcp", "9002"].message
+
+
+def test_a_configmap_of_services_that_was_not_given_is_unknown() -> None:
+    flags = read_flags(["--tcp-services-configmap=edge/tcp"])
+
+    (found,) = [item for item in analyse([], flags).findings if item.subject.kind == "ConfigMap"]
+
+    assert found.outcome is Outcome.UNKNOWN
+    assert found.message == "--tcp-services-configmap names it, and it was not given"

@@ -59,7 +59,7 @@ _LOGGED = (
     '192.0.2.1 - - [30/Nov/2026:10:00:00 +0000] "POST /cart?x=1 HTTP/1.1" 200 12 "-" "curl" 345 0.004'
     " [a-web-80] [] 10.0.0.1:8080 12 0.004 200 abc"
 )
-_FLAGS = read_flags(["--configmap=edge/conf"])
+_FLAGS = read_flags(["--configmap=edge/conf", "--enable-ssl-passthrough"])
 _PATTERN = {"/v1(/|$)(.*)": "web"}
 
 # What ingress-nginx has, and what is served here in its place.
@@ -158,6 +158,12 @@ PLANTED: dict[str, tuple[list[KubeObject], list[KubeObject]]] = {
     "a slash that stays": (
         [web({"preserve-trailing-slash": "true"}, {"/a": "web"})],
         [web(paths={"/a": "web"})],
+    ),
+    "TLS that ends here": ([web({"ssl-passthrough": "true"})], [web()]),
+    "TLS that is passed on": ([web()], [web({"ssl-passthrough": "true"})]),
+    "TLS that is passed on to another": (
+        [web({"ssl-passthrough": "true"})],
+        [web({"ssl-passthrough": "true"}, {"/": "other"})],
     ),
     "a global list": ([web(), settings(whitelist_source_range="10.0.0.0/8")], [web(), settings()]),
 }
