@@ -318,7 +318,9 @@ class _Decision:
             self._lose(claim.origin, Reason.ROUTE_CONFLICT, message, claim.host, claim, subject)
             return
         beside = main.action
-        action = replace(own.action, fallback=beside.fallback, pages=beside.pages, mirror=beside.mirror)
+        # While it has no endpoint, its part of the requests stays with the main path.
+        stands_in = beside.backends[0].key if beside.backends else beside.fallback
+        action = replace(own.action, fallback=stands_in, pages=beside.pages, mirror=beside.mirror)
         self.variants += (
             replace(main, action=action, origin=claim.origin, selection=selection, written=claim.written)
             for selection in variant.selections
