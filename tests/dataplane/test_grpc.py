@@ -14,7 +14,7 @@ from tests.dataplane.stage import HOST, Stage, slices
 
 pytestmark = pytest.mark.anyio
 
-_SPEAK = ("haproxy",)
+_SPEAK = ("inprocess", "haproxy")
 
 
 @pytest.fixture(params=[False, True], ids=["grpc", "grpcs"], scope="module")
