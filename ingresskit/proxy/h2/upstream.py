@@ -19,6 +19,7 @@ Source: RFC 9113; gRPC, "Client-side Keepalive" (gRFC A8).
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Final, cast
 
 from typing_extensions import override
@@ -76,9 +77,11 @@ class H2Upstream(asyncio.Protocol):
         "_pool",
         "_ready",
         "_receiving",
+        "_requests",
         "_settings",
         "_slow",
         "_streams",
+        "_until",
         "_used",
         "_waits_for_ping",
         "bucket",
@@ -104,6 +107,14 @@ class H2Upstream(asyncio.Protocol):
         self._settings = settings
         self._deadlines = deadlines
         self._idle_timeout = idle_timeout
+        self._requests: float = math.inf
+        self._until: float = math.inf
+        if (keepalive := endpoint.use.keepalive) is not None:
+            if keepalive.timeout is not None:
+                self._idle_timeout = keepalive.timeout.total_seconds()
+            if keepalive.lifetime is not None:
+                self._until = deadlines.now() + keepalive.lifetime.total_seconds()
+            self._requests = keepalive.requests or math.inf
         self._pool = pool
         self.endpoint: EndpointState = endpoint
         self.server_name: str = server_name
@@ -163,6 +174,10 @@ class H2Upstream(asyncio.Protocol):
         """As `UpstreamConnection.lend`."""
         if not self.has_room or self.transport.is_closing():
             return None
+        if self._requests <= 0 or self._deadlines.recent >= self._until:
+            self.retire()
+            return None
+        self._requests -= 1
         self._lent += 1
         if self._lent == 1:
             self._last_received = now = self._deadlines.recent
