@@ -304,7 +304,7 @@ async def test_malformed_responses_cost_their_stream(
 async def test_a_client_that_reads_nothing_stops_the_endpoint_and_nobody_else(
     stage: Stage, endpoint: H2Endpoint
 ) -> None:
-    size = 16 << 20
+    size = 8 << 20
 
     def answer(call: Call) -> None:
         if call.fields[b":path"] == b"/large":
@@ -333,7 +333,7 @@ async def test_a_client_that_reads_nothing_stops_the_endpoint_and_nobody_else(
 async def test_an_endpoint_that_reads_nothing_stops_the_client(stage: Stage, endpoint: H2Endpoint) -> None:
     endpoint.reads = False
     client = await client_of(stage, endpoint)
-    size = 16 << 20
+    size = 8 << 20
     await client.send(get(method="POST", fields=[f"Content-Length: {size}"]))
     sent = asyncio.create_task(client.send(bytes(size)))
     await until(lambda: bool(endpoint.calls) and len(endpoint.calls[0].body) >= 65_535)
