@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ingresskit.proxy.deadlines import NEVER
 from ingresskit.proxy.h2.engine import ErrorCode
@@ -16,17 +16,60 @@ from ingresskit.proxy.message.head import BadResponse
 
 if TYPE_CHECKING:
     from ingresskit.proxy.deadlines import Deadlines
-    from ingresskit.proxy.h2.engine import Fields
-    from ingresskit.proxy.h2.upstream import H2Upstream
+    from ingresskit.proxy.h2.engine import Engine, Fields
     from ingresskit.proxy.message.head import ResponseHead
     from ingresskit.proxy.message.request import ForwardedRequest
     from ingresskit.proxy.ports.streams import ResponseReceiver
     from ingresskit.proxy.ports.tunnels import ByteEnd
 
-__all__ = ["H2Stream"]
+__all__ = ["H2Stream", "LendingConnection"]
 
 _MOST_INTERIM: Final = 256  # in a second: more is no sign of life
 _BODILESS: Final = (204, 304)
+
+
+class LendingConnection(Protocol):
+    """A connection, as its streams see it."""
+
+    @property
+    def engine(self) -> Engine:
+        """Its frames; `flush` after each call."""
+        ...
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether it is inside TLS."""
+        ...
+
+    @property
+    def max_headers(self) -> int:
+        """Fields in the head of a response."""
+        ...
+
+    @property
+    def buffer_bytes(self) -> int:
+        """What may wait to be sent of one request."""
+        ...
+
+    def begun(self, stream: H2Stream, number: int) -> None:
+        """A stream has got its number."""
+        ...
+
+    def slow(self, stream: H2Stream) -> None:
+        """The endpoint takes less of a request than there is."""
+        ...
+
+    def done(self, stream: H2Stream) -> None:
+        """A stream is over, and its exchange knows."""
+        ...
+
+    def flush(self) -> None:
+        """Send what there is to be sent."""
+        ...
+
+    def retire(self) -> None:
+        """Lend no more."""
+        ...
 
 
 class H2Stream:
@@ -63,7 +106,7 @@ class H2Stream:
 
     may_be_unprocessed: bool = True
 
-    def __init__(self, connection: H2Upstream, deadlines: Deadlines, *, reused: bool) -> None:
+    def __init__(self, connection: LendingConnection, deadlines: Deadlines, *, reused: bool) -> None:
         self._connection = connection
         self._deadlines = deadlines
         self.number: int = 0
