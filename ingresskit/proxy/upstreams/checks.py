@@ -55,6 +55,7 @@ class Checks:
         self._now = now
         self._room = asyncio.Semaphore(_AT_A_TIME)
         self._tasks: dict[EndpointState, asyncio.Task[None]] = {}
+        self._left_out = 0
 
     def watch(self, endpoints: Iterable[EndpointState]) -> None:
         """Check these endpoints, which have a policy for it, and no others."""
@@ -70,7 +71,8 @@ class Checks:
                 left_out += 1
             else:
                 self._tasks[endpoint] = self._start(self._check(endpoint, policy))
-        if left_out:
+        before, self._left_out = self._left_out, left_out
+        if left_out and left_out != before:
             facts = {"checked": MOST_CHECKED, "leftOut": left_out}
             _logger.warning("some endpoints are not checked", extra=facts)
 

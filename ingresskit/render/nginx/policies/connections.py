@@ -9,9 +9,16 @@ from typing_extensions import override
 
 from ingresskit.policies import ConnectionUse, HttpVersion, Policy, UpstreamConnection, UpstreamKeepalive
 from ingresskit.render.nginx.policies.drafts import DynamicDraft, StaticDraft
+from ingresskit.render.nginx.values import duration
 from ingresskit.render.policies import Loss, PolicyHandler, Support
 
-__all__ = ["DYNAMIC", "STATIC", "DynamicUpstreamConnection", "StaticUpstreamConnection"]
+__all__ = [
+    "DYNAMIC",
+    "STATIC",
+    "DynamicUpstreamConnection",
+    "StaticUpstreamConnection",
+    "StaticUpstreamKeepalive",
+]
 
 
 _VERSION: Final = Loss(
@@ -77,5 +84,32 @@ class _UpstreamKeepalive(PolicyHandler[UpstreamKeepalive, object]):
         return policy if policy == UpstreamKeepalive() else None
 
 
-STATIC: Final = (StaticUpstreamConnection(), _UpstreamKeepalive())
+class StaticUpstreamKeepalive(PolicyHandler[UpstreamKeepalive, StaticDraft]):
+    """``keepalive_requests`` and its like, in the upstream of the backend."""
+
+    policy: type[Policy] = UpstreamKeepalive
+    limitations: tuple[Loss, ...] = (
+        Loss(
+            field="connections",
+            message="keeps idle connections of a worker for all endpoints together",
+            support=Support.DELEGATED,
+            effect="as many are kept as for other routes",
+        ),
+    )
+
+    @override
+    def losses(self, policy: UpstreamKeepalive) -> Iterable[Loss]:
+        return () if policy.connections is None else self.limitations
+
+    @override
+    def contribute(self, policy: UpstreamKeepalive, draft: StaticDraft) -> None:
+        if policy.requests:
+            draft.kept["keepalive_requests"] = str(policy.requests)
+        if policy.timeout is not None:
+            draft.kept["keepalive_timeout"] = duration(policy.timeout)
+        if policy.lifetime is not None:
+            draft.kept["keepalive_time"] = duration(policy.lifetime)
+
+
+STATIC: Final = (StaticUpstreamConnection(), StaticUpstreamKeepalive())
 DYNAMIC: Final = (DynamicUpstreamConnection(), _UpstreamKeepalive())

@@ -41,7 +41,7 @@ class StaticGuard(NamedTuple):
 
 @dataclass(slots=True)
 class StaticDraft:
-    """A location of the static mode, or an upstream, which has the last two attributes only.
+    """A location of the static mode, or an upstream, which has the last three attributes only.
 
     Attributes:
         guards: What is judged before the action, in any order.
@@ -56,6 +56,7 @@ class StaticDraft:
         whole: What takes the place of the whole path, and goes before *prefix*; ``None``: nothing.
         balance: The directives for the choice of an endpoint.
         shares_counts: Whether that choice needs what all workers know.
+        kept: Directives for connections that are used again, by name.
     """
 
     guards: list[StaticGuard] = field(default_factory=list[StaticGuard])
@@ -70,6 +71,7 @@ class StaticDraft:
     whole: str | None = None
     balance: tuple[Directive, ...] = ()
     shares_counts: bool = False
+    kept: dict[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(slots=True)

@@ -66,10 +66,10 @@ def upstream_node(
     if named:
         looked_up = (f"{upstream.name}.{LOOKED_UP_AS.domain}", f"service={LOOKED_UP_AS.service}", "resolve")
         servers = (Directive("server", (*looked_up, "max_fails=1", "fail_timeout=2s")),)
+    usual = {"keepalive_timeout": duration(settings.upstream_idle_timeout), "keepalive_requests": "100000"}
     keepalive = (
         Directive("keepalive", (str(kept),)),
-        Directive("keepalive_timeout", (duration(settings.upstream_idle_timeout),)),
-        Directive("keepalive_requests", ("100000",)),
+        *(Directive(name, (value,)) for name, value in ({**usual, **draft.kept}).items()),
     )
     body = (*shared, *draft.balance, *servers, *(() if upstream.host == ANY_HOST else keepalive))
     return Block("upstream", (upstream.name,), body)
