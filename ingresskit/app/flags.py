@@ -104,6 +104,7 @@ class Flags(DialectArguments):
     proxy_binary: str | None
     delegate: bool
     workers: int | None
+    takeover: bool
     shutdown_delay: float
     shutdown_grace: float
     publish_address: list[str]
@@ -145,6 +146,10 @@ def parse_flags(
         parser.error("--proxy-binary names the program of another renderer; add --renderer NAME")
     if flags.workers != 1 and flags.renderer != "inprocess":
         parser.error("--workers is for the in-process proxy; haproxy and nginx use every core by themselves")
+    if flags.takeover and flags.workers == 1:
+        parser.error("--takeover is for worker processes; add --workers N")
+    if flags.takeover and flags.state_dir is None:
+        parser.error("--takeover finds the controller that runs by its --state-dir; add it")
     if flags.demo and flags.manifests:
         parser.error("--demo and --manifests are two sources; give one of them")
     if flags.print_config and not flags.manifests:
@@ -227,6 +232,8 @@ def _add_proxy(add: Callable[..., object]) -> None:
     add("--delegate", type=checked(_switch), default="on", metavar="on|off", help=text)
     text = "worker processes of the in-process proxy; auto: one for each core (%(default)s)"
     add("--workers", type=checked(_workers), default="1", metavar="N|auto", help=text)
+    text = "take the ports over from the controller that runs with the same --state-dir, which then drains"
+    add("--takeover", action="store_true", help=text)
     listen: dict[str, Any] = {"type": checked(read_address), "metavar": "ADDR:PORT"}
     add("--http", default="0.0.0.0:8080", **listen, help="plain HTTP, or off (%(default)s)")
     add("--https", default="0.0.0.0:8443", **listen, help="TLS, or off (%(default)s)")

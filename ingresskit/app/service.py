@@ -18,6 +18,7 @@ from ingresskit.app.planes import Plane, Taken
 from ingresskit.app.signals import RENEWING_SIGNAL, drain_on_signal, reopening_signals
 from ingresskit.controller import ControllerSettings, Health
 from ingresskit.controller.claims import ClaimKeeper
+from ingresskit.errors import ConfigurationError
 from ingresskit.facts import FactLogger
 from ingresskit.sources import FileSource
 from ingresskit.translate import TranslateOptions
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from ingresskit.sources import ClusterSource
 
 __all__ = ["Service"]
+
+_START_SECONDS = 120.0
+_ADMIN_PAUSE = 0.2
 
 
 class Service:
@@ -104,7 +108,7 @@ class Service:
             if self._reports is not None:
                 tasks.start_soon(self._reports.run)
             if self._admin is not None:
-                tasks.start_soon(self._admin.run)
+                tasks.start_soon(self._run_admin, self._admin)
             if self._access_log is not None:
                 tasks.start_soon(self._access_log.run)
         return self._status
@@ -153,6 +157,19 @@ class Service:
     def _begin_stopping(self) -> timedelta:
         self._stopping = True
         return timedelta(seconds=self._flags.shutdown_delay if self._listens else 0)
+
+    async def _run_admin(self, admin: AdminServer) -> None:
+        """Run it; a controller that is taken over from has its address until it has drained."""
+        flags = self._flags
+        wait = flags.shutdown_delay + flags.shutdown_grace + _START_SECONDS if flags.takeover else 0.0
+        until = anyio.current_time() + wait
+        while True:
+            try:
+                await admin.run()
+            except ConfigurationError:
+                if anyio.current_time() >= until:
+                    raise
+                await anyio.sleep(_ADMIN_PAUSE)
 
     async def _reopen_on_signal(self) -> None:
         with anyio.open_signal_receiver(*reopening_signals()) as signals:

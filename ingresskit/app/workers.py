@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractAsyncContextManager
+import signal
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import anyio
+from anyio.abc import TaskGroup
 from typing_extensions import override
 
 from ingresskit import InProcessRenderer
@@ -19,12 +23,15 @@ from ingresskit.app.worker import worker_program
 from ingresskit.apply.workers import (
     ListeningAddress,
     ListeningSockets,
+    Takeover,
+    TakeoverPoint,
     WorkerOptions,
     WorkerPool,
     WorkersApplier,
 )
 from ingresskit.controller import Controller, ControllerSettings
 from ingresskit.errors import ApplyError
+from ingresskit.facts import fact_logger
 from ingresskit.sources import Source
 from ingresskit.traffic import Measured
 
@@ -32,6 +39,13 @@ if TYPE_CHECKING:
     from ingresskit.app.planes import AnyController
 
 __all__ = ["WorkersPlane", "worker_count"]
+
+_logger = fact_logger(__name__)
+
+
+def _drain_this() -> None:
+    _logger.info("another controller has taken the ports over")
+    signal.raise_signal(signal.SIGTERM)
 
 
 def worker_count(wanted: int | None) -> int:
@@ -46,6 +60,8 @@ class WorkersPlane(InProcessPlane):
         super().__init__(setting)
         flags, log = setting.flags, setting.access_log
         self._count = count
+        self._tasks: TaskGroup | None = None
+        self._takeover_path = setting.state.absolute() / "takeover.sock"
         self._pool = WorkerPool(
             replace(proxy_settings(setting), access_log=None, processes=count),
             options=WorkerOptions(count=count, drain_grace=timedelta(seconds=max(1.0, flags.shutdown_grace))),
@@ -66,8 +82,12 @@ class WorkersPlane(InProcessPlane):
         )
 
     @override
-    def opened(self) -> AbstractAsyncContextManager[object]:
-        return self._pool
+    @asynccontextmanager
+    async def opened(self) -> AsyncGenerator[object]:
+        async with self._pool, anyio.create_task_group() as tasks:
+            self._tasks = tasks
+            yield self._pool
+            tasks.cancel_scope.cancel()
 
     @override
     async def listen(self) -> Taken:
@@ -77,7 +97,12 @@ class WorkersPlane(InProcessPlane):
         asked = [(flag, one, tls) for flag, one, tls in wanted if one is not None]
         addresses = [ListeningAddress(one.host, one.port, tls) for _, one, tls in asked]
         try:
-            sockets = await ListeningSockets.open(addresses, self._count)
+            takeover = await Takeover.begin(self._takeover_path) if flags.takeover else None
+        except ApplyError as exc:
+            raise CannotListen(f"--takeover: {exc}") from None
+        taken = None if takeover is None else takeover.sockets
+        try:
+            sockets = await ListeningSockets.open(addresses, self._count, taken=taken)
         except OSError as exc:
             flag, address, _ = asked[int(exc.filename)]
             raise CannotListen(f"{flag}: cannot listen at {address}: {exc.strerror}") from None
@@ -86,6 +111,11 @@ class WorkersPlane(InProcessPlane):
             await self._pool.listen(sockets)
         except ApplyError as exc:
             raise CannotListen(str(exc)) from None
+        if takeover is not None:
+            await takeover.confirm()
+            _logger.info("ports taken over from the controller before this one")
+        if flags.takeover and self._tasks is not None:
+            self._tasks.start_soon(TakeoverPoint(self._takeover_path).run, sockets, _drain_this)
         return Taken(http=found.get(False), https=found.get(True))
 
     @override

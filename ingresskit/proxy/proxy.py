@@ -22,6 +22,9 @@ from ingresskit.render.inprocess import RoutingTable
 
 __all__ = ["Proxy"]
 
+# Between the loop's taking of a connection from the queue and its protocol.
+_ARRIVAL_SECONDS = 0.05
+
 
 class Proxy:
     """A reverse proxy for HTTP/1.1 and HTTP/2 that serves a routing table.
@@ -181,6 +184,7 @@ class Proxy:
         if linger:
             # Connections that were taken from the queue already are served.
             await self._stop_listening(gently=True)
+            await asyncio.sleep(_ARRIVAL_SECONDS)
             parts.runtime.draining = True
             await self._wait_emptied(min(linger, grace))
         parts.runtime.draining = parts.runtime.refusing = True

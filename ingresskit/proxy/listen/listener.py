@@ -70,6 +70,8 @@ class Listener:
         self._pass_on = pass_on
         self._server: asyncio.Server | None = None
         self._accepting: asyncio.Task[None] | None = None
+        self._closing = False
+        self._readable = asyncio.Event()
         self._arriving: dict[asyncio.Task[None], None] = {}  # those that have taken longest first
         name = bound.getsockname()
         self.address: tuple[str, int] = (str(name[0]), int(name[1]))
@@ -96,8 +98,10 @@ class Listener:
         if self._server is not None:
             self._server.close()
         if self._accepting is not None:
-            self._accepting.cancel()
-            await asyncio.gather(self._accepting, return_exceptions=True)
+            # Not cancelled: a connection that was accepted just now would be lost.
+            self._closing = True
+            self._readable.set()
+            await self._accepting
         if gently and self._arriving:
             await asyncio.wait([*self._arriving], timeout=_ARRIVAL_SECONDS)
         tasks = [*self._arriving]
@@ -110,9 +114,12 @@ class Listener:
         clients = self._clients
         loop = asyncio.get_running_loop()
         most = clients.max_handshakes
-        while True:
+        while not self._closing:
             try:
-                connection, remote = await loop.sock_accept(self._socket)
+                connection, remote = self._socket.accept()
+            except BlockingIOError:
+                await self._wait_readable()
+                continue
             except OSError as exc:
                 # Else a fault of the connection that would have been: the next one is another.
                 await asyncio.sleep(_ACCEPT_PAUSE if exc.errno in _EXHAUSTED else 0)
@@ -132,6 +139,16 @@ class Listener:
                 # Gone, before there is another one: a queue of thousands is accepted without a pause.
                 await asyncio.wait([oldest])
                 self._arriving.pop(oldest, None)
+
+    async def _wait_readable(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._readable.clear()
+        loop.add_reader(self._socket, self._readable.set)
+        try:
+            if not self._closing:
+                await self._readable.wait()
+        finally:
+            loop.remove_reader(self._socket)
 
     async def _arrive(self, connection: socket.socket, remote: str) -> None:
         settings = self._settings

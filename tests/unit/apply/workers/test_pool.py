@@ -38,6 +38,11 @@ QUICK = WorkerOptions(
 HERE = [ListeningAddress("127.0.0.1", 0, tls=False)]
 
 
+@pytest.fixture(params=["asyncio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 def make_table(location: str) -> RoutingTable:
     """A table that redirects every request."""
     route = Route(match=PathMatch.prefix("/"), action=Redirect(location=location), origin=ORIGIN)
@@ -71,6 +76,7 @@ async def until(condition: Callable[[], bool]) -> None:
         await anyio.sleep(0.01)
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"], indirect=True)
 async def test_all_workers_serve_a_table_when_serve_returns() -> None:
     with anyio.fail_after(DEADLINE):
         async with WorkerPool(ProxySettings(), options=QUICK) as pool:

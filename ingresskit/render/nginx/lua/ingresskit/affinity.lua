@@ -207,6 +207,5 @@ end
 
 backends.held = M.held
 selections.held = M.held
-selections.any = backends.any
 
 return M
