@@ -66,6 +66,8 @@ class TranslationArguments(argparse.Namespace):
     watch_ingress_without_class: bool
     default_backend_service: DefaultBackend | None
     default_ssl_certificate: ObjectKey | None
+    tcp_services_configmap: ObjectKey | None
+    udp_services_configmap: ObjectKey | None
     watch_namespace: list[str]
     watch_namespace_selector: LabelSelector | None
     ingress_selector: LabelSelector | None
@@ -136,6 +138,10 @@ def add_translation_arguments(parser: argparse.ArgumentParser) -> None:
     add("--default-backend-service", type=checked(_default_backend), metavar="SERVICE", help=text)
     text = "NS/NAME of the Secret for server names without a certificate"
     add("--default-ssl-certificate", type=checked(read_key), metavar="SECRET", help=text)
+    text = "NS/NAME of the ConfigMap with further ports and their Services"
+    add("--tcp-services-configmap", type=checked(read_key), metavar="NS/NAME", help=text)
+    text = "the same for UDP, of which every entry is reported: none is served"
+    add("--udp-services-configmap", type=checked(read_key), metavar="NS/NAME", help=text)
     text = "close or warn: what becomes of routes that another controller's annotation protects (%(default)s)"
     add("--foreign-protections", type=checked(_protections), default="close", metavar="HOW", help=text)
     text = "let endpoints have these addresses, though loopback or the like; repeatable"
@@ -160,6 +166,8 @@ def translate_options(arguments: TranslationArguments) -> TranslateOptions:
         watch_ingress_without_class=arguments.watch_ingress_without_class,
         default_backend=arguments.default_backend_service,
         default_certificate=arguments.default_ssl_certificate,
+        tcp_services=arguments.tcp_services_configmap,
+        udp_services=arguments.udp_services_configmap,
         host_ownership=arguments.host_ownership,
         foreign_protections=arguments.foreign_protections,
         host_claim_grace=arguments.host_claim_grace,

@@ -18,6 +18,7 @@ from ingresskit.kube import (
     Transport,
 )
 from ingresskit.models import (
+    ConfigMap,
     EndpointSlice,
     IngressClass,
     IngressClassSpec,
@@ -99,6 +100,9 @@ def follow(transport: AioTransport, flags: Flags, options: TranslateOptions) -> 
     if (backend := options.default_backend) is not None:
         source.want(Service, backend.service)
         source.want(EndpointSlice, backend.service)
+    for config in (options.tcp_services, options.udp_services):
+        if config is not None:
+            source.want(ConfigMap, config)
     if options.default_certificate is not None:
         source.want(Secret, options.default_certificate)
     return source

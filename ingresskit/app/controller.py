@@ -76,6 +76,8 @@ def run_flags(flags: Flags, *, program: str) -> int:
 
     def work() -> int:
         options, effects = with_dialects(translate_options(flags), flags), installed_effects()
+        taken = (item.port for item in (flags.http, flags.https, flags.admin) if item is not None)
+        options = replace(options, own_ports=frozenset(taken))
         if flags.print_config:
             return anyio.run(_print_config, flags, options, effects, backend_options={"use_uvloop": uvloop})
         return anyio.run(_serve, flags, options, effects, logger, backend_options={"use_uvloop": uvloop})

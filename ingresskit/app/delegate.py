@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import cast
 
-from ingresskit.app.flags import Address
+from ingresskit.app.flags import Address, ports_address
 from ingresskit.app.planes import Setting
 from ingresskit.apply.delegate import Delegate
 from ingresskit.render.access import AccessRecord
@@ -32,6 +32,8 @@ def make_delegate(
             public_http_port=flags.public_http_port,
             public_https_port=flags.public_https_port,
             destination_fault=setting.options.destinations.fault,
+            ports_address=ports_address(flags),
+            trusted_proxies=tuple(flags.trusted_proxy),
         ),
         state=setting.state / "delegate",
         access_log=record,

@@ -20,7 +20,7 @@ from ingresskit.arguments import (
 from ingresskit.models import ObjectKey
 from ingresskit.translate import LabelSelector
 
-__all__ = ["Address", "Command", "Flags", "parse_flags", "read_address"]
+__all__ = ["Address", "Command", "Flags", "parse_flags", "ports_address", "read_address"]
 
 Command = Literal["run", "serve", "demo"]
 """Which program the flags are for: each has the flags of ``run`` that mean something to it."""
@@ -121,6 +121,12 @@ class Flags(DialectArguments):
     def cluster(self) -> bool:
         """Whether the objects come from a cluster."""
         return not self.demo and not self.manifests
+
+
+def ports_address(flags: Flags) -> str:
+    """Where further ports are listened at: the address for plain HTTP, else for TLS; empty: every address."""
+    found = flags.http or flags.https
+    return "" if found is None or found.host in ("0.0.0.0", "::") else found.host  # noqa: S104 - it is compared
 
 
 def parse_flags(

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from ingresskit import InProcessApplier, InProcessRenderer
 from ingresskit.app.failures import CannotListen
-from ingresskit.app.flags import Address
+from ingresskit.app.flags import Address, ports_address
 from ingresskit.app.planes import Plane, Setting, Taken
 from ingresskit.controller import Controller, ControllerSettings, Outcome, reconcile
 from ingresskit.graph import to_json
@@ -35,6 +35,7 @@ def proxy_settings(setting: Setting) -> ProxySettings:
         public_http_port=flags.public_http_port,
         public_https_port=flags.public_https_port,
         trusted_proxies=tuple(flags.trusted_proxy),
+        ports_address=ports_address(flags),
         proxy_protocol=flags.proxy_protocol,
         http2=flags.http2,
         access_log=log.record if log else None,

@@ -43,6 +43,7 @@ class GraphDiff:
         backends: Endpoints and protocols, by `BackendKey`.
         certificates: By Secret.
         server_names: TLS server names that are new, gone, or served by another certificate.
+        ports: Further ports.
         settings: The default certificate or host fall-through changed.
     """
 
@@ -50,15 +51,17 @@ class GraphDiff:
     backends: GraphChanges[BackendKey] = GraphChanges()
     certificates: GraphChanges[ObjectKey] = GraphChanges()
     server_names: GraphChanges[str] = GraphChanges()
+    ports: GraphChanges[int] = GraphChanges()
     settings: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.hosts or self.backends or self.certificates or self.server_names or self.settings)
+        planes = self.hosts or self.backends or self.certificates or self.server_names or self.ports
+        return bool(planes or self.settings)
 
     @property
     def endpoints_only(self) -> bool:
         """Whether nothing changed but the endpoints of backends that were there before."""
-        others = self.hosts or self.certificates or self.server_names or self.settings
+        others = self.hosts or self.certificates or self.server_names or self.ports or self.settings
         return bool(self.backends.changed) and len(self.backends) == len(self.backends.changed) and not others
 
 
@@ -77,6 +80,7 @@ def diff(old: RouteGraph, new: RouteGraph) -> GraphDiff:
             backends=_changes(keys.backends, old.backends.get, new.backends.get),
             certificates=_changes(keys.certificates, old.certificates.get, new.certificates.get),
             server_names=_changes(keys.server_names, _served(old), _served(new)),
+            ports=_compared(old.ports, new.ports),
             settings=settings,
         )
     old_hosts = {host.host: host for host in old.virtual_hosts}
@@ -86,6 +90,7 @@ def diff(old: RouteGraph, new: RouteGraph) -> GraphDiff:
         backends=_compared(old.backends, new.backends),
         certificates=_compared(old.certificates, new.certificates),
         server_names=_changes({**old.server_names, **new.server_names}, _served(old), _served(new)),
+        ports=_compared(old.ports, new.ports),
         settings=settings,
     )
 

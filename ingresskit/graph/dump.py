@@ -80,10 +80,15 @@ def _graph(graph: RouteGraph, *, hide: bool) -> dict[str, object]:
         "certificates": {str(key): _certificate(item) for key, item in graph.certificates.items()},
         "serverNames": {name: None if key is None else str(key) for name, key in graph.server_names.items()},
         "defaultCertificate": None if default is None else str(default),
+        **({"ports": _ports(graph, hide=hide)} if graph.ports else {}),
         "hostFallthrough": graph.host_fallthrough,
         **_paths(graph.paths),
         "unserved": [_unserved(item) for item in graph.unserved],
     }
+
+
+def _ports(graph: RouteGraph, *, hide: bool) -> dict[str, object]:
+    return {str(port): _stream(stream, hide=hide) for port, stream in graph.ports.items()}
 
 
 def _paths(options: PathOptions) -> dict[str, object]:
@@ -179,7 +184,13 @@ def _stream(stream: StreamRoute, *, hide: bool) -> dict[str, object]:
             shown = {"close": {"reason": _json(action.reason), "message": action.message}}
         case _:
             assert_never(action)
-    return {"action": shown, "origin": _origin(stream.origin), **_scoped(stream.policies, hide=hide)}
+    proxy = {"acceptsProxy": stream.accepts_proxy, "sendsProxy": stream.sends_proxy}
+    return {
+        "action": shown,
+        "origin": _origin(stream.origin),
+        **{name: True for name, on in proxy.items() if on},
+        **_scoped(stream.policies, hide=hide),
+    }
 
 
 def _action(action: Action) -> dict[str, object]:

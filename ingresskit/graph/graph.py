@@ -66,6 +66,7 @@ class RouteGraph:
             ``None``: the default one, although a wildcard would fit.
         default_certificate: The one for all other server names; ``None`` leaves it to the proxy, which
             then serves one that it signed itself.
+        ports: By number, what is done with connections to further ports; sorted.
         host_fallthrough: Whether a request whose path nothing takes under the most specific host may
             be taken by the wildcard host, and then by ``*``. Off unless asked for: the most specific
             host owns the request.
@@ -83,6 +84,7 @@ class RouteGraph:
     certificates: Mapping[ObjectKey, Certificate] = field(default_factory=dict[ObjectKey, Certificate])
     server_names: Mapping[str, ObjectKey | None] = field(default_factory=dict[str, "ObjectKey | None"])
     default_certificate: ObjectKey | None = None
+    ports: Mapping[int, StreamRoute] = field(default_factory=dict[int, StreamRoute])
     host_fallthrough: bool = False
     paths: PathOptions = DEFAULT_PATHS
     unserved: tuple[Unserved, ...] = ()

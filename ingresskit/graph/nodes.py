@@ -273,7 +273,7 @@ class Close:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamRoute:
-    """What is done with connections that are passed on as they are: those for the TLS server name of a host.
+    """What is done with connections that are passed on as they are: those for a TLS server name, or to a port.
 
     Attributes:
         action: Pass the connection on to an endpoint of one of the backends, which speak `Protocol.TCP`, or
@@ -281,11 +281,15 @@ class StreamRoute:
         origin: The object and the field that asked for it.
         policies: Those that hold for connections: `AllowedSources`, `DeniedSources` and `Timeouts`, whose
             ``read`` is how long a connection may be silent in both directions.
+        accepts_proxy: Clients open with a PROXY protocol header, version 1 or 2; those without one are closed.
+        sends_proxy: Endpoints get a PROXY protocol header of version 1 first.
     """
 
     action: Forward | Close
     origin: Origin
     policies: PolicySet = PolicySet()
+    accepts_proxy: bool = False
+    sends_proxy: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

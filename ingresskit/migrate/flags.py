@@ -61,8 +61,8 @@ FLAGS: Final[Mapping[str, FlagDoc]] = {
     "disable-svc-external-name": FlagDoc(
         note="Services of type ExternalName are refused unless they are allowed"
     ),
-    "tcp-services-configmap": FlagDoc(note="plain TCP services are not built", lost=True),
-    "udp-services-configmap": FlagDoc(note="UDP services are not built", lost=True),
+    "tcp-services-configmap": FlagDoc("--tcp-services-configmap {}"),
+    "udp-services-configmap": FlagDoc(note="UDP is not served", lost=True),
     "enable-ssl-passthrough": FlagDoc("--enable-ssl-passthrough"),
     "enable-topology-aware-routing": FlagDoc(
         note="hints of EndpointSlices are followed where the zone is known: set NODE_NAME or --zone"

@@ -237,6 +237,9 @@ def _settings(settings: DelegateSettings, record: Callable[[AccessRecord], None]
         underscores_in_headers=True,
         public_http_port=settings.public_http_port,
         public_https_port=settings.public_https_port,
+        # Of connections to further ports alone: the program in front says who sends requests.
+        trusted_proxies=settings.trusted_proxies,
+        ports_address=settings.ports_address,
         access_log=record,
         destination_fault=settings.destination_fault,
     )

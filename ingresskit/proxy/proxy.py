@@ -88,6 +88,7 @@ class Proxy:
         self._table, self._fading = table, fading
         if self._parts is not None:
             self._parts.admission.swap(table, fading)
+            self._parts.ports.follow(table.ports)
         if self._contexts is not None:
             self._contexts.forget_old()
 
@@ -237,6 +238,8 @@ class Proxy:
     async def _stop_listening(self, *, gently: bool = False) -> None:
         listeners: list[Listener | FrontListener] = [*self._listeners, *self._fronts]
         self._listeners, self._fronts = [], []
+        if self._parts is not None:
+            await self._parts.ports.close()
         for listener in listeners:
             if gently and isinstance(listener, Listener):
                 await listener.close(gently=True)
@@ -254,4 +257,5 @@ class Proxy:
             loop = asyncio.get_running_loop()
             self._parts = Parts(self.settings, self._counters, self._table, loop, self._shared)
             self._parts.admission.swap(self._table, self._fading)
+            self._parts.ports.follow(self._table.ports)
         return self._parts

@@ -58,6 +58,7 @@ class ProxySettings:
         max_idle_per_endpoint: Pooled connections kept open to one endpoint.
         buffer_bytes: High-water mark of what waits to be written to one side; the other side is not
             read while it is exceeded. Also how much of a request body is kept for another try.
+        ports_address: The numeric address at which further ports are listened at; empty: every address.
         trusted_proxies: Peers whose ``X-Forwarded-*`` and ``Forwarded`` are believed.
         proxy_protocol: Peers in *trusted_proxies* must open with a PROXY protocol header, version 1
             or 2; that of other peers is not read.
@@ -100,6 +101,7 @@ class ProxySettings:
     max_handshakes: int = 1024
     max_idle_per_endpoint: int = 64
     buffer_bytes: int = 65536
+    ports_address: str = ""
     trusted_proxies: tuple[Network, ...] = ()
     proxy_protocol: bool = False
     underscores_in_headers: bool = False

@@ -18,6 +18,7 @@ from ingresskit.proxy.h2.connection import H2Connection, engine_limits
 from ingresskit.proxy.h2.libraries import has_http2
 from ingresskit.proxy.limits.clients import Clients
 from ingresskit.proxy.listen.alpn import AlpnSwitch
+from ingresskit.proxy.listen.ports import PortListeners
 from ingresskit.proxy.message.front import Front
 from ingresskit.proxy.streams.core import Streams
 from ingresskit.proxy.timeouts import Timeouts
@@ -57,6 +58,7 @@ class Parts:
         runtime: What exchanges share.
         admission: What happens with each request.
         streams: Passes connections on that are no requests.
+        ports: Takes connections to further ports for it.
         http2: Whether clients may speak HTTP/2.
     """
 
@@ -93,6 +95,9 @@ class Parts:
         )
 
         self.streams: Streams = Streams(self.runtime, self.clients, self.balancer, lambda: self.admission.table)
+        self.ports: PortListeners = PortListeners(
+            settings, self.clients, lambda: self.admission.table, self.streams.take, self.runtime.start
+        )
 
     def plain_client(self, proxied: tuple[Address, int] | None) -> asyncio.Protocol:
         """A connection of a client without TLS; *proxied* is what a PROXY header says of it."""

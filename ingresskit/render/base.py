@@ -257,6 +257,8 @@ class Renderer(ABC, Generic[ArtifactT]):
     passes_tls: bool = False
     """Whether it passes TLS connections on as they are (`VirtualHost.stream`). If not, such a host is reported,
     and all of its routes respond 503: its certificate is at its endpoints, and so may be what protects it."""
+    takes_ports: bool = False
+    """Whether it takes connections to further ports (`RouteGraph.ports`). If not, each of them is reported."""
     no_passthrough: str = "does not pass TLS connections on"
     """Why it does not, as the end of a sentence that begins with "the … renderer"."""
     effects: PolicyEffects = BUILTIN_EFFECTS
@@ -327,7 +329,19 @@ class Renderer(ABC, Generic[ArtifactT]):
         judged = self._judged
         if judged is None:
             judged = self._judged = _JudgedGraph(self._restricted_host, self._restricted_backend)
-        return judged.follow(graph)
+        restricted = judged.follow(graph)
+        if not graph.ports or self.takes_ports:
+            return restricted
+        lost = (self._lost_port(port, stream) for port, stream in graph.ports.items())
+        return replace(restricted, diagnostics=bounded([*restricted.diagnostics, *lost]))
+
+    def _lost_port(self, port: int, stream: StreamRoute) -> Diagnostic:
+        return Diagnostic(
+            subject=stream.origin.subject,
+            field=stream.origin.field,
+            reason=Reason.POLICY_UNSUPPORTED,
+            message=f"the {self.name} renderer takes no further ports without a delegate: {port} is not served",
+        )
 
     def _restricted_host(self, host: VirtualHost) -> _Judged[VirtualHost]:
         given = host

@@ -68,6 +68,10 @@ class TranslateOptions:
         foreign_protections: Whether a route closes (503) that an annotation of another controller, or one
             under a slip of our own prefix, would protect.
         default_backend: For requests that nothing else takes; ``None``: they get 404.
+        tcp_services: The ConfigMap with further ports and the Services that their connections go to, in the
+            form of ingress-nginx; ``None``: there are none.
+        udp_services: The same for UDP, of which every entry is reported: none is served.
+        own_ports: The ports that the proxy listens at itself: no entry of *tcp_services* can have one.
         default_certificate: The Secret with the certificate for server names that have none.
         host_ownership: Whether namespaces may share a host.
         host_claim_grace: How long a host stays held after the last claim of its namespace went; 0 or more.
@@ -94,6 +98,9 @@ class TranslateOptions:
     policies: PolicyRegistry = field(default_factory=default_policies)
     foreign_protections: ForeignProtections = ForeignProtections.CLOSE
     default_backend: DefaultBackend | None = None
+    tcp_services: ObjectKey | None = None
+    udp_services: ObjectKey | None = None
+    own_ports: frozenset[int] = frozenset()
     default_certificate: ObjectKey | None = None
     host_ownership: HostOwnership = HostOwnership.STRICT
     host_claim_grace: timedelta = timedelta(0)

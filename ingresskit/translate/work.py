@@ -48,6 +48,7 @@ from ingresskit.translate.fronts import foreign_annotations
 from ingresskit.translate.holders import HolderTable
 from ingresskit.translate.hosts import DecidedHost, Held, HostInputs, decide_host
 from ingresskit.translate.options import TranslateOptions
+from ingresskit.translate.ports import PortTable
 from ingresskit.translate.reservations import ReservationTable
 from ingresskit.translate.resolved import ResolvedClaims, backend_refs
 from ingresskit.translate.tls import TlsTable
@@ -121,6 +122,7 @@ class Work:
         self._hosts: SortedMap[str, VirtualHost] = SortedMap(_host_order)
         self._table = BackendTable(options.destinations, foreign_annotations(options), options.place)
         self._backends = BackendPlane(self._table, self._notes)
+        self._ports = PortTable(options, self._table, self._notes)
         self._graph: RouteGraph | None = None
 
     def advance(self, snapshot: Snapshot, now: datetime | None) -> Translation:
@@ -138,8 +140,10 @@ class Work:
         tls = self._tls.advance(claims.keys(), changes.of(Secret), touched, everything=self._other_reservations)
         self._expiry.advance(tls.certificates, now)
         decided = self._decide_hosts(touched | tls.hosts)
+        ports = self._ports.advance(snapshot)
         hosts = frozenset(host for host, change in decided.items() if self._place(host, change.host))
-        backends = self._backends.advance(decided, self._table.forgotten, self._hosts)
+        backends = self._backends.advance({**decided, **ports}, self._table.forgotten, self._hosts)
+        self._ports.report(self._backends.backends)
         self._graph = self._next_graph(hosts, backends, frozenset(tls.certificates), tls.server_names)
         return Translation(
             graph=self._graph,
@@ -301,7 +305,8 @@ class Work:
         before = self._graph
         default, unserved = self._tls.default, self._unserved.all()
         if before is not None and not (hosts or backends or certificates or server_names):
-            if before.default_certificate == default and before.unserved is unserved:
+            same_ports = before.ports is self._ports.ports
+            if before.default_certificate == default and before.unserved is unserved and same_ports:
                 return before
         return RouteGraph(
             hosts=self._hosts.mapping(),
@@ -311,6 +316,7 @@ class Work:
             certificates=self._tls.certificates,
             server_names=self._tls.server_names,
             default_certificate=default,
+            ports=self._ports.ports,
             host_fallthrough=self._options.host_fallthrough,
             paths=self._options.paths,
             unserved=unserved,

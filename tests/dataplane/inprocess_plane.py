@@ -23,6 +23,7 @@ async def open_inprocess(
             public_https_port=settings.public_https_port,
             trusted_proxies=settings.trusted_proxies,
             proxy_protocol=settings.proxy_protocol,
+            ports_address="127.0.0.1",
         )
     )
     async with proxy:

@@ -91,6 +91,7 @@ async def open_delegated_nginx(
     """
     delegate = Delegate(
         DelegateSettings(
+            ports_address="127.0.0.1",
             https_port=settings.https[1],
             public_http_port=settings.public_http_port,
             public_https_port=settings.public_https_port,

@@ -200,7 +200,7 @@ class Delegate:
         """Whether *table* is what was asked for last."""
         known = self._table
         if known is None:
-            return not table.hosts and self.pid is None
+            return not table.hosts and not table.ports and self.pid is None
         return known == table
 
     async def serve(self, table: RoutingTable) -> None:
@@ -209,12 +209,12 @@ class Delegate:
         Returns when that is so, or when the delegate has not acknowledged for `DelegateOptions.push_timeout`:
         then its routes respond 503 until it does, and no further change waits for it.
         """
-        if self._table is None and not table.hosts and self.pid is None:
+        if self._table is None and not table.hosts and not table.ports and self.pid is None:
             return
         if self._table is None or not self.holds(table):
             self._table = table
             self._version += 1
-        self._idle_since = None if table.hosts else self._idle_since or anyio.current_time()
+        self._idle_since = None if table.hosts or table.ports else self._idle_since or anyio.current_time()
         wanted = self._version
         self._stopping = False
         self._announce()
@@ -258,7 +258,9 @@ class Delegate:
     @property
     def _is_needed(self) -> bool:
         """Whether a process should be there: for routes, or because one is that has some."""
-        return self._process is not None or bool(self._table is not None and self._table.hosts)
+        return self._process is not None or bool(
+            self._table is not None and (self._table.hosts or self._table.ports)
+        )
 
     async def _start(self) -> None:
         """Start it, or report why not, and wait before the next try."""

@@ -16,6 +16,8 @@ from ingresskit.graph import Close, Termination
 from ingresskit.proxy.access import AccessRecord
 from ingresskit.proxy.exchange.tunnel import Tunnel
 from ingresskit.proxy.limits.crowd import owner_of
+from ingresskit.proxy.message.forwarded import parse_address
+from ingresskit.proxy.message.proxy_line import proxy_line
 from ingresskit.proxy.repeated import Repeated
 from ingresskit.proxy.streams.ends import StreamEnd
 from ingresskit.proxy.upstreams.destinations import DestinationRefused, permitted_address
@@ -258,17 +260,26 @@ class _Passed:
         if self._connection.fileno() < 0:
             return False
         try:
+            header = self._header() if self.target.route.sends_proxy else b""
             _, client_end = await asyncio.get_running_loop().connect_accepted_socket(
                 self._make_end, self._connection
             )
         except OSError:
             return False
         self._ends = (client_end, endpoint_end)
+        if header:
+            endpoint_end.write(header)
         idle = self.target.idle_timeout
         seconds = runtime.timeouts.stream_idle if idle is None else idle
         runtime.deadlines.now()
         Tunnel(runtime.deadlines, runtime.counters, seconds, self._closed).join(client_end, endpoint_end)
         return True
+
+    def _header(self) -> bytes:
+        """The PROXY header of version 1 for the endpoint. Behind a proxy, the port of a client is 0."""
+        peer, own = self._connection.getpeername(), self._connection.getsockname()
+        port = int(peer[1]) if parse_address(str(peer[0])) == self.client else 0
+        return proxy_line(self.client, port, parse_address(str(own[0])), int(own[1]))
 
     def _closed(self) -> None:
         self._finish(None, _PASSED)

@@ -39,7 +39,7 @@ class StreamEnd(asyncio.Protocol):
 
     __slots__ = (
         *("_buffer_bytes", "_closing", "_deadlines", "_patience", "_receiver", "_transport", "_waits"),
-        *("bucket", "deadline", "received_bytes"),
+        *("_early", "_ended_early", "bucket", "deadline", "received_bytes"),
     )
 
     def __init__(
@@ -52,6 +52,9 @@ class StreamEnd(asyncio.Protocol):
         self._receiver: ByteReceiver | None = None
         self._transport: asyncio.Transport | None = None
         self._closing = False
+        # uvloop reads once more after `connection_made`, also where reading is paused there.
+        self._early: list[bytes] = []
+        self._ended_early = False
         self.received_bytes: int = 0
         self.deadline: float = NEVER
         self.bucket: int | None = None
@@ -77,10 +80,16 @@ class StreamEnd(asyncio.Protocol):
         self.received_bytes += len(data)
         if self._receiver is not None:
             self._receiver.received(data)
+        elif self._transport is not None:
+            self._early.append(data)
+            self._transport.pause_reading()
 
     @override
     def eof_received(self) -> bool:
-        return self._receiver is not None and self._receiver.ended()
+        if self._receiver is None:
+            self._ended_early = True
+            return True
+        return self._receiver.ended()
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
@@ -107,10 +116,15 @@ class StreamEnd(asyncio.Protocol):
     def start(self, receiver: ByteReceiver) -> None:
         """As `ByteEnd.start`."""
         self._receiver = receiver
+        early, self._early = self._early, []
+        for data in early:
+            receiver.received(data)
         if self._closing or self._transport is None:
             receiver.lost()
-        else:
+        elif not self._ended_early:
             self._transport.resume_reading()
+        elif not receiver.ended():
+            self.close()
 
     def write(self, data: bytes) -> None:
         """As `ByteEnd.write`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import ClassVar, Final, Generic, Never, assert_never
@@ -15,6 +15,7 @@ from ingresskit.filters import BUILTIN_EFFECTS, PolicyEffects
 from ingresskit.graph import (
     Action,
     Backend,
+    BackendKey,
     Endpoint,
     Forward,
     PathKind,
@@ -22,6 +23,7 @@ from ingresskit.graph import (
     Respond,
     Route,
     RouteGraph,
+    StreamRoute,
     VirtualHost,
     WeightedBackend,
 )
@@ -29,7 +31,7 @@ from ingresskit.policies import Policy, PolicyScope, PolicySet, Timeouts, TlsRed
 from ingresskit.render.base import ArtifactT, Renderer, Restricted
 from ingresskit.render.delegate.division import Division, HostSplit, WholeHosts, backend_keys, keys_of
 from ingresskit.render.delegate.handover import DELEGATE, HandedOver, Handover
-from ingresskit.render.inprocess import InProcessRenderer, RoutingTable
+from ingresskit.render.inprocess import InProcessRenderer, RoutingTable, StreamTarget, stream_targets
 from ingresskit.render.policies import HandlerTable, PolicyHandler, Support
 
 __all__ = ["Delegated", "DelegatingRenderer"]
@@ -90,6 +92,9 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
         for kind in effects.kinds:
             _check_importable(kind)
         front.delegate = True
+        front.takes_ports = True
+        self._given_ports: Mapping[int, StreamRoute] | None = None
+        self._port_targets: Mapping[int, StreamTarget] = {}
         self._front = front
         self._inprocess = InProcessRenderer(effects=effects, affinity_key=affinity_key)
         vars(self._inprocess).update(name="delegate's")
@@ -133,9 +138,18 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
         divided = self._division.follow(graph)
         rest = RouteGraph() if divided.rest is None else self._inprocess.restrict(divided.rest).graph
         table = self._inprocess.render(rest)
+        if graph.ports:
+            table = replace(table, ports=self._ports(graph), backends={**table.backends, **_of_ports(graph)})
         if divided.whole_hosts:
             table = replace(table, whole_hosts=divided.whole_hosts)
         return Delegated(front=self._front.render(divided.front), table=table)
+
+    def _ports(self, graph: RouteGraph) -> Mapping[int, StreamTarget]:
+        """Further ports, which the delegate takes whatever the program is."""
+        if graph.ports is not self._given_ports:
+            self._given_ports = graph.ports
+            self._port_targets = stream_targets(graph.ports)
+        return self._port_targets
 
     def _split(self, host: VirtualHost) -> HostSplit:
         if not self._can_match(host):
@@ -192,6 +206,13 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
         for key in backend_keys(route):
             if key.policies and (backend := self._division.backends.get(key)) is not None:
                 yield from backend.policies
+
+
+def _of_ports(graph: RouteGraph) -> dict[BackendKey, Backend]:
+    """The backends of further ports."""
+    actions = (stream.action for stream in graph.ports.values())
+    keys = (key for action in actions if isinstance(action, Forward) for key in action.keys)
+    return {key: graph.backends[key] for key in keys if key in graph.backends}
 
 
 def _check_importable(kind: type[Policy]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from ingresskit._checks import check_settings
+from ingresskit.policies.values import Network
 
 __all__ = ["DelegateSettings"]
 
@@ -21,6 +22,8 @@ class DelegateSettings:
         public_https_port: The port that redirects to TLS lead to.
         destination_fault: Why an address may not be connected to. A function or a method of a value that can be
             pickled.
+        ports_address: As `ingresskit.proxy.ProxySettings`, and so the next one.
+        trusted_proxies: Whose PROXY headers at further ports are believed.
         connect_timeout: For connections to endpoints, where no policy says otherwise; so the next two.
         read_timeout: Between two reads of a response.
         send_timeout: Between two writes to an endpoint.
@@ -31,6 +34,8 @@ class DelegateSettings:
     public_http_port: int = 80
     public_https_port: int | None = None
     destination_fault: Callable[[str], str | None] | None = None
+    ports_address: str = ""
+    trusted_proxies: tuple[Network, ...] = ()
     connect_timeout: timedelta = timedelta(seconds=5)
     read_timeout: timedelta = timedelta(seconds=60)
     send_timeout: timedelta = timedelta(seconds=60)

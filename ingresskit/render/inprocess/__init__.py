@@ -2,7 +2,7 @@
 
 from ingresskit.render.inprocess.change import MapChange, TableChange, table_change
 from ingresskit.render.inprocess.mixed import MixedHostTable, PatternTargets
-from ingresskit.render.inprocess.renderer import InProcessRenderer
+from ingresskit.render.inprocess.renderer import InProcessRenderer, stream_targets
 from ingresskit.render.inprocess.table import (
     HostTable,
     ResponseEdits,
@@ -26,5 +26,6 @@ __all__ = [
     "TableChange",
     "Target",
     "TargetMaker",
+    "stream_targets",
     "table_change",
 ]

@@ -42,7 +42,7 @@ from ingresskit.render.inprocess.targets import TargetMaker
 from ingresskit.render.policies import HandlerTable, PolicyHandler
 from ingresskit.render.remember import Remembered
 
-__all__ = ["InProcessRenderer"]
+__all__ = ["InProcessRenderer", "stream_targets"]
 
 
 # What acts beside the filters: on the way to TLS, and on the choice of an endpoint.
@@ -86,6 +86,7 @@ class InProcessRenderer(Renderer[RoutingTable]):
     limits_matching: ClassVar[bool] = True
     matches_variants: ClassVar[bool] = True
     passes_tls: bool = True
+    takes_ports: bool = True
 
     def __init__(self, *, effects: PolicyEffects = BUILTIN_EFFECTS, affinity_key: bytes = b"") -> None:
         self._affinity_key = affinity_key
@@ -94,6 +95,8 @@ class InProcessRenderer(Renderer[RoutingTable]):
         self._hosts = Remembered[str, VirtualHost, HostTable](self._host_table)
         self._handshakes: Mapping[str, PolicySet] = {}
         self._streams: Mapping[str, StreamTarget] = {}
+        self._ports: Mapping[int, StreamTarget] = {}
+        self._given_ports: Mapping[int, StreamRoute] | None = None
         self._given: RouteGraph | None = None
         self._certificates: Mapping[str, Certificate | None] = {}
 
@@ -118,6 +121,7 @@ class InProcessRenderer(Renderer[RoutingTable]):
             default_certificate=None if default is None else graph.certificates[default],
             handshakes=self._handshakes,
             streams=self._streams,
+            ports=self._follow_ports(graph),
             host_fallthrough=graph.host_fallthrough,
             paths=graph.paths,
             affinity_key=self._affinity_key,
@@ -147,8 +151,19 @@ class InProcessRenderer(Renderer[RoutingTable]):
         if gone or found:
             self._streams = {**{name: before[name] for name in before if name not in gone}, **found}
 
+    def _follow_ports(self, graph: RouteGraph) -> Mapping[int, StreamTarget]:
+        if graph.ports is not self._given_ports:
+            self._given_ports = graph.ports
+            self._ports = stream_targets(graph.ports)
+        return self._ports
+
     def _host_table(self, host: VirtualHost) -> HostTable:
         return _host_table(host, self.effects)
+
+
+def stream_targets(ports: Mapping[int, StreamRoute]) -> Mapping[int, StreamTarget]:
+    """Further ports as a proxy takes connections to them."""
+    return {port: _stream_target("", stream) for port, stream in ports.items()}
 
 
 def _stream_target(host: str, stream: StreamRoute) -> StreamTarget:

@@ -214,6 +214,7 @@ class RoutingTable:
         default_certificate: For all other server names; ``None``: the proxy's own.
         handshakes: By rule host, the policies that act in the TLS handshake; hosts without any are left out.
         streams: By rule host, what is done with TLS connections that do not end here; of all others they do.
+        ports: What is done with connections to further ports, by number.
         paths: As `RouteGraph.paths`.
         whole_hosts: In the table of a delegate, the rule hosts all of whose routes it has: of the others it
             has those only that the program in front cannot serve.
@@ -227,6 +228,7 @@ class RoutingTable:
     default_certificate: Certificate | None = None
     handshakes: Mapping[str, PolicySet] = field(default_factory=dict[str, PolicySet])
     streams: Mapping[str, StreamTarget] = field(default_factory=dict[str, StreamTarget])
+    ports: Mapping[int, StreamTarget] = field(default_factory=dict[int, StreamTarget])
     host_fallthrough: bool = False
     paths: PathOptions = DEFAULT_PATHS
     whole_hosts: frozenset[str] = frozenset()

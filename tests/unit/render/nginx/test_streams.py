@@ -54,7 +54,7 @@ def test_other_graphs_pay_for_nothing() -> None:
     artifact = renderer.render(renderer.restrict(graph).graph)
 
     assert artifact.streams is None
-    assert b"streams.conf" not in artifact.main.content
+    assert b"include streams.conf" not in artifact.main.content
     assert artifact == NginxRenderer(_SETTINGS, mode=Mode.STATIC).render(graph)
 
 
