@@ -18,6 +18,7 @@ from ingresskit.arguments import (
     read_network,
 )
 from ingresskit.models import ObjectKey
+from ingresskit.policies.key_urls import parse_key_prefix
 from ingresskit.translate import LabelSelector
 
 __all__ = ["Address", "Command", "Flags", "parse_flags", "ports_address", "read_address"]
@@ -80,6 +81,7 @@ class Flags(DialectArguments):
     manifests: Path | None
     kubeconfig: Path | None
     context: str
+    jwt_keys_from: list[str]
     watch_list: Literal["auto", "never"]
     http: Address | None
     https: Address | None
@@ -241,6 +243,9 @@ def _add_proxy(add: Callable[..., object]) -> None:
     text = "take the ports over from the controller that runs with the same --state-dir, which then drains"
     add("--takeover", action="store_true", help=text)
     listen: dict[str, Any] = {"type": checked(read_address), "metavar": "ADDR:PORT"}
+    text = "the beginning of https URLs that keys of tokens may be fetched from; repeatable (none)"
+    keys: dict[str, Any] = {"type": checked(parse_key_prefix), "action": "append", "default": []}
+    add("--jwt-keys-from", **keys, metavar="URL", help=text)
     add("--http", default="0.0.0.0:8080", **listen, help="plain HTTP, or off (%(default)s)")
     add("--https", default="0.0.0.0:8443", **listen, help="TLS, or off (%(default)s)")
     text = "pass on header fields with _ in their names"

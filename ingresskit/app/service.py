@@ -20,7 +20,7 @@ from ingresskit.controller import ControllerSettings, Health
 from ingresskit.controller.claims import ClaimKeeper
 from ingresskit.errors import ConfigurationError
 from ingresskit.facts import FactLogger
-from ingresskit.sources import FileSource
+from ingresskit.sources import FetchedKeysSource, FileSource, Source
 from ingresskit.translate import TranslateOptions
 
 if TYPE_CHECKING:
@@ -58,8 +58,11 @@ class Service:
         self._logger = logger
         self._demo = _demo(state) if flags.demo else None
         self._cluster = cluster = _follow(transport, flags, options) if transport else None
+        source: Source = cluster or self._demo or FileSource(flags.manifests or Path())
+        if flags.jwt_keys_from:
+            source = FetchedKeysSource(source, flags.jwt_keys_from)
         self._controller = self._plane.controller(
-            cluster or self._demo or FileSource(flags.manifests or Path()),
+            source,
             # A cluster's source paces its snapshots by itself: a change that comes alone need not wait.
             ControllerSettings(settle_quiet=timedelta(0)) if cluster else None,
         )

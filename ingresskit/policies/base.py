@@ -86,6 +86,7 @@ class Annotation:
         risk: What it lets its author do.
         kind: Of the object whose name the text is; ``None`` where the text is the value.
         load: From that object to the value; raises `ValueError` as *parse* does.
+        missing: The rule for an object that is not there; empty: the usual one.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Annotation:
     risk: Risk = Risk.LOW
     kind: type[KubeObject] | None = None
     load: Callable[[KubeObject], object] | None = None
+    missing: str = ""
 
 
 def annotated(
@@ -135,6 +137,8 @@ def annotated_object(
     grammar: str,
     summary: str,
     risk: Risk = Risk.MEDIUM,
+    parse: Callable[[str], str] | None = None,
+    missing: str = "",
 ) -> V:
     """Declare a field of a `Policy` that comes from an object which a native annotation names.
 
@@ -151,13 +155,16 @@ def annotated_object(
         grammar: As `Annotation.grammar`.
         summary: As `Annotation.summary`.
         risk: As `Annotation.risk`.
+        parse: From the text to the name of the object; ``None``: the text is its name.
+        missing: As `Annotation.missing`.
 
     Returns:
         A dataclass field; typed as its value.
     """
     annotation = Annotation(
         name=name,
-        parse=_object_name,
+        parse=parse or _object_name,
+        missing=missing,
         grammar=grammar,
         summary=summary,
         secret=kind is Secret,

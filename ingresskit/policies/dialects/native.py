@@ -170,7 +170,8 @@ def _value(annotation: Annotation, text: str, context: DialectContext) -> object
     key = ObjectKey(context.subject.key.namespace, cast(str, value))
     found = context.lookup(annotation.kind, key)
     if found is None:
-        raise ValueError(f"must name a {annotation.kind.kind} of this namespace that is there and can be read")
+        rule = f"must name a {annotation.kind.kind} of this namespace that is there and can be read"
+        raise ValueError(annotation.missing or rule)
     return annotation.load(found)
 
 

@@ -17,12 +17,17 @@ from ingresskit.policies.jwks import (
     load_secret_keys,
     parse_algorithms,
 )
+from ingresskit.policies.key_urls import fetched_name, parse_key_url
 from ingresskit.policies.order import Stage
 from ingresskit.policies.values import HeaderField, parse_boolean, parse_duration, parse_headers
 
 __all__ = ["JwtAuth"]
 
 _MOST_SKEW = timedelta(minutes=5)
+
+
+def _parse_url(text: str) -> str:
+    return fetched_name(parse_key_url(text))
 
 
 def _parse_issuer(text: str) -> str:
@@ -54,6 +59,7 @@ class JwtAuth(Policy):
     Attributes:
         public_keys: Keys that are no secret.
         secret_keys: Keys from a Secret; shared ones may be among them.
+        url_keys: Keys that the controller fetched.
         issuer: What ``iss`` must be; empty: anything.
         audiences: One of which ``aud`` must name; empty: anything.
         algorithms: What of the keys is used; empty: of a key that names none, the usual one of its type.
@@ -81,6 +87,16 @@ class JwtAuth(Policy):
         default=(),
         grammar="a Secret with a set of JSON web keys under `jwks.json`, shared ones too",
         summary="As jwt-keys, from a Secret; with both, a token of any of the keys is valid.",
+    )
+    url_keys: tuple[JwtKey, ...] = annotated_object(
+        "jwt-keys-url",
+        ConfigMap,
+        load_public_keys,
+        default=(),
+        grammar="an https URL that the operator allows with `--jwt-keys-from`",
+        summary="As jwt-keys, fetched by the controller, and again every five minutes.",
+        parse=_parse_url,
+        missing="must be a URL whose keys were fetched: one that --jwt-keys-from allows, and that responds",
     )
     issuer: str = annotated(
         "jwt-issuer",
@@ -128,7 +144,7 @@ class JwtAuth(Policy):
     @property
     def keys(self) -> tuple[JwtKey, ...]:
         """All keys."""
-        return (*self.public_keys, *self.secret_keys)
+        return (*self.public_keys, *self.secret_keys, *self.url_keys)
 
     @classmethod
     def build(cls, values: Mapping[str, object]) -> Self:
@@ -139,7 +155,7 @@ class JwtAuth(Policy):
         """
         made = super(JwtAuth, cls).build(values)
         if not made.keys:
-            raise ValueError("needs jwt-keys or jwt-keys-secret too")
+            raise ValueError("needs jwt-keys, jwt-keys-secret or jwt-keys-url too")
         if made.algorithms and not any(set(key.algorithms) & set(made.algorithms) for key in made.keys):
             raise ValueError("must have a key for one of its algorithms")
         return made

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from ingresskit.models import ConfigMap, Ingress, IngressClass, KubeObject, Namespace, ObjectKey, Snapshot
+from ingresskit.policies.key_urls import is_fetched_name
 from ingresskit.translate.ingress.classes import ClassTable
 from ingresskit.translate.ingress.rules import rule_paths
 from ingresskit.translate.lookups import LookedUp, Lookups, still_so
@@ -54,7 +55,8 @@ class ReferencedObjects:
             labels: Mapping[str, str] = namespace.metadata.labels if namespace is not None else {}
             if table.judge(ingress, labels, self._options).ours:
                 for kind, name, _ in known.looked_up:
-                    found.setdefault(kind, set()).add(name)
+                    if not is_fetched_name(name.name):
+                        found.setdefault(kind, set()).add(name)
         self._known = after
         return {kind: frozenset(keys) for kind, keys in found.items() if keys}
 
