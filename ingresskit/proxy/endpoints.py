@@ -82,6 +82,7 @@ class EndpointState:
     """What is known of one endpoint, whichever backends it belongs to.
 
     Attributes:
+        secure: It is spoken to inside TLS.
         tls: How it is spoken to in TLS; ``None``: unverified, by the host of the request.
         tls_name: The name that is verified or sent by *tls*; empty: the host of the request is sent.
         active: Requests under way.
@@ -117,6 +118,7 @@ class EndpointState:
         "queues",
         "requests",
         "retry_at",
+        "secure",
         "seed",
         "since",
         "suspect",
@@ -149,6 +151,7 @@ class EndpointState:
         self.queues: list[WaitsForRoom] = []
         self.since: float = -math.inf
         self.suspect: bool = False
+        self.secure: bool = protocol.is_secure
         self.active: int = 0
         self.users: int = 0
         self.requests: int = 0

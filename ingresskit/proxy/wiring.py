@@ -15,6 +15,7 @@ from ingresskit.proxy.h1.copies import send_copy
 from ingresskit.proxy.h1.downstream import H1Downstream
 from ingresskit.proxy.h1.subrequests import Subrequests
 from ingresskit.proxy.h2.connection import H2Connection, engine_limits
+from ingresskit.proxy.h2.connector import H2Connector
 from ingresskit.proxy.h2.libraries import has_http2
 from ingresskit.proxy.limits.clients import Clients
 from ingresskit.proxy.listen.alpn import AlpnSwitch
@@ -75,7 +76,7 @@ class Parts:
         timeouts = Timeouts.of(settings)
         deadlines = Deadlines(loop)
         self.clients: Clients = Clients(settings, counters, deadlines)
-        connector = H1Connector(settings, timeouts, deadlines)
+        connector = H2Connector(settings, timeouts, deadlines, H1Connector(settings, timeouts, deadlines))
         self.pool: Pool = Pool(settings, timeouts, deadlines, counters, connector)
         self.subrequests: Subrequests = Subrequests(settings, deadlines.now)
         self.runtime: Runtime = Runtime(

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from ingresskit.errors import ConfigurationError
 from ingresskit.proxy.h2.engine import EngineLimits, Fields
 from ingresskit.proxy.h2.libraries import make_engine
 
-__all__ = ["Http2Client", "Http2Response", "request_fields"]
+__all__ = ["Http2Client", "Http2Response", "client_context", "request_fields"]
 
 
 def request_fields(
@@ -32,6 +33,15 @@ def request_fields(
     pairs = [(":method", method), (":scheme", scheme), (":authority", host), (":path", path)]
     pairs += [(name.lower(), value) for name, value in fields]
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
+
+
+def client_context() -> ssl.SSLContext:
+    """A context that trusts every server and offers HTTP/2 only."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    return context
 
 
 @dataclass
@@ -123,16 +133,22 @@ class Http2Client:
             host: A numeric address.
             port: Of the server.
             tls: With ``h2`` among its ALPN protocols; ``None`` is plain, with prior knowledge.
-            name: The server name for TLS.
+            name: The server name for TLS; empty sends none.
             library: ``"ngh2"`` or ``"h2"``; empty is the first one that is installed.
             window: Octets of each response that are received before they are consumed.
 
         Raises:
             OSError: There is no connection.
+            ConfigurationError: The server settled on another protocol.
         """
         reader, writer = await asyncio.open_connection(
-            host, port, ssl=tls, server_hostname=(name or host) if tls else None
+            host, port, ssl=tls, server_hostname=name if tls else None
         )
+        if tls is not None:
+            connection: object = writer.get_extra_info("ssl_object")
+            if not isinstance(connection, ssl.SSLObject) or connection.selected_alpn_protocol() != "h2":
+                writer.transport.abort()
+                raise ConfigurationError("the server does not speak HTTP/2")
         made = cls(reader, writer, library=library, window=window)
         made.flush()
         made._task = asyncio.create_task(made._read())
@@ -145,6 +161,13 @@ class Http2Client:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    @property
+    def certificate(self) -> bytes:
+        """The certificate that the server showed, as DER; empty without TLS."""
+        connection: object = self.writer.get_extra_info("ssl_object")
+        der = connection.getpeercert(binary_form=True) if isinstance(connection, ssl.SSLObject) else None
+        return der or b""
 
     @property
     def is_over(self) -> bool:

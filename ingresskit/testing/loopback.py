@@ -52,19 +52,23 @@ class LoopbackWorld:
         self._seen: Seen = Seen() if seen is None else seen
         self._secrets = {certificate_fingerprint(item): str(key) for key, item in graph.certificates.items()}
 
-    async def ask(self, ask: Ask, *, http: Address, https: Address | None = None) -> Answer:
+    async def ask(
+        self, ask: Ask, *, http: Address, https: Address | None = None, http2: bool = False
+    ) -> Answer:
         """Send a request to a proxy that serves `graph`, on a connection of its own.
 
         Args:
             ask: The request.
             http: Where the proxy takes plain requests.
             https: Where it takes TLS.
+            http2: Speak HTTP/2: by ALPN, or with prior knowledge. On asyncio only.
 
         Returns:
             What came back; its status is 0 when the proxy closed the connection without an answer.
 
         Raises:
-            ConfigurationError: The request wants TLS and there is no *https*.
+            ConfigurationError: The request wants TLS and there is no *https*, or the proxy settles on another
+                protocol than HTTP/2.
             TimeoutError: Nothing came back within 10 seconds.
             OSError: The proxy does not take connections.
         """
@@ -72,6 +76,15 @@ class LoopbackWorld:
         if address is None:
             raise ConfigurationError("the request wants TLS, and the proxy has no address for that")
         with anyio.fail_after(_DEADLINE_SECONDS):
+            if http2:
+                try:
+                    answer, shown = await _exchange_http2(address, ask)
+                except (ssl.SSLError, ConnectionError):
+                    if ask.client is None and not ask.ciphers:
+                        raise
+                    return Answer(status=0)
+                secret = self._secrets.get(_digest(shown), "") if ask.tls else answer.certificate
+                return replace(answer, certificate=secret)
             stream: anyio.abc.ByteStream
             fingerprint = None
             if ask.tls and (ask.client is not None or ask.ciphers):
@@ -94,21 +107,23 @@ class LoopbackWorld:
             return answer
         return replace(answer, certificate=self._secrets.get(fingerprint, ""))
 
-    async def run(self, scenario: Scenario, *, http: Address, https: Address | None = None) -> tuple[str, ...]:
-        """Send every request of *scenario*; what is wrong with the answers, each as a sentence."""
+    async def run(
+        self, scenario: Scenario, *, http: Address, https: Address | None = None, http2: bool = False
+    ) -> tuple[str, ...]:
+        """Send every request of *scenario*; what is wrong with the answers, each as a sentence. See `ask`."""
         faults: list[str] = []
         for want in scenario.wants:
-            answers = await self._answers(want, http, https)
+            answers = await self._answers(want, http, https, http2=http2)
             faults += want.faults(answers)
         return tuple(faults)
 
-    async def _answers(self, want: Want, http: Address, https: Address | None) -> list[Answer]:
+    async def _answers(self, want: Want, http: Address, https: Address | None, *, http2: bool) -> list[Answer]:
         answers: list[Answer] = []
         cookies: dict[str, str] = {}
         before = {name: self._seen.count(name) for name in want.copies}
 
         async def send(ask: Ask) -> None:
-            answers.append(await self.ask(ask, http=http, https=https))
+            answers.append(await self.ask(ask, http=http, https=https, http2=http2))
 
         if want.together:
             async with anyio.create_task_group() as tasks:
@@ -195,6 +210,18 @@ async def connect_tls(
         ssl.SSLError: The handshake failed.
         OSError: There is no connection.
     """
+    context = _client_tls(client, ciphers)
+    stream = await anyio.connect_tcp(*address)
+    try:
+        return await TLSStream.wrap(
+            stream, server_side=False, hostname=server_name, ssl_context=context, standard_compatible=False
+        )
+    except BaseException:
+        await anyio.aclose_forcefully(stream)
+        raise
+
+
+def _client_tls(client: str | None, ciphers: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -207,14 +234,7 @@ async def connect_tls(
             file.write(shown.chain + shown.private_key)
             file.flush()
             context.load_cert_chain(file.name)
-    stream = await anyio.connect_tcp(*address)
-    try:
-        return await TLSStream.wrap(
-            stream, server_side=False, hostname=server_name, ssl_context=context, standard_compatible=False
-        )
-    except BaseException:
-        await anyio.aclose_forcefully(stream)
-        raise
+    return context
 
 
 def certificate_fingerprint(certificate: Certificate) -> str:
@@ -244,6 +264,40 @@ async def _exchange(stream: anyio.abc.ByteStream, ask: Ask) -> Answer:
         return _read_answer(bytes(received))
 
 
+# RFC 9113, 8.2.2: there is one connection for all requests, and its fields are not theirs.
+_NOT_OVER_HTTP2 = frozenset(
+    ("connection", "host", "keep-alive", "proxy-connection", "upgrade", "transfer-encoding")
+)
+
+
+async def _exchange_http2(address: Address, ask: Ask) -> tuple[Answer, bytes]:
+    """What came back, and the certificate that was shown."""
+    # Here: what HTTP/2 needs is an extra, which those that never ask for it need not have.
+    from ingresskit.testing.http2 import Http2Client, request_fields
+
+    context = None
+    if ask.tls:
+        context = _client_tls(ask.client, ask.ciphers)
+        context.set_alpn_protocols(["h2"])
+    name = ask.server_name or ""
+    body = b"x" * ask.size
+    async with await Http2Client.connect(*address, tls=context, name=name) as client:
+        fields = [(name, value) for name, value in ask.headers.items() if name.lower() not in _NOT_OVER_HTTP2]
+        if body and not ask.chunked:
+            fields.append(("content-length", str(len(body))))
+        host = next((value for name, value in ask.headers.items() if name.lower() == "host"), ask.host)
+        head = request_fields(
+            ask.path, host=host, method=ask.method, scheme="https" if ask.tls else "http", fields=fields
+        )
+        stream = client.open(head, last=not body)
+        if body:
+            client.send(stream, body, last=True)
+        response = await client.response(stream)
+        lines = b"".join(b"%b: %b\r\n" % pair for pair in response.fields)
+        octets = b"HTTP/1.1 %d \r\n%b\r\n%b" % (response.status, lines, response.body)
+        return _read_answer(octets) if response.status else Answer(status=0), client.certificate
+
+
 def _read_answer(received: bytes) -> Answer:
     head, _, body = received.partition(b"\r\n\r\n")
     first, *rest = head.decode("latin-1").split("\r\n")
@@ -252,7 +306,7 @@ def _read_answer(received: bytes) -> Answer:
         return Answer(status=0)
     fields = read_fields(rest)
     answer = Answer(status=int(parts[1]), location=fields.get("location"), response_headers=fields)
-    if fields.get("content-type") != ECHO:
+    if fields.get("content-type") != ECHO or not body:
         return answer
     seen = cast("dict[str, object]", json.loads(_dechunked(body) if "transfer-encoding" in fields else body))
     return replace(

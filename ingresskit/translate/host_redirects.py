@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity
-from ingresskit.graph import PathMatch, Redirect, Route
+from ingresskit.graph import Forward, PathKind, PathMatch, Redirect, Route
 from ingresskit.policies import (
     NATIVE_ORDER,
     AppRoot,
@@ -78,6 +78,36 @@ def with_root(routes: Sequence[Route], policies: PolicySet, items: Sequence[Reso
         order=item.claimant.policies.order or NATIVE_ORDER,
     )
     return [*(route for route in routes if route.match != match), made]
+
+
+def slash_routes(
+    winners: Iterable[tuple[ResolvedClaims, Claim]], routes: Mapping[PathMatch, Route]
+) -> Iterator[Route]:
+    """Redirects to paths that end with ``/``, of objects whose dialect asks for them, from the same without it.
+
+    Args:
+        winners: Whose paths are served.
+        routes: Those of the host.
+
+    Source: nginx, "location": a location that ends with a slash and is proxied.
+    """
+    for item, claim in winners:
+        route = routes.get(claim.match)
+        if not item.claimant.policies.slash_redirects or route is None or claim.fallback:
+            continue
+        path = claim.match.value if claim.match.kind is not PathKind.REGEX else ""
+        if path == _ROOT or not claim.pattern.endswith("/") or not isinstance(route.action, Forward):
+            continue
+        match = PathMatch.exact(path.rstrip("/"))
+        if match not in routes:
+            policies = _before(item, first=True)
+            yield Route(
+                match=match,
+                action=Redirect(location=f"//{match.value}/", status=301, keeps=KeptTarget.QUERY),
+                origin=claim.origin,
+                policies=policies,
+                order=item.claimant.policies.order or NATIVE_ORDER,
+            )
 
 
 def _of_taker(routes: Sequence[Route], policies: PolicySet) -> PolicySet:

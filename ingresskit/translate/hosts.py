@@ -27,7 +27,7 @@ from ingresskit.policies import AppRoot, FallbackService, Mirror, NamedService, 
 from ingresskit.translate.backends import Resolution
 from ingresskit.translate.claims import Claim, Claimant
 from ingresskit.translate.host_policies import decide_host_policies
-from ingresskit.translate.host_redirects import twin_ignored, twin_route, with_root
+from ingresskit.translate.host_redirects import slash_routes, twin_ignored, twin_route, with_root
 from ingresskit.translate.passthrough import asked_for, decide_stream
 from ingresskit.translate.pattern_hosts import NO_PATTERNS, PatternHost, pattern_host
 from ingresskit.translate.resolved import ResolvedClaims
@@ -318,7 +318,9 @@ class _Decision:
             self._lose(claim.origin, Reason.ROUTE_CONFLICT, message, claim.host, claim, subject)
             return
         beside = main.action
-        action = replace(own.action, fallback=beside.fallback, pages=beside.pages, mirror=beside.mirror)
+        # While it has no endpoint, its part of the requests stays with the main path.
+        stands_in = beside.backends[0].key if beside.backends else beside.fallback
+        action = replace(own.action, fallback=stands_in, pages=beside.pages, mirror=beside.mirror)
         self.variants += (
             replace(main, action=action, origin=claim.origin, selection=selection, written=claim.written)
             for selection in variant.selections
@@ -391,6 +393,8 @@ class _Decision:
             wide = whole_elements(route, self.routes.keys())
             yield wide.route
             self.diagnostics += wide.diagnostics
+        if patterns is NO_PATTERNS:
+            yield from slash_routes(self._winners.values(), self.routes)
 
     def _lose(
         self,

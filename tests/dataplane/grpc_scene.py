@@ -236,10 +236,6 @@ class Caller:
         outcome = call.future(message, timeout=deadline)
         return outcome.code(), outcome.details() or ""
 
-    def code(self, method: str) -> grpc.StatusCode:
-        """The code with which a call of *method* ends."""
-        return self.failure(method=method)[0]
-
     def cancel(self, endpoint: GrpcEndpoint) -> None:
         """Begin a call that waits, and cancel it once it is at the endpoint."""
         unary: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self.channel.unary_unary(f"/{_NAME}/Wait")

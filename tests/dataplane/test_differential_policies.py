@@ -13,7 +13,17 @@ from ingresskit.graph import Request, RouteGraph
 from ingresskit.migrate import Probes, probes_of
 from ingresskit.models import ConfigMap, KubeObject, ObjectMeta, Secret, Snapshot
 from ingresskit.policies import IngressNginxDialect, KubernetesDialect, NativeDialect, PolicyRegistry
-from ingresskit.testing import Answer, Ask, answer_faults, endpoint_slice, ingress, ingress_class, service
+from ingresskit.testing import (
+    Answer,
+    Ask,
+    answer_faults,
+    ca_secret,
+    endpoint_slice,
+    ingress,
+    ingress_class,
+    make_authority,
+    service,
+)
 from ingresskit.testing.loopback import open_loopback
 from ingresskit.testing.planes import Plane
 from ingresskit.translate import HostOwnership, TranslateOptions, translate
@@ -27,6 +37,7 @@ _OPTIONS = TranslateOptions(
     policies=PolicyRegistry((NativeDialect(), IngressNginxDialect(), KubernetesDialect())),
     host_ownership=HostOwnership.SHARED,
 )
+_AUTHORITY = make_authority("Authority")
 # What one Ingress may ask for; each is one group, so that annotations that need each other stand together.
 _GROUPS: tuple[Mapping[str, str], ...] = (
     {f"{_NGINX}/rewrite-target": "/new/$2"},
@@ -44,6 +55,22 @@ _GROUPS: tuple[Mapping[str, str], ...] = (
     {f"{_NGINX}/denylist-source-range": "127.0.0.0/8"},
     {f"{_NGINX}/enable-cors": "true", f"{_NGINX}/cors-allow-origin": "https://app.example"},
     {f"{_NGINX}/enable-cors": "true", f"{_NGINX}/cors-allow-credentials": "false"},
+    {
+        f"{_NGINX}/enable-cors": "true",
+        f"{_NGINX}/cors-allow-origin": "https://*.b.example, https://c.example:8443",
+        f"{_NGINX}/cors-expose-headers": "X-Total",
+        f"{_NGINX}/cors-allow-methods": "GET, BREW",
+    },
+    {"ingresskit.dev/cors-origins": "https://app.example, null", "ingresskit.dev/cors-max-age": "60"},
+    {"ingresskit.dev/cors-origins": "*", "ingresskit.dev/cors-headers": "X-One"},
+    {f"{_NGINX}/backend-protocol": "HTTPS"},
+    {f"{_NGINX}/backend-protocol": "HTTPS", f"{_NGINX}/proxy-ssl-name": "pods.example"},
+    {f"{_NGINX}/backend-protocol": "HTTPS", f"{_NGINX}/proxy-ssl-secret": "default/shown"},
+    {"ingresskit.dev/upstream-protocol": "https", "ingresskit.dev/upstream-tls-versions": "1.2"},
+    {"ingresskit.dev/upstream-protocol": "https", "ingresskit.dev/upstream-tls-send-name": "false"},
+    {f"{_NGINX}/proxy-read-timeout": "900"},
+    {f"{_NGINX}/proxy-send-timeout": "5", f"{_NGINX}/proxy-read-timeout": "30"},
+    {"ingresskit.dev/read-timeout": "30s", "ingresskit.dev/send-timeout": "10s"},
     {f"{_NGINX}/custom-headers": "default/fields"},
     {f"{_NGINX}/auth-type": "basic", f"{_NGINX}/auth-secret": "users", f"{_NGINX}/auth-realm": "Here"},
     {f"{_NGINX}/proxy-body-size": "1k"},
@@ -70,6 +97,13 @@ _MORE_HEADERS: tuple[Mapping[str, str], ...] = (
     {"Authorization": "Basic dTpw"},
     {"Authorization": "Basic dTp3cm9uZw=="},
     {"Origin": "https://app.example"},
+    {"Origin": "HTTPS://App.example", "Access-Control-Request-Method": "GET"},
+    {"Origin": "https://x.b.example"},
+    {"Origin": "https://*.b.example"},
+    {"Origin": "https://.b.example"},
+    {"Origin": "https://x.y.b.example"},
+    {"Origin": "https://c.example:8443", "Access-Control-Request-Method": "PUT"},
+    {"Origin": "null"},
     {"Cookie": "canary=always"},
     {"X-Lane": "always"},
 )
@@ -81,6 +115,7 @@ _SEEN_BY_CLIENTS = frozenset(
     {
         *("location", "strict-transport-security", "www-authenticate", "x-served", "x-custom", "allow"),
         *("access-control-allow-origin", "access-control-allow-credentials", "access-control-allow-methods"),
+        "vary",
         *("access-control-allow-headers", "access-control-max-age", "access-control-expose-headers"),
     }
 )
@@ -93,7 +128,8 @@ def world(chance: random.Random) -> list[KubeObject]:
         data={"auth": b"u:{SHA}UWuXg/ylF+7L0dBk2i0WUxCxl1k=\n"},
     )
     fields = ConfigMap(metadata=ObjectMeta(namespace="default", name="fields"), data={"X-Custom": "value"})
-    made: list[KubeObject] = [ingress_class(), users, fields]
+    shown = ca_secret(_AUTHORITY, name="shown", client=_AUTHORITY.issue("gateway"))
+    made: list[KubeObject] = [ingress_class(), users, fields, shown]
     for number, name in enumerate(("web", "api")):
         made += [service(name), endpoint_slice(name, f"10.0.{number}.1")]
     for number in range(chance.choice((1, 2, 3))):

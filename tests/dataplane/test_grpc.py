@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
+from functools import partial
 
 import grpc
 import pytest
@@ -14,7 +15,7 @@ from tests.dataplane.stage import HOST, Stage, slices
 
 pytestmark = pytest.mark.anyio
 
-_SPEAK = ("haproxy",)
+_SPEAK = ("inprocess", "haproxy")
 
 
 @pytest.fixture(params=[False, True], ids=["grpc", "grpcs"], scope="module")
@@ -111,7 +112,10 @@ async def test_errors_of_the_proxy_are_those_of_grpc(caller: Caller, stage: Stag
         grpc_secret(HOST),
     )
 
-    found = {method: await run_sync(caller.code, method) for method in ("Gone", "Empty", "Closed", "None")}
+    found: dict[str, grpc.StatusCode] = {}
+    for method in ("Gone", "Empty", "Closed", "None"):
+        found[method], words = await run_sync(partial(caller.failure, method=method))
+        assert "http" not in words.lower(), "the client made it of a status of HTTP"
 
     assert found == {
         "Gone": grpc.StatusCode.UNAVAILABLE,

@@ -396,7 +396,7 @@ def test_with_slices_every_backend_without_endpoints_is_told(
     assert "note:" not in said.err
 
 
-@pytest.mark.parametrize(("renderer", "spoken"), [("inprocess", False), ("nginx", False), ("haproxy", True)])
+@pytest.mark.parametrize(("renderer", "spoken"), [("inprocess", True), ("nginx", False), ("haproxy", True)])
 def test_what_a_renderer_cannot_do_is_seen_without_its_program(
     renderer: str, spoken: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -145,6 +145,22 @@ CASES: dict[str, Case] = {
     "not the root of an application": Case(
         annotations={"app-root": "/app", "use-regex": "true"}, paths=("~/()(.*)", "~/app"), ask=at("/x")
     ),
+    "a path without the slash that its rule ends with": Case(
+        annotations={"allowlist-source-range": "192.0.2.0/24"},
+        paths=("/foo/",),
+        ask=at("/foo?a=b"),
+        status=301,
+        location="http://a.test/foo/?a=b",
+    ),
+    "the same of an exact rule": Case(
+        paths=("=/foo/",), ask=at("/foo"), status=301, location="http://a.test/foo/"
+    ),
+    "a path with the slash that its rule ends with": Case(paths=("/foo/",), ask=at("/foo/x")),
+    "a path without the slash that has a rule itself": Case(paths=("/foo/", "=/foo"), ask=at("/foo")),
+    "a path without the slash of a rule without one": Case(paths=("/foo",), ask=at("/foo")),
+    "a path without the slash where paths are patterns": Case(
+        annotations={"use-regex": "true"}, paths=("/foo/",), ask=at("/foo"), status=404
+    ),
     "a twin": Case(
         annotations={"from-to-www-redirect": "true", "whitelist-source-range": "192.0.2.0/24"},
         settings={"http-redirect-code": "302"},

@@ -329,6 +329,7 @@ CASES: dict[Reason, Case] = {
     Reason.PROTOCOL_UNSUPPORTED: case(
         ingress("web", path(service="grpc", port=50051)),
         service("grpc", ports=[{"port": 50051, "appProtocol": "kubernetes.io/h2c"}]),
+        renderer=Caddy(),
     ),
     Reason.PROXY_REFUSED: case(
         ingress(), endpoints("10.0.0.7"), refused="gen-000002/hosts/0001.conf:12: invalid value"

@@ -167,7 +167,7 @@ class Servers:
         prefixes = [item for item in server.locations if not item.exact]
         taken = [item for item in prefixes if path.startswith(item.path.rstrip("/") + "/")]
         best = max(taken, key=lambda item: len(item.path.rstrip("/")), default=None)
-        slashed = [item.path for item in prefixes if item.path == f"{path}/"]
+        slashed = [item.path for item in server.locations if item.path == f"{path}/"]
         if slashed:
             return slashed[0], ()
         return None if best is None else (best, ())

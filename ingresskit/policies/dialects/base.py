@@ -127,6 +127,7 @@ class Reading:
         policies: Of every scope: see `Policy.scope`.
         aliases: Further hosts that its rules hold for, in the order written.
         regex_paths: All paths of its hosts, also those of other objects, are regular expressions.
+        slash_redirects: Requests for a path that ends with ``/``, written without that slash, are sent there.
         variant: Which part of the requests of another object's paths it takes; ``None``: its paths are its own.
         order: In which order its policies act on a request; ``None``: in the native one.
         protection_fault: The first fault of an annotation that protects; when set, the routes of the object
@@ -139,6 +140,7 @@ class Reading:
     policies: PolicySet = PolicySet()
     aliases: tuple[str, ...] = ()
     regex_paths: bool = False
+    slash_redirects: bool = False
     variant: Variant | None = None
     order: Order | None = None
     protection_fault: Diagnostic | None = None
@@ -160,6 +162,7 @@ class Reading:
             policies=_joined(self.policies, other.policies),
             aliases=tuple(dict.fromkeys((*self.aliases, *other.aliases))),
             regex_paths=self.regex_paths or other.regex_paths,
+            slash_redirects=self.slash_redirects or other.slash_redirects,
             variant=other.variant or self.variant,
             order=other.order or self.order,
             protection_fault=self.protection_fault or other.protection_fault,

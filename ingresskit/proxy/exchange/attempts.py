@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
-from ingresskit.graph import Protocol, Termination
+from ingresskit.graph import Termination
 from ingresskit.proxy.ports.connections import ConnectFailed
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Attempts"]
 
 _IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
-# Looking a member up on its class at every request costs more than the comparison.
-_HTTPS: Final = Protocol.HTTPS
 
 
 class Attempts(ABC):
@@ -128,7 +126,7 @@ class Attempts(ABC):
         self._attempts += 1
         endpoint.requests += 1
         runtime = self._runtime
-        name = endpoint.server_name(self._request.server_name) if endpoint.protocol is _HTTPS else ""
+        name = endpoint.server_name(self._request.server_name) if endpoint.secure else ""
         if not fresh:
             repeatable = self._repeatable and not self._body_discarded
             if (stream := runtime.pool.take(endpoint, name, repeatable=repeatable)) is not None:

@@ -31,6 +31,7 @@ from ingresskit.proxy.exchange.attempts import Attempts
 from ingresskit.proxy.exchange.local_fields import local_fields
 from ingresskit.proxy.exchange.tunnel import Tunnel
 from ingresskit.proxy.message.fields import safe_trailers, without
+from ingresskit.proxy.message.grpc import grpc_patience
 from ingresskit.proxy.message.views import EndpointResponse
 from ingresskit.proxy.ports.streams import NO_UPSTREAM, UPSTREAM_WRITE_PAUSED
 
@@ -71,10 +72,12 @@ class Exchange(Attempts):
         "_first_byte",
         "_kept",
         "_kept_size",
+        "_patience",
         "_read_timeout",
         "_sent",
         "_status",
         "_timer",
+        "_trailers",
         "head_only",
         "request_complete",
         "response_started",
@@ -92,9 +95,13 @@ class Exchange(Attempts):
         self.head_only: bool = request.head.method == b"HEAD"
         timeout = request.target.read_timeout
         self._read_timeout: float = runtime.timeouts.read if timeout is None else timeout
+        self._patience: float | None = request.target.request_timeout
+        if request.head.takes_trailers:
+            self._heed_grpc()
         # The body while it may have to be sent (again).
         self._kept: list[bytes] = []
         self._kept_size: int = 0
+        self._trailers: bytes = b""
         self._body_size: int = 0
         self.request_complete: bool = False
         self.response_started: bool = False
@@ -115,7 +122,7 @@ class Exchange(Attempts):
 
     def start(self, payload: bytes, *, complete: bool) -> None:
         """Send the request, and the present part of its body."""
-        if (seconds := self._request.target.request_timeout) is not None:
+        if (seconds := self._patience) is not None:
             self._timer = get_running_loop().call_later(seconds, self._out_of_time)
         if payload:
             if not self._within_limit(payload):
@@ -130,6 +137,8 @@ class Exchange(Attempts):
             return
         self.request_complete = complete
         upstream = self._upstream
+        if trailers:
+            self._trailers = trailers
         if upstream is None:
             self._keep(payload)
             if self._kept_size > self._runtime.settings.buffer_bytes and not complete:
@@ -276,8 +285,9 @@ class Exchange(Attempts):
             self._attempt_failed(Termination.UPSTREAM_TRUNCATED)
             self._cut(Termination.UPSTREAM_TRUNCATED)
             return
-        if self._repeatable and not upstream.received_any and not self._body_discarded:
-            if upstream.reused and self._stale_retries:
+        unprocessed = upstream.unprocessed
+        if (self._repeatable or unprocessed) and not upstream.received_any and not self._body_discarded:
+            if (upstream.reused or unprocessed) and self._stale_retries:
                 self._reconnect()
                 return
             self._attempt_failed(Termination.UPSTREAM_CLOSED)
@@ -342,16 +352,29 @@ class Exchange(Attempts):
         """Send all there is, in one write."""
         self._upstream = upstream
         body = self._kept
-        if not self._repeatable or self._kept_size > self._runtime.settings.buffer_bytes:
+        if self._kept_size > self._runtime.settings.buffer_bytes or not (
+            self._repeatable or upstream.may_be_unprocessed
+        ):
             self._discard_body()
         complete = self.request_complete
         timeout = self._read_timeout if complete else NEVER
         if self._downstream.write_paused:
             upstream.pause_reading()
             timeout = NEVER
-        upstream.send_request(self, self._request, body, last=complete, timeout=timeout)
+        trailers = self._trailers
+        upstream.send_request(self, self._request, body, last=complete and not trailers, timeout=timeout)
+        if trailers:
+            upstream.send_data(b"", last=True, trailers=trailers)
         if self._downstream.read_pauses:
             self._downstream.resume_reading(NO_UPSTREAM)
+
+    def _heed_grpc(self) -> None:
+        """A call may be silent for as long as its client has time, unless the route says otherwise."""
+        is_grpc, deadline = grpc_patience(self._request)
+        if is_grpc and self._request.target.read_timeout is None:
+            self._read_timeout = NEVER
+        if deadline is not None:
+            self._patience = deadline if self._patience is None else min(deadline, self._patience)
 
     def _within_limit(self, payload: bytes) -> bool:
         self._body_size += len(payload)

@@ -113,6 +113,9 @@ class GatheredCopy:
         if endpoint is None:
             self._missed("no endpoint is available")
             return None
+        if endpoint.protocol.is_http2:
+            self._missed("the endpoint speaks HTTP/2, and copies are sent over HTTP/1.1")
+            return None
         secure = endpoint.protocol is Protocol.HTTPS
         return Copy(
             address=endpoint.address,

@@ -223,7 +223,11 @@ class H1Downstream(H1Responses):
             return
         self.deadline = NEVER  # the time for the head is over
         self._after_body(body, rest, 0)
-        result.start(payload, complete=body.complete)
+        if body.trailers:
+            result.start(payload, complete=False)
+            result.request_data(b"", complete=True, trailers=body.trailers)
+        else:
+            result.start(payload, complete=body.complete)
 
     def _take_body(self, data: bytes) -> None:
         body, exchange = self._body, self._exchange
@@ -235,7 +239,7 @@ class H1Downstream(H1Responses):
             exchange.refuse(f"The body {exc}.")
             return
         self._after_body(body, rest, len(data))
-        exchange.request_data(payload, complete=body.complete)
+        exchange.request_data(payload, complete=body.complete, trailers=body.trailers)
 
     def _after_body(self, body: Body, rest: bytes, size: int) -> None:
         runtime = self._runtime

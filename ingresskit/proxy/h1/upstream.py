@@ -45,6 +45,8 @@ class H1Upstream(asyncio.Protocol):
         reused: It has carried an exchange before the present one.
         received_any: Something was received in the present exchange.
         has_room: It carries none.
+        may_be_unprocessed: As `Upstream.may_be_unprocessed`: never, in HTTP/1.1.
+        unprocessed: As `Upstream.unprocessed`.
     """
 
     __slots__ = (
@@ -73,6 +75,8 @@ class H1Upstream(asyncio.Protocol):
         "transport",
     )
 
+    may_be_unprocessed: bool = False
+    unprocessed: bool = False
     transport: asyncio.Transport
 
     def __init__(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 from ingresskit.proxy.message.dates import http_date
 from ingresskit.render.error_bodies import sentence as usual_sentence
+from ingresskit.render.grpc_status import grpc_status
 
 if TYPE_CHECKING:
     from ingresskit.proxy.h2.engine import Fields
@@ -16,6 +18,8 @@ __all__ = ["local_reply", "response_fields", "split_lines"]
 _CONNECTION_FIELDS: Final = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
 )
+# Printable ASCII but "%" (gRPC, "PROTOCOL-HTTP2", Status-Message).
+_IN_MESSAGES: Final = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}"
 _KEPT_LINES: Final = 4096
 _MOST_KEPT: Final = 64
 
@@ -59,7 +63,12 @@ def response_fields(status: int, lines: bytes, extra: bytes, length: int | None)
 
 
 def local_reply(
-    status: int, *, sentence: str = "", location: str = "", extra: tuple[tuple[bytes, bytes], ...] = ()
+    status: int,
+    *,
+    sentence: str = "",
+    location: str = "",
+    extra: tuple[tuple[bytes, bytes], ...] = (),
+    grpc: bool = False,
 ) -> tuple[Fields, bytes]:
     """The fields and the body of a response that the proxy makes by itself.
 
@@ -68,12 +77,22 @@ def local_reply(
         sentence: For the body; by default the usual one of the status.
         location: For the ``Location`` field; empty leaves it out.
         extra: Fields to add.
+        grpc: The client speaks gRPC; see `ingresskit.render.grpc_status`.
     """
     fields = [(b":status", b"%d" % status), (b"date", http_date())]
     if location:
         fields.append((b"location", location.encode("ascii")))
     fields += [(name.lower(), value) for name, value in extra]
     if status == 204:
+        return fields, b""
+    if grpc:
+        code, message = grpc_status(status), sentence or usual_sentence(status)
+        fields[0] = (b":status", b"200")
+        fields += [
+            (b"content-type", b"application/grpc"),
+            (b"grpc-status", b"%d" % code),
+            (b"grpc-message", quote(message, safe=_IN_MESSAGES).encode("ascii")),
+        ]
         return fields, b""
     body = f"{sentence or usual_sentence(status)}\n".encode()
     fields += [

@@ -20,6 +20,7 @@ from ingresskit.proxy.h2.engine import ErrorCode
 from ingresskit.proxy.h2.responses import local_reply, response_fields, split_lines
 from ingresskit.proxy.message.views import value_in
 from ingresskit.proxy.ports.streams import AHEAD, UPSTREAM_WRITE_PAUSED
+from ingresskit.render.grpc_status import is_grpc
 
 if TYPE_CHECKING:
     from ingresskit.proxy.exchange.runtime import Runtime
@@ -357,7 +358,9 @@ class H2Stream:
         fields: tuple[tuple[bytes, bytes], ...] = (),
     ) -> int:
         """As `Downstream.send_local_reply`."""
-        block, body = local_reply(status, sentence=sentence, location=location, extra=fields)
+        head = self._head
+        grpc = head is not None and is_grpc(value_in(head.fields, b"content-type"))
+        block, body = local_reply(status, sentence=sentence, location=location, extra=fields, grpc=grpc)
         return self.send_whole(block, body)
 
     def send_whole(self, block: Fields, body: bytes) -> int:

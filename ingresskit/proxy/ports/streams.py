@@ -243,6 +243,16 @@ class Upstream(Protocol):
     received_any: bool
 
     @property
+    def may_be_unprocessed(self) -> bool:
+        """Whether its protocol lets an endpoint say that it did nothing about a request."""
+        ...
+
+    @property
+    def unprocessed(self) -> bool:
+        """Whether the endpoint said so of the present request: it may be sent again, whatever its method."""
+        ...
+
+    @property
     def unsent_bytes(self) -> int:
         """What waits in memory to be sent."""
         ...

@@ -76,6 +76,8 @@ class Pool:
         self._endpoints: dict[_Key, EndpointState] = {}
         self._available: dict[EndpointState, list[UpstreamConnection]] = {}
         self._open: set[UpstreamConnection] = set()
+        # By endpoint and server name, the connection that is being made and will have room for many.
+        self._coming: dict[tuple[EndpointState, str], asyncio.Future[Exception | None]] = {}
 
     def now(self) -> float:
         """Of the loop's clock."""
@@ -150,11 +152,12 @@ class Pool:
         # ASYNC109: a parameter, because the bound is the route's, and spans look-up, connection and TLS.
         try:
             async with asyncio.timeout(timeout):
-                addresses = await self._addresses(endpoint)
-                if len(addresses) == 1:
-                    connection = await self._connect(self, endpoint, addresses[0], server_name)
+                if endpoint.protocol.is_http2:
+                    if (shared := await self._shared(endpoint, server_name)) is not None:
+                        return shared
+                    connection = await self._connect_for_many(endpoint, server_name)
                 else:
-                    connection = await self._race(endpoint, addresses, server_name)
+                    connection = await self._connected(endpoint, server_name)
         except (OSError, ValueError) as exc:
             self._counters.upstream_failed += 1
             endpoint.failed(self._deadlines.now())
@@ -211,6 +214,37 @@ class Pool:
         for connection in list(self._open):
             connection.abort()
 
+    async def _connected(self, endpoint: EndpointState, server_name: str) -> UpstreamConnection:
+        """A new connection, to whichever of the addresses of the endpoint takes it."""
+        addresses = await self._addresses(endpoint)
+        if len(addresses) == 1:
+            return await self._connect(self, endpoint, addresses[0], server_name)
+        return await self._race(endpoint, addresses, server_name)
+
+    async def _shared(self, endpoint: EndpointState, server_name: str) -> Upstream | None:
+        """A stream of a connection that others are waiting for, once it is there; ``None``: none is coming."""
+        while (coming := self._coming.get((endpoint, server_name))) is not None:
+            if (fault := await asyncio.shield(coming)) is not None:
+                raise fault
+            if (stream := self.take(endpoint, server_name, repeatable=True)) is not None:
+                return stream
+        return None
+
+    async def _connect_for_many(self, endpoint: EndpointState, server_name: str) -> UpstreamConnection:
+        """A new connection, which those who ask meanwhile wait for: together they would make one each."""
+        key = (endpoint, server_name)
+        coming = self._coming[key] = asyncio.get_running_loop().create_future()
+        fault: Exception | None = None
+        try:
+            return await self._connected(endpoint, server_name)
+        except (OSError, ValueError, ConnectFailed) as exc:
+            fault = exc
+            raise
+        finally:
+            del self._coming[key]
+            # After whoever made it has its stream, and the pool the rest.
+            asyncio.get_running_loop().call_soon(coming.set_result, fault)
+
     async def _race(
         self, endpoint: EndpointState, addresses: list[str], server_name: str
     ) -> UpstreamConnection:
@@ -244,6 +278,6 @@ def _connect_failed(exc: OSError | ValueError, protocol: Protocol) -> ConnectFai
         return ConnectFailed(Termination.UPSTREAM_REFUSED, "the address cannot be connected to")
     number = exc.errno
     # A connection that is made and then reset was refused by the TLS of the endpoint, or is not TLS at all.
-    in_tls = protocol is Protocol.HTTPS and (number is None or number in _RESETS)
+    in_tls = protocol.is_secure and (number is None or number in _RESETS)
     detail = os.strerror(number).lower() if number else "connection closed in the handshake" if in_tls else ""
     return ConnectFailed(Termination.UPSTREAM_TLS if in_tls else Termination.UPSTREAM_REFUSED, detail)

@@ -27,7 +27,7 @@ from ingresskit.graph import (
     VirtualHost,
     WeightedBackend,
 )
-from ingresskit.policies import Policy, PolicyScope, PolicySet, Timeouts, TlsRedirect
+from ingresskit.policies import Policy, PolicyScope, PolicySet, Stage, Timeouts, TlsRedirect
 from ingresskit.render.base import ArtifactT, Renderer, Restricted
 from ingresskit.render.delegate.division import Division, HostSplit, WholeHosts, backend_keys, keys_of
 from ingresskit.render.delegate.handover import DELEGATE, HandedOver, Handover
@@ -64,7 +64,8 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
     whole, unless requests fall through to other hosts, or endpoints of it speak what the delegate does not.
     So is a host with such a policy at a variant or a regular expression; where it cannot be, that route
     responds 503.
-    All others are rendered as without a delegate.
+    All others are rendered as without a delegate. A route that responds by itself is handed over where one of
+    its policies acts before that.
 
     Policies that *front* has no handler for, and the delegate an effect, are the delegate's: every route that
     has one is handed over.
@@ -166,7 +167,7 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
             requests = known[asked]
             if requests is not HandedOver.ALL and not self._division.beyond.isdisjoint(backend_keys(route)):
                 requests = None  # The delegate does not speak what its endpoints do.
-            if requests is None or isinstance(route.action, Respond):
+            if requests is None or (isinstance(route.action, Respond) and not self._judges_before(route)):
                 front.append(route)
                 continue
             fault = _too_long(route) if len(route.match.value) > _LONGEST_PATH else ""
@@ -201,6 +202,19 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
                 if loss.support is Support.DELEGATED:
                     found.add(HandedOver(loss.requests))
         return HandedOver.union(found)
+
+    def _judges_before(self, route: Route) -> bool:
+        """Whether the delegate has a policy of *route*, which responds by itself, that acts before it does.
+
+        A page is then told who may read the response, and a client that it must say who it is.
+        """
+        place = route.order.place
+        return any(
+            loss.support is Support.DELEGATED and loss.requests == HandedOver.ALL
+            for policy in route.policies
+            if place(policy.stage) < place(Stage.ACTION)
+            for loss in self._front.handlers.losses(policy)
+        )
 
     def _backend_policies(self, route: Route) -> Iterator[Policy]:
         for key in backend_keys(route):

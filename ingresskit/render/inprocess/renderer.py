@@ -81,7 +81,7 @@ class InProcessRenderer(Renderer[RoutingTable]):
 
     name: ClassVar[str] = "inprocess"
     handlers: HandlerTable[PolicyHandler[Never, Never]] = _LOSSES.only(_UPSTREAM | BUILTIN_EFFECTS.kinds)
-    protocols: ClassVar[frozenset[Protocol]] = frozenset({Protocol.HTTP, Protocol.HTTPS, Protocol.TCP})
+    protocols: ClassVar[frozenset[Protocol]] = frozenset(Protocol)
     matches_patterns: ClassVar[bool] = True
     limits_matching: ClassVar[bool] = True
     matches_variants: ClassVar[bool] = True

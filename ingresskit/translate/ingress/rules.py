@@ -46,7 +46,12 @@ from ingresskit.policies import (
 from ingresskit.translate.claims import BackendFault, Claim, Claimant, ServiceRef, TlsClaim
 from ingresskit.translate.ingress.aliases import alias_claims, alias_hosts
 from ingresskit.translate.ingress.external_auth import external_auth_faults
-from ingresskit.translate.ingress.notations import host_advice, path_advice, path_doubt, served_otherwise
+from ingresskit.translate.ingress.notations import (
+    host_advice,
+    path_advice,
+    path_doubt,
+    served_otherwise,
+)
 from ingresskit.translate.ingress.promises import promise_of
 from ingresskit.translate.ingress.twins import Twins
 from ingresskit.translate.pattern_hosts import pattern_match

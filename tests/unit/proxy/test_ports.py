@@ -89,6 +89,9 @@ class ClientStream:
 class EndpointStream:
     """A stream of a connection to an endpoint: writes down what it is to send."""
 
+    may_be_unprocessed = False
+    unprocessed = False
+
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.reused = bool(connection.lent)

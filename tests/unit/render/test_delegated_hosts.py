@@ -15,7 +15,7 @@ from ingresskit.policies.values import parse_networks
 from ingresskit.render import HandlerTable
 from ingresskit.render.delegate import DELEGATE, ChosenRoute, Delegated, DelegatingRenderer, Handover
 from ingresskit.render.haproxy import HaproxyArtifact, HaproxyRenderer
-from ingresskit.render.inprocess import RoutingTable
+from ingresskit.render.inprocess import InProcessRenderer, RoutingTable
 from tests.unit.graph.graphs import WEB, backend, graph, host, route
 
 GUARD = PolicySet([AllowedSources(networks=parse_networks("10.0.0.0/8"))])
@@ -66,7 +66,8 @@ def test_a_host_with_routes_of_its_own_only_is_not_whole() -> None:
     assert artifact.table.hosts == {}
 
 
-def test_what_the_delegate_cannot_speak_stays_with_the_program() -> None:
+def test_what_the_delegate_cannot_speak_stays_with_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(InProcessRenderer, "protocols", frozenset({Protocol.HTTP}))
     given = graph(host("a.test", CANARY, "Prefix /a"))
     given = replace(given, backends={WEB: replace(backend(WEB, "10.0.0.1"), protocol=Protocol.H2C)})
 

@@ -12,6 +12,7 @@ from ingresskit.testing import endpoint_slice, ingress, ingress_class, service
 from ingresskit.translate import DefaultBackend, TranslateOptions, translate
 
 ERRORS = BackendKey("default", "errors", 80)
+MAIN = BackendKey("default", "web", 80)
 NATIVE = "ingresskit.dev"
 BOTH = {"fallback-service": "errors", "error-pages": "404"}
 
@@ -127,5 +128,5 @@ def test_a_canary_has_the_services_of_its_main_path() -> None:
 
     actions = [route.action for route in graph.by_host["a.test"].routes]
     assert [action.pages for action in actions if isinstance(action, Forward)] == [ERRORS, ERRORS]
-    assert [action.fallback for action in actions if isinstance(action, Forward)] == [ERRORS, ERRORS]
+    assert [action.fallback for action in actions if isinstance(action, Forward)] == [MAIN, ERRORS]
     assert not any(key.service == "mine" for key in graph.backends)

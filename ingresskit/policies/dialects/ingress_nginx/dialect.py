@@ -146,6 +146,7 @@ class IngressNginxDialect(Dialect):
             policies=annotations.policies(),
             aliases=tuple(annotations.aliases),
             regex_paths=annotations.regex_paths,
+            slash_redirects=True,
             variant=annotations.variant,
             order=INGRESS_NGINX_ORDER,
             protection_fault=annotations.protection_fault or next(iter(closing), None),

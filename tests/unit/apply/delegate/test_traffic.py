@@ -12,7 +12,7 @@ from ingresskit.graph import BackendKey, Termination
 from ingresskit.render.access import AccessRecord
 from ingresskit.render.delegate import DELEGATE
 from ingresskit.render.delegate.control import DelegateCounts, read_record, write_record
-from ingresskit.traffic import BackendStatistics, ProxyStatistics
+from ingresskit.traffic import BackendStatistics, EndpointHealth, ProxyStatistics
 
 SHOP = BackendKey("shop", "web", 80)
 OTHER = BackendKey("shop", "other", 80)
@@ -86,7 +86,12 @@ def test_what_is_no_record_is_refused() -> None:
 
 
 def test_backends_of_both_are_counted_and_the_delegate_is_none_of_them() -> None:
-    counts = DelegateCounts(retries=4, backends={SHOP: (3, 1, 2), OTHER: (1, 0, 0)})
+    counts = DelegateCounts(
+        retries=4,
+        backends={SHOP: (3, 1, 2), OTHER: (1, 0, 0)},
+        unwell={"10.0.0.1:80": EndpointHealth.EJECTED},
+        ejections=2,
+    )
 
     front = ProxyStatistics(
         retries=1,
@@ -96,6 +101,8 @@ def test_backends_of_both_are_counted_and_the_delegate_is_none_of_them() -> None
     found = with_delegate(front, counts)
 
     assert found.retries == 5
+    assert found.unwell_endpoints() == {"10.0.0.1:80": "ejected"}
+    assert found.ejections_in_use() == 2
     assert found.backends == {
         OTHER: BackendStatistics(requests=1),
         SHOP: BackendStatistics(requests=13, failures=1, active=3),

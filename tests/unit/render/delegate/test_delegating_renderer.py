@@ -16,6 +16,8 @@ from ingresskit.policies import Algorithm, BodyLimit, LoadBalancing, Policy, Req
 from ingresskit.render import Renderer
 from ingresskit.render.delegate import DELEGATE, Delegated, DelegatingRenderer, HandedOver, Handover
 from ingresskit.render.haproxy import HaproxyRenderer
+from ingresskit.render.inprocess import InProcessRenderer
+from ingresskit.render.nginx import Capabilities, Mode, NginxRenderer, NginxSettings
 from ingresskit.render.policies import HandlerTable, Loss, PolicyHandler, Support
 from ingresskit.testing import endpoint_slice, ingress, ingress_class, service, tls_secret
 from ingresskit.translate import translate
@@ -138,7 +140,8 @@ def test_host_with_a_path_that_the_program_cannot_match_is_handed_over_whole() -
     assert made.table.find(HOST, "/abc/x") is not None
 
 
-def test_endpoints_that_the_delegate_cannot_speak_to_are_reported() -> None:
+def test_endpoints_that_the_delegate_cannot_speak_to_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(InProcessRenderer, "protocols", frozenset({Protocol.HTTP}))
     made, messages = rendered(*world("kubernetes.io/h2c", request_headers_set="X-Tenant: shop"))
 
     assert not made.table.backends[next(iter(made.table.backends))].endpoints
@@ -151,6 +154,19 @@ def test_table_can_be_sent_to_another_process_and_has_no_key() -> None:
 
     assert pickle.loads(pickle.dumps(made.table)) == made.table  # noqa: S301 - our own
     assert made.table.certificates == {}
+
+
+def test_route_that_responds_by_itself_is_handed_over_with_a_policy_that_acts_before() -> None:
+    annotations = {"cors-origins": "https://a.test"}
+    renderer = DelegatingRenderer(
+        NginxRenderer(NginxSettings(state="/run/ik"), Capabilities(), mode=Mode.STATIC), "/run/front.sock"
+    )
+    missing = ingress("gone", {HOST: {"/gone": "gone"}}, annotations=annotations)
+    graph = translate(Snapshot.of([ingress_class(), missing])).graph
+
+    made = renderer.render(renderer.restrict(graph).graph)
+
+    assert set(made.table.hosts) == {HOST}
 
 
 def test_route_that_responds_by_itself_stays_with_the_program() -> None:

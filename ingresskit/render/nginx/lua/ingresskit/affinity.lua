@@ -207,5 +207,6 @@ end
 
 backends.held = M.held
 selections.held = M.held
+selections.any = backends.any
 
 return M

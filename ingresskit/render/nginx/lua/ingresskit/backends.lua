@@ -72,6 +72,16 @@ end
 
 M.usable = usable
 
+-- Whether one of the shares has an endpoint.
+function M.any(shares, generation)
+    for _, share in ipairs(shares) do
+        if usable(share[1], generation) then
+            return true
+        end
+    end
+    return false
+end
+
 -- The backend for a request, by weight among those that have endpoints; nil: none has.
 -- *shares* is the list of a target, {name, weight}; its working state is kept in it.
 function M.choose(shares, generation, context)

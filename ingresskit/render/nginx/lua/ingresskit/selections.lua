@@ -109,6 +109,12 @@ local function takes(selection, context)
     return true
 end
 
+-- The target of the path itself, which takes what its variants leave; nil: there is none.
+local function whole(host, target)
+    local last = target.variants[#target.variants]
+    return not last[2].conditions and not last[2].share and host.targets[last[1]] or nil
+end
+
 -- The target at a place that takes the request; nil: none does.
 local function pick(host, place, context)
     local target = place and host.targets[place]
@@ -127,7 +133,12 @@ local function pick(host, place, context)
         if broken then
             return handlers.CLOSED
         elseif taken then
-            return host.targets[variant[1]]
+            local own = host.targets[variant[1]]
+            -- What a variant without endpoints would take stays with the path that it is a variant of.
+            if own.backends and not M.any(own.backends, context.generation) then
+                own = whole(host, target) or own
+            end
+            return own
         end
     end
 end
