@@ -81,6 +81,9 @@ _LOG: Final = {
 _HANDLERS: Final = TABLE.handlers()
 _ACTION: Final = NATIVE_ORDER.place(Stage.ACTION)
 _EARLY: Final = tuple(item for item in _HANDLERS if NATIVE_ORDER.place(item.stage) <= _ACTION)
+_BODY_FLAGS: Final = frozenset(
+    {UNKNOWN_LENGTH_FLAG, LONG_BODY_FLAG, *(item.flag for item in _HANDLERS if item.stage is Stage.BODY)}
+) - {""}
 _LATE: Final = tuple(item for item in _HANDLERS if NATIVE_ORDER.place(item.stage) > _ACTION)
 
 
@@ -217,8 +220,6 @@ def _frontend(context: Context) -> Lines:
     add_asterisk(section, context.capabilities)
     add_path(section, context.needs.paths)
     add_route(section, context.capabilities, host_fallthrough=context.needs.host_fallthrough)
-    bodies = {item.flag for item in _HANDLERS if item.stage is Stage.BODY and item.flag}
-    add_bodied(section, bodies | ({UNKNOWN_LENGTH_FLAG, LONG_BODY_FLAG} if settings.delegate else set()))
     for order in sorted(context.needs.orders, key=order_mark):
         _add_ordered(section, context, order)
     for handler in _EARLY:
@@ -231,9 +232,10 @@ def _frontend(context: Context) -> Lines:
     section.note("Another try is safe for what may be repeated; for the rest, only while nothing was sent.")
     section.add("acl repeatable method GET HEAD OPTIONS PUT DELETE")
     section.request("disable-l7-retry unless repeatable")
-    add_handover(section, settings)
     section.note("Most routes have no policies, and are done here.")
     section.request(f"allow if {{ var(txn.flags) -m str {NONE} }}")
+    add_bodied(section, _BODY_FLAGS)
+    add_handover(section, settings)
     with_rules = [(handler, rules) for handler in _LATE if (rules := tuple(handler.request(context)))]
     for number, (handler, rules) in enumerate(with_rules):
         section.note(handler.words)
@@ -274,6 +276,8 @@ def _add_ordered(section: Lines, context: Context, order: Order) -> None:
     """The rules that may refuse a request, for routes whose policies act in *order*."""
     on = flagged(order_mark(order))
     stages = [stage for stage in order.stages if stage in DECIDING]
+    if Stage.BODY in stages:
+        add_bodied(section, (order_mark(order),))
     section.note(f"For routes with another order: {', '.join(stages)}.")
     for stage in stages:
         if stage is Stage.ACTION:

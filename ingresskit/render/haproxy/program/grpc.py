@@ -52,7 +52,8 @@ def add_grpc_replies(section: Lines) -> None:
     """
     section.note("What HAProxy responds by itself to a gRPC client.")
     rules = [
-        f"set-var(txn.told) status if {GRPC} !{{ var(txn.whole) -m found }}",
+        f"allow unless {GRPC}",
+        "set-var(txn.told) status unless { var(txn.whole) -m found }",
         f"allow unless {_TOLD}",
     ]
     rules.append(f"set-header grpc-status {OTHER_GRPC_STATUS} if {_TOLD}")

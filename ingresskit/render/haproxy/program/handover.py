@@ -33,8 +33,6 @@ def add_handover(section: Lines, settings: HaproxySettings) -> None:
     long = f"{{ req.hdr_val(content-length) gt {SHORT_BODY_BYTES} }}"
     partly = f"{{ var(txn.flags) -m sub {UNKNOWN_LENGTH_FLAG} {LONG_BODY_FLAG} }}"
     section.request(
-        # Most routes have no policies, and are done here.
-        f"allow if {{ var(txn.flags) -m str {NONE} }}",
         f"set-var(txn.handover) bool(true) if {flagged(HANDOVER_FLAG)}",
         f"set-var(txn.handover) bool(true) if {BODIED} {partly} !{known}",
         f"set-var(txn.handover) bool(true) if {BODIED} {flagged(LONG_BODY_FLAG)} {long}",
