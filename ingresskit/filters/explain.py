@@ -15,7 +15,18 @@ from ingresskit.filters.chain import BUILTIN_EFFECTS
 from ingresskit.filters.decide import Decision, decide, decide_all
 from ingresskit.filters.effects import PolicyEffects
 from ingresskit.filters.near_misses import NearMiss, near_misses
-from ingresskit.graph import Forward, HostHolder, Redirect, Request, Respond, Route, RouteGraph, holder_of
+from ingresskit.graph import (
+    Close,
+    Forward,
+    HostHolder,
+    Redirect,
+    Request,
+    Respond,
+    Route,
+    RouteGraph,
+    StreamRoute,
+    holder_of,
+)
 from ingresskit.models import NO_CLAIMS, HostClaims
 from ingresskit.policies import PlainHttp, Stage
 
@@ -75,6 +86,15 @@ def explain(
         verdict = f"400: {decision.fault}."
         return Explanation(request=request, host=host, path=path, status=status, verdict=verdict)
     candidates = graph.candidates(request.host)
+    if request.scheme == "https" and candidates and (stream := candidates[0].stream) is not None:
+        return Explanation(
+            request=request,
+            host=host,
+            path=path,
+            virtual_host=candidates[0].host,
+            verdict=_passed(candidates[0].host, stream),
+            holder=holder_of(claims, request.host),
+        )
     return Explanation(
         request=request,
         host=host,
@@ -89,6 +109,16 @@ def explain(
         near_misses=near_misses(graph, request, decision, candidates)[:_MOST_NEAR_MISSES],
         holder=holder_of(claims, request.host),
     )
+
+
+def _passed(host: str, stream: StreamRoute) -> str:
+    """What happens to connections with TLS for a host that is passed on: no request on them is ever seen."""
+    match stream.action:
+        case Close(message=message):
+            return f"TLS connections for {host} are closed because {message} ({stream.origin})."
+        case Forward(backends=backends):
+            where = ", ".join(str(share.key) for share in backends)
+            return f"TLS connections for {host} are passed on to {where} as they are ({stream.origin})."
 
 
 def _order(request: Request, decision: Decision) -> tuple[Stage, ...]:
