@@ -214,7 +214,8 @@ def _path(changes: tuple[PathChange, ...]) -> PathChange | None:
 def _filters(host: VirtualHost, route: Route, effects: tuple[Effect, ...]) -> Iterator[Filter]:
     # The validation of ACME's challenge carries no credentials (RFC 8555, 8.3).
     http01 = solves_http01(route)
-    closed_to_strangers = not is_open(route)
+    # Of a route that is closed to everybody, no client need say who it is.
+    closed_to_strangers = not is_open(route) and not isinstance(route.action, Respond)
     for effect in effects:
         for item in effect.guards:
             if item.stage is not Stage.AUTHENTICATION:

@@ -204,7 +204,7 @@ class RateLimit(Policy):
         """
         if not values.get("rates"):
             raise ValueError("must stand beside rate-limit, which is missing")
-        return cls(**values)  # type: ignore[arg-type]
+        return super(RateLimit, cls).build(values)
 
     @override
     def owned_by(self, subject: ObjectRef) -> Self:
@@ -275,7 +275,7 @@ class ConnectionLimit(Policy):
         """
         if not values.get("most"):
             raise ValueError("must stand beside connection-limit, which is missing")
-        return cls(**values)  # type: ignore[arg-type]
+        return super(ConnectionLimit, cls).build(values)
 
     @override
     def owned_by(self, subject: ObjectRef) -> Self:
@@ -318,7 +318,7 @@ class BandwidthLimit(Policy):
         """
         if "rate" not in values:
             raise ValueError("must stand beside response-rate, which is missing")
-        return cls(**values)  # type: ignore[arg-type]
+        return super(BandwidthLimit, cls).build(values)
 
 
 def _parse_gathered(text: str) -> int:
