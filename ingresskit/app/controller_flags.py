@@ -1,4 +1,4 @@
-"""The flags that ingress-nginx is run with, found in the manifest of its Deployment or DaemonSet."""
+"""The flags that ingress-nginx is run with, found in its Deployment or DaemonSet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import cast
 from ingresskit.errors import SourceError
 from ingresskit.migrate import ControllerFlags, read_flags
 
-__all__ = ["controller_flags"]
+__all__ = ["controller_flags", "workload_flags"]
 
 _KINDS = ("Deployment", "DaemonSet", "StatefulSet")
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -27,7 +27,7 @@ def controller_flags(folder: Path) -> ControllerFlags:
         files = sorted(path for path in folder.rglob("*") if path.suffix in _SUFFIXES and path.is_file())
         for path in files:
             for workload in _workloads(path):
-                found = _flags(workload)
+                found = workload_flags(workload)
                 if found is not None:
                     return found
     except OSError as exc:
@@ -65,7 +65,7 @@ def _documents(path: Path, text: str) -> Iterator[dict[str, object]]:
             yield cast("dict[str, object]", tree)
 
 
-def _flags(workload: dict[str, object]) -> ControllerFlags | None:
+def workload_flags(workload: dict[str, object]) -> ControllerFlags | None:
     """The flags of the container that runs ingress-nginx; ``None`` without one."""
     namespace = _text(_at(workload, "metadata", "namespace")) or "default"
     containers = _at(workload, "spec", "template", "spec", "containers")

@@ -23,7 +23,7 @@ from ingresskit.app.controller_flags import controller_flags
 from ingresskit.app.edges import Marker, edge_of, tls_context
 from ingresskit.app.live import ask_both
 from ingresskit.app.offline import first_snapshot
-from ingresskit.app.once import read_cluster
+from ingresskit.app.once import read_cluster, read_controller_flags
 from ingresskit.app.parser import CommandParser
 from ingresskit.app.proofs import report_of
 from ingresskit.app.renderers import GraphLimits, find_renderer
@@ -147,6 +147,15 @@ def _read(flags: _Flags) -> tuple[list[KubeObject], ControllerFlags]:
     """The objects, and the flags of ingress-nginx."""
     if flags.folder is None:
         controller = read_flags(flags.arg)
+        if not flags.arg:
+            found = anyio.run(read_controller_flags, flags.kubeconfig, flags.context)
+            if found is None:
+                print(
+                    "note: no Deployment or DaemonSet of ingress-nginx can be read; its defaults count unless "
+                    "--arg says otherwise",
+                    file=sys.stderr,
+                )
+            controller = found or controller
         options = options_for(controller, controller.configmap)
         named = (controller.values.get(f"{kind}-services-configmap", "") for kind in ("tcp", "udp"))
         parts = [text.partition("/") for text in named]

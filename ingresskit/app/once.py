@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import anyio
 
+from ingresskit.app.controller_flags import workload_flags
 from ingresskit.errors import ApiError, NotFound, SourceError, TransportError
+from ingresskit.migrate import ControllerFlags
 from ingresskit.models import ConfigMap, ObjectKey, Snapshot, decode
 from ingresskit.translate import TranslateOptions
 
 if TYPE_CHECKING:
     from ingresskit.kube import Transport
 
-__all__ = ["read_cluster"]
+__all__ = ["read_cluster", "read_controller_flags"]
 
 _SECONDS = 60.0
 
@@ -73,3 +75,35 @@ async def _config_map(transport: Transport, key: ObjectKey) -> ConfigMap | None:
     except (ApiError, TransportError) as exc:
         raise SourceError(f"ConfigMap {key} cannot be read: {exc}") from None
     return decode(ConfigMap, json.loads(response.body))
+
+
+async def read_controller_flags(kubeconfig: Path | None, context: str) -> ControllerFlags | None:
+    """The flags of the first Deployment, else DaemonSet, of the cluster that runs ingress-nginx.
+
+    Args:
+        kubeconfig: As `read_cluster`.
+        context: As `read_cluster`.
+
+    Returns:
+        ``None`` when there is none, or they cannot be listed: the right to it is seldom given.
+
+    Raises:
+        IngressKitError: There is no usable kubeconfig.
+    """
+    from ingresskit.app.cluster import reach
+    from ingresskit.kube import KubeconfigCredentials
+
+    access = KubeconfigCredentials(kubeconfig, context=context)
+    async with await reach(access) as transport:
+        for plural in ("deployments", "daemonsets"):
+            try:
+                with anyio.fail_after(_SECONDS):
+                    response = await transport.request("GET", f"/apis/apps/v1/{plural}")
+            except (ApiError, TransportError, TimeoutError):
+                continue
+            tree = cast("dict[str, object]", json.loads(response.body))
+            for item in cast("list[dict[str, object]]", tree.get("items") or []):
+                found = workload_flags(item)
+                if found is not None:
+                    return found
+    return None

@@ -10,7 +10,8 @@ import yaml
 
 from ingresskit.app import main
 from ingresskit.migrate import FLAGS
-from ingresskit.testing.apiserver import ApiServer
+from ingresskit.testing.apiserver import ApiServer, Resource
+from ingresskit.testing.apiserver.builtin import BUILTIN
 
 CONTROLLER = """\
 apiVersion: apps/v1
@@ -199,3 +200,33 @@ def test_a_cluster_is_analysed_with_its_configmaps(
     fields = {(item["field"], item["outcome"]) for item in found["findings"] if item["kind"] == "ConfigMap"}
     assert found["ours"] == 1
     assert fields == {("data[proxy-body-size]", "same"), ("data[9000]", "unneeded")}
+
+
+def test_flags_are_those_of_the_workload_in_the_cluster(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workload, settings = yaml.safe_load_all(CONTROLLER)
+    workload["spec"] |= {"selector": {"matchLabels": {"app": "x"}}}
+    workload["spec"]["template"]["metadata"] = {"labels": {"app": "x"}}
+    deployments = Resource(group="apps", version="v1", plural="deployments", kind="Deployment")
+    with ApiServer.in_thread(tls=True, bookmark_seconds=0.5, resources=[*BUILTIN, deployments]) as server:
+        server.load([yaml.safe_load(INGRESS % ""), settings, workload])
+        config = str(server.kubeconfig(tmp_path / "config"))
+
+        assert main(["migrate", "analyse", "--kubeconfig", config]) == 0
+
+    text = capsys.readouterr().out
+    assert "  --publish-service edge/front  # --publish-service" in text
+    assert "  --configmap edge/conf  # --configmap" in text
+
+
+def test_flags_that_cannot_be_read_are_said_to_be_unknown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ApiServer.in_thread(tls=True, bookmark_seconds=0.5) as server:
+        server.load([yaml.safe_load(INGRESS % "")])
+        config = str(server.kubeconfig(tmp_path / "config"))
+
+        assert main(["migrate", "analyse", "--kubeconfig", config]) == 0
+
+    assert "no Deployment or DaemonSet of ingress-nginx can be read" in capsys.readouterr().err
