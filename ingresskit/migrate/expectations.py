@@ -9,6 +9,7 @@ from fractions import Fraction
 from itertools import chain
 from typing import Final
 
+from ingresskit.diagnostics import Reason
 from ingresskit.filters import PolicyEffects
 from ingresskit.filters.chain import BUILTIN_EFFECTS
 from ingresskit.graph import PathRefused, Request, RouteGraph, normalise_path
@@ -37,6 +38,12 @@ __all__ = ["Discrepancy", "Expectation", "Expectations"]
 
 # Fields that are compared wherever one side sets them.
 _WATCHED: Final = frozenset({"strict-transport-security", "x-forwarded-prefix"})
+# It holds at ingress-nginx too, and here every Service has endpoints.
+_NO_REASON: Final = frozenset(
+    {
+        *(Reason.NO_ENDPOINTS, Reason.SERVICE_NOT_FOUND, Reason.SERVICE_PORT_NOT_FOUND),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +127,8 @@ class Expectations:
         self._effects = effects
         self._reported: dict[ObjectRef, str] = {}
         for item in (*translation.diagnostics, *restricted.diagnostics):
+            if item.reason in _NO_REASON or item.field.startswith("spec.tls"):
+                continue
             self._reported.setdefault(item.subject, f"{item.reason}: {item.message}")
         # What is no longer asked for here is shown by requests for what is asked for there.
         self._graphs = (self._graph,) if served is None else (given.graph, self._graph)
@@ -300,8 +309,8 @@ def _of_limits(there: Prediction, here: Verdict) -> Discrepancy:
 
 def _quirk(request: Request, there: Prediction, here: Verdict) -> str:
     """What ingress-nginx does by accident and is not done here; empty where it is no such thing."""
-    if there.status == 301 and there.location.partition("?")[0].endswith(f"{request.path}/"):
-        return "nginx adds the slash at the end of a path by a redirect; here the path is served as it is"
+    if there.status == 404 and "%" in request.path and here.status != 404:
+        return "nginx takes the path of a rule as it is written, so one with an escape takes no request"
     if there.status in (301, 302, 307, 308) and there.ingress is None and here.status == 413:
         return "nginx redirects to the other name, with or without www., before it judges the length of a body"
     if there.status == 413 and here.status == 302:

@@ -65,6 +65,12 @@ class Effects:
                 return True
         return request.client is not None and _within(request.client, self._settings.get("block-cidrs", ""))
 
+    def slashed(self, request: Request, location: Location, target: str) -> Prediction:
+        """The redirect to *target*, the path of *location*, once nginx knows that a body fits."""
+        if self._too_large(request, location.notes):
+            return Prediction(status=413, ingress=location.ingress)
+        return Prediction(status=301, location=target, ingress=location.ingress)
+
     def predict(
         self, request: Request, server: Server, location: Location, groups: tuple[str, ...], path: str
     ) -> Prediction:

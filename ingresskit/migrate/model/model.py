@@ -75,7 +75,7 @@ class IngressNginxModel:
         if found is None:
             return Prediction(status=404)
         location, groups = found
-        if isinstance(location, str):
-            target = f"{request.scheme}://{request.host}{location}{request.query}"
-            return Prediction(status=301, location=target)
+        if not server.regex and location.path == f"{path}/":
+            target = f"{request.scheme}://{request.host}{location.path}{request.query}"
+            return self._effects.slashed(request, location, target)
         return self._effects.predict(request, server, location, groups, path)

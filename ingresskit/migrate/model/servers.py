@@ -151,8 +151,11 @@ class Servers:
         return name, self._servers.get("_")
 
     @staticmethod
-    def locate(server: Server, path: str) -> tuple[Location | str, tuple[str, ...]] | None:
-        """The location that takes *path*, and the groups of its pattern; a text: nginx adds a slash itself."""
+    def locate(server: Server, path: str) -> tuple[Location, tuple[str, ...]] | None:
+        """The location that takes *path*, and the groups of its pattern.
+
+        One whose path is *path* and a slash: nginx redirects there itself.
+        """
         if server.regex:
             ordered = sorted(server.locations, key=lambda item: item.path, reverse=True)
             ordered.sort(key=lambda item: len(item.path), reverse=True)
@@ -167,9 +170,9 @@ class Servers:
         prefixes = [item for item in server.locations if not item.exact]
         taken = [item for item in prefixes if path.startswith(item.path.rstrip("/") + "/")]
         best = max(taken, key=lambda item: len(item.path.rstrip("/")), default=None)
-        slashed = [item.path for item in server.locations if item.path == f"{path}/"]
-        if slashed:
-            return slashed[0], ()
+        slashed = next((item for item in server.locations if item.path == f"{path}/"), None)
+        if slashed is not None:
+            return slashed, ()
         return None if best is None else (best, ())
 
     def _notes(self, ingress: Ingress) -> Mapping[str, str]:

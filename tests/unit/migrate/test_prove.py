@@ -289,6 +289,27 @@ def test_a_header_decides_before_a_weight() -> None:
     assert predict(web(), both, path="/", headers={"x-lane": "never"}).shares == ()
 
 
+@pytest.mark.parametrize("notes", [{"use-regex": "true"}, {"rewrite-target": "/x"}], ids=str)
+def test_a_canary_makes_no_patterns_of_the_paths_of_a_host(notes: dict[str, str]) -> None:
+    shown = {"canary": "true", "canary-weight": "20", **notes}
+    objects = [
+        web(paths={"/": "web", "/api": "api"}, tls=False),
+        web(shown, {"/": "next"}, name="canary", created=1),
+    ]
+
+    assert prove(objects).differences == ()
+
+
+def test_a_canary_of_a_pattern_is_one_of_the_same_pattern() -> None:
+    notes = {"use-regex": "true", "rewrite-target": "/$2"}
+    objects = [
+        web(notes, _PATTERN, tls=False),
+        web({**notes, "canary": "true", "canary-weight": "20"}, {"/v1(/|$)(.*)": "next"}, name="b", created=1),
+    ]
+
+    assert prove(objects).differences == ()
+
+
 def test_the_smallest_request_is_shown() -> None:
     there, here = web({"permanent-redirect": "https://x.test/a"}), web()
     asked = Request(scheme="https", host="shop.test", path="/a/b/c", query="?x=1", headers={"x-other": "1"})
@@ -296,6 +317,26 @@ def test_the_smallest_request_is_shown() -> None:
     (shown,) = prove([there], served=[here], requests=[asked], probes=Probes(most_per_host=0)).differences
 
     assert (shown.request.path, shown.request.query, shown.request.headers) == ("/", "", {})
+
+
+def test_what_a_body_may_be_is_judged_before_a_slash_is_added() -> None:
+    found = predict(web(paths={"/a/": "a"}), path="/a", headers={"content-length": "9000000"})
+
+    assert found.status == 413
+
+
+def test_a_rule_with_an_escape_takes_nothing_at_ingress_nginx_and_that_is_explained() -> None:
+    (found, *more) = prove([web(paths={"/a%20b": "web"}, tls=False)]).differences
+
+    assert found.there.status == 404
+    assert all("one with an escape takes no request" in item.reason for item in (found, *more))
+
+
+def test_services_without_endpoints_explain_no_difference() -> None:
+    found = prove([web()], served=[web(paths={"/": "other"})])
+
+    assert found.differences
+    assert found.unexplained == found.differences
 
 
 @pytest.mark.parametrize("path", ["/%zz", "/a%00b", "/../x"])

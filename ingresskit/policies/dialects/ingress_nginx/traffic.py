@@ -41,6 +41,8 @@ def read_traffic(annotations: Annotations) -> None:
             if annotations.text(name):
                 annotations.warn(name, Reason.ANNOTATION_IGNORED, 'it has no effect without canary: "true"')
         return
+    # A canary adds no path to a host, and so makes no expressions of its paths.
+    annotations.regex_paths = False
     weight = annotations.value("canary-weight", parse_go_integer) or 0
     total = annotations.value("canary-weight-total", parse_go_integer) or 100
     annotations.variant = Variant.canary(
