@@ -21,12 +21,12 @@ _UNLIMITED: Final = "endpoints get any number of requests"
 
 
 class _Affinity(Handler[Affinity]):
-    """HAProxy's cookies name servers that stand in its file; ours come and go while it runs."""
+    """HAProxy's cookies name servers. Ours name a session, whose endpoint is the highest of keyed hashes."""
 
     policy = Affinity
     limitations = (
         Loss(
-            message="has no cookies for endpoints that come while it runs",
+            message="cannot tell to which endpoint the name of a session leads",
             support=Support.DELEGATED,
             effect="clients do not stay at their endpoints",
         ),

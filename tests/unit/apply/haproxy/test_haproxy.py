@@ -16,7 +16,15 @@ from ingresskit.apply.haproxy import HaproxyOptions, PoolSettings
 from ingresskit.apply.haproxy import transaction as room
 from ingresskit.errors import ApplyError, ApplyPostponed, CheckFailed
 from ingresskit.render.haproxy import HaproxyArtifact
-from ingresskit.testing import endpoint_slice, ingress, pace, service, tls_secret
+from ingresskit.testing import (
+    ca_secret,
+    endpoint_slice,
+    ingress,
+    make_authority,
+    pace,
+    service,
+    tls_secret,
+)
 from tests.unit.apply.haproxy.conftest import needs_haproxy
 from tests.unit.apply.haproxy.scene import PATIENT, PLAIN, UNUSUAL, scene, wait_until
 
@@ -256,6 +264,38 @@ async def test_certificates_that_come_and_go_are_reloaded_for_in_the_background(
     assert live is not None
     assert live.unlisted == 0
     assert answer == 200
+
+
+async def test_a_certificate_for_endpoints_is_forgotten_with_the_last_server_that_is_shown_it(
+    short_path: Path,
+) -> None:
+    shown = {"upstream-protocol": "https", "upstream-tls-client-secret": "ca"}
+    authority = make_authority("Authority")
+    secret = ca_secret(authority, client=authority.issue("gateway"))
+    known: list[int] = []
+    async with scene(short_path) as at:
+        kinds: list[type[object]] = []
+        for hosts in (
+            {"a.test": PLAIN},
+            {"a.test": shown},
+            {"a.test": shown, "b.test": shown},
+            {"b.test": shown},
+        ):
+            kinds.append(await at.serve(secret, hosts=hosts))
+            live = at.haproxy.supervisor.live
+            assert live is not None
+            known.append(len(live.artifact.identities))
+        kinds.append(await at.serve(hosts={"a.test": PLAIN}))
+        last = at.haproxy.supervisor.live
+        assert last is not None
+        assert last is live
+        await wait_until(lambda: not last.forgotten and not last.leaving)
+        # One that is still there would be refused as new.
+        kinds.append(await at.serve(secret, hosts={"a.test": shown}))
+
+    assert known == [0, 1, 1, 1]
+    assert kinds == [Reload, *[Dynamic] * 5]
+    assert sum(at.haproxy.reloads.values()) == 1
 
 
 async def test_a_header_name_that_comes_back_costs_no_second_reload(short_path: Path) -> None:
