@@ -291,6 +291,10 @@ class Memory(Protocol):
         """
         ...
 
+    def draw(self, bits: int) -> int:
+        """A random number of so many bits, which nobody need be unable to guess."""
+        ...
+
     def take(self, key: tuple[object, ...], rate: float, burst: int) -> bool:
         """Take one token of a bucket that refills with *rate* tokens a second and holds *burst* at most.
 

@@ -19,6 +19,7 @@ from ingresskit.filters import (
     requests,
     response_rewrites,
     rewrites,
+    tracing,
     traffic,
 )
 from ingresskit.filters.access import PlainHttpFilter
@@ -74,6 +75,7 @@ BUILTIN_EFFECTS: Final = PolicyEffects(
         *response_rewrites.COMPILERS,
         *headers.COMPILERS,
         *traffic.COMPILERS,
+        *tracing.COMPILERS,
         *compression.COMPILERS,
     )
 )

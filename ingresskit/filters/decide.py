@@ -272,6 +272,9 @@ class _NoMemory:
     now: float = 0.0
     unix_time: float = math.nan
 
+    def draw(self, bits: int) -> int:
+        return 0
+
     def take(self, key: tuple[object, ...], rate: float, burst: int) -> bool:
         return True
 

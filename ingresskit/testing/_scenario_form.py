@@ -150,6 +150,7 @@ class Request(Strict):
     statuses: list[int] = field(default_factory=list[int])
     sticks: bool = False
     has: dict[str, str] = field(default_factory=dict[str, str])
+    sees: dict[str, str] = field(default_factory=dict[str, str])
     received: int | None = None
     copies: list[str] = field(default_factory=list[str])
     to: str | list[str] = field(default_factory=list[str])

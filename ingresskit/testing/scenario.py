@@ -106,6 +106,7 @@ class Want:
         request_headers: Fields the endpoint sees, names in lower case; ``None``: it does not see it.
         response_headers: The same of the client.
         has: Patterns that fields of the client match, names in lower case.
+        sees: The same of the endpoint.
         size: Octets of the body that the endpoint sees.
         copies: The Services that see the request too.
     """
@@ -125,6 +126,7 @@ class Want:
     request_headers: Mapping[str, str | None] = field(default_factory=dict[str, "str | None"])
     response_headers: Mapping[str, str | None] = field(default_factory=dict[str, "str | None"])
     has: Mapping[str, str] = field(default_factory=dict[str, str])
+    sees: Mapping[str, str] = field(default_factory=dict[str, str])
     size: int | None = None
     copies: frozenset[str] = frozenset()
 
@@ -168,10 +170,14 @@ class Want:
             for name, value in fields_wanted.items():
                 if fields_found is not None and fields_found.get(name) != value:
                     yield f"the {side} sees {name}: {fields_found.get(name)!r}, not {value!r}"
-        for name, pattern in self.has.items():
-            found = None if answer.response_headers is None else answer.response_headers.get(name, "")
-            if found is not None and not re.search(pattern, found):
-                yield f"the client sees {name}: {found!r}, which {pattern!r} does not match"
+        for who, patterns, fields in (
+            ("client", self.has, answer.response_headers),
+            ("endpoint", self.sees, answer.request_headers),
+        ):
+            for name, pattern in patterns.items():
+                value = None if fields is None else fields.get(name, "")
+                if value is not None and not re.search(pattern, value):
+                    yield f"the {who} sees {name}: {value!r}, which {pattern!r} does not match"
         if self.size is not None and answer.size not in (None, self.size):
             yield f"the endpoint sees {answer.size} octets, not {self.size}"
         if answer.services and not self.copies <= answer.copies:

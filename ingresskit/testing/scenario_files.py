@@ -351,6 +351,7 @@ def _want(item: Request) -> Want:
         statuses=frozenset(item.statuses),
         sticks=item.sticks,
         has=item.has,
+        sees=item.sees,
         size=item.received,
         copies=frozenset(str(_key(text)) for text in item.copies),
         status=item.status,

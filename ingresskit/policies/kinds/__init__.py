@@ -63,6 +63,7 @@ from ingresskit.policies.kinds.response_rewrites import CookieRewrite, LocationR
 from ingresskit.policies.kinds.rewrites import ForwardedPrefix, PrefixRewrite, RegexRewrite, UpstreamHost
 from ingresskit.policies.kinds.shadow import Shadow, Shadowed, parse_shadowed
 from ingresskit.policies.kinds.streams import TlsPassthrough
+from ingresskit.policies.kinds.tracing import TraceContext
 from ingresskit.policies.kinds.traffic import AccessLog, FallbackService, Mirror, MirrorUrl, NamedService
 from ingresskit.policies.kinds.upstream import (
     Algorithm,
@@ -154,6 +155,7 @@ __all__ = [
     "Timeouts",
     "TlsPassthrough",
     "TlsRedirect",
+    "TraceContext",
     "TrafficSplit",
     "UpstreamConnection",
     "UpstreamHost",
@@ -211,6 +213,7 @@ BUILTIN_POLICIES: tuple[type[Policy], ...] = (
     Timeouts,
     TlsPassthrough,
     TlsRedirect,
+    TraceContext,
     TrafficSplit,
     UpstreamConnection,
     UpstreamHost,

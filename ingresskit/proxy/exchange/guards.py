@@ -148,6 +148,10 @@ class GuardedRequest:
         """As `Memory`."""
         return self._context.buckets.unix_time
 
+    def draw(self, bits: int) -> int:
+        """As `Memory`."""
+        return random.getrandbits(bits)
+
     def take(self, key: tuple[object, ...], rate: float, burst: int) -> bool:
         """As `Memory`."""
         return self._context.buckets.take(key, rate, burst)

@@ -69,6 +69,8 @@ SAMPLES: tuple[dict[str, str], ...] = (
         "rewrite-target": "/v2",
         "satisfy": "any",
         "upstream-vhost": "c.test",
+        "enable-opentelemetry": "true",
+        "opentelemetry-trust-incoming-span": "false",
         "relative-redirects": "true",
         "use-port-in-redirects": "true",
         "x-forwarded-prefix": "/shop",

@@ -111,6 +111,8 @@ class Globals:
         gzip_min_length: From which length on.
         gzip_level: How much.
         ciphers: Those of TLS 1.2 for clients; empty: the proxy's own.
+        tracing: Whether endpoints are told of a trace.
+        trusts_traces: Whether clients may say which.
         faults: What cannot be honoured.
     """
 
@@ -177,6 +179,8 @@ class Globals:
     gzip_min_length: int = 256
     gzip_level: int = 1
     ciphers: tuple[str, ...] = ()
+    tracing: bool = False
+    trusts_traces: bool = True
     faults: tuple[Fault, ...] = field(default=())
 
     @classmethod
@@ -298,6 +302,8 @@ _KEYS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "gzip-types": ("gzip_types", _gzip_types),
     "gzip-min-length": ("gzip_min_length", parse_integer(0, 1_073_741_824)),
     "ssl-ciphers": ("ciphers", parse_ciphers),
+    "enable-opentelemetry": ("tracing", parse_go_boolean),
+    "opentelemetry-trust-incoming-span": ("trusts_traces", parse_go_boolean),
     "gzip-level": ("gzip_level", parse_integer(1, 9)),
     "custom-http-errors": ("errors", parse_statuses),
     "disable-proxy-intercept-errors": ("no_error_pages", parse_go_boolean),

@@ -68,6 +68,7 @@ disable-proxy-intercept-errors FallbackService.errors
 enable-access-log AccessLog.enabled
 enable-cors Cors.origins
 enable-global-auth ExternalAuth.url
+enable-opentelemetry TraceContext.enabled
 force-ssl-redirect TlsRedirect.enabled
 from-to-www-redirect =
 http2-push-preload =
@@ -83,6 +84,7 @@ load-balance LoadBalancing.algorithm
 mirror-host Mirror.host
 mirror-request-body Mirror.body
 mirror-target Mirror.target
+opentelemetry-trust-incoming-span TraceContext.trusts_client
 permanent-redirect =
 permanent-redirect-code =
 preserve-trailing-slash TlsRedirect.keeps_slash

@@ -163,8 +163,8 @@ ssl-passthrough | boolean | false | hl+ | | Pass TLS on to the endpoint as it is
 ssl-ciphers | list | | hl+ | = | The ciphers of the host.
 ssl-prefer-server-ciphers | boolean | off | hl+ | | Whether their order counts.
 enable-access-log | boolean | true | rl+ | | Whether requests are logged.
-enable-opentelemetry | boolean | of the ConfigMap | rl? | = | Whether requests are traced.
-opentelemetry-trust-incoming-span | boolean | true | rl. | = | Whether traces of clients go on.
+enable-opentelemetry | boolean | of the ConfigMap | rl+ | = | Whether requests are traced.
+opentelemetry-trust-incoming-span | boolean | true | rl+ | = | Whether traces of clients go on.
 opentelemetry-operation-name | text | | rm. | = | The name of a trace.
 http2-push-preload | boolean | false | rl+ | | HTTP/2 push, which nginx no longer has.
 configuration-snippet | nginx text | | rc! | location-snippet | Text for nginx in each path.
@@ -214,14 +214,13 @@ NOTES: Final = {
     "proxy-request-buffering": "on gathers bodies up to 1 MiB; without the annotation bodies are streamed",
     "rewrite-target": "the result is in normal form: one with .. elements is refused",
     "enable-modsecurity": "no web application firewall is built",
-    "enable-opentelemetry": "no traces are exported; traceparent reaches endpoints as clients send it",
+    "enable-opentelemetry": "endpoints get a traceparent, of the client or new; no spans are exported",
     "enable-owasp-core-rules": "no web application firewall is built",
     "fastcgi-index": "endpoints that speak FastCGI are not spoken to",
     "fastcgi-params-configmap": "endpoints that speak FastCGI are not spoken to",
     "http2-push-preload": "nothing is pushed, as in ingress-nginx: nginx has given HTTP/2 push up",
     "modsecurity-transaction-id": "no web application firewall is built",
     "opentelemetry-operation-name": "no traces are exported",
-    "opentelemetry-trust-incoming-span": "no traces are exported",
     "server-alias": "names, wildcards and expressions for a few names; for the paths of this Ingress",
     "server-snippet": "no snippet is ever executed",
     "service-upstream": "a Service without an address has its endpoints asked",

@@ -11,6 +11,7 @@ from ingresskit.policies.dialects.ingress_nginx.host_patterns import hosts_of
 from ingresskit.policies.dialects.ingress_nginx.reader import Annotations
 from ingresskit.policies.dialects.ingress_nginx.values import parse_go_boolean, parse_go_integer
 from ingresskit.policies.kinds.compression import Coding, Compression
+from ingresskit.policies.kinds.tracing import TraceContext
 from ingresskit.policies.kinds.traffic import (
     AccessLog,
     FallbackService,
@@ -35,6 +36,7 @@ def read_traffic(annotations: Annotations) -> None:
     _read_mirror(annotations)
     _read_compression(annotations)
     _read_access_log(annotations)
+    _read_tracing(annotations)
     annotations.aliases = list(dict.fromkeys(_aliases(annotations)))
     if not annotations.value("canary", parse_go_boolean):
         for name in _SELECTORS:
@@ -131,6 +133,19 @@ def _read_access_log(annotations: Annotations) -> None:
     if not enabled or settings.unlogged:
         names = {} if asked is None else {"enabled": "enable-access-log"}
         annotations.add(AccessLog(enabled=enabled, skipped=settings.unlogged), **names)
+
+
+def _read_tracing(annotations: Annotations) -> None:
+    settings = annotations.settings
+    name, trust = "enable-opentelemetry", "opentelemetry-trust-incoming-span"
+    asked = annotations.value(name, parse_go_boolean)
+    trusts = annotations.value(trust, parse_go_boolean)
+    if settings.tracing if asked is None else asked:
+        names = {} if asked is None else {"enabled": name}
+        if trusts is not None:
+            names["trusts_client"] = trust
+        policy = TraceContext(enabled=True, trusts_client=settings.trusts_traces if trusts is None else trusts)
+        annotations.add(policy, **names)
 
 
 def _service(text: str) -> NamedService:
