@@ -33,6 +33,7 @@ from ingresskit.filters.explain import Explanation, explain
 from ingresskit.filters.jwt import JwtFilter
 from ingresskit.filters.limits import BodyFilter, ConnectionFilter, RateFilter
 from ingresskit.filters.near_misses import Miss, NearMiss
+from ingresskit.filters.passed import PassedOnFilter
 from ingresskit.filters.ranges import AddressRanges
 from ingresskit.filters.redirects import ActionFilter, TlsRedirectFilter
 
@@ -65,6 +66,7 @@ __all__ = [
     "Memory",
     "Miss",
     "NearMiss",
+    "PassedOnFilter",
     "PathChange",
     "PathChanges",
     "PathEdit",

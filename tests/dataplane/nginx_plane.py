@@ -127,6 +127,9 @@ def _why_no_dynamic_mode() -> str:
 
 
 _NO_PASSING_BEHIND_PROXIES = {
+    "test_request_over_the_tls_of_another_host_is_sent_away": (
+        "nginx speaks no HTTP/2 here, whose clients alone share connections between hosts"
+    ),
     "test_address_in_a_proxy_header_counts": "nginx passes no connections on where PROXY headers are read",
 }
 _NO_PATH = {

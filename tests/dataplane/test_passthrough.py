@@ -318,6 +318,20 @@ async def test_what_is_no_name_reaches_nothing(stage: Stage) -> None:
         assert raw.connections == 0
 
 
+async def test_request_over_the_tls_of_another_host_is_sent_away(stage: Stage) -> None:
+    web = await stage.endpoint()
+    async with tls_endpoint("one", PASSED) as one:
+        await stage.serve_objects(
+            *ended_here(web), *passed_host(one.port), ingress("more", {PASSED: {"/more": "web"}}, created=9)
+        )
+        client = await stage.connect(tls=trusting())
+        assert (await client.ask(get())).status == 200
+        assert (await client.ask(get("/more", host=PASSED))).status == 421
+        assert len(web.seen) == 1
+        plain = await stage.connect()
+        assert (await plain.ask(get("/more", host=PASSED))).status == 200
+
+
 async def test_plain_http_for_the_host_is_served(stage: Stage) -> None:
     web = await stage.endpoint()
     await stage.serve_objects(

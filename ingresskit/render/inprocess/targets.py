@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from ingresskit.filters import BUILTIN_EFFECTS, Chain, PolicyEffects, chain_of
+from ingresskit.filters import BUILTIN_EFFECTS, Chain, PassedOnFilter, PolicyEffects, chain_of
 from ingresskit.graph import (
     Action,
     Forward,
@@ -60,7 +60,10 @@ class TargetMaker:
         made = self._made.get(key)
         if made is None:
             chain = chain_of(self._host, route, effects=self._effects)
-            made = self._made[key] = _target(self._host, route, chain)
+            made = _target(self._host, route, chain)
+            if self._host.stream is not None:
+                made = replace(made, secure=(PassedOnFilter(), *made.secure))
+            self._made[key] = made
         return replace(made, route=route, matched=route.match.elements, is_variant=bool(route.selection))
 
 

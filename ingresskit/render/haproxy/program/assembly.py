@@ -27,6 +27,7 @@ from ingresskit.render.haproxy.program.routing import add_action, add_action_ear
 from ingresskit.render.haproxy.program.streams import (
     add_passed_names,
     inner_binds,
+    refuse_passed_hosts,
     stream_class,
     stream_sections,
 )
@@ -220,6 +221,8 @@ def _frontend(context: Context) -> Lines:
     add_asterisk(section, context.capabilities)
     add_path(section, context.needs.paths)
     add_route(section, context.capabilities, host_fallthrough=context.needs.host_fallthrough)
+    if _passes(context):
+        refuse_passed_hosts(section, context.capabilities)
     for order in sorted(context.needs.orders, key=order_mark):
         _add_ordered(section, context, order)
     for handler in _EARLY:

@@ -17,13 +17,31 @@ from datetime import timedelta
 from typing import Final
 
 from ingresskit.policies import Algorithm
+from ingresskit.render.error_bodies import sentence
 from ingresskit.render.haproxy.artifact import MapName, SlotClass
-from ingresskit.render.haproxy.lines import Lines, bind_address, flagged, lookup, milliseconds, substituted
+from ingresskit.render.haproxy.capabilities import Capabilities
+from ingresskit.render.haproxy.lines import (
+    Lines,
+    bind_address,
+    flagged,
+    lookup,
+    milliseconds,
+    plain_text,
+    refused,
+    substituted,
+)
 from ingresskit.render.haproxy.quoting import quote
 from ingresskit.render.haproxy.route_row import SHARE_DIGITS, Kind, Speaks
 from ingresskit.render.haproxy.settings import HaproxySettings
 
-__all__ = ["INNER", "add_passed_names", "inner_binds", "stream_class", "stream_sections"]
+__all__ = [
+    "INNER",
+    "add_passed_names",
+    "inner_binds",
+    "refuse_passed_hosts",
+    "stream_class",
+    "stream_sections",
+]
 
 INNER: Final = 1001
 """The id of the socket for connections of which no PROXY header of a trusted proxy said the client."""
@@ -85,6 +103,14 @@ def add_passed_names(section: Lines) -> None:
         *(f"{rule} if {{ ssl_fc }} {condition}".rstrip() for rule, condition in _rule_host("txn.passed")),
         f"reject if {{ ssl_fc }} {{ {lookup('var(txn.passed)', MapName.STREAMS)} -m found }}",
     )
+
+
+def refuse_passed_hosts(section: Lines, capabilities: Capabilities) -> None:
+    """Send a client to a connection of its own that asks for a host over the TLS of another one: 421."""
+    section.note("A client of HTTP/2 may take the connection for one host for all that its certificate names.")
+    passed = f"{{ ssl_fc }} {{ {lookup('var(txn.rule_host)', MapName.STREAMS)} -m found }}"
+    reply = f"return status 421 {plain_text(sentence(421))}"
+    section.request(*refused(reply, passed, capabilities))
 
 
 def _name(expression: str) -> str:
