@@ -125,6 +125,15 @@ class Expectations:
         restricted = Restricted(graph=graph) if restrict is None else restrict(graph)
         self._graph = restricted.graph
         self._effects = effects
+        canary = f"{flags.prefix}/canary"
+        self._canary_tls: frozenset[str] = frozenset(
+            host
+            for item in ours
+            if item.metadata.annotations.get(canary, "").strip().lower() == "true"
+            for entry in item.spec.tls
+            for host in (entry.hosts or [rule.host for rule in item.spec.rules])
+            if host
+        )
         self._reported: dict[ObjectRef, str] = {}
         for item in (*translation.diagnostics, *restricted.diagnostics):
             if item.reason in _NO_REASON or item.field.startswith("spec.tls"):
@@ -156,6 +165,9 @@ class Expectations:
         reason = ""
         if found:
             reason = _quirk(request, there, here[0])
+            secured = request.scheme == "http" and here[0].location.startswith("https://")
+            if secured and request.host.lower().partition(":")[0] in self._canary_tls:
+                reason = "ingress-nginx leaves out the TLS section of a canary; here it counts for the host"
             if not reason and there.ingress is not None:
                 namespace, _, name = there.service.partition("/")
                 of_service = self._reported.get(ObjectRef(Service.kind, ObjectKey(namespace, name)), "")

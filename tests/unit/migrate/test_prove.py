@@ -294,17 +294,32 @@ def test_a_canary_makes_no_patterns_of_the_paths_of_a_host(notes: dict[str, str]
     shown = {"canary": "true", "canary-weight": "20", **notes}
     objects = [
         web(paths={"/": "web", "/api": "api"}, tls=False),
-        web(shown, {"/": "next"}, name="canary", created=1),
+        web(shown, {"/": "next"}, name="canary", created=1, tls=False),
     ]
 
     assert prove(objects).differences == ()
+
+
+def test_the_tls_section_of_a_canary_alone_is_explained() -> None:
+    shown = {"canary": "true", "canary-weight": "20"}
+
+    found = prove([web(tls=False), web(shown, {"/": "next"}, name="canary", created=1), _CERTIFICATE])
+
+    assert found.differences
+    assert found.unexplained == ()
 
 
 def test_a_canary_of_a_pattern_is_one_of_the_same_pattern() -> None:
     notes = {"use-regex": "true", "rewrite-target": "/$2"}
     objects = [
         web(notes, _PATTERN, tls=False),
-        web({**notes, "canary": "true", "canary-weight": "20"}, {"/v1(/|$)(.*)": "next"}, name="b", created=1),
+        web(
+            {**notes, "canary": "true", "canary-weight": "20"},
+            {"/v1(/|$)(.*)": "next"},
+            name="canary",
+            created=1,
+            tls=False,
+        ),
     ]
 
     assert prove(objects).differences == ()
