@@ -20,7 +20,7 @@ from ingresskit.proxy.tls_contexts import client_context
 from ingresskit.proxy.upstreams.destinations import DestinationRefused, permitted_address
 
 if TYPE_CHECKING:
-    from ingresskit.policies import HealthCheck
+    from ingresskit.policies import HealthCheck, UpstreamTls
     from ingresskit.proxy.endpoints import EndpointState
 
 __all__ = ["MOST_CHECKED", "Checks"]
@@ -34,6 +34,7 @@ _AT_A_TIME: Final = 64
 _HTTP_1: Final = frozenset({Protocol.HTTP, Protocol.HTTPS})
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?\r\n")
 _LONGEST_LINE: Final = 8192
+_MOST_CONTEXTS: Final = 64
 
 Start = Callable[[Coroutine[None, None, None]], "asyncio.Task[None]"]
 
@@ -56,6 +57,7 @@ class Checks:
         self._room = asyncio.Semaphore(_AT_A_TIME)
         self._tasks: dict[EndpointState, asyncio.Task[None]] = {}
         self._left_out = 0
+        self._contexts: dict[UpstreamTls | None, ssl.SSLContext] = {}
 
     def watch(self, endpoints: Iterable[EndpointState]) -> None:
         """Check these endpoints, which have a policy for it, and no others."""
@@ -114,6 +116,14 @@ class Checks:
         except (OSError, ValueError):
             return "no connection, or it ended before a response"
 
+    def _tls_context(self, tls: UpstreamTls | None) -> ssl.SSLContext:
+        """The context for endpoints that are spoken to like this; making one takes longer than a check."""
+        if (known := self._contexts.get(tls)) is None:
+            if len(self._contexts) >= _MOST_CONTEXTS:
+                self._contexts.clear()
+            known = self._contexts[tls] = client_context(tls)
+        return known
+
     async def _ask(self, endpoint: EndpointState, policy: HealthCheck) -> str:
         address = await permitted_address(endpoint.address, endpoint.port, self._fault_of)
         secure = endpoint.protocol.is_secure
@@ -121,7 +131,7 @@ class Checks:
             address,
             endpoint.port,
             limit=_LONGEST_LINE,
-            ssl=client_context(endpoint.tls) if secure else None,
+            ssl=self._tls_context(endpoint.tls) if secure else None,
             server_hostname=endpoint.server_name("") if secure else None,
         )
         try:

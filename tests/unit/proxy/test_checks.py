@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncGenerator, Coroutine
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,7 @@ from ingresskit.policies import HealthCheck, PassiveHealth
 from ingresskit.proxy.endpoints import EndpointState, EndpointUse
 from ingresskit.proxy.upstreams import checks
 from ingresskit.proxy.upstreams.checks import Checks
+from ingresskit.testing.certificates import make_certificate
 from ingresskit.traffic import EndpointHealth
 from tests.unit.proxy.conftest import Stage, reply, until
 
@@ -121,6 +124,26 @@ async def test_connection_alone_is_enough_where_no_path_is_asked_for(stage: Stag
     assert [endpoint.state for endpoint in quiet] == [EndpointHealth.WELL] * 2
     assert gone.state is EndpointHealth.UNHEALTHY
     assert silent.seen == []
+
+
+async def test_endpoint_that_speaks_tls_is_asked_in_tls(stage: Stage, running: Running, tmp_path: Path) -> None:
+    made = make_certificate("pod.example")
+    pem = tmp_path / "pod.pem"
+    pem.write_bytes(made.chain + made.private_key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    fake = await stage.endpoint(tls=context)
+    plain = await stage.endpoint()
+    well = [checked(fake.port, protocol=Protocol.HTTPS), checked(fake.port, path="", protocol=Protocol.HTTPS)]
+    sick = checked(plain.port, path="", protocol=Protocol.HTTPS)
+    running.checks.watch([*well, sick])
+
+    for endpoint in (*well, sick):
+        await ran(endpoint)
+
+    assert [endpoint.state for endpoint in well] == [EndpointHealth.WELL] * 2
+    assert sick.state is EndpointHealth.UNHEALTHY
+    assert {seen.line for seen in fake.seen} == {b"GET /health HTTP/1.1"}
 
 
 async def test_address_that_is_not_allowed_is_not_asked(stage: Stage, running: Running) -> None:
