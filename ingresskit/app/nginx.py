@@ -53,6 +53,7 @@ class NginxPlane(Plane):
             public_https_port=flags.public_https_port,
             trusted_proxies=tuple(flags.trusted_proxy),
             proxy_protocol=flags.proxy_protocol,
+            http2=bool(flags.http2),
             resolver=_resolver(capabilities),
             affinity_key=setting.affinity_key,
             # Not into the file by itself: every proxy's lines have one form.

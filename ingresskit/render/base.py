@@ -254,6 +254,8 @@ class Renderer(ABC, Generic[ArtifactT]):
     """Whether it does so under a time limit, as those need that are no `ingresskit.policies.Pattern`."""
     matches_variants: ClassVar[bool] = False
     """Whether it tells the variants of a path apart (`Route.selection`)."""
+    loses_trailers: ClassVar[bool] = False
+    """Whether it loses trailers of responses between its delegate and its clients: gRPC is nothing without."""
     passes_tls: bool = False
     """Whether it passes TLS connections on as they are (`VirtualHost.stream`). If not, such a host is reported,
     and all of its routes respond 503: its certificate is at its endpoints, and so may be what protects it."""

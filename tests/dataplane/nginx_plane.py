@@ -46,6 +46,7 @@ async def open_nginx(
         trusted_proxies=settings.trusted_proxies,
         proxy_protocol=settings.proxy_protocol,
         workers=2,
+        http2=True,
     )
     # Tests ask for one new thing after another, and need not wait as tenants must.
     process = NginxProcessSettings(

@@ -305,7 +305,8 @@ class H2Stream:
             self.timed_out = True
             self._engine.reset(self.number, ErrorCode.CANCEL)
             self._owner.touch(self)
-        elif self._receiver is not None and not self._peer_ended:
+        elif self._receiver is not None and not self._peer_ended and not self._is_grpc:
+            # A call of gRPC has a deadline of its own, and messages come when there is something to say.
             self._receiver.client_timed_out()
 
     # For the exchange: see `Downstream`.
@@ -358,10 +359,16 @@ class H2Stream:
         fields: tuple[tuple[bytes, bytes], ...] = (),
     ) -> int:
         """As `Downstream.send_local_reply`."""
-        head = self._head
-        grpc = head is not None and is_grpc(value_in(head.fields, b"content-type"))
-        block, body = local_reply(status, sentence=sentence, location=location, extra=fields, grpc=grpc)
+        block, body = local_reply(
+            status, sentence=sentence, location=location, extra=fields, grpc=self._is_grpc
+        )
         return self.send_whole(block, body)
+
+    @property
+    def _is_grpc(self) -> bool:
+        """Whether the client speaks gRPC; asked where something goes wrong only."""
+        head = self._head
+        return head is not None and is_grpc(value_in(head.fields, b"content-type"))
 
     def send_whole(self, block: Fields, body: bytes) -> int:
         """Send a whole response; how many octets of body were sent."""

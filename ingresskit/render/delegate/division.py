@@ -17,6 +17,7 @@ from ingresskit.graph import (
     BackendKey,
     Forward,
     GraphKeys,
+    Protocol,
     Redirect,
     Respond,
     Route,
@@ -64,16 +65,23 @@ _HOST: Final = cast("Callable[[VirtualHost], str]", attrgetter("host"))
 
 
 class Beyond:
-    """The backends of one graph after another whose endpoints speak what the delegate does not."""
+    """The backends of one graph after another whose endpoints the delegate cannot speak to.
 
-    def __init__(self) -> None:
+    Args:
+        loses_trailers: The front loses them on the way to the delegate: then gRPC is beyond it.
+    """
+
+    def __init__(self, *, loses_trailers: bool = False) -> None:
+        spoken = InProcessRenderer.protocols
+        grpc = frozenset(item for item in Protocol if item.is_grpc)
+        self._spoken: frozenset[Protocol] = spoken - grpc if loses_trailers else spoken
         self.keys: frozenset[BackendKey] = frozenset()
 
     def follow(self, backends: Mapping[BackendKey, Backend], changed: Iterable[BackendKey] | None) -> bool:
         """Look at *changed*, ``None`` for all of *backends*; whether the keys are others now."""
         looked_at = frozenset(backends if changed is None else changed)
         kept = self.keys - looked_at if changed is not None else frozenset[BackendKey]()
-        spoken = InProcessRenderer.protocols
+        spoken = self._spoken
         found = (key for key in looked_at if (item := backends.get(key)) and item.protocol not in spoken)
         before, self.keys = self.keys, kept.union(found)
         return before != self.keys
@@ -84,11 +92,12 @@ class WholeHosts:
 
     Args:
         can_match: Whether the front can match all routes of a host.
+        loses_trailers: As for `Beyond`.
     """
 
-    def __init__(self, can_match: Callable[[VirtualHost], bool]) -> None:
+    def __init__(self, can_match: Callable[[VirtualHost], bool], *, loses_trailers: bool = False) -> None:
         self._can_match = can_match
-        self._beyond = Beyond()
+        self._beyond = Beyond(loses_trailers=loses_trailers)
         self._stays: Remembered[str, VirtualHost, bool] = Remembered(self._does_stay)
         self._given: RouteGraph | None = None
         self._reduced: RouteGraph | None = None
@@ -139,6 +148,7 @@ class Division:
         split: Divides a host. It depends on the host, on `beyond` and on `fallthrough` alone, and on the
             policies of its `backends`, which their keys determine.
         delegate: The backend that stands for the delegate.
+        loses_trailers: As for `Beyond`.
 
     Attributes:
         beyond: The backends that the delegate cannot speak to.
@@ -146,10 +156,16 @@ class Division:
         backends: As `RouteGraph.backends`.
     """
 
-    def __init__(self, split: Callable[[VirtualHost], HostSplit], delegate: Backend) -> None:
+    def __init__(
+        self,
+        split: Callable[[VirtualHost], HostSplit],
+        delegate: Backend,
+        *,
+        loses_trailers: bool = False,
+    ) -> None:
         self._split = split
         self._delegate = delegate
-        self._beyond = Beyond()
+        self._beyond = Beyond(loses_trailers=loses_trailers)
         self.fallthrough: bool = False
         self.backends: Mapping[BackendKey, Backend] = {}
         self._given: RouteGraph | None = None

@@ -99,9 +99,10 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
         self._front = front
         self._inprocess = InProcessRenderer(effects=effects, affinity_key=affinity_key)
         vars(self._inprocess).update(name="delegate's")
-        self._whole_hosts = WholeHosts(self._can_match)
+        loses = front.loses_trailers
+        self._whole_hosts = WholeHosts(self._can_match, loses_trailers=loses)
         delegate = Backend(key=DELEGATE, endpoints=(Endpoint(address=socket, port=1),))
-        self._division = Division(self._split, delegate)
+        self._division = Division(self._split, delegate, loses_trailers=loses)
         # What a policy of a backend does is no effect, and so nothing that the delegate would do.
         others = (kind for kind in effects.kinds if kind.scope is not PolicyScope.BACKEND)
         front.handlers = front.handlers.with_delegated(others)
@@ -165,12 +166,15 @@ class DelegatingRenderer(Renderer[Delegated[ArtifactT]]):
             if asked not in known:
                 known[asked] = self._requests(route)
             requests = known[asked]
-            if requests is not HandedOver.ALL and not self._division.beyond.isdisjoint(backend_keys(route)):
+            beyond = not self._division.beyond.isdisjoint(backend_keys(route))
+            if requests is not HandedOver.ALL and beyond:
                 requests = None  # The delegate does not speak what its endpoints do.
             if requests is None or (isinstance(route.action, Respond) and not self._judges_before(route)):
                 front.append(route)
                 continue
             fault = _too_long(route) if len(route.match.value) > _LONGEST_PATH else ""
+            if beyond and self._front.loses_trailers:
+                fault = _NO_TRAILERS
             if route.selection or route.match.kind is PathKind.REGEX:
                 # It has no name: the delegate finds it by the request, among all routes of the host.
                 if not (self._division.fallthrough or self._needs_more(host)):
@@ -247,6 +251,11 @@ def _too_long(route: Route) -> str:
 _NO_NAME: Final = (
     "the delegate, which its policies need, cannot serve a variant or a regular expression of a host that falls"
     " through to other hosts, or has endpoints that speak h2c"
+)
+
+_NO_TRAILERS: Final = (
+    "the delegate, which its policies need, cannot serve endpoints that speak gRPC: the trailers of responses"
+    " are lost on the way"
 )
 
 

@@ -33,6 +33,7 @@ class ModeRenderer(Renderer[NginxArtifact]):
     protocols: ClassVar[frozenset[Protocol]] = frozenset({Protocol.HTTP, Protocol.HTTPS, Protocol.TCP})
     passes_tls: bool = True
     # nginx looks a name up once, when it reads its files, and reads none of them when it cannot.
+    loses_trailers: ClassVar[bool] = True
     looks_names_up: ClassVar[bool] = False
 
     def __init__(self, settings: NginxSettings, capabilities: Capabilities) -> None:

@@ -43,6 +43,7 @@ class NginxRenderer(Renderer[NginxArtifact]):
     )
     """How the mode honours policies; of the class, those that both modes honour."""
     protocols: ClassVar[frozenset[Protocol]] = ModeRenderer.protocols
+    loses_trailers: ClassVar[bool] = True
     looks_names_up: ClassVar[bool] = ModeRenderer.looks_names_up
 
     def __init__(
@@ -57,6 +58,7 @@ class NginxRenderer(Renderer[NginxArtifact]):
         chosen = DynamicRenderer if self.mode is Mode.DYNAMIC else StaticRenderer
         self._chosen: ModeRenderer = chosen(settings, capabilities)
         self.handlers = self._chosen.handlers
+        vars(self).update(protocols=self._chosen.protocols)
         why = _why_not_passed(settings, capabilities, self.mode)
         self.passes_tls: bool = not why
         self.no_passthrough: str = why

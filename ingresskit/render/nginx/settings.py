@@ -64,6 +64,7 @@ class NginxSettings:
         resolver: In static mode, an address on loopback, ``"127.0.0.1:5300"``, at which the controller
             serves endpoints to an nginx of 1.27.4 or later, which follows them without a reload, a second
             or two behind. Empty: endpoints stand in files.
+        http2: Offer HTTP/2 to clients that speak TLS, and send gRPC to endpoints, which needs it.
         access_log: An absolute path; empty: none; ``"socket"``: each line goes to `log_socket`, and is lost
             while no program reads there.
         error_log: An absolute path, or ``"stderr"``.
@@ -98,6 +99,7 @@ class NginxSettings:
     trusted_proxies: tuple[Network, ...] = ()
     proxy_protocol: bool = False
     resolver: str = ""
+    http2: bool = False
     access_log: str = ""
     error_log: str = "stderr"
     behind_streams: bool = False
@@ -149,10 +151,11 @@ class NginxSettings:
     @property
     def tls_listeners(self) -> tuple[tuple[str, ...], ...]:
         """Where servers take TLS: the address and further words of ``listen``."""
+        http2 = ("http2",) if self.http2 else ()
         more = ("proxy_protocol",) if self.proxy_protocol else ()
         if self.behind_streams:
-            return ((f"unix:{self.inner_socket}", "ssl", "proxy_protocol"),)
-        return tuple((address, "ssl", *more) for address in self.https)
+            return ((f"unix:{self.inner_socket}", "ssl", *http2, "proxy_protocol"),)
+        return tuple((address, "ssl", *http2, *more) for address in self.https)
 
     @property
     def log_socket(self) -> str:

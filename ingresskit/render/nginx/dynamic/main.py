@@ -11,6 +11,7 @@ from ingresskit.graph import ANY_HOST
 from ingresskit.policies import ClientCertificates, PolicySet
 from ingresskit.render.nginx.authorities import handshake_directives
 from ingresskit.render.nginx.capabilities import Capabilities
+from ingresskit.render.nginx.dynamic.grpc import GRPC_POOL, grpc_forwarding, grpc_locations
 from ingresskit.render.nginx.logline import LOG_LINE
 from ingresskit.render.nginx.names import server_name
 from ingresskit.render.nginx.policies.certificates import asked_id
@@ -115,11 +116,14 @@ def _access_log(settings: NginxSettings) -> Iterator[Node]:
 def _upstreams(settings: NginxSettings) -> Iterator[Node]:
     # What must not be sent twice takes only connections that were just used: an older one may be closing.
     # The last one keeps none: TLS connections are for one server name, and some belong to one client.
-    for name, kept, idle in (
+    pools = [
         ("ingresskit", "512", settings.upstream_idle_timeout),
         ("ingresskit_young", "128", timedelta(seconds=1)),
         ("ingresskit_once", "", timedelta()),
-    ):
+    ]
+    if settings.http2:
+        pools.append((GRPC_POOL, "512", settings.upstream_idle_timeout))
+    for name, kept, idle in pools:
         body: list[Node] = [_d("server", "0.0.0.1"), _d("balancer_by_lua_file", "lua/balance.lua")]
         if kept:
             body += [
@@ -182,6 +186,8 @@ def _server(settings: NginxSettings, host: str, handshakes: Mapping[str, PolicyS
         if not resumes:
             body.append(_d("set", "$ik_asked", "" if clients is None else asked_id(host, clients)))
     body += _forwarding(settings)
+    if settings.http2:
+        body += grpc_forwarding(settings, _HEADERS, _NOT_OBEYED, _HIDDEN)
     # To any path: what comes there from inside is an error, see lua/ingresskit/local_replies.lua. A name would
     # not do, since nginx leads no request there that never had a path.
     body.append(_d("error_page", *_ERRORS, "/"))
@@ -200,6 +206,8 @@ def _server(settings: NginxSettings, host: str, handshakes: Mapping[str, PolicyS
     for power in _BODY_POWERS:
         limit = (_d("client_max_body_size", str(2**power)), _d("access_by_lua_file", "lua/limit.lua"))
         body.append(Block("location", (f"@body_{power}",), (*limit, *forward)))
+    if settings.http2:
+        body += grpc_locations(_BODY_POWERS)
     return Block("server", (), tuple(body))
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Final, NamedTuple, Never, cast
 from typing_extensions import override
 
 from ingresskit.errors import ConfigurationError
-from ingresskit.graph import ANY_HOST, Backend, BackendKey, RouteGraph, VirtualHost
+from ingresskit.graph import ANY_HOST, Backend, BackendKey, Protocol, RouteGraph, VirtualHost
 from ingresskit.models import ObjectKey
 from ingresskit.policies import PolicySet
 from ingresskit.render.base import RenderedFile
@@ -57,6 +57,8 @@ class DynamicRenderer(ModeRenderer):
             raise ConfigurationError(
                 "the dynamic mode needs an nginx with its Lua module, which this one lacks"
             )
+        if settings.http2:
+            vars(self).update(protocols=self.protocols | {Protocol.GRPC, Protocol.GRPCS})
         self._settings = settings
         self._capabilities = capabilities
         self._handshakes: Mapping[str, PolicySet] = {}

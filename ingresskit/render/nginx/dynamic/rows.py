@@ -16,9 +16,9 @@ in seconds, and ``retries`` beyond the first try.
 Hosts with variants or regular expressions have ``mixed`` too, and targets with ``variants``: see
 `ingresskit.render.nginx.dynamic.selections`.
 
-The row of a backend: ``endpoints``, each ``[address, port]``; ``secure``: it speaks TLS; ``balance``: how an
-endpoint is chosen, an algorithm; ``hash``: what is hashed, each ``[source, name]``, with ``subset``. That of
-the delegate has ``delegate``, and as its endpoint ``["unix:PATH"]``.
+The row of a backend: ``endpoints``, each ``[address, port]``; ``secure``: it speaks TLS; ``grpc``: it speaks
+gRPC; ``balance``: how an endpoint is chosen, an algorithm; ``hash``: what is hashed, each ``[source, name]``,
+with ``subset``. That of the delegate has ``delegate``, and as its endpoint ``["unix:PATH"]``.
 The row of a certificate: ``chain`` and ``key``, both PEM.
 """
 
@@ -39,7 +39,6 @@ from ingresskit.graph import (
     Forward,
     PathKind,
     PathMatch,
-    Protocol,
     Route,
     VirtualHost,
     redirects_to_tls,
@@ -186,8 +185,10 @@ def backend_row(backend: Backend) -> bytes:
     members: dict[str, object] = {
         "endpoints": [[item.address, item.port] for item in backend.endpoints if is_address(item.address)],
     }
-    if backend.protocol is Protocol.HTTPS:
+    if backend.protocol.is_secure:
         members["secure"] = True
+    if backend.protocol.is_grpc:
+        members["grpc"] = True
     if backend.policies:
         draft = DynamicDraft()
         DYNAMIC_HANDLERS.contribute(backend.policies, draft)

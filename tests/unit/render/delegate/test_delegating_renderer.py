@@ -254,3 +254,17 @@ def test_haproxy_hands_over_long_bodies_where_it_may_send_for_another_time_than_
     handover = route.policies.get(Handover)
     assert handover is not None
     assert handover.requests is HandedOver.LONG_BODY
+
+
+def test_calls_that_nginx_would_hand_over_are_closed_and_reported() -> None:
+    settings = NginxSettings(state="/run/nginx", https=("0.0.0.0:8443",), http2=True)
+    front = NginxRenderer(settings, Capabilities(lua=True), mode=Mode.DYNAMIC)
+    renderer = DelegatingRenderer(front, "/run/delegate.sock")
+    objects = world("grpc", compression="gzip")
+    given = translate(Snapshot.of([ingress_class(), *objects])).graph
+
+    restricted = renderer.restrict(given)
+    made = renderer.render(restricted.graph)
+
+    assert not made.table.hosts
+    assert any("cannot serve endpoints that speak gRPC" in item.message for item in restricted.diagnostics)

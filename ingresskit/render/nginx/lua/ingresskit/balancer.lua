@@ -111,7 +111,7 @@ function M.finish(context)
     backends.count(endpoint, algorithm, -1)
     backends.took(endpoint, algorithm, ngx.now() - ngx.req.start_time())
     if context.own then -- nginx's error became a local reply
-        local status = ngx.status
+        local status = context.status or ngx.status
         if (status == 502 or status == 504) and failed(context, status, false) == 0 then
             backends.failed(endpoint)
         end

@@ -1,6 +1,7 @@
 -- Responses of the proxy itself: a status and one line of text, which never reveals a backend.
 
 local contexts = require "ingresskit.contexts"
+local grpc = require "ingresskit.grpc"
 
 local M = {}
 
@@ -46,6 +47,9 @@ function M.send(status, location, reason)
     if context then
         context.own = true
         context.reason = reason or context.reason
+    end
+    if grpc.asked() then
+        return grpc.send(status, body, context, add_fields)
     end
     ngx.status = status
     local header = ngx.header

@@ -10,6 +10,7 @@ local backends = require "ingresskit.backends"
 local clients = require "ingresskit.clients"
 local contexts = require "ingresskit.contexts"
 local fields = require "ingresskit.fields"
+local grpc = require "ingresskit.grpc"
 local handlers = require "ingresskit.handlers"
 local hashing = require "ingresskit.hashing"
 local interim = require "ingresskit.interim"
@@ -160,9 +161,13 @@ local function connect(var, context, backend)
         -- may be closing an older one just now.
         var.ik_pool = "ingresskit_young"
     end
+    if backend.grpc then
+        var.ik_scheme = "grpc"
+        var.ik_pool = "ingresskit_grpc"
+    end
     if backend.secure then
         local host = context.server_name or context.host
-        var.ik_scheme = "https"
+        var.ik_scheme = backend.grpc and "grpcs" or "https"
         var.ik_pool = "ingresskit_once"
         var.ik_name = match(host, "^[a-z0-9][a-z0-9.-]*$") and not match(host, "^[0-9.]+$") and host or ""
     end
@@ -192,7 +197,9 @@ local function forward(var, context, target, backend, path, query)
         var.ik_uri = path .. query
     end
     connect(var, context, backend)
-    if context.location then
+    if backend.grpc then
+        return grpc.exec(context, path, query)
+    elseif context.location then
         return ngx.exec(context.location)
     elseif interim.expected(backend) then
         return ngx.exec(interim.LOCATION)

@@ -30,7 +30,8 @@ function M.guards.body(limit, context, var)
         replies.send(413, nil, "body_too_large")
         return true
     end
-    if var.http_transfer_encoding then
+    -- A stream of HTTP/2 may have a body of which nothing is said at its beginning.
+    if var.http_transfer_encoding or var.server_protocol == "HTTP/2.0" and not var.content_length then
         context.location = location(limit)
         context.max_body = limit
     end
