@@ -100,7 +100,8 @@ request to an endpoint and every response of one gets; variables of nginx in the
 `hide-headers` names fields of endpoints that clients do not get.
 `block-user-agents` and `block-referers` are lists of texts and of regular expressions (`~`, `~*`) that can be \
 matched in linear time; one that cannot closes all routes.
-`enable-modsecurity` protects every route and is not built: it closes all of them.
+`enable-modsecurity` protects every route and is not built: it closes all of them \
+([why](decisions/0027-firewalls-close-routes.md)).
 `global-auth-url` and the keys that begin with `global-auth-` hold for every Ingress without `auth-url` and \
 `enable-global-auth: "false"`; `no-auth-locations` names the rules, by their own paths, that ask nobody.
 Any other key that would change how a route is served is reported once.
