@@ -167,7 +167,7 @@ def plain(server: ApiServer) -> None:
 def test_under_load_only_the_connections_of_a_killed_worker_fail(
     server: ApiServer, pod: Pod, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
-    changes_wanted = int(pytestconfig.getoption("--changes"))
+    changes_wanted = int(str(pytestconfig.getoption("--changes")))
     log = tmp_path / "access.log"
     populate(server, pod)
     plain(server)

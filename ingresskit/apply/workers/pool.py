@@ -88,8 +88,8 @@ class WorkerPool:
         self._tasks: TaskGroup | None = None
         self._memory = -1
         self._secret = secrets.token_bytes(32)
-        self._table = RoutingTable()
-        self._version = 0
+        self._table: RoutingTable = RoutingTable()
+        self._version: int = 0
         self._slots = [_Slot(index) for index in range(self._options.count)]
         # All processes that run, those that drain among them, by seat.
         self._workers: dict[int, Worker] = {}

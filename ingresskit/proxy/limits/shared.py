@@ -17,7 +17,7 @@ import mmap
 import os
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -211,7 +211,7 @@ class _Table:
         return int.from_bytes(digest[:4], "big") % _BUCKET_SETS
 
     @contextmanager
-    def locked(self, sets: set[int]) -> Iterator[None]:
+    def locked(self, sets: set[int]) -> Generator[None]:
         """Hold the locks of *sets*; always in one order, so that no two processes wait for each other."""
         ordered = sorted(sets)
         try:

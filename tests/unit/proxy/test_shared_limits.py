@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 
 import pytest
@@ -38,7 +38,7 @@ def memory() -> Iterator[int]:
 
 
 @contextmanager
-def taker(memory: int, seat: int) -> Iterator[subprocess.Popen[str]]:
+def taker(memory: int, seat: int) -> Generator[subprocess.Popen[str]]:
     argv = [sys.executable, "-c", TAKER, str(memory), str(seat)]
     with subprocess.Popen(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, pass_fds=[memory]
