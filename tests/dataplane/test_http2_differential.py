@@ -81,7 +81,7 @@ def test_http_1_and_http_2_are_answered_alike(http2_examples: int) -> None:
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(opened("inprocess")) as plane:
 
         @given(data=st.data())
-        @settings(max_examples=http2_examples, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=http2_examples, deadline=None, suppress_health_check=[HealthCheck.too_slow])
         def check(data: st.DataObject) -> None:
             scenario = data.draw(st.sampled_from(STEADY))
             bent = data.draw(st.lists(asks(scenario), min_size=1, max_size=8))

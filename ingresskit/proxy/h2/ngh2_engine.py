@@ -130,8 +130,11 @@ class Ngh2Engine(Engine):
                 if event.stream_id in streams:
                     receiver.headers(event.stream_id, event.headers, ended=event.end_stream)
             elif isinstance(event, ngh2.StreamClosed):
-                if event.stream_id in streams:
-                    self._closed(event.stream_id, event.error_code)
+                stream = event.stream_id
+                if stream in streams:
+                    self._closed(stream, event.error_code)
+                elif dropped is not None and stream in dropped:
+                    continue  # its reset counts
                 elif event.error_code and not self._budget.spend(1):
                     self._calm("too many malformed requests")
                     return

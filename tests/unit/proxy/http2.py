@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from ingresskit.proxy import Proxy
 from ingresskit.proxy.h2.engine import PREFACE
@@ -20,7 +20,7 @@ SETTINGS = struct.pack("!I", 0)[1:] + b"\x04\x00" + bytes(4)
 @contextlib.asynccontextmanager
 async def http2(
     proxy: Proxy, *, listener: int = 0, tls: bool = False, window: int = 1 << 20, library: str = ""
-) -> AsyncIterator[Http2Client]:
+) -> AsyncGenerator[Http2Client]:
     """A client of HTTP/2, on one of the proxy's listeners."""
     host, port = proxy.listeners[listener].address
     context = trusting("h2") if tls else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -173,29 +174,38 @@ async def read_goaway(reader: asyncio.StreamReader) -> bytes:
                 return payload[4:8]
 
 
-@pytest.mark.parametrize(
-    "attack",
-    [
-        pytest.param(lambda index: frame(6, 0, 0, bytes(8)), id="pings"),
-        pytest.param(lambda index: frame(4, 0, 0, b"\0\3\0\0\0\5"), id="settings"),
-        pytest.param(lambda index: frame(0, 0, 1), id="data without octets"),
-        pytest.param(
-            lambda index: frame(1, 5, 2 * index + 3, GET) + frame(3, 0, 2 * index + 3, b"\0\0\0\x08"),
-            id="requests that are reset",
-        ),
-        pytest.param(
-            lambda index: frame(1, 5, 2 * index + 3, GET + block((b"connection", b"a"))),
-            id="malformed requests",
-        ),
-        pytest.param(
-            lambda index: frame(1, 4, 2 * index + 3, GET) + frame(8, 0, 2 * index + 3, bytes(4)),
-            id="requests that make the proxy reset them",
-        ),
-    ],
-)
-async def test_floods_end_their_connection(stage: Stage, attack: object) -> None:
-    assert callable(attack)
+def opened(index: int) -> int:
+    """The number of another stream."""
+    return 2 * index + 3
 
+
+def ping(index: int) -> bytes:
+    return frame(6, 0, 0, index.to_bytes(8, "big"))
+
+
+def setting(index: int) -> bytes:
+    return frame(4, 0, 0, b"\0\3" + index.to_bytes(4, "big"))
+
+
+def empty_data(index: int) -> bytes:
+    return frame(0, 0, 1) * (1 + index % 2)
+
+
+def reset(index: int) -> bytes:
+    return frame(1, 5, opened(index), GET) + frame(3, 0, opened(index), b"\0\0\0\x08")
+
+
+def malformed(index: int) -> bytes:
+    return frame(1, 5, opened(index), GET + block((b"connection", b"a")))
+
+
+def made_to_reset(index: int) -> bytes:
+    """A request, and a frame that makes the proxy reset it (CVE-2025-8671)."""
+    return frame(1, 4, opened(index), GET) + frame(8, 0, opened(index), bytes(4))
+
+
+@pytest.mark.parametrize("attack", [ping, setting, empty_data, reset, malformed, made_to_reset])
+async def test_floods_end_their_connection(stage: Stage, attack: Callable[[int], bytes]) -> None:
     async def wait(_request: Seen, _reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
         await asyncio.Event().wait()
 

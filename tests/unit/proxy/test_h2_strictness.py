@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingresskit.proxy import ProxySettings
@@ -210,7 +210,7 @@ VALUES = st.one_of(
 
 
 @given(fields=st.lists(st.tuples(NAMES, VALUES), max_size=14), ended=st.booleans(), good=st.booleans())
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, deadline=None)
 def test_any_fields_are_a_head_of_whole_lines_or_refused(
     fields: list[tuple[bytes, bytes]], ended: bool, good: bool
 ) -> None:
