@@ -248,7 +248,7 @@ def _with_endpoints(graph: RouteGraph) -> RouteGraph:
 
 def _discrepancy(graph: RouteGraph, there: Prediction, here: tuple[Verdict, ...]) -> Discrepancy:
     first = here[0]
-    if there.open and first.status in (401, 403):
+    if there.open and first.status in (400, 401, 403):
         return Discrepancy()
     if there.status is not None:
         return _of_replies(there, here)
@@ -325,6 +325,8 @@ def _quirk(request: Request, there: Prediction, here: Verdict) -> str:
         return "nginx takes the path of a rule as it is written, so one with an escape takes no request"
     if there.status in (301, 302, 307, 308) and there.ingress is None and here.status == 413:
         return "nginx redirects to the other name, with or without www., before it judges the length of a body"
+    if here.status == 400 and ".." in there.path.split("/"):
+        return "a rewrite that leads above the path is refused here; nginx passes it on"
     if there.status == 413 and here.status == 302:
         return "nginx judges the length of a body before app-root redirects it"
     return ""

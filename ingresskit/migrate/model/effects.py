@@ -28,6 +28,8 @@ __all__ = ["Effects"]
 
 _SIZE: Final = re.compile(r"([0-9]+)([kKmMgG]?)")
 _UNITS: Final = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+_URL: Final = re.compile(r"https?://[^\s\"';{}]+", re.IGNORECASE)
+_TARGET: Final = re.compile(r"[A-Za-z0-9\-._~:/$]+")
 _ACME: Final = "/.well-known/acme-challenge"
 _OTHER_SERVICE: Final = "an external service"
 
@@ -85,16 +87,18 @@ class Effects:
         """
         notes = location.notes
         made = Prediction(ingress=location.ingress)
-        refused = self._before_access(request, server, notes, path)
+        refused = self._before_access(request, server, location, path)
         if refused is not None:
             return replace(refused, ingress=location.ingress)
         limits = self._limits(request, notes)
         made = replace(made, limits=limits)
         outside = request.client is not None and self._is_kept_out(request.client, notes)
         any_suffices = notes.get("satisfy") == "any"
-        asks = self._asks(notes, path)
+        # Locations are left out by their own paths, whatever is asked for.
+        guarded = not _listed_path(location.path, self._settings.get("no-auth-locations", _ACME))
+        asks = self._asks(notes) if guarded else ""
         password = notes.get("auth-type") in ("basic", "digest") and bool(notes.get("auth-secret"))
-        password = password and not path.startswith(f"{_ACME}/")
+        password = password and guarded
         admitted = any_suffices and self._has_list(notes) and not outside
         if outside and not (any_suffices and (password or asks)):
             return replace(made, status=403)
@@ -107,6 +111,11 @@ class Effects:
             made = replace(made, open="" if verified else "credentials")
         if asks and not admitted:
             made = replace(made, open=_OTHER_SERVICE, asks=asks)
+        verified_by_tls = notes.get("auth-tls-verify-client", "on") == "on" and bool(
+            notes.get("auth-tls-secret")
+        )
+        if verified_by_tls and request.scheme == "https":
+            made = replace(made, open="a client certificate")
         service, shares = self._chosen(location, request)
         return replace(
             made,
@@ -119,13 +128,14 @@ class Effects:
         )
 
     def _before_access(
-        self, request: Request, server: Server, notes: Mapping[str, str], path: str
+        self, request: Request, server: Server, location: Location, path: str
     ) -> Prediction | None:
         """The reply of the phases before those that count and admit clients; ``None``: they make none."""
+        notes = location.notes
         if self._too_large(request, notes):
             return Prediction(status=413)
         root = notes.get("app-root", "")
-        if root and path == "/":
+        if root.startswith("/") and path == "/":
             return Prediction(status=302, location=f"{request.scheme}://{request.host}{root}")
         if (
             request.method == "OPTIONS"
@@ -133,11 +143,12 @@ class Effects:
             and _origin_fits(request, notes)
         ):
             return Prediction(status=204)
-        for name, status in (("temporal-redirect", 302), ("permanent-redirect", 301)):
-            if notes.get(name):
+        for name, status, most in (("temporal-redirect", 302, 307), ("permanent-redirect", 301, 308)):
+            if _URL.match(notes.get(name, "")):
                 code = notes.get(f"{name}-code", "")
-                return Prediction(status=int(code) if code.isdecimal() else status, location=notes[name])
-        if request.scheme == "http" and self._goes_to_tls(server, notes, path):
+                sent = int(code) if code.isdecimal() and 300 <= int(code) <= most else status
+                return Prediction(status=sent, location=notes[name])
+        if request.scheme == "http" and self._goes_to_tls(server, location):
             return Prediction(status=self.redirect_status, location=self._secure_location(request, notes))
         return None
 
@@ -145,7 +156,9 @@ class Effects:
         host = request.host.partition(":")[0]
         ported = notes.get("use-port-in-redirects", self._settings.get("use-port-in-redirects", "false"))
         kept = notes.get("preserve-trailing-slash", self._settings.get("preserve-trailing-slash", "false"))
-        path = request.path if kept in TRUE or request.path == "/" else request.path.removesuffix("/")
+        # The slash at the end of what was asked for, so not one before a query.
+        whole = kept in TRUE or request.path == "/" or bool(request.query)
+        path = request.path if whole else request.path.removesuffix("/")
         return f"https://{host}{':443' if ported in TRUE else ''}{path}{request.query}"
 
     def _too_large(self, request: Request, notes: Mapping[str, str]) -> bool:
@@ -155,8 +168,9 @@ class Effects:
         length = request.headers.get("content-length", "0")
         return bool(limit) and length.isdecimal() and int(length) > limit
 
-    def _goes_to_tls(self, server: Server, notes: Mapping[str, str], path: str) -> bool:
-        if _at_or_below(path, self._settings.get("no-tls-redirect-locations", _ACME)):
+    def _goes_to_tls(self, server: Server, location: Location) -> bool:
+        notes = location.notes
+        if _listed_path(location.path, self._settings.get("no-tls-redirect-locations", _ACME)):
             return False
         forced = notes.get("force-ssl-redirect", self._settings.get("force-ssl-redirect", "false"))
         wanted = notes.get("ssl-redirect", self._settings.get("ssl-redirect", "true"))
@@ -193,14 +207,12 @@ class Effects:
         denied = notes.get("denylist-source-range") or self._settings.get("denylist-source-range", "")
         return _within(client, denied) or bool(allowed and not _within(client, allowed))
 
-    def _asks(self, notes: Mapping[str, str], path: str) -> str:
+    def _asks(self, notes: Mapping[str, str]) -> str:
         """The URL of the service that decides; empty without one."""
         if notes.get("auth-url"):
-            return "" if path.startswith(f"{_ACME}/") else notes["auth-url"]
+            return notes["auth-url"]
         wanted = notes.get("enable-global-auth", "true") in TRUE
-        if not wanted or _at_or_below(path, self._settings.get("no-auth-locations", _ACME)):
-            return ""
-        return self._settings.get("global-auth-url", "")
+        return self._settings.get("global-auth-url", "") if wanted else ""
 
     def _verified(self, request: Request, location: Location) -> bool | None:
         """Whether the password is one of the Secret; ``None``: the Secret is not known."""
@@ -279,7 +291,7 @@ def _request_fields(location: Location) -> tuple[tuple[str, str], ...]:
 
 def _forwarded(location: Location, groups: tuple[str, ...], path: str) -> str:
     target = location.notes.get("rewrite-target", "")
-    if not target or target == location.path:
+    if not target or target == location.path or not _TARGET.fullmatch(target):
         return path
 
     def group(found: re.Match[str]) -> str:
@@ -314,12 +326,8 @@ def _listed(item: str, value: str) -> bool:
         return False
 
 
-def _at_or_below(path: str, prefixes: str) -> bool:
-    return any(
-        path == item or path.startswith(f"{item}/")
-        for item in (text.strip().rstrip("/") for text in prefixes.split(","))
-        if item
-    )
+def _listed_path(path: str, prefixes: str) -> bool:
+    return any(path.startswith(item) for item in map(str.strip, prefixes.split(",")) if item)
 
 
 def _count(notes: Mapping[str, str], name: str) -> int:

@@ -136,8 +136,9 @@ class Servers:
         """The server for the host *name* in lower case; ``"www-twin:shop.test"`` where it is its twin."""
         if name in self._servers:
             return name, self._servers[name]
-        if name in self._aliases:
-            server = self._servers[self._aliases[name]]
+        alias = self._alias(name)
+        if alias:
+            server = self._servers[alias]
             # Its certificate serves an alias only where it is for that name too.
             covered = self._certificates.get(server.secret, ()) if server.secret is not None else ()
             _, _, parent = name.partition(".")
@@ -149,6 +150,16 @@ class Servers:
         if re.fullmatch(r"[\w-]+", label) and f"*.{parent}" in self._servers:
             return name, self._servers[f"*.{parent}"]
         return name, self._servers.get("_")
+
+    def _alias(self, name: str) -> str:
+        """The host that *name* is an alias of; empty: of none."""
+        _, _, parent = name.partition(".")
+        if name in self._aliases or f"*.{parent}" in self._aliases:
+            return self._aliases.get(name) or self._aliases[f"*.{parent}"]
+        for alias, host in self._aliases.items():
+            if alias.startswith("~") and (found := _expression(alias[1:])) is not None and found.match(name):
+                return host
+        return ""
 
     @staticmethod
     def locate(server: Server, path: str) -> tuple[Location, tuple[str, ...]] | None:
