@@ -303,6 +303,7 @@ class H2Upstream(asyncio.Protocol):
         if not self._ready.done():
             detail = self.engine.reason or "connection closed before settings of HTTP/2"
             self._ready.set_exception(ConnectFailed(Termination.UPSTREAM_REFUSED, detail))
+            self._ready.exception()  # whoever wanted it may have gone
         for stream in list(self._streams.values()):
             stream.connection_lost()
         self._streams.clear()

@@ -250,7 +250,7 @@ def _too_long(route: Route) -> str:
 
 _NO_NAME: Final = (
     "the delegate, which its policies need, cannot serve a variant or a regular expression of a host that falls"
-    " through to other hosts, or has endpoints that speak h2c"
+    " through to other hosts, or has endpoints that it cannot speak to"
 )
 
 _NO_TRAILERS: Final = (

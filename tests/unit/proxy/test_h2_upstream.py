@@ -391,6 +391,16 @@ async def test_connections_carry_as_many_requests_as_the_policy_says(
     assert [len(session.calls) for session in endpoint.sessions] == [3, 3, 1]
 
 
+async def test_an_endpoint_that_speaks_no_http2_is_a_502(stage: Stage) -> None:
+    old = await stage.endpoint(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+    records: list[AccessRecord] = []
+    proxy = await stage.proxy(forward(old.port, protocol=H2C), access_log=records.append)
+    client = await stage.connect(proxy)
+
+    assert (await client.ask(post())).status == 502
+    assert records[0].detail
+
+
 async def test_switches_are_refused(stage: Stage, endpoint: H2Endpoint) -> None:
     records: list[AccessRecord] = []
     client = await client_of(stage, endpoint, access_log=records.append)
