@@ -10,11 +10,14 @@ import pytest
 from anyio.to_thread import run_sync
 
 from ingresskit.testing import ingress, service
+from tests.dataplane.conftest import opened_with_delegate
 from tests.dataplane.grpc_scene import DEADLINE, Caller, GrpcEndpoint, channel_to, grpc_secret, open_grpc
+from tests.dataplane.haproxy_plane import HAPROXY
 from tests.dataplane.stage import HOST, Stage, slices
 
 pytestmark = pytest.mark.anyio
 
+needs_haproxy = pytest.mark.skipif(bool(HAPROXY.missing), reason=HAPROXY.missing)
 _SPEAK = ("inprocess", "haproxy", "nginx-dynamic")
 
 
@@ -125,3 +128,26 @@ async def test_errors_of_the_proxy_are_those_of_grpc(caller: Caller, stage: Stag
         "Closed": grpc.StatusCode.PERMISSION_DENIED,
         "None": grpc.StatusCode.UNIMPLEMENTED,
     }
+
+
+@needs_haproxy
+async def test_calls_pass_the_delegate_beside_haproxy() -> None:
+    with open_grpc() as endpoint:
+        async with opened_with_delegate("haproxy") as plane, Stage(plane) as stage:
+            await stage.serve_objects(
+                ingress(
+                    "web",
+                    {HOST: {"/": "web"}},
+                    annotations={"tls-redirect": "false", "request-timeout": "20s"},
+                ),
+                service("web", app_protocol="grpc"),
+                *slices("web", [endpoint.port]),
+            )
+            with channel_to(plane.http, HOST, tls=False) as caller:
+                message, first, last = await run_sync(caller.echo, b"hello")
+                talked = await run_sync(caller.chat, [b"a", b"b"])
+                failed = await run_sync(caller.failure, b"x")
+
+    assert (message, first.get("x-first"), last.get("x-last")) == (b"hello", "1", "2")
+    assert talked == [b"one:a", b"one:b"]
+    assert failed == (grpc.StatusCode.FAILED_PRECONDITION, "not so: x")
