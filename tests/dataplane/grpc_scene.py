@@ -64,7 +64,7 @@ class _Service(grpc.GenericRpcHandler):
         self._endpoint = endpoint
         self._calls: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
             "Echo": grpc.unary_unary_rpc_method_handler(self._echo),
-            "Name": grpc.unary_unary_rpc_method_handler(lambda _message, _context: endpoint.name),
+            "Name": grpc.unary_unary_rpc_method_handler(self._name),
             "Join": grpc.stream_unary_rpc_method_handler(self._join),
             "Split": grpc.unary_stream_rpc_method_handler(self._split),
             "Chat": grpc.stream_stream_rpc_method_handler(self._chat),
@@ -86,6 +86,9 @@ class _Service(grpc.GenericRpcHandler):
         context.send_initial_metadata((("x-first", "1"),))
         context.set_trailing_metadata((("x-last", "2"), ("x-last-bin", b"\x00\xff")))
         return message
+
+    def _name(self, _message: bytes, _context: grpc.ServicerContext) -> bytes:
+        return self._endpoint.name
 
     def _join(self, messages: Iterator[bytes], _context: grpc.ServicerContext) -> bytes:
         return b",".join(messages)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -13,6 +13,7 @@ import h2.config
 import h2.connection
 import h2.errors
 import h2.events
+import h2.exceptions
 import h2.settings
 from typing_extensions import override
 
@@ -179,7 +180,7 @@ class H2Endpoint:
 @contextlib.asynccontextmanager
 async def open_h2(
     answer: Answer | None = None, *, tls: ssl.SSLContext | None = None, max_streams: int = 100
-) -> AsyncIterator[H2Endpoint]:
+) -> AsyncGenerator[H2Endpoint]:
     """An endpoint on a free port."""
     endpoint = H2Endpoint(max_streams=max_streams)
     if answer is not None:
