@@ -52,8 +52,10 @@ class _Flags(DialectArguments):
     url: str
     method: str
     header: list[tuple[str, str]]
+    cookie: list[tuple[str, str]]
     client: str | None
     json: bool
+    fail: bool
 
 
 def answer(question: Question, argv: Sequence[str] | None, *, program: str) -> int:
@@ -65,8 +67,9 @@ def answer(question: Question, argv: Sequence[str] | None, *, program: str) -> i
         program: What messages begin with.
 
     Returns:
-        The exit status: 0; 1 when an object was refused a part of what it asks for (``render`` and
-        ``check``); 2 for a folder that is not there or a value that cannot be.
+        The exit status: 0; 1 when an object was refused a part of what it asks for (``render`` and ``check``),
+        or with ``--fail`` when the proxy itself responds with 400 or more (``explain``); 2 for a folder that is
+        not there or a value that cannot be.
 
     Raises:
         SystemExit: With 2 for a flag that is wrong, with 0 after ``--help``.
@@ -125,7 +128,12 @@ def _print_notes(offline: Offline) -> None:
 
 
 def _explain(offline: Offline, flags: _Flags) -> int:
-    request = Request.of(flags.url, method=flags.method, headers=dict(flags.header), client=flags.client)
+    headers: dict[str, str] = {}
+    for name, value in flags.header:
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    request = Request.of(
+        flags.url, method=flags.method, headers=headers, client=flags.client, cookies=dict(flags.cookie)
+    )
     explanation = explain(offline.graph, request, offline.claims, effects=offline.effects)
     if flags.json:
         print(json.dumps(dump_explanation(explanation), indent=2))
@@ -133,7 +141,7 @@ def _explain(offline: Offline, flags: _Flags) -> int:
         print(*explanation_lines(offline, explanation), sep="\n")
     sys.stdout.flush()
     _print_notes(offline)
-    return 0
+    return int(flags.fail and (explanation.status or 0) >= 400)
 
 
 def _parser(question: Question, program: str) -> CommandParser:
@@ -153,9 +161,14 @@ def _parser(question: Question, program: str) -> CommandParser:
             add("--strict", action="store_true", help="end with 1 for warnings too")
         case "explain":
             add("--method", default="GET", metavar="METHOD", help="(%(default)s)")
-            add("--header", type=checked(_header), action="append", default=[], metavar="NAME:VALUE")
+            text = "a header field of the request; repeatable"
+            add("--header", type=checked(_header), action="append", default=[], metavar="NAME:VALUE", help=text)
+            text = "a cookie of the request; repeatable"
+            add("--cookie", type=checked(_cookie), action="append", default=[], metavar="NAME=VALUE", help=text)
             add("--client", type=checked(_client), metavar="ADDR", help="the client's address")
             add("--json", action="store_true", help="print JSON")
+            text = "end with 1 when the proxy itself responds with 400 or more, such as 404"
+            add("--fail", action="store_true", help=text)
         case _:
             assert_never(question)
     add_translation_arguments(parser)
@@ -167,7 +180,14 @@ def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
         raise ValueError(f"{text!r} is not a header field such as 'X-Tenant: blue'")
-    return name, value.strip()
+    return name.lower(), value.strip()
+
+
+def _cookie(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or ";" in value:
+        raise ValueError(f"{text!r} is not a cookie such as 'canary=always'")
+    return name, value
 
 
 def _client(text: str) -> str:

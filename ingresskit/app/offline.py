@@ -229,8 +229,9 @@ def explanation_lines(offline: Offline, explanation: Explanation) -> Iterator[st
         for item in offline.diagnostics:
             if item.subject in concerned and not _about_another_path(item, route):
                 yield f"  {item.severity}: {item.reason} {item.subject}, {item.field}: {item.message}"
-    if explanation.near_misses:
-        yield "near misses:"
+    if shown := len(explanation.near_misses):
+        total = explanation.near_miss_count
+        yield f"near misses ({shown} of {total} shown):" if total > shown else "near misses:"
     for miss in explanation.near_misses:
         winner = f" (served instead: {miss.winner})" if miss.winner else ""
         yield f"  {miss.path or 'every path'} of {miss.host or 'any host'}, from {miss.origin}"

@@ -15,6 +15,7 @@ from ingresskit.filters.chain import BUILTIN_EFFECTS
 from ingresskit.filters.decide import Decision, decide, decide_all
 from ingresskit.filters.effects import PolicyEffects
 from ingresskit.filters.near_misses import NearMiss, near_misses
+from ingresskit.filters.would import refused_by, would_be
 from ingresskit.graph import (
     Close,
     Forward,
@@ -48,7 +49,10 @@ class Explanation:
         verdict: What happens, one sentence.
         order: The stages at which the route's policies act on the request, in the order in which they act;
             those after one that responds are not reached.
-        near_misses: At most 50, nearest first: same host before other hosts, served before unserved.
+        near_misses: At most 50, nearest first: those of the host that is asked for, then of hosts that relate
+            to it by structure, then rules of such hosts that are not served, then hosts of like spelling. Of
+            other hosts, eight at most.
+        near_miss_count: How many near misses there are, with those that are not shown.
         holder: Who holds the host, since when and why; ``None`` without a holder or a record.
     """
 
@@ -61,6 +65,7 @@ class Explanation:
     verdict: str
     order: tuple[Stage, ...] = ()
     near_misses: tuple[NearMiss, ...] = ()
+    near_miss_count: int = 0
     holder: HostHolder | None = None
 
 
@@ -95,6 +100,7 @@ def explain(
             verdict=_passed(candidates[0].host, stream),
             holder=holder_of(claims, request.host),
         )
+    misses = near_misses(graph, request, decision, candidates, most=_MOST_NEAR_MISSES)
     return Explanation(
         request=request,
         host=host,
@@ -103,10 +109,12 @@ def explain(
         route=route,
         status=status,
         verdict=_verdict(graph, request, decision)
+        + "".join(f" {sentence}" for sentence in would_be(request, decision))
         + _on_trial(decision)
         + _others(graph, request, decision, effects),
         order=_order(request, decision),
-        near_misses=near_misses(graph, request, decision, candidates)[:_MOST_NEAR_MISSES],
+        near_misses=misses.shown,
+        near_miss_count=misses.total,
         holder=holder_of(claims, request.host),
     )
 
@@ -174,7 +182,8 @@ def _reason(graph: RouteGraph, request: Request, route: Route, decision: Decisio
     """Why the proxy responds itself, as the end of a sentence."""
     match decision.stage:
         case Stage.ADDRESS:
-            return f" and does not let {request.client} in"
+            by = refused_by(request, decision)
+            return f" and does not let {request.client} in" + (f": refused by {by}" if by else "")
         case Stage.AGENT:
             return ", and keeps out what its User-Agent or Referer names"
         case Stage.RATE if decision.reply is not None and decision.reply.status == 405:

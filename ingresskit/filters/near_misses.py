@@ -3,25 +3,27 @@
 A near miss is served under a host or a path that takes the request, or nearly, or would be if it were
 served at all. The nearest comes first: of the hosts, the one asked for; of its rules, one that is not
 served, then one that differs in a slash, a letter's case or its path type, then wider and deeper paths, and
-the unrelated ones last.
+the unrelated ones last. After it come hosts that relate to it by structure, such as the wildcard of the same
+name, then rules of such hosts that are not served, and then hosts that are spelt nearly the same.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import SequenceMatcher, get_close_matches
+from difflib import SequenceMatcher
 from enum import IntEnum, StrEnum
-from heapq import nsmallest
 from typing import NamedTuple
 
 from ingresskit.filters.decide import Decision
+from ingresskit.filters.near_hosts import host_message, hosts_alike, related_hosts, relation_of
 from ingresskit.graph import (
     ANY_HOST,
     JudgedRequest,
     PathKind,
     PathMatch,
+    PathRefused,
     Request,
     Route,
     RouteGraph,
@@ -32,13 +34,11 @@ from ingresskit.graph import (
 from ingresskit.models import ObjectRef
 from ingresskit.policies import Origin
 
-__all__ = ["Miss", "NearMiss", "near_misses"]
+__all__ = ["Miss", "NearMiss", "NearMisses", "near_misses"]
 
 _MOST_OTHER_HOSTS = 8
-_MOST_COMPARED_KIN = 200
-_LONGEST_SLIP = 4
-# 20,000 hosts of 30 characters: 0.1 s; what is left out then are hosts that differ in two labels.
-_MOST_COMPARED_CHARACTERS = 20_000_000
+# Routes of other hosts that are asked whether they would take the path; hosts after them count unasked.
+_MOST_ASKED_ROUTES = 50_000
 # Comparing texts letter by letter is slow, and a host may have ten thousand paths.
 _MOST_COMPARED_PATHS = 500
 _NOTATION = re.compile(r"[*()\[\]{}|^$\\?#<>]")
@@ -87,14 +87,36 @@ class _Relation(IntEnum):
     NONE = 5
 
 
+class _Place(IntEnum):
+    """Where a near miss stands after those of the hosts that may take the request."""
+
+    RELATED = 10
+    RELATED_NOT_SERVED = 11
+    ALIKE = 12
+
+
 class _Ranked(NamedTuple):
-    relation: _Relation
+    place: int
+    relation: int
     miss: NearMiss
 
 
+class NearMisses(NamedTuple):
+    """Some near misses, and how many there are.
+
+    Attributes:
+        shown: Nearest first.
+        total: With those that are not shown; of more than 50,000 rules of other hosts it may count some
+            hosts that lack the path.
+    """
+
+    shown: tuple[NearMiss, ...]
+    total: int
+
+
 def near_misses(
-    graph: RouteGraph, request: Request, decision: Decision, candidates: tuple[VirtualHost, ...]
-) -> tuple[NearMiss, ...]:
+    graph: RouteGraph, request: Request, decision: Decision, candidates: tuple[VirtualHost, ...], *, most: int
+) -> NearMisses:
     """The near misses of a request, nearest first.
 
     Args:
@@ -102,18 +124,25 @@ def near_misses(
         request: The request.
         decision: What happens to it.
         candidates: The virtual hosts that may take it.
+        most: How many are shown.
     """
     host, path = decision.host, decision.path
-    ranked = [*_served(graph, request, decision, candidates), *_unserved(graph, host, path)]
     nearness = {name: rank for rank, name in enumerate(host_candidates(host))}
-    ranked.sort(key=lambda item: (nearness.get(item.miss.host, len(nearness)), item.relation))
-    return tuple(item.miss for item in ranked)
+    ranked = [*_served(graph, request, decision, candidates, nearness), *_unserved(graph, host, path, nearness)]
+    others, unshown = _of_other_hosts(graph, decision, candidates)
+    ranked += others
+    ranked.sort(key=lambda item: (item.place, item.relation))
+    return NearMisses(tuple(item.miss for item in ranked[:most]), len(ranked) + unshown)
 
 
 def _served(
-    graph: RouteGraph, request: Request, decision: Decision, candidates: tuple[VirtualHost, ...]
+    graph: RouteGraph,
+    request: Request,
+    decision: Decision,
+    candidates: tuple[VirtualHost, ...],
+    nearness: dict[str, int],
 ) -> Iterator[_Ranked]:
-    host, path, winner = decision.host, decision.path, decision.route
+    path, winner = decision.path, decision.route
     judged = JudgedRequest(request)
     for virtual_host in candidates:
         compared = len(virtual_host.routes) <= _MOST_COMPARED_PATHS
@@ -122,34 +151,65 @@ def _served(
                 relation, reason, message = _condition_miss(route, path, judged) or _path_miss(
                     route, path, winner, compared=compared
                 )
-                yield _Ranked(relation, _near(virtual_host, route, reason, message))
+                yield _Ranked(
+                    nearness[virtual_host.host], relation, _near(virtual_host, route, reason, message)
+                )
     names = {item.host for item in candidates}
-    for name in host_candidates(host):
+    for name, place in nearness.items():
         other = graph.virtual_host(name)
-        if other is not None and name not in names:
+        if other is not None and name not in names and (wider := _first_match(other, path)) is not None:
             message = f"the host {candidates[0].host} is more specific than {_named(name)}"
-            yield from _first_match(other, path, Miss.LESS_SPECIFIC_HOST, message)
-    for other in _hosts_like(graph, host):
-        message = _host_message(other.host, host)
-        found = list(_first_match(other, path, Miss.HOST_DIFFERS, message))
-        if not found and not candidates and other.routes:
+            yield _Ranked(place, _Relation.DETAIL, _near(other, wider, Miss.LESS_SPECIFIC_HOST, message))
+
+
+def _of_other_hosts(
+    graph: RouteGraph, decision: Decision, candidates: tuple[VirtualHost, ...]
+) -> tuple[list[_Ranked], int]:
+    """The near misses of hosts that do not take the request, and how many more there are."""
+    host, path = decision.host, decision.path
+    related = related_hosts(graph, host)
+    known = {item.host for item in related}
+    # Whoever asks for a host that is there did not mistype it.
+    alike = [] if graph.virtual_host(host) is not None else hosts_alike(graph, host, _MOST_OTHER_HOSTS)
+    places = [(item.host, _Place.RELATED) for item in related]
+    places += [(name, _Place.ALIKE) for name in alike if name not in known]
+    shown: list[_Ranked] = []
+    unshown, asked = 0, 0
+    for name, place in places:
+        other = graph.by_host[name]
+        message = host_message(name, host)
+        route = _first_match(other, path) if asked < _MOST_ASKED_ROUTES else next(iter(other.routes), None)
+        asked += len(other.routes)
+        if route is None and not candidates and other.routes:
             # Nobody has the host: which hosts there are is worth more than whether they have the path.
             message += f", and no rule of it takes {path}"
-            found = [_Ranked(_Relation.NONE, _near(other, other.routes[0], Miss.HOST_DIFFERS, message))]
-        yield from found
+            route = other.routes[0]
+        if route is None:
+            continue
+        if len(shown) < _MOST_OTHER_HOSTS:
+            shown.append(_Ranked(place, len(shown), _near(other, route, Miss.HOST_DIFFERS, message)))
+        else:
+            unshown += 1
+    return shown, unshown
 
 
-def _first_match(host: VirtualHost, path: str, reason: Miss, message: str) -> Iterator[_Ranked]:
+def _first_match(host: VirtualHost, path: str) -> Route | None:
     """The rule that would take the path if the host were right."""
-    route = next((item for item in host.routes if item.match.matches(path) and not item.fallback), None)
-    if route is not None:
-        yield _Ranked(_Relation.DETAIL, _near(host, route, reason, message))
+    return next((item for item in host.routes if not item.fallback and _takes(item.match, path)), None)
+
+
+def _takes(match: PathMatch, path: str) -> bool:
+    """Whether *match* takes *path*; one that takes too long to say so does not."""
+    try:
+        return match.matches(path)
+    except PathRefused:
+        return False
 
 
 def _condition_miss(route: Route, path: str, request: JudgedRequest) -> tuple[_Relation, Miss, str] | None:
     """Why a variant leaves a request for its path: the first condition that does not hold, or its share."""
     selection = route.selection
-    if not selection or not route.match.matches(path):
+    if not selection or not _takes(route.match, path):
         return None
     failed = next((item for item in selection.conditions if not item.holds(request)), None)
     if failed is not None:
@@ -163,7 +223,7 @@ def _condition_miss(route: Route, path: str, request: JudgedRequest) -> tuple[_R
 
 def _path_miss(route: Route, path: str, winner: Route | None, *, compared: bool) -> tuple[_Relation, Miss, str]:
     match, rule = route.match, route.shown
-    if match.matches(path):
+    if _takes(match, path):
         return (
             _Relation.WIDER,
             Miss.LESS_SPECIFIC_PATH,
@@ -214,69 +274,22 @@ def _alike(one: str, other: str) -> bool:
     return SequenceMatcher(None, one, other).ratio() >= 0.8
 
 
-def _hosts_like(graph: RouteGraph, host: str) -> list[VirtualHost]:
-    """Hosts that a client who sent *host* may have meant, likest first, a handful at most."""
-    mine = set(host_candidates(host))
-    others = {item.host: item for item in graph.virtual_hosts if item.host not in mine}
-    kin = nsmallest(
-        _MOST_COMPARED_KIN,
-        (name for name in others if _akin(name, host)),
-        key=lambda name: (abs(len(name) - len(host)), name),
-    )
-    kin.sort(key=lambda name: (-SequenceMatcher(None, name, host).quick_ratio(), name))
-    # Whoever asks for a host that is there did not mistype it.
-    worth = [] if graph.virtual_host(host) is not None else _worth_comparing(host, others)
-    typos = get_close_matches(host, worth, n=_MOST_OTHER_HOSTS, cutoff=0.8)
-    return [others[name] for name in dict.fromkeys([*typos, *kin])][:_MOST_OTHER_HOSTS]
-
-
-def _worth_comparing(host: str, others: Iterable[str]) -> list[str]:
-    """Hosts that may be a slip of the hand away. Comparing texts takes time by the square of their length."""
-    alike = [name for name in others if abs(len(name) - len(host)) <= _LONGEST_SLIP]
-    most = max(_MOST_COMPARED_CHARACTERS // (len(host) ** 2), 100)
-    if len(alike) > most:
-        first, _, rest = host.partition(".")
-        alike = [name for name in alike if (parts := name.partition("."))[0] == first or parts[2] == rest]
-    return alike[:most]
-
-
 def _near(host: VirtualHost, route: Route, reason: Miss, message: str) -> NearMiss:
     return NearMiss(origin=route.origin, host=host.host, path=route.shown, reason=reason, message=message)
-
-
-def _akin(rule: str, host: str) -> bool:
-    """Whether one name stands inside the other: ``shop.test`` and ``www.shop.test``."""
-    bare = rule.removeprefix("*.")
-    return f".{host}".endswith(f".{bare}") or f".{bare}".endswith(f".{host}")
-
-
-def _host_message(rule: str, host: str) -> str:
-    if rule.startswith("*."):
-        if host.endswith(rule[1:]):
-            return f"{rule} takes exactly one label before {rule[2:]}, and {host} has more"
-        if host == rule[2:]:
-            return f"{rule} takes names below {host}, not {host} itself"
-    elif f"www.{host}" == rule or f"www.{rule}" == host:
-        return f"{rule} and {host} are two hosts, and each needs a rule of its own"
-    elif host.endswith(f".{rule}"):
-        wildcard = f"; *.{rule} would" if host.count(".") == rule.count(".") + 1 else ""
-        return f"{rule} takes no names below it{wildcard}"
-    elif rule.endswith(f".{host}"):
-        return f"{rule} is a name below {host}, and takes nothing for it"
-    return f"it is for the host {rule}, not {host}"
 
 
 def _named(host: str) -> str:
     return "any host" if host == ANY_HOST else host
 
 
-def _unserved(graph: RouteGraph, host: str, path: str) -> Iterator[_Ranked]:
-    may_take = set(host_candidates(host))
+def _unserved(graph: RouteGraph, host: str, path: str, nearness: dict[str, int]) -> Iterator[_Ranked]:
     for item in graph.unserved:
-        same = item.host in may_take or _meant_host(item) == host
-        host_fits = same or (item.host and _akin(_meant_host(item), host))
-        path_fits = item.match is None or item.match.matches(path)
-        if (same and path_fits) or (not item.path and host_fits):
+        meant = _meant_host(item)
+        # A port or a scheme in a rule's host, and it would be the very host that is asked for.
+        place = 0 if meant == host else nearness.get(item.host)
+        related = place is not None or (item.host and relation_of(meant, host) is not None)
+        path_fits = item.match is None or _takes(item.match, path)
+        if (place is not None and path_fits) or (not item.path and related):
             miss = NearMiss(
                 origin=item.origin,
                 host=item.host,
@@ -285,7 +298,7 @@ def _unserved(graph: RouteGraph, host: str, path: str) -> Iterator[_Ranked]:
                 message=item.message,
                 winner=item.winner,
             )
-            yield _Ranked(_Relation.NOT_SERVED, miss)
+            yield _Ranked(_Place.RELATED_NOT_SERVED if place is None else place, _Relation.NOT_SERVED, miss)
 
 
 def _meant_host(item: Unserved) -> str:

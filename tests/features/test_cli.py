@@ -55,6 +55,7 @@ FLAG_MISTAKES: dict[str, tuple[list[str], str]] = {
         "--default-backend-service: 'x' is not NAMESPACE",
     ),
     "header": (["explain", HELLO, "http://a", "--header=x"], "--header: 'x' is not a header field such as"),
+    "cookie": (["explain", HELLO, "http://a", "--cookie=x"], "--cookie: 'x' is not a cookie such as"),
     "client": (["explain", HELLO, "http://a", "--client=me"], "--client: 'me' is not an IP address"),
 }
 
@@ -90,7 +91,10 @@ def test_a_url_that_is_none_is_one_line(capsys: pytest.CaptureFixture[str]) -> N
 
     said = capsys.readouterr()
     assert (status, said.out) == (2, "")
-    assert said.err == "ingresskit explain: 'hello.example/' is not an http or https URL with a host\n"
+    meant = "did you mean http://hello.example/?"
+    assert said.err == (
+        f"ingresskit explain: 'hello.example/' is not an http or https URL with a host; {meant}\n"
+    )
 
 
 def test_check_finds_nothing_in_a_clean_folder(capsys: pytest.CaptureFixture[str]) -> None:
@@ -195,6 +199,41 @@ def test_a_host_header_replaces_the_host_of_the_url(capsys: pytest.CaptureFixtur
     main(["explain", HELLO, "--json", "--header", "Host: hello.example", "http://192.0.2.1/x"])
 
     assert json.loads(capsys.readouterr().out)["virtualHost"] == "hello.example"
+
+
+@pytest.mark.parametrize(("url", "status"), [("http://hello.example/", 0), ("http://other.example/", 1)])
+def test_a_404_is_an_exit_status_only_where_that_is_asked_for(
+    url: str, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    statuses = main(["explain", HELLO, url]), main(["explain", "--fail", HELLO, url])
+
+    assert statuses == (0, status)
+    assert capsys.readouterr().err == ""
+
+
+def test_explain_counts_the_near_misses_that_it_does_not_show(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (MANIFESTS / "hello" / "hello.yaml").read_text(encoding="utf-8")
+    document = next(item for item in text.split("\n---\n") if "kind: Ingress\n" in item)
+    rule = "    - host: hello.example"
+    assert rule in document
+    (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
+    for number in range(20):
+        other = document.replace("name: hello\n", f"name: hello{number}\n", 1)
+        (tmp_path / f"b{number}.yaml").write_text(
+            other.replace(rule, f"    - host: t{number}.shop.example"), encoding="utf-8"
+        )
+
+    main(["explain", str(tmp_path), "http://shop.example/"])
+
+    assert "near misses (8 of 20 shown):" in capsys.readouterr().out
+
+
+def test_explain_takes_cookies_and_repeated_headers(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["explain", HELLO, "--cookie", "a=b", "--header", "X: 1", "--header", "X: 2", "http://hello.example/"])
+
+    assert "hello.example" in capsys.readouterr().out
 
 
 def test_flags_decide_what_is_ours(capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,7 +49,7 @@ SECURITY_HEADERS: Final = (
 _WORTH_COMPRESSING = 2048
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\uffff]*")
-_EXPLAIN_PARAMETERS = ("url", "method", "header", "client")
+_EXPLAIN_PARAMETERS = ("url", "method", "header", "cookie", "client")
 
 
 class BadQuery(Exception):
@@ -193,7 +193,8 @@ def explained_request(query: str) -> Request:
         name, value = _header(text)
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     try:
-        return Request.of(url, method=method or "GET", headers=headers, client=client or None)
+        cookies = dict(map(_cookie, values.get("cookie", [])))
+        return Request.of(url, method=method or "GET", headers=headers, client=client or None, cookies=cookies)
     except ConfigurationError as exc:
         raise BadQuery(str(exc)) from None
 
@@ -216,6 +217,13 @@ def _single(values: Mapping[str, list[str]], name: str) -> str:
     if len(found) > 1:
         raise BadQuery(f"the parameter {name!r} is given {len(found)} times")
     return found[0].strip()
+
+
+def _cookie(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not _TOKEN.fullmatch(name) or not _FIELD_VALUE.fullmatch(value) or ";" in value:
+        raise BadQuery(f"{text!r} is not a cookie of the form 'name=value'")
+    return name, value
 
 
 def _header(text: str) -> tuple[str, str]:

@@ -133,6 +133,7 @@ def dump_explanation(explanation: Explanation) -> dict[str, object]:
         "verdict": explanation.verdict,
         "order": list(explanation.order),
         "holder": None if explanation.holder is None else _holder(explanation.holder),
+        "nearMissCount": explanation.near_miss_count,
         "nearMisses": [
             {
                 "origin": _origin(miss.origin),

@@ -20,6 +20,8 @@ from ingresskit.models import ObjectKey, ObjectRef
 from ingresskit.policies import (
     AllowedSources,
     BodyLimit,
+    DeniedSources,
+    ExternalAuth,
     Order,
     PlainHttp,
     PolicySet,
@@ -31,6 +33,7 @@ from ingresskit.policies import (
     TlsRedirect,
 )
 from ingresskit.policies.values import parse_networks
+from ingresskit.policies.variables import parse_request_url
 from tests.unit.graph.graphs import WEB, backend, graph, host, origin, route
 
 SHOP = graph(
@@ -254,6 +257,10 @@ def test_a_rule_of_the_host_that_is_not_served_comes_before_all_others() -> None
         ("a.b.shop.test", "*.shop.test", "exactly one label before"),
         ("api.shop.test", "shop.test", "takes no names below it; *.shop.test would"),
         ("shop.test", "api.shop.test", "is a name below shop.test"),
+        ("shop.test", "*.eu.shop.test", "it is for the host *.eu.shop.test"),
+        ("web.shop.test", "web.eu.shop.test", "it is for the host web.eu.shop.test, and web.shop.test has one"),
+        ("web.shop.test", "*.eu.shop.test", "has one label less"),
+        ("web.eu.shop.test", "web.shop.test", "has one label more"),
         ("shpo.test", "shop.test", "it is for the host shop.test"),
     ],
 )
@@ -333,3 +340,107 @@ def test_policies_on_trial_refuse_nothing_and_are_named() -> None:
 
     assert found.status is None
     assert found.verdict.endswith("On trial, and refusing nothing: address.")
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "held"),
+    [
+        ("shop.test", "*.shop.test"),
+        ("shop.test", "www.shop.test"),
+        ("a.b.shop.test", "*.shop.test"),
+        ("web.shop.test", "web.eu.shop.test"),
+    ],
+)
+def test_a_host_that_relates_by_structure_comes_before_hosts_of_like_spelling(
+    asked_for: str, held: str
+) -> None:
+    alike = [host(f"{number}{asked_for}", "Prefix /") for number in range(9)]
+    found = asked(f"http://{asked_for}/", at=graph(*alike, host(held, "Prefix /")))
+
+    assert next(miss.host for miss in found.near_misses) == held
+    assert len(found.near_misses) == 8
+
+
+def test_rules_of_related_hosts_that_are_not_served_come_after_these_and_before_hosts_of_like_spelling() -> (
+    None
+):
+    served = graph(host("shops.test", "Prefix /"), host("*.shop.test", "Prefix /"))
+    lost = unserved("www.shop.test", "", "ClassNotOurs")
+    found = asked("http://shop.test/", at=replace(served, unserved=(lost,)))
+
+    assert [miss.host for miss in found.near_misses] == ["*.shop.test", "www.shop.test", "shops.test"]
+
+
+def test_near_misses_that_are_not_shown_are_counted() -> None:
+    below = [host(f"tenant{number}.shop.test", "Prefix /") for number in range(74)]
+    found = asked("http://shop.test/", at=graph(*below))
+
+    assert (len(found.near_misses), found.near_miss_count) == (8, 74)
+    assert asked("http://tenant1.shop.test/", at=graph(*below)).near_miss_count == 0
+
+
+def test_ten_thousand_hosts_are_asked_once_each() -> None:
+    names = [f"t{number}.{'abcdefgh'[number % 8]}.shop.test" for number in range(10_000)]
+    found = asked("http://shop.test/", at=graph(*(host(name, "Prefix /") for name in sorted(names))))
+
+    assert (len(found.near_misses), found.near_miss_count) == (8, 10_000)
+
+
+def test_what_keeps_other_clients_out_is_told_without_a_client_and_named_with_one() -> None:
+    allow = AllowedSources(networks=parse_networks("10.0.0.0/8"))
+    deny = DeniedSources(networks=parse_networks("10.9.0.0/16"))
+    where = {"networks": origin("a", "metadata.annotations[ingresskit.dev/allow-sources]")}
+    policies = PolicySet([allow, deny], {AllowedSources: where})
+    at = graph(host("a.test", route("Prefix /", policies=policies)))
+    by = "allow-sources (Ingress shop/a, metadata.annotations[ingresskit.dev/allow-sources])"
+
+    open_ended = asked("http://a.test/", at=at)
+    outside = explain(at, Request.of("http://a.test/", client="192.0.2.7"))
+    denied = explain(at, Request.of("http://a.test/", client="10.9.0.1"))
+    inside = explain(at, Request.of("http://a.test/", client="10.0.0.1"))
+
+    assert open_ended.status is None
+    assert f"Clients outside 10.0.0.0/8 would be refused by {by}." in open_ended.verdict
+    assert "Clients in 10.9.0.0/16 would be refused by deny-sources." in open_ended.verdict
+    assert (outside.status, denied.status, inside.status) == (403, 403, None)
+    assert f"does not let 192.0.2.7 in: refused by {by}" in outside.verdict
+    assert "does not let 10.9.0.1 in: refused by deny-sources" in denied.verdict
+    assert "would be" not in inside.verdict
+
+
+def test_who_is_not_signed_in_would_be_sent_to_the_page_for_that() -> None:
+    auth = ExternalAuth(
+        url=parse_request_url("https://auth.test/check"), signin=parse_request_url("https://auth.test/in")
+    )
+    bare = ExternalAuth(url=parse_request_url("https://auth.test/check"))
+
+    def verdict(policy: ExternalAuth) -> str:
+        return asked(
+            "http://a.test/", at=graph(host("a.test", route("Prefix /", policies=PolicySet([policy]))))
+        ).verdict
+
+    assert "(401) would be sent to the sign-in page https://auth.test/in by external-auth-url" in verdict(auth)
+    assert "(401) would get that 401 by external-auth-url" in verdict(bare)
+
+
+def test_cookies_are_a_header_field() -> None:
+    made = Request.of("http://a.test/", headers={"Cookie": "a=1"}, cookies={"b": "2", "c": "3"})
+
+    assert made.headers == {"cookie": "a=1; b=2; c=3"}
+
+
+@pytest.mark.parametrize(
+    ("url", "method", "says"),
+    [
+        ("http://a.test:99999/", "GET", "ort"),
+        ("http://a.test:0/", "GET", "ports are from 1 to 65535"),
+        ("http://a.test/", "", "'' is not a method"),
+        ("a.test/x", "GET", "did you mean http://a.test/x?"),
+        ("a.test:8080/x", "GET", "did you mean http://a.test:8080/x?"),
+    ],
+)
+def test_a_request_that_cannot_be_is_refused_with_what_to_write(url: str, method: str, says: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        Request.of(url, method=method)
+
+    assert says in str(refused.value)

@@ -139,7 +139,7 @@ export function explanation(answer) {
   ];
   return [
     el("div", { class: `panel verdict ${tone}` }, el("p", { class: "headline" }, badge(status === null ? "forwarded" : String(status), tone), el("span", {}, status === null ? verdict : verdict.replace(/^\d{3}: /, ""))), factList(facts)),
-    el("h2", {}, nearMisses.length ? `Near misses (${nearMisses.length})` : "No rule came near"),
+    el("h2", {}, nearMisses.length ? `Near misses (${answer.nearMissCount > nearMisses.length ? `${nearMisses.length} of ${number(answer.nearMissCount)} shown` : nearMisses.length})` : "No rule came near"),
     nearMisses.length ? missTable(nearMisses) : null,
   ];
 }
