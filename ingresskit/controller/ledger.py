@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from ingresskit.controller.change_clock import ChangeClock
 from ingresskit.controller.redact import redacted
 from ingresskit.controller.statistics import ApplyKind, ControllerStatistics, Failure, LastApply, Stage, State
 
@@ -24,7 +25,7 @@ class _Attempt(Protocol):
 
 
 class Ledger:
-    """Counts what the loop does. One task writes; `statistics` copies."""
+    """Counts what the loop does, and what it has yet to do. Only the event loop writes; `statistics` copies."""
 
     def __init__(self) -> None:
         self._state = State.NEW
@@ -41,6 +42,7 @@ class Ledger:
         self._in_row = 0
         self._last_apply: LastApply | None = None
         self._last_failure: Failure | None = None
+        self._changes = ChangeClock()
 
     @property
     def state(self) -> State:
@@ -73,17 +75,23 @@ class Ledger:
         if self._state is not State.DEAD:
             self._state = State.STOPPED
 
+    def see(self, revision: int) -> None:
+        """The source has a snapshot with that revision."""
+        self._changes.see(revision)
+
     def begin(self, attempt: _Attempt) -> None:
         """A pass begins."""
         self._attempt = attempt
         self._begun = time.monotonic()
         self._seen = attempt.revision
+        self._changes.begin(attempt.revision)
         self._passes += 1
 
     def succeed(self, attempt: _Attempt, kind: ApplyKind, reason: str, duration: timedelta) -> LastApply:
         """The pass under way went live after an apply of *duration*."""
         self._finish(duration)
         self._applies[kind] += 1
+        self._changes.live()
         self._in_row = 0
         self._last_apply = LastApply(
             kind=kind, reason=reason, duration=duration, at=datetime.now(UTC), revision=attempt.revision
@@ -134,6 +142,9 @@ class Ledger:
             failures_in_row=self._in_row,
             last_apply=self._last_apply,
             last_failure=self._last_failure,
+            change_durations=self._changes.durations,
+            change_duration_sum=self._changes.total,
+            change_waiting=self._changes.waiting,
             event_readers=readers,
             events_dropped=dropped,
         )

@@ -183,6 +183,7 @@ class Controller(Generic[ArtifactT]):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._guard, "source", self._run_source, tasks.cancel_scope)
                 tasks.start_soon(self._guard, "loop", self._loop, tasks.cancel_scope)
+                tasks.start_soon(self._guard, "clock of changes", self._note_changes, tasks.cancel_scope)
         finally:
             self._ledger.end()
             self._events.close()
@@ -206,6 +207,19 @@ class Controller(Generic[ArtifactT]):
     async def _run_source(self) -> NoReturn:
         await self._source.run()
         raise SourceError("the source ended by itself; nothing would be seen any more")
+
+    async def _note_changes(self) -> NoReturn:
+        """Note when each change comes, also while a pass is under way."""
+        revision = 0
+        while True:
+            await self._source.wait_changed(revision)
+            snapshot = self._source.snapshot()
+            if snapshot is None or snapshot.revision <= revision:
+                # As in `_first_snapshot`.
+                await anyio.sleep(0.01)
+                continue
+            revision = snapshot.revision
+            self._ledger.see(revision)
 
     async def _loop(self) -> NoReturn:
         settings = self._settings

@@ -1,16 +1,19 @@
 """Metrics in the text format of Prometheus, made at each scrape from the statistics.
 
-Nothing is counted here, so nothing can drift: the collector reads one immutable value per scrape.
+Nothing but the delay of the event loop is counted here, so nothing can drift: the collector reads one
+immutable value per scrape.
 Labels are of our making (reasons, kinds, stages, classes of status), or capped.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import accumulate
+from typing import NoReturn
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -23,10 +26,12 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
+from ingresskit.controller.change_clock import CHANGE_BOUNDS
 from ingresskit.controller.health import Health
+from ingresskit.controller.loop_delay import LoopDelay
 from ingresskit.controller.outcome import graph_counts
 from ingresskit.controller.planes import LabelCap, StatisticsSource, capped
-from ingresskit.controller.statistics import ControllerView, State
+from ingresskit.controller.statistics import ControllerStatistics, ControllerView, State
 from ingresskit.controller.version import package_version
 from ingresskit.graph import RouteGraph
 from ingresskit.traffic import EndpointHealth, MetricFamily, MetricKind, ProxyStatistics
@@ -39,7 +44,10 @@ _MOST_LABELS = 200
 
 
 class Metrics:
-    """The metrics of a controller, and of whatever carries its traffic. All begin with ``ingresskit_``.
+    """The metrics of a controller, and of whatever carries its traffic.
+
+    All begin with ``ingresskit_``, but for those of the process (``process_…``: processor, memory, open files)
+    and of the interpreter (``python_…``).
 
     Args:
         controller: Whose.
@@ -58,7 +66,13 @@ class Metrics:
     ) -> None:
         # One of our own: the library's global registry belongs to whoever uses us.
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_ControllerCollector(controller, health or Health(controller)))
+        self._loop_delay = LoopDelay()
+        self._registry.register(
+            _ControllerCollector(controller, health or Health(controller), self._loop_delay)
+        )
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
         self._planes = dict(planes or {})
         for name, plane in self._planes.items():
             self._registry.register(_PlaneCollector(name, plane))
@@ -77,15 +91,20 @@ class Metrics:
                 found.update(counts.unwell_endpoints())
         return dict(sorted(found.items()))
 
+    async def run(self) -> NoReturn:
+        """Measure how late the event loop is, until cancelled; `AdminServer` does this for its metrics."""
+        await self._loop_delay.run()
+
     def text(self) -> bytes:
         """Everything now, in the text format `CONTENT_TYPE`."""
         return generate_latest(self._registry)
 
 
 class _ControllerCollector(Collector):
-    def __init__(self, controller: ControllerView, health: Health) -> None:
+    def __init__(self, controller: ControllerView, health: Health, loop_delay: LoopDelay) -> None:
         self._controller = controller
         self._health = health
+        self._loop_delay = loop_delay
         self._counted: tuple[RouteGraph | None, Mapping[str, int]] = (None, {})
 
     @override
@@ -147,9 +166,33 @@ class _ControllerCollector(Collector):
                 "When a pass was last put live, in seconds since 1970.",
                 now.last_apply.at.timestamp(),
             )
+        yield from self._delays(now)
         yield GaugeMetricFamily("ingresskit_event_readers", "Open event subscriptions.", now.event_readers)
         yield CounterMetricFamily(
             "ingresskit_events_dropped", "Events that slow readers lost.", now.events_dropped
+        )
+
+    def _delays(self, now: ControllerStatistics) -> Iterator[Metric]:
+        yield _histogram(
+            "ingresskit_change_to_live_seconds",
+            "Time from the first change that the controller saw since the last pass until it was live.",
+            CHANGE_BOUNDS,
+            now.change_durations or (0,) * (len(CHANGE_BOUNDS) + 1),
+            now.change_duration_sum.total_seconds(),
+        )
+        waiting = 0.0 if now.change_waiting is None else now.change_waiting.total_seconds()
+        yield GaugeMetricFamily(
+            "ingresskit_change_waiting_seconds",
+            "How long the oldest change that is not live has waited; 0 while all are live.",
+            waiting,
+        )
+        late = self._loop_delay.tally
+        yield _histogram(
+            "ingresskit_loop_delay_seconds",
+            "How late the event loop of the controller's process woke, asked twice a second.",
+            late.bounds,
+            late.counts,
+            late.total,
         )
 
     def _content(self) -> Iterator[Metric]:
@@ -202,16 +245,25 @@ class _PlaneCollector(Collector):
             yield _metric(f"ingresskit_{self._name}_{family.name}", capped(family, self._cap))
 
 
+def _histogram(
+    name: str, text: str, bounds: Iterable[float], counts: Iterable[float], total: float
+) -> HistogramMetricFamily:
+    """Of *counts* that are not cumulative, one more than there are *bounds*."""
+    labels = (*(repr(bound) for bound in bounds), "+Inf")
+    histogram = HistogramMetricFamily(name, text)
+    histogram.add_metric((), list(zip(labels, accumulate(counts), strict=True)), total)
+    return histogram
+
+
 def _metric(name: str, family: MetricFamily) -> Metric:
     if family.kind is MetricKind.HISTOGRAM:
-        buckets: list[tuple[str, float]] = []
-        total = 0.0
-        for sample in family.samples:
-            total += sample.value
-            buckets.append((sample.labels[0][1], total))
-        histogram = HistogramMetricFamily(name, family.help)
-        histogram.add_metric((), buckets, family.total)
-        return histogram
+        return _histogram(
+            name,
+            family.help,
+            (float(sample.labels[0][1]) for sample in family.samples[:-1]),
+            (sample.value for sample in family.samples),
+            family.total,
+        )
     if family.kind is MetricKind.SUMMARY:
         return SummaryMetricFamily(name, family.help, int(family.samples[0].value), family.total)
     labels = [label for label, _ in family.samples[0].labels] if family.samples else []

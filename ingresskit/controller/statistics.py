@@ -101,6 +101,10 @@ class ControllerStatistics:
         failures_in_row: Passes that failed since one was last put live; 0 is good.
         last_apply: The last pass put live.
         last_failure: The last pass that failed, even if others succeeded since.
+        change_durations: Passes put live, by the time since the first of their changes came: a count for each
+            of `ingresskit.controller.change_clock.CHANGE_BOUNDS` and one for longer ones; not cumulative.
+        change_duration_sum: Of all these times.
+        change_waiting: How long the oldest change that is not live has waited; ``None``: all are live.
         event_readers: Open subscriptions.
         events_dropped: Events that slow readers lost.
     """
@@ -120,6 +124,9 @@ class ControllerStatistics:
     failures_in_row: int = 0
     last_apply: LastApply | None = None
     last_failure: Failure | None = None
+    change_durations: tuple[int, ...] = ()
+    change_duration_sum: timedelta = timedelta(0)
+    change_waiting: timedelta | None = None
     event_readers: int = 0
     events_dropped: int = 0
 

@@ -107,24 +107,26 @@ class ClusterStatistics:
         caches = self.caches
         if caches:
             objects = {kind: float(item.objects) for kind, item in caches.items()}
-            yield labelled("cache_objects", "Cache objects now.", "cache", objects, kind=MetricKind.GAUGE)
+            text = "Objects known, by the kind that is followed."
+            yield labelled("cache_objects", text, "cache", objects, kind=MetricKind.GAUGE)
             unread = {kind: float(item.undecodable) for kind, item in caches.items()}
-            text = "Cache undecodable now."
+            text = "Objects that are there and cannot be read, by kind."
             yield labelled("cache_undecodable", text, "cache", unread, kind=MetricKind.GAUGE)
             lists = {kind: float(item.lists) for kind, item in caches.items()}
-            yield labelled("cache_lists", "Cache lists since the start.", "cache", lists)
+            yield labelled("cache_lists", "Lists begun, by kind.", "cache", lists)
             watches = {kind: float(item.watches) for kind, item in caches.items()}
-            yield labelled("cache_watches", "Cache watches since the start.", "cache", watches)
+            yield labelled("cache_watches", "Watches begun, by kind.", "cache", watches)
             events = {kind: float(item.events) for kind, item in caches.items()}
-            yield labelled("cache_events", "Cache events since the start.", "cache", events)
+            yield labelled("cache_events", "Events taken, by kind.", "cache", events)
             failures = {kind: float(item.failures) for kind, item in caches.items()}
-            yield labelled("cache_failures", "Cache failures since the start.", "cache", failures)
+            text = "Requests and watches that failed, by kind."
+            yield labelled("cache_failures", text, "cache", failures)
         contacts = {
             kind: item.last_contact.total_seconds()
             for kind, item in caches.items()
             if item.last_contact is not None
         }
         if contacts:
-            text = "Cache last contact seconds now."
+            text = "Seconds since the API server last said anything, by kind."
             yield labelled("cache_last_contact_seconds", text, "cache", contacts, kind=MetricKind.GAUGE)
-        yield counter("snapshots", "Snapshots since the start.", self.snapshots)
+        yield counter("snapshots", "Snapshots made of the cluster.", self.snapshots)

@@ -60,15 +60,16 @@ class InProcessStatistics(TimedProxyStatistics):
     @override
     def own_families(self) -> Iterator[MetricFamily]:
         yield from TimedProxyStatistics.own_families(self)
-        given_up = "Connections given up since the start."
+        given_up = "Connections of clients that were closed to make room for others."
         yield counter("connections_given_up", given_up, self.connections_given_up)
-        http2 = "Connections of HTTP/2 since the start."
+        http2 = "Connections of clients that spoke HTTP/2."
         yield counter("http2_connections", http2, self.http2_connections_total)
-        yield gauge("http2_streams_open", "Streams of HTTP/2 open now.", self.http2_streams_open)
-        yield gauge("tunnels_open", "Tunnels open now.", self.tunnels_open)
-        yield counter("upstream_opened", "Upstream opened since the start.", self.upstream_opened)
-        yield gauge("upstream_open", "Upstream open now.", self.upstream_open)
-        yield counter("upstream_reused", "Upstream reused since the start.", self.upstream_reused)
+        yield gauge("http2_streams_open", "Streams of HTTP/2 that are open now.", self.http2_streams_open)
+        yield gauge("tunnels_open", "Upgraded connections that are open now.", self.tunnels_open)
+        yield counter("upstream_opened", "Connections opened to endpoints.", self.upstream_opened)
+        yield gauge("upstream_open", "Connections to endpoints that are open now.", self.upstream_open)
+        reused = "Requests that took a connection to an endpoint that was open already."
+        yield counter("upstream_reused", reused, self.upstream_reused)
         yield from shares("endpoint", self.endpoints)
 
     @override

@@ -77,6 +77,7 @@ class ProxyStatistics:
         sent_bytes: To clients, likewise.
         unwell: Endpoints that are not well, by ``address:port``, sorted, as far as a delegate knows.
         ejections: Of endpoints, as far as a delegate knows.
+        delegated: Requests, of *requests*, that were handed over to a delegate.
     """
 
     connections_total: int = 0
@@ -93,6 +94,7 @@ class ProxyStatistics:
     )
     unwell: Mapping[str, EndpointHealth] = field(default_factory=dict[str, EndpointHealth])
     ejections: int = 0
+    delegated: int = 0
 
     def unwell_endpoints(self) -> Mapping[str, EndpointHealth]:
         """The endpoints that are not well, by ``address:port``, sorted."""
@@ -112,8 +114,8 @@ class ProxyStatistics:
 
     def families(self) -> Iterable[MetricFamily]:
         """The metrics. Counts by host are not among them: tenants decide how many hosts there are."""
-        yield counter("connections", "Connections since the start.", self.connections_total)
-        yield gauge("connections_open", "Connections open now.", self.connections_open)
+        yield counter("connections", "Connections of clients.", self.connections_total)
+        yield gauge("connections_open", "Connections of clients that are open now.", self.connections_open)
         classes = {f"{digit}xx": float(count) for digit, count in self.all_by_class().items()}
         yield labelled("requests", "Requests by class of status.", "class", classes)
         statuses = {str(status): float(count) for status, count in self.statuses.items()}
@@ -126,9 +128,10 @@ class ProxyStatistics:
         )
         shadowed = "Requests that policies in shadow would have refused, by stage."
         yield labelled("shadow_refusals", shadowed, "stage", self.shadowed)
-        yield counter("retries", "Retries since the start.", self.retries)
-        yield counter("received_bytes", "Received bytes since the start.", self.received_bytes)
-        yield counter("sent_bytes", "Sent bytes since the start.", self.sent_bytes)
+        yield counter("delegated_requests", "Requests that were handed over to a delegate.", self.delegated)
+        yield counter("retries", "Attempts after the first one of a request.", self.retries)
+        yield counter("received_bytes", "Bytes received from clients.", self.received_bytes)
+        yield counter("sent_bytes", "Bytes sent to clients.", self.sent_bytes)
         yield from self.own_families()
         yield from health_families(self.unwell_endpoints().values(), self.ejections_in_use())
         yield from shares("backend", {str(key): item for key, item in self.backends.items()})
@@ -170,9 +173,11 @@ class TimedProxyStatistics(ProxyStatistics):
     @override
     def own_families(self) -> Iterator[MetricFamily]:
         """As `ProxyStatistics.own_families`."""
-        yield counter("connections_refused", "Connections refused since the start.", self.connections_refused)
+        refused = "Connections of clients that were closed at once, since there were too many."
+        yield counter("connections_refused", refused, self.connections_refused)
         yield self._duration_family()
-        yield counter("upstream_failed", "Upstream failed since the start.", self.upstream_failed)
+        failed = "Failed attempts to get a response of an endpoint."
+        yield counter("upstream_failed", failed, self.upstream_failed)
         yield labelled(
             "upstream_failures",
             "Failed attempts to get a response of an endpoint, by reason.",
@@ -206,15 +211,14 @@ def shares(label: str, members: Mapping[str, Share]) -> Iterator[MetricFamily]:
     """The metrics of all *members*, told apart by *label*; none where there are no members."""
     if not members:
         return
-    word = label.capitalize()
     requests = {key: float(item.requests) for key, item in members.items()}
     failures = {key: float(item.failures) for key, item in members.items()}
     active = {key: float(item.active) for key, item in members.items()}
-    text = f"{word} requests since the start."
+    text = f"Requests sent to each {label}."
     yield labelled(f"{label}_requests", text, label, requests, unbounded=True)
-    text = f"{word} failures since the start."
+    text = f"Attempts to send a request to each {label} that failed."
     yield labelled(f"{label}_failures", text, label, failures, unbounded=True)
-    text = f"{word} active now."
+    text = f"Requests to each {label} that are under way now."
     yield labelled(f"{label}_active", text, label, active, kind=MetricKind.GAUGE, unbounded=True)
 
 

@@ -181,6 +181,11 @@ BAD: dict[str, list[str]] = {
     "IngresskitUnhealthy": ["ingresskit_healthy 0x200"],
     "IngresskitPassesFail": ["ingresskit_failures_in_row 1+1x200"],
     "IngresskitPassStalled": ["ingresskit_pass_running_seconds 0+60x200"],
+    "IngresskitChangesWait": ["ingresskit_change_waiting_seconds 0+60x200"],
+    "IngresskitLoopLate": [
+        "ingresskit_loop_delay_seconds_sum 0+60x200",
+        "ingresskit_loop_delay_seconds_count 0+120x200",
+    ],
     "IngresskitServerErrors": [
         'ingresskit_proxy_requests_total{class="5xx"} 0+10x200',
         'ingresskit_proxy_requests_total{class="2xx"} 0+100x200',
@@ -203,6 +208,9 @@ GOOD = [
     "ingresskit_healthy 1x200",
     "ingresskit_failures_in_row 0x200",
     "ingresskit_pass_running_seconds 0x200",
+    "ingresskit_change_waiting_seconds 5x200",
+    "ingresskit_loop_delay_seconds_sum 0+1x200",
+    "ingresskit_loop_delay_seconds_count 0+120x200",
     'ingresskit_proxy_requests_total{class="5xx"} 0+4x200',
     'ingresskit_proxy_requests_total{class="2xx"} 0+96x200',
     'ingresskit_proxy_request_duration_seconds_bucket{le="2.5"} 0+96x200',

@@ -51,6 +51,7 @@ def with_delegate(front: StatisticsT, counts: DelegateCounts) -> StatisticsT:
         shadowed=_sum(front.shadowed, counts.shadowed),
         unwell=counts.unwell,
         ejections=counts.ejections,
+        delegated=sum(sum(classes.values()) for classes in counts.requests.values()),
         backends=MappingProxyType(dict(sorted(backends.items()))),
     )
 

@@ -59,17 +59,23 @@ class HaproxyStatistics(ProxyStatistics):
 
     @override
     def own_families(self) -> Iterator[MetricFamily]:
-        yield counter("reloads", "Reloads since the start.", self.reloads)
-        yield gauge("old_workers_open", "Old workers open now.", self.old_workers_open)
+        yield counter("reloads", "Starts and reloads of HAProxy.", self.reloads)
+        old = "Replaced processes that still serve connections."
+        yield gauge("old_workers_open", old, self.old_workers_open)
         left_out, waiting = self.endpoints_left_out_open, self.changes_waiting_open
-        yield gauge("endpoints_left_out_open", "Endpoints left out open now.", left_out)
-        yield gauge("changes_waiting_open", "Changes waiting open now.", waiting)
+        text = "Endpoints that take no connections and get no requests, by backends that list them."
+        yield gauge("endpoints_left_out_open", text, left_out)
+        text = "Objects that ask for a reload which has to wait."
+        yield gauge("changes_waiting_open", text, waiting)
         removed = self.removed_certificates_open
-        yield gauge("removed_certificates_open", "Removed certificates open now.", removed)
-        yield gauge("slots_open", "Slots open now.", self.slots_open)
+        text = "Certificates taken out since the last reload, which HAProxy still keeps in memory."
+        yield gauge("removed_certificates_open", text, removed)
+        yield gauge("slots_open", "Empty backends that new ones can be put into.", self.slots_open)
         dropped, unreadable = self.log_lines_dropped, self.log_lines_unreadable
-        yield counter("log_lines_dropped", "Log lines dropped since the start.", dropped)
-        yield counter("log_lines_unreadable", "Log lines unreadable since the start.", unreadable)
+        text = "Lines of the access log that HAProxy could not hand over."
+        yield counter("log_lines_dropped", text, dropped)
+        text = "Lines of the access log that could not be read."
+        yield counter("log_lines_unreadable", text, unreadable)
 
 
 class Tally:

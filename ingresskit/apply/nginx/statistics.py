@@ -50,9 +50,10 @@ class NginxStatistics(TimedProxyStatistics):
     @override
     def own_families(self) -> Iterator[MetricFamily]:
         yield from TimedProxyStatistics.own_families(self)
-        yield counter("reloads", "Reloads since the start.", self.reloads)
-        yield counter("restarts", "Restarts since the start.", self.restarts)
-        yield gauge("old_workers_open", "Old workers open now.", self.old_workers_open)
+        yield counter("reloads", "Reloads of nginx.", self.reloads)
+        yield counter("restarts", "Starts of nginx after it ended by itself.", self.restarts)
+        old = "Workers of older configurations that still finish what they have."
+        yield gauge("old_workers_open", old, self.old_workers_open)
 
 
 def read_statistics(

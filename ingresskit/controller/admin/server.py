@@ -89,6 +89,7 @@ class AdminServer:
             ) from exc
         health = health or Health(controller)
         metrics = metrics or Metrics(controller, health=health, planes=planes)
+        self._metrics = metrics
         self._site = Site(
             controller, health, metrics, self._settings, caches=caches, leader=leader, as_files=as_files
         )
@@ -134,6 +135,7 @@ class AdminServer:
             _logger.info("admin server listens", extra={"host": host, "port": self._address[1]})
             try:
                 async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._metrics.run)
                     for one in listener.listeners:
                         tasks.start_soon(self._accept, cast(anyio.abc.SocketListener, one), tasks)
             finally:

@@ -87,6 +87,7 @@ def test_what_is_no_record_is_refused() -> None:
 
 def test_backends_of_both_are_counted_and_the_delegate_is_none_of_them() -> None:
     counts = DelegateCounts(
+        requests={"shop.test": {2: 3, 5: 1}},
         retries=4,
         backends={SHOP: (3, 1, 2), OTHER: (1, 0, 0)},
         unwell={"10.0.0.1:80": EndpointHealth.EJECTED},
@@ -101,6 +102,7 @@ def test_backends_of_both_are_counted_and_the_delegate_is_none_of_them() -> None
     found = with_delegate(front, counts)
 
     assert found.retries == 5
+    assert found.delegated == 4
     assert found.unwell_endpoints() == {"10.0.0.1:80": "ejected"}
     assert found.ejections_in_use() == 2
     assert found.backends == {
