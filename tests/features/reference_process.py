@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
@@ -70,11 +70,20 @@ class Lines:
 
 
 class ReferenceController:
-    """The controller, started on free ports, logging JSON; ended when the context is left."""
+    """The controller, started on free ports, logging JSON; ended when the context is left.
 
-    def __init__(self, *flags: str | Path) -> None:
+    *within* is a command that becomes the one that follows, in another network or as another user, say.
+    """
+
+    def __init__(self, *flags: str | Path, within: Sequence[str] = ()) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, str(EXAMPLES / "reference_controller.py"), *_FREE_PORTS, "--log-format=json"]
+            [
+                *within,
+                sys.executable,
+                str(EXAMPLES / "reference_controller.py"),
+                *_FREE_PORTS,
+                "--log-format=json",
+            ]
             + [str(flag) for flag in flags],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
