@@ -7,12 +7,15 @@ finds the words in `FactMessage.words` and the facts as attributes of the record
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping, MutableMapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from typing_extensions import override
 
 __all__ = ["FactLogger", "FactMessage", "fact_logger", "fact_text"]
+
+_LONGEST_REASON: Final = 200
 
 
 class FactMessage:
@@ -40,13 +43,32 @@ def fact_text(facts: Mapping[str, object]) -> str:
 
 
 class FactLogger(logging.LoggerAdapter[logging.Logger]):
-    """A logger whose ``extra`` is in the message too."""
+    """A logger whose ``extra`` is in the message too.
+
+    A record with a traceback has the exception as the fact ``reason``, unless it has another one: who reads
+    one line of a log reads what went wrong.
+    """
 
     @override
     def process(self, msg: object, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         """The message with its facts, and the arguments as they are."""
         facts = cast("Mapping[str, object] | None", kwargs.get("extra"))
+        if kwargs.get("exc_info") and "reason" not in (facts or {}):
+            kwargs["extra"] = facts = {**(facts or {}), "reason": _reason(kwargs["exc_info"])}
         return (FactMessage(str(msg), facts) if facts else msg), kwargs
+
+
+def _reason(exc_info: object) -> str | None:
+    """The exception in one line: its type and the beginning of its text."""
+    error: object = exc_info
+    if isinstance(exc_info, tuple):
+        error = cast("tuple[object, ...]", exc_info)[1]
+    elif not isinstance(exc_info, BaseException):
+        error = sys.exc_info()[1]
+    if not isinstance(error, BaseException):
+        return None
+    text = " ".join(str(error).split())[:_LONGEST_REASON]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def fact_logger(name: str) -> FactLogger:

@@ -30,7 +30,7 @@ import anyio
 from ingresskit.apply import Applier, Dynamic, NoOp, Plan, Reload
 from ingresskit.controller.claims import ClaimKeeper
 from ingresskit.controller.events import Event, EventKind, Events, Subscription
-from ingresskit.controller.ledger import Ledger
+from ingresskit.controller.ledger import Ledger, error_line
 from ingresskit.controller.outcome import Outcome
 from ingresskit.controller.passes import Attempt, Passes
 from ingresskit.controller.redact import loggable
@@ -198,7 +198,8 @@ class Controller(Generic[ArtifactT]):
         try:
             await task()
         except Exception as exc:
-            _logger.error("task died", extra={"task": name}, exc_info=loggable(exc))
+            facts = {"task": name, "reason": error_line(exc)}
+            _logger.error("task died", extra=facts, exc_info=loggable(exc))
             if self._death is None:
                 self._death = exc
                 self._ledger.die(name, exc)

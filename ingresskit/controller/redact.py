@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import traceback
 
+from ingresskit.errors import IngressKitError
+
 __all__ = ["REDACTED", "loggable", "redacted"]
 
 REDACTED = "[redacted]"
@@ -21,7 +23,24 @@ def redacted(text: str) -> str:
 
 
 def loggable(error: BaseException | None) -> BaseException | None:
-    """*error* for a log's traceback; ``None`` when that would show a private key."""
-    if error is None or "PRIVATE KEY" not in "".join(traceback.format_exception(error)):
-        return error
-    return None
+    """*error* for a log's traceback.
+
+    Returns:
+        ``None`` for a fault of the world (a port that is taken, a program that is missing, a full disk), whose
+        text says all, and when the traceback would show a private key.
+    """
+    if error is None or _of_the_world(error):
+        return None
+    if "PRIVATE KEY" in "".join(traceback.format_exception(error)):
+        return None
+    return error
+
+
+def _of_the_world(error: BaseException) -> bool:
+    """Whether nothing that led to *error* is a bug: where in the code it was met helps nobody."""
+    link: BaseException | None = error
+    while link is not None:
+        if not isinstance(link, IngressKitError | OSError):
+            return False
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    return True

@@ -79,6 +79,50 @@ def test_no_room_has_a_logger_whose_facts_are_not_in_its_messages() -> None:
     assert plain == []
 
 
+# Each says all there is to say, of the one thing that it can be about.
+COMPLETE = {
+    "another process reloaded haproxy, loading it again",
+    "a trusted proxy does not send X-Forwarded-Proto; redirects to HTTPS may loop",
+    "the controller before this one has ended already",
+    "another controller gave up taking over",
+    "no EndpointSlices can be read, following Endpoints",
+}
+
+
+def test_what_went_wrong_is_said_with_what_it_is_about() -> None:
+    """An exception states itself; everything else that somebody should act on names its facts."""
+    bare = {
+        node.args[0].value
+        for _, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in {"warning", "error", "critical"}
+        and ast.unparse(node.func.value).endswith("_logger")
+        and isinstance(node.args[0], ast.Constant)
+        and "extra" not in {keyword.arg for keyword in node.keywords}
+    }
+
+    assert bare == COMPLETE
+
+
+def test_an_exception_is_in_the_line_and_not_only_in_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    try:
+        raise ValueError("two\nlines")
+    except ValueError as exc:
+        fact_logger("tests.facts").exception("a filter failed", extra={"host": "shop.test"})
+        error = exc
+    fact_logger("tests.facts").error("task died", exc_info=error)
+    fact_logger("tests.facts").error("task died", extra={"reason": "mine"}, exc_info=error)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        'a filter failed host=shop.test reason="ValueError: two lines"',
+        'task died reason="ValueError: two lines"',
+        "task died reason=mine",
+    ]
+    assert vars(caplog.records[0])["reason"] == "ValueError: two lines"
+
+
 def test_messages_are_fixed_words_without_arguments() -> None:
     levels = {"debug", "info", "warning", "error", "exception", "critical"}
     calls = [
