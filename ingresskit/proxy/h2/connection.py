@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ingresskit.proxy.exchange.admission import Admission
     from ingresskit.proxy.exchange.runtime import Runtime
     from ingresskit.proxy.h2.engine import Engine, Fields
+    from ingresskit.proxy.h2.inbound import InboundStream
     from ingresskit.proxy.limits.clients import Clients
     from ingresskit.proxy.message.forwarded import Address, Peer
     from ingresskit.proxy.settings import ProxySettings
@@ -108,8 +109,8 @@ class H2Connection(asyncio.Protocol):
         self._host: RequestedHost | None = None
         self._bad_ends = Budget(_BAD_ENDS, _BAD_ENDS_PER_SECOND)
         self._streams: dict[int, H2Stream] = {}
-        self._dirty: dict[H2Stream, None] = {}  # those that gave something to the engine
-        self._waiting: dict[H2Stream, None] = {}  # those of which something waits for the client
+        self._dirty: dict[InboundStream, None] = {}  # those that gave something to the engine
+        self._waiting: dict[InboundStream, None] = {}  # those of which something waits for the client
         self._held = 0  # octets that streams hold of their requests
         self._charged = 0
         self._receiving = False
@@ -344,12 +345,12 @@ class H2Connection(asyncio.Protocol):
 
     # For streams: see `StreamOwner`.
 
-    def touch(self, stream: H2Stream) -> None:
+    def touch(self, stream: InboundStream) -> None:
         """As `StreamOwner.touch`."""
         self._dirty[stream] = None
         self._schedule()
 
-    def push(self, stream: H2Stream) -> None:
+    def push(self, stream: InboundStream) -> None:
         """As `StreamOwner.push`."""
         self._dirty[stream] = None
         if not self._receiving:
@@ -360,7 +361,7 @@ class H2Connection(asyncio.Protocol):
         self._held += change
         self._recharge()
 
-    def stream_over(self, stream: H2Stream) -> None:
+    def stream_over(self, stream: InboundStream) -> None:
         """As `StreamOwner.stream_over`."""
         self._waiting.pop(stream, None)
 
