@@ -90,7 +90,7 @@ def container_of(manifests: Iterable[Manifest]) -> Manifest:
     return cast("Manifest", found)
 
 
-def granted(manifests: Sequence[Manifest]) -> list[Rule]:
+def granted(manifests: Sequence[Manifest], *, account: str = "ingresskit") -> list[Rule]:
     """What the roles that are bound to the controller's account let it do, and where."""
     roles = {
         (role["kind"], role["metadata"].get("namespace"), role["metadata"]["name"]): role
@@ -99,7 +99,7 @@ def granted(manifests: Sequence[Manifest]) -> list[Rule]:
     found: list[Rule] = []
     for binding in of_kind(manifests, "RoleBinding", "ClusterRoleBinding"):
         (subject,) = binding["subjects"]
-        assert subject == {"kind": "ServiceAccount", "name": "ingresskit", "namespace": "ingresskit"}
+        assert subject == {"kind": "ServiceAccount", "name": account, "namespace": "ingresskit"}
         namespace = binding["metadata"].get("namespace")
         reference = binding["roleRef"]
         role = roles.pop(
