@@ -18,6 +18,9 @@ _COMMANDS = {
     "migrate": "show what becomes of what ingress-nginx is told",
     "diff": "show what differs between two folders, and for which requests",
     "render": "print what a folder of manifests comes to",
+    "routes": "list the routes of a folder of manifests, or of a controller",
+    "certs": "list the certificates, and when they expire",
+    "status": "print how a controller is that runs",
     "version": "print the version",
 }
 

@@ -21,9 +21,9 @@ from ingresskit.app.dialects import (
     check_dialects,
     with_dialects,
 )
-from ingresskit.app.offline import first_snapshot
 from ingresskit.app.once import read_cluster
 from ingresskit.app.parser import CommandParser
+from ingresskit.app.reading import first_snapshot
 from ingresskit.app.renderers import GraphLimits, find_renderer
 from ingresskit.arguments import add_translation_arguments, checked, translate_options
 from ingresskit.errors import ConfigurationError, IngressKitError, SourceError

@@ -1,7 +1,10 @@
-"""``check``, ``explain`` and ``render``: the pipeline over a folder of manifests, without a cluster or a proxy.
+"""``check``, ``explain``, ``render``, ``routes``, ``certs`` and ``status``: of manifests, or of a controller.
+
+Of manifests they run the pipeline without a cluster or a proxy. With ``--url`` they ask a controller that
+runs, through its admin API.
 
 ``check DIR`` ends with 0 when nothing is refused, with 1 when something is, and with 2 (and one line on the
-error output) when it cannot tell: a flag is wrong, or the folder is not there.
+error output) when it cannot tell: a flag is wrong, there are no manifests, or the controller cannot be asked.
 With ``--strict`` it ends with 1 for warnings too, and when there are Ingresses and none is of this controller.
 Notes about the folder as a whole and the counts stand on the error output, the Diagnostics on the other.
 """
@@ -9,43 +12,69 @@ Notes about the folder as a whole and the counts stand on the error output, the 
 from __future__ import annotations
 
 import ipaddress
-import json
 import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal, assert_never
 
+from ingresskit import __version__
+from ingresskit.app.asking import ask, ask_why
+from ingresskit.app.ci import Finding, print_findings
 from ingresskit.app.dialects import (
     DialectArguments,
     add_dialect_arguments,
     check_dialects,
     with_dialects,
 )
+from ingresskit.app.listings import print_listing
 from ingresskit.app.offline import Offline, diagnostic_lines, explanation_lines, graph_lines
 from ingresskit.app.parser import CommandParser
+from ingresskit.app.reading import Assumptions
+from ingresskit.app.remote import AdminApi, ApiError, read_admin_url
 from ingresskit.app.renderers import GraphLimits, find_renderer
-from ingresskit.arguments import add_translation_arguments, checked, translate_options
-from ingresskit.controller.admin.shapes import dump_explanation
+from ingresskit.app.shown import written
+from ingresskit.arguments import (
+    add_translation_arguments,
+    checked,
+    read_duration,
+    read_name,
+    translate_options,
+)
+from ingresskit.controller.admin.shapes import dump_diagnostic, dump_explanation
 from ingresskit.diagnostics import Severity
 from ingresskit.errors import ConfigurationError, SourceError
 from ingresskit.filters import explain
 from ingresskit.graph import Request, to_json
+from ingresskit.graph.dump import dump
 
 __all__ = ["Question", "answer"]
 
-Question = Literal["check", "explain", "render"]
+Question = Literal["check", "explain", "render", "routes", "certs", "status"]
 
 _DESCRIPTIONS: dict[Question, str] = {
     "check": "Print what is wrong with the objects of a folder of manifests.",
     "explain": "Show which rule takes a request, and why every near miss does not.",
     "render": "Print the route graph that a folder of manifests comes to.",
+    "routes": "List the routes, in the order in which they are tried.",
+    "certs": "List the certificates, the first that expires first.",
+    "status": "Print how a controller is that runs.",
+}
+_OUTPUTS: dict[Question, tuple[str, ...]] = {
+    "check": ("table", "json", "yaml", "sarif", "github"),
+    "render": ("text", "table", "json", "yaml"),
 }
 
 
 class _Flags(DialectArguments):
-    folder: Path
+    words: list[str]
+    server: str | None
+    token_file: Path | None
+    within: timedelta
+    assume_class: list[str]
+    assume_endpoints: bool
     renderer: Callable[[], GraphLimits]
     output: str
     strict: bool
@@ -74,22 +103,34 @@ def answer(question: Question, argv: Sequence[str] | None, *, program: str) -> i
     Raises:
         SystemExit: With 2 for a flag that is wrong, with 0 after ``--help``.
     """
-    parser = _parser(question, program)
-    flags = parser.read(argv, _Flags())
-    check_dialects(flags, parser)
+    words = sys.argv[1:] if argv is None else argv
+    remote = question == "status" or any(word == "--url" or word.startswith("--url=") for word in words)
+    parser = _parser(question, program, remote=remote)
+    flags = parser.read(words, _Flags())
+    paths, url = _places(question, flags, parser, remote=remote)
     try:
+        if remote:
+            return _ask(question, flags, url)
+        check_dialects(flags, parser)
         options = with_dialects(translate_options(flags), flags)
-        offline = Offline.load(flags.folder, options, flags.renderer())
+        assume = Assumptions(classes=tuple(flags.assume_class), endpoints=flags.assume_endpoints)
+        offline = Offline.load(paths, options, flags.renderer(), assume)
         match question:
             case "render":
                 return _render(offline, flags)
             case "check":
                 return _check(offline, flags)
             case "explain":
-                return _explain(offline, flags)
+                return _explain(offline, flags, url)
+            case "routes" | "certs":
+                status = print_listing(question, dump(offline.graph), flags.output, flags.within)
+                _print_notes(offline)
+                return status
+            case "status":
+                raise AssertionError("a status is always that of a controller")
             case _:
                 assert_never(question)
-    except (ConfigurationError, SourceError) as exc:
+    except (ConfigurationError, SourceError, ApiError) as exc:
         print(f"{program}: {exc}", file=sys.stderr)
         return 2
     except BrokenPipeError:
@@ -98,11 +139,40 @@ def answer(question: Question, argv: Sequence[str] | None, *, program: str) -> i
         return 0
 
 
+def _places(question: Question, flags: _Flags, parser: CommandParser, *, remote: bool) -> tuple[list[str], str]:
+    """The paths of manifests, and of ``explain`` the URL that stands behind them."""
+    paths = list(flags.words)
+    url = paths.pop() if question == "explain" and len(paths) > (0 if remote else 1) else ""
+    if question == "explain" and not url:
+        parser.error(
+            f"the following arguments are required: {'URL' if remote or paths else 'DIR, URL'}; see --help"
+        )
+    if remote and paths:
+        parser.error(f"--url and {paths[0]} are two sources; give one of them")
+    if not remote and not paths:
+        parser.error("the following arguments are required: DIR, or --url URL of a controller that runs")
+    if paths.count("-") > 1:
+        parser.error("the standard input can be read once")
+    return paths, url
+
+
+def _ask(question: Question, flags: _Flags, url: str) -> int:
+    api = AdminApi(flags.server or "", flags.token_file)
+    output = "json" if question == "explain" and flags.json else flags.output
+    if question == "explain":
+        status = ask_why(api, _request(flags, url), url, output=output)
+        return int(flags.fail and (status or 0) >= 400)
+    return ask(question, api, output=output, strict=flags.strict, within=flags.within)
+
+
 def _render(offline: Offline, flags: _Flags) -> int:
-    if flags.output == "json":
-        sys.stdout.write(to_json(offline.graph).decode())
-    else:
-        print(*graph_lines(offline.graph), sep="\n")
+    match flags.output:
+        case "json":
+            sys.stdout.write(to_json(offline.graph).decode())
+        case "yaml":
+            sys.stdout.write(written(dump(offline.graph), "yaml"))
+        case _:
+            print(*graph_lines(offline.graph), sep="\n")
     sys.stdout.flush()
     print(*diagnostic_lines(offline), sep="\n", end="\n" if offline.diagnostics else "", file=sys.stderr)
     _print_notes(offline)
@@ -110,9 +180,18 @@ def _render(offline: Offline, flags: _Flags) -> int:
 
 
 def _check(offline: Offline, flags: _Flags) -> int:
-    for line in diagnostic_lines(offline):
-        print(line)
-    sys.stdout.flush()
+    if flags.output == "table":
+        for line in diagnostic_lines(offline):
+            print(line)
+        sys.stdout.flush()
+    else:
+        findings = [
+            Finding(
+                dump_diagnostic(item), offline.files.get(item.subject, ""), offline.places.get(item.subject, "")
+            )
+            for item in offline.diagnostics
+        ]
+        print_findings(findings, flags.output, __version__)
     errors, warnings = offline.count(Severity.ERROR), offline.count(Severity.WARNING)
     _print_notes(offline)
     ingresses = "1 Ingress" if offline.ingresses == 1 else f"{offline.ingresses} Ingresses"
@@ -127,38 +206,46 @@ def _print_notes(offline: Offline) -> None:
         print(f"note: {note}", file=sys.stderr)
 
 
-def _explain(offline: Offline, flags: _Flags) -> int:
+def _request(flags: _Flags, url: str) -> Request:
     headers: dict[str, str] = {}
     for name, value in flags.header:
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    request = Request.of(
-        flags.url, method=flags.method, headers=headers, client=flags.client, cookies=dict(flags.cookie)
+    return Request.of(
+        url, method=flags.method, headers=headers, client=flags.client, cookies=dict(flags.cookie)
     )
-    explanation = explain(offline.graph, request, offline.claims, effects=offline.effects)
-    if flags.json:
-        print(json.dumps(dump_explanation(explanation), indent=2))
-    else:
+
+
+def _explain(offline: Offline, flags: _Flags, url: str) -> int:
+    explanation = explain(offline.graph, _request(flags, url), offline.claims, effects=offline.effects)
+    output = "json" if flags.json else flags.output
+    if output == "table":
         print(*explanation_lines(offline, explanation), sep="\n")
+    else:
+        sys.stdout.write(written(dump_explanation(explanation), output))
     sys.stdout.flush()
     _print_notes(offline)
     return int(flags.fail and (explanation.status or 0) >= 400)
 
 
-def _parser(question: Question, program: str) -> CommandParser:
+def _parser(question: Question, program: str, *, remote: bool) -> CommandParser:
     parser = CommandParser(prog=program, description=_DESCRIPTIONS[question], allow_abbrev=False)
-    parser.add_argument("folder", metavar="DIR", type=Path, help="a folder of YAML and JSON manifests")
-    if question == "explain":
-        parser.add_argument("url", metavar="URL", help="as a client asks for it: http://shop.example/cart")
-    text = "whose limits count: inprocess, haproxy, nginx or one that is installed (%(default)s)"
-    parser.add_argument(
-        "--renderer", type=checked(find_renderer), default="inprocess", metavar="NAME", help=text
-    )
     add = parser.add_argument
+    what, text = "DIR", "folders and files of YAML and JSON manifests, or - for the standard input"
+    if question == "explain":
+        what, text = "DIR … URL", f"{text}; last the URL as a client asks for it: http://shop.example/cart"
+    add("words", metavar=what, nargs="*", help=text)
+    text = "the admin API of a controller that runs, in place of manifests: http://127.0.0.1:8580"
+    add("--url", dest="server", type=checked(read_admin_url), metavar="URL", help=text, required=remote)
+    add("--token-file", type=Path, metavar="FILE", help="whose first line is sent to it as the bearer token")
+    choices = _OUTPUTS.get(question, ("table", "json", "yaml"))
+    add("-o", "--output", choices=choices, default=choices[0], help="(%(default)s)")
+    parser.set_defaults(within=timedelta(), strict=False, assume_class=[], assume_endpoints=False)
     match question:
-        case "render":
-            add("--output", choices=["text", "json"], default="text", help="(%(default)s)")
         case "check":
             add("--strict", action="store_true", help="end with 1 for warnings too")
+        case "certs":
+            text = "end with 1 for certificates that expire within this time: 720h (those that have expired)"
+            add("--within", type=checked(read_duration), metavar="TIME", help=text)
         case "explain":
             add("--method", default="GET", metavar="METHOD", help="(%(default)s)")
             text = "a header field of the request; repeatable"
@@ -166,13 +253,21 @@ def _parser(question: Question, program: str) -> CommandParser:
             text = "a cookie of the request; repeatable"
             add("--cookie", type=checked(_cookie), action="append", default=[], metavar="NAME=VALUE", help=text)
             add("--client", type=checked(_client), metavar="ADDR", help="the client's address")
-            add("--json", action="store_true", help="print JSON")
+            add("--json", action="store_true", help="the same as --output json")
             text = "end with 1 when the proxy itself responds with 400 or more, such as 404"
             add("--fail", action="store_true", help=text)
+        case "render" | "routes" | "status":
+            pass
         case _:
             assert_never(question)
-    add_translation_arguments(parser)
-    add_dialect_arguments(parser)
+    if not remote:
+        text = "whose limits count: inprocess, haproxy, nginx or one that is installed (%(default)s)"
+        add("--renderer", type=checked(find_renderer), default="inprocess", metavar="NAME", help=text)
+        text = "a class that is taken to be ours, whatever the manifests say of it; repeatable"
+        add("--assume-class", type=checked(read_name), action="append", metavar="NAME", help=text)
+        add("--assume-endpoints", action="store_true", help="give each Service without endpoints one")
+        add_translation_arguments(parser)
+        add_dialect_arguments(parser)
     return parser
 
 

@@ -22,10 +22,10 @@ from ingresskit.app.analyses import analysis_json, analysis_markdown, analysis_s
 from ingresskit.app.controller_flags import controller_flags
 from ingresskit.app.edges import Marker, edge_of, tls_context
 from ingresskit.app.live import ask_both
-from ingresskit.app.offline import first_snapshot
 from ingresskit.app.once import read_cluster, read_controller_flags
 from ingresskit.app.parser import CommandParser
 from ingresskit.app.proofs import report_of
+from ingresskit.app.reading import first_snapshot
 from ingresskit.app.renderers import GraphLimits, find_renderer
 from ingresskit.arguments import checked
 from ingresskit.errors import ConfigurationError, IngressKitError, SourceError

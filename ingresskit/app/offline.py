@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
 
-import anyio
-
+from ingresskit.app.reading import Assumptions, read_manifests
 from ingresskit.app.renderers import GraphLimits
 from ingresskit.diagnostics import Diagnostic, Reason, Severity, sorted_diagnostics
-from ingresskit.errors import SourceError
 from ingresskit.filters import Explanation, PolicyEffects
 from ingresskit.graph import (
     BackendKey,
@@ -31,12 +28,10 @@ from ingresskit.models import (
     ObjectKey,
     ObjectRef,
     Service,
-    Snapshot,
 )
-from ingresskit.sources import FileSource
 from ingresskit.translate import TranslateOptions, translate
 
-__all__ = ["Offline", "diagnostic_lines", "explanation_lines", "first_snapshot", "graph_lines"]
+__all__ = ["Offline", "diagnostic_lines", "explanation_lines", "graph_lines"]
 
 _MOST_ENDPOINTS = 10
 _MOST_STRANGERS = 20
@@ -53,7 +48,8 @@ class Offline:
         claims: Which namespace would hold which host.
         ours: How many of them are of this controller.
         notes: What there is to know about the folder as a whole, a sentence each.
-        source: What was read, and where.
+        files: For each object, the path of its file.
+        places: For each object, where it was read: ``"web.yaml, document 2"``.
         effects: What the policies do in the renderer.
     """
 
@@ -62,43 +58,49 @@ class Offline:
     ingresses: int
     ours: int
     notes: tuple[str, ...]
-    source: FileSource
+    files: Mapping[ObjectRef, str]
+    places: Mapping[ObjectRef, str]
     claims: HostClaims
     effects: PolicyEffects
 
     @classmethod
-    def load(cls, folder: Path, options: TranslateOptions, renderer: GraphLimits) -> Offline:
-        """Read *folder*, and translate what it holds and restrict it to what a renderer can do.
+    def load(
+        cls, paths: Sequence[str], options: TranslateOptions, renderer: GraphLimits, assume: Assumptions
+    ) -> Offline:
+        """Read *paths*, and translate what they hold and restrict it to what a renderer can do.
 
         Args:
-            folder: Of manifests.
-            options: What decides how they are translated.
+            paths: As of `read_manifests`.
+            options: What decides how the objects are translated.
             renderer: Whose limits count.
+            assume: What is assumed beside the manifests.
 
         Raises:
-            SourceError: It is not a folder that can be read.
+            SourceError: One of them cannot be read, or there is nothing in any of them.
         """
-        source = FileSource(folder)
-        snapshot = anyio.run(first_snapshot, source)
+        manifests = read_manifests(paths, options, assume)
+        snapshot = manifests.snapshot
         translation = translate(snapshot, options, now=datetime.now(UTC))
         restricted = renderer.restrict(translation.graph)
         ingresses, strangers = len(snapshot.by_key(Ingress)), translation.not_ours
         diagnostics = sorted_diagnostics((*translation.diagnostics, *restricted.diagnostics))
-        notes = [f"{ref} is not of this controller: {why}" for ref, why in _some(strangers)]
+        notes = [*manifests.notes]
+        notes += [f"{ref} is not of this controller: {why}" for ref, why in _some(strangers)]
         if len(strangers) > _MOST_STRANGERS:
             notes.append(f"{len(strangers) - _MOST_STRANGERS} more Ingresses are not of this controller")
         if strangers and len(strangers) == ingresses:
             notes.append(
                 "no Ingress is of this controller: one is when its IngressClass is in the folder and has"
                 f" spec.controller {options.controller_name}, or when its annotation"
-                f" kubernetes.io/ingress.class is {options.ingress_class}"
+                f" kubernetes.io/ingress.class is {options.ingress_class};"
+                " --assume-class NAME takes a class to be ours"
             )
         if not snapshot.by_key(EndpointSlice) and not snapshot.by_key(Endpoints):
             kept = tuple(item for item in diagnostics if item.reason is not Reason.NO_ENDPOINTS)
             if len(kept) < len(diagnostics):
                 notes.append(
                     "the folder has no EndpointSlices, which a cluster makes: no backend has endpoints here,"
-                    " and none is reported for that"
+                    " and none is reported for that; --assume-endpoints gives each Service one"
                 )
             diagnostics = kept
         return cls(
@@ -107,7 +109,8 @@ class Offline:
             ingresses=ingresses,
             ours=ingresses - len(strangers),
             notes=tuple(notes),
-            source=source,
+            files=manifests.files,
+            places=manifests.places,
             claims=_without_times(translation.claims),
             effects=renderer.effects,
         )
@@ -126,34 +129,10 @@ def _some(strangers: Mapping[ObjectRef, str]) -> Iterable[tuple[ObjectRef, str]]
     return islice(strangers.items(), _MOST_STRANGERS)
 
 
-async def first_snapshot(source: FileSource) -> Snapshot:
-    """What *source* reads first.
-
-    Raises:
-        SourceError: Its folder cannot be read.
-    """
-    failures: list[SourceError] = []
-    async with anyio.create_task_group() as tasks:
-
-        async def follow() -> None:
-            try:
-                await source.run()
-            except SourceError as exc:  # kept out of the group, which would wrap it
-                failures.append(exc)
-                tasks.cancel_scope.cancel()
-
-        tasks.start_soon(follow)
-        await source.wait_changed(0)
-        tasks.cancel_scope.cancel()
-    if (snapshot := source.snapshot()) is None:
-        raise failures[0] if failures else SourceError("the folder was not read")
-    return snapshot
-
-
 def diagnostic_lines(offline: Offline) -> Iterator[str]:
     """A line for each diagnostic: file and document, severity, reason, object, field, message."""
     for item in offline.diagnostics:
-        place = offline.source.location(item.subject)
+        place = offline.places.get(item.subject)
         yield f"{place}: {item}" if place else str(item)
 
 

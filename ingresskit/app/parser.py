@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 from collections.abc import Sequence
-from typing import NoReturn, TypeVar
+from typing import NoReturn, TypeVar, cast
 
 from typing_extensions import override
 
@@ -23,10 +23,17 @@ class CommandParser(OneLineParser):
     def read(self, argv: Sequence[str] | None, flags: NamespaceT) -> NamespaceT:
         """Fill *flags* from *argv*; ``None``: the words of this process.
 
+        An argument called ``words`` gets every word that is no flag, also those between and behind flags.
+
         Raises:
             SystemExit: With 2 for a mistake, with 0 after ``--help``.
         """
         flags, unknown = self.parse_known_args(argv, namespace=flags)
+        words: object = getattr(flags, "words", None)
+        if isinstance(words, list):
+            # argparse fills a list of arguments once, and leaves what stands behind the next flag.
+            cast("list[str]", words).extend(word for word in unknown if _is_word(word))
+            unknown = [word for word in unknown if not _is_word(word)]
         for word in unknown:
             near = difflib.get_close_matches(word.partition("=")[0], self._known(), n=1)
             self.error(f"unknown flag {word}" + (f"; did you mean {near[0]}?" if near else "; see --help"))
@@ -35,6 +42,10 @@ class CommandParser(OneLineParser):
     def _known(self) -> list[str]:
         # argparse lists its flags nowhere else.
         return [option for action in self._actions for option in action.option_strings]
+
+
+def _is_word(word: str) -> bool:
+    return word == "-" or not word.startswith("-")
 
 
 class RaisingParser(CommandParser):

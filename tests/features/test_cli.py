@@ -26,7 +26,7 @@ HELLO = str(MANIFESTS / "hello")
 MISTAKES = str(MANIFESTS / "mistakes")
 
 FLAG_MISTAKES: dict[str, tuple[list[str], str]] = {
-    "no folder": (["check"], "the following arguments are required: DIR"),
+    "no folder": (["check"], "the following arguments are required: DIR, or --url URL"),
     "no URL": (["explain", HELLO], "the following arguments are required: URL"),
     "unknown flag": (["check", HELLO, "--xyzzy"], "unknown flag --xyzzy; see --help"),
     "misspelt flag": (["check", HELLO, "--stric"], "unknown flag --stric; did you mean --strict?"),

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HELLO = str(ROOT / "examples" / "manifests" / "hello")
 SECONDS = pace.within(60)
 
-COMMANDS = "run, serve, demo, check, explain, migrate, diff, render"
+COMMANDS = "run, serve, demo, check, explain, migrate, diff, render, routes, certs, status"
 MISTAKES: dict[str, tuple[list[str], str]] = {
     "no command": ([], f"give a command: {COMMANDS} or version; see --help"),
     "a misspelt command": (["chekc", HELLO], "unknown command chekc; did you mean check?"),

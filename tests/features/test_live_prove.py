@@ -16,7 +16,7 @@ import anyio
 import pytest
 
 from ingresskit.app import main
-from ingresskit.app.offline import first_snapshot
+from ingresskit.app.reading import first_snapshot
 from ingresskit.migrate import SAFE_METHODS
 from ingresskit.models import Ingress
 from ingresskit.sources import FileSource
