@@ -14,7 +14,7 @@ from ingresskit.apply.generations import Generation, Generations
 from ingresskit.apply.plan import Dynamic, NoOp, Plan, Reload
 from ingresskit.diagnostics import printable
 from ingresskit.errors import ApplyError, CheckFailed, ConfigurationError, Subject
-from ingresskit.render.base import Rendering
+from ingresskit.render.files import Rendering
 
 __all__ = ["DirectoryApplier"]
 

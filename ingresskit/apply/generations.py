@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingresskit.errors import ApplyError, ConfigurationError
-from ingresskit.render.base import RenderedFile
+from ingresskit.render.files import RenderedFile
 
 __all__ = ["Generation", "Generations"]
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
-from typing import ClassVar, Generic, NamedTuple, Never, TypeVar
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar, Generic, Never, TypeVar
 
-from ingresskit._ledger import Ledger
 from ingresskit.diagnostics import Diagnostic, Reason, Severity, bounded
 from ingresskit.errors import ConfigurationError
 from ingresskit.filters import BUILTIN_EFFECTS, PolicyEffects
 from ingresskit.graph import (
     Backend,
-    BackendKey,
-    GraphKeys,
     PathKind,
     Protocol,
     Respond,
@@ -30,97 +25,13 @@ from ingresskit.graph import (
 from ingresskit.models import ObjectKey, ObjectRef, Service
 from ingresskit.policies import Origin, Policy, PolicyScope, PolicySet, is_portable
 from ingresskit.render.addresses import is_address
+from ingresskit.render.judged import Judged, JudgedGraph, Restricted
 from ingresskit.render.matching import matchable
 from ingresskit.render.policies import HandlerTable, Judgement, Loss, PolicyHandler
-from ingresskit.render.remember import Remembered
 
-__all__ = ["ArtifactT", "RenderedFile", "Renderer", "Rendering", "Restricted", "RouteLimit"]
+__all__ = ["ArtifactT", "Renderer", "RouteLimit"]
 
 ArtifactT = TypeVar("ArtifactT")
-KeyT = TypeVar("KeyT", bound=Hashable)
-NodeT = TypeVar("NodeT")
-
-
-@dataclass(frozen=True, slots=True)
-class RenderedFile:
-    """One file of a `Rendering`.
-
-    Attributes:
-        path: Relative, without ``..``.
-        content: Its bytes; not in the ``repr``.
-        secret: Whether it holds key material: it is written with mode 0600 and never shown.
-        mask: Makes *content* fit to be shown where it holds values of header fields that policies set,
-            which may be credentials; ``None`` where the content may be shown as it is.
-
-    Raises:
-        ConfigurationError: *path* is absolute, empty, or has a ``..`` element or a control character.
-    """
-
-    path: PurePosixPath
-    content: bytes = field(repr=False)
-    secret: bool = False
-    mask: Callable[[bytes], bytes] | None = field(default=None, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        text = str(self.path)
-        if self.path.is_absolute() or ".." in self.path.parts or text == "." or not text.isprintable():
-            raise ConfigurationError(f"{text!r} is not a relative path inside a rendering")
-
-    @property
-    def shown(self) -> bytes | None:
-        """The content as it may be shown to people; ``None`` for a secret file."""
-        if self.secret:
-            return None
-        return self.content if self.mask is None else self.mask(self.content)
-
-    @classmethod
-    def text(cls, path: str, content: str) -> RenderedFile:
-        """A file of text, in UTF-8."""
-        return cls(PurePosixPath(path), content.encode())
-
-    @classmethod
-    def of(
-        cls, path: str, content: bytes, *, secret: bool = False, mask: Callable[[bytes], bytes] | None = None
-    ) -> RenderedFile:
-        """A file of bytes."""
-        return cls(PurePosixPath(path), content, secret, mask)
-
-
-@dataclass(frozen=True, slots=True)
-class Rendering:
-    """The artifact of most renderers: files.
-
-    Attributes:
-        files: Sorted by path; each path once.
-
-    Raises:
-        ConfigurationError: Two files have the same path.
-    """
-
-    files: tuple[RenderedFile, ...] = ()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "files", tuple(sorted(self.files, key=lambda item: item.path)))
-        paths = [item.path for item in self.files]
-        if len(set(paths)) < len(paths):
-            raise ConfigurationError("a rendering has the same path twice")
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 over paths and contents, lower-case hexadecimal."""
-        total = hashlib.sha256()
-        for item in self.files:
-            total.update(f"{item.path}\0{len(item.content)}\0".encode())
-            total.update(item.content)
-        return total.hexdigest()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Restricted:
-    """A graph reduced to what a renderer can honour, and what that costs whom."""
-
-    graph: RouteGraph
-    diagnostics: tuple[Diagnostic, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,95 +47,6 @@ class RouteLimit:
     message: str
     reason: Reason = Reason.POLICY_UNSUPPORTED
     drops: bool = False
-
-
-class _Judged(NamedTuple, Generic[NodeT]):
-    """What a part of a graph was restricted to, and the diagnostics for that."""
-
-    given: NodeT
-    restricted: NodeT
-    diagnostics: tuple[Diagnostic, ...]
-
-
-_RESTRICTED = operator.attrgetter("restricted")
-
-
-class _JudgedGraph:
-    """What one graph after another was restricted to. Looks at what changed only, where the graphs tell.
-
-    Args:
-        host: Restricts a virtual host.
-        backend: Restricts a backend.
-    """
-
-    def __init__(
-        self,
-        host: Callable[[VirtualHost], _Judged[VirtualHost]],
-        backend: Callable[[Backend], _Judged[Backend]],
-    ) -> None:
-        self._hosts = Remembered[str, VirtualHost, _Judged[VirtualHost]](host)
-        self._backends = Remembered[BackendKey, Backend, _Judged[Backend]](backend)
-        self._altered_hosts: set[str] = set()
-        self._altered_backends: set[BackendKey] = set()
-        self._notes: Ledger[ObjectRef, Diagnostic] = Ledger(_subject, bounded)
-        self._given: RouteGraph | None = None
-        self._restricted = RouteGraph()
-        self._made: RouteGraph | None = None
-
-    def follow(self, graph: RouteGraph) -> Restricted:
-        """*graph* with what this makes of its parts."""
-        keys = None if self._given is None else graph.changed_since(self._given)
-        hosts = self._hosts.follow(graph.by_host, None if keys is None else keys.hosts)
-        self._note(self._hosts, hosts, self._altered_hosts)
-        backends = self._backends.follow(graph.backends, None if keys is None else keys.backends)
-        self._note(self._backends, backends, self._altered_backends)
-        if not self._altered_hosts and not self._altered_backends:
-            self._made, self._restricted = None, graph
-        elif graph is not self._given:
-            # A line of its own: of one number, this graph and the one it was given are not the same.
-            before = self._made if keys is not None else None
-            self._made = self._restricted = replace(
-                graph,
-                virtual_hosts=self._hosts_of(graph, hosts),
-                backends=self._backends_of(graph, backends),
-                after=(before, GraphKeys() if keys is None else keys),
-            )
-        self._given = graph
-        return Restricted(graph=self._restricted, diagnostics=self._notes.all())
-
-    # Both run no Python per host or backend: ten thousand take about a millisecond.
-    def _hosts_of(
-        self, graph: RouteGraph, judged: Mapping[str, _Judged[VirtualHost]]
-    ) -> tuple[VirtualHost, ...]:
-        return tuple(map(_RESTRICTED, judged.values())) if self._altered_hosts else graph.virtual_hosts
-
-    def _backends_of(
-        self, graph: RouteGraph, judged: Mapping[BackendKey, _Judged[Backend]]
-    ) -> Mapping[BackendKey, Backend]:
-        if not self._altered_backends:
-            return graph.backends
-        return dict(zip(judged, map(_RESTRICTED, judged.values()), strict=True))
-
-    def _note(
-        self,
-        remembered: Remembered[KeyT, NodeT, _Judged[NodeT]],
-        judged: Mapping[KeyT, _Judged[NodeT]],
-        altered: set[KeyT],
-    ) -> None:
-        for key in remembered.gone:
-            altered.discard(key)
-            self._notes.put(key)
-        for key in remembered.changed:
-            item = judged[key]
-            self._notes.put(key, item.diagnostics)
-            if item.restricted is item.given:
-                altered.discard(key)
-            else:
-                altered.add(key)
-
-
-def _subject(note: Diagnostic) -> ObjectRef:
-    return note.subject
 
 
 class Renderer(ABC, Generic[ArtifactT]):
@@ -269,7 +91,7 @@ class Renderer(ABC, Generic[ArtifactT]):
     delegate: bool = False
     """Whether a delegate takes the requests of routes that the proxy cannot serve exactly by itself."""
     # What `restrict` made of the graphs before.
-    _judged: _JudgedGraph | None = None
+    _judged: JudgedGraph | None = None
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         """Derive `supports` from `handlers`, or `handlers` from `supports`.
@@ -330,7 +152,7 @@ class Renderer(ABC, Generic[ArtifactT]):
         """
         judged = self._judged
         if judged is None:
-            judged = self._judged = _JudgedGraph(self._restricted_host, self._restricted_backend)
+            judged = self._judged = JudgedGraph(self._restricted_host, self._restricted_backend)
         restricted = judged.follow(graph)
         if not graph.ports or self.takes_ports:
             return restricted
@@ -345,7 +167,7 @@ class Renderer(ABC, Generic[ArtifactT]):
             message=f"the {self.name} renderer takes no further ports without a delegate: {port} is not served",
         )
 
-    def _restricted_host(self, host: VirtualHost) -> _Judged[VirtualHost]:
+    def _restricted_host(self, host: VirtualHost) -> Judged[VirtualHost]:
         given = host
         diagnostics: list[Diagnostic] = []
         if host.stream is not None and not self.passes_tls:
@@ -372,8 +194,8 @@ class Renderer(ABC, Generic[ArtifactT]):
             and len(routes) == len(host.routes)
             and all(map(operator.is_, routes, host.routes))
         ):
-            return _Judged(given, host, tuple(diagnostics))
-        return _Judged(given, replace(host, routes=tuple(routes), policies=handshake), tuple(diagnostics))
+            return Judged(given, host, tuple(diagnostics))
+        return Judged(given, replace(host, routes=tuple(routes), policies=handshake), tuple(diagnostics))
 
     def _without_stream(
         self, host: VirtualHost, stream: StreamRoute, diagnostics: list[Diagnostic]
@@ -451,20 +273,20 @@ class Renderer(ABC, Generic[ArtifactT]):
             )
             yield message, closes
 
-    def _restricted_backend(self, backend: Backend) -> _Judged[Backend]:
+    def _restricted_backend(self, backend: Backend) -> Judged[Backend]:
         service = ObjectRef(Service.kind, ObjectKey(backend.key.namespace, backend.key.service))
         if backend.protocol not in self.protocols:
             note = f"the {self.name} renderer does not support {backend.protocol}"
             if backend.protocol is Protocol.TCP:
                 # Of streams only, each of which is reported by itself.
-                return _Judged(backend, replace(backend, endpoints=(), note=note), ())
+                return Judged(backend, replace(backend, endpoints=(), note=note), ())
             lost = Diagnostic(
                 subject=service,
                 field=f"{backend.place}.appProtocol" if backend.place else "",
                 reason=Reason.PROTOCOL_UNSUPPORTED,
                 message=f"{note}; its routes respond 503",
             )
-            return _Judged(backend, replace(backend, endpoints=(), note=note), (lost,))
+            return Judged(backend, replace(backend, endpoints=(), note=note), (lost,))
         diagnostics: list[Diagnostic] = []
         restricted = self._without_names(backend, service, diagnostics)
         if backend.policies:
@@ -483,7 +305,7 @@ class Renderer(ABC, Generic[ArtifactT]):
                     restricted = replace(restricted, endpoints=(), note=message)
             if judgement.policies is not backend.policies:
                 restricted = replace(restricted, policies=judgement.policies)
-        return _Judged(backend, restricted, tuple(diagnostics))
+        return Judged(backend, restricted, tuple(diagnostics))
 
     def _without_names(self, backend: Backend, service: ObjectRef, diagnostics: list[Diagnostic]) -> Backend:
         if self.looks_names_up:

@@ -31,7 +31,8 @@ from ingresskit.controller.events import EventKind
 from ingresskit.errors import IngressKitError
 from ingresskit.graph import RouteGraph
 from ingresskit.models import KubeObject, Snapshot
-from ingresskit.render.base import Renderer, Restricted
+from ingresskit.render.base import Renderer
+from ingresskit.render.judged import Restricted
 from ingresskit.sources import MemorySource
 from ingresskit.testing.planes import LivePlane, PlaneSettings
 from tests.dataplane.kind import Kind

@@ -26,7 +26,8 @@ from ingresskit.policies import (
     NativeDialect,
     PolicyRegistry,
 )
-from ingresskit.render.base import RenderedFile, Renderer, Rendering
+from ingresskit.render.base import Renderer
+from ingresskit.render.files import RenderedFile, Rendering
 from ingresskit.sources import MemorySource
 from ingresskit.translate import TranslateOptions
 from tests.unit.controller.certificates import tls_secret

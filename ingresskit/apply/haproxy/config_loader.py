@@ -23,7 +23,7 @@ from ingresskit.apply.haproxy.turns import Turns
 from ingresskit.apply.haproxy.worker_state import WorkerState
 from ingresskit.errors import ApplyError, CheckFailed
 from ingresskit.facts import fact_logger
-from ingresskit.render.base import RenderedFile
+from ingresskit.render.files import RenderedFile
 from ingresskit.render.haproxy import Capabilities, HaproxyArtifact, HaproxySettings, Needs, SlotClass
 
 __all__ = ["ConfigLoader"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ingresskit.apply.haproxy.slots import USUAL_CLASSES, PoolSettings, Slots, pool_sizes
-from ingresskit.render.base import RenderedFile
+from ingresskit.render.files import RenderedFile
 from ingresskit.render.haproxy import (
     Capabilities,
     HaproxyArtifact,

@@ -29,7 +29,7 @@ from ingresskit.apply.haproxy.runtime import RuntimeApi
 from ingresskit.apply.process import ProxyProcess, find_program
 from ingresskit.errors import ApplyError, CheckFailed, ConfigurationError
 from ingresskit.facts import fact_logger
-from ingresskit.render.base import RenderedFile
+from ingresskit.render.files import RenderedFile
 from ingresskit.render.haproxy import Capabilities
 from ingresskit.render.haproxy.files import PROGRAM
 

@@ -30,7 +30,7 @@ from ingresskit.apply.process import ProxyProcess
 from ingresskit.errors import ApplyError, ApplyPostponed
 from ingresskit.facts import fact_logger
 from ingresskit.graph import Certificate
-from ingresskit.render.base import RenderedFile
+from ingresskit.render.files import RenderedFile
 from ingresskit.render.nginx import Mode, NginxArtifact, NginxSettings
 
 __all__ = ["ConfigLoader"]

@@ -16,7 +16,7 @@ from ingresskit.controller.planes import StatisticsSource
 from ingresskit.controller.statistics import ControllerView
 from ingresskit.errors import ConfigurationError
 from ingresskit.facts import fact_logger
-from ingresskit.render.base import RenderedFile
+from ingresskit.render.files import RenderedFile
 from ingresskit.sources import CacheStatistics
 
 if TYPE_CHECKING:

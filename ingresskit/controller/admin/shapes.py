@@ -20,7 +20,7 @@ from ingresskit.graph import Certificate, HostHolder, Route
 from ingresskit.graph.dump import dump_route
 from ingresskit.models import HostClaims, ObjectRef
 from ingresskit.policies import Origin
-from ingresskit.render.base import RenderedFile, Rendering
+from ingresskit.render.files import RenderedFile, Rendering
 from ingresskit.render.inprocess import HostTable, MixedHostTable, RoutingTable
 from ingresskit.sources import CacheStatistics
 from ingresskit.traffic import EndpointHealth

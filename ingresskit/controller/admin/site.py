@@ -38,7 +38,7 @@ from ingresskit.controller.metrics import CONTENT_TYPE, Metrics
 from ingresskit.controller.statistics import ControllerView
 from ingresskit.filters import explain
 from ingresskit.graph import to_json
-from ingresskit.render.base import RenderedFile
+from ingresskit.render.files import RenderedFile
 from ingresskit.sources import CacheStatistics
 
 if TYPE_CHECKING:

@@ -24,10 +24,10 @@ from ingresskit.graph import (
     RouteGraph,
     VirtualHost,
 )
-from ingresskit.render.base import Restricted
 from ingresskit.render.counted import CountedMap
 from ingresskit.render.delegate.handover import DELEGATE
 from ingresskit.render.inprocess import InProcessRenderer
+from ingresskit.render.judged import Restricted
 from ingresskit.render.remember import Remembered
 
 __all__ = ["Beyond", "Divided", "Division", "HostSplit", "WholeHosts", "backend_keys", "keys_of"]

@@ -28,10 +28,11 @@ from ingresskit.graph import (
     WeightedBackend,
 )
 from ingresskit.policies import Policy, PolicyScope, PolicySet, Stage, Timeouts, TlsRedirect
-from ingresskit.render.base import ArtifactT, Renderer, Restricted
+from ingresskit.render.base import ArtifactT, Renderer
 from ingresskit.render.delegate.division import Division, HostSplit, WholeHosts, backend_keys, keys_of
 from ingresskit.render.delegate.handover import DELEGATE, HandedOver, Handover
 from ingresskit.render.inprocess import InProcessRenderer, RoutingTable, StreamTarget, stream_targets
+from ingresskit.render.judged import Restricted
 from ingresskit.render.policies import HandlerTable, PolicyHandler, Support
 
 __all__ = ["Delegated", "DelegatingRenderer"]

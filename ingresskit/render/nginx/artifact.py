@@ -31,7 +31,7 @@ from enum import StrEnum
 from ingresskit.diagnostics import printable
 from ingresskit.graph import BackendKey, Certificate, Endpoint
 from ingresskit.policies import Origin
-from ingresskit.render.base import RenderedFile
+from ingresskit.render.files import RenderedFile
 from ingresskit.render.nginx.masking import masked_fields
 from ingresskit.render.nginx.tree import Block, Directive, Node, Span, Variable, write
 

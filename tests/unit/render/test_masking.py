@@ -8,7 +8,7 @@ import pytest
 
 from ingresskit.graph import RouteGraph
 from ingresskit.models import Snapshot
-from ingresskit.render.base import RenderedFile
+from ingresskit.render.files import RenderedFile
 from ingresskit.render.haproxy import HaproxyRenderer
 from ingresskit.render.haproxy.files import configuration
 from ingresskit.render.nginx import NginxRenderer, NginxSettings

@@ -12,8 +12,8 @@ from typing_extensions import override
 from ingresskit.graph import Forward, RouteGraph
 from ingresskit.policies import BUILTIN_POLICIES, Policy
 from ingresskit.render import RenderedFile, Renderer, Rendering
-from ingresskit.render.base import Restricted
 from ingresskit.render.inprocess import InProcessRenderer, RoutingTable
+from ingresskit.render.judged import Restricted
 from ingresskit.testing.contract import RendererContract
 
 

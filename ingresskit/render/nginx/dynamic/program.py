@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
-from ingresskit.render.base import RenderedFile
+from ingresskit.render.files import RenderedFile
 from ingresskit.render.nginx.addresses import address_ranges
 from ingresskit.render.nginx.dynamic.rows import to_json
 from ingresskit.render.nginx.settings import NginxSettings

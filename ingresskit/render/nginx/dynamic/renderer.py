@@ -12,7 +12,7 @@ from ingresskit.errors import ConfigurationError
 from ingresskit.graph import ANY_HOST, Backend, BackendKey, Protocol, RouteGraph, VirtualHost
 from ingresskit.models import ObjectKey
 from ingresskit.policies import PolicySet
-from ingresskit.render.base import RenderedFile
+from ingresskit.render.files import RenderedFile
 from ingresskit.render.nginx.artifact import (
     DEFAULT_CERTIFICATE,
     ConfigFile,
