@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
+from urllib.parse import quote
 
 from ingresskit.app.listings import print_text
 from ingresskit.app.shown import diagnostic_line, object_shown, written
@@ -71,7 +72,7 @@ def _result(finding: Finding) -> dict[str, object]:
         "logicalLocations": [{"fullyQualifiedName": object_shown(item), "kind": "object"}]
     }
     if finding.file:
-        location["physicalLocation"] = {"artifactLocation": {"uri": finding.file}}
+        location["physicalLocation"] = {"artifactLocation": {"uri": quote(finding.file)}}
     return {
         "ruleId": str(item.get("reason")),
         "level": _LEVELS.get(str(item.get("severity")), "note"),

@@ -238,7 +238,7 @@ def _parser(question: Question, program: str, *, remote: bool) -> CommandParser:
     add("--url", dest="server", type=checked(read_admin_url), metavar="URL", help=text, required=remote)
     add("--token-file", type=Path, metavar="FILE", help="whose first line is sent to it as the bearer token")
     choices = _OUTPUTS.get(question, ("table", "json", "yaml"))
-    add("-o", "--output", choices=choices, default=choices[0], help="(%(default)s)")
+    add("-o", "--output", choices=choices, default=choices[0], help="how to print it (%(default)s)")
     parser.set_defaults(within=timedelta(), strict=False, assume_class=[], assume_endpoints=False)
     match question:
         case "check":
@@ -247,7 +247,7 @@ def _parser(question: Question, program: str, *, remote: bool) -> CommandParser:
             text = "end with 1 for certificates that expire within this time: 720h (those that have expired)"
             add("--within", type=checked(read_duration), metavar="TIME", help=text)
         case "explain":
-            add("--method", default="GET", metavar="METHOD", help="(%(default)s)")
+            add("--method", default="GET", metavar="METHOD", help="of the request (%(default)s)")
             text = "a header field of the request; repeatable"
             add("--header", type=checked(_header), action="append", default=[], metavar="NAME:VALUE", help=text)
             text = "a cookie of the request; repeatable"

@@ -279,8 +279,13 @@ def _add_proxy(add: Callable[..., object]) -> None:
 
 
 def _add_reports(add: Callable[..., object]) -> None:
-    add("--log-format", choices=["text", "json"], default="text", help="(%(default)s)")
-    add("--log-level", choices=["debug", "info", "warning", "error"], default="info", help="(%(default)s)")
+    add("--log-format", choices=["text", "json"], default="text", help="how log lines look (%(default)s)")
+    add(
+        "--log-level",
+        choices=["debug", "info", "warning", "error"],
+        default="info",
+        help="the least level that is logged (%(default)s)",
+    )
     add("--access-log", default="off", metavar="PATH|-|off", help="a JSON line for each request (%(default)s)")
     text = "print what --manifests comes to, and exit; with 1 when anything was refused"
     add("--print-config", action="store_true", help=text)
@@ -314,6 +319,10 @@ def read_address(text: str) -> Address | None:
     """
     if text == "off":
         return None
+    if re.fullmatch(r":[0-9]{1,5}", text):
+        raise ValueError(
+            f"{text!r} has no address: 0.0.0.0{text} is every one, 127.0.0.1{text} this machine only"
+        )
     found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):(.*)", text, re.DOTALL)
     host, port = (found[1] or found[2], found[3]) if found else ("", "")
     try:

@@ -225,6 +225,13 @@ def test_the_reference_controller_says_its_own_name(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err.startswith("reference_controller.py: --http: '8080' is not ADDR:PORT")
 
 
+def test_a_port_without_an_address_is_refused_with_what_to_write(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run_controller(["--http=:8080"])
+
+    assert "':8080' has no address: 0.0.0.0:8080 is every one, 127.0.0.1:8080" in capsys.readouterr().err
+
+
 def test_an_interrupt_before_anything_serves_is_no_traceback() -> None:
     program = (
         "import sys\nfrom ingresskit.app import command\n"

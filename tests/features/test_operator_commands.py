@@ -289,6 +289,19 @@ def test_annotations_of_github_are_a_line_each(capsys: pytest.CaptureFixture[str
     assert any(",title=AnnotationUnknown::Ingress web/first, metadata.annotations[" in line for line in lines)
 
 
+def test_a_path_in_sarif_is_a_uri(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "with space"
+    shutil.copytree(MISTAKES, folder)
+
+    _, out = said(capsys, "check", str(folder), "-o", "sarif")
+
+    uris = [
+        item["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+        for item in json.loads(out)["runs"][0]["results"]
+    ]
+    assert uris == [f"{tmp_path}/with%20space/mistakes.yaml"] * len(uris)
+
+
 @pytest.mark.skipif(
     shutil.which("kubectl") is None or not PROGRAM.exists(), reason="kubectl or the program is not installed"
 )
