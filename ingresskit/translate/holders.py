@@ -28,7 +28,7 @@ from ingresskit.graph import wildcard_above
 from ingresskit.models import NO_CLAIMS, HostClaim, HostClaims, ObjectRef
 from ingresskit.translate.claim_index import ClaimIndex
 from ingresskit.translate.claims import Age
-from ingresskit.translate.hosts import Held
+from ingresskit.translate.host_inputs import Held
 from ingresskit.translate.options import HostOwnership, TranslateOptions
 from ingresskit.translate.overlaps import OverlapTable, beside_wildcard
 from ingresskit.translate.reservations import Reservations

@@ -11,7 +11,7 @@ from ingresskit.graph import wildcard_above
 from ingresskit.models import ObjectRef
 from ingresskit.policies import Origin
 from ingresskit.translate.claim_index import ClaimIndex
-from ingresskit.translate.hosts import Held
+from ingresskit.translate.host_inputs import Held
 from ingresskit.translate.resolved import ResolvedClaims
 
 __all__ = ["OverlapTable", "beside_wildcard"]

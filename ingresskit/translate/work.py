@@ -46,7 +46,8 @@ from ingresskit.translate.claims import Claimant, Front, ServiceRef
 from ingresskit.translate.expiry import ExpiryTable
 from ingresskit.translate.fronts import foreign_annotations
 from ingresskit.translate.holders import HolderTable
-from ingresskit.translate.hosts import DecidedHost, Held, HostInputs, decide_host
+from ingresskit.translate.host_inputs import Held, HostInputs
+from ingresskit.translate.hosts import DecidedHost, decide_host
 from ingresskit.translate.options import TranslateOptions
 from ingresskit.translate.ports import PortTable
 from ingresskit.translate.reservations import ReservationTable
