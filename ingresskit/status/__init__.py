@@ -13,7 +13,8 @@ from ingresskit.status.fence import Fence, NoFence
 from ingresskit.status.handover import HANDED_OVER, Handover
 from ingresskit.status.ownership import Ownership, judge_ownership
 from ingresskit.status.publishing import AddressSource, FixedAddresses, NodeAddresses, ServiceAddresses
-from ingresskit.status.writer import StatusWriter, StatusWriterSettings
+from ingresskit.status.settings import StatusWriterSettings
+from ingresskit.status.writer import StatusWriter
 
 __all__ = [
     "HANDED_OVER",

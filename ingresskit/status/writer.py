@@ -25,7 +25,6 @@ from enum import Enum, auto
 
 import anyio
 
-from ingresskit._checks import check_settings
 from ingresskit._doubling import Doubling
 from ingresskit.cache import Backoff, WorkQueue
 from ingresskit.cache.versions import is_older
@@ -44,49 +43,15 @@ from ingresskit.status.addresses import Addresses, normalized
 from ingresskit.status.apply import StatusApply
 from ingresskit.status.conflicts import conflicting_managers, conflicts_shown
 from ingresskit.status.fence import Fence
-from ingresskit.status.handover import Handover
 from ingresskit.status.ownership import Ownership
+from ingresskit.status.settings import StatusWriterSettings
 
-__all__ = ["StatusWriter", "StatusWriterSettings"]
+__all__ = ["StatusWriter"]
 
 _logger = fact_logger(__name__)
 
 # How often a status of ours may be overwritten before we let it be.
 _MOST_OVERWRITES = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatusWriterSettings:
-    """How the writer behaves towards the API server.
-
-    Attributes:
-        field_manager: As whom the field is written. Two controllers for one class do well to differ.
-        taken_from: Field managers that no longer write, whose addresses are overwritten. With one that still
-            writes this stops after three times.
-        handover: The edge that Ingresses are handed over from; ``None``: none.
-        rate: Requests a second at most, on average.
-        request_timeout: For one request.
-        attempts: How often a refused write (409 for another reason than its owner, 422, 400) is made.
-        retry_first: The pause after a failure; it doubles.
-        retry_ceiling: The longest pause.
-
-    Raises:
-        ConfigurationError: A number or time is not positive, or the field manager is empty or too long.
-    """
-
-    field_manager: str = "ingresskit"
-    taken_from: frozenset[str] = frozenset()
-    handover: Handover | None = None
-    rate: float = 20.0
-    request_timeout: timedelta = timedelta(seconds=10)
-    attempts: int = 5
-    retry_first: timedelta = timedelta(seconds=1)
-    retry_ceiling: timedelta = timedelta(minutes=5)
-
-    def __post_init__(self) -> None:
-        if not 0 < len(self.field_manager) <= 128 or not self.field_manager.isprintable():
-            raise ConfigurationError(f"{self.field_manager[:60]!r} cannot be the name of a field manager")
-        check_settings(self)
 
 
 @dataclass(frozen=True, slots=True)
