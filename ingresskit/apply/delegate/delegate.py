@@ -19,7 +19,6 @@ import secrets
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -29,11 +28,11 @@ from typing import Final, Self, cast
 import anyio
 import anyio.to_thread
 
-from ingresskit._checks import check_settings
 from ingresskit.apply.delegate.link import Link
+from ingresskit.apply.delegate.options import DelegateOptions
 from ingresskit.apply.delegate.traffic import added
 from ingresskit.apply.private_folder import private_folder
-from ingresskit.apply.process import ProcessSettings, ProxyProcess
+from ingresskit.apply.process import ProxyProcess
 from ingresskit.errors import ApplyError, ConfigurationError
 from ingresskit.facts import fact_logger
 from ingresskit.render.access import AccessRecord
@@ -51,7 +50,7 @@ from ingresskit.render.delegate.control import (
 )
 from ingresskit.render.inprocess import RoutingTable
 
-__all__ = ["Delegate", "DelegateOptions"]
+__all__ = ["Delegate"]
 
 _logger = fact_logger(__name__)
 
@@ -61,31 +60,6 @@ _UNTAKEN_SECONDS: Final = 5.0
 _LONGEST_PATH: Final = 107  # sockaddr_un(7)
 # What `pickle` raises for functions without a name, local classes, locks.
 _UNSENDABLE: Final = (pickle.PicklingError, AttributeError, TypeError)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DelegateOptions:
-    """How a delegate is run.
-
-    Attributes:
-        push_timeout: How long a change of other routes waits for a delegate that does not acknowledge.
-        settle: How long routes that the delegate no longer has are kept for requests that are on their way.
-        linger: How long the delegate is kept after its last route is gone.
-        statistics_interval: The time between two readings of its counts.
-        process: How it is started again when it ends.
-
-    Raises:
-        ConfigurationError: A time is not positive.
-    """
-
-    push_timeout: timedelta = timedelta(seconds=10)
-    settle: timedelta = timedelta(seconds=10)
-    linger: timedelta = timedelta(minutes=5)
-    statistics_interval: timedelta = timedelta(seconds=1)
-    process: ProcessSettings = field(default_factory=ProcessSettings)
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
 
 class Delegate:
