@@ -98,7 +98,9 @@ async def _serve(flags: Flags, options: TranslateOptions, effects: PolicyEffects
                 state = flags.state_dir
                 state.mkdir(mode=0o700, parents=True, exist_ok=True)
             flag = "--access-log"
-            access_log = AccessLog.open(flags.access_log, stack) if flags.access_log != "off" else None
+            access_log = None
+            if flags.access_log != "off":
+                access_log = AccessLog.open(flags.access_log, stack, form=flags.access_log_format)
         except OSError as exc:
             raise Failure(f"{flag}: {exc.filename}: {exc.strerror}") from None
         async with AsyncExitStack() as connections:

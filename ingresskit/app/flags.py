@@ -101,6 +101,7 @@ class Flags(DialectArguments):
     log_format: str
     log_level: str
     access_log: str
+    access_log_format: str
     print_config: bool
     renderer: str
     proxy_binary: str | None
@@ -286,7 +287,9 @@ def _add_reports(add: Callable[..., object]) -> None:
         default="info",
         help="the least level that is logged (%(default)s)",
     )
-    add("--access-log", default="off", metavar="PATH|-|off", help="a JSON line for each request (%(default)s)")
+    add("--access-log", default="off", metavar="PATH|-|off", help="a line for each request (%(default)s)")
+    text = "how those lines look (%(default)s)"
+    add("--access-log-format", choices=["json", "ingress-nginx"], default="json", help=text)
     text = "print what --manifests comes to, and exit; with 1 when anything was refused"
     add("--print-config", action="store_true", help=text)
 

@@ -20,6 +20,7 @@ import anyio
 import anyio.to_thread
 from typing_extensions import override
 
+from ingresskit.app.access_lines import ACCESS_FORMATS
 from ingresskit.facts import FactMessage, fact_logger, fact_text
 from ingresskit.proxy import AccessRecord
 
@@ -90,30 +91,41 @@ def _time(seconds: float) -> str:
 
 
 class AccessLog:
-    """A JSON line for each request, in the order in which they ended.
+    """A line for each request, in the order in which they ended.
 
     `record` only remembers; `run` writes, in a thread, so that a slow disk delays no request. When the
-    disk cannot follow, or is full, lines are left out and a later line says how many.
+    disk cannot follow, or is full, lines are left out and a later line says how many; in the format of
+    ingress-nginx, which has none for that, the program's own log does.
     """
 
-    def __init__(self, target: RawIOBase, path: Path | None = None) -> None:
+    def __init__(self, target: RawIOBase, path: Path | None = None, *, form: str = "json") -> None:
         self._target = target
         self._path = path
+        self._line = ACCESS_FORMATS[form]
+        self._json = form == "json"
         self._waiting: list[tuple[float, AccessRecord]] = []
         self._dropped = 0
         self._failing = False
 
     @classmethod
-    def open(cls, where: str, stack: ExitStack) -> AccessLog:
+    def open(cls, where: str, stack: ExitStack, *, form: str = "json") -> AccessLog:
         """Append to the file *where*, which *stack* closes; ``-`` is the standard output.
+
+        Args:
+            where: A path.
+            stack: What ends with the program.
+            form: One of `ACCESS_FORMATS`.
 
         Raises:
             OSError: The file cannot be written.
         """
         # Without a buffer: what a full disk refused must not be tried again for ever.
         if where == "-":
-            return cls(stack.enter_context(open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)))
-        log = cls(Path(where).open("ab", buffering=0), Path(where))  # noqa: SIM115 - `reopen` closes it
+            return cls(
+                stack.enter_context(open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)), form=form
+            )
+        target = Path(where).open("ab", buffering=0)  # noqa: SIM115 - `reopen` closes it
+        log = cls(target, Path(where), form=form)
         stack.callback(lambda: log._target.close())
         return log
 
@@ -156,49 +168,19 @@ class AccessLog:
     def _write(self) -> None:
         waiting, self._waiting = self._waiting, []
         dropped, self._dropped = self._dropped, 0
-        lines = [_access_line(*item) for item in waiting]
-        if dropped:
+        lines = [self._line(*item) for item in waiting]
+        if dropped and self._json:
             lines.append(json.dumps({"dropped": dropped}))
         data = "".join(f"{line}\n" for line in lines).encode()
         try:
             while data:
                 data = data[self._target.write(data) or 0 :]
             self._failing = False
+            if dropped and not self._json:
+                # The format has no line for it.
+                _logger.warning("lines left out of the access log", extra={"count": dropped})
         except OSError as exc:
             self._dropped += len(waiting) + dropped
             if not self._failing:
                 _logger.warning("access log cannot be written", extra={"reason": exc.strerror})
             self._failing = True
-
-
-def _milliseconds(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds * 1000, 3)
-
-
-def _access_line(ended: float, request: AccessRecord) -> str:
-    line: dict[str, object] = {
-        "time": _time(ended),
-        "client": request.client,
-        "method": request.method,
-        "host": request.host,
-        "path": request.path,
-        "status": request.status,
-        "sentBytes": request.sent_bytes,
-        "durationMs": _milliseconds(request.duration),
-        "ruleHost": request.rule_host,
-        "backend": None if request.backend is None else str(request.backend),
-        "endpoint": request.endpoint,
-        "attempts": request.attempts,
-        "requestId": request.request_id,
-        "termination": request.termination,
-        "detail": request.detail,
-        "tried": request.tried,
-        "connectMs": _milliseconds(request.connect_time),
-        "firstByteMs": _milliseconds(request.first_byte_time),
-        "upstreamStatus": request.upstream_status,
-    }
-    if request.protocol:
-        line["protocol"] = request.protocol
-    if request.shadow:
-        line["shadow"] = request.shadow
-    return json.dumps(line)

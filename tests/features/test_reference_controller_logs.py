@@ -6,6 +6,8 @@ import errno
 import io
 import json
 import logging
+import re
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -13,6 +15,8 @@ from typing_extensions import override
 
 from ingresskit.app.logs import AccessLog, log_handler
 from ingresskit.graph import BackendKey
+from ingresskit.migrate.access_log import logged_requests
+from ingresskit.models import Ingress, decode
 from ingresskit.proxy import AccessRecord
 
 NASTY = 'evil\n2026 info forged: "x"\x1b[31m\x7f\u2028\u0085end'
@@ -153,6 +157,60 @@ def test_a_request_is_a_line_of_json() -> None:
         "upstreamStatus": None,
     }
     assert second["path"] == "/\u2028two"
+
+
+def test_a_request_is_a_line_of_ingress_nginx() -> None:
+    disk = Disk()
+    log = AccessLog(disk, form="ingress-nginx")
+    backend = {"service": {"name": "shop", "port": {"number": 80}}}
+    ingress = decode(
+        Ingress,
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "Ingress",
+            "metadata": {"name": "a", "namespace": "web"},
+            "spec": {
+                "rules": [
+                    {
+                        "host": "shop.test",
+                        "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]},
+                    }
+                ]
+            },
+        },
+    )
+
+    log.record(request("/a"))
+    log.record(replace(request('/"\u2028b'), tried=("10.0.0.2:80",), first_byte_time=0.25, upstream_status=200))
+    log.record(replace(request(""), method="", status=400, backend=None, endpoint="", request_id=""))
+    anyio.run(write, log)
+
+    first, second, third = disk.content.decode().splitlines()
+    one = (
+        r'192\.0\.2\.1 - - \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000\] "GET /a HTTP/1\.1" 200 12 '
+        r'"-" "-" 0 0\.00[12] \[web-shop-80\] \[\] 10\.0\.0\.1:8080 - - - abc'
+    )
+    assert re.fullmatch(one, first), first
+    assert '"GET /\\x22\\xE2\\x80\\xA8b HTTP/1.1"' in second
+    assert second.endswith("[web-shop-80] [] 10.0.0.2:80, 10.0.0.1:8080 - -, 0.250 -, 200 abc")
+    assert third.endswith('"" 400 12 "-" "-" 0 0.002 [-] [] - - - - -')
+    (read, *_) = logged_requests([first], [ingress])
+    assert (read.host, read.path, read.method, read.client) == ("shop.test", "/a", "GET", "192.0.2.1")
+
+
+def test_the_format_of_ingress_nginx_says_elsewhere_what_was_left_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("ingresskit.app.logs._MOST_WAITING", 1)
+    disk = Disk()
+    log = AccessLog(disk, form="ingress-nginx")
+
+    for _ in range(3):
+        log.record(request())
+    anyio.run(write, log)
+
+    assert disk.content.count(b"\n") == 1
+    assert "lines left out of the access log count=2" in caplog.messages
 
 
 def test_lines_that_do_not_fit_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
