@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -140,8 +141,9 @@ def read_manifests(paths: Sequence[str], options: TranslateOptions, assume: Assu
     for shown in paths:
         if shown == _STDIN:
             with tempfile.TemporaryDirectory(prefix="ingresskit-") as folder:
-                path = Path(folder) / "stdin.yaml"
-                path.write_bytes(sys.stdin.buffer.read())
+                text = sys.stdin.buffer.read()
+                path = Path(folder) / ("stdin.json" if _is_json(text) else "stdin.yaml")
+                path.write_bytes(text)
                 read.add(shown, path)
         else:
             read.add(shown, Path(shown))
@@ -156,19 +158,26 @@ def read_manifests(paths: Sequence[str], options: TranslateOptions, assume: Assu
     return Manifests(snapshot=snapshot, notes=tuple(read.notes), files=read.files, places=read.places)
 
 
+def _is_json(text: bytes) -> bool:
+    """Whether it is JSON, which is not always YAML: tabs may stand in it."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def _assume_classes(read: _Read, options: TranslateOptions, names: Sequence[str]) -> None:
     classes = read.objects.setdefault(IngressClass, {})
     for name in names:
         spec = IngressClassSpec(controller=options.controller_name)
         classes[ObjectKey("", name)] = IngressClass(metadata=ObjectMeta(name=name), spec=spec)
     ingresses = read.objects.get(Ingress, {})
-    annotated = 0
     for key, item in ingresses.items():
         annotations = item.metadata.annotations
         if annotations.get(_CLASS_ANNOTATION) in names:
             ours = {**annotations, _CLASS_ANNOTATION: options.ingress_class}
             ingresses[key] = replace(item, metadata=replace(item.metadata, annotations=ours))
-            annotated += 1
     read.notes.append(f"taken to be ours: the class {', '.join(names)}")
 
 

@@ -237,7 +237,7 @@ def test_manifests_come_from_the_standard_input(form: str) -> None:
     text = (MISTAKES / "mistakes.yaml").read_text(encoding="utf-8")
     if form == "json":
         items = [item for item in yaml.safe_load_all(text) if item]
-        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": items}, default=str)
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": items}, default=str, indent="\t")
 
     done = subprocess.run(
         [sys.executable, "-m", "ingresskit", "check", "-"],
