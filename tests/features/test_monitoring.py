@@ -262,7 +262,7 @@ def test_each_alert_fires_on_what_it_is_for_and_on_nothing_else(tmp_path: Path) 
         {"name": "quiet", "interval": "1m", "input_series": series_of(GOOD), "promql_expr_test": [none]}
     )
     file = tmp_path / "test.yaml"
-    file.write_text(yaml.safe_dump({"rule_files": [str(MONITORING / "rules.yaml")], "tests": tests}))
+    file.write_text(json.dumps({"rule_files": [str(MONITORING / "rules.yaml")], "tests": tests}))
     done = subprocess.run(
         ["promtool", "test", "rules", str(file)], capture_output=True, text=True, check=False, timeout=DEADLINE
     )
@@ -273,7 +273,7 @@ def test_each_alert_fires_on_what_it_is_for_and_on_nothing_else(tmp_path: Path) 
 def prometheus(target: int, folder: Path) -> Generator[int]:
     """Prometheus on loopback, which asks the admin server at that port five times a second; its own port."""
     (folder / "prometheus.yml").write_text(
-        yaml.safe_dump(
+        json.dumps(
             {
                 "global": {"scrape_interval": "200ms", "evaluation_interval": "200ms"},
                 "rule_files": [str(MONITORING / "rules.yaml")],
