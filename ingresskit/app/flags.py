@@ -268,7 +268,8 @@ def _add_proxy(add: Callable[..., object]) -> None:
     add("--node-name", type=checked(_label), default=None, metavar="NAME", help=text)
     text = "the zone this runs in ($NODE_ZONE, else the label of the node)"
     add("--zone", type=checked(_label), default=None, metavar="NAME", help=text)
-    text = "HTTP/2 to clients, by TLS and with prior knowledge (on, where the extra http2 is installed)"
+    text = "HTTP/2 to clients, by TLS and with prior knowledge (on, where the extra http2 is installed;"
+    text += " off for nginx, whose gRPC to endpoints needs it)"
     add("--http2", type=checked(_switch), metavar="on|off", help=text)
     add("--state-dir", type=Path, metavar="DIR", help="for files that are made (a private temporary folder)")
     text = "the key of affinity cookies, the same file for all replicas (one is made in the state folder)"

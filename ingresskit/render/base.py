@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import ClassVar, Generic, Never, TypeVar
 
 from ingresskit.diagnostics import Diagnostic, Reason, Severity, bounded
@@ -67,6 +68,9 @@ class Renderer(ABC, Generic[ArtifactT]):
     Where a class sets `handlers`, those that have one."""
     protocols: ClassVar[frozenset[Protocol]] = frozenset({Protocol.HTTP})
     """What it can speak to endpoints. A backend with another protocol is served as having none."""
+    unspoken: Mapping[Protocol, str] = MappingProxyType({})
+    """Of other protocols, those that the operator can have it speak: what is missing for each, as the end of a
+    sentence, such as "without --http2 on"."""
     looks_names_up: ClassVar[bool] = True
     """Whether an endpoint may be a name (a Service of type ``ExternalName``). If not, such endpoints are
     reported and left out."""
@@ -277,6 +281,8 @@ class Renderer(ABC, Generic[ArtifactT]):
         service = ObjectRef(Service.kind, ObjectKey(backend.key.namespace, backend.key.service))
         if backend.protocol not in self.protocols:
             note = f"the {self.name} renderer does not support {backend.protocol}"
+            if missing := self.unspoken.get(backend.protocol):
+                note = f"{note} {missing}"
             if backend.protocol is Protocol.TCP:
                 # Of streams only, each of which is reported by itself.
                 return Judged(backend, replace(backend, endpoints=(), note=note), ())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import ClassVar, Never
 
@@ -59,6 +59,7 @@ class NginxRenderer(Renderer[NginxArtifact]):
         self._chosen: ModeRenderer = chosen(settings, capabilities)
         self.handlers = self._chosen.handlers
         vars(self).update(protocols=self._chosen.protocols)
+        self.unspoken: Mapping[Protocol, str] = self._chosen.unspoken
         why = _why_not_passed(settings, capabilities, self.mode)
         self.passes_tls: bool = not why
         self.no_passthrough: str = why

@@ -35,6 +35,8 @@ from ingresskit.render.remember import Remembered
 
 __all__ = ["DynamicRenderer"]
 
+_GRPC: Final = frozenset(item for item in Protocol if item.is_grpc)
+
 
 class DynamicRenderer(ModeRenderer):
     """Makes the tables of nginx's dynamic mode. A row that did not change is the same object as before.
@@ -58,7 +60,11 @@ class DynamicRenderer(ModeRenderer):
                 "the dynamic mode needs an nginx with its Lua module, which this one lacks"
             )
         if settings.http2:
-            vars(self).update(protocols=self.protocols | {Protocol.GRPC, Protocol.GRPCS})
+            vars(self).update(protocols=self.protocols | _GRPC)
+        else:
+            self.unspoken: Mapping[Protocol, str] = dict.fromkeys(
+                _GRPC, "without HTTP/2 to clients (--http2 on)"
+            )
         self._settings = settings
         self._capabilities = capabilities
         self._handshakes: Mapping[str, PolicySet] = {}

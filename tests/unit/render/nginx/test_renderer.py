@@ -282,3 +282,22 @@ def test_no_form_of_a_known_fault_is_ever_written() -> None:
                     assert "?" not in line.replace("(?<ik_rest>", "")
 
     assert rewrites > 5
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "grpcs"])
+def test_endpoints_of_grpc_are_reported_with_what_is_missing(protocol: str) -> None:
+    objects = world(ingress("web", {"web.example": {"/": "web"}}))
+    objects[1] = service("web", app_protocol=protocol)
+    graph = translate(Snapshot.of(objects)).graph
+    lua = Capabilities(lua=True)
+
+    off = NginxRenderer(SETTINGS, lua, mode=Mode.DYNAMIC).restrict(graph)
+    on = NginxRenderer(replace(SETTINGS, http2=True), lua, mode=Mode.DYNAMIC).restrict(graph)
+
+    assert [item.message for item in off.diagnostics] == [
+        (
+            f"the nginx renderer does not support {protocol} without HTTP/2 to clients (--http2 on);"
+            " its routes respond 503"
+        )
+    ]
+    assert on.diagnostics == ()
