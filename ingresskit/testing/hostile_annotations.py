@@ -34,6 +34,7 @@ BRIEF: Final[tuple[tuple[str, str], ...]] = (
     *(("ejection-on", "error, "), ("health-check", "/"), ("health-check-statuses", "200, ")),
     *(("hash-by", "header:"), ("hash-by", ""), ("jwt-algorithms", "RS256, "), ("jwt-audiences", "")),
     *(("jwt-headers", "X-Hostile: "), ("jwt-issuer", ""), ("jwt-keys", ""), ("jwt-keys-secret", "")),
+    ("jwt-keys-url", "https://keys.test/"),
     *(("location-rewrite", ""), ("location-rewrite", "http://in.test/ "), ("mirror-host", "")),
     *(("mirror-to", ""), ("rate-limit-exempt", "10.0.0.0/8, "), ("rate-limit-key", "header:")),
     *(("retry-on", "error, "), ("rewrite-add-prefix", "/"), ("rewrite-regex", "/"), ("rewrite-regex", "")),

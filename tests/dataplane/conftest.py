@@ -54,6 +54,12 @@ def changes_wanted(pytestconfig: pytest.Config) -> int:
     return int(pytestconfig.getoption("--changes") or 0)
 
 
+@pytest.fixture(scope="session")
+def whole_wanted(changes_wanted: int) -> bool:
+    """Whether what takes long runs too, such as the programs of others: from ``--changes 1000`` on."""
+    return changes_wanted >= 1000
+
+
 @pytest.fixture(scope="module")
 def anyio_backend() -> str:
     return "asyncio"

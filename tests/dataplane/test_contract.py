@@ -30,9 +30,9 @@ class TestInProcess(PlaneContract):
 
 class TestHaproxy(PlaneContract):
     unsupported: ClassVar[frozenset[str]] = frozenset(
-        {"BasicAuth", "Cors", "DeniedAgents", "DigestAuth", "ExternalAuth", "JwtAuth", "RegexRewrite"}
+        {"BasicAuth", "DeniedAgents", "DigestAuth", "ExternalAuth", "JwtAuth", "RegexRewrite"}
     )
-    """Left to a delegate, see `tests/dataplane/test_credentials.py`, `test_cors.py` and `test_requests.py`."""
+    """Left to a delegate, see `tests/dataplane/test_credentials.py` and `test_requests.py`."""
 
     @override
     def plane(self, settings: PlaneSettings) -> AbstractAsyncContextManager[Plane]:

@@ -14,14 +14,14 @@ from ingresskit.testing.scenario_files import load_scenarios
 pytestmark = pytest.mark.anyio
 
 
-async def test_scenarios_are_answered_as_they_say_over_http_2(plane: Plane, changes_wanted: int) -> None:
+async def test_scenarios_are_answered_as_they_say_over_http_2(plane: Plane, whole_wanted: bool) -> None:
     if plane.name.startswith("nginx"):
         pytest.skip("nginx is not told to speak HTTP/2")
     faults: list[str] = []
     unspoken: list[str] = []
     asked = 0
     # All of them in this process; of a program every fifth one, unless much is wanted.
-    step = 1 if plane.name == "inprocess" or changes_wanted else 5
+    step = 1 if plane.name == "inprocess" or whole_wanted else 5
     for scenario in load_scenarios()[::step]:
         if plane.missing(scenario):
             continue

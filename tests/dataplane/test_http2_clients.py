@@ -99,9 +99,9 @@ async def test_curl(stage: Stage, way: str) -> None:
     assert found == "ok 2 200"
 
 
-async def test_go(stage: Stage, tmp_path: Path, changes_wanted: int) -> None:
-    if not changes_wanted:
-        pytest.skip("with --changes N")
+async def test_go(stage: Stage, tmp_path: Path, whole_wanted: bool) -> None:
+    if not whole_wanted:
+        pytest.skip("with --changes 1000")
     plain, secure = await urls(stage)
     program = tmp_path / "client.go"
     program.write_text(GO)
@@ -111,9 +111,9 @@ async def test_go(stage: Stage, tmp_path: Path, changes_wanted: int) -> None:
     assert found.splitlines() == ["HTTP/2.0 200 ok"] * 20 * len(asked)
 
 
-async def test_java(stage: Stage, tmp_path: Path, changes_wanted: int) -> None:
-    if not changes_wanted or stage.plane.name != "inprocess":
-        pytest.skip("with --changes N, in-process")
+async def test_java(stage: Stage, tmp_path: Path, whole_wanted: bool) -> None:
+    if not whole_wanted or stage.plane.name != "inprocess":
+        pytest.skip("with --changes 1000, in-process")
     plain, secure = await urls(stage)
     program = tmp_path / "Client.java"
     program.write_text(JAVA)
@@ -124,9 +124,9 @@ async def test_java(stage: Stage, tmp_path: Path, changes_wanted: int) -> None:
     assert found.splitlines() == ["HTTP_2 200 ok"] * 20 + ["HTTP_1_1 200 ok"] * 20
 
 
-async def test_chromium(stage: Stage, tmp_path: Path, changes_wanted: int) -> None:
-    if not changes_wanted or stage.plane.name != "inprocess":
-        pytest.skip("with --changes N, in-process")
+async def test_chromium(stage: Stage, tmp_path: Path, whole_wanted: bool) -> None:
+    if not whole_wanted or stage.plane.name != "inprocess":
+        pytest.skip("with --changes 1000, in-process")
     _, secure = await urls(stage)
     before = getattr(stage.plane.statistics(), "http2_connections_total", 0)
     found = await run(

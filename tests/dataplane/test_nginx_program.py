@@ -34,6 +34,13 @@ async def plane(anyio_backend: str) -> AsyncGenerator[Plane]:
         yield made
 
 
+@pytest.fixture
+async def fresh(anyio_backend: str) -> AsyncGenerator[Stage]:
+    """A plane of its own: counts are read back once a second, so others' would come late."""
+    async with opened("nginx-dynamic") as plane, Stage(plane) as stage:
+        yield stage
+
+
 @pytest.mark.parametrize(
     ("asked", "connections"),
     [
@@ -93,7 +100,9 @@ async def test_error_of_nginx_about_an_endpoint_is_in_our_log(
     assert "Connection refused" in message
 
 
-async def test_failures_are_counted_by_their_reason(plane: Plane, stage: Stage) -> None:
+async def test_failures_are_counted_by_their_reason(fresh: Stage) -> None:
+    plane, stage = fresh.plane, fresh
+
     async def end(request: Seen, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if b"/cut" in request.line:
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello")
@@ -126,7 +135,8 @@ async def test_failures_are_counted_by_their_reason(plane: Plane, stage: Stage) 
     assert grown(before.statuses, after.statuses) == {200: 1, 502: 3, 504: 1}
 
 
-async def test_failure_before_a_success_is_one_of_the_attempts_only(plane: Plane, stage: Stage) -> None:
+async def test_failure_before_a_success_is_one_of_the_attempts_only(fresh: Stage) -> None:
+    plane, stage = fresh.plane, fresh
     before = read(plane)
     await stage.serve(await stage.closed_port(), await stage.endpoint(reply()))
     client = await stage.connect()

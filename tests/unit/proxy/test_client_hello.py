@@ -72,6 +72,8 @@ def test_octets_of_any_kind_are_no_fault(data: bytes) -> None:
     _ours(data)
 
 
+# Python reads a name as ASCII before it calls back, and tells of another one on the side.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @given(_NAMES, st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=3))
 @settings(max_examples=200, deadline=None)
 def test_changed_message_has_no_other_name_than_openssl_finds(

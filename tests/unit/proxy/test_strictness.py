@@ -63,7 +63,7 @@ REFUSED = {
     "no version": (400, b"GET /\r\n" + HOST + b"\r\n"),
     "version 0.9": (505, b"GET / HTTP/0.9\r\n" + HOST + b"\r\n"),
     "version 1.2": (505, b"GET / HTTP/1.2\r\n" + HOST + b"\r\n"),
-    "version 2.0": (505, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    "version 2.0": (505, b"GET / HTTP/2.0\r\n" + HOST + b"\r\n"),
     "version without a minor": (400, b"GET / HTTP/1\r\n" + HOST + b"\r\n"),
     "version without a number": (400, b"GET / HTTP/\r\n" + HOST + b"\r\n"),
     "version that ends in its dot": (400, b"GET / HTTP/2.\r\n" + HOST + b"\r\n"),

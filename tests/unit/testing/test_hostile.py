@@ -64,6 +64,7 @@ def test_every_native_annotation_with_text_in_it_is_among_the_fields() -> None:
     closed |= {"redirect-status", "request-buffering", "request-timeout", "response-headers-remove"}
     closed |= {"response-rate", "response-rate-after", "retries", "retry-timeout", "satisfy", "send-timeout"}
     closed |= {"service-upstream", "tls-passthrough", "tls-prefer-server-ciphers", "tls-redirect"}
+    closed |= {"trace-context", "trace-context-from-client"}
     closed |= {f"tls-redirect-{name}" for name in ("keep-slash", "show-port", "status")}
     closed |= {"upstream-http-version", "upstream-protocol", "www-redirect", "www-redirect-status"}
     closed |= {f"upstream-tls-{name}" for name in ("verify", "send-name", "depth")}

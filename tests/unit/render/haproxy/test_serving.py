@@ -15,7 +15,7 @@ from tests.unit.render.haproxy.serving import needs_haproxy, open_restarting
 @needs_haproxy
 class TestServing(PlaneContract):
     unsupported: ClassVar[frozenset[str]] = frozenset(
-        {"BasicAuth", "Cors", "DeniedAgents", "DigestAuth", "ExternalAuth", "JwtAuth", "RegexRewrite"}
+        {"BasicAuth", "DeniedAgents", "DigestAuth", "ExternalAuth", "JwtAuth", "RegexRewrite"}
     )
     """Left to a delegate, which does not stand beside this program."""
 

@@ -34,8 +34,6 @@ from tests.features.switch_scene import (
 )
 from tests.old_edge import OldEdge
 
-pytest_plugins = ["ingresskit.testing.apiserver.plugin"]
-
 KUBECTL = shutil.which("kubectl")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "switching.md"
 HOSTS = ("plain.test", "other.test")
