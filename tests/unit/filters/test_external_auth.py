@@ -270,7 +270,10 @@ def test_explanations_name_who_decides_without_what_clients_sent() -> None:
     made = world(AUTH)
     found = explain(made, Request.of("http://a.test/", headers={"cookie": "s=s3cret"}))
 
-    assert found.verdict.endswith("Before that, http://auth.test:81 is asked whether the request may go on.")
+    assert found.verdict.endswith(
+        "Before that, http://auth.test:81 is asked whether the request may go on. "
+        "A client that it does not know (401) would get that 401 by external-auth-url."
+    )
     assert "s3cret" not in found.verdict
     assert found.order == (Stage.AUTHENTICATION, Stage.HEADERS)
 
