@@ -97,7 +97,8 @@ def post(port: int, size: int) -> int:
 
 @pytest.mark.xfail(
     strict=False,
-    reason="about one run in four: a request for the delegate hangs right after the next controller is ready",
+    reason="about one run in five, and not only lately: the first request for the delegate after it was "
+    "adopted gets no response from HAProxy, though the endpoint responds",
 )
 def test_delegate_outlives_its_controller_and_is_adopted_by_the_next(folder: Path, endpoint: int) -> None:
     manifests, state, log = folder / "manifests", folder / "state", folder / "access.log"
