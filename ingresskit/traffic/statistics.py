@@ -75,9 +75,12 @@ class ProxyStatistics:
         shadowed: Requests that policies would have refused which only count in shadow, by stage.
         received_bytes: From clients, heads included, TLS not.
         sent_bytes: To clients, likewise.
-        unwell: Endpoints that are not well, by ``address:port``, sorted, as far as a delegate knows.
+        unwell: Endpoints that are not well, by ``address:port``, sorted, as far as the program, or a delegate
+            of it, tells.
         ejections: Of endpoints, as far as a delegate knows.
         delegated: Requests, of *requests*, that were handed over to a delegate.
+        unwritten: Why what is served is not in the state folder, so that a program that is started again
+            serves something older; empty when it is, or there is no such folder.
     """
 
     connections_total: int = 0
@@ -95,6 +98,7 @@ class ProxyStatistics:
     unwell: Mapping[str, EndpointHealth] = field(default_factory=dict[str, EndpointHealth])
     ejections: int = 0
     delegated: int = 0
+    unwritten: str = ""
 
     def unwell_endpoints(self) -> Mapping[str, EndpointHealth]:
         """The endpoints that are not well, by ``address:port``, sorted."""
@@ -132,6 +136,8 @@ class ProxyStatistics:
         yield counter("retries", "Attempts after the first one of a request.", self.retries)
         yield counter("received_bytes", "Bytes received from clients.", self.received_bytes)
         yield counter("sent_bytes", "Bytes sent to clients.", self.sent_bytes)
+        text = "1 while what is served cannot be written to the state folder."
+        yield gauge("state_unwritten", text, float(bool(self.unwritten)))
         yield from self.own_families()
         yield from health_families(self.unwell_endpoints().values(), self.ejections_in_use())
         yield from shares("backend", {str(key): item for key, item in self.backends.items()})

@@ -11,7 +11,7 @@ from ingresskit.graph import Termination
 from ingresskit.render.access import AccessRecord
 from ingresskit.render.delegate import DELEGATE
 from ingresskit.render.delegate.control import DelegateCounts
-from ingresskit.traffic import BackendStatistics, ProxyStatistics
+from ingresskit.traffic import BackendStatistics, ProxyStatistics, worse
 
 __all__ = ["added", "front_record", "with_delegate"]
 
@@ -45,11 +45,14 @@ def with_delegate(front: StatisticsT, counts: DelegateCounts) -> StatisticsT:
     backends = {key: item for key, item in front.backends.items() if key != DELEGATE}
     for key, numbers in counts.backends.items():
         backends[key] = backends.get(key, _NOTHING).plus(*numbers)
+    unwell = dict(front.unwell)
+    for endpoint, health in counts.unwell.items():
+        unwell[endpoint] = worse(unwell.get(endpoint, health), health)
     return replace(
         front,
         retries=front.retries + counts.retries,
         shadowed=_sum(front.shadowed, counts.shadowed),
-        unwell=counts.unwell,
+        unwell=MappingProxyType(dict(sorted(unwell.items()))),
         ejections=counts.ejections,
         delegated=sum(sum(classes.values()) for classes in counts.requests.values()),
         backends=MappingProxyType(dict(sorted(backends.items()))),

@@ -93,6 +93,8 @@ class AccessLogSocket:
                 return
             if left is not None:
                 left -= 1
+            if not data.startswith(b"{"):
+                continue  # a notice of HAProxy's own: a worker stops, a server is down
             try:
                 request = read_record(data, self._keys)
             except (ValueError, KeyError, TypeError):

@@ -9,8 +9,16 @@ from typing import Final
 
 from typing_extensions import override
 
+from ingresskit.apply.haproxy.outages import Outages
 from ingresskit.graph import BackendKey, Termination
-from ingresskit.traffic import BackendStatistics, MetricFamily, ProxyStatistics, counter, gauge
+from ingresskit.traffic import (
+    BackendStatistics,
+    EndpointHealth,
+    MetricFamily,
+    ProxyStatistics,
+    counter,
+    gauge,
+)
 
 __all__ = ["HaproxyBackendStatistics", "HaproxyStatistics", "Tally"]
 
@@ -32,6 +40,7 @@ class HaproxyStatistics(ProxyStatistics):
     Attributes:
         requests_by_class: By the first digit of the status.
         reloads: Starts and reloads.
+        restarts: How often HAProxy ended by itself and was started again.
         old_workers_open: Replaced processes that still serve connections.
         log_lines_dropped: Lines of the access log that HAProxy could not hand over.
         log_lines_unreadable: Lines of the access log that were none.
@@ -45,6 +54,7 @@ class HaproxyStatistics(ProxyStatistics):
 
     requests_by_class: Mapping[int, int] = field(default_factory=dict[int, int])
     reloads: int = 0
+    restarts: int = 0
     old_workers_open: int = 0
     endpoints_left_out_open: int = 0
     changes_waiting_open: int = 0
@@ -60,6 +70,7 @@ class HaproxyStatistics(ProxyStatistics):
     @override
     def own_families(self) -> Iterator[MetricFamily]:
         yield counter("reloads", "Starts and reloads of HAProxy.", self.reloads)
+        yield counter("restarts", "Starts of HAProxy after it ended by itself.", self.restarts)
         old = "Replaced processes that still serve connections."
         yield gauge("old_workers_open", old, self.old_workers_open)
         left_out, waiting = self.endpoints_left_out_open, self.changes_waiting_open
@@ -154,11 +165,13 @@ class Tally:
         self,
         *,
         reloads: int,
+        restarts: int = 0,
         old_workers: int,
         slots_free: int,
         dropped: int,
         unreadable: int,
-        left_out: int = 0,
+        left_out: Outages | None = None,
+        unwritten: str = "",
         waiting: int = 0,
         removed: int = 0,
     ) -> HaproxyStatistics:
@@ -174,8 +187,11 @@ class Tally:
             received_bytes=self._totals.get("bin", 0),
             sent_bytes=self._totals.get("bout", 0),
             reloads=reloads,
+            restarts=restarts,
             old_workers_open=old_workers,
-            endpoints_left_out_open=left_out,
+            endpoints_left_out_open=0 if left_out is None else left_out.count,
+            unwell=_unreachable(left_out),
+            unwritten=unwritten,
             changes_waiting_open=waiting,
             removed_certificates_open=removed,
             slots_open=slots_free,
@@ -190,3 +206,8 @@ class Tally:
                 }
             ),
         )
+
+
+def _unreachable(outages: Outages | None) -> Mapping[str, EndpointHealth]:
+    found = () if outages is None else sorted(outages.endpoints)
+    return MappingProxyType(dict.fromkeys(found, EndpointHealth.UNREACHABLE))

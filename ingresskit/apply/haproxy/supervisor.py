@@ -95,9 +95,12 @@ class HaproxySupervisor:
         self._broken = ""
         self._restarted = False
         self._written: tuple[HaproxyArtifact, Mapping[SlotClass, int]] | None = None
+        self.unwritten: str = ""
         self._changed = anyio.Event()
         self.live: WorkerState | None = None
         self.reloads: Counter[str] = Counter()
+        # What is about to be served: the first requests to it are over before the change is.
+        self.coming: HaproxyArtifact | None = None
         # How many objects ask for a reload that has to wait.
         self.waiting: int = 0
 
@@ -139,6 +142,7 @@ class HaproxySupervisor:
             return
         async with self._lock:
             await self._wait_restarted()
+            self.coming = plan.artifact
             reason = plan.reason if isinstance(plan, Reload) else await self._change(plan.artifact)
             if reason:
                 try:
@@ -149,6 +153,7 @@ class HaproxySupervisor:
                     await self._change_meanwhile(plan.artifact)
                     raise ApplyPostponed(str(exc), retry_after=exc.retry_after, subjects=subjects) from exc
             self.waiting = 0
+            self.coming = None
         self._announce()
 
     async def _wait_restarted(self) -> None:
@@ -270,6 +275,11 @@ class HaproxySupervisor:
             self._restarted = True
             self._written = live.artifact, slots.pools
 
+    @property
+    def restarts(self) -> int:
+        """How often HAProxy ended by itself and was started again."""
+        return self._master.process.restarts
+
     async def run(self) -> None:
         """Tidy up, fill up pools and write to disk, until cancelled."""
         async with anyio.create_task_group() as tasks:
@@ -327,8 +337,13 @@ class HaproxySupervisor:
                 return None
             artifact, pools, held = live.artifact, live.slots.pools, live.slots.held()
         # A reload in between has written it already.
-        if await self._loader.write(artifact, pools, held, unless=lambda: self.live is not live):
-            self._written = artifact, pools
+        try:
+            if await self._loader.write(artifact, pools, held, unless=lambda: self.live is not live):
+                self._written = artifact, pools
+        except ApplyError as exc:
+            self.unwritten = str(exc)
+            raise
+        self.unwritten = ""
         await anyio.sleep(10 * (anyio.current_time() - begun))
         return 0
 

@@ -104,8 +104,9 @@ class Traffic:
         self._old_workers = len(processes.old_workers)
         self._dropped = int(info.get("DroppedLogs") or 0)
         holders = self._holders_now()
-        await anyio.to_thread.run_sync(self._tally.take, info.get("Pid", ""), rows, holders)
-        self._outages.take(rows, holders)
+        process = info.get("Pid", "")
+        await anyio.to_thread.run_sync(self._tally.take, process, rows, holders)
+        self._outages.take(process, rows, holders)
         if self._loop_awaited and await self._api.is_set(REDIRECT_LOOP):
             self._loop_awaited = False
             _logger.warning("a trusted proxy does not send X-Forwarded-Proto; redirects to HTTPS may loop")
@@ -115,9 +116,11 @@ class Traffic:
         live = self._supervisor.live
         found = self._tally.statistics(
             reloads=self._supervisor.reloads.total(),
+            restarts=self._supervisor.restarts,
             old_workers=self._old_workers,
             slots_free=0 if live is None else sum(map(live.slots.free, live.slots.pools)),
-            left_out=self._outages.count,
+            left_out=self._outages,
+            unwritten=self._supervisor.unwritten,
             waiting=self._supervisor.waiting,
             removed=0 if live is None else live.unlisted,
             dropped=self._dropped,
@@ -142,9 +145,11 @@ class Traffic:
         return self._holders
 
     def _key_of(self, backend: str) -> BackendKey | None:
-        live = self._supervisor.live
-        found = None if live is None else live.artifact.backends.get(backend)
-        return None if found is None else found.key
+        live, coming = self._supervisor.live, self._supervisor.coming
+        for artifact in (None if live is None else live.artifact, coming):
+            if artifact is not None and (found := artifact.backends.get(backend)) is not None:
+                return found.key
+        return None
 
     def take_record(self, request: AccessRecord) -> None:
         """Count and log a request; one that HAProxy handed over is the delegate's to report."""

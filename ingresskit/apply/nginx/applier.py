@@ -70,9 +70,11 @@ class NginxApplier:
             case NoOp():
                 pass
             case Reload(artifact=artifact):
+                self._nginx.expecting(artifact)
                 await self._reload(artifact)
                 self._settle(artifact)
             case Dynamic(artifact=artifact):
+                self._nginx.expecting(artifact)
                 if artifact.mode is Mode.DYNAMIC:
                     await self._push(artifact)
                 else:
@@ -142,10 +144,10 @@ class NginxApplier:
 
         try:
             await anyio.to_thread.run_sync(write)
-            self._behind = False
+            self._behind, self._nginx.unwritten = False, ""
         except OSError as exc:
-            self._behind = True
-            _logger.warning("tables could not be written to disk", extra={"reason": exc.strerror or str(exc)})
+            self._behind, self._nginx.unwritten = True, exc.strerror or str(exc)
+            _logger.warning("tables could not be written to disk", extra={"reason": self._nginx.unwritten})
 
 
 def _reload_reason(old: NginxArtifact, new: NginxArtifact) -> str | None:

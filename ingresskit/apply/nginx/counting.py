@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Mapping
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import anyio
 
@@ -43,16 +44,23 @@ class StatisticsReader:
     ) -> None:
         self.latest: NginxStatistics = NginxStatistics()
         self.backends: Mapping[str, BackendKey] = {}
+        self._served: Mapping[str, BackendKey] = {}
         self._control = control
         self._status_socket = status_socket
         self._running = running
         self._events = events
         self._program_counts = False
 
+    def expecting(self, artifact: NginxArtifact) -> None:
+        """*artifact* is about to be served: the first requests to it are over before its push is."""
+        self.backends = ChainMap(
+            cast("dict[str, BackendKey]", artifact.backend_keys), cast("dict[str, BackendKey]", self._served)
+        )
+
     def serving(self, artifact: NginxArtifact) -> None:
         """From now on *artifact* is served."""
         self._program_counts = artifact.tables is not None
-        self.backends = artifact.backend_keys
+        self.backends = self._served = artifact.backend_keys
 
     async def run(self, *, connections: bool) -> NoReturn:
         """Read them again and again, until cancelled.

@@ -37,14 +37,25 @@ _MESSAGE: Final = re.compile(
 _ENDPOINT: Final = re.compile(
     r", upstream: \"https?://(?P<endpoint>(?:[0-9.]{7,15}|\[[0-9a-f:.]{2,45}\]):[0-9]{1,5})/"
 )
+# The messages of a connection that could not be made, which has no response and so no other trace than these.
+_CONNECTING: Final = re.compile(r"connect\(\) failed|upstream timed out .* while connecting to upstream")
+# nginx says when a connection fails, and not when the next one succeeds.
+_UNREACHABLE_SECONDS: Final = 30.0
 # An error of the program, and a message that it writes by itself.
 _LUA: Final = re.compile(r"_by_lua|\[lua\] ")
 
 
 class ErrorMessages:
-    """Logs what lines of nginx's error log say of endpoints and of the program, each cause once a minute."""
+    """Logs what lines of nginx's error log say of endpoints and of the program, each cause once a minute.
+
+    Attributes:
+        unreachable: The endpoints that a connection could not be made to within the last 30 seconds, as
+            ``address:port``, sorted; nginx does not say when one works again.
+    """
 
     def __init__(self) -> None:
+        self.unreachable: tuple[str, ...] = ()
+        self._failed: dict[str, float] = {}
         self._window_ends = 0.0
         self._seen: dict[tuple[str, str], int] = {}
         self._repeated: dict[tuple[str, str], int] = {}
@@ -58,7 +69,12 @@ class ErrorMessages:
             endpoint = _ENDPOINT.search(line)
             if endpoint is None and not _LUA.search(message["cause"]):
                 continue
+            if endpoint is not None and _CONNECTING.match(message["cause"]):
+                self._failed[endpoint["endpoint"]] = now
             self._take(endpoint["endpoint"] if endpoint else "", printable(message["cause"], _LONGEST), now)
+
+        self._failed = {key: at for key, at in self._failed.items() if now - at < _UNREACHABLE_SECONDS}
+        self.unreachable = tuple(sorted(self._failed))
 
     def _take(self, endpoint: str, cause: str, now: float) -> None:
         if now >= self._window_ends:
@@ -82,9 +98,8 @@ class ErrorMessages:
         _logger.warning("nginx reported an error", extra=facts)
 
 
-async def follow_errors(path: Path) -> NoReturn:
-    """Log what nginx writes to *path* from now on, as `ErrorMessages` does, until cancelled."""
-    messages = ErrorMessages()
+async def follow_errors(path: Path, messages: ErrorMessages) -> NoReturn:
+    """Give *messages* what nginx writes to *path* from now on, until cancelled."""
     place = await anyio.to_thread.run_sync(_size, path)
     while True:
         await anyio.sleep(_READ_SECONDS)

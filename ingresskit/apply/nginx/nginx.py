@@ -17,10 +17,11 @@ import os
 import pwd
 import signal
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 import anyio
@@ -32,7 +33,7 @@ from ingresskit.apply.nginx.addresses import remove_stale_sockets
 from ingresskit.apply.nginx.certificates import CertificateFiles
 from ingresskit.apply.nginx.control import Control
 from ingresskit.apply.nginx.counting import StatisticsReader
-from ingresskit.apply.nginx.error_log import follow_errors
+from ingresskit.apply.nginx.error_log import ErrorMessages, follow_errors
 from ingresskit.apply.nginx.journal import Journal
 from ingresskit.apply.nginx.loading import ConfigLoader
 from ingresskit.apply.nginx.name_server import NameServer
@@ -47,6 +48,7 @@ from ingresskit.facts import fact_logger
 from ingresskit.graph import BackendKey, Endpoint
 from ingresskit.render.access import AccessRecord
 from ingresskit.render.nginx import Capabilities, NginxArtifact, NginxSettings
+from ingresskit.traffic import EndpointHealth
 
 __all__ = ["Nginx"]
 
@@ -93,6 +95,8 @@ class Nginx:
         self.certificates: CertificateFiles = CertificateFiles(settings)
         self._state = Path(settings.state)
         self.journal: Journal = Journal(self._state)
+        self.unwritten: str = ""
+        self._errors = ErrorMessages()
         self._found: Found | None = None
         self._process: ProxyProcess | None = None
         self._tasks: anyio.abc.TaskGroup | None = None
@@ -139,7 +143,7 @@ class Nginx:
         self._tasks.start_soon(partial(process.run, self._before_restart))
         self._tasks.start_soon(partial(self._reader.run, connections=found.capabilities.stub_status))
         if self.settings.error_log == "stderr":
-            self._tasks.start_soon(follow_errors, process.output.path)
+            self._tasks.start_soon(follow_errors, process.output.path, self._errors)
         if self._access_log is not None:
             self._tasks.start_soon(
                 receive_records, Path(self.settings.log_socket), self._access_log, self._backend_key
@@ -202,7 +206,8 @@ class Nginx:
 
     def statistics(self) -> NginxStatistics:
         """What it did so far, as of a second ago."""
-        return self._reader.latest
+        unwell = MappingProxyType(dict.fromkeys(self._errors.unreachable, EndpointHealth.UNREACHABLE))
+        return replace(self._reader.latest, unwell=unwell, unwritten=self.unwritten)
 
     async def drain(self, grace: timedelta) -> None:
         """Take no more connections, finish the requests under way, and end; at the latest after *grace*."""
@@ -240,6 +245,10 @@ class Nginx:
             ApplyError: It did not become live. What was served before still is.
         """
         await self._loading.load(artifact, state)
+
+    def expecting(self, artifact: NginxArtifact) -> None:
+        """*artifact* is about to be served: logs may speak of its backends already."""
+        self._reader.expecting(artifact)
 
     def serving(self, artifact: NginxArtifact) -> None:
         """From now on *artifact* is served, its tables included: counts and logs speak of its backends."""

@@ -52,6 +52,7 @@ def read_statistics(payload: bytes | Mapping[str, object]) -> InProcessStatistic
         return InProcessStatistics(
             **plain,
             unwell={},  # those of *endpoints*
+            unwritten="",
             requests={host: _numbers(item) for host, item in classes.items()},
             statuses=_numbers(cast("dict[str, int]", found["statuses"])),
             terminations=_reasons(found["terminations"]),

@@ -96,6 +96,7 @@ def test_backends_of_both_are_counted_and_the_delegate_is_none_of_them() -> None
 
     front = ProxyStatistics(
         retries=1,
+        unwell=dict.fromkeys(("10.0.0.1:80", "10.0.0.2:80"), EndpointHealth.UNREACHABLE),
         backends={DELEGATE: BackendStatistics(requests=9), SHOP: BackendStatistics(requests=10, active=1)},
     )
 
@@ -103,7 +104,7 @@ def test_backends_of_both_are_counted_and_the_delegate_is_none_of_them() -> None
 
     assert found.retries == 5
     assert found.delegated == 4
-    assert found.unwell_endpoints() == {"10.0.0.1:80": "ejected"}
+    assert found.unwell_endpoints() == {"10.0.0.1:80": "ejected", "10.0.0.2:80": "unreachable"}
     assert found.ejections_in_use() == 2
     assert found.backends == {
         OTHER: BackendStatistics(requests=1),

@@ -23,9 +23,9 @@ def test_an_endpoint_that_is_left_out_is_reported_once_with_the_reason(
 
     with caplog.at_level("INFO"):
         for check in ("L4TOUT", "* L4TOUT", "L4CON"):
-            outages.take([row("DOWN", check)], holders)
+            outages.take("1", [row("DOWN", check)], holders)
         assert outages.count == 1
-        outages.take([row("UP 1/1", "L4OK")], holders)
+        outages.take("1", [row("UP 1/1", "L4OK")], holders)
 
     first, last = (record.getMessage() for record in caplog.records)
     assert "endpoint=10.0.0.1:80" in first
@@ -35,13 +35,35 @@ def test_an_endpoint_that_is_left_out_is_reported_once_with_the_reason(
     assert outages.count == 0
 
 
-def test_an_endpoint_that_is_gone_did_not_come_back(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_process_that_has_not_tried_an_endpoint_did_not_bring_it_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     outages = Outages()
-    outages.take([row("DOWN", "L4CON")], {"s.1": SHOP})
+    holders = {"s.1": SHOP}
+    outages.take("1", [row("DOWN", "L4CON")], holders)
     caplog.clear()
 
     with caplog.at_level("INFO"):
-        outages.take([], {"s.1": SHOP})
+        outages.take("2", [row("UP")], holders)
+        assert not caplog.records
+        assert outages.endpoints == frozenset()
+        outages.take("2", [row("DOWN", "L4CON")], holders)
+        assert not caplog.records
+        assert outages.endpoints == {"10.0.0.1:80"}
+        outages.take("3", [row("UP")], holders)
+        outages.take("3", [row("UP") | {"hrsp_2xx": "1"}], holders)
+
+    (last,) = (record.getMessage() for record in caplog.records)
+    assert last.startswith("endpoint works again")
+
+
+def test_an_endpoint_that_is_gone_did_not_come_back(caplog: pytest.LogCaptureFixture) -> None:
+    outages = Outages()
+    outages.take("1", [row("DOWN", "L4CON")], {"s.1": SHOP})
+    caplog.clear()
+
+    with caplog.at_level("INFO"):
+        outages.take("1", [], {"s.1": SHOP})
 
     assert not caplog.records
 
@@ -49,7 +71,7 @@ def test_an_endpoint_that_is_gone_did_not_come_back(caplog: pytest.LogCaptureFix
 def test_many_outages_at_once_are_a_few_messages(caplog: pytest.LogCaptureFixture) -> None:
     outages = Outages()
 
-    outages.take([row("DOWN", name=f"10.0.0.{number}_80") for number in range(50)], {"s.1": SHOP})
+    outages.take("1", [row("DOWN", name=f"10.0.0.{number}_80") for number in range(50)], {"s.1": SHOP})
 
     assert len(caplog.records) == 21
     assert caplog.records[-1].getMessage().endswith("count=30")

@@ -225,7 +225,12 @@ async def test_the_socket_of_the_log_reads_on_after_a_line_that_is_none(short_pa
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(log.run)
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as haproxy:
-                for data in (json.dumps(LINE), "<nonsense>", json.dumps(LINE | {"host": "b.test"})):
+                for data in (
+                    json.dumps(LINE),
+                    "{nonsense",
+                    "Proxy http stopped",
+                    json.dumps(LINE | {"host": "b.test"}),
+                ):
                     haproxy.sendto(data.encode(), str(log.path))
             while len(taken) < 2:  # noqa: ASYNC110 - another task is waited for
                 await anyio.sleep(0.001)

@@ -43,6 +43,20 @@ def test_message_about_an_endpoint_has_its_address_and_the_cause(caplog: pytest.
     assert message.endswith('reason="connect() failed (111: Connection refused) while connecting to upstream"')
 
 
+def test_endpoint_is_unreachable_for_half_a_minute_after_its_last_failed_connection() -> None:
+    messages = ErrorMessages()
+
+    messages.take([REFUSED, INVALID, LUA], 0.0)
+    first = messages.unreachable
+    messages.take([REFUSED], 20.0)
+    messages.take([], 49.0)
+    later = messages.unreachable
+    messages.take([], 50.0)
+
+    assert first == later == ("127.0.0.1:37945",)
+    assert messages.unreachable == ()
+
+
 def test_text_of_clients_and_endpoints_stays_out(caplog: pytest.LogCaptureFixture) -> None:
     ErrorMessages().take([REFUSED, INVALID], 0.0)
 
