@@ -56,7 +56,7 @@ def print_status(status: dict[str, object], output: str) -> int:
         1 when the controller is not ready, or not live; else 0.
     """
     if output == "table":
-        print_text(f"{name + ':':14}{text}" for name, text in status_rows(status))
+        print_text(f"{name + ':' if name else '':14}{text}" for name, text in status_rows(status))
     else:
         print_text(written(status, output).splitlines())
     return int(any(part(status, name).get("status") != "ok" for name in ("live", "ready")))

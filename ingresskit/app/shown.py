@@ -114,15 +114,35 @@ def status_rows(status: dict[str, object]) -> Iterator[tuple[str, str]]:
         yield name, f"{health.get('status')}{': ' if problems else ''}{'; '.join(map(str, problems))}"
     yield "revision", f"{generation.get('applied')} served, {generation.get('seen')} seen"
     if last:
-        yield "last apply", f"{last.get('kind')} at {last.get('at')}, {last.get('reason')}"
+        why = f", {last.get('reason')}" if last.get("reason") else ""
+        yield "last apply", f"{last.get('kind')} at {last.get('at')}{why}"
     if failure := part(status, "lastFailure"):
         yield "last failure", f"{failure.get('stage')} at {failure.get('at')}: {failure.get('message')}"
+    if reason := status.get("stateUnwritten"):
+        yield "state", f"not on disk: {reason}"
     if leader := part(status, "leader"):
-        yield "leader", f"{leader.get('holder')}{' (this one)' if leader.get('leading') else ''}"
+        yield "leader", _leader_shown(leader)
+    for cache in rows_of(status, "caches"):
+        if cache.get("error"):
+            silent = f", heard of {_seconds_shown(cache.get('lastContactSeconds'))} ago"
+            yield "not followed", f"{cache.get('kind')}{silent}: {cache.get('error')}"
     yield "counts", ", ".join(f"{name}: {count}" for name, count in part(status, "counts").items())
-    yield "endpoints", f"{part(status, 'endpoints').get('unwell')} not well"
+    endpoints = part(status, "endpoints")
+    yield "endpoints", f"{endpoints.get('unwell')} not well"
+    for item in rows_of(endpoints, "examples"):
+        yield "", f"{item.get('endpoint')} {item.get('health')}"
     found = part(status, "diagnostics")
     yield "diagnostics", ", ".join(f"{name}: {count}" for name, count in found.items())
+
+
+def _leader_shown(leader: dict[str, object]) -> str:
+    if leader.get("lease") is None:
+        return "no election, this one writes"
+    return f"{leader.get('holder') or 'none'}{' (this one)' if leader.get('leading') else ''}"
+
+
+def _seconds_shown(value: object) -> str:
+    return f"{value:.0f} s" if isinstance(value, int | float) else "some time"
 
 
 def diagnostic_line(item: dict[str, object]) -> str:

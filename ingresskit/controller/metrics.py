@@ -91,6 +91,14 @@ class Metrics:
                 found.update(counts.unwell_endpoints())
         return dict(sorted(found.items()))
 
+    def unwritten_state(self) -> str:
+        """Why what is served is not in the state folder of whatever carries the traffic; empty: it is."""
+        for plane in self._planes.values():
+            counts = plane.statistics()
+            if isinstance(counts, ProxyStatistics) and counts.unwritten:
+                return counts.unwritten
+        return ""
+
     async def run(self) -> NoReturn:
         """Measure how late the event loop is, until cancelled; `AdminServer` does this for its metrics."""
         await self._loop_delay.run()

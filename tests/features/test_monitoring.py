@@ -201,6 +201,7 @@ BAD: dict[str, list[str]] = {
     "IngresskitEndpointsUnwell": ['ingresskit_proxy_endpoints_unwell{health="ejected"} 1x200'],
     "IngresskitApiServerSilent": ['ingresskit_cluster_cache_last_contact_seconds{cache="Ingress"} 0+60x200'],
     "IngresskitManyReloads": ['ingresskit_applies_total{kind="reload"} 0+2x200'],
+    "IngresskitStateUnwritten": ["ingresskit_proxy_state_unwritten 1x200"],
     "IngresskitObjectErrors": ['ingresskit_diagnostics{reason="ServiceNotFound",severity="error"} 1x200'],
 }
 GOOD = [
@@ -223,6 +224,7 @@ GOOD = [
     'ingresskit_cluster_cache_last_contact_seconds{cache="Ingress"} 12x200',
     'ingresskit_applies_total{kind="reload"} 0+0.5x200',
     'ingresskit_diagnostics{reason="ServiceNotFound",severity="warning"} 1x200',
+    "ingresskit_proxy_state_unwritten 0x200",
 ]
 
 

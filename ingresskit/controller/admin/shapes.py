@@ -53,6 +53,7 @@ def dump_status(
     caches: Mapping[str, CacheStatistics],
     leader: Mapping[str, object] | None,
     unwell: Mapping[str, EndpointHealth],
+    unwritten: str = "",
 ) -> dict[str, object]:
     """``/api/status``. *caches* is empty when the objects come from no cluster.
 
@@ -77,6 +78,7 @@ def dump_status(
         "passRunningSeconds": _seconds(statistics.pass_running),
         "lastApply": _last_apply(statistics),
         "lastFailure": _last_failure(statistics),
+        "stateUnwritten": unwritten or None,
         "leader": leader,
         "caches": _caches(controller.object_counts(), caches),
         "endpoints": {

@@ -135,6 +135,7 @@ class Site:
                 caches=self._caches() if self._caches else {},
                 leader=self._leader() if self._leader else None,
                 unwell=self._metrics.unwell_endpoints(),
+                unwritten=self._metrics.unwritten_state(),
             )
         )
 
