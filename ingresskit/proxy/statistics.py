@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from ingresskit.graph import BackendKey, Termination
-from ingresskit.traffic import DURATION_BOUNDS, BackendStatistics, EndpointStatistics, InProcessStatistics
+from ingresskit.traffic import (
+    DURATION_BOUNDS,
+    BackendStatistics,
+    DurationTally,
+    EndpointStatistics,
+    InProcessStatistics,
+)
 
 __all__ = ["DURATION_BOUNDS", "BackendStatistics", "Counters", "EndpointStatistics", "Statistics"]
 
@@ -24,8 +29,8 @@ class Counters:
         "connections_open",
         "connections_refused",
         "connections_total",
-        "duration_sum",
         "durations",
+        "first_bytes",
         "http2_connections_total",
         "http2_streams_open",
         "received_bytes",
@@ -48,8 +53,8 @@ class Counters:
         self.connections_open: int = 0
         self.connections_refused: int = 0
         self.connections_total: int = 0
-        self.duration_sum: float = 0.0
-        self.durations: list[int] = [0] * (len(DURATION_BOUNDS) + 1)
+        self.durations: DurationTally = DurationTally()
+        self.first_bytes: DurationTally = DurationTally()
         self.http2_connections_total: int = 0
         self.http2_streams_open: int = 0
         self.received_bytes: int = 0
@@ -77,8 +82,7 @@ class Counters:
         if classes is None:
             classes = self.requests[rule_host] = [0] * 6
         classes[status // 100] += 1
-        self.durations[bisect_left(DURATION_BOUNDS, duration)] += 1
-        self.duration_sum += duration
+        self.durations.add(duration)
 
     def count_shadow(self, stage: str) -> None:
         """Count a request that a policy in shadow would have refused at *stage*."""
@@ -119,8 +123,10 @@ class Counters:
             statuses=MappingProxyType({status: count for status, count in enumerate(self.statuses) if count}),
             terminations=MappingProxyType(dict(sorted(self.terminations.items()))),
             shadowed=MappingProxyType(dict(sorted(self.shadowed.items()))),
-            durations=tuple(self.durations),
-            duration_sum=self.duration_sum,
+            durations=tuple(self.durations.counts),
+            duration_sum=self.durations.total,
+            first_bytes=tuple(self.first_bytes.counts),
+            first_byte_sum=self.first_bytes.total,
             retries=self.retries,
             upstream_opened=self.upstream_opened,
             upstream_open=self.upstream_open,

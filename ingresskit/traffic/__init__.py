@@ -1,10 +1,10 @@
 """What proxies count, in one shape, and the metrics that it gives."""
 
+from ingresskit.traffic.durations import DURATION_BOUNDS, DurationTally, duration_family
 from ingresskit.traffic.families import Measured, MetricFamily, MetricKind, Sample, counter, gauge, labelled
 from ingresskit.traffic.health import EndpointHealth, health_families, worse
 from ingresskit.traffic.inprocess import EndpointStatistics, InProcessStatistics
 from ingresskit.traffic.statistics import (
-    DURATION_BOUNDS,
     BackendStatistics,
     ProxyStatistics,
     Share,
@@ -15,6 +15,7 @@ from ingresskit.traffic.statistics import (
 __all__ = [
     "DURATION_BOUNDS",
     "BackendStatistics",
+    "DurationTally",
     "EndpointHealth",
     "EndpointStatistics",
     "InProcessStatistics",
@@ -26,6 +27,7 @@ __all__ = [
     "Share",
     "TimedProxyStatistics",
     "counter",
+    "duration_family",
     "gauge",
     "health_families",
     "labelled",

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Protocol
 
 from typing_extensions import override
 
 from ingresskit.graph import BackendKey, Termination
-from ingresskit.traffic.families import MetricFamily, MetricKind, Sample, counter, gauge, labelled
+from ingresskit.traffic.durations import DURATION_BOUNDS, duration_family
+from ingresskit.traffic.families import MetricFamily, MetricKind, counter, gauge, labelled
 from ingresskit.traffic.health import EndpointHealth, health_families
 
-__all__ = ["DURATION_BOUNDS", "BackendStatistics", "ProxyStatistics", "Share", "TimedProxyStatistics", "shares"]
-
-DURATION_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""Upper bounds of the buckets of request durations, in seconds; one more bucket takes the rest."""
+__all__ = ["BackendStatistics", "ProxyStatistics", "Share", "TimedProxyStatistics", "shares"]
 
 
 class Share(Protocol):
@@ -73,6 +71,12 @@ class ProxyStatistics:
         terminations: Requests that did not end with a whole response of an endpoint or a redirect, by the
             reason; sorted; reasons without a request are left out.
         shadowed: Requests that policies would have refused which only count in shadow, by stage.
+        durations: Requests by duration, a count for each of `DURATION_BOUNDS` and one for longer ones;
+            not cumulative. Empty where requests are not timed.
+        duration_sum: Of all requests, in seconds.
+        first_bytes: Requests by the time until the first octet of the endpoint's response, likewise; those
+            that got none are left out.
+        first_byte_sum: Of all these times, in seconds.
         received_bytes: From clients, heads included, TLS not.
         sent_bytes: To clients, likewise.
         unwell: Endpoints that are not well, by ``address:port``, sorted, as far as the program, or a delegate
@@ -90,6 +94,10 @@ class ProxyStatistics:
     terminations: Mapping[Termination, int] = field(default_factory=dict[Termination, int])
     shadowed: Mapping[str, int] = field(default_factory=dict[str, int])
     retries: int = 0
+    durations: tuple[int, ...] = ()
+    duration_sum: float = 0.0
+    first_bytes: tuple[int, ...] = ()
+    first_byte_sum: float = 0.0
     received_bytes: int = 0
     sent_bytes: int = 0
     backends: Mapping[BackendKey, BackendStatistics] = field(
@@ -99,6 +107,11 @@ class ProxyStatistics:
     ejections: int = 0
     delegated: int = 0
     unwritten: str = ""
+
+    @property
+    def duration_bounds(self) -> tuple[float, ...]:
+        """The upper bounds of *durations*, in seconds, but for the last one, which has none."""
+        return DURATION_BOUNDS
 
     def unwell_endpoints(self) -> Mapping[str, EndpointHealth]:
         """The endpoints that are not well, by ``address:port``, sorted."""
@@ -136,6 +149,10 @@ class ProxyStatistics:
         yield counter("retries", "Attempts after the first one of a request.", self.retries)
         yield counter("received_bytes", "Bytes received from clients.", self.received_bytes)
         yield counter("sent_bytes", "Bytes sent to clients.", self.sent_bytes)
+        text = "How long requests took."
+        yield duration_family("request_duration_seconds", text, self.durations, self.duration_sum)
+        text = "Time until the first octet of the endpoint's response."
+        yield duration_family("upstream_first_byte_seconds", text, self.first_bytes, self.first_byte_sum)
         text = "1 while what is served cannot be written to the state folder."
         yield gauge("state_unwritten", text, float(bool(self.unwritten)))
         yield from self.own_families()
@@ -153,23 +170,13 @@ class TimedProxyStatistics(ProxyStatistics):
 
     Attributes:
         connections_refused: Closed at once, because there were too many.
-        durations: Requests by duration, a count for each of `DURATION_BOUNDS` and one for longer ones;
-            not cumulative.
-        duration_sum: Of all requests, in seconds.
         upstream_failures: Failed attempts to get a response of an endpoint, and responses that broke off, by
             the reason; sorted. An attempt that is followed by a successful one is counted here only.
     """
 
     connections_refused: int = 0
-    durations: tuple[int, ...] = ()
-    duration_sum: float = 0.0
     upstream_failed: int = 0
     upstream_failures: Mapping[Termination, int] = field(default_factory=dict[Termination, int])
-
-    @property
-    def duration_bounds(self) -> tuple[float, ...]:
-        """The upper bounds of *durations*, in seconds, but for the last one, which has none."""
-        return DURATION_BOUNDS
 
     @property
     def requests_by_class(self) -> Mapping[int, int]:
@@ -181,7 +188,6 @@ class TimedProxyStatistics(ProxyStatistics):
         """As `ProxyStatistics.own_families`."""
         refused = "Connections of clients that were closed at once, since there were too many."
         yield counter("connections_refused", refused, self.connections_refused)
-        yield self._duration_family()
         failed = "Failed attempts to get a response of an endpoint."
         yield counter("upstream_failed", failed, self.upstream_failed)
         yield labelled(
@@ -191,25 +197,6 @@ class TimedProxyStatistics(ProxyStatistics):
             _by_reason(
                 self.upstream_failures, (reason for reason in Termination if reason.startswith("upstream_"))
             ),
-        )
-
-    def _duration_family(self) -> MetricFamily:
-        """A histogram; without durations a summary, which says that none were measured."""
-        name, text = "request_duration_seconds", "How long requests took."
-        if len(self.durations) != len(DURATION_BOUNDS) + 1:
-            total = (Sample((), float(sum(self.durations))),)
-            return MetricFamily(
-                name=name, kind=MetricKind.SUMMARY, help=text, samples=total, total=self.duration_sum
-            )
-        labels = (*(repr(bound) for bound in DURATION_BOUNDS), "+Inf")
-        return MetricFamily(
-            name=name,
-            kind=MetricKind.HISTOGRAM,
-            help=text,
-            samples=tuple(
-                Sample((("le", label),), count) for label, count in zip(labels, self.durations, strict=True)
-            ),
-            total=self.duration_sum,
         )
 
 

@@ -64,6 +64,16 @@ def test_502_503_and_504_have_their_reason_and_endpoint(
                 name: running.get(f"{name}.example").status for name in ("good", "refused", "empty", "silent")
             }
             wait_until(lambda: log.exists() and log.read_text().count("\n") >= 4)
+            # Each request has a duration, and the one that an endpoint responded to a first octet.
+            wait_until(
+                lambda: (
+                    {
+                        "ingresskit_proxy_request_duration_seconds_count 4.0",
+                        "ingresskit_proxy_upstream_first_byte_seconds_count 1.0",
+                    }
+                    <= set(running.admin("/metrics").text.splitlines())
+                )
+            )
             running.stop()
 
     lines = {str(line["host"]).split(".")[0]: line for line in map(json.loads, log.read_text().splitlines())}

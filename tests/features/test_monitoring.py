@@ -80,7 +80,7 @@ class Scene:
         """One of each kind of request, and a change."""
         self._turn += 1
         self._server.put(ingress("changing", host=f"h{self._turn}.example"))
-        for host in ("a.example", "a.example", "gone.example", "unknown.example"):
+        for host in ("a.example", "plain.example", "gone.example", "unknown.example"):
             self.controller.get(host)
 
 
@@ -98,6 +98,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
                 service(),
                 slice_of(port=pod.port),
                 ingress("a", tls="keys"),
+                ingress("plain"),
                 service("gone"),
                 slice_of("gone", port=port),
                 ingress("gone", service="gone"),

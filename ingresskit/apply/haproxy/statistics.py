@@ -13,6 +13,7 @@ from ingresskit.apply.haproxy.outages import Outages
 from ingresskit.graph import BackendKey, Termination
 from ingresskit.traffic import (
     BackendStatistics,
+    DurationTally,
     EndpointHealth,
     MetricFamily,
     ProxyStatistics,
@@ -34,8 +35,8 @@ class HaproxyStatistics(ProxyStatistics):
     """Counts since the controller began to read them; those that end in ``_open`` are of then.
 
     What a process did between the last reading and its end is not among them. HAProxy does not know which
-    rule host a request was for, nor its status and how it ended: *requests*, *statuses* and *terminations*
-    are there with an access log only.
+    rule host a request was for, nor its status and how it ended: *requests*, *statuses*, *terminations*,
+    *durations* and *first_bytes* are there with an access log only.
 
     Attributes:
         requests_by_class: By the first digit of the status.
@@ -103,9 +104,21 @@ class Tally:
         self._terminations: dict[Termination, int] = {}
         self._active: dict[BackendKey, int] = {}
         self._open = self._retries = 0
+        self._durations, self._first_bytes = DurationTally(), DurationTally()
 
-    def count_request(self, rule_host: str, status: int, termination: Termination | None = None) -> None:
+    def count_request(
+        self,
+        rule_host: str,
+        status: int,
+        termination: Termination | None = None,
+        *,
+        duration: float = 0.0,
+        first_byte: float | None = None,
+    ) -> None:
         """One request of the access log."""
+        self._durations.add(duration)
+        if first_byte is not None:
+            self._first_bytes.add(first_byte)
         self._statuses[status] = self._statuses.get(status, 0) + 1
         if termination is not None:
             self._terminations[termination] = self._terminations.get(termination, 0) + 1
@@ -172,6 +185,7 @@ class Tally:
         unreadable: int,
         left_out: Outages | None = None,
         unwritten: str = "",
+        timed: bool = False,
         waiting: int = 0,
         removed: int = 0,
     ) -> HaproxyStatistics:
@@ -184,6 +198,10 @@ class Tally:
             statuses=MappingProxyType(dict(sorted(self._statuses.items()))),
             terminations=MappingProxyType(dict(sorted(self._terminations.items()))),
             retries=self._retries,
+            durations=tuple(self._durations.counts) if timed else (),
+            duration_sum=self._durations.total,
+            first_bytes=tuple(self._first_bytes.counts) if timed else (),
+            first_byte_sum=self._first_bytes.total,
             received_bytes=self._totals.get("bin", 0),
             sent_bytes=self._totals.get("bout", 0),
             reloads=reloads,

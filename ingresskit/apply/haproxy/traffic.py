@@ -121,6 +121,7 @@ class Traffic:
             slots_free=0 if live is None else sum(map(live.slots.free, live.slots.pools)),
             left_out=self._outages,
             unwritten=self._supervisor.unwritten,
+            timed=self.log is not None,
             waiting=self._supervisor.waiting,
             removed=0 if live is None else live.unlisted,
             dropped=self._dropped,
@@ -158,6 +159,12 @@ class Traffic:
 
     def take_delegated(self, request: AccessRecord) -> None:
         """Count and log a request that the delegate served."""
-        self._tally.count_request(request.rule_host, request.status, request.termination)
+        self._tally.count_request(
+            request.rule_host,
+            request.status,
+            request.termination,
+            duration=request.duration,
+            first_byte=request.first_byte_time,
+        )
         if self._access_log is not None:
             self._access_log(request)

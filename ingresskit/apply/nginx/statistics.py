@@ -79,6 +79,7 @@ def read_statistics(
     active, accepted, handled = (int(found[1]), int(found[2]), int(found[3])) if found else (0, 0, 0)
     requests: dict[str, dict[int, int]] = {}
     durations = [0] * (len(DURATION_BOUNDS) + 1)
+    first_bytes = [0] * (len(DURATION_BOUNDS) + 1)
     backends: dict[BackendKey, dict[str, int]] = {}
     totals: dict[str, float] = {}
     terminations: dict[Termination, int] = {}
@@ -94,6 +95,8 @@ def read_statistics(
             requests.setdefault(rest, {})[int(kind[1])] = int(value)
         elif kind == "d" and rest.isdigit() and 0 < int(rest) <= len(durations):
             durations[int(rest) - 1] = int(value)
+        elif kind == "h" and rest.isdigit() and 0 < int(rest) <= len(first_bytes):
+            first_bytes[int(rest) - 1] = int(value)
         elif kind == "t" and rest in _TERMINATIONS:
             terminations[Termination(rest)] = int(value)
         elif kind == "f" and rest in _TERMINATIONS:
@@ -109,6 +112,8 @@ def read_statistics(
         requests=requests,
         durations=tuple(durations) if requests else (),
         duration_sum=float(totals.get("ds", 0.0)),
+        first_bytes=tuple(first_bytes) if requests else (),
+        first_byte_sum=float(totals.get("hs", 0.0)),
         retries=int(totals.get("retries", 0)),
         upstream_failed=int(totals.get("failed", 0)),
         received_bytes=int(totals.get("received", 0)),

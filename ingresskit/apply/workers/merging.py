@@ -57,7 +57,8 @@ class WorkersStatistics(InProcessStatistics):
 
 def merged(counts: Iterable[InProcessStatistics]) -> InProcessStatistics:
     """The sum of *counts*."""
-    total = InProcessStatistics(durations=(0,) * (len(DURATION_BOUNDS) + 1))
+    none = (0,) * (len(DURATION_BOUNDS) + 1)
+    total = InProcessStatistics(durations=none, first_bytes=none)
     for one in counts:
         total = _plus(total, one)
     return replace(
@@ -98,6 +99,7 @@ def _plus(first: InProcessStatistics, second: InProcessStatistics) -> InProcessS
         shadowed=_sum(first.shadowed, second.shadowed),
         upstream_failures=_sum(first.upstream_failures, second.upstream_failures),
         durations=tuple(a + b for a, b in zip_longest(first.durations, second.durations, fillvalue=0)),
+        first_bytes=tuple(a + b for a, b in zip_longest(first.first_bytes, second.first_bytes, fillvalue=0)),
         backends={
             key: first.backends.get(key, BackendStatistics()).plus(
                 *_shares(second.backends.get(key, BackendStatistics()))

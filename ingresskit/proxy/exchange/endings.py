@@ -137,11 +137,13 @@ class Endings(Attempts):
         deadlines = runtime.deadlines
         duration = (deadlines.recent if termination is None else deadlines.now()) - self._began
         runtime.counters.count_request(request.target.host, status, duration, termination)
+        first = self._first_byte
+        if first is None and self._status:
+            first = deadlines.recent  # the response came whole, in one read
+        if first is not None:
+            runtime.counters.first_bytes.add(first - self._began)
         log = runtime.settings.access_log
         if log is not None and (request.target.access_log is None or request.target.logs(request.head.target)):
-            first = self._first_byte
-            if first is None and self._status:
-                first = deadlines.recent  # the response came whole, in one read
             log(
                 AccessRecord(
                     client=str(request.forwarding.client),

@@ -27,6 +27,8 @@ def write_statistics(found: InProcessStatistics) -> dict[str, object]:
         "shadowed": dict(found.shadowed),
         "durations": found.durations,
         "duration_sum": found.duration_sum,
+        "first_bytes": found.first_bytes,
+        "first_byte_sum": found.first_byte_sum,
         "backends": [(key, item.requests, item.failures, item.active) for key, item in found.backends.items()],
         "endpoints": {
             name: (item.requests, item.failures, item.active, item.ejections, str(item.health))
@@ -60,6 +62,8 @@ def read_statistics(payload: bytes | Mapping[str, object]) -> InProcessStatistic
             shadowed={str(stage): int(n) for stage, n in cast("dict[str, int]", found["shadowed"]).items()},
             durations=tuple(map(int, cast("list[int]", found["durations"]))),
             duration_sum=float(cast(float, found["duration_sum"])),
+            first_bytes=tuple(map(int, cast("list[int]", found["first_bytes"]))),
+            first_byte_sum=float(cast(float, found["first_byte_sum"])),
             backends={
                 read_key(key): BackendStatistics(requests=int(a), failures=int(b), active=int(c))
                 for key, a, b, c in rows

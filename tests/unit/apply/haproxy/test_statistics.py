@@ -14,6 +14,7 @@ from ingresskit.apply.haproxy.statistics import HaproxyBackendStatistics, Haprox
 from ingresskit.graph import BackendKey
 from ingresskit.render.access import AccessRecord
 from ingresskit.testing import pace
+from ingresskit.traffic import DURATION_BOUNDS
 
 SHOP, BLOG = BackendKey("shop", "web", 80), BackendKey("blog", "web", 80)
 
@@ -26,8 +27,8 @@ def server(slot: str, **columns: int) -> Mapping[str, str]:
     return {"pxname": slot, "svname": "s1", **{name: str(value) for name, value in columns.items()}}
 
 
-def counted(tally: Tally) -> HaproxyStatistics:
-    return tally.statistics(reloads=1, old_workers=0, slots_free=3, dropped=0, unreadable=0)
+def counted(tally: Tally, *, timed: bool = False) -> HaproxyStatistics:
+    return tally.statistics(reloads=1, old_workers=0, slots_free=3, dropped=0, unreadable=0, timed=timed)
 
 
 def test_counts_of_one_process_grow() -> None:
@@ -67,6 +68,23 @@ def test_hosts_that_are_gone_are_counted_as_nobodys() -> None:
     tally.keep_hosts(["b.test"])
 
     assert counted(tally).requests == {"": {2: 1, 4: 1}, "b.test": {2: 1}}
+
+
+def test_durations_are_counted_where_there_is_an_access_log() -> None:
+    tally = Tally()
+    tally.count_request("a.test", 200, duration=0.02, first_byte=0.004)
+    tally.count_request("a.test", 404, duration=3600.0)
+
+    found = counted(tally, timed=True)
+    without = counted(tally)
+
+    assert {bound: n for bound, n in zip((*DURATION_BOUNDS, None), found.durations, strict=True) if n} == {
+        0.025: 1,
+        None: 1,
+    }
+    assert {bound: n for bound, n in zip(DURATION_BOUNDS, found.first_bytes, strict=False) if n} == {0.005: 1}
+    assert (found.duration_sum, found.first_byte_sum) == (3600.02, 0.004)
+    assert without.durations == without.first_bytes == ()
 
 
 def test_they_state_their_metrics() -> None:

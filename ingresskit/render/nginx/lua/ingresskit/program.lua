@@ -113,7 +113,7 @@ function M.log()
         var.ik_reason = reason or ""
         var.ik_status = status
     end
-    statistics.finished(context, status, ngx.now() - ngx.req.start_time(), reason)
+    statistics.finished(context, status, ngx.now() - ngx.req.start_time(), reason, var.upstream_header_time)
     statistics.bytes(var.request_length, var.bytes_sent)
 end
 

@@ -7,7 +7,7 @@ local json = require "ingresskit.json"
 
 local dict = ngx.shared.ingresskit_counts
 
-local floor, pairs, tonumber = math.floor, pairs, tonumber
+local floor, match, pairs, tonumber = math.floor, string.match, pairs, tonumber
 
 local M = {}
 
@@ -63,8 +63,17 @@ function M.failed(reason)
     add(name_of("f:", reason), 1)
 end
 
--- A request is over. *context* is nil when it never was routed; *reason* says what was wrong, or is nil.
-function M.finished(context, status, seconds, reason)
+local function bucket_of(seconds)
+    local bucket = 1
+    while BOUNDS[bucket] and seconds > BOUNDS[bucket] do
+        bucket = bucket + 1
+    end
+    return bucket
+end
+
+-- A request is over. *context* is nil when it never was routed; *reason* says what was wrong, or is nil;
+-- *headers* is nginx's text of how long each endpoint took to begin its response, or nil.
+function M.finished(context, status, seconds, reason, headers)
     dirty = true
     local digit = status == 0 and 4 or floor(status / 100)
     local host = context and context.rule_host or ""
@@ -73,12 +82,14 @@ function M.finished(context, status, seconds, reason)
     if reason then
         add(name_of("t:", reason), 1)
     end
-    local bucket = 1
-    while BOUNDS[bucket] and seconds > BOUNDS[bucket] do
-        bucket = bucket + 1
-    end
-    add(name_of("d:", bucket), 1)
+    add(name_of("d:", bucket_of(seconds)), 1)
     add("ds", seconds)
+    -- The last one, whose response the client got: "-, 0.004".
+    local first_byte = headers and tonumber(match(headers, "[%d.]+$"))
+    if first_byte then
+        add(name_of("h:", bucket_of(first_byte)), 1)
+        add("hs", first_byte)
+    end
     local backend = context and context.counted
     if backend then
         add(name_of("ba:", backend.name), -1)
