@@ -51,8 +51,8 @@ GIVEN_AWAY = "echo 80 >/proc/sys/net/ipv4/ip_unprivileged_port_start && "
 
 @pytest.mark.parametrize(
     ("renderer", "user"),
-    [("inprocess", ROOT), ("haproxy", ROOT), ("nginx", NOBODY)],
-    ids=["inprocess-root", "haproxy-root", "nginx-nobody"],
+    [("inprocess", ROOT), ("haproxy", ROOT), ("nginx", ROOT), ("nginx", NOBODY)],
+    ids=["inprocess-root", "haproxy-root", "nginx-root", "nginx-nobody"],
 )
 def test_with_the_privilege_that_is_stated_it_serves_at_low_ports(
     renderer: str, user: tuple[str, ...], tmp_path: Path, state_folder: Path

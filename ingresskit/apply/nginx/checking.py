@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from ingresskit.apply.nginx.main_directives import main_directives
 from ingresskit.apply.nginx.probe import run_nginx
 from ingresskit.errors import CheckFailed
 from ingresskit.models import ObjectRef
@@ -24,7 +25,8 @@ async def check_folder(program: Path, folder: Path, artifact: NginxArtifact) -> 
         CheckFailed: nginx refuses it.
         ApplyError: nginx could not be run, or did not come to an end.
     """
-    status, lines = await run_nginx(program, "-t", "-q", "-e", "stderr", "-p", f"{folder}/", "-c", "nginx.conf")
+    words = ("-t", "-q", "-e", "stderr", "-g", main_directives(), "-p", f"{folder}/", "-c", "nginx.conf")
+    status, lines = await run_nginx(program, *words)
     if status != 0:
         raise CheckFailed(
             "nginx refuses the configuration: "

@@ -12,9 +12,6 @@ How a configuration becomes live, and what happens when it does not: `ingresskit
 
 from __future__ import annotations
 
-import grp
-import os
-import pwd
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -36,6 +33,7 @@ from ingresskit.apply.nginx.counting import StatisticsReader
 from ingresskit.apply.nginx.error_log import ErrorMessages, follow_errors
 from ingresskit.apply.nginx.journal import Journal
 from ingresskit.apply.nginx.loading import ConfigLoader
+from ingresskit.apply.nginx.main_directives import main_directives
 from ingresskit.apply.nginx.name_server import NameServer
 from ingresskit.apply.nginx.probe import Found, find_nginx
 from ingresskit.apply.nginx.settings import NginxProcessSettings
@@ -112,7 +110,7 @@ class Nginx:
         await anyio.to_thread.run_sync(self._prepare_state)
         argv = [
             *(str(found.program), "-p", f"{self._state}/current/", "-c", "nginx.conf"),
-            *("-e", "stderr", "-g", _main_directives()),
+            *("-e", "stderr", "-g", main_directives()),
         ]
         process = ProxyProcess(
             "nginx", argv, state=self._state / "process", settings=self.process_settings.restart
@@ -300,14 +298,3 @@ class Nginx:
         if self._found is None:
             raise ConfigurationError("nginx is used before its context was entered")
         return self._found
-
-
-def _main_directives() -> str:
-    """What must hold however nginx was configured: it stays in the foreground, and reads what we write.
-
-    A master that is root would give its workers to ``nobody``, who may read neither program nor
-    certificates. The remedy is not to be root; that its workers are what it is, is the next best.
-    """
-    if os.geteuid() != 0:
-        return "daemon off;"
-    return f"daemon off; user {pwd.getpwuid(0).pw_name} {grp.getgrgid(os.getegid()).gr_name};"

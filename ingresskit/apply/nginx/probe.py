@@ -10,6 +10,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
+from ingresskit.apply.nginx.main_directives import main_directives
 from ingresskit.apply.process import find_program
 from ingresskit.diagnostics import printable
 from ingresskit.errors import ApplyError
@@ -115,7 +116,9 @@ async def _lua(program: Path, text: str) -> tuple[tuple[str, ...], str]:
 async def _try_lua(program: Path, modules: Sequence[str]) -> tuple[int, tuple[str, ...]]:
     with tempfile.TemporaryDirectory(prefix="ingresskit-nginx-") as folder:
         await anyio.to_thread.run_sync(_write_probe, Path(folder), modules)
-        return await run_nginx(program, "-t", "-e", "stderr", "-p", folder, "-c", f"{folder}/nginx.conf")
+        return await run_nginx(
+            program, "-t", "-e", "stderr", "-g", main_directives(), "-p", folder, "-c", f"{folder}/nginx.conf"
+        )
 
 
 def _write_probe(folder: Path, modules: Sequence[str]) -> None:
