@@ -111,6 +111,11 @@ An annotation may name Secrets and ConfigMaps of its own namespace only, unless 
 """
 
 _INTRODUCTION = f"""\
+---
+search:
+  boost: 4
+---
+
 <!-- Written by scripts/annotations.py from the policies; do not edit. -->
 
 # Annotations
