@@ -20,7 +20,7 @@ from ingresskit.errors import (
 from ingresskit.facts import fact_logger
 from ingresskit.models import Ingress, IngressClass, Namespace, Snapshot
 from ingresskit.sources import Source
-from ingresskit.status import AddressSource, EventRecorder, Fence, NoFence, StatusWriter, judge_ownership
+from ingresskit.status import AddressSource, EventRecorder, Fence, NoFence, OwnershipJudge, StatusWriter
 from ingresskit.translate import TranslateOptions
 
 __all__ = ["StatusReporter"]
@@ -71,7 +71,7 @@ class StatusReporter:
         self._subscribe = controller.subscribe
         self._controller = controller
         self._source = source
-        self._options = options
+        self._judge = OwnershipJudge(options)
         self._elector = elector
         self._writer = writer if addresses is not None else None
         self._addresses = addresses
@@ -150,8 +150,9 @@ class StatusReporter:
         revision = self._addresses.revision
         if revision != self._revision or any(new is not old for new, old in zip(seen, self._seen, strict=True)):
             self._seen, self._revision = seen, revision
-            ownership = judge_ownership(live, self._options)
-            self._writer.update(live.by_key(Ingress), ownership, self._addresses.addresses())
+            ownership, changed = self._judge.judge(live), self._judge.changed
+            addresses = self._addresses.addresses()
+            self._writer.update(live.by_key(Ingress), ownership, addresses, changed=changed)
 
     def _live(self, snapshot: Snapshot, revision: int) -> Snapshot | None:
         """The newest snapshot known to be live; ``None``: the one that is waited for is not yet."""

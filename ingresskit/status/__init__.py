@@ -11,7 +11,7 @@ from ingresskit.status.addresses import (
 from ingresskit.status.events import EventRecorder, EventRecorderSettings
 from ingresskit.status.fence import Fence, NoFence
 from ingresskit.status.handover import HANDED_OVER, Handover
-from ingresskit.status.ownership import Ownership, judge_ownership
+from ingresskit.status.ownership import Ownership, OwnershipJudge, judge_ownership
 from ingresskit.status.publishing import AddressSource, FixedAddresses, NodeAddresses, ServiceAddresses
 from ingresskit.status.settings import StatusWriterSettings
 from ingresskit.status.writer import StatusWriter
@@ -28,6 +28,7 @@ __all__ = [
     "NoFence",
     "NodeAddresses",
     "Ownership",
+    "OwnershipJudge",
     "ServiceAddresses",
     "StatusWriter",
     "StatusWriterSettings",

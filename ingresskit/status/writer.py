@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, auto
+from itertools import chain
 
 import anyio
 
@@ -131,6 +132,8 @@ class StatusWriter:
         ingresses: Mapping[ObjectKey, Ingress],
         ownership: Ownership,
         addresses: Sequence[LoadBalancerIngress],
+        *,
+        changed: frozenset[ObjectKey] | None = None,
     ) -> None:
         """Take note of what should be and what is. Never waits, and may be called at any time.
 
@@ -138,11 +141,19 @@ class StatusWriter:
             ingresses: As they are known to be, with their status.
             ownership: Whose they are.
             addresses: Where we are reached. While this is empty nothing is written, and nothing removed.
+            changed: At least the keys of Ingresses that are new, gone, or other objects than in the call
+                before, or whose owner is another: while the addresses stay, no other is looked at.
+                ``None``: all are.
         """
-        self._ingresses, self._ownership, self._addresses = ingresses, ownership, normalized(addresses)
-        for state in (self._written, self._holds, self._overwrites, self._failures, self._retry_at):
-            for key in [key for key in state if key not in ingresses]:
-                del state[key]
+        known = normalized(addresses)
+        if known != self._addresses:
+            changed = None
+        self._ingresses, self._ownership, self._addresses = ingresses, ownership, known
+        states = (self._written, self._holds, self._overwrites, self._failures, self._retry_at)
+        gone = {key for key in (chain(*states) if changed is None else changed) if key not in ingresses}
+        for state in states:
+            for key in gone:
+                state.pop(key, None)
         self._disputes = {item for item in self._disputes if item[0] in ingresses}
         if not self._addresses and ownership.ours and not self._said_empty:
             _logger.warning(
@@ -150,7 +161,7 @@ class StatusWriter:
                 extra={"ingresses": len(ownership.ours)},
             )
         self._said_empty = not self._addresses and (self._said_empty or bool(ownership.ours))
-        self._enqueue()
+        self._enqueue(changed)
 
     async def run(self, fence: Fence) -> None:
         """Write what is to be written, until *fence* closes or this is cancelled. One call at a time.
@@ -187,13 +198,13 @@ class StatusWriter:
 
     # What is to be done.
 
-    def _enqueue(self) -> None:
+    def _enqueue(self, changed: frozenset[ObjectKey] | None = None) -> None:
         now = anyio.current_time()
         for keys, is_due in (
             (self._ownership.ours, self._is_to_write),
             (self._ownership.foreign, self._is_to_withdraw),
         ):
-            for key in keys:
+            for key in keys if changed is None else keys & changed:
                 # One that failed is in the queue already, for later.
                 if self._retry_at.get(key, now) <= now and is_due(key):
                     self._queue.add(key)

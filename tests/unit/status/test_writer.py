@@ -6,12 +6,14 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import anyio
 import pytest
+from typing_extensions import override
 
 from ingresskit.errors import ApiError, ConfigurationError, Forbidden, TooManyRequests, TransportError
-from ingresskit.models import ObjectKey
+from ingresskit.models import Ingress, ObjectKey
 from ingresskit.status import Addresses, Ownership, StatusWriter, StatusWriterSettings, fixed_addresses
 from tests.unit.status.doubles import Cluster, Gate, always
 
@@ -320,6 +322,51 @@ async def test_what_is_gone_is_forgotten(rig: Rig) -> None:
         rig.cluster.server.delete("networking.k8s.io/v1", "Ingress", "web")
         await rig.settle()
     assert rig.writer.statistics()["held"] == 0
+    assert ObjectKey("default", "web") not in rig.writer._written
+
+
+class _Read(dict[ObjectKey, Ingress]):
+    """Ingresses that count how often they are asked for."""
+
+    count = 0
+
+    @override
+    def __getitem__(self, key: ObjectKey, /) -> Ingress:
+        self.count += 1
+        return super().__getitem__(key)
+
+    @override
+    def get(self, key: ObjectKey, default: Any = None, /) -> Any:
+        self.count += 1
+        return super().get(key, default)
+
+
+async def test_one_change_among_many_looks_at_no_other_ingress(rig: Rig) -> None:
+    for number in range(50):
+        rig.cluster.add(f"web-{number}")
+    rig.tell()
+    known = _Read(rig.cluster.ingresses())
+    changed = frozenset({ObjectKey("default", "web-7")})
+
+    rig.writer.update(known, rig.cluster.ownership(), HERE, changed=changed)
+    few = known.count
+    rig.writer.update(known, rig.cluster.ownership(), THERE, changed=changed)
+
+    assert 1 <= few <= 2
+    assert known.count - few >= 50, "other addresses are a reason to look at all"
+
+
+async def test_changes_by_key_are_written_and_what_is_gone_is_forgotten(rig: Rig) -> None:
+    async with rig.running():
+        await rig.settle()
+        rig.cluster.add("web")
+        changed = frozenset({ObjectKey("default", "web")})
+        rig.writer.update(rig.cluster.ingresses(), rig.cluster.ownership(), HERE, changed=changed)
+        await rig.writer.wait_idle()
+        assert rig.writer.statistics()["writes"] == 1
+        rig.cluster.server.delete("networking.k8s.io/v1", "Ingress", "web")
+        rig.writer.update(rig.cluster.ingresses(), rig.cluster.ownership(), HERE, changed=changed)
+
     assert ObjectKey("default", "web") not in rig.writer._written
 
 
