@@ -271,7 +271,7 @@ class H1Downstream(H1Responses):
                 rest = b""
             complete = body.complete
             self._buffer = rest if complete else b""
-        self._closing = not complete or not head.keep_alive
+        self._closing = not complete or not head.keep_alive or self._runtime.draining
         size = self._send_reply(
             reply.status, "", reply.location, reply.fields, head_only=head.method == b"HEAD"
         )

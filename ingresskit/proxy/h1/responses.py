@@ -122,8 +122,10 @@ class H1Responses(H1Connection):
         fields: tuple[tuple[bytes, bytes], ...] = (),
     ) -> int:
         """As `Downstream.send_local_reply`."""
-        request, exchange = self._request, self._exchange
-        self._closing = not request.keep_alive or exchange is None or not exchange.request_complete
+        request, exchange, runtime = self._request, self._exchange, self._runtime
+        self._closing = (
+            not request.keep_alive or runtime.draining or exchange is None or not exchange.request_complete
+        )
         return self._send_reply(status, sentence, location, fields, head_only=request.method == b"HEAD")
 
     def hand_over(self, receiver: RequestReceiver) -> None:
@@ -139,7 +141,9 @@ class H1Responses(H1Connection):
             self.recharge()
         runtime = self._runtime
         self._request = _NO_REQUEST
-        if self._closing or runtime.draining or (exchange is not None and not exchange.request_complete):
+        # Not `draining`: a client whose response began before that was promised the connection, and may have
+        # sent its next request by now.
+        if self._closing or runtime.refusing or (exchange is not None and not exchange.request_complete):
             if (self._state is _BODY or self._buffer) and not (self._tls and self._ends_body):
                 self._linger()
             else:
@@ -219,7 +223,7 @@ class H1Responses(H1Connection):
             location=location,
             extra=fields,
             head_only=head_only,
-            connection=b"close" if self._closing or self._runtime.draining else b"",
+            connection=b"close" if self._closing else b"",
         )
         self.write(data)
         return size

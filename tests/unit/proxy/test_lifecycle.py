@@ -14,7 +14,7 @@ import pytest
 from ingresskit.errors import ConfigurationError
 from ingresskit.proxy import AccessRecord, Proxy, ProxySettings
 from ingresskit.render.inprocess import RoutingTable
-from tests.unit.proxy.conftest import Seen, Stage, forward, get, reply, until
+from tests.unit.proxy.conftest import LONG, Seen, Stage, forward, get, reply, until
 
 pytestmark = pytest.mark.anyio
 
@@ -151,6 +151,50 @@ async def test_drain_closes_idle_connections_and_finishes_requests(stage: Stage)
     assert proxy.statistics().upstream_open == 0
     with pytest.raises(ConfigurationError):
         await proxy.listen("127.0.0.1", 0)
+
+
+async def test_a_connection_promised_before_a_drain_brings_one_more_request(stage: Stage) -> None:
+    go_on = asyncio.Event()
+
+    async def halt(request: Seen, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n1")
+        if b"/slow" in request.line:
+            await go_on.wait()
+        writer.write(b"2")
+
+    endpoint = await stage.endpoint(halt)
+    proxy = await stage.proxy(forward(endpoint.port))
+    witness, client = await stage.connect(proxy), await stage.connect(proxy)
+    await client.send(get("/slow"))
+    async with asyncio.timeout(LONG):
+        promise = await client.reader.readuntil(b"\r\n\r\n")
+
+    draining = asyncio.ensure_future(proxy.drain(timedelta(seconds=LONG), linger=timedelta(seconds=LONG)))
+    # Each response says whether its connection goes on.
+    while (await witness.ask(get())).value("connection") is None:
+        pass
+    go_on.set()
+    async with asyncio.timeout(LONG):
+        assert await client.reader.readexactly(2) == b"12"
+    more = await client.ask(get())
+    await draining
+
+    assert b"Connection" not in promise
+    assert (more.status, more.body, more.value("connection")) == (200, b"12", "close")
+    assert await client.is_closed()
+
+
+async def test_local_replies_of_a_drain_end_their_connection_and_say_so(stage: Stage) -> None:
+    proxy = await stage.proxy(RoutingTable())
+    client = await stage.connect(proxy)
+
+    draining = asyncio.ensure_future(proxy.drain(timedelta(seconds=LONG), linger=timedelta(seconds=LONG)))
+    while (answer := await client.ask(get())).value("connection") is None:
+        pass
+    await draining
+
+    assert (answer.status, answer.value("connection")) == (404, "close")
+    assert await client.is_closed()
 
 
 async def test_drain_cuts_what_is_left_after_its_grace(stage: Stage) -> None:
