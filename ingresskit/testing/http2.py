@@ -268,7 +268,8 @@ class Http2Client:
                 await self._task
         self.writer.transport.abort()
         with contextlib.suppress(OSError):
-            await self.writer.wait_closed()
+            # All who wait for the end share a future, which one who is cancelled would cancel for all.
+            await asyncio.shield(self.writer.wait_closed())
 
     async def _change(self) -> None:
         self._changed.clear()

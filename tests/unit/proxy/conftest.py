@@ -209,7 +209,8 @@ class Wire:
         self.writer.transport.abort()
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(LONG):
-                await self.writer.wait_closed()
+                # All who wait for the end share a future, which one who is cancelled would cancel for all.
+                await asyncio.shield(self.writer.wait_closed())
 
 
 def get(
