@@ -34,8 +34,6 @@ _PORT_ALONE: Final = r"\1"
 _NORMAL_PATH: Final = r"^(/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]*)*/?$"
 NUL: Final = r"\x00"
 """A regular expression for what no header field may have."""
-# HAProxy keeps names in lower case; `hdr_names` joins them with commas.
-_ODD_NAMES: Final = "[^a-z0-9,-]"
 _NOT_IN_A_TARGET: Final = "[^!-~]|#"
 _WHOLE_URL: Final = "^https?://[^/?]"
 _NO_PATH: Final = "^([*]|https?://[^/?*]+)$"
@@ -88,17 +86,11 @@ def add_request_line(section: Lines, settings: HaproxySettings, capabilities: Ca
 
 
 def add_names(section: Lines, settings: HaproxySettings) -> None:
-    """Take out fields whose names some applications cannot tell from others.
-
-    All of these names have a character other than letters, digits and ``-``. One search for such a character
-    in all names together spares most requests the rules, which match each name in turn.
-    """
-    odd = "{ var(txn.odd_names) -m found }"
+    """Take out fields whose names some applications cannot tell from others."""
     section.note("Names that some applications cannot tell from others (X_Real_IP, X.Real.IP) go no further.")
     section.request(
-        f"set-var(txn.odd_names) bool(true) if {{ req.hdr_names -m reg {quote(_ODD_NAMES)} }}",
-        *(() if settings.underscores_in_headers else (f"del-header _ -m sub if {odd}",)),
-        *(f"del-header {quote(alias)} -m reg if {odd}" for alias in ALIASES),
+        *(() if settings.underscores_in_headers else ("del-header _ -m sub",)),
+        *(f"del-header {quote(alias)} -m reg" for alias in ALIASES),
     )
 
 
