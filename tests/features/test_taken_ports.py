@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from pathlib import Path
 from socket import create_server
 
 import pytest
 
+from ingresskit.testing.planes import state_folder
 from tests.features.reference_process import EXAMPLES, ReferenceController, wait_until
 
 HELLO = EXAMPLES / "manifests" / "hello"
@@ -45,10 +45,10 @@ def test_without_its_port_the_in_process_proxy_ends_with_one_line() -> None:
 
 
 @pytest.mark.parametrize("renderer", ["haproxy", "nginx"])
-def test_a_program_waits_for_its_port_and_readiness_says_so(renderer: str, tmp_path: Path) -> None:
-    with create_server(("127.0.0.1", 0)) as taken:
+def test_a_program_waits_for_its_port_and_readiness_says_so(renderer: str) -> None:
+    with state_folder() as folder, create_server(("127.0.0.1", 0)) as taken:
         port = int(taken.getsockname()[1])
-        with controller(renderer, f"--http=127.0.0.1:{port}", f"--state-dir={tmp_path / 'state'}") as running:
+        with controller(renderer, f"--http=127.0.0.1:{port}", f"--state-dir={folder}") as running:
             wait_until(lambda: f"cannot listen at 127.0.0.1:{port}" in running.admin("/readyz").text)
             ready, alive = running.admin("/readyz").status, running.admin("/healthz").status
             taken.close()
